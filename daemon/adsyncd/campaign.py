@@ -1,0 +1,63 @@
+"""What is synced: a campaign, a page of them, and what became of pushing one."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+_PUSH_NAMESPACE = uuid.UUID("6f2b1a52-6f0f-5a0e-9a57-0d2f1c7b8e11")
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign as the platform lists it. `payload` is the whole object as compact JSON with sorted keys."""
+
+    id: str
+    name: str
+    status: str
+    budget: float
+    impressions: int
+    clicks: int
+    conversions: int
+    created_at: datetime
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing. `number` counts from 1; `total` is what the platform says that there is in all."""
+
+    number: int
+    campaigns: tuple[Campaign, ...]
+    total: int
+    has_more: bool
+
+
+class PushState(StrEnum):
+    """Where a push stands. All but `PENDING` are final for their run."""
+
+    PENDING = "pending"
+    PUSHED = "pushed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    DEAD_LETTERED = "dead_lettered"
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A push that a run owes or owed, and what became of it.
+
+    `attempts` counts the requests that cost an attempt; `failures` the tenant's runs before this one, in a row, in
+    which the campaign failed.
+    """
+
+    campaign_id: str
+    state: PushState
+    attempts: int = 0
+    error: str | None = None
+    failures: int = 0
+
+
+def idempotency_key(tenant_id: str, campaign_id: str, run_id: str) -> str:
+    """Return the key of one push: the same for the same three, across retries, restarts and replays."""
+    return str(uuid.uuid5(_PUSH_NAMESPACE, "\0".join((tenant_id, campaign_id, run_id))))

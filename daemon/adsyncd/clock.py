@@ -1,0 +1,37 @@
+"""The only place that reads time and randomness; everybody else is handed a `Clock` or a `Random`.
+
+Sleeping is `anyio.sleep`, whose time is the event loop's; `monotonic()` is that same time line, so a test that runs
+on a virtual loop hands in a clock that reads the loop.
+"""
+
+import random
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What time it is, twice: on the wall and on the event loop's line."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, aware and in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds on the event loop's time line: only differences mean anything."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, aware and in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return `time.monotonic()`, which is also what asyncio's event loops count by."""
+        return time.monotonic()
+
+
+def entropy() -> random.Random:
+    """Return a randomly seeded generator, for jitter."""
+    return random.Random()  # noqa: S311 - jitter, no secret

@@ -1,0 +1,135 @@
+"""The errors that cross layers, each with what may be done about it.
+
+    AdsyncdError
+    ├── ConfigError          settings or drop-ins are wrong; carries every problem found
+    ├── CredentialsError     a tenant's credentials can't be had
+    │   ├── CredentialsMissing    the reference leads nowhere, or to something malformed: an operator mends it
+    │   └── CredentialsUnavailable  the place that keeps them is down, sealed or slow: wait and try again
+    ├── PlatformError        the platform did not do what was asked
+    │   ├── Unavailable      no answer, or one that says "later": try again
+    │   ├── BadAnswer        an answer that is not the API: try again, it may be a proxy's
+    │   ├── Unauthorized     a fresh token was refused: sign in again
+    │   ├── SignInRefused    the credentials themselves were refused: give up
+    │   ├── Throttled        429: wait as long as the platform says, costs no attempt
+    │   └── Rejected         a 4xx that a retry won't mend: give up
+    ├── ListingError         the pages do not add up to a listing: give up
+    └── StoreError           the database can't be used
+
+No error's text ever holds a credential, a token or a body of the platform's.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import ClassVar
+
+
+class Retry(Enum):
+    """What may be done about an error."""
+
+    AGAIN = "again"
+    SIGN_IN = "sign in again"
+    WAIT = "wait as told"
+    NEVER = "give up"
+
+
+class AdsyncdError(Exception):
+    """Root of everything that adsyncd raises on purpose. `str()` is fit to be shown to an operator."""
+
+    retry: ClassVar[Retry] = Retry.NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in one file: where it is, what is wrong, and what would be right."""
+
+    path: Path | None
+    line: int | None
+    key: str | None
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        """Return `file:line: key: what; mend`, leaving out what is not known."""
+        place = ":".join(str(part) for part in (self.path, self.line) if part is not None)
+        head = ": ".join(part for part in (place, self.key) if part)
+        text = f"{self.what}; {self.mend}" if self.mend else self.what
+        return f"{head}: {text}" if head else text
+
+
+class ConfigError(AdsyncdError):
+    """Settings or drop-ins are wrong. `problems` lists all of it, in file and line order."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class CredentialsError(AdsyncdError):
+    """A tenant's credentials can't be had."""
+
+
+class CredentialsMissing(CredentialsError):
+    """The reference leads nowhere, is not allowed, or leads to something without email and password."""
+
+
+class CredentialsUnavailable(CredentialsError):
+    """The place that keeps the credentials is down, sealed or too slow."""
+
+    retry = Retry.AGAIN
+
+
+class PlatformError(AdsyncdError):
+    """The platform did not do what was asked."""
+
+
+class Unavailable(PlatformError):
+    """No connection, no answer in time, or a 5xx. `after_s`: seconds the platform asked to be left alone."""
+
+    retry = Retry.AGAIN
+
+    def __init__(self, message: str, after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
+class BadAnswer(PlatformError):
+    """An answer that is not the API: too big, not JSON, wrong types, a redirect."""
+
+    retry = Retry.AGAIN
+
+
+class Unauthorized(PlatformError):
+    """The platform answered 401 to a token that it had just issued."""
+
+    retry = Retry.SIGN_IN
+
+
+class SignInRefused(PlatformError):
+    """The platform refused the credentials themselves."""
+
+
+class Throttled(PlatformError):
+    """The platform answered 429. `wait_s`: seconds until it may be asked again."""
+
+    retry = Retry.WAIT
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class Rejected(PlatformError):
+    """The platform refused the request for a reason that sending it again won't mend."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ListingError(AdsyncdError):
+    """The pages do not add up to a listing: one repeats, or `has_more` never ends."""
+
+
+class StoreError(AdsyncdError):
+    """The database can't be opened, read or written. The message names it and the cause, without its password."""

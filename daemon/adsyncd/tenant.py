@@ -1,0 +1,106 @@
+"""What one tenant is, as plain values: the drop-ins are read into these, and everything else works on them."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a platform allows: at most `requests` in any `per`."""
+
+    requests: int
+    per: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """A run each `interval`, at a phase that is fixed by the tenant's id."""
+
+    interval: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """Runs at the instants of a five-field crontab `expression` (0 and 7 are Sunday) in the IANA `timezone`."""
+
+    expression: str
+    timezone: str
+
+
+Schedule = Every | Cron
+
+
+@dataclass(frozen=True, slots=True)
+class VaultRef:
+    """Credentials in Vault: KV version 2, `path` below the mount, keys `email` and `password`."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvRef:
+    """Credentials in the environment: `{prefix}_EMAIL` and `{prefix}_PASSWORD`."""
+
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdRef:
+    """Credentials in a file of `$CREDENTIALS_DIRECTORY`: JSON with `email` and `password`."""
+
+    name: str
+
+
+CredentialsRef = VaultRef | EnvRef | SystemdRef
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """An ad platform: its API's address (no trailing slash), and what it allows to all its tenants together."""
+
+    name: str
+    base_url: str
+    quota: Quota | None
+
+
+class PushPolicy(StrEnum):
+    """Which campaigns a run pushes: all of them, or those whose content was not pushed before."""
+
+    ALL = "all"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """How a run goes about it. `timeout` bounds one request, all phases together, without its wait for quota."""
+
+    page_size: int
+    concurrency: int
+    timeout: timedelta
+    max_attempts: int
+    run_deadline: timedelta
+    push: PushPolicy
+    list_cache: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """When a tenant's runs deserve a human's attention. `min_success_rate` is a share, 0 to 1."""
+
+    min_success_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant, with every default filled in. `id` is the drop-in's file name; `client_id` is what is metered."""
+
+    id: str
+    client_id: str
+    platform: Platform
+    enabled: bool
+    schedule: Schedule
+    credentials: CredentialsRef
+    quota: Quota
+    sync: SyncSettings
+    alerts: AlertSettings
