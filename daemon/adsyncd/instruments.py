@@ -1,10 +1,20 @@
-"""The names that people look for in their tracing backend: spans, attributes and metrics.
+"""The names that people look for in their tracing backend: spans, attributes and metrics, and the ways to fill them.
 
 The names are part of the contract with users: dashboards and alerts are built on them.
 """
 
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import _Gauge as Gauge
+from opentelemetry.trace import Span, Status, StatusCode, Tracer
+from opentelemetry.util.types import AttributeValue
+
+from adsyncd.errors import AdsyncdError
 
 SPAN_RUN = "sync.run"
 SPAN_LIST = "campaigns.list"
@@ -37,25 +47,91 @@ class Metric:
 LISTED = Metric("counter", "adsyncd.campaigns.listed", "{campaign}", "Campaigns that runs found in listings")
 PUSHED = Metric("counter", "adsyncd.campaigns.pushed", "{campaign}", "Campaigns that runs pushed")
 FAILED = Metric("counter", "adsyncd.campaigns.failed", "{campaign}", "Campaigns that a run could not push")
-REQUESTS = Metric(
-    "counter", "adsyncd.requests", "{request}", "Metered requests sent, by tenant and status class"
-)
+REQUESTS = Metric("counter", "adsyncd.requests", "{request}", "Metered requests sent, by tenant and status class")
 RETRIES = Metric("counter", "adsyncd.retries", "{request}", "Requests that repeat one that failed")
 QUOTA_WAIT = Metric("counter", "adsyncd.quota.wait", "s", "Time in which a tenant's run waited for quota")
-QUOTA_PERMITS = Metric(
-    "gauge", "adsyncd.quota.permits", "{permit}", "Permits of a tenant's bucket that are free"
-)
+QUOTA_PERMITS = Metric("gauge", "adsyncd.quota.permits", "{permit}", "Permits of a tenant's bucket that are free")
 RUN_DURATION = Metric("histogram", "adsyncd.run.duration", "s", "How long runs took, by outcome")
 RUNS = Metric("counter", "adsyncd.runs", "{run}", "Runs that ended, by tenant and outcome")
-RUNS_OVERLAPPED = Metric(
-    "counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: the last run still went on"
-)
+RUNS_OVERLAPPED = Metric("counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: the last run still went on")
 DEAD_LETTERS = Metric("gauge", "adsyncd.dead_letters", "{campaign}", "A tenant's dead letters")
-TOKEN_EXPIRES_IN = Metric(
-    "gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires"
-)
+TOKEN_EXPIRES_IN = Metric("gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires")
 
 METRICS = (
     LISTED, PUSHED, FAILED, REQUESTS, RETRIES, QUOTA_WAIT, QUOTA_PERMITS,
     RUN_DURATION, RUNS, RUNS_OVERLAPPED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
 )  # fmt: skip
+
+
+@contextmanager
+def span(tracer: Tracer, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> Iterator[Span]:
+    """Record a span around the body, as the current one, and yield it.
+
+    An exception that leaves the body makes it an error with `error.type`: the class's name, or `cancelled`. Its text
+    goes along only if it is one of ours, which hold no secrets; stack traces never do. Not to be held across a
+    `yield`: what runs between belongs to somebody else.
+    """
+    with tracer.start_as_current_span(
+        name, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ) as current:
+        try:
+            yield current
+        except asyncio.CancelledError:
+            current.set_status(StatusCode.ERROR)
+            current.set_attribute(ERROR_TYPE, "cancelled")
+            raise
+        except BaseException as exc:
+            current.set_status(Status(StatusCode.ERROR, str(exc) if isinstance(exc, AdsyncdError) else None))
+            current.set_attribute(ERROR_TYPE, type(exc).__qualname__)
+            raise
+
+
+class Instruments:
+    """Adds to the metrics above. An attribute `tenant="acme"` is exported as `adsyncd.tenant`.
+
+    Safe to use from any thread. Without an exporter each call does nothing, at the price of the call.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._counters = {
+            metric.name: meter.create_counter(metric.name, metric.unit, metric.description)
+            for metric in METRICS
+            if metric.kind == "counter"
+        }
+        self._histograms = {
+            metric.name: meter.create_histogram(metric.name, metric.unit, metric.description)
+            for metric in METRICS
+            if metric.kind == "histogram"
+        }
+        self._gauges: dict[str, Gauge] = {}  # made on first use: a gauge is either set or observed
+
+    def add(self, metric: Metric, amount: float, **attributes: AttributeValue) -> None:
+        """Add `amount`, in the metric's unit, to a counter."""
+        self._counters[metric.name].add(amount, _prefixed(attributes))
+
+    def record(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
+        """Count `value`, in the metric's unit, in a histogram."""
+        self._histograms[metric.name].record(value, _prefixed(attributes))
+
+    def set(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
+        """Make `value`, in the metric's unit, what a gauge says until it is set again."""
+        if metric.name not in self._gauges:
+            self._gauges[metric.name] = self._meter.create_gauge(metric.name, metric.unit, metric.description)
+        self._gauges[metric.name].set(value, _prefixed(attributes))
+
+    def observe(self, metric: Metric, read: Callable[[], Mapping[str, float]]) -> None:
+        """Export what `read` says of each tenant, by its id, whenever metrics are exported.
+
+        A tenant that is gone from the answer is gone from the export. `read` is called on the exporter's thread: it
+        has to return a mapping that nobody changes.
+        """
+
+        def callback(_: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(value, {TENANT: tenant}) for tenant, value in read().items()]
+
+        self._meter.create_observable_gauge(metric.name, [callback], metric.unit, metric.description)
+
+
+def _prefixed(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    return {f"adsyncd.{name}": value for name, value in attributes.items()}
