@@ -11,7 +11,7 @@ from typing import Literal
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.metrics import _Gauge as Gauge
-from opentelemetry.trace import Span, Status, StatusCode, Tracer
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from adsyncd.errors import AdsyncdError
@@ -30,8 +30,17 @@ CLIENT_ID = "adsyncd.client_id"
 RUN_ID = "adsyncd.run_id"
 CAMPAIGN_ID = "adsyncd.campaign_id"
 ATTEMPT = "adsyncd.attempt"
+CREDENTIALS_SOURCE = "adsyncd.credentials.source"  # vault, systemd or environment
 OUTCOME = "adsyncd.outcome"
-ERROR_TYPE = "error.type"  # semantic conventions, "error.type"
+ERROR_TYPE = "error.type"
+
+# Semantic conventions, "HTTP client spans" and "HTTP client metrics"; a span's name is its method.
+HTTP_METHOD = "http.request.method"
+HTTP_RESEND_COUNT = "http.request.resend_count"
+HTTP_STATUS = "http.response.status_code"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+URL_FULL = "url.full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +65,47 @@ RUNS = Metric("counter", "adsyncd.runs", "{run}", "Runs that ended, by tenant an
 RUNS_OVERLAPPED = Metric("counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: the last run still went on")
 DEAD_LETTERS = Metric("gauge", "adsyncd.dead_letters", "{campaign}", "A tenant's dead letters")
 TOKEN_EXPIRES_IN = Metric("gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires")
+TELEMETRY_LOST = Metric(
+    "counter", "adsyncd.telemetry.lost", "{item}", "Spans and log records that could not be exported, by signal"
+)
+HTTP_DURATION = Metric(
+    "histogram", "http.client.request.duration", "s", "How long HTTP requests took, until their headers"
+)
 
 METRICS = (
     LISTED, PUSHED, FAILED, REQUESTS, RETRIES, QUOTA_WAIT, QUOTA_PERMITS,
     RUN_DURATION, RUNS, RUNS_OVERLAPPED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
+    TELEMETRY_LOST, HTTP_DURATION,
 )  # fmt: skip
 
 
 @contextmanager
-def span(tracer: Tracer, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> Iterator[Span]:
+def span(
+    tracer: Tracer,
+    name: str,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    kind: SpanKind = SpanKind.INTERNAL,
+) -> Iterator[Span]:
     """Record a span around the body, as the current one, and yield it.
 
-    An exception that leaves the body makes it an error with `error.type`: the class's name, or `cancelled`. Its text
-    goes along only if it is one of ours, which hold no secrets; stack traces never do. Not to be held across a
-    `yield`: what runs between belongs to somebody else.
+    An exception that leaves the body makes it an error with `error.type`. The exception's text goes along only if it is
+    one of ours, which hold no secrets; a stack trace never does. Not to be held across a `yield`: what runs between
+    belongs to somebody else.
     """
     with tracer.start_as_current_span(
-        name, attributes=attributes, record_exception=False, set_status_on_exception=False
+        name, attributes=attributes, kind=kind, record_exception=False, set_status_on_exception=False
     ) as current:
         try:
             yield current
-        except asyncio.CancelledError:
-            current.set_status(StatusCode.ERROR)
-            current.set_attribute(ERROR_TYPE, "cancelled")
-            raise
         except BaseException as exc:
             current.set_status(Status(StatusCode.ERROR, str(exc) if isinstance(exc, AdsyncdError) else None))
-            current.set_attribute(ERROR_TYPE, type(exc).__qualname__)
+            current.set_attribute(ERROR_TYPE, error_type(exc))
             raise
+
+
+def error_type(exc: BaseException) -> str:
+    """Return what `error.type` says of an exception: its class's name, or `cancelled`."""
+    return "cancelled" if isinstance(exc, asyncio.CancelledError) else type(exc).__qualname__
 
 
 class Instruments:

@@ -1,0 +1,22 @@
+"""Where tenants' credentials come from: Vault, systemd or the environment. They are kept in memory alone."""
+
+from adsyncd.credentials.account import Credentials, CredentialsSource
+from adsyncd.credentials.reader import CredentialsReader
+from adsyncd.credentials.secret import InCredential, InFile, InVariable, SecretRef, resolve_secret
+from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken, open_vault
+
+__all__ = [
+    "AppRole",
+    "Credentials",
+    "CredentialsReader",
+    "CredentialsSource",
+    "InCredential",
+    "InFile",
+    "InVariable",
+    "SecretRef",
+    "Vault",
+    "VaultAccess",
+    "VaultToken",
+    "open_vault",
+    "resolve_secret",
+]

@@ -1,0 +1,68 @@
+"""The daemon's own secrets, such as its Vault secret id: settings say where one lies, and it is read when needed.
+
+Reading it anew each time is what makes a rotated secret work without a restart.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from adsyncd.credentials.systemd import read_credential
+from adsyncd.errors import CredentialsMissing
+
+
+@dataclass(frozen=True, slots=True)
+class InCredential:
+    """A secret in a credential that systemd hands over."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InVariable:
+    """A secret in an environment variable."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InFile:
+    """A secret that is all there is in a file."""
+
+    path: Path
+
+
+SecretRef = InCredential | InVariable | InFile
+
+
+def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> SecretStr:
+    """Return the secret that `ref` leads to, without the white space around it.
+
+    Raises `CredentialsMissing`, also for a secret that is empty or that no header could carry.
+    """
+    match ref:
+        case InCredential(name):
+            where, text = f"the credential {name}", read_credential(name, environ)
+        case InVariable(name):
+            where, text = f"the environment variable {name}", environ.get(name, "")
+        case InFile(path):
+            where, text = f"the file {path}", _read(path)
+    secret = text.strip()
+    # Whoever puts it into a header would otherwise raise an error that quotes it.
+    if not (secret.isascii() and secret.isprintable() and secret):
+        raise CredentialsMissing(f"{where} holds no secret: it must be one line of printable ASCII")
+    return SecretStr(secret)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise CredentialsMissing(
+            f"the file {path} can't be read ({exc.strerror}); create it for the daemon's user"
+        ) from exc
+    except UnicodeDecodeError:
+        # `from None`: the error that is left out carries the content.
+        raise CredentialsMissing(f"the file {path} is not UTF-8 text; write it anew") from None
