@@ -60,4 +60,4 @@ class Push:
 
 def idempotency_key(tenant_id: str, campaign_id: str, run_id: str) -> str:
     """Return the key of one push: the same for the same three, across retries, restarts and replays."""
-    return str(uuid.uuid5(_PUSH_NAMESPACE, "\0".join((tenant_id, campaign_id, run_id))))
+    return str(uuid.uuid5(_PUSH_NAMESPACE, f"{tenant_id}/{campaign_id}/{run_id}"))

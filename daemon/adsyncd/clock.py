@@ -25,7 +25,7 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Return the wall-clock time, aware and in UTC."""
-        return datetime.now(UTC)
+        return datetime.now(UTC)  # noqa: TID251 - the one place
 
     def monotonic(self) -> float:
         """Return `time.monotonic()`, which is also what asyncio's event loops count by."""
