@@ -1,0 +1,63 @@
+"""Who may sign in, for which client ids, and the access tokens that they hold."""
+
+import base64
+import binascii
+import random
+from dataclasses import dataclass
+
+from pydantic import BaseModel, Field
+
+TOKEN_PREFIX = "mock-token-"  # noqa: S105 - a test looks for it where no token may be
+_TOKENS_KEPT = 100_000
+
+
+class Account(BaseModel, extra="forbid", frozen=True):
+    """An account. Its tokens open only its own `clients`; raising `generation` revokes those issued before."""
+
+    password: str = Field(repr=False)
+    clients: frozenset[str]
+    generation: int = 0
+    token_lifetime_s: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    email: str
+    generation: int
+    expires_at: float
+
+
+def signing_in(accounts: dict[str, Account], authorization: str) -> str | None:
+    """Return the email of the account whose credentials a Basic `authorization` header holds (RFC 7617), or None."""
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        email, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    account = accounts.get(email)
+    return email if scheme.lower() == "basic" and account and account.password == password else None
+
+
+class Tokens:
+    """The access tokens issued, the oldest forgotten beyond a hundred thousand."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._issued: dict[str, _Token] = {}
+
+    def issue(self, email: str, account: Account, expires_at: float) -> str:
+        """Return a new token of `account`, good until it expires or the account's generation changes."""
+        token = f"{TOKEN_PREFIX}{self._rng.getrandbits(128):032x}"
+        self._issued[token] = _Token(email, account.generation, expires_at)
+        if len(self._issued) > _TOKENS_KEPT:
+            del self._issued[next(iter(self._issued))]
+        return token
+
+    def account(self, accounts: dict[str, Account], authorization: str, now: float) -> Account | None:
+        """Return the account whose valid token a Bearer `authorization` header holds (RFC 6750), or None."""
+        scheme, _, value = authorization.partition(" ")
+        token = self._issued.get(value)
+        if token is None or scheme.lower() != "bearer" or token.expires_at <= now:
+            return None
+        account = accounts.get(token.email)
+        return account if account and account.generation == token.generation else None

@@ -1,0 +1,107 @@
+"""Answers that are not what was asked for: the API's errors, and what proxies, crashes and bad networks send."""
+
+import json
+import math
+from collections.abc import AsyncIterator, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+
+from pydantic import JsonValue
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from mock_api.faults import Fault
+from mock_api.meters import Reading
+from mock_api.settings import Behaviour, RetryAfter
+
+DROP = "mock_api.drop"
+"""ASGI extension: a callable that closes the connection at once."""
+
+_CHUNK = b" " * 1_000_000
+_CHUNKS = 100
+
+
+class NoAnswer(Response):
+    """Waits until the client leaves; with `drop`, it is the server that closes the connection."""
+
+    def __init__(self, *, drop: bool) -> None:
+        super().__init__()
+        self._drop = drop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send nothing."""
+        if self._drop:
+            scope["extensions"][DROP]()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+def failure(status: int, message: str, headers: Mapping[str, str] | None = None, **more: JsonValue) -> Response:
+    """Return an error of the API: `{error, message}`."""
+    return JSONResponse({"error": HTTPStatus(status).phrase, "message": message} | more, status, headers)
+
+
+def throttled(behaviour: Behaviour, wait_s: float, now: float) -> Response:
+    """Return a 429 that says in the platform's way to come again in `wait_s` seconds, rounded up."""
+    headers: dict[str, str] = {}
+    body: dict[str, JsonValue] = {"retry_after": math.ceil(wait_s * 1000) / 1000}
+    match behaviour.retry_after:
+        case RetryAfter.SECONDS:
+            headers["Retry-After"] = str(math.ceil(wait_s))
+        case RetryAfter.DATE:
+            headers["Retry-After"] = formatdate(math.ceil(now + wait_s), usegmt=True)
+        case RetryAfter.ABSENT:
+            body = {}
+    return failure(429, "too many requests", headers, **body)
+
+
+def ratelimit(behaviour: Behaviour, reading: Reading) -> dict[str, str]:
+    """Return the header fields of draft-ietf-httpapi-ratelimit-headers."""
+    return {
+        "RateLimit-Policy": f'"default";q={behaviour.quota_requests};w={math.ceil(behaviour.quota_window_s)}',
+        "RateLimit": f'"default";r={reading.remaining};t={math.ceil(reading.reset_s)}',
+    }
+
+
+def instead(fault: Fault, redirect_to: str) -> Response | None:
+    """Return the answer of a `fault` that keeps the request from being served, or None."""
+    match fault:
+        case Fault.UNAVAILABLE:
+            return failure(503, "try again later")
+        case Fault.UNAUTHORIZED:
+            return failure(401, "the token is not valid", {"WWW-Authenticate": "Bearer"})
+        case Fault.HTML:
+            return HTMLResponse("<!doctype html><title>Welcome</title><p>Please sign in to this network.")
+        case Fault.REDIRECT:
+            return RedirectResponse(redirect_to)
+        case Fault.HUGE:
+            return StreamingResponse(_huge(), media_type="application/json")
+    return None
+
+
+def spoilt(fault: Fault, answer: JSONResponse) -> Response:
+    """Return what a `fault` leaves of the `answer` to a request that was served."""
+    match fault:
+        case Fault.HANG | Fault.DROP:
+            return NoAnswer(drop=fault is Fault.DROP)
+        case Fault.MALFORMED:
+            body = bytes(answer.body)
+            return Response(body[: len(body) // 2], answer.status_code, media_type=answer.media_type)
+        case Fault.WRONG_TYPES:
+            return JSONResponse(_wrong(json.loads(bytes(answer.body))))
+    return answer
+
+
+def _wrong(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {key: _wrong(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return {str(index): _wrong(item) for index, item in enumerate(value)}
+    return value if value is None else f"{value} or so"
+
+
+async def _huge() -> AsyncIterator[bytes]:
+    yield b'{"data": ['
+    for _ in range(_CHUNKS):
+        yield _CHUNK
+    yield b"]}"

@@ -1,0 +1,230 @@
+"""The ad platform's API as an ASGI app.
+
+A metered request goes through one gate, in this order:
+
+    token (401) -> client id (403) -> meter (429, uncounted) -> fault -> answer
+
+so everything behind the meter is counted against the quota, whatever becomes of it.
+"""
+
+import hashlib
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import anyio
+from pydantic import JsonValue, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from mock_api.accounts import Tokens, signing_in
+from mock_api.answers import failure, instead, ratelimit, spoilt, throttled
+from mock_api.campaigns import Catalogue
+from mock_api.clients import Client
+from mock_api.ledger import Book
+from mock_api.settings import Settings, merge_patch
+
+_LARGEST_PAGE = 100
+
+
+def create_app(document: JsonValue, now: Callable[[], float]) -> Starlette:
+    """Return the platform that the settings in `document` describe.
+
+    `now` returns seconds since the epoch and never goes back; sleeping is `anyio.sleep` on the same time line. All
+    randomness comes from the document's seed. Raises pydantic's `ValidationError`.
+    """
+    platform = AdPlatform(document, now)
+    return Starlette(
+        routes=[
+            Route("/health", _health),
+            Route("/auth/token", platform.sign_in, methods=["POST"]),
+            Route("/api/campaigns", _Metered(platform, platform.list_campaigns), methods=["GET"]),
+            Route("/api/campaigns/{campaign_id}/sync", _Metered(platform, platform.push), methods=["POST"]),
+            Route("/api/error", _error),
+            Route("/_ledger", platform.ledger),
+            Route("/_ledger/reset", platform.reset_ledger, methods=["POST"]),
+            Route("/_settings", platform.change_settings, methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: _api_error},
+    )
+
+
+class AdPlatform:
+    """The platform's state, and the endpoints that read and change it."""
+
+    def __init__(self, document: JsonValue, now: Callable[[], float]) -> None:
+        self.now = now
+        self._document = document
+        self._settings = Settings.model_validate(document)
+        self._tokens = Tokens(random.Random(self._settings.seed))  # noqa: S311 - a mock's tokens are to be reproducible
+        self._clients: dict[str, Client] = {}
+
+    async def sign_in(self, request: Request) -> Response:
+        """Exchange Basic credentials for an access token."""
+        email = signing_in(self._settings.accounts, request.headers.get("authorization", ""))
+        if email is None:
+            return failure(401, "wrong email or password", {"WWW-Authenticate": "Basic"})
+        account = self._settings.accounts[email]
+        lifetime_s = account.token_lifetime_s or self._settings.token_lifetime_s
+        now = self.now()
+        for client_id in account.clients:
+            self._client(client_id).book.tokens_issued += 1
+        return JSONResponse(
+            {
+                "access_token": self._tokens.issue(email, account, now + lifetime_s),
+                "token_type": "Bearer",
+                "expires_in": lifetime_s,
+                "issued_at": _timestamp(now),
+            }
+        )
+
+    def authorized(self, request: Request) -> Client:
+        """Return the client id that a request's token opens; raises `HTTPException` (401, 403)."""
+        account = self._tokens.account(self._settings.accounts, request.headers.get("authorization", ""), self.now())
+        if account is None:
+            raise HTTPException(401, "the token is missing, wrong or expired", {"WWW-Authenticate": "Bearer"})
+        client_id = request.headers.get("x-client-id", "default")
+        if client_id not in account.clients:
+            raise HTTPException(403, "this account may not act for this client id")
+        return self._client(client_id)
+
+    async def list_campaigns(self, client: Client, request: Request) -> Response:
+        """Answer with one page of the client id's campaigns."""
+        behaviour = client.behaviour
+        fault = client.fault(behaviour.listing_faults)
+        if substitute := instead(fault, behaviour.redirect_to):
+            return substitute
+        page, limit = _count(request, "page", 1), _count(request, "limit", 10)
+        await anyio.sleep(client.latency(behaviour.list_latency_s))
+        size = behaviour.page_size or min(limit, _LARGEST_PAGE)
+        listing = JSONResponse(self._catalogue(client).page(page, size))
+        if behaviour.etag:
+            tag = f'"{hashlib.sha256(listing.body).hexdigest()[:16]}"'
+            if request.headers.get("if-none-match") == tag:
+                return Response(status_code=304, headers={"ETag": tag})
+            listing.headers["ETag"] = tag
+        return spoilt(fault, listing)
+
+    async def push(self, client: Client, request: Request) -> Response:
+        """Sync a campaign. A repeated key gets the first answer, once that is due; for another campaign, 422."""
+        behaviour = client.behaviour
+        fault = client.fault(behaviour.push_faults)
+        if substitute := instead(fault, behaviour.redirect_to):
+            return substitute
+        campaign_id = request.path_params["campaign_id"]
+        if await _json(request) != {"campaign_id": campaign_id}:
+            raise HTTPException(400, "the body must be {campaign_id}, with the id of the path")
+        if campaign_id not in self._catalogue(client):
+            raise HTTPException(404, "no such campaign")
+        if campaign_id in behaviour.rejected:
+            raise HTTPException(422, "this campaign can't be synced")
+        push = client.push(campaign_id, request.headers.get("idempotency-key", ""), self.now())
+        if push.campaign_id != campaign_id:
+            raise HTTPException(422, "this Idempotency-Key belongs to another campaign")
+        await anyio.sleep(max(0.0, push.due - self.now()))
+        return spoilt(
+            fault,
+            JSONResponse(
+                {
+                    "success": True,
+                    "campaign_id": campaign_id,
+                    "synced_at": _timestamp(push.due),
+                    "message": "campaign synced",
+                }
+            ),
+        )
+
+    async def ledger(self, request: Request) -> Response:
+        """Answer with the pages of all client ids, or of `?client_id=`."""
+        wanted = request.query_params.getlist("client_id") or self._clients
+        return JSONResponse({"clients": {client_id: self._client(client_id).book.as_json() for client_id in wanted}})
+
+    async def reset_ledger(self, _: Request) -> Response:
+        """Start an empty ledger. Meters and idempotency keys stay as they are."""
+        for client in self._clients.values():
+            client.book = Book()
+        return Response(status_code=204)
+
+    async def change_settings(self, request: Request) -> Response:
+        """Merge a patch into the settings; it holds from the next request on. A bad one changes nothing."""
+        document = merge_patch(self._document, await _json(request))
+        try:
+            self._settings = Settings.model_validate(document)
+        except ValidationError as error:
+            return failure(422, str(error))
+        self._document = document
+        for client in self._clients.values():
+            client.adopt(self._settings.behaviour(client.id))
+        return Response(status_code=204)
+
+    def _client(self, client_id: str) -> Client:
+        client = self._clients.get(client_id)
+        if client is None:
+            client = Client(client_id, self._settings.seed, self._settings.behaviour(client_id))
+            self._clients[client_id] = client
+        return client
+
+    def _catalogue(self, client: Client) -> Catalogue:
+        return Catalogue(self._settings.seed, client.id, client.behaviour)
+
+
+class _Metered:
+    """An endpoint behind the gate, as an ASGI app: a request is in flight until its answer is out."""
+
+    def __init__(self, platform: AdPlatform, answer: Callable[[Client, Request], Awaitable[Response]]) -> None:
+        self._platform = platform
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        client = self._platform.authorized(request)
+        behaviour = client.behaviour
+        now = self._platform.now()
+        reading = client.take(now)
+        with client.in_flight():
+            if reading.accepted:
+                try:
+                    response = await self._answer(client, request)
+                except HTTPException as error:
+                    response = failure(error.status_code, error.detail, error.headers)
+            else:
+                response = throttled(behaviour, reading.reset_s, now)
+            if behaviour.ratelimit_headers:
+                response.headers.update(ratelimit(behaviour, reading))
+            await response(scope, receive, send)
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _error(_: Request) -> Response:
+    return failure(500, "this endpoint always fails")
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette types its handlers by Exception
+    return failure(error.status_code, error.detail, error.headers)
+
+
+def _count(request: Request, name: str, usual: int) -> int:
+    text = request.query_params.get(name, str(usual))
+    if not text.isdecimal() or int(text) < 1:
+        raise HTTPException(400, f"{name} must be a whole number from 1")
+    return int(text)
+
+
+async def _json(request: Request) -> JsonValue:
+    try:
+        body: JsonValue = await request.json()
+    except ValueError:
+        raise HTTPException(400, "the body is not JSON") from None
+    return body
+
+
+def _timestamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()

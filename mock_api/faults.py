@@ -1,0 +1,37 @@
+"""What can go wrong with a request that was let in and counted."""
+
+import random
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """A way to fail. The first group can also come at a rate; the names are those of the settings.
+
+    `503`, `html`, `redirect`, `huge` and `unauthorized` come instead of what was asked for. With the others it was
+    done, and its answer is lost, cut short or wrong: a push has taken effect.
+    """
+
+    NONE = "none"
+    UNAVAILABLE = "503"
+    HANG = "hang"  # no answer until the client leaves
+    DROP = "drop"  # the connection is closed without an answer
+    MALFORMED = "malformed"  # JSON that ends in the middle
+    HTML = "html"  # 200, and a proxy's page
+    REDIRECT = "redirect"  # 307 to `redirect_to`
+    HUGE = "huge"  # a JSON body of 100 MB
+    UNAUTHORIZED = "unauthorized"  # 401 to every second request
+    WRONG_TYPES = "wrong-types"  # every number and boolean is a string, every list an object
+    ENDLESS = "endless"  # listings: `has_more` for ever, each page with fresh ids
+    REPEATING = "repeating"  # listings: `has_more` for ever, each page the first
+    ABSURD_WAIT = "absurd-wait"  # 429 to everything, to be tried again in ten years
+
+
+def draw(rates: Iterable[tuple[Fault, float]], rng: random.Random) -> Fault:
+    """Return at most one fault, each with its own probability; together they are at most 1."""
+    point = rng.random()
+    for fault, rate in rates:
+        if point < rate:
+            return fault
+        point -= rate
+    return Fault.NONE

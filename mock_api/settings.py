@@ -1,0 +1,123 @@
+"""What the platform does and to whom, as one JSON document.
+
+The command line, a file and `POST /_settings` are all patches of it (RFC 7396, JSON Merge Patch), so that whatever can
+be set at the start can be changed while a test runs. What is set for a client id lies over what is set for everyone.
+"""
+
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Self
+
+from pydantic import BaseModel, Field, JsonValue, model_validator
+
+from mock_api.accounts import Account
+from mock_api.faults import Fault
+from mock_api.meters import Algorithm
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class RetryAfter(StrEnum):
+    """How a 429 says when to come again. All but `ABSENT` have `retry_after` (seconds) in the body."""
+
+    SECONDS = "seconds"
+    DATE = "date"
+    BODY = "body"
+    ABSENT = "absent"
+
+
+class Behaviour(BaseModel, extra="forbid", frozen=True):
+    """How the platform treats a client id. The defaults are the conditions that adsyncd is written for."""
+
+    campaigns: int = Field(100, ge=0, description="campaigns of a client id")
+    page_size: int = Field(0, ge=0, description="campaigns on a page, whatever `limit` asks for; 0: as asked")
+    revisions: dict[str, int] = Field({}, description="campaign id -> number; its content follows the number")
+    deleted: frozenset[str] = Field(frozenset(), description="ids of campaigns that are gone")
+    rejected: frozenset[str] = Field(frozenset(), description="ids of campaigns whose pushes answer 422")
+
+    quota_requests: int = Field(10, ge=1, description="requests accepted per window")
+    quota_window_s: float = Field(60, gt=0, description="the window, in seconds")
+    algorithm: Algorithm = Field(Algorithm.SLIDING_LOG, description="how requests are counted")
+    retry_after: RetryAfter = Field(RetryAfter.BODY, description="how a 429 says when to come again")
+    ratelimit_headers: bool = Field(default=False, description="send the IETF draft's RateLimit and RateLimit-Policy")
+
+    list_latency_s: Seconds = Field(0, description="time that a listing takes")
+    push_latency_s: Seconds = Field(2, description="time that a push takes")
+    latency_jitter: Rate = Field(0, description="share by which latencies vary either way")
+    idempotency: bool = Field(default=True, description="honour Idempotency-Key")
+    etag: bool = Field(default=False, description="listings have an ETag, and If-None-Match answers 304")
+
+    list_503: Rate = Field(0.2, description="share of listings that answer 503")
+    list_hang: Rate = Field(0.1, description="share of listings that never answer")
+    list_drop: Rate = Field(0, description="share of listings whose connection is closed without an answer")
+    list_malformed: Rate = Field(0, description="share of listings whose JSON ends in the middle")
+    push_503: Rate = Field(0, description="share of pushes that answer 503")
+    push_hang: Rate = Field(0, description="share of pushes that take effect and never answer")
+    push_drop: Rate = Field(0, description="share of pushes that take effect and close the connection")
+    push_malformed: Rate = Field(0, description="share of pushes that take effect and answer half a JSON")
+    fault: Fault = Field(Fault.NONE, description="what is wrong with every metered request")
+    redirect_to: str = Field("http://redirected.invalid", description="origin that the fault `redirect` points to")
+
+    @cached_property
+    def listing_faults(self) -> tuple[tuple[Fault, float], ...]:
+        """The faults that come at a rate, for listings."""
+        return (
+            (Fault.UNAVAILABLE, self.list_503),
+            (Fault.HANG, self.list_hang),
+            (Fault.DROP, self.list_drop),
+            (Fault.MALFORMED, self.list_malformed),
+        )
+
+    @cached_property
+    def push_faults(self) -> tuple[tuple[Fault, float], ...]:
+        """The faults that come at a rate, for pushes."""
+        return (
+            (Fault.UNAVAILABLE, self.push_503),
+            (Fault.HANG, self.push_hang),
+            (Fault.DROP, self.push_drop),
+            (Fault.MALFORMED, self.push_malformed),
+        )
+
+    @model_validator(mode="after")
+    def _rates_fit(self) -> Self:
+        for rates in (self.listing_faults, self.push_faults):
+            if sum(rate for _, rate in rates) > 1:
+                raise ValueError("the rates of faults add up to more than 1; lower one of them")
+        return self
+
+
+class Settings(BaseModel, extra="forbid", frozen=True):
+    """The whole document. In `clients`, each entry needs only what differs from `everyone`."""
+
+    seed: int = 0
+    token_lifetime_s: int = Field(3600, ge=1)
+    accounts: dict[str, Account] = {"demo@example.com": Account(password="demo", clients=frozenset({"default"}))}  # noqa: S106 - the mock's own
+    everyone: Behaviour = Behaviour()
+    clients: dict[str, Behaviour] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lay_clients_over_everyone(cls, document: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        clients = document.get("clients")
+        if not isinstance(clients, dict):
+            return document
+        everyone = document.get("everyone")
+        return document | {"clients": {name: merge_patch(everyone, own) for name, own in clients.items()}}
+
+    def behaviour(self, client_id: str) -> Behaviour:
+        """Return how `client_id` is treated."""
+        return self.clients.get(client_id, self.everyone)
+
+
+def merge_patch(target: JsonValue, patch: JsonValue) -> JsonValue:
+    """Return `target` with `patch` merged into it (RFC 7396): objects merge, null removes, all else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
