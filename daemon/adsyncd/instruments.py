@@ -33,6 +33,8 @@ ATTEMPT = "adsyncd.attempt"
 CREDENTIALS_SOURCE = "adsyncd.credentials.source"  # vault, systemd or environment
 OUTCOME = "adsyncd.outcome"
 ERROR_TYPE = "error.type"
+STORE_WRITES = "adsyncd.store.writes"  # how many writes a transaction of the store held
+DB_SYSTEM = "db.system.name"  # semantic conventions, "database spans"
 
 # Semantic conventions, "HTTP client spans" and "HTTP client metrics"; a span's name is its method.
 HTTP_METHOD = "http.request.method"
@@ -68,15 +70,15 @@ TOKEN_EXPIRES_IN = Metric("gauge", "adsyncd.token.expires_in", "s", "Time until 
 TELEMETRY_LOST = Metric(
     "counter", "adsyncd.telemetry.lost", "{item}", "Spans and log records that could not be exported, by signal"
 )
-HTTP_DURATION = Metric(
-    "histogram", "http.client.request.duration", "s", "How long HTTP requests took, until their headers"
-)
 
 METRICS = (
     LISTED, PUSHED, FAILED, REQUESTS, RETRIES, QUOTA_WAIT, QUOTA_PERMITS,
     RUN_DURATION, RUNS, RUNS_OVERLAPPED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
-    TELEMETRY_LOST, HTTP_DURATION,
+    TELEMETRY_LOST,
 )  # fmt: skip
+
+# Semantic conventions, too: recorded by the transport that records the HTTP spans, with their attributes.
+HTTP_DURATION = Metric("histogram", "http.client.request.duration", "s", "How long requests took, up to the headers")
 
 
 @contextmanager

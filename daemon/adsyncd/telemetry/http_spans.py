@@ -1,7 +1,7 @@
 """HTTP client spans and durations, by the stable semantic conventions for HTTP.
 
-Our own, because the httpx instrumentation copies exception texts into spans, and headers when a variable says so; leaves
-cancelled requests without a status; and costs three times as much (docs/decisions/0004-own-http-spans.md).
+Our own, because the httpx instrumentation copies exception texts, and headers when a variable says so, into spans,
+leaves cancelled requests without a status, and costs three times as much (docs/decisions/0004-own-http-spans.md).
 """
 
 from http import HTTPStatus

@@ -32,7 +32,7 @@ class Session(requests.Session):
 
 
 class Losses:
-    """Logs when a signal begins to be lost and when it is whole again, and counts what is lost in between.
+    """Logs when a signal begins to be lost and when it is whole again, and counts what is lost. Thread-safe.
 
     It is whole again once an export succeeded and nothing was lost since the export before, so that a queue that
     overflows between exports does not fill the log.
@@ -45,7 +45,7 @@ class Losses:
         self._lost: int | None = None  # since it began; None while all is well
         self._losing = False  # since the last good export
 
-    def lose(self, items: int, cause: str) -> None:
+    def lose(self, items: int, cause: str = "queue full") -> None:
         """Count items that are gone."""
         with self._lock:
             began = self._lost is None
@@ -83,7 +83,4 @@ class Losses:
     def watch_queue(self, processor: BatchSpanProcessor | BatchLogRecordProcessor) -> None:
         """Note what a full queue drops. The SDK's own way to count costs 26 us a span, dropped or not."""
         metrics = processor._batch_processor._metrics  # noqa: SLF001 - the SDK offers no other hook
-        metrics.drop_items = self._drop  # type: ignore[method-assign]
-
-    def _drop(self, count: int, error_type: str = "queue_full") -> None:
-        self.lose(count, error_type)
+        metrics.drop_items = self.lose  # type: ignore[method-assign, assignment]
