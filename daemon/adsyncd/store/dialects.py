@@ -1,0 +1,179 @@
+"""All that differs between SQLite and PostgreSQL, and their errors in plain words."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+
+from adsyncd.errors import StoreError
+
+Insert = postgresql.Insert | sqlite.Insert
+
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+_INSERTS: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+# What the URL's query may say otherwise. No write waits for ever: `timeout` (s) is for SQLite's lock, the others for a
+# server that does not answer (s) or fell silent (ms, s, s).
+_DEFAULTS: dict[str, dict[str, str]] = {
+    "sqlite": {"timeout": "10"},
+    "postgresql": {
+        "application_name": "adsyncd",
+        "connect_timeout": "10",
+        "tcp_user_timeout": "30000",
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+    },
+}
+
+# synchronous=FULL: a commit survives a power cut, too. NORMAL would survive only kill -9, and spare one fsync a
+# transaction; as one transaction carries every write that waits, that is not worth forgetting what was pushed.
+_ON_CONNECT = {
+    "sqlite": ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"),
+    "postgresql": ("SET lock_timeout = '10s'",),
+}
+
+# How the codes begin (SQLite's names, PostgreSQL's SQLSTATE) of errors that are the database's, whatever it was asked.
+_CAUSES = {
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_BUSY": "another process keeps it locked",
+    "SQLITE_LOCKED": "another process keeps it locked",
+    "SQLITE_READONLY": "it is read-only",
+    "SQLITE_CANTOPEN": "it can't be opened",
+    "SQLITE_NOTADB": "it is not an SQLite database",
+    "SQLITE_CORRUPT": "it is damaged",
+    "SQLITE_IOERR": "its disk fails",
+    "53100": "the disk is full",
+    "53300": "its server has no connection left",
+    "55P03": "another process keeps it locked",
+    "25006": "it is read-only",
+    "57P": "its server went away",
+    "08": "its server went away",
+    "3D000": "there is no such database",
+    "28": "the user or password was refused",
+    "42501": "the user lacks a right",
+}
+
+
+def engine(url: str, *, connections: int) -> Engine:
+    """Return an engine for `url` with at most that many connections; it does not connect yet.
+
+    Transactions started with the execution option `writes=True` take SQLite's write lock at their start: one that
+    reads first could otherwise not go on to write after another process did.
+
+    Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's, and for a file that can't be made.
+    """
+    place = _url(url)
+    system = place.get_backend_name()
+    if system == "sqlite":
+        _make_private(place)
+    made = create_engine(
+        place,
+        connect_args={"isolation_level": None} if system == "sqlite" else {},  # we say BEGIN ourselves
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(made, "connect")
+    def configure(connection: DBAPIConnection, _record: object) -> None:
+        cursor = connection.cursor()
+        for statement in _ON_CONNECT[system]:
+            cursor.execute(statement)
+        cursor.close()
+        connection.commit()
+
+    if system == "sqlite":
+
+        @event.listens_for(made, "begin")
+        def begin(connection: Connection) -> None:
+            writes = connection.get_execution_options().get("writes")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return made
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    *,
+    where: ColumnElement[bool] | None = None,
+    source: Select[Any] | None = None,
+) -> Insert:
+    """Return an INSERT that overwrites `columns` of the row that has its primary key already, if `where` holds of it.
+
+    It inserts the parameters that it is executed with or, given a `source`, what that selects, as `columns`.
+    """
+    statement = _INSERTS[connection.dialect.name](table)
+    if source is not None:
+        statement = statement.from_select(columns, source)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={name: statement.excluded[name] for name in columns},
+        where=where,
+    )
+
+
+def lock_schema(connection: Connection) -> None:
+    """Let no other process migrate before this transaction ends. SQLite's write lock does that already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('adsyncd schema'))"))
+
+
+def cause(error: Exception) -> str | None:
+    """Return in plain words what is wrong with the database, or None where the fault is in what was asked of it."""
+    if not isinstance(error, DBAPIError):
+        return None
+    code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+    for prefix, words in _CAUSES.items():
+        if code.startswith(prefix):
+            return words
+    if isinstance(error, OperationalError | InterfaceError):
+        return str(error.orig).partition("\n")[0]  # a driver's own words; they hold no values of ours
+    return None
+
+
+def name(url: URL) -> str:
+    """Return what to call the database in front of people: without user, password or options."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return URL.create("postgresql", host=url.host, port=url.port, database=url.database).render_as_string()
+
+
+def store_error(url: URL, error: Exception) -> StoreError:
+    """Return what to raise from `error`: the database's name, without user or password, and the cause."""
+    if isinstance(error, StoreError):
+        return StoreError(str(error))
+    kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+    return StoreError(f"{name(url)}: {cause(error) or f'it refused what was asked of it ({kind})'}")
+
+
+def _url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreError("store.url is not a URL; write sqlite:////path/to/file") from None  # it may quote a password
+    system = parsed.get_backend_name()
+    if system not in _DRIVERS:
+        raise StoreError(
+            f"store.url names {system}; adsyncd knows sqlite:////path/to/file and postgresql://host/database"
+        )
+    if system == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise StoreError("store.url names no file; write sqlite:////path/to/file")
+    return parsed.set(drivername=_DRIVERS[system], query={**_DEFAULTS[system], **parsed.query})
+
+
+def _make_private(url: URL) -> None:
+    """Make the file, for its owner alone to read; SQLite makes its side files with the same mode."""
+    path = Path(str(url.database))
+    try:
+        path.touch(mode=0o600)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: there is no directory {path.parent}; make it, or change store.url") from error
+    except OSError as error:
+        raise StoreError(f"{path}: it can't be made or written: {error.strerror}") from error

@@ -1,0 +1,37 @@
+"""What can be asked about runs."""
+
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from adsyncd.run import Run
+from adsyncd.store.journal import tallies
+from adsyncd.store.tables import runs as table
+
+_RUN = select(*[table.c[field.name] for field in fields(Run)])
+
+
+def open_runs(connection: Connection) -> list[Run]:
+    """Return the runs that have not ended, oldest first."""
+    return _live(connection, _RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time))
+
+
+def runs(connection: Connection, tenant: str | None, limit: int) -> list[Run]:
+    """Return the latest runs, of one tenant or of all, newest first."""
+    query = _RUN.order_by(table.c.fire_time.desc()).limit(limit)
+    return _live(connection, query if tenant is None else query.where(table.c.tenant == tenant))
+
+
+def last_fire_times(connection: Connection) -> dict[str, datetime]:
+    """Return, by tenant, the latest fire time that a run was begun for."""
+    query = select(table.c.tenant, func.max(table.c.fire_time).label("latest")).group_by(table.c.tenant)
+    return {row.tenant: row.latest for row in connection.execute(query)}
+
+
+def _live(connection: Connection, query: Select[Any]) -> list[Run]:
+    """Return the runs of `query`, open ones with their counts up to now."""
+    found = [Run(**row) for row in connection.execute(query).mappings()]
+    counts = tallies(connection, [run.run_id for run in found if run.ended_at is None])
+    return [replace(run, **asdict(counts[run.run_id])) if run.run_id in counts else run for run in found]

@@ -1,0 +1,312 @@
+"""What the writes do, each for many items at once, inside a transaction that `writer` opened."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Executable, Row, and_, bindparam, delete, exists, func, select, update
+
+from adsyncd.campaign import Campaign, Page, Push, PushState, idempotency_key
+from adsyncd.errors import StoreError
+from adsyncd.run import Run, Tally
+from adsyncd.store.dialects import Insert, upsert
+from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
+from adsyncd.tenant import PushPolicy
+
+_CHUNK = 500  # ids in one statement: databases limit its parameters
+_LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a run stands: at its beginning (page 1, nothing owed), or as an unclean end left it.
+
+    `complete`: its listing is. `owed`: the pushes whose outcome is not known. `tally`: what became of its campaigns so
+    far; the requests that they took are not remembered.
+    """
+
+    next_page: int
+    complete: bool
+    owed: tuple[Push, ...]
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A page that a run listed."""
+
+    run: Run
+    page: Page
+    policy: PushPolicy
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """What became of a push."""
+
+    run: Run
+    push: Push
+    trace_id: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of a run. `mark_deleted`: it saw a complete listing, so the campaigns that it missed are gone."""
+
+    run: Run
+    mark_deleted: bool
+    now: datetime
+
+
+def begin(connection: Connection, items: Sequence[Run]) -> list[Standing]:
+    """Record that runs begin, or take up again those that are recorded as open.
+
+    Raises StoreError for a run that has ended.
+    """
+    start = upsert(connection, runs, ["trace_id"], where=runs.c.ended_at.is_(None))
+    connection.execute(start, [asdict(run) for run in items])
+    return [_standing(connection, run.run_id) for run in items]
+
+
+def _standing(connection: Connection, run_id: str) -> Standing:
+    row = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
+    if row.ended_at:
+        raise StoreError(f"run {run_id} has ended already")
+    owed = connection.execute(
+        select(pushes)
+        .where(pushes.c.run_id == run_id, pushes.c.state == PushState.PENDING)
+        .order_by(pushes.c.campaign_id)
+    )
+    return Standing(
+        next_page=row.next_page,
+        complete=row.complete,
+        owed=tuple(Push(push.campaign_id, PushState.PENDING, failures=push.failures) for push in owed),
+        tally=tallies(connection, [run_id])[run_id],
+    )
+
+
+def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:
+    """Count the campaigns of open runs by what became of them."""
+    counts = {run_id: Tally() for run_id in run_ids}
+    by_state = (
+        select(pushes.c.run_id, pushes.c.state, func.count().label("campaigns"))
+        .where(pushes.c.run_id.in_(run_ids))
+        .group_by(pushes.c.run_id, pushes.c.state)
+    )
+    for row in connection.execute(by_state):
+        tally = counts[row.run_id]
+        tally.listed += row.campaigns
+        if row.state is not PushState.PENDING:
+            setattr(tally, row.state, row.campaigns)
+    return counts
+
+
+def keep(connection: Connection, items: Sequence[Keep]) -> list[list[Push]]:
+    """Keep pages, and with them the pushes that they newly owe, in the pages' order."""
+    statement = upsert(connection, campaigns, [*_LISTED, "content_hash", "deleted_at"])
+    return [_keep(connection, statement, item) for item in items]
+
+
+def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
+    listed = list({campaign.id: campaign for campaign in item.page.campaigns}.values())
+    new: list[Push] = []
+    for start in range(0, len(listed), _CHUNK):
+        new += _keep_chunk(connection, statement, item, listed[start : start + _CHUNK])
+    connection.execute(
+        update(runs)
+        .where(runs.c.run_id == item.run.run_id)
+        .values(next_page=item.page.number + 1, complete=not item.page.has_more)
+    )
+    return new
+
+
+_KNOWN = (
+    select(
+        campaigns.c.campaign_id,
+        campaigns.c.pushed_hash,
+        campaigns.c.failures,
+        dead_letters.c.content_hash.label("dead_hash"),
+        pushes.c.run_id.is_not(None).label("owed"),
+    )
+    .select_from(
+        campaigns.outerjoin(
+            dead_letters,
+            and_(dead_letters.c.tenant == campaigns.c.tenant, dead_letters.c.campaign_id == campaigns.c.campaign_id),
+        ).outerjoin(pushes, and_(pushes.c.run_id == bindparam("run"), pushes.c.campaign_id == campaigns.c.campaign_id))
+    )
+    .where(campaigns.c.tenant == bindparam("tenant"), campaigns.c.campaign_id.in_(bindparam("ids", expanding=True)))
+)
+
+
+def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: Sequence[Campaign]) -> list[Push]:
+    tenant, run_id = item.run.tenant, item.run.run_id
+    ids = [campaign.id for campaign in listed]
+    known = {row.campaign_id: row for row in connection.execute(_KNOWN, {"run": run_id, "tenant": tenant, "ids": ids})}
+    hashes = {campaign.id: hashlib.sha256(campaign.payload.encode()).hexdigest() for campaign in listed}
+    new = [
+        _owed(campaign_id, known.get(campaign_id), hashes[campaign_id], item.policy)
+        for campaign_id in ids
+        if not (campaign_id in known and known[campaign_id].owed)
+    ]
+    connection.execute(
+        statement,
+        [
+            {
+                **{name: getattr(campaign, name) for name in _LISTED},
+                "tenant": tenant,
+                "campaign_id": campaign.id,
+                "content_hash": hashes[campaign.id],
+                "deleted_at": None,
+            }
+            for campaign in listed
+        ],
+    )
+    _execute_many(
+        connection,
+        pushes.insert(),
+        [
+            {
+                **asdict(push),
+                "run_id": run_id,
+                "idempotency_key": idempotency_key(tenant, push.campaign_id, run_id),
+                "content_hash": hashes[push.campaign_id],
+                "owed_at": item.now,
+                "settled_at": None if push.state is PushState.PENDING else item.now,
+            }
+            for push in new
+        ],
+    )
+    revived = [row.campaign_id for row in known.values() if row.dead_hash not in {None, hashes[row.campaign_id]}]
+    if revived:
+        connection.execute(
+            delete(dead_letters).where(dead_letters.c.tenant == tenant, dead_letters.c.campaign_id.in_(revived))
+        )
+    return new
+
+
+def _owed(campaign_id: str, known: Row[Any] | None, content_hash: str, policy: PushPolicy) -> Push:
+    """Decide what a run owes to a campaign that it found."""
+    if known is None:
+        return Push(campaign_id, PushState.PENDING)
+    if known.dead_hash == content_hash:
+        return Push(campaign_id, PushState.DEAD_LETTERED)
+    if policy is PushPolicy.CHANGED and known.pushed_hash == content_hash:
+        return Push(campaign_id, PushState.SKIPPED)
+    return Push(campaign_id, PushState.PENDING, failures=known.failures)
+
+
+_THIS_PUSH = and_(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == bindparam("of_campaign"))
+_ITS_CAMPAIGN = and_(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.campaign_id == bindparam("of_campaign"))
+_SETTLED = update(pushes).where(_THIS_PUSH)
+_LISTED_HASH = select(pushes.c.content_hash).where(_THIS_PUSH).scalar_subquery()
+_PUSHED = update(campaigns).where(_ITS_CAMPAIGN).values(pushed_hash=_LISTED_HASH, failures=0)
+# After a failure nobody knows what the platform made of it: even content that was pushed before is pushed again.
+_FAILED = update(campaigns).where(_ITS_CAMPAIGN).values(pushed_hash=None)
+_FROM_PUSH = ["run_id", "campaign_id", "idempotency_key", "content_hash", "owed_at"]
+_FROM_OUTCOME = ["tenant", "reason", "attempts", "failures", "dead_at", "trace_id"]
+_LETTER = select(
+    *[pushes.c[name] for name in _FROM_PUSH],
+    *[bindparam(f"its_{name}", type_=dead_letters.c[name].type) for name in _FROM_OUTCOME],
+).where(_THIS_PUSH)
+
+
+def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
+    """Record what became of pushes, each with its campaign's row, and the dead letters that come of it."""
+    _execute_many(
+        connection,
+        _SETTLED,
+        [
+            {
+                "of_run": item.run.run_id,
+                "of_campaign": item.push.campaign_id,
+                "state": item.push.state,
+                "attempts": item.push.attempts,
+                "error": item.push.error,
+                "settled_at": item.now,
+            }
+            for item in items
+        ],
+    )
+    _execute_many(
+        connection,
+        _PUSHED,
+        [
+            {
+                "of_run": item.run.run_id,
+                "of_tenant": item.run.tenant,
+                "of_campaign": item.push.campaign_id,
+                "synced_at": item.now,
+            }
+            for item in items
+            if item.push.state is PushState.PUSHED
+        ],
+    )
+    _execute_many(
+        connection,
+        _FAILED,
+        [
+            {
+                "of_tenant": item.run.tenant,
+                "of_campaign": item.push.campaign_id,
+                # a dead letter starts afresh when it comes back
+                "failures": 0 if item.push.state is PushState.DEAD_LETTERED else item.push.failures + 1,
+            }
+            for item in items
+            if item.push.state in {PushState.FAILED, PushState.DEAD_LETTERED}
+        ],
+    )
+    _execute_many(
+        connection,
+        upsert(connection, dead_letters, [*_FROM_PUSH, *_FROM_OUTCOME], source=_LETTER),
+        [
+            {
+                "of_run": item.run.run_id,
+                "of_campaign": item.push.campaign_id,
+                "its_tenant": item.run.tenant,
+                "its_reason": item.push.error,
+                "its_attempts": item.push.attempts,
+                "its_failures": item.push.failures + 1,
+                "its_dead_at": item.now,
+                "its_trace_id": item.trace_id,
+            }
+            for item in items
+            if item.push.state is PushState.DEAD_LETTERED
+        ],
+    )
+    return [None] * len(items)
+
+
+def finish(connection: Connection, items: Sequence[Finish]) -> list[None]:
+    """Record how runs ended, mark what is gone, and drop the runs' pushes: history does not grow with campaigns.
+
+    A run that has ended already is left as it is: its pushes, by which the campaigns that it saw are known, are gone.
+    """
+    for item in items:
+        _finish(connection, item)
+    return [None] * len(items)
+
+
+def _finish(connection: Connection, item: Finish) -> None:
+    run_id = item.run.run_id
+    ended = connection.execute(
+        update(runs).where(runs.c.run_id == run_id, runs.c.ended_at.is_(None)).values(asdict(item.run))
+    )
+    if not ended.rowcount:
+        return
+    if item.mark_deleted:
+        seen = exists().where(pushes.c.run_id == run_id, pushes.c.campaign_id == campaigns.c.campaign_id)
+        connection.execute(
+            update(campaigns)
+            .where(campaigns.c.tenant == item.run.tenant, campaigns.c.deleted_at.is_(None), ~seen)
+            .values(deleted_at=item.now)
+        )
+    connection.execute(delete(pushes).where(pushes.c.run_id == run_id))
+
+
+def _execute_many(connection: Connection, statement: Executable, rows: Sequence[Mapping[str, object]]) -> None:
+    if rows:
+        connection.execute(statement, rows)

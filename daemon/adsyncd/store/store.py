@@ -1,0 +1,144 @@
+"""The store: what the rest of the program asks of the database, and when it is open."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TypeVar
+
+import anyio
+from alembic.util import CommandError
+from opentelemetry.trace import SpanKind, Tracer
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from adsyncd.campaign import Page, Push
+from adsyncd.clock import Clock
+from adsyncd.errors import StoreError
+from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
+from adsyncd.run import Run
+from adsyncd.store import dialects, history, journal, schema
+from adsyncd.store.writer import Item, Operation, Result, Writer
+from adsyncd.tenant import PushPolicy
+
+_READERS = 4  # at a time; with the writer's, the connections that the store holds at most
+
+Answer = TypeVar("Answer")
+
+
+@asynccontextmanager
+async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator["Store"]:
+    """Bring the database at `url` up to date, and keep its store open.
+
+    It closes when everything is written that it was asked to write, even if it is cancelled.
+
+    Raises StoreError when the database can't be opened, or was made by a newer version.
+    """
+    engine = dialects.engine(url, connections=_READERS + 1)
+    writing = engine.execution_options(writes=True)
+    writer = Writer(
+        writing.begin,
+        # in the order of a run's life
+        (journal.begin, journal.keep, journal.settle, journal.finish),
+        is_shared=lambda error: dialects.cause(error) is not None,
+    )
+    failure: Exception | None = None
+    try:
+        await anyio.to_thread.run_sync(_migrate, writing)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(writer.run)
+            try:
+                yield Store(engine, writer, clock, tracer)
+            except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
+                failure = error
+            finally:
+                writer.close()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(engine.dispose)
+    if failure:
+        raise failure
+
+
+def _migrate(engine: Engine) -> None:
+    try:
+        with engine.begin() as connection:
+            schema.upgrade(connection)
+    except CommandError as error:
+        place = dialects.name(engine.url)
+        raise StoreError(f"{place}: a newer adsyncd made it; run that one, or restore a backup") from error
+    except SQLAlchemyError as error:
+        raise dialects.store_error(engine.url, error) from error
+
+
+class Store:
+    """Runs, pushes, campaigns and dead letters. Every method raises StoreError when the database can't be used.
+
+    Each write is one transaction, committed when the method returns. One that is cancelled while it waits is done
+    nevertheless. When a database that was gone comes back, the store goes on.
+    """
+
+    def __init__(self, engine: Engine, writer: Writer, clock: Clock, tracer: Tracer) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._clock = clock
+        self._tracer = tracer
+        self._readers = anyio.CapacityLimiter(_READERS)
+
+    async def begin(self, run: Run) -> journal.Standing:
+        """Record that a run begins; where it is open from an unclean end, take it up again and say where it stands.
+
+        Raises StoreError when the run has ended already, too.
+        """
+        return await self._write(journal.begin, run)
+
+    async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
+        """Keep a page's campaigns, the pushes that they owe and how far the listing has come.
+
+        Returns the campaigns that are new to this run, in the page's order: PENDING, to be pushed, `failures` the runs
+        in a row before this one in which it failed; SKIPPED, where `policy` is CHANGED and this very content was
+        pushed last; or DEAD_LETTERED, where its dead letter is open and its content unchanged since. A dead letter
+        whose campaign changed is closed, and the campaign PENDING.
+        """
+        return await self._write(journal.keep, journal.Keep(run, page, policy, self._clock.now()))
+
+    async def settle(self, run: Run, push: Push, *, trace_id: str) -> None:
+        """Record what became of a push, together with its campaign's row and, where it has died, its dead letter."""
+        await self._write(journal.settle, journal.Settle(run, push, trace_id, self._clock.now()))
+
+    async def finish(self, run: Run, *, mark_deleted: bool) -> None:
+        """Record how a run ended. A run that has ended already stays as it is.
+
+        `mark_deleted`: the run saw a complete and consistent listing, so the tenant's campaigns that were not in it are
+        marked deleted. Campaigns are never removed.
+        """
+        await self._write(journal.finish, journal.Finish(run, mark_deleted, self._clock.now()))
+
+    async def open_runs(self) -> list[Run]:
+        """Return the runs that have not ended, oldest first: after a start, those to be resumed."""
+        return await self._read(history.open_runs)
+
+    async def last_fire_times(self) -> dict[str, datetime]:
+        """Return, by tenant, the latest fire time that a run was begun for."""
+        return await self._read(history.last_fire_times)
+
+    async def runs(self, tenant: str | None, limit: int) -> list[Run]:
+        """Return the latest runs, of one tenant or of all, newest first; open ones with their counts up to now."""
+        return await self._read(lambda connection: history.runs(connection, tenant, limit))
+
+    async def _write(self, operation: Operation[Item, Result], item: Item) -> Result:
+        with span(self._tracer, SPAN_STORE, {DB_SYSTEM: self._engine.dialect.name}, SpanKind.CLIENT) as current:
+            ticket = await self._writer.write(operation, item)
+            if ticket.error:
+                raise dialects.store_error(self._engine.url, ticket.error) from ticket.error
+            current.set_attribute(STORE_WRITES, ticket.batch)
+            return ticket.result
+
+    async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
+        def answer() -> Answer:
+            with self._engine.connect() as connection:
+                return query(connection)
+
+        try:
+            return await anyio.to_thread.run_sync(answer, limiter=self._readers)
+        except SQLAlchemyError as error:
+            raise dialects.store_error(self._engine.url, error) from error

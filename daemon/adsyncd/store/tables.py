@@ -1,0 +1,129 @@
+"""The tables. `migrations/` makes them in a database; a test holds the two together."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    Enum,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+from adsyncd.campaign import PushState
+from adsyncd.run import Outcome
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, in UTC when it comes back. SQLite, which knows no time zones, keeps it as text in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Turn it to UTC, which is what SQLite's text then says."""
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Say that SQLite's is in UTC, and turn PostgreSQL's from the session's zone."""
+        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
+
+
+def _words(kind: type[StrEnum]) -> Enum:
+    """Return the type of a column that keeps a member as its value's text."""
+    return Enum(
+        kind, native_enum=False, length=16, values_callable=lambda members: [member.value for member in members]
+    )
+
+
+metadata = MetaData()
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("campaign_id", String, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("budget", Double, nullable=False),
+    Column("impressions", BigInteger, nullable=False),
+    Column("clicks", BigInteger, nullable=False),
+    Column("conversions", BigInteger, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("pushed_hash", String(64)),  # of the content last pushed; null: unknown, push it
+    Column("synced_at", Instant),
+    Column("failures", Integer, nullable=False, default=0),  # runs in a row in which it failed
+    Column("deleted_at", Instant),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("fire_time", Instant, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("trace_id", String(32), nullable=False),
+    Column("ended_at", Instant),
+    Column("outcome", _words(Outcome)),
+    Column("listed", Integer, nullable=False),
+    Column("pushed", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("dead_lettered", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("retries", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("waited_s", Double, nullable=False),
+    Column("error", Text),
+    Column("next_page", Integer, nullable=False, default=1),
+    Column("complete", Boolean, nullable=False, default=False),
+    UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
+    Index("runs_fire_time", "fire_time"),
+)
+_open = runs.c.ended_at.is_(None)
+Index("runs_open", runs.c.run_id, sqlite_where=_open, postgresql_where=_open)
+
+pushes = Table(
+    "pushes",  # of open runs alone
+    metadata,
+    Column("run_id", String, primary_key=True),
+    Column("campaign_id", String, primary_key=True),
+    Column("idempotency_key", String(36), nullable=False),
+    Column("content_hash", String(64), nullable=False),  # as listed by this run
+    Column("state", _words(PushState), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("failures", Integer, nullable=False),
+    Column("owed_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+)
+
+dead_letters = Table(
+    "dead_letters",  # open ones alone: closing one removes it
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("campaign_id", String, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("idempotency_key", String(36), nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),  # in its last run
+    Column("failures", Integer, nullable=False),  # runs in a row, the last one counted
+    Column("owed_at", Instant, nullable=False),
+    Column("dead_at", Instant, nullable=False),
+    Column("trace_id", String(32), nullable=False),
+)

@@ -1,0 +1,92 @@
+"""Group commit: one task takes all the writes that wait and does them in one transaction.
+
+While one transaction is under way the next batch gathers: nothing waits without need, and a thousand writes at once
+cost hardly more transactions, threads and syncs of the disk than one.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Generic, TypeVar
+
+import anyio
+from sqlalchemy import Connection
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Operation = Callable[[Connection, Sequence[Item]], Sequence[Result]]  # does one kind of write for many items
+
+_LARGEST_BATCH = 1000  # a transaction of well under a second; as many more may queue behind it
+
+
+class Ticket(Generic[Result]):
+    """A write in the queue, and what became of it. `batch`: how many writes its transaction held."""
+
+    def __init__(self, operation: Operation[Any, Result], item: object) -> None:
+        self.operation = operation
+        self.item = item
+        self.done = anyio.Event()
+        self.batch = 0
+        self.error: Exception | None = None
+        self.result: Result
+
+
+class Writer:
+    """Does writes in batches: within one, those of a kind together, and the kinds in the order of `operations`.
+
+    Where that is the order in which any one run queues them, no write of a run overtakes another. `begin` opens a
+    transaction. `is_shared` tells an error that is the database's, and so everybody's, from one that a write caused.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], AbstractContextManager[Connection]],
+        operations: Sequence[Operation[Any, Any]],
+        is_shared: Callable[[Exception], bool],
+    ) -> None:
+        self._begin = begin
+        self._operations = operations
+        self._is_shared = is_shared
+        self._queue, self._waiting = anyio.create_memory_object_stream[Ticket[Any]](_LARGEST_BATCH)
+        self._thread = anyio.CapacityLimiter(1)
+
+    async def write(self, operation: Operation[Item, Result], item: Item) -> Ticket[Result]:
+        """Queue a write; return once it is committed or has failed. What is queued is done, cancelled or not."""
+        ticket = Ticket(operation, item)
+        await self._queue.send(ticket)
+        await ticket.done.wait()
+        return ticket
+
+    async def run(self) -> None:
+        """Write until the writer is closed and its queue empty. It can't be cancelled: what is queued is promised."""
+        with anyio.CancelScope(shield=True), self._waiting:
+            async for ticket in self._waiting:
+                batch = [ticket]
+                with suppress(anyio.WouldBlock, anyio.EndOfStream):
+                    while len(batch) < _LARGEST_BATCH:
+                        batch.append(self._waiting.receive_nowait())
+                await self._commit(batch)
+
+    def close(self) -> None:
+        """Take no more writes."""
+        self._queue.close()
+
+    async def _commit(self, batch: list[Ticket[Any]]) -> None:
+        try:
+            await anyio.to_thread.run_sync(self._transact, batch, limiter=self._thread)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who asked for the write gets it
+            if len(batch) > 1 and not self._is_shared(error):
+                for ticket in batch:
+                    await self._commit([ticket])
+                return
+            for ticket in batch:
+                ticket.error = error
+        for ticket in batch:
+            ticket.done.set()
+
+    def _transact(self, batch: list[Ticket[Any]]) -> None:
+        with self._begin() as connection:
+            for operation in self._operations:
+                tickets = [ticket for ticket in batch if ticket.operation is operation]
+                results = operation(connection, [ticket.item for ticket in tickets]) if tickets else ()
+                for ticket, result in zip(tickets, results, strict=True):
+                    ticket.batch, ticket.result = len(batch), result
