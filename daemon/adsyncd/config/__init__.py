@@ -1,0 +1,7 @@
+"""The configuration as operators write it: settings, tenants' drop-ins, and what is wrong with them."""
+
+from adsyncd.config.settings import DEFAULT_PATH, SecretRef, Settings, load_settings
+from adsyncd.config.tenant_file import TenantFile
+from adsyncd.config.variables import CONFIG_VARIABLE
+
+__all__ = ["CONFIG_VARIABLE", "DEFAULT_PATH", "SecretRef", "Settings", "TenantFile", "load_settings"]

@@ -1,0 +1,106 @@
+"""How single values are written in the settings and drop-ins: durations, addresses, names, and what bounds them."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+
+from adsyncd.config.problems import wrong
+from adsyncd.duration import parse_duration
+
+
+class Variable(str):
+    """The text of an environment variable, where numbers and booleans can only be text."""
+
+    __slots__ = ()
+
+
+class ConfigTable(BaseModel):
+    """A table of a configuration file, in which unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _literal(value: object) -> object:
+    if not isinstance(value, Variable):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _duration(at_least: str) -> BeforeValidator:
+    least = parse_duration(at_least)
+
+    def read(value: object) -> timedelta:
+        if isinstance(value, timedelta):  # TOML has none: it was read before, in [defaults]
+            return value
+        if not isinstance(value, str):
+            raise wrong('expected a duration such as "15m"')
+        try:
+            duration = parse_duration(value)
+        except ValueError as error:
+            raise wrong(str(error)) from None
+        if duration < least:
+            raise wrong(f"must be at least {at_least}")
+        return duration
+
+    return BeforeValidator(read)
+
+
+def _text(pattern: str, what: str, *, echo: bool = True) -> AfterValidator:
+    """Let through what matches `pattern` whole; `what` says in words what that is."""
+    shape = re.compile(pattern)
+
+    def check(value: str | Path) -> str | Path:
+        if not shape.fullmatch(str(value)):
+            raise wrong(f"expected {what}", echo=echo)
+        return value
+
+    return AfterValidator(check)
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        sound = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    else:
+        if "@" in parts.netloc:
+            raise wrong("must not hold a user or a password", "leave out everything up to the @", echo=False)
+    if not sound or not re.fullmatch(r"https?://[!-~]+", value) or "?" in value or "#" in value:
+        raise wrong("expected an address that begins with https:// or http://", echo=False)
+    return value.rstrip("/")
+
+
+_SEGMENT = "[A-Za-z0-9](?:[A-Za-z0-9_-]|[.](?![.]))*"
+
+Flag = Annotated[bool, Strict(), BeforeValidator(_literal)]
+Whole = Annotated[int, Strict(), BeforeValidator(_literal)]
+Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_literal)]
+
+AnyDuration = Annotated[timedelta, _duration("0s")]
+SomeDuration = Annotated[timedelta, _duration("1ms")]
+Interval = Annotated[timedelta, _duration("1s")]
+
+Url = Annotated[str, AfterValidator(_url)]
+StoreUrl = Annotated[
+    str, _text(r"(sqlite:///|postgresql\+psycopg://).+", "sqlite:///... or postgresql+psycopg://...", echo=False)
+]
+AbsolutePath = Annotated[Path, _text("/.*", "an absolute path")]
+PlatformName = Annotated[str, _text("[a-z0-9][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -")]
+ClientId = Annotated[str, _text("[!-~]{1,256}", "1 to 256 visible ASCII characters")]
+Crontab = Annotated[str, _text(r"\s*\S+(\s+\S+){4}\s*", 'five fields such as "*/15 * * * *"')]
+# hvac does not quote paths, so that one with ".." would read another tenant's secret.
+VaultPath = Annotated[
+    str, _text(f"{_SEGMENT}(/{_SEGMENT})*", 'names joined by "/", of A-Z, a-z, 0-9, _, - and single dots')
+]
+CredentialName = Annotated[str, _text("[A-Za-z0-9][A-Za-z0-9_.@-]*", "a name of A-Z, a-z, 0-9, _, -, . and @")]
+VariableName = Annotated[str, _text("[A-Za-z_][A-Za-z0-9_]*", "the name of a variable")]
+SomeText = Annotated[str, _text(".+", "some text")]

@@ -1,0 +1,183 @@
+"""What pydantic finds wrong with a configuration, in plain words and with what would be right.
+
+Pydantic's own texts repeat values; these never repeat one of a key that might hold a secret.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError, PydanticUndefined
+
+from adsyncd.config.toml_file import Key
+from adsyncd.duration import format_duration
+from adsyncd.errors import Problem
+
+ANY_NAME = "*"
+
+_SECRET = re.compile(r"secret|token|passw|credential|auth|api_?key", re.IGNORECASE)
+_LONGEST_ECHO = 60
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "enum": "{expected}",
+    "finite_number": "a number",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "literal_error": "{expected}",
+    "model_attributes_type": "a table",
+    "model_type": "a table",
+    "path_type": "text in quotes",
+    "string_type": "text in quotes",
+    "tuple_type": "an array",
+}
+_RULES = {
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must not be empty",
+    "union_tag_invalid": "must have one of the methods {expected_tags}",
+    "union_tag_not_found": "must have a method",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A problem that has not been located yet: the key, what is wrong, and what would be right."""
+
+    key: Key
+    what: str
+    mend: str
+
+
+def wrong(what: str, mend: str = "", *, echo: bool = True) -> PydanticCustomError:
+    """Return what a validator raises. Without a mend, the key's example is one; `echo` tells what was got instead."""
+    return PydanticCustomError("wrong", "{what}", {"what": what, "mend": mend, "echo": echo})
+
+
+def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
+    """Put into words all that `error` says of an input for `model`."""
+    known = known_keys(model)
+    return [_fault(detail, known) for detail in error.errors(include_url=False)]
+
+
+@cache
+def known_keys(model: type[BaseModel]) -> dict[Key, FieldInfo]:
+    """Return all keys of a model and of the tables in it. `ANY_NAME` stands for a name that the user chooses."""
+    return dict(_walk(model, ()))
+
+
+def in_order(problem: Problem) -> tuple[bool, str, int, str]:
+    """Sort key of problems: by file, line and key; those without a file come last."""
+    return problem.path is None, str(problem.path), problem.line or 0, problem.key or ""
+
+
+def _walk(model: type[BaseModel], above: Key) -> Iterator[tuple[Key, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        yield (*above, name), field
+        for table, names in _tables(field.annotation):
+            yield from _walk(table, (*above, name, *names))
+
+
+def _tables(annotation: Any) -> Iterator[tuple[type[BaseModel], Key]]:  # noqa: ANN401 - an annotation can be anything
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, ()
+    names = (ANY_NAME,) if get_origin(annotation) is dict else ()
+    for argument in get_args(annotation):
+        for table, inner in _tables(argument):
+            yield table, (*names, *inner)
+
+
+def _fault(detail: ErrorDetails, known: dict[Key, FieldInfo]) -> Fault:
+    key = _key(detail["loc"], known)
+    example = _example(key, known.get(_general(key, known)))
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "missing":
+        return Fault(key, "is missing", f"add {example}" if example else "")
+    if kind == "extra_forbidden":
+        return Fault(key, "is no key that is known here", _nearest(key, known))
+    mend = f"for example {example}" if example else ""
+    if kind == "wrong":
+        what, mend = context["what"], context["mend"] or mend
+    else:
+        rule = _RULES.get(kind) or f"expected {_EXPECTED.get(kind, 'another value')}"
+        what = rule.format(**context).replace("'", '"')
+    got = f", got {_echo(key, detail['input'])}" if context.get("echo", True) else ""
+    return Fault(key, what + got, mend)
+
+
+def _key(location: tuple[int | str, ...], known: dict[Key, FieldInfo]) -> Key:
+    """Return the key as the file spells it: without pydantic's mark of a bad name and the tags of its unions."""
+    key: Key = ()
+    tagged = False
+    for part in location:
+        if not tagged and part != "[key]":
+            key = (*key, str(part))
+        field = known.get(key)
+        tagged = not tagged and field is not None and field.discriminator is not None
+    return key
+
+
+def _general(key: Key, known: dict[Key, FieldInfo]) -> Key:
+    """Return `key` with `ANY_NAME` where its names are the user's own."""
+    general: Key = ()
+    for part in key:
+        step = (*general, ANY_NAME)
+        general = step if any(other[: len(step)] == step for other in known) else (*general, part)
+    return general
+
+
+def _nearest(key: Key, known: dict[Key, FieldInfo]) -> str:
+    """Return the mend of an unknown key: the key that was meant, or the keys that there are."""
+    around, name = _general(key, known)[:-1], key[-1]
+    siblings = [other[-1] for other in known if other[:-1] == around]
+    if name in siblings:
+        return "it goes with another method: leave it out"
+    if near := get_close_matches(name, siblings, 1):
+        return f'did you mean "{near[0]}"?'
+    if elsewhere := [".".join(other) for other in known if other[-1] == name]:
+        return f'did you mean "{elsewhere[0]}"?'
+    return f"known are {', '.join(sorted(siblings))}"
+
+
+def _example(key: Key, field: FieldInfo | None) -> str:
+    """Return a right line for a key: its example, or its default. A table without either has none."""
+    if field is None:
+        return ""
+    value = field.examples[0] if field.examples else field.default
+    if value is None or value is PydanticUndefined or isinstance(value, BaseModel):
+        return ""
+    return f"{key[-1]} = {_toml(value)}"
+
+
+def _echo(key: Key, value: object) -> str:
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    if any(_SECRET.search(part) for part in key):
+        return "something that is not shown here"
+    text = _toml(value)
+    return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}..."
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case timedelta():
+            return f'"{format_duration(value)}"'
+        case str() | Path():
+            return json.dumps(str(value), ensure_ascii=False)
+        case dict():
+            return f"{{ {', '.join(f'{name} = {_toml(inner)}' for name, inner in value.items())} }}"
+        case tuple() | list():
+            return f"[{', '.join(_toml(inner) for inner in value)}]"
+    return str(value)

@@ -1,0 +1,148 @@
+"""The daemon's settings: every key, its default and its bounds; read from one file and the environment."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from adsyncd.config.notation import (
+    AbsolutePath,
+    AnyDuration,
+    ConfigTable,
+    CredentialName,
+    PlatformName,
+    SomeDuration,
+    SomeText,
+    StoreUrl,
+    Url,
+    VariableName,
+    VaultPath,
+)
+from adsyncd.config.problems import Fault, faults, in_order, known_keys, wrong
+from adsyncd.config.tenant_file import QuotaTable, TenantDefaults
+from adsyncd.config.toml_file import TomlFile, place, read_toml
+from adsyncd.config.variables import CONFIG_VARIABLE, Overlay, overlay
+from adsyncd.errors import ConfigError, Problem
+from adsyncd.tenant import Platform
+
+DEFAULT_PATH = Path("/etc/adsyncd/adsyncd.toml")
+
+
+class StoreTable(ConfigTable):
+    """Where campaigns, runs and pushes are kept. The address may hold a password: it does not show in `repr`."""
+
+    url: StoreUrl = Field(
+        "sqlite:////var/lib/adsyncd/adsyncd.db",
+        examples=["sqlite:////var/lib/adsyncd/adsyncd.db"],
+        repr=False,
+    )
+
+
+class SecretRef(ConfigTable):
+    """Where one of the daemon's own secrets is kept, in one of three places; never the secret itself."""
+
+    credential: CredentialName | None = Field(None, examples=["vault-secret-id"])
+    env: VariableName | None = Field(None, examples=["VAULT_SECRET_ID"])
+    file: AbsolutePath | None = Field(None, examples=["/run/secrets/vault-secret-id"])
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.credential, self.env, self.file).count(None) != 2:  # noqa: PLR2004 - two of the three
+            raise wrong("must hold one of credential, env and file", echo=False)
+        return self
+
+
+def _never_inline(value: object) -> object:
+    if isinstance(value, str):
+        raise wrong("must not hold the secret itself, but say where it is", echo=False)
+    return value
+
+
+Secret = Annotated[SecretRef, BeforeValidator(_never_inline)]
+
+
+class AppRoleAuth(ConfigTable):
+    """Sign-in to Vault by AppRole."""
+
+    method: Literal["approle"] = Field(examples=["approle"])
+    role_id: SomeText = Field(examples=["..."])
+    secret_id: Secret = Field(examples=[{"credential": "vault-secret-id"}])
+
+
+class TokenAuth(ConfigTable):
+    """Sign-in to Vault by a token that was issued elsewhere."""
+
+    method: Literal["token"] = Field(examples=["token"])
+    token: Secret = Field(examples=[{"credential": "vault-token"}])
+
+
+class VaultTable(ConfigTable):
+    """How to reach Vault. `ca_file`: the PEM of a private CA. `timeout` bounds a read with all that it takes."""
+
+    address: Url = Field(examples=["https://vault.internal:8200"])
+    mount: VaultPath = "secret"
+    namespace: VaultPath | None = Field(None, examples=["team"])
+    ca_file: AbsolutePath | None = Field(None, examples=["/etc/ssl/vault-ca.pem"])
+    timeout: SomeDuration = timedelta(seconds=10)
+    auth: Annotated[AppRoleAuth | TokenAuth, Field(discriminator="method")] = Field(
+        examples=[{"method": "approle", "role_id": "...", "secret_id": {"credential": "vault-secret-id"}}]
+    )
+
+
+class ControlTable(ConfigTable):
+    """Where the daemon takes questions and commands."""
+
+    socket: AbsolutePath = Path("/run/adsyncd/control.sock")
+
+
+class PlatformTable(ConfigTable):
+    """An ad platform, and what it allows to all its tenants together."""
+
+    base_url: Url = Field(examples=["https://ads.example.com"])
+    quota: QuotaTable | None = Field(None, examples=[{"requests": 1000, "per": "60s"}])
+
+    def platform(self, name: str) -> Platform:
+        """Return it as everything inside knows it."""
+        return Platform(name, self.base_url, self.quota.quota() if self.quota else None)
+
+
+class Settings(ConfigTable):
+    """All settings of the daemon."""
+
+    tenants_dirs: tuple[Path, ...] = Field((Path("/etc/adsyncd/tenants.d"),), min_length=1)
+    shutdown_grace: AnyDuration = timedelta(seconds=20)
+    store: StoreTable = StoreTable()
+    vault: VaultTable | None = None
+    control: ControlTable = ControlTable()
+    platforms: dict[PlatformName, PlatformTable] = Field(default_factory=dict)
+    defaults: TenantDefaults = TenantDefaults()
+
+
+def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read the settings in the file at `path`, with the variables of `environ` laid over them.
+
+    Raises ConfigError with everything that is wrong.
+    """
+    file = read_toml(path, f"create it, or name another with --config or {CONFIG_VARIABLE}")
+    laid = overlay(file.data, environ, known_keys(Settings))
+
+    try:
+        settings = Settings.model_validate(laid.data)
+        found = list(settings.defaults.references(settings.platforms, vault=settings.vault is not None))
+        found = [replace(fault, key=("defaults", *fault.key)) for fault in found]
+    except ValidationError as error:
+        found = faults(error, Settings)
+    if found or laid.problems:
+        problems = [_located(fault, file, laid) for fault in found]
+        raise ConfigError(sorted([*problems, *laid.problems], key=in_order))
+    return settings
+
+
+def _located(fault: Fault, file: TomlFile, laid: Overlay) -> Problem:
+    if variable := laid.variable(fault.key):
+        return Problem(None, None, variable, fault.what, fault.mend)
+    path, line = place(fault.key, [file])
+    return Problem(path, line, ".".join(fault.key), fault.what, fault.mend)

@@ -1,0 +1,157 @@
+"""A tenant's drop-in: every key, its default and its bounds; and the `Tenant` that it describes."""
+
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from adsyncd.config.notation import (
+    AnyDuration,
+    ClientId,
+    ConfigTable,
+    CredentialName,
+    Crontab,
+    Flag,
+    Interval,
+    PlatformName,
+    Share,
+    SomeDuration,
+    SomeText,
+    VariableName,
+    VaultPath,
+    Whole,
+)
+from adsyncd.config.problems import Fault, wrong
+from adsyncd.tenant import (
+    AlertSettings,
+    CredentialsRef,
+    Cron,
+    EnvRef,
+    Every,
+    Platform,
+    PushPolicy,
+    Quota,
+    Schedule,
+    SyncSettings,
+    SystemdRef,
+    Tenant,
+    VaultRef,
+)
+
+
+class QuotaTable(ConfigTable):
+    """What a platform allows: at most `requests` in any `per`."""
+
+    requests: Whole = Field(ge=1, le=1_000_000, examples=[10])
+    per: SomeDuration = Field(examples=["60s"])
+
+    def quota(self) -> Quota:
+        """Return it as everything inside knows it."""
+        return Quota(self.requests, self.per)
+
+
+class ScheduleTable(ConfigTable):
+    """When a tenant is synced: `every` so often, or by `cron` in a `timezone`."""
+
+    every: Interval | None = Field(None, examples=["15m"])
+    cron: Crontab | None = Field(None, examples=["*/15 * * * *"])
+    timezone: SomeText = Field("UTC", examples=["Europe/Berlin"])
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.every is None) == (self.cron is None):
+            raise wrong("must hold one of every and cron", echo=False)
+        if self.cron is None and "timezone" in self.model_fields_set:
+            raise wrong("has a timezone, which goes with cron alone", echo=False)
+        return self
+
+    def schedule(self) -> Schedule:
+        """Return it as everything inside knows it."""
+        if self.every is not None:
+            return Every(self.every)
+        return Cron(str(self.cron), self.timezone)
+
+
+class CredentialsTable(ConfigTable):
+    """Where a tenant's email and password are kept, in one of three places."""
+
+    vault: VaultPath | None = Field(None, examples=["adsyncd/acme"])
+    env: VariableName | None = Field(None, examples=["ACME"])
+    credential: CredentialName | None = Field(None, examples=["acme"])
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.vault, self.env, self.credential).count(None) != 2:  # noqa: PLR2004 - two of the three
+            raise wrong("must hold one of vault, env and credential", echo=False)
+        return self
+
+    def ref(self) -> CredentialsRef:
+        """Return it as everything inside knows it."""
+        if self.vault is not None:
+            return VaultRef(self.vault)
+        return EnvRef(self.env) if self.env is not None else SystemdRef(str(self.credential))
+
+
+class SyncTable(ConfigTable):
+    """How a run goes about it."""
+
+    page_size: Whole = Field(10, ge=1, le=1000)
+    concurrency: Whole = Field(5, ge=1, le=100)
+    timeout: SomeDuration = timedelta(seconds=10)
+    max_attempts: Whole = Field(5, ge=1, le=20)
+    run_deadline: Interval = timedelta(minutes=30)
+    push: PushPolicy = PushPolicy.ALL
+    list_cache: AnyDuration = timedelta(0)
+
+
+class AlertsTable(ConfigTable):
+    """When a tenant's runs deserve a human's attention."""
+
+    min_success_rate: Share = 0.9
+
+
+class TenantDefaults(ConfigTable):
+    """The keys of a drop-in, none of them required: what `[defaults]` may hold."""
+
+    client_id: ClientId | None = Field(None, examples=["acme"])
+    platform: PlatformName | None = Field(None, examples=["mixo"])
+    enabled: Flag = True
+    schedule: ScheduleTable = Field(ScheduleTable(every=timedelta(minutes=15)), examples=[{"every": "15m"}])
+    credentials: CredentialsTable | None = Field(None, examples=[{"vault": "adsyncd/acme"}])
+    quota: QuotaTable = Field(
+        QuotaTable(requests=10, per=timedelta(seconds=60)), examples=[{"requests": 10, "per": "60s"}]
+    )
+    sync: SyncTable = SyncTable()
+    alerts: AlertsTable = AlertsTable()
+
+    def references(self, platforms: Collection[str], *, vault: bool) -> Iterator[Fault]:
+        """Find what the keys lead to and the settings don't have: a platform, or `vault`."""
+        if self.platform is not None and self.platform not in platforms:
+            known = f"known are {', '.join(sorted(platforms))}" if platforms else "there is none"
+            mend = f"{known}; add [platforms.{self.platform}] to the settings if it is right"
+            yield Fault(("platform",), f'no platform "{self.platform}" is configured', mend)
+        if self.credentials is not None and self.credentials.vault is not None and not vault:
+            yield Fault(("credentials", "vault"), "no Vault is configured", "add [vault] to the settings")
+
+
+class TenantFile(TenantDefaults):
+    """A drop-in, with its overrides and the defaults beneath it."""
+
+    client_id: ClientId = Field(examples=["acme"])
+    platform: PlatformName = Field(examples=["mixo"])
+    credentials: CredentialsTable = Field(examples=[{"vault": "adsyncd/acme"}])
+
+    def tenant(self, tenant_id: str, platform: Platform) -> Tenant:
+        """Return the tenant that is described here; `platform` is the one that it names."""
+        return Tenant(
+            id=tenant_id,
+            client_id=self.client_id,
+            platform=platform,
+            enabled=self.enabled,
+            schedule=self.schedule.schedule(),
+            credentials=self.credentials.ref(),
+            quota=self.quota.quota(),
+            sync=SyncSettings(**dict(self.sync)),
+            alerts=AlertSettings(self.alerts.min_success_rate),
+        )

@@ -1,0 +1,133 @@
+"""A TOML file with the line of each of its keys, which `tomllib` does not tell.
+
+The file has been parsed by `tomllib` before its lines are looked for, so the scan needs only to know where a statement
+ends; what each statement says is left to `tomllib` again.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from adsyncd.errors import ConfigError, Problem
+
+Key = tuple[str, ...]
+
+MAX_BYTES = 1 << 20
+MAX_DOTS = 256  # in a line: tomllib takes 18 s for one key of 32,000 dots
+
+_TOKEN = re.compile(
+    r'"{3}(?:\\.|[^\\])*?"{3}(?!")'  # the four kinds of text, in which nothing else counts
+    r"|'{3}.*?'{3}(?!')"
+    r'|"(?:\\.|[^"\\])*"'
+    r"|'[^']*'"
+    r"|\#[^\n]*"
+    r"|[\[\]{}\n]",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)  # no slots: the lines are looked for when an error needs them, once
+class TomlFile:
+    """A file's text, and what it says."""
+
+    path: Path
+    text: str
+    data: dict[str, Any]
+
+    @cached_property
+    def lines(self) -> dict[Key, int]:
+        """The line, from 1, at which the statement of each key or table begins. Keys of inline tables are included."""
+        try:
+            return key_lines(self.text)
+        except RecursionError:  # what is nested as deep as could just be read can be too deep from here
+            return {}
+
+
+def read_toml(path: Path, mend: str) -> TomlFile:
+    """Read a file of at most `MAX_BYTES`. Raises ConfigError; its mend is `mend` if the file can't be opened."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _refusal(path, None, f"can't be read: {error.strerror}", mend) from error
+    if len(content) > MAX_BYTES:
+        raise _refusal(path, None, "is larger than 1 MiB", "check that it is the right file")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _refusal(path, line, "is not UTF-8", "save it in that encoding") from error
+    try:
+        if any(line.count(".") > MAX_DOTS for line in text.split("\n")):
+            raise RecursionError  # noqa: TRY301 - what tomllib itself raises for brackets thousands deep
+        return TomlFile(path, text, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        what, _, place = str(error).partition(" (at ")
+        line = int(place.split()[1].rstrip(",")) if place.startswith("line") else text.count("\n") + 1
+        mend = 'one key = value a line, text in "quotes"'
+        raise _refusal(path, line, f"is not TOML: {what[:1].lower()}{what[1:]}", mend) from error
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
+        raise _refusal(path, None, "holds a value that is too long or nested too deep", "shorten it") from error
+
+
+def place(key: Key, files: Sequence[TomlFile]) -> tuple[Path, int | None]:
+    """Return where `key` stands, or else the table around it: in the last file that has it, or nowhere in the first."""
+    for length in range(len(key), 0, -1):
+        for file in reversed(files):
+            if key[:length] in file.lines:
+                return file.path, file.lines[key[:length]]
+    return files[0].path, None
+
+
+def key_lines(text: str) -> dict[Key, int]:
+    """Return the line, from 1, at which the statement of each key or table begins, in a text that is valid TOML.
+
+    Of a table or an array of tables that is stated several times, the first place counts.
+    """
+    lines: dict[Key, int] = {}
+    table: Key = ()
+    for line, statement in _statements(text.replace("\r\n", "\n")):
+        keys = list(_keys(tomllib.loads(statement)))
+        if statement.lstrip().startswith("["):
+            table = keys[-1]
+            keys = [table[: length + 1] for length in range(len(table))]
+        else:
+            keys = [table + key for key in keys]
+        for key in keys:
+            lines.setdefault(key, line)
+    return lines
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Cut a valid text at the ends of lines that are in no string and in no bracket."""
+    start, line, depth = 0, 1, 0
+    for token in _TOKEN.finditer(text + "\n"):
+        match token[0]:
+            case "[" | "{":
+                depth += 1
+            case "]" | "}":
+                depth -= 1
+            case "\n" if not depth:
+                statement = text[start : token.start()]
+                yield line, statement
+                line += statement.count("\n") + 1
+                start = token.end()
+
+
+def _keys(data: dict[str, Any]) -> Iterator[Key]:
+    """Walk through the keys of one statement, outer before inner."""
+    left: list[tuple[Key, Any]] = [((), data)]
+    while left:
+        above, value = left.pop()
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                yield (*above, name)
+                left.append(((*above, name), inner))
+
+
+def _refusal(path: Path, line: int | None, what: str, mend: str) -> ConfigError:
+    return ConfigError([Problem(path, line, None, what, mend)])

@@ -1,0 +1,79 @@
+"""Settings from the environment: any key as `ADSYNCD_SECTION__KEY`, laid over the file."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from adsyncd.config.notation import Variable
+from adsyncd.config.toml_file import Key
+from adsyncd.errors import Problem
+
+CONFIG_VARIABLE = "ADSYNCD_CONFIG"
+
+_PREFIX = "ADSYNCD_"
+_NEAR = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Settings with the environment laid over: the variable that each overlaid key came from, and bad variables."""
+
+    data: dict[str, Any]
+    variables: dict[Key, str]
+    problems: list[Problem]
+
+    def variable(self, key: Key) -> str | None:
+        """Return the variable that set `key`, or the table around it, or else a part of it, if one did."""
+        around = [key[:length] for length in range(len(key), 0, -1)]
+        parts = [other for other in self.variables if other[: len(key)] == key]
+        return next((self.variables[other] for other in [*around, *parts] if other in self.variables), None)
+
+
+def overlay(data: dict[str, Any], environ: Mapping[str, str], known: Collection[Key]) -> Overlay:
+    """Lay the variables that are settings over `data`, which becomes part of the result.
+
+    A variable is a setting if its first part is a known key or it has more than one part. Another is somebody else's
+    (an orchestrator's, a tenant's credentials), unless it is nearly the name of a setting: then it is a mistake.
+    """
+    names = {"__".join(key).upper() for key in known}
+    result = Overlay(data, {}, [])
+    for name in sorted(environ):  # a table comes before the keys in it
+        if not name.startswith(_PREFIX) or name == CONFIG_VARIABLE:
+            continue
+        bare = name.removeprefix(_PREFIX)
+        key = tuple(bare.lower().split("__"))
+        if len(key) > 1 or key[:1] in known:
+            _lay(key, name, environ[name], result)
+        elif near := get_close_matches(bare, names, 1, _NEAR):
+            result.problems.append(
+                Problem(None, None, name, "is no variable that is known here", f"did you mean {_PREFIX}{near[0]}?")
+            )
+    return result
+
+
+def _lay(key: Key, name: str, text: str, onto: Overlay) -> None:
+    value: Any = Variable(text)
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            onto.problems.append(Problem(None, None, name, "is not JSON", 'write it like ["/etc/adsyncd/tenants.d"]'))
+            return
+    table = onto.data
+    spelt: Key = ()
+    for part in key[:-1]:
+        name_here = _spelt(part, table)
+        spelt = (*spelt, name_here)
+        if not isinstance(table.get(name_here), dict):
+            table[name_here] = {}
+        table = table[name_here]
+    last = _spelt(key[-1], table)
+    table[last] = value
+    onto.variables[*spelt, last] = name
+
+
+def _spelt(part: str, table: dict[str, Any]) -> str:
+    """Return the key that `part` means: no variable's name can have the hyphen that a platform's may."""
+    return next((key for key in table if key.replace("-", "_") == part), part)
