@@ -1,0 +1,65 @@
+"""Draws one trace as a tree for the terminal: what a run did, in what order, how long it took, and what went wrong."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from rich.text import Text
+from rich.tree import Tree
+
+from adsyncd.demo.collector import ExportedSpan
+from adsyncd.instruments import ERROR_TYPE, HTTP_RESEND_COUNT, HTTP_STATUS, URL_FULL
+
+_Children = dict[str | None, list[ExportedSpan]]
+
+
+def trace_tree(spans: Iterable[ExportedSpan], trace_id: str, alike: int = 3) -> Tree:
+    """Return the tree of a trace. Of siblings with the same name it shows the `alike` that have most below them."""
+    trace = [span for span in spans if span.trace_id == trace_id]
+    known = {span.span_id for span in trace}
+    children: _Children = defaultdict(list)
+    for span in sorted(trace, key=lambda span: span.start_ns):
+        children[span.parent_id if span.parent_id in known else None].append(span)
+    tree = Tree(Text(f"trace {trace_id}", "dim"), guide_style="dim")
+    _grow(tree, None, children, alike)
+    return tree
+
+
+def _grow(tree: Tree, parent: ExportedSpan | None, children: _Children, alike: int) -> None:
+    families: dict[str, list[ExportedSpan]] = defaultdict(list)
+    for child in children[parent.span_id if parent else None]:
+        families[child.name].append(child)
+    for name, family in families.items():
+        shown = sorted(family, key=lambda span: _size(span, children), reverse=True)[:alike]
+        for child in sorted(shown, key=lambda span: span.start_ns):
+            _grow(tree.add(_label(child, parent)), child, children, alike)
+        hidden = [span for span in family if span not in shown]
+        if hidden:
+            errors = sum(span.error for span in hidden)
+            tree.add(Text(f"{len(hidden)} more {name}" + (f", {errors} with errors" if errors else ""), "dim"))
+
+
+def _size(span: ExportedSpan, children: _Children) -> int:
+    return 1 + sum(_size(child, children) for child in children[span.span_id])
+
+
+def _label(span: ExportedSpan, parent: ExportedSpan | None) -> Text:
+    """Say what the span is, and of its attributes what its parent has not said."""
+    label = Text.assemble((span.name, "bold"), " ", (_duration(span), "cyan"))
+    if url := span.attributes.get(URL_FULL):
+        label.append(f" {urlsplit(str(url)).path}")
+    if status := span.attributes.get(HTTP_STATUS):
+        label.append(f" {status}")
+    if resend := span.attributes.get(HTTP_RESEND_COUNT):
+        label.append(f" resend {resend}")
+    said = parent.attributes if parent else {}
+    for key, value in span.attributes.items():
+        if key.startswith("adsyncd.") and said.get(key) != value:
+            label.append(f" {key.removeprefix('adsyncd.')}={value}", "dim")
+    if span.error:
+        label.append(f" {span.message or span.attributes.get(ERROR_TYPE, 'error')}", "red")
+    return label
+
+
+def _duration(span: ExportedSpan) -> str:
+    return f"{span.duration_s:.2f} s" if span.duration_s >= 1 else f"{span.duration_s * 1000:.0f} ms"
