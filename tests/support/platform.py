@@ -1,0 +1,70 @@
+"""The mock platform as a real process, for every test that needs sockets."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+from anyio.streams.text import TextReceiveStream
+
+READY = "mock_api listening on "
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A mock platform that answers at `base_url` (no trailing slash)."""
+
+    base_url: str
+    _admin: httpx.AsyncClient
+
+    async def ledger(self, client_id: str) -> dict[str, Any]:
+        """Return a client id's page of the ledger; see `mock_api.ledger.Book.as_json`."""
+        answer = await self._admin.get("/_ledger", params={"client_id": client_id})
+        page: dict[str, Any] = answer.raise_for_status().json()["clients"][client_id]
+        return page
+
+    async def reset_ledger(self) -> None:
+        """Start an empty ledger."""
+        (await self._admin.post("/_ledger/reset")).raise_for_status()
+
+    async def change(self, **patch: object) -> None:
+        """Merge `patch` into the settings: `change(clients={"acme": {"deleted": ["cmp-0001"]}})`."""
+        (await self._admin.post("/_settings", json=patch)).raise_for_status()
+
+
+@asynccontextmanager
+async def running_platform(settings: Mapping[str, Any] | None = None, *options: str) -> AsyncIterator[Platform]:
+    """Start a mock platform with `settings` (see `mock_api.settings.Settings`) and command-line `options`; stop it.
+
+    It is as sick as its defaults unless told otherwise: `HEALTHY` is an `everyone` without faults and waiting.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config = anyio.Path(folder, "platform.json")
+        await config.write_text(json.dumps(settings or {}))
+        command = [sys.executable, "-m", "mock_api", "--port", "0", "--config", str(config), *options]
+        async with await anyio.open_process(command, stdout=subprocess.PIPE, stderr=None) as process:
+            try:
+                assert process.stdout is not None
+                line = await TextReceiveStream(process.stdout).receive()
+                assert line.startswith(READY), line
+                base_url = line.removeprefix(READY).strip()
+                async with httpx.AsyncClient(base_url=base_url, verify=False, trust_env=False) as admin:
+                    (await admin.get("/health")).raise_for_status()
+                    yield Platform(base_url, admin)
+            finally:
+                if process.returncode is None:
+                    process.terminate()
+
+
+HEALTHY: Mapping[str, Any] = {"list_503": 0, "list_hang": 0, "push_latency_s": 0, "quota_requests": 1_000_000}
+
+
+def accounts(*client_ids: str) -> dict[str, Any]:
+    """Return one account for each client id: email `ID@example.com`, password `pw-ID`."""
+    return {f"{id_}@example.com": {"password": f"pw-{id_}", "clients": [id_]} for id_ in client_ids}

@@ -1,0 +1,75 @@
+import json
+from email.utils import parsedate_to_datetime
+
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from mock_api.answers import instead, ratelimit, spoilt, throttled
+from mock_api.faults import Fault
+from mock_api.meters import Reading
+from mock_api.settings import Behaviour, RetryAfter
+
+NOW = 1_800_000_000.5
+ANSWER = JSONResponse({"success": True, "count": 3, "data": [{"budget": 1.5}], "name": None})
+
+
+def refusal(form: RetryAfter) -> tuple[str | None, float | None]:
+    answer = throttled(Behaviour(retry_after=form), 1.2345, NOW)
+    assert answer.status_code == 429
+    return answer.headers.get("retry-after"), json.loads(bytes(answer.body)).get("retry_after")
+
+
+def test_a_429_says_when_to_come_again_in_the_form_that_is_set_and_never_too_early() -> None:
+    assert refusal(RetryAfter.BODY) == (None, 1.235)
+    assert refusal(RetryAfter.SECONDS) == ("2", 1.235)
+    assert refusal(RetryAfter.ABSENT) == (None, None)
+    date, _ = refusal(RetryAfter.DATE)
+    assert date is not None
+    assert parsedate_to_datetime(date).timestamp() == 1_800_000_002
+
+
+def test_ratelimit_fields_have_the_form_of_the_draft() -> None:
+    behaviour = Behaviour(quota_requests=10, quota_window_s=60)
+    assert ratelimit(behaviour, Reading(accepted=True, remaining=3, reset_s=29.2)) == {
+        "RateLimit-Policy": '"default";q=10;w=60',
+        "RateLimit": '"default";r=3;t=30',
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [(Fault.UNAVAILABLE, 503), (Fault.UNAUTHORIZED, 401), (Fault.HTML, 200), (Fault.REDIRECT, 307), (Fault.HUGE, 200)],
+)
+def test_some_faults_come_instead_of_an_answer(fault: Fault, status: int) -> None:
+    answer = instead(fault, "http://elsewhere.invalid")
+    assert answer is not None
+    assert answer.status_code == status
+    assert answer.headers.get("location") == ("http://elsewhere.invalid" if fault is Fault.REDIRECT else None)
+
+
+@pytest.mark.parametrize(
+    "fault", set(Fault) - {Fault.UNAVAILABLE, Fault.UNAUTHORIZED, Fault.HTML, Fault.REDIRECT, Fault.HUGE}
+)
+def test_the_other_faults_leave_the_request_to_be_served(fault: Fault) -> None:
+    assert instead(fault, "") is None
+
+
+def test_a_malformed_answer_ends_in_the_middle_of_its_json() -> None:
+    answer = spoilt(Fault.MALFORMED, ANSWER)
+    assert answer.headers["content-length"] == str(len(answer.body))
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(bytes(answer.body))
+
+
+def test_an_answer_of_wrong_types_has_the_right_names_and_no_number_boolean_or_list() -> None:
+    answer: Response = spoilt(Fault.WRONG_TYPES, ANSWER)
+    assert json.loads(bytes(answer.body)) == {
+        "success": "True or so",
+        "count": "3 or so",
+        "data": {"0": {"budget": "1.5 or so"}},
+        "name": None,
+    }
+
+
+def test_without_a_fault_the_answer_is_untouched() -> None:
+    assert spoilt(Fault.NONE, ANSWER) is ANSWER

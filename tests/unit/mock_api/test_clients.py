@@ -1,0 +1,91 @@
+import pytest
+
+from mock_api.clients import Client
+from mock_api.faults import Fault
+from mock_api.settings import Behaviour
+
+RATES = ((Fault.UNAVAILABLE, 0.5),)
+
+
+def test_a_repeated_key_has_no_second_effect_and_the_first_answer() -> None:
+    client = Client("acme", 0, Behaviour(push_latency_s=2))
+    first = client.push("cmp-0001", "key", 100)
+    assert client.push("cmp-0001", "key", 101) is first
+    assert first.due == 102
+    assert client.book.as_json()["effects"] == {"cmp-0001": {"key": 1}}
+
+
+def test_a_repeated_key_has_another_effect_where_keys_are_not_honoured() -> None:
+    client = Client("acme", 0, Behaviour(idempotency=False))
+    client.push("cmp-0001", "key", 100)
+    client.push("cmp-0001", "key", 101)
+    assert client.book.as_json()["effects"] == {"cmp-0001": {"key": 2}}
+
+
+def test_pushes_without_a_key_all_take_effect() -> None:
+    client = Client("acme", 0, Behaviour())
+    client.push("cmp-0001", "", 100)
+    client.push("cmp-0001", "", 101)
+    assert client.book.as_json()["effects"] == {"cmp-0001": {"": 2}}
+
+
+def test_the_oldest_key_is_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mock_api.clients._KEYS_KEPT", 2)
+    client = Client("acme", 0, Behaviour())
+    pushes = [client.push("cmp-0001", key, 0) for key in "abc"]
+    assert client.push("cmp-0001", "c", 0) is pushes[2]
+    assert client.push("cmp-0001", "a", 0) is not pushes[0]
+
+
+def test_what_befalls_a_client_id_depends_on_the_seed_and_on_nobody_else() -> None:
+    def befalls(seed: int, client_id: str) -> list[Fault]:
+        client = Client(client_id, seed, Behaviour())
+        return [client.fault(RATES) for _ in range(50)]
+
+    assert befalls(0, "acme") == befalls(0, "acme")
+    assert befalls(0, "acme") != befalls(0, "other")
+    assert befalls(0, "acme") != befalls(1, "acme")
+
+
+def test_what_is_wrong_with_every_request_comes_before_what_comes_at_a_rate() -> None:
+    client = Client("acme", 0, Behaviour(fault=Fault.HTML))
+    assert {client.fault(RATES) for _ in range(50)} == {Fault.HTML}
+
+
+def test_the_401_comes_to_every_second_request() -> None:
+    client = Client("acme", 0, Behaviour(fault=Fault.UNAUTHORIZED))
+    assert [client.fault(()) for _ in range(4)] == [Fault.NONE, Fault.UNAUTHORIZED] * 2
+
+
+def test_an_absurd_wait_is_a_refusal_that_lasts_years() -> None:
+    client = Client("acme", 0, Behaviour(fault=Fault.ABSURD_WAIT))
+    reading = client.take(0)
+    assert not reading.accepted
+    assert reading.reset_s > 1e8
+    assert client.book.as_json()["refused"] == 1
+
+
+def test_new_settings_forget_the_spent_quota_only_if_they_change_the_quota() -> None:
+    client = Client("acme", 0, Behaviour(quota_requests=1))
+    assert client.take(0).accepted
+    client.adopt(Behaviour(quota_requests=1, campaigns=5))
+    assert not client.take(1).accepted
+    client.adopt(Behaviour(quota_requests=2, campaigns=5))
+    assert client.take(2).accepted
+
+
+def test_latencies_vary_within_the_jitter() -> None:
+    client = Client("acme", 0, Behaviour(latency_jitter=0.5))
+    drawn = [client.latency(2) for _ in range(100)]
+    assert min(drawn) >= 1
+    assert max(drawn) <= 3
+    assert len(set(drawn)) > 90
+
+
+def test_the_peak_concurrency_is_the_most_that_were_in_flight_together() -> None:
+    client = Client("acme", 0, Behaviour())
+    with client.in_flight(), client.in_flight():
+        pass
+    with client.in_flight():
+        pass
+    assert client.book.peak_concurrency == 2

@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mock_api.options import document, parser
+from mock_api.settings import Behaviour, Settings
+
+
+def given(*arguments: str) -> Any:  # noqa: ANN401 - any JSON
+    return document(parser().parse_args(arguments))
+
+
+def test_without_options_the_settings_are_the_defaults() -> None:
+    assert Settings.model_validate(given()) == Settings()
+
+
+def test_options_go_over_the_file_and_leave_the_rest_of_it(tmp_path: Path) -> None:
+    config = tmp_path / "platform.toml"
+    config.write_text('[everyone]\ncampaigns = 7\netag = true\n[clients.sick]\nfault = "hang"\n')
+    settings = Settings.model_validate(given("--config", str(config), "--campaigns", "8", "--no-etag", "--seed", "3"))
+    assert (settings.everyone.campaigns, settings.everyone.etag, settings.seed) == (8, False, 3)
+    assert settings.behaviour("sick").fault == "hang"
+
+
+def test_a_file_may_be_json(tmp_path: Path) -> None:
+    config = tmp_path / "platform.json"
+    config.write_text(json.dumps({"everyone": {"campaigns": 7}}))
+    assert given("--config", str(config)) == {"everyone": {"campaigns": 7}}
+
+
+def test_an_account_is_email_password_and_client_ids() -> None:
+    accounts = Settings.model_validate(given("--account", "a@example.com:p:=x=acme,other")).accounts
+    assert accounts["a@example.com"].password == "p:=x"
+    assert accounts["a@example.com"].clients == {"acme", "other"}
+
+
+def test_an_account_without_client_ids_is_refused() -> None:
+    with pytest.raises(SystemExit):
+        given("--account", "a@example.com:p")
+
+
+def test_every_setting_with_a_single_value_has_an_option() -> None:
+    text = parser().format_help()
+    collections = {"revisions", "deleted", "rejected"}
+    for name in Behaviour.model_fields.keys() - collections:
+        assert f"--{name.replace('_', '-')}" in text
