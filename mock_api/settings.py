@@ -98,9 +98,8 @@ class Settings(BaseModel, extra="forbid", frozen=True):
 
     @model_validator(mode="before")
     @classmethod
-    def _lay_clients_over_everyone(cls, document: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        clients = document.get("clients")
-        if not isinstance(clients, dict):
+    def _lay_clients_over_everyone(cls, document: JsonValue) -> JsonValue:
+        if not isinstance(document, dict) or not isinstance(clients := document.get("clients"), dict):
             return document
         everyone = document.get("everyone")
         return document | {"clients": {name: merge_patch(everyone, own) for name, own in clients.items()}}

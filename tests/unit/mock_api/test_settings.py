@@ -44,6 +44,7 @@ def test_the_defaults_are_the_conditions_that_the_daemon_is_written_for() -> Non
         ({"clients": {"sick": {"list_hang": 2}}}, "clients.sick.list_hang"),
         ({"clients": {"sick": {"push_drop": 0.6, "push_hang": 0.6}}}, "clients.sick"),
         ({"clients": []}, "clients"),
+        (["everyone"], ""),
         ({"accounts": {"a@example.com": {"password": "p"}}}, "accounts.a@example.com.clients"),
     ],
 )
