@@ -1,0 +1,180 @@
+"""Builds what the parts record into, and ends it in time."""
+
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+import httpx
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.metrics import Histogram, NoOpMeterProvider
+from opentelemetry.metrics import MeterProvider as APIMeterProvider
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, ConsoleLogRecordExporter, LogRecordExporter
+from opentelemetry.sdk.metrics import Counter, MeterProvider, ObservableGauge, _Gauge
+from opentelemetry.sdk.metrics.export import (
+    CardinalityLimits,
+    ConsoleMetricExporter,
+    MetricExporter,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import Tracer
+
+import adsyncd
+from adsyncd.errors import ConfigError, Problem
+from adsyncd.instruments import Instruments
+from adsyncd.telemetry.http_spans import TracedTransport, http_duration
+from adsyncd.telemetry.losses import Losses, Session
+from adsyncd.telemetry.variables import find_problems, wanted_exporters
+
+_FLUSH_S = 3.0
+_SERIES = 20_000  # of one instrument; the SDK's 2,000 would lump the tenants beyond them together
+_DEFAULTS = {
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "1024",
+    "OTEL_BSP_MAX_QUEUE_SIZE": "16384",  # the SDK's 2,048 are too few when hundreds of runs begin together
+    "OTEL_BLRP_MAX_QUEUE_SIZE": "16384",
+}
+
+_Exporter = TypeVar("_Exporter", SpanExporter, MetricExporter, LogRecordExporter)
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What the parts record into. Without exported logs there is no `logger_provider`."""
+
+    tracer: Tracer
+    instruments: Instruments
+    logger_provider: LoggerProvider | None
+    http_duration: Histogram
+
+    def traced(self, inner: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
+        """Wrap a transport: each request becomes a CLIENT span, up to the headers of its answer.
+
+        The trace context goes out with it. Of the request only method and address are recorded: no query, no header, no
+        body. Its extension `adsyncd.attempt`, from 1, becomes `http.request.resend_count`.
+        """
+        return TracedTransport(inner, self.tracer, self.http_duration)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outlet:
+    """One signal's way out: how to flush and end it, and the exporters that may have to be cut off."""
+
+    shutdown: Callable[[], None]
+    exporters: Sequence[SpanExporter | MetricExporter | LogRecordExporter]
+
+
+@asynccontextmanager
+async def open_telemetry(environ: MutableMapping[str, str]) -> AsyncIterator[Telemetry]:
+    """Set up what `environ` asks for; at the end flush it, for three seconds at most, even when cancelled.
+
+    `environ` has to be `os.environ`: the SDK reads most variables there by itself, so our defaults are put there. When
+    no exporter or endpoint is named, nothing is exported, and spans have ids but keep nothing.
+
+    Raises `ConfigError` for values that can't be used.
+    """
+    if problems := find_problems(environ):
+        raise ConfigError(problems)
+    for name, value in _DEFAULTS.items():
+        environ.setdefault(name, value)
+    resource = (
+        Resource.create()
+        .merge(Resource({"service.name": "adsyncd", "service.version": adsyncd.__version__}))
+        .merge(OTELResourceDetector().detect())
+    )
+    outlets: list[_Outlet] = []
+    try:
+        meter_provider = _open_metrics(environ, resource, outlets)
+        meter = meter_provider.get_meter("adsyncd", adsyncd.__version__)
+        instruments = Instruments(meter)
+        tracer_provider = _open_traces(environ, resource, instruments, outlets)
+        logger_provider = _open_logs(environ, resource, instruments, outlets)
+    except ValueError as exc:
+        raise ConfigError([Problem(None, None, None, str(exc), "see docs/telemetry.md")]) from exc
+    try:
+        yield Telemetry(
+            tracer=tracer_provider.get_tracer("adsyncd", adsyncd.__version__),
+            instruments=instruments,
+            logger_provider=logger_provider,
+            http_duration=http_duration(meter),
+        )
+    finally:
+        await _flush(outlets)
+
+
+def _open_metrics(environ: Mapping[str, str], resource: Resource, outlets: list[_Outlet]) -> APIMeterProvider:
+    exporters = _exporters(environ, OTLPMetricExporter, ConsoleMetricExporter, Losses("metrics"))
+    if not exporters:
+        return NoOpMeterProvider()
+    limits: CardinalityLimits = {Counter: _SERIES, _Gauge: _SERIES, ObservableGauge: _SERIES}
+    readers = [PeriodicExportingMetricReader(exporter, cardinality_limits=limits) for exporter in exporters]
+    provider = MeterProvider(readers, resource, shutdown_on_exit=False)
+    outlets.append(_Outlet(provider.shutdown, exporters))
+    return provider
+
+
+def _open_traces(
+    environ: Mapping[str, str], resource: Resource, instruments: Instruments, outlets: list[_Outlet]
+) -> TracerProvider:
+    losses = Losses("traces", instruments)
+    exporters = _exporters(environ, OTLPSpanExporter, ConsoleSpanExporter, losses)
+    provider = TracerProvider(None if exporters else ALWAYS_OFF, resource, shutdown_on_exit=False)
+    for exporter in exporters:
+        processor = BatchSpanProcessor(exporter)
+        losses.watch_queue(processor)
+        provider.add_span_processor(processor)
+    outlets.append(_Outlet(provider.shutdown, exporters))
+    return provider
+
+
+def _open_logs(
+    environ: Mapping[str, str], resource: Resource, instruments: Instruments, outlets: list[_Outlet]
+) -> LoggerProvider | None:
+    losses = Losses("logs", instruments)
+    exporters = _exporters(environ, OTLPLogExporter, ConsoleLogRecordExporter, losses)
+    if not exporters:
+        return None
+    provider = LoggerProvider(resource, shutdown_on_exit=False)
+    for exporter in exporters:
+        processor = BatchLogRecordProcessor(exporter)
+        losses.watch_queue(processor)
+        provider.add_log_record_processor(processor)
+    outlets.append(_Outlet(provider.shutdown, exporters))
+    return provider
+
+
+def _exporters(
+    environ: Mapping[str, str],
+    otlp: Callable[..., _Exporter],
+    console: Callable[[], _Exporter],
+    losses: Losses,
+) -> list[_Exporter]:
+    exporters = []
+    for name in wanted_exporters(environ, losses.signal):
+        session = Session()
+        exporter = otlp(session=session) if name == "otlp" else console()
+        losses.watch_exporter(exporter, session)
+        exporters.append(exporter)
+    return exporters
+
+
+async def _flush(outlets: Sequence[_Outlet]) -> None:
+    """End all outlets at once. The SDK itself would wait 30 s for a dead collector, and ignores shorter timeouts."""
+    threads = [threading.Thread(target=outlet.shutdown, daemon=True) for outlet in outlets]
+    for thread in threads:
+        thread.start()
+    with anyio.move_on_after(_FLUSH_S, shield=True):
+        while any(thread.is_alive() for thread in threads):  # noqa: ASYNC110 - threads set no events
+            await anyio.sleep(0.01)
+    for thread, outlet in zip(threads, outlets, strict=True):
+        if thread.is_alive():
+            for exporter in outlet.exporters:
+                exporter.shutdown()

@@ -1,0 +1,132 @@
+import json
+
+import anyio
+import httpx
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from adsyncd.telemetry.http_spans import TracedTransport, http_duration
+
+CANARY = "canary-4711"
+
+
+class Platform(httpx.AsyncBaseTransport):
+    """Answers 200 unless told otherwise, and keeps the headers that it got."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.error: Exception | None = None
+        self.hanging = False
+        self.headers = httpx.Headers()
+        self.closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.headers = request.headers
+        if self.hanging:
+            await anyio.sleep_forever()
+        if self.error:
+            raise self.error
+        return httpx.Response(self.status)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Traced:
+    def __init__(self) -> None:
+        self.platform = Platform()
+        self._spans = InMemorySpanExporter()
+        self._reader = InMemoryMetricReader()
+        tracers = TracerProvider(shutdown_on_exit=False)
+        tracers.add_span_processor(SimpleSpanProcessor(self._spans))
+        meter = MeterProvider([self._reader], shutdown_on_exit=False).get_meter("test")
+        self.transport = TracedTransport(self.platform, tracers.get_tracer("test"), http_duration(meter))
+
+    async def request(self, url: str = "https://ads.example.com/api/campaigns", attempt: int = 1) -> httpx.Response:
+        request = httpx.Request("GET", url, headers={"Authorization": f"Bearer {CANARY}"})
+        request.extensions["adsyncd.attempt"] = attempt
+        return await self.transport.handle_async_request(request)
+
+    def span(self) -> ReadableSpan:
+        (span,) = self._spans.get_finished_spans()
+        return span
+
+    def durations(self) -> list[dict[str, object]]:
+        data = self._reader.get_metrics_data()
+        assert data
+        (metric,) = json.loads(data.to_json())["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+        assert (metric["name"], metric["unit"]) == ("http.client.request.duration", "s")
+        return [point["attributes"] for point in metric["data"]["data_points"]]
+
+
+@pytest.fixture
+def traced() -> Traced:
+    return Traced()
+
+
+async def test_a_request_is_a_client_span_by_the_semantic_conventions(traced: Traced) -> None:
+    await traced.request("https://ads.example.com/api/campaigns?page=1&limit=10")
+    span = traced.span()
+    assert (span.name, span.kind, span.status.status_code) == ("GET", SpanKind.CLIENT, StatusCode.UNSET)
+    assert span.attributes == {
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "server.address": "ads.example.com",
+        "server.port": 443,
+        "url.full": "https://ads.example.com/api/campaigns",
+    }
+
+
+async def test_the_trace_context_goes_out_with_the_request(traced: Traced) -> None:
+    await traced.request()
+    context = traced.span().get_span_context()
+    assert context
+    assert traced.platform.headers["traceparent"].startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")
+
+
+async def test_only_a_repeated_request_has_a_resend_count(traced: Traced) -> None:
+    await traced.request(attempt=3)
+    assert (traced.span().attributes or {})["http.request.resend_count"] == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_an_answer_from_400_is_an_error_of_the_span(traced: Traced, status: int) -> None:
+    traced.platform.status = status
+    await traced.request()
+    assert traced.span().status.status_code is StatusCode.ERROR
+    assert (traced.span().attributes or {})["error.type"] == str(status)
+
+
+async def test_no_secret_of_the_request_or_of_an_exception_gets_into_the_span(traced: Traced) -> None:
+    traced.platform.error = httpx.LocalProtocolError(f"Illegal header value b'Bearer {CANARY}'")
+    with pytest.raises(httpx.LocalProtocolError):
+        await traced.request(f"https://user:{CANARY}@ads.example.com:8443/api?access_token={CANARY}#{CANARY}")
+    attributes = traced.span().attributes or {}
+    assert attributes["url.full"] == "https://ads.example.com:8443/api"
+    assert attributes["error.type"] == "LocalProtocolError"
+    assert CANARY not in traced.span().to_json()
+
+
+async def test_a_request_that_is_given_up_is_marked_cancelled(traced: Traced) -> None:
+    traced.platform.hanging = True
+    with anyio.move_on_after(0.01):
+        await traced.request()
+    assert traced.span().status.status_code is StatusCode.ERROR
+    assert (traced.span().attributes or {})["error.type"] == "cancelled"
+
+
+async def test_durations_are_kept_by_answer_and_address_but_not_by_path(traced: Traced) -> None:
+    await traced.request("http://127.0.0.1/api/campaigns/1/sync")
+    await traced.request("http://127.0.0.1/api/campaigns/2/sync")
+    known = {"http.request.method": "GET", "server.address": "127.0.0.1", "server.port": 80}
+    assert traced.durations() == [known | {"http.response.status_code": 200}]
+
+
+async def test_closing_closes_the_wrapped_transport(traced: Traced) -> None:
+    await traced.transport.aclose()
+    assert traced.platform.closed

@@ -1,0 +1,56 @@
+import os
+import threading
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import get_tracer_provider
+
+from adsyncd.errors import ConfigError
+from adsyncd.instruments import PUSHED, span
+from adsyncd.telemetry import open_telemetry
+from support.otlp import otel_environ
+
+
+async def test_without_variables_nothing_is_recorded_or_exported_but_traces_have_ids() -> None:
+    threads = threading.active_count()
+    with otel_environ():
+        async with open_telemetry(os.environ) as telemetry:
+            with span(telemetry.tracer, "sync.run") as current:
+                telemetry.instruments.add(PUSHED, 1, tenant="acme")
+                assert current.get_span_context().is_valid
+                assert not current.is_recording()
+            assert telemetry.logger_provider is None
+            assert threading.active_count() == threads
+
+
+async def test_a_value_that_is_not_supported_is_refused_before_anything_starts() -> None:
+    threads = threading.active_count()
+    with (
+        otel_environ(OTEL_TRACES_EXPORTER="zipkin", OTEL_METRICS_EXPORTER="console"),
+        pytest.raises(ConfigError, match="OTEL_TRACES_EXPORTER: 'zipkin' is not supported"),
+    ):
+        async with open_telemetry(os.environ):
+            pass
+    assert threading.active_count() == threads
+
+
+async def test_a_limit_that_the_sdk_refuses_is_a_config_error() -> None:
+    with (
+        otel_environ(OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT="long"),
+        pytest.raises(ConfigError, match="OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT must be a non-negative integer"),
+    ):
+        async with open_telemetry(os.environ):
+            pass
+
+
+async def test_operators_keep_their_own_limits() -> None:
+    with otel_environ(OTEL_BSP_MAX_QUEUE_SIZE="4096"):
+        async with open_telemetry(os.environ):
+            assert os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] == "4096"
+            assert os.environ["OTEL_BLRP_MAX_QUEUE_SIZE"] == "16384"
+
+
+async def test_no_provider_becomes_global() -> None:
+    with otel_environ(OTEL_TRACES_EXPORTER="console"):
+        async with open_telemetry(os.environ):
+            assert not isinstance(get_tracer_provider(), TracerProvider)
