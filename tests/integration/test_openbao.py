@@ -1,6 +1,5 @@
 """The OpenBao of the demo and the tests: it starts, it ends, and it keeps its keys to itself."""
 
-import socket
 import sys
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from adsyncd.demo.openbao import OpenBao, openbao
 from adsyncd.errors import AdsyncdError
-from support.vault import real_openbao
+from support.vault import private_tls, real_openbao
 
 
 def folder_of(server: OpenBao) -> Path:
@@ -36,12 +35,11 @@ async def test_its_keys_show_neither_in_the_process_table_nor_on_disk() -> None:
             assert key.get_secret_value() not in repr(server)
 
 
-async def test_a_start_that_fails_is_told_in_the_servers_last_words() -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as occupied,
-        pytest.raises(AdsyncdError, match=r"did not start: [\s\S]*address already in use"),
-    ):
-        async with real_openbao(port=occupied.getsockname()[1]):
+async def test_a_start_that_fails_is_told_in_the_servers_last_words(tmp_path: Path) -> None:
+    tls = private_tls(tmp_path)
+    tls.key.unlink()
+    with pytest.raises(AdsyncdError, match=r"did not start: [\s\S]*server.key: no such file"):
+        async with real_openbao(tls=tls):
             pytest.fail("it started")
 
 
