@@ -10,8 +10,10 @@
     │   ├── BadAnswer        an answer that is not the API: try again, it may be a proxy's
     │   ├── Unauthorized     a fresh token was refused: sign in again
     │   ├── SignInRefused    the credentials themselves were refused: give up
-    │   ├── Throttled        429: wait as long as the platform says, costs no attempt
+    │   ├── Throttled        429: the gate is closed for as long as the platform says; costs no attempt
+    │   ├── WaitTooLong      the next permit comes after the run's deadline: give up
     │   └── Rejected         a 4xx that a retry won't mend: give up
+    ├── Stopping             adsyncd itself is about to stop: leave it for the next start
     ├── ListingError         the pages do not add up to a listing: give up
     └── StoreError           the database can't be used
 
@@ -80,7 +82,9 @@ class CredentialsUnavailable(CredentialsError):
 
 
 class PlatformError(AdsyncdError):
-    """The platform did not do what was asked."""
+    """The platform did not do what was asked. `attempts`: after how many requests that was given up."""
+
+    attempts: int = 1
 
 
 class Unavailable(PlatformError):
@@ -110,13 +114,13 @@ class SignInRefused(PlatformError):
 
 
 class Throttled(PlatformError):
-    """The platform answered 429. `wait_s`: seconds until it may be asked again."""
+    """The platform answered 429. By now the gate is closed for as long as it asked, so sending again waits."""
 
     retry = Retry.WAIT
 
-    def __init__(self, message: str, wait_s: float) -> None:
-        super().__init__(message)
-        self.wait_s = wait_s
+
+class WaitTooLong(PlatformError):
+    """No request may be sent before the run's deadline: a wait that outlasts the run is not begun."""
 
 
 class Rejected(PlatformError):
@@ -125,6 +129,10 @@ class Rejected(PlatformError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Stopping(AdsyncdError):
+    """Nothing new is begun, since adsyncd is about to stop. What is left undone is resumed at the next start."""
 
 
 class ListingError(AdsyncdError):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import anyio
 
 from adsyncd.clock import Clock
+from adsyncd.errors import Stopping
 from adsyncd.limits import Bucket
 from adsyncd.tenant import Quota, Tenant
 
@@ -39,21 +40,32 @@ class Gate:
         self._bucket = Bucket(quota)
         self._clock = clock
         self._line: deque[anyio.Event] = deque()
+        self._stopped = False
+
+    def acquire_nowait(self) -> Permit | None:
+        """Return a permit if there is a free one and nobody stands in line for it. Raises `Stopping`."""
+        if self._stopped:
+            raise Stopping("stopping: nothing is sent any more")
+        return Permit(self) if not self._line and self._bucket.take(self._clock.monotonic()) else None
 
     async def acquire(self, on_wait: Callable[[float | None], None] | None = None) -> Permit:
         """Wait for a permit. Who came first is served first; who is cancelled leaves the line and takes nothing.
 
         `on_wait` is told, each time the caller has to wait at the head of the line, the monotonic instant at which
-        a permit will be free, or None when that takes an answer first.
+        a permit will be free, or None when that takes an answer first; what it raises, this raises.
+
+        Raises `Stopping` once the gate is stopped.
         """
-        if not self._line and self._bucket.take(self._clock.monotonic()):
-            return Permit(self)
+        if permit := self.acquire_nowait():
+            return permit
         turn = anyio.Event()
         self._line.append(turn)
         try:
             while self._line[0] is not turn:
                 await turn.wait()
-            while not self._bucket.take(now := self._clock.monotonic()):
+            while self._stopped or not self._bucket.take(now := self._clock.monotonic()):
+                if self._stopped:
+                    raise Stopping("stopping: nothing is sent any more")
                 opens_at = self._bucket.opens_at(now)
                 if on_wait is not None:
                     on_wait(opens_at)
@@ -68,6 +80,11 @@ class Gate:
     def close(self, wait_s: float) -> None:
         """Let nobody through for `wait_s` seconds from now, as the platform asked."""
         self._bucket.close(self._clock.monotonic() + wait_s)
+
+    def stop(self) -> None:
+        """Let nobody through any more: who waits is turned away at once."""
+        self._stopped = True
+        self._wake()
 
     @property
     def free(self) -> int:
@@ -104,3 +121,8 @@ class Governor:
         if key not in self._gates:
             self._gates[key] = Gate(tenant.quota, self._clock)
         return self._gates[key]
+
+    def stop(self) -> None:
+        """Stop all gates: requests that are on their way finish, no other is sent."""
+        for gate in self._gates.values():
+            gate.stop()

@@ -23,7 +23,8 @@ class Tally:
     """A run's counts, added to while it goes: distinct campaigns, and the requests that they took.
 
     `requests` are all metered requests sent, `retries` those of them that repeat one that failed, `refused` the
-    429s among the answers; `waited_s` is the time in which at least one request waited for quota, in seconds.
+    429s among the answers; `waited_s` is the time in which at least one request waited for quota, in seconds, and
+    `waits_until` the instant at which the one that waits now will go on, if that is known.
     """
 
     listed: int = 0
@@ -35,6 +36,7 @@ class Tally:
     retries: int = 0
     refused: int = 0
     waited_s: float = 0.0
+    waits_until: datetime | None = None
 
     @property
     def settled(self) -> int:

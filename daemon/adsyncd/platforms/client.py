@@ -1,0 +1,222 @@
+"""The platform's endpoints as typed calls, and the one layer that retries.
+
+Within one attempt the token is taken afresh, and a 401 forces one refresh and one more try.
+"""
+
+import random as randomness
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import quote
+
+import anyio
+import httpx
+from opentelemetry.trace import Tracer
+from pydantic import SecretStr
+
+from adsyncd.campaign import Page
+from adsyncd.clock import Clock
+from adsyncd.credentials import Credentials, CredentialsSource
+from adsyncd.errors import (
+    AdsyncdError,
+    BadAnswer,
+    PlatformError,
+    Rejected,
+    SignInRefused,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+)
+from adsyncd.feedback import retry_after_s
+from adsyncd.governor import Gate
+from adsyncd.instruments import RETRIES, Instruments
+from adsyncd.platforms import wire
+from adsyncd.platforms.session import Session, SignIn
+from adsyncd.platforms.transport import UNMETERED, GovernedTransport
+from adsyncd.retry import Policy, wait_before_next
+from adsyncd.run import Tally
+from adsyncd.tenant import Tenant
+
+T = TypeVar("T")
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """What all tenants' clients share, so that a client costs little and is made when a run needs it.
+
+    `traced` wraps the transport that sends, so that each request becomes a span. The TLS context is shared, since
+    each would cost 30 ms and 700 KB; connections and cookies never are.
+    """
+
+    tls: ssl.SSLContext
+    clock: Clock
+    random: randomness.Random
+    tracer: Tracer
+    instruments: Instruments
+    traced: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
+
+    def session(self, tenant: Tenant, source: CredentialsSource) -> Session:
+        """Return a tenant's session, signed out."""
+        return Session(tenant, source, self.clock, self.tracer)
+
+    @asynccontextmanager
+    async def client(
+        self, tenant: Tenant, session: Session, gate: Gate, tally: Tally
+    ) -> AsyncIterator["PlatformClient"]:
+        """Open a client for one run, which counts in `tally` what it does."""
+        connections = tenant.sync.concurrency + 1  # the pushes and the listing
+        inner = httpx.AsyncHTTPTransport(
+            verify=self.tls,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        )
+        transport = GovernedTransport(
+            self.traced(inner),
+            tenant=tenant,
+            gate=gate,
+            tally=tally,
+            clock=self.clock,
+            random=self.random,
+            tracer=self.tracer,
+            instruments=self.instruments,
+        )
+        async with httpx.AsyncClient(
+            transport=transport,
+            base_url=tenant.platform.base_url,
+            timeout=tenant.sync.timeout.total_seconds(),
+            follow_redirects=False,
+            trust_env=False,
+            headers={"accept": "application/json", "accept-encoding": "identity", "x-client-id": tenant.client_id},
+        ) as http:
+            yield PlatformClient(http, tenant, session, tally, self)
+
+
+class PlatformClient:
+    """One tenant's calls to its platform. All of them raise `PlatformError`s, `CredentialsError`s and `Stopping`."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, tenant: Tenant, session: Session, tally: Tally, shared: Connector
+    ) -> None:
+        self._http = http
+        self._tenant = tenant
+        self._auth = _BearerAuth(session, self._sign_in)
+        self._tally = tally
+        self._shared = shared
+        self._policy = Policy(tenant.sync.max_attempts)
+
+    async def page(self, number: int) -> Page:
+        """Return page `number`, from 1, of the campaigns."""
+        params = {"page": number, "limit": self._tenant.sync.page_size}
+        request = self._http.build_request("GET", "/api/campaigns", params=params)
+        page, _ = await self._attempt(request, lambda body: wire.read_page(body, number))
+        return page
+
+    async def push(self, campaign_id: str, key: str) -> int:
+        """Ask the platform to sync a campaign, and return how many attempts that took.
+
+        `key` is the idempotency key: with the same one the platform does it once, however often it is asked.
+        """
+        request = self._http.build_request(
+            "POST",
+            f"/api/campaigns/{quote(campaign_id, safe='')}/sync",
+            json={"campaign_id": campaign_id},
+            headers={"idempotency-key": key},
+        )
+        _, attempts = await self._attempt(request, _done)
+        return attempts
+
+    async def _attempt(self, request: httpx.Request, read: Callable[[bytes], T]) -> tuple[T, int]:
+        """Send until it succeeds, and return what was read and in which attempt; what waits for quota is none."""
+        attempt = 1
+        while True:
+            request.extensions["adsyncd.attempt"] = attempt
+            try:
+                answer = await self._http.send(request, auth=self._auth)
+                return read(_accepted(answer, self._shared.clock)), attempt
+            except Throttled:
+                wait_s = 0.0  # the gate is closed for as long as the platform asked
+            except AdsyncdError as error:
+                again = wait_before_next(error, attempt, self._policy, self._shared.random)
+                if again is None:
+                    if isinstance(error, PlatformError):
+                        error.attempts = attempt
+                    raise
+                wait_s = again
+                attempt += 1
+            self._tally.retries += 1
+            self._shared.instruments.add(RETRIES, 1, tenant=self._tenant.id)
+            await anyio.sleep(wait_s)
+
+    async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
+        answer = await self._http.post(
+            "/auth/token",
+            auth=httpx.BasicAuth(credentials.email, credentials.password.get_secret_value()),
+            extensions={UNMETERED: True},
+        )
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            raise SignInRefused("the platform refused the tenant's email and password")
+        return wire.read_token(_accepted(answer, self._shared.clock))
+
+
+class _BearerAuth(httpx.Auth):
+    """Puts the token of the moment on each request; a 401 gets another token and one more try."""
+
+    def __init__(self, session: Session, sign_in: SignIn) -> None:
+        self._session = session
+        self._sign_in = sign_in
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        token = await self._session.token(self._sign_in)
+        request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
+        answer = yield request
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            token = await self._session.replace(token, self._sign_in)
+            request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
+            yield request
+
+
+def _accepted(answer: httpx.Response, clock: Clock) -> bytes:
+    """Return the body of an answer that says yes, and raise the error that any other one means."""
+    status = answer.status_code
+    if answer.is_success:
+        return answer.content
+    if answer.is_redirect:
+        target = answer.headers.get("location", "")
+        raise BadAnswer(f"the platform answered {status}, a redirect to {_host(target)}, which is not followed")
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise Unauthorized("the platform answered 401 to a token that it had just issued")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+        after_s = retry_after_s(answer.headers, answer.content, clock.now())
+        raise Unavailable(f"the platform answered {status}", after_s)
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise Rejected(f"the platform answered {status}{_reason(answer)}", status)
+    raise BadAnswer(f"the platform answered {status}, which its API does not know")
+
+
+def _done(body: bytes) -> None:
+    if not wire.read_receipt(body):
+        raise BadAnswer("the platform answered a push with success: false")
+
+
+def _reason(answer: httpx.Response) -> str:
+    """Return the platform's own words for a refusal, cut short; none where they repeat what was sent in secret."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return ""
+    words = " ".join(str(body[key]) for key in ("error", "message") if key in body) if isinstance(body, dict) else ""
+    sent = answer.request.headers.get("authorization", "").rpartition(" ")[2]
+    if not words.isprintable() or (sent and sent in words):
+        return ""
+    return f": {words[:200]}" if words else ""
+
+
+def _host(location: str) -> str:
+    try:
+        return httpx.URL(location).host or "a page of its own"
+    except httpx.InvalidURL:
+        return "nowhere"

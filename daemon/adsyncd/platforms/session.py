@@ -1,0 +1,117 @@
+"""A tenant's standing with its platform, which outlives its runs: credentials and token, in memory alone."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import anyio
+import structlog
+from opentelemetry.trace import Tracer
+from pydantic import SecretStr
+
+from adsyncd.clock import Clock
+from adsyncd.credentials import Credentials, CredentialsSource
+from adsyncd.errors import AdsyncdError, SignInRefused
+from adsyncd.instruments import SPAN_TOKEN, span
+from adsyncd.schedule import share
+from adsyncd.tenant import Tenant
+
+_log = structlog.stdlib.get_logger(__name__)
+
+# Refreshed at about 80 % of its life; the tenants of one platform not all at the same share of it.
+_REFRESH_FROM, _REFRESH_SPREAD = 0.75, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer access token; instants are on the clock's monotonic line, in seconds."""
+
+    value: SecretStr
+    refresh_at: float
+    expires_at: float
+
+
+# Exchanges credentials for a token and its life in seconds: one request, no retry.
+SignIn = Callable[[Credentials], Awaitable[tuple[SecretStr, float]]]
+
+
+class Session:
+    """Keeps one tenant signed in. Whoever needs a token meanwhile shares one refresh, and its failure."""
+
+    def __init__(self, tenant: Tenant, source: CredentialsSource, clock: Clock, tracer: Tracer) -> None:
+        self._tenant = tenant
+        self._source = source
+        self._clock = clock
+        self._tracer = tracer
+        self._credentials: Credentials | None = None
+        self._token: Token | None = None
+        self._refreshing = anyio.Lock()
+        self._refreshes = 0
+        self._failure: AdsyncdError | None = None
+
+    async def token(self, sign_in: SignIn) -> Token:
+        """Return a token that is good for now, refreshed ahead of its end.
+
+        Raises what reading credentials or signing in raises, unless the token at hand is still good.
+        """
+        token = self._token
+        if token is not None and self._clock.monotonic() < token.refresh_at:
+            return token
+        try:
+            return await self._refresh(token, sign_in)
+        except AdsyncdError as error:
+            now = self._clock.monotonic()
+            if token is None or now >= token.expires_at:
+                raise
+            _log.warning("token not refreshed; the one at hand is still good", error=str(error))
+            later = now + (token.expires_at - now) / 4
+            if self._token is token:
+                self._token = replace(token, refresh_at=later)
+            return token
+
+    async def replace(self, refused: Token, sign_in: SignIn) -> Token:
+        """Return another token than `refused`, which the platform answered with 401."""
+        return await self._refresh(refused, sign_in)
+
+    def expires_in(self) -> float | None:
+        """Return the seconds until the token at hand expires, or None without one."""
+        return None if self._token is None else self._token.expires_at - self._clock.monotonic()
+
+    def forget_credentials(self) -> None:
+        """Read the credentials anew before the next sign-in."""
+        self._credentials = None
+
+    async def _refresh(self, old: Token | None, sign_in: SignIn) -> Token:
+        seen = self._refreshes
+        async with self._refreshing:
+            if self._token is not None and self._token is not old:
+                return self._token  # somebody else's refresh, while this one waited
+            if self._refreshes != seen and self._failure is not None:
+                raise self._failure
+            self._refreshes += 1
+            self._failure = None
+            try:
+                with span(self._tracer, SPAN_TOKEN):
+                    self._token = await self._sign_in(sign_in)
+            except AdsyncdError as error:
+                self._failure = error
+                raise
+            return self._token
+
+    async def _sign_in(self, sign_in: SignIn) -> Token:
+        known = self._credentials
+        credentials = known or await self._source.read(self._tenant.credentials)
+        asked_at = self._clock.monotonic()
+        try:
+            value, life_s = await sign_in(credentials)
+        except SignInRefused:
+            self._credentials = None
+            if known is None:
+                raise
+            credentials = await self._source.read(self._tenant.credentials)
+            if credentials == known:
+                raise
+            asked_at = self._clock.monotonic()
+            value, life_s = await sign_in(credentials)
+        self._credentials = credentials
+        refresh_share = _REFRESH_FROM + _REFRESH_SPREAD * share(self._tenant.id)
+        return Token(value, refresh_at=asked_at + life_s * refresh_share, expires_at=asked_at + life_s)

@@ -1,0 +1,174 @@
+"""The one way out to a platform: a permit, a deadline and a bound on the answer for every request that is sent.
+
+It is an httpx transport, so that no page, push, retry or sign-in can go around it. Errors of the network become ours
+here, and a 429 closes the gate here.
+
+    take a permit ─► send ─► headers: the permit cools ─► read a bounded body
+                      └─ never left: the permit is given back
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http import HTTPStatus
+from random import Random
+
+import anyio
+import httpx
+from opentelemetry.trace import Tracer
+
+from adsyncd.clock import Clock
+from adsyncd.errors import BadAnswer, PlatformError, Throttled, Unavailable, WaitTooLong
+from adsyncd.feedback import retry_after_s
+from adsyncd.governor import Gate, Permit
+from adsyncd.instruments import QUOTA_WAIT, REQUESTS, SPAN_QUOTA_WAIT, Instruments, span
+from adsyncd.run import Tally
+from adsyncd.tenant import Tenant
+
+UNMETERED = "adsyncd.unmetered"  # a request's extension: the platform does not count it
+
+_MOST_BYTES = 8 * 2**20
+_LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
+_LONGEST_UNSAID_S = 60.0  # for so long at most do 429s close the gate that don't say for how long
+
+_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class GovernedTransport(httpx.AsyncBaseTransport):
+    """Sends the requests of one run. Its answers are read to their end, its errors are ours."""
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        *,
+        tenant: Tenant,
+        gate: Gate,
+        tally: Tally,
+        clock: Clock,
+        random: Random,
+        tracer: Tracer,
+        instruments: Instruments,
+    ) -> None:
+        self._inner = inner
+        self._tenant = tenant
+        self._gate = gate
+        self._tally = tally
+        self._clock = clock
+        self._random = random
+        self._tracer = tracer
+        self._instruments = instruments
+        self._timeout_s = tenant.sync.timeout.total_seconds()
+        self._refusals = 0  # 429s in a row
+        self._waiting = 0
+        self._waiting_since = 0.0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Wait for a permit, send, and return the answer with its body.
+
+        Raises `Unavailable`, `BadAnswer`, `Throttled` for a 429, `WaitTooLong` and `Stopping`.
+        """
+        permit = None if UNMETERED in request.extensions else await self._acquire()
+        try:
+            with anyio.fail_after(self._timeout_s):
+                answer = await self._exchange(request, permit)
+                body = await _bounded(answer)
+        except TimeoutError as error:
+            raise Unavailable(f"no answer within {self._timeout_s:g} s") from error
+        except httpx.TransportError as error:
+            raise _translated(error, request.url) from error
+        if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            raise self._refused(answer.headers, body)
+        self._refusals = 0
+        return httpx.Response(answer.status_code, headers=answer.headers, content=body)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+    async def _exchange(self, request: httpx.Request, permit: Permit | None) -> httpx.Response:
+        """Return the answer's head. However this ends, the permit is out of our hands."""
+        if permit is None:
+            return await self._inner.handle_async_request(request)
+        status = "none"
+        try:
+            answer = await self._inner.handle_async_request(request)
+            status = f"{answer.status_code // 100}xx"
+        except _NEVER_LEFT:
+            permit.refund()
+            raise
+        except BaseException:
+            permit.cool()
+            raise
+        else:
+            permit.cool()
+            return answer
+        finally:
+            self._tally.requests += 1
+            self._instruments.add(REQUESTS, 1, tenant=self._tenant.id, status=status)
+
+    async def _acquire(self) -> Permit:
+        if permit := self._gate.acquire_nowait():
+            return permit
+        with span(self._tracer, SPAN_QUOTA_WAIT), self._wait():
+            return await self._gate.acquire(self._foresee)
+
+    @contextmanager
+    def _wait(self) -> Iterator[None]:
+        """Measure the time in which at least one of the run's requests waits."""
+        if not self._waiting:
+            self._waiting_since = self._clock.monotonic()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                waited_s = self._clock.monotonic() - self._waiting_since
+                self._tally.waited_s += waited_s
+                self._tally.waits_until = None
+                self._instruments.add(QUOTA_WAIT, waited_s, tenant=self._tenant.id)
+
+    def _foresee(self, opens_at: float | None) -> None:
+        """Say until when the run waits, unless that is after its end: such a wait is not begun."""
+        if opens_at is None:
+            return
+        wait_s = opens_at - self._clock.monotonic()
+        if opens_at > anyio.current_effective_deadline():
+            raise WaitTooLong(f"the quota frees no permit for {wait_s:.0f} s, and the run has to end before that")
+        self._tally.waits_until = self._clock.now() + timedelta(seconds=wait_s)
+
+    def _refused(self, headers: httpx.Headers, body: bytes) -> Throttled:
+        self._tally.refused += 1
+        self._refusals += 1
+        asked_s = retry_after_s(headers, body, self._clock.now())
+        unsaid_s = min(2.0**self._refusals, _LONGEST_UNSAID_S) * self._random.uniform(1.0, 1.1)
+        wait_s = unsaid_s if asked_s is None else asked_s
+        self._gate.close(min(wait_s, _LONGEST_CLOSING_S))
+        return Throttled(f"the platform answered 429, to be asked again in {wait_s:.0f} s")
+
+
+async def _bounded(answer: httpx.Response) -> bytes:
+    """Read the body, which was asked for unpacked: so its size here is its size in memory."""
+    assert isinstance(answer.stream, httpx.AsyncByteStream)  # noqa: S101 - what async transports return
+    try:
+        if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
+            raise BadAnswer(f"the answer is packed as {encoding[:20]!r}, though it was asked for unpacked")
+        body = bytearray()
+        async for chunk in answer.stream:
+            body += chunk
+            if len(body) > _MOST_BYTES:
+                raise BadAnswer(f"the answer is larger than {_MOST_BYTES // 2**20} MiB")
+        return bytes(body)
+    finally:
+        await answer.stream.aclose()
+
+
+def _translated(error: httpx.TransportError, url: httpx.URL) -> PlatformError:
+    """Say what went wrong on the way. Only a failed connection's own words are repeated: they come from this side."""
+    if isinstance(error, httpx.TimeoutException):
+        return Unavailable(f"{url.host} did not answer in time")
+    if isinstance(error, httpx.ConnectError):
+        return Unavailable(f"no connection to {url.host}: {error}")
+    if isinstance(error, httpx.ProtocolError | httpx.UnsupportedProtocol | httpx.DecodingError):
+        return BadAnswer(f"{url.host} broke the HTTP protocol or hung up before it answered")
+    return Unavailable(f"the connection to {url.host} broke ({type(error).__name__})")

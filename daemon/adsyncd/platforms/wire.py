@@ -1,0 +1,118 @@
+"""The platform's JSON, checked at the door: unknown fields pass, wrong types don't. No error quotes a value."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from adsyncd.campaign import Campaign, Page
+from adsyncd.errors import BadAnswer
+
+_MOST_PROBLEMS = 3
+_BIGINT = 2**63 - 1  # what a database's integer holds
+
+
+def _id(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# An id becomes a segment of a URL's path and a key of the store; "." and ".." would lead elsewhere.
+_Id = Annotated[str, BeforeValidator(_id), Field(max_length=255, pattern=r"^(?!\.{1,2}$)[^\x00]+$")]
+_Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL stores no NUL
+_Count = Annotated[int, Field(ge=-_BIGINT, le=_BIGINT)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class _Token(_Wire):
+    access_token: SecretStr = Field(min_length=1)
+    expires_in: float = Field(gt=0)
+
+
+class _Campaign(_Wire):
+    id: _Id
+    name: _Text
+    status: _Text
+    budget: float
+    impressions: _Count
+    clicks: _Count
+    conversions: _Count
+    created_at: datetime
+
+
+class _Pagination(_Wire):
+    total: int = Field(ge=0)
+    has_more: bool
+
+
+class _Page(_Wire):
+    data: list[_Campaign]
+    pagination: _Pagination
+
+
+class _Receipt(_Wire):
+    success: bool
+
+
+_Model = TypeVar("_Model", bound=_Wire)
+
+
+def read_token(body: bytes) -> tuple[SecretStr, float]:
+    """Return the access token and its life in seconds from the answer to a sign-in. Raises `BadAnswer`."""
+    token = _read(_Token, body)
+    value = token.access_token.get_secret_value()
+    if not (value.isascii() and value.isprintable() and " " not in value):
+        raise BadAnswer("the platform's token has characters that no header can carry")
+    return token.access_token, token.expires_in
+
+
+def read_page(body: bytes, number: int) -> Page:
+    """Return page `number` of a listing. Raises `BadAnswer`, which names the fields that are wrong."""
+    page = _read(_Page, body)
+    objects: list[dict[str, Any]] = json.loads(body)["data"]
+    return Page(
+        number=number,
+        campaigns=tuple(_campaign(*pair) for pair in zip(page.data, objects, strict=True)),
+        total=page.pagination.total,
+        has_more=page.pagination.has_more,
+    )
+
+
+def read_receipt(body: bytes) -> bool:
+    """Return whether the answer to a push says that it succeeded. Raises `BadAnswer`."""
+    return _read(_Receipt, body).success
+
+
+def _campaign(wire: _Campaign, whole: dict[str, Any]) -> Campaign:
+    created_at = wire.created_at if wire.created_at.tzinfo else wire.created_at.replace(tzinfo=UTC)
+    return Campaign(
+        id=wire.id,
+        name=wire.name,
+        status=wire.status,
+        budget=wire.budget,
+        impressions=wire.impressions,
+        clicks=wire.clicks,
+        conversions=wire.conversions,
+        created_at=created_at,
+        payload=json.dumps(whole, sort_keys=True, separators=(",", ":")),
+    )
+
+
+def _read(model: type[_Model], body: bytes) -> _Model:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise BadAnswer(f"the platform's answer is not what its API promises: {_problems(error)}") from None
+
+
+def _problems(error: ValidationError) -> str:
+    """Name the fields that are wrong and why, without a word of what the platform sent."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return "not JSON, or only a part of it"
+    named = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in found]
+    more = len(named) - _MOST_PROBLEMS
+    return "; ".join(named[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
