@@ -1,0 +1,83 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from adsyncd.config import notation
+
+
+def accepts(kind: Any, value: object) -> object:  # noqa: ANN401 - no type covers what Annotated makes
+    return TypeAdapter(kind).validate_python(value)
+
+
+def refuses(kind: object, value: object) -> bool:
+    try:
+        accepts(kind, value)
+    except ValidationError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (
+            notation.VaultPath,
+            ["acme", "adsyncd/acme", "A/b_c/d-e.f", "0"],
+            ["", "/acme", "acme/", "a//b", "..", "a/../b", "a/..", "a..b", ".a", "a/.b", "a b", "a%2e", "a\n", "é"],
+        ),
+        (notation.CredentialName, ["acme", "vault-secret-id", "a@b.c"], ["", "../a", "a/b", ".", "..", "a\n"]),
+        (notation.VariableName, ["ACME", "_a1"], ["", "1A", "A-B", "A=B", "A\n"]),
+        (notation.PlatformName, ["mixo", "mixo-eu_2", "0"], ["", "Mixo", "-a", "a.b", "a" * 64, "mixo\n"]),
+        (notation.ClientId, ["acme", "A:1/2", "a" * 256], ["", "a b", "a\r\nX-Other: 1", "é", "a" * 257]),
+        (notation.Crontab, ["*/15 * * * *", "0 8-18 * jan mon-fri"], ["", "* * * *", "* * * * * *", "@daily"]),
+        (notation.AbsolutePath, ["/run/adsyncd/control.sock"], ["", "control.sock", "./a"]),
+        (notation.StoreUrl, ["sqlite:////a b/c.db", "postgresql+psycopg://u:p@h/d"], ["", "mysql://h/d", "/a.db"]),
+    ],
+)
+def test_text_is_taken_if_all_of_it_has_the_shape(kind: object, good: list[str], bad: list[str]) -> None:
+    assert [str(accepts(kind, value)) for value in good] == good
+    assert [value for value in bad if not refuses(kind, value)] == []
+
+
+def test_an_address_loses_its_trailing_slash() -> None:
+    assert accepts(notation.Url, "https://ads.example.com/") == "https://ads.example.com"
+    assert accepts(notation.Url, "http://127.0.0.1:8080/v1//") == "http://127.0.0.1:8080/v1"
+    assert accepts(notation.Url, "http://[::1]:80") == "http://[::1]:80"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", "ads.example.com", "ftp://ads.example.com", "https://", "https:///path", "https://h:99999", "https://h:0",
+        "https://[::1", "https://h?q=1", "https://h#f", "https://h /", "https://h\n", "https://user:secret@h",
+        "https://user@h", "https://@h", 5,
+    ],
+)  # fmt: skip
+def test_what_is_no_plain_http_address_is_refused(address: object) -> None:
+    assert refuses(notation.Url, address)
+
+
+def test_a_duration_is_bounded_below() -> None:
+    assert accepts(notation.Interval, "1s") == timedelta(seconds=1)
+    assert refuses(notation.Interval, "999ms")
+    assert refuses(notation.SomeDuration, "0s")
+    assert accepts(notation.AnyDuration, "0s") == timedelta(0)
+
+
+def test_numbers_and_flags_are_taken_from_text_in_variables_alone() -> None:
+    assert accepts(notation.Whole, notation.Variable("5")) == 5
+    assert accepts(notation.Share, notation.Variable("0.5")) == 0.5
+    assert accepts(notation.Flag, notation.Variable("false")) is False
+    for kind, text in [(notation.Whole, "5"), (notation.Share, "0.5"), (notation.Flag, "false")]:
+        assert refuses(kind, text)
+        assert refuses(kind, notation.Variable("many"))
+
+
+def test_kinds_of_numbers_are_not_mixed() -> None:
+    assert accepts(notation.Share, 1) == 1.0
+    for other in (True, 5.0):
+        assert refuses(notation.Whole, other)
+    assert refuses(notation.Flag, 1)
+    assert refuses(notation.Share, float("nan"))

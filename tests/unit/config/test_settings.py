@@ -1,0 +1,185 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adsyncd.config import Settings, load_settings
+from adsyncd.config.settings import AppRoleAuth, SecretRef, TokenAuth
+from adsyncd.errors import ConfigError, Problem
+from adsyncd.tenant import Platform, Quota
+
+FULL = """\
+tenants_dirs = ["/usr/lib/adsyncd/tenants.d", "/etc/adsyncd/tenants.d"]
+shutdown_grace = "5s"
+
+[store]
+url = "postgresql+psycopg://adsyncd:canary-77@db/adsyncd"
+
+[vault]
+address = "https://vault.internal:8200/"
+mount = "kv"
+namespace = "team/ads"
+ca_file = "/etc/ssl/vault.pem"
+timeout = "3s"
+auth = { method = "approle", role_id = "r", secret_id = { credential = "vault-secret-id" } }
+
+[control]
+socket = "/tmp/control.sock"
+
+[platforms.mixo]
+base_url = "https://ads.example.com"
+quota = { requests = 1000, per = "60s" }
+
+[defaults]
+schedule = { every = "1h" }
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "adsyncd.toml"
+
+
+def load(path: Path, text: str, **environ: str) -> Settings:
+    path.write_text(text)
+    return load_settings(path, environ)
+
+
+def problems(path: Path, text: str, **environ: str) -> list[Problem]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, text, **environ)
+    return caught.value.problems
+
+
+def test_an_empty_file_gives_the_documented_defaults(path: Path) -> None:
+    settings = load(path, "")
+    assert settings.tenants_dirs == (Path("/etc/adsyncd/tenants.d"),)
+    assert settings.shutdown_grace == timedelta(seconds=20)
+    assert settings.store.url == "sqlite:////var/lib/adsyncd/adsyncd.db"
+    assert settings.vault is None
+    assert settings.control.socket == Path("/run/adsyncd/control.sock")
+    assert settings.platforms == {}
+
+
+def test_every_key_is_read(path: Path) -> None:
+    settings = load(path, FULL)
+    assert settings.tenants_dirs == (Path("/usr/lib/adsyncd/tenants.d"), Path("/etc/adsyncd/tenants.d"))
+    assert settings.shutdown_grace == timedelta(seconds=5)
+    assert settings.store.url == "postgresql+psycopg://adsyncd:canary-77@db/adsyncd"
+    assert settings.vault is not None
+    assert settings.vault.address == "https://vault.internal:8200"
+    assert (settings.vault.mount, settings.vault.namespace) == ("kv", "team/ads")
+    assert (settings.vault.ca_file, settings.vault.timeout) == (Path("/etc/ssl/vault.pem"), timedelta(seconds=3))
+    assert settings.vault.auth == AppRoleAuth(
+        method="approle", role_id="r", secret_id=SecretRef(credential="vault-secret-id")
+    )
+    assert settings.platforms["mixo"].platform("mixo") == Platform(
+        "mixo", "https://ads.example.com", Quota(1000, timedelta(seconds=60))
+    )
+    assert settings.defaults.schedule.every == timedelta(hours=1)
+
+
+def test_the_password_of_the_store_does_not_show(path: Path) -> None:
+    assert "canary-77" not in repr(load(path, FULL))
+
+
+@pytest.mark.parametrize("ref", [{"credential": "t"}, {"env": "T"}, {"file": "/run/t"}])
+def test_vault_may_be_signed_in_to_by_a_token_kept_elsewhere(path: Path, ref: dict[str, str]) -> None:
+    [(key, value)] = ref.items()
+    text = f'[vault]\naddress = "http://v"\nauth = {{ method = "token", token = {{ {key} = "{value}" }} }}'
+    vault = load(path, text).vault
+    assert vault is not None
+    assert vault.auth == TokenAuth(method="token", token=SecretRef.model_validate(ref))
+
+
+def test_a_secret_in_the_file_is_refused_with_the_way_to_refer_to_it(path: Path) -> None:
+    text = '[vault]\naddress = "http://v"\nauth = { method = "token", token = "canary-78" }'
+    assert problems(path, text) == [
+        Problem(
+            path,
+            3,
+            "vault.auth.token",
+            "must not hold the secret itself, but say where it is",
+            'for example token = { credential = "vault-token" }',
+        )
+    ]
+
+
+def test_a_secret_has_one_place(path: Path) -> None:
+    for ref in ("{}", '{ env = "T", file = "/t" }', '{ file = "t" }'):
+        text = f'[vault]\naddress = "http://v"\nauth = {{ method = "token", token = {ref} }}'
+        assert len(problems(path, text)) == 1
+
+
+def test_variables_win_over_the_file(path: Path) -> None:
+    settings = load(
+        path,
+        FULL,
+        ADSYNCD_SHUTDOWN_GRACE="1s",
+        ADSYNCD_STORE__URL="sqlite:////tmp/a.db",
+        ADSYNCD_TENANTS_DIRS='["/tmp/t"]',
+        ADSYNCD_PLATFORMS__MIXO__QUOTA__REQUESTS="7",
+        ADSYNCD_DEFAULTS__ENABLED="false",
+        ADSYNCD_VAULT__AUTH='{"method": "token", "token": {"env": "T"}}',
+    )
+    assert settings.shutdown_grace == timedelta(seconds=1)
+    assert settings.store.url == "sqlite:////tmp/a.db"
+    assert settings.tenants_dirs == (Path("/tmp/t"),)
+    quota = settings.platforms["mixo"].quota
+    assert quota is not None
+    assert quota.requests == 7
+    assert settings.defaults.enabled is False
+    assert settings.vault is not None
+    assert settings.vault.auth == TokenAuth(method="token", token=SecretRef(env="T"))
+
+
+def test_a_mistake_in_a_variable_names_the_variable(path: Path) -> None:
+    assert problems(path, FULL, ADSYNCD_DEFAULTS__SYNC__PAGE_SIZE="ten") == [
+        Problem(
+            None,
+            None,
+            "ADSYNCD_DEFAULTS__SYNC__PAGE_SIZE",
+            'expected a whole number, got "ten"',
+            "for example page_size = 10",
+        )
+    ]
+    [problem] = problems(path, FULL, ADSYNCD_FOO__BAR="x")
+    assert problem.key == "ADSYNCD_FOO__BAR"
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(path: Path) -> None:
+    text = """\
+shutdown_grace = "20"
+[store]
+urll = "x"
+[platforms.mixo]
+base_url = "ads.example.com"
+[defaults]
+schedule = { every = "15m" }
+quota = { requests = 5 }
+sync.pagesize = 5
+"""
+    assert [(problem.line, problem.key) for problem in problems(path, text, ADSYNCD_STORE_URL="x")] == [
+        (1, "shutdown_grace"),
+        (3, "store.urll"),
+        (5, "platforms.mixo.base_url"),
+        (8, "defaults.quota.per"),
+        (9, "defaults.sync.pagesize"),
+        (None, "ADSYNCD_STORE_URL"),
+    ]
+
+
+def test_defaults_that_lead_nowhere_are_mistakes_of_the_settings(path: Path) -> None:
+    text = '[defaults]\nplatform = "mixo"\ncredentials = { vault = "a" }'
+    assert [(problem.line, problem.key) for problem in problems(path, text)] == [
+        (2, "defaults.platform"),
+        (3, "defaults.credentials.vault"),
+    ]
+
+
+def test_a_missing_file_is_told_with_the_ways_to_name_another(path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, {})
+    assert str(caught.value) == (
+        f"{path}: can't be read: No such file or directory; create it, or name another with --config or ADSYNCD_CONFIG"
+    )

@@ -1,0 +1,135 @@
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from adsyncd.config.problems import Fault
+from adsyncd.config.tenant_file import TenantDefaults, TenantFile
+from adsyncd.tenant import (
+    AlertSettings,
+    CredentialsRef,
+    Cron,
+    EnvRef,
+    Every,
+    Platform,
+    PushPolicy,
+    Quota,
+    Schedule,
+    SyncSettings,
+    SystemdRef,
+    Tenant,
+    VaultRef,
+)
+
+LEAST = {"client_id": "acme", "platform": "mixo", "credentials": {"vault": "adsyncd/acme"}}
+MIXO = Platform("mixo", "https://ads.example.com", None)
+
+
+def tenant(**keys: object) -> Tenant:
+    return TenantFile.model_validate(LEAST | keys).tenant("acme", MIXO)
+
+
+def test_the_least_drop_in_has_the_documented_defaults() -> None:
+    assert tenant() == Tenant(
+        id="acme",
+        client_id="acme",
+        platform=MIXO,
+        enabled=True,
+        schedule=Every(timedelta(minutes=15)),
+        credentials=VaultRef("adsyncd/acme"),
+        quota=Quota(10, timedelta(seconds=60)),
+        sync=SyncSettings(
+            page_size=10,
+            concurrency=5,
+            timeout=timedelta(seconds=10),
+            max_attempts=5,
+            run_deadline=timedelta(minutes=30),
+            push=PushPolicy.ALL,
+            list_cache=timedelta(0),
+        ),
+        alerts=AlertSettings(0.9),
+    )
+
+
+@pytest.mark.parametrize("key", LEAST)
+def test_who_it_is_where_and_with_what_credentials_has_no_default(key: str) -> None:
+    with pytest.raises(ValidationError, match=f"1 validation error.*\n{key}"):
+        TenantFile.model_validate({name: value for name, value in LEAST.items() if name != key})
+
+
+@pytest.mark.parametrize(
+    ("table", "schedule"),
+    [
+        ({"every": "1h"}, Every(timedelta(hours=1))),
+        ({"cron": "0 4 * * *"}, Cron("0 4 * * *", "UTC")),
+        ({"cron": "0 4 * * *", "timezone": "Europe/Berlin"}, Cron("0 4 * * *", "Europe/Berlin")),
+    ],
+)
+def test_a_schedule_is_an_interval_or_a_crontab(table: dict[str, str], schedule: Schedule) -> None:
+    assert tenant(schedule=table).schedule == schedule
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {},
+        {"every": "1h", "cron": "0 4 * * *"},
+        {"timezone": "UTC"},
+        {"every": "1h", "timezone": "UTC"},
+        {"every": "0s"},
+    ],
+)
+def test_a_schedule_of_no_kind_or_of_two_is_refused(table: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="1 validation error"):
+        tenant(schedule=table)
+
+
+@pytest.mark.parametrize(
+    ("table", "ref"),
+    [
+        ({"vault": "adsyncd/acme"}, VaultRef("adsyncd/acme")),
+        ({"env": "ACME"}, EnvRef("ACME")),
+        ({"credential": "acme"}, SystemdRef("acme")),
+    ],
+)
+def test_credentials_are_in_one_of_three_places(table: dict[str, str], ref: CredentialsRef) -> None:
+    assert tenant(credentials=table).credentials == ref
+
+
+@pytest.mark.parametrize("table", [{}, {"vault": "a", "env": "A"}, {"vault": None}, {"vault": "a/../b"}])
+def test_credentials_in_no_place_or_in_two_are_refused(table: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="1 validation error"):
+        tenant(credentials=table)
+
+
+@pytest.mark.parametrize(
+    ("table", "keys"),
+    [
+        ("quota", [{"requests": 0, "per": "1s"}, {"requests": 1, "per": "0s"}, {"requests": 1}, {"per": "1s"}]),
+        ("sync", [{"page_size": 0}, {"page_size": 1001}, {"concurrency": 0}, {"concurrency": 101}]),
+        ("sync", [{"max_attempts": 0}, {"max_attempts": 21}, {"timeout": "0s"}, {"run_deadline": "0s"}]),
+        ("alerts", [{"min_success_rate": -0.1}, {"min_success_rate": 1.1}]),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused(table: str, keys: list[dict[str, object]]) -> None:
+    for wrong in keys:
+        with pytest.raises(ValidationError, match="1 validation error"):
+            tenant(**{table: wrong})
+
+
+def test_what_leads_nowhere_is_found() -> None:
+    file = TenantFile.model_validate(LEAST)
+    assert list(file.references(["mixo"], vault=True)) == []
+    assert list(file.references(["one", "another"], vault=False)) == [
+        Fault(
+            ("platform",),
+            'no platform "mixo" is configured',
+            "known are another, one; add [platforms.mixo] to the settings if it is right",
+        ),
+        Fault(("credentials", "vault"), "no Vault is configured", "add [vault] to the settings"),
+    ]
+
+
+def test_defaults_have_the_keys_of_a_drop_in_and_require_none() -> None:
+    assert list(TenantDefaults.model_fields) == list(TenantFile.model_fields)
+    assert list(TenantDefaults().references([], vault=False)) == []
