@@ -1,12 +1,12 @@
 """What can be asked about runs."""
 
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from adsyncd.run import Run
+from adsyncd.run import Run, Tally
 from adsyncd.store.journal import tallies
 from adsyncd.store.tables import runs as table
 
@@ -34,4 +34,15 @@ def _live(connection: Connection, query: Select[Any]) -> list[Run]:
     """Return the runs of `query`, open ones with their counts up to now."""
     found = [Run(**row) for row in connection.execute(query).mappings()]
     counts = tallies(connection, [run.run_id for run in found if run.ended_at is None])
-    return [replace(run, **asdict(counts[run.run_id])) if run.run_id in counts else run for run in found]
+    return [_with(counts[run.run_id], run) if run.run_id in counts else run for run in found]
+
+
+def _with(counts: Tally, run: Run) -> Run:
+    return replace(
+        run,
+        listed=counts.listed,
+        pushed=counts.pushed,
+        skipped=counts.skipped,
+        dead_lettered=counts.dead_lettered,
+        failed=counts.failed,
+    )

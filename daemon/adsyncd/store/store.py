@@ -35,15 +35,14 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
     """
     engine = dialects.engine(url, connections=_READERS + 1)
     writing = engine.execution_options(writes=True)
-    writer = Writer(
-        writing.begin,
-        # in the order of a run's life
-        (journal.begin, journal.keep, journal.settle, journal.finish),
-        is_shared=lambda error: dialects.cause(error) is not None,
-    )
     failure: Exception | None = None
     try:
         await anyio.to_thread.run_sync(_migrate, writing)
+        writer = Writer(
+            writing.begin,
+            (journal.begin, journal.keep, journal.settle, journal.finish),  # the order of a run's life
+            is_shared=lambda error: dialects.cause(error) is not None,
+        )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(writer.run)
             try:

@@ -6,6 +6,7 @@ cost hardly more transactions, threads and syncs of the disk than one.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -84,9 +85,10 @@ class Writer:
             ticket.done.set()
 
     def _transact(self, batch: list[Ticket[Any]]) -> None:
+        ordered = sorted(batch, key=lambda ticket: self._operations.index(ticket.operation))
         with self._begin() as connection:
-            for operation in self._operations:
-                tickets = [ticket for ticket in batch if ticket.operation is operation]
-                results = operation(connection, [ticket.item for ticket in tickets]) if tickets else ()
+            for operation, group in groupby(ordered, key=lambda ticket: ticket.operation):
+                tickets = list(group)
+                results = operation(connection, [ticket.item for ticket in tickets])
                 for ticket, result in zip(tickets, results, strict=True):
                     ticket.batch, ticket.result = len(batch), result

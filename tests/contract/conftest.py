@@ -1,0 +1,38 @@
+"""Each test of the contract runs on SQLite and on a real PostgreSQL, in a database of its own."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.store import Store, open_store
+from support.postgres import Postgres, running_postgres
+from support.records import HandClock
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/adsyncd.db"
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        with server.database() as place:
+            yield place.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def store(url: str, clock: HandClock) -> AsyncIterator[Store]:
+    async with open_store(url, clock=clock, tracer=NoOpTracer()) as opened:
+        yield opened

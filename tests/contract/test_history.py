@@ -1,0 +1,50 @@
+from dataclasses import replace
+from datetime import timedelta
+
+from adsyncd.campaign import PushState
+from adsyncd.run import Outcome
+from adsyncd.store import Store
+from adsyncd.tenant import PushPolicy
+from support.records import NOON, page, run, settle
+
+
+async def test_a_run_is_recorded_as_it_ended(store: Store) -> None:
+    ended = replace(
+        run(),
+        ended_at=NOON + timedelta(hours=1),
+        outcome=Outcome.PARTIAL,
+        listed=4,
+        pushed=1,
+        skipped=1,
+        dead_lettered=1,
+        failed=1,
+        requests=9,
+        retries=3,
+        refused=2,
+        waited_s=1.5,
+        error="503",
+    )
+    await store.begin(run())
+    await store.finish(ended, mark_deleted=False)
+    [recorded] = await store.runs("acme", 10)
+    assert recorded == ended
+    assert recorded.outcome is Outcome.PARTIAL
+    assert await store.open_runs() == []
+
+
+async def test_an_open_run_is_listed_with_its_counts_up_to_now(store: Store) -> None:
+    await store.begin(run())
+    pushes = await store.keep_page(run(), page("c1", "c2", "c3", "c4"), PushPolicy.ALL)
+    for push, state in zip(pushes, [PushState.PUSHED, PushState.FAILED, PushState.DEAD_LETTERED], strict=False):
+        await settle(store, run(), push, state)
+    [now] = await store.runs("acme", 10)
+    assert now == replace(run(), listed=4, pushed=1, failed=1, dead_lettered=1)
+
+
+async def test_runs_come_newest_first_of_one_tenant_or_of_all(store: Store) -> None:
+    for given in (run("acme", 1), run("globex", 2), run("acme", 3), run("acme", 0)):
+        await store.begin(given)
+    assert [found.run_id for found in await store.runs("acme", 2)] == [run("acme", 3).run_id, run("acme", 1).run_id]
+    assert [found.tenant for found in await store.runs(None, 3)] == ["acme", "globex", "acme"]
+    assert [found.fire_time for found in await store.open_runs()] == [run(number=n).fire_time for n in range(4)]
+    assert await store.last_fire_times() == {"acme": run(number=3).fire_time, "globex": run(number=2).fire_time}

@@ -1,0 +1,136 @@
+"""Whatever runs do, and wherever they are cut off, the store says the same as a model that forgets nothing."""
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.campaign import Push, PushState
+from adsyncd.run import Tally
+from adsyncd.store import Standing, Store, open_store
+from adsyncd.tenant import PushPolicy
+from support.records import NOON, HandClock, campaign, page, run
+
+PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
+SKIPPED, DEAD_LETTERED = PushState.SKIPPED, PushState.DEAD_LETTERED
+
+IDS = st.sampled_from(["c1", "c2", "c3"])
+CONTENT = st.sampled_from(["a", "b"])
+
+
+@dataclass(slots=True)
+class Remembered:
+    """A campaign over its tenant's runs, by its content: the one pushed last, and the one that is a dead letter."""
+
+    pushed: str | None = None
+    dead: str | None = None
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class Model:
+    """What a tenant's runs must find in the store."""
+
+    campaigns: dict[str, Remembered] = field(default_factory=dict)
+    next_page: int = 1
+    complete: bool = False
+    pushes: dict[str, Push] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+
+    def standing(self) -> Standing:
+        counts = Counter(push.state for push in self.pushes.values())
+        owed = tuple(self.pushes[key] for key in sorted(self.pushes) if self.pushes[key].state is PENDING)
+        tally = Tally(counts.total(), counts[PUSHED], counts[SKIPPED], counts[DEAD_LETTERED], counts[FAILED])
+        return Standing(self.next_page, self.complete, owed, tally)
+
+    def keep(self, listed: dict[str, str], policy: PushPolicy, *, has_more: bool) -> list[Push]:
+        self.next_page, self.complete = self.next_page + 1, not has_more
+        new = []
+        for key, content in listed.items():
+            known = self.campaigns.setdefault(key, Remembered())
+            revived = known.dead not in {None, content}
+            if revived:
+                known.dead = None
+            if key in self.pushes:
+                continue
+            state = PENDING
+            if known.dead:
+                state = DEAD_LETTERED
+            elif policy is PushPolicy.CHANGED and known.pushed == content:
+                state = SKIPPED
+            self.pushes[key] = Push(key, state, failures=known.failures if state is PENDING else 0)
+            self.contents[key] = content
+            new.append(self.pushes[key])
+        return new
+
+    def settle(self, key: str, state: PushState) -> Push:
+        """Settle a push, perhaps once more than needed, and return what to tell the store."""
+        known, push = self.campaigns[key], replace(self.pushes[key], state=state)
+        known.pushed = self.contents[key] if state is PUSHED else None
+        known.failures = push.failures + 1 if state is FAILED else 0
+        known.dead = self.contents[key] if state is DEAD_LETTERED else known.dead
+        self.pushes[key] = push
+        return push
+
+    def finish(self) -> None:
+        self.next_page, self.complete, self.pushes, self.contents = 1, False, {}, {}
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPage:
+    listed: dict[str, str]
+    policy: PushPolicy
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SettlePush:
+    key: str
+    state: PushState
+
+
+@dataclass(frozen=True, slots=True)
+class FinishRun:
+    pass
+
+
+STEP = st.one_of(
+    st.builds(KeepPage, st.dictionaries(IDS, CONTENT), st.sampled_from(PushPolicy), st.booleans()),
+    st.builds(SettlePush, IDS, st.sampled_from([PUSHED, FAILED, DEAD_LETTERED])),
+    st.builds(FinishRun),
+)
+LIVES = st.lists(st.lists(STEP, max_size=12), min_size=1, max_size=3)  # steps, each list up to a crash
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lives=LIVES)
+async def test_the_store_forgets_nothing_and_counts_nothing_twice(
+    url: str, lives: list[list[KeepPage | SettlePush | FinishRun]]
+) -> None:
+    tenant, number, model = uuid.uuid4().hex, 0, Model()
+    for steps in lives:
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+            assert await store.begin(run(tenant, number)) == model.standing()
+            for step in steps:
+                number = await take(step, store, model, tenant, number)
+                assert await store.begin(run(tenant, number)) == model.standing()
+
+
+async def take(step: KeepPage | SettlePush | FinishRun, store: Store, model: Model, tenant: str, number: int) -> int:
+    """Take a step in the store and in the model, and return the number of the run that goes on from there."""
+    this = run(tenant, number)
+    match step:
+        case KeepPage(listed, policy, has_more):
+            campaigns = [campaign(key, content) for key, content in listed.items()]
+            kept = await store.keep_page(this, page(*campaigns, number=model.next_page, has_more=has_more), policy)
+            assert kept == model.keep(listed, policy, has_more=has_more)
+        case SettlePush(key, state) if key in model.pushes and model.pushes[key].state not in {SKIPPED, DEAD_LETTERED}:
+            await store.settle(this, model.settle(key, state), trace_id=this.trace_id)
+        case FinishRun():
+            await store.finish(replace(this, ended_at=NOON), mark_deleted=True)
+            model.finish()
+            return number + 1
+    return number

@@ -1,0 +1,204 @@
+from dataclasses import asdict, replace
+from datetime import timedelta
+
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.campaign import Push, PushState, idempotency_key
+from adsyncd.errors import StoreError
+from adsyncd.run import Outcome, Tally
+from adsyncd.store import Standing, Store, open_store, tables
+from adsyncd.tenant import PushPolicy
+from support.records import NOON, HandClock, campaign, page, rows, run, settle
+
+ALL, CHANGED = PushPolicy.ALL, PushPolicy.CHANGED
+PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
+SKIPPED, DEAD_LETTERED = PushState.SKIPPED, PushState.DEAD_LETTERED
+
+
+async def whole_run(
+    store: Store, number: int, content: str = "", *, state: PushState = PUSHED, policy: PushPolicy = ALL
+) -> PushState:
+    """Run the tenant's one campaign, settle it as `state` if it is owed, and return what it was kept as."""
+    this = run(number=number)
+    await store.begin(this)
+    [push] = await store.keep_page(this, page(campaign("c1", content)), policy)
+    if push.state is PENDING:
+        await settle(store, this, push, state, error="500")
+    await store.finish(replace(this, ended_at=this.started_at, outcome=Outcome.SUCCEEDED), mark_deleted=True)
+    return push.state
+
+
+async def test_a_new_run_stands_at_its_first_page(store: Store) -> None:
+    assert await store.begin(run()) == Standing(next_page=1, complete=False, owed=(), tally=Tally())
+
+
+async def test_a_page_owes_a_push_of_each_campaign_in_its_order(store: Store) -> None:
+    await store.begin(run())
+    owed = await store.keep_page(run(), page("c3", "c1", "c2"), ALL)
+    assert owed == [Push("c3", PENDING), Push("c1", PENDING), Push("c2", PENDING)]
+
+
+async def test_a_push_is_journaled_with_its_key_before_it_is_handed_out(store: Store) -> None:
+    await store.begin(run())
+    await store.keep_page(run(), page("c1"), ALL)
+    [journaled] = await rows(store, tables.pushes)
+    assert journaled.idempotency_key == idempotency_key("acme", "c1", run().run_id)
+    assert (journaled.owed_at, journaled.settled_at) == (NOON, None)
+
+
+async def test_what_a_run_has_seen_is_not_owed_twice(store: Store) -> None:
+    await store.begin(run())
+    first = await store.keep_page(run(), page("c1", "c1", "c2", has_more=True), ALL)
+    await settle(store, run(), first[0], PUSHED)
+    assert [push.campaign_id for push in first] == ["c1", "c2"]
+    assert await store.keep_page(run(), page("c1", "c2", "c3", number=2), ALL) == [Push("c3", PENDING)]
+
+
+async def test_a_page_of_any_size_is_kept_whole(store: Store) -> None:
+    ids = [f"c{number}" for number in range(1201)]
+    await store.begin(run())
+    assert [push.campaign_id for push in await store.keep_page(run(), page(*ids), ALL)] == ids
+    assert await store.keep_page(run(), page(*ids), ALL) == []
+
+
+async def test_a_campaign_is_kept_as_the_platform_listed_it(store: Store) -> None:
+    listed = replace(campaign("c1", "Größe"), created_at=NOON.astimezone(tz=None) - timedelta(microseconds=1))
+    await store.begin(run())
+    await store.keep_page(run(), page(listed), ALL)
+    [kept] = await rows(store, tables.campaigns)
+    assert {**asdict(listed), "tenant": "acme", "campaign_id": "c1"}.items() - {("id", "c1")} <= kept._asdict().items()
+    assert kept.created_at.utcoffset() == timedelta(0)
+    assert kept.synced_at is None
+
+
+async def test_a_campaign_is_synced_when_its_push_is_settled(store: Store, clock: HandClock) -> None:
+    await store.begin(run())
+    [push] = await store.keep_page(run(), page("c1"), ALL)
+    clock.instant += timedelta(seconds=2)
+    await settle(store, run(), push, PUSHED)
+    [kept] = await rows(store, tables.campaigns)
+    assert kept.synced_at == NOON + timedelta(seconds=2)
+
+
+async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str) -> None:
+    await store.begin(run())
+    pushes = await store.keep_page(run(), page("c1", "c2", "c3", "c4", has_more=True), ALL)
+    await settle(store, run(), pushes[0], PUSHED)
+    await settle(store, run(), pushes[1], FAILED)
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as after:
+        [left] = await after.open_runs()
+        standing = await after.begin(replace(left, trace_id="f" * 32))
+        assert standing == Standing(
+            next_page=2,
+            complete=False,
+            owed=(Push("c3", PENDING), Push("c4", PENDING)),
+            tally=Tally(listed=4, pushed=1, failed=1),
+        )
+        assert [taken_up.trace_id for taken_up in await after.open_runs()] == ["f" * 32]
+        await after.keep_page(left, page("c5", number=2), ALL)
+        assert (await after.begin(left)).complete
+
+
+async def test_a_run_that_has_ended_does_not_begin_again(store: Store) -> None:
+    await whole_run(store, 0)
+    with pytest.raises(StoreError, match=f"{run().run_id} has ended"):
+        await store.begin(run())
+
+
+async def test_unchanged_content_is_skipped_only_where_the_policy_says_so(store: Store) -> None:
+    assert await whole_run(store, 0, "a", policy=CHANGED) is PENDING
+    assert await whole_run(store, 1, "a", policy=CHANGED) is SKIPPED
+    assert await whole_run(store, 2, "b", policy=CHANGED) is PENDING
+    assert await whole_run(store, 3, "b", policy=ALL) is PENDING
+
+
+async def test_content_is_not_skipped_while_it_is_unknown_what_the_platform_holds(store: Store) -> None:
+    await whole_run(store, 0, "a", policy=CHANGED)
+    await whole_run(store, 1, "b", policy=CHANGED, state=FAILED)  # it may have arrived all the same
+    assert await whole_run(store, 2, "a", policy=CHANGED) is PENDING
+
+
+async def test_content_that_changed_while_its_push_was_under_way_is_not_taken_for_pushed(store: Store) -> None:
+    await store.begin(run())
+    [push] = await store.keep_page(run(), page(campaign("c1", "a"), has_more=True), CHANGED)
+    await store.keep_page(run(), page(campaign("c1", "b"), number=2), CHANGED)
+    await settle(store, run(), push, PUSHED)
+    await store.begin(run(number=1))
+    assert await store.keep_page(run(number=1), page(campaign("c1", "b")), CHANGED) == [Push("c1", PENDING)]
+
+
+async def test_failures_are_counted_over_runs_until_one_succeeds(store: Store) -> None:
+    failures = []
+    for number, state in enumerate([FAILED, FAILED, PUSHED, FAILED, PUSHED]):
+        await store.begin(run(number=number))
+        [push] = await store.keep_page(run(number=number), page("c1"), ALL)
+        failures.append(push.failures)
+        for _ in range(2):  # settling twice counts once
+            await settle(store, run(number=number), push, state)
+    assert failures == [0, 1, 2, 0, 1]
+
+
+async def test_a_resumed_run_knows_how_often_a_campaign_failed_before(store: Store) -> None:
+    await whole_run(store, 0, state=FAILED)
+    await store.begin(run(number=1))
+    await store.keep_page(run(number=1), page("c1"), ALL)
+    assert (await store.begin(run(number=1))).owed == (Push("c1", PENDING, failures=1),)
+
+
+async def test_a_dead_letter_tells_all_that_its_replay_needs(store: Store, clock: HandClock) -> None:
+    await store.begin(run())
+    [push] = await store.keep_page(run(), page("c1"), ALL)
+    clock.instant += timedelta(seconds=9)
+    for _ in range(2):
+        await settle(store, run(), push, DEAD_LETTERED, attempts=5, error="422: no", failures=2)
+    [letter] = await rows(store, tables.dead_letters)
+    [kept] = await rows(store, tables.campaigns)
+    assert letter._asdict() == {
+        "tenant": "acme",
+        "campaign_id": "c1",
+        "run_id": run().run_id,
+        "idempotency_key": idempotency_key("acme", "c1", run().run_id),
+        "content_hash": kept.content_hash,
+        "reason": "422: no",
+        "attempts": 5,
+        "failures": 3,
+        "owed_at": NOON,
+        "dead_at": NOON + timedelta(seconds=9),
+        "trace_id": run().trace_id,
+    }
+
+
+async def test_a_dead_letter_is_left_alone_until_its_campaign_changes(store: Store) -> None:
+    await whole_run(store, 0, "a", state=DEAD_LETTERED)
+    assert await whole_run(store, 1, "a") is DEAD_LETTERED
+    await store.begin(run(number=2))
+    assert await store.keep_page(run(number=2), page(campaign("c1", "b")), ALL) == [Push("c1", PENDING, failures=0)]
+    assert await rows(store, tables.dead_letters) == []
+
+
+async def test_only_what_a_complete_listing_missed_is_marked_deleted(store: Store, clock: HandClock) -> None:
+    async def deleted_after(number: int, *listed: str, mark_deleted: bool) -> set[str]:
+        this = run(number=number)
+        clock.instant = this.started_at
+        await store.begin(this)
+        await store.keep_page(this, page(*listed), ALL)
+        for _ in range(2):  # again: now its pushes are gone, which must not mean that its campaigns are
+            await store.finish(replace(this, ended_at=NOON, outcome=Outcome.PARTIAL), mark_deleted=mark_deleted)
+        kept = await rows(store, tables.campaigns)
+        assert all(row.deleted_at in {None, this.started_at} for row in kept)
+        return {row.campaign_id for row in kept if row.deleted_at}
+
+    await store.begin(run("globex"))
+    await store.keep_page(run("globex"), page("g1"), ALL)
+    assert await deleted_after(0, "c1", "c2", mark_deleted=True) == set()
+    assert await deleted_after(1, "c1", mark_deleted=False) == set()
+    assert await deleted_after(2, "c1", mark_deleted=True) == {"c2"}
+    assert await deleted_after(3, "c1", "c2", mark_deleted=True) == set()
+
+
+async def test_history_keeps_no_pushes_of_runs_that_ended(store: Store) -> None:
+    await store.begin(run("globex"))
+    await store.keep_page(run("globex"), page("g1"), ALL)
+    await whole_run(store, 0)
+    assert [push.campaign_id for push in await rows(store, tables.pushes)] == ["g1"]

@@ -1,0 +1,181 @@
+"""A database that fails says why in plain words, and when it is well again the store goes on without a restart."""
+
+import sqlite3
+import subprocess
+import sys
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from opentelemetry.trace import NoOpTracer
+from sqlalchemy import URL
+
+from adsyncd.errors import StoreError
+from adsyncd.store import Store, open_store
+from adsyncd.tenant import PushPolicy
+from support.postgres import Postgres
+from support.records import HandClock, campaign, page, run
+
+PUSH = """
+import sys, anyio
+from dataclasses import replace
+from opentelemetry.trace import NoOpTracer
+from adsyncd.campaign import PushState
+from adsyncd.clock import SystemClock
+from adsyncd.store import open_store
+
+async def main():
+    async with open_store(sys.argv[1], clock=SystemClock(), tracer=NoOpTracer()) as store:
+        [run] = await store.open_runs()
+        for push in (await store.begin(run)).owed:
+            await store.settle(run, replace(push, state=PushState.PUSHED), trace_id=run.trace_id)
+            print(push.campaign_id, flush=True)
+
+anyio.run(main)
+"""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+@contextmanager
+def full(store: Store) -> Iterator[None]:
+    with store._engine.connect() as connection:  # the one connection that there is so far
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    yield
+    with store._engine.connect() as connection:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {1 << 30}")
+
+
+@contextmanager
+def gone(server: Postgres, database: str) -> Iterator[None]:
+    server.execute("ALTER DATABASE {} ALLOW_CONNECTIONS false", database)
+    server.hang_up(database)
+    yield
+    server.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true", database)
+
+
+@contextmanager
+def read_only(server: Postgres, database: str) -> Iterator[None]:
+    server.execute("ALTER DATABASE {} SET default_transaction_read_only = on", database)
+    server.hang_up(database)
+    yield
+    server.execute("ALTER DATABASE {} RESET default_transaction_read_only", database)
+    server.hang_up(database)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "adsyncd.db"
+
+
+@pytest.fixture
+async def embedded(path: Path) -> AsyncIterator[Store]:
+    """A store in SQLite that waits for a lock for 10 ms."""
+    async with open_store(f"sqlite:///{path}?timeout=0.01", clock=HandClock(), tracer=NoOpTracer()) as store:
+        yield store
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[URL]:
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def served(database: URL) -> AsyncIterator[Store]:
+    """A store in PostgreSQL."""
+    url = database.render_as_string(hide_password=False)
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        yield store
+
+
+async def keep_big_pages(store: Store) -> list[str]:
+    """Keep pages of many runs at once, and return what the errors said."""
+    said = []
+
+    async def keep(number: int) -> None:
+        try:
+            await store.keep_page(run(f"t{number}"), page(campaign("c1", "x" * 10_000)), PushPolicy.ALL)
+        except StoreError as error:
+            said.append(str(error))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(keep, number)
+    return said
+
+
+async def test_a_locked_file_is_named_and_used_again_when_it_is_free(embedded: Store, path: Path) -> None:
+    with locked(path):
+        assert await keep_big_pages(embedded) == [f"{path}: another process keeps it locked"] * 20
+    assert await keep_big_pages(embedded) == []
+
+
+async def test_a_full_disk_is_named_and_used_again_when_it_has_room(embedded: Store, path: Path) -> None:
+    with full(embedded):
+        assert await keep_big_pages(embedded) == [f"{path}: the disk is full"] * 20
+    assert await keep_big_pages(embedded) == []
+
+
+async def test_a_server_that_goes_away_is_named_and_used_again_when_it_is_back(
+    served: Store, postgres: Postgres, database: URL
+) -> None:
+    with gone(postgres, str(database.database)):
+        said = await keep_big_pages(served)
+        assert len(said) == 20
+        assert all(f"{database.host}:{database.port}/{database.database}: " in text for text in said)
+        assert all("not currently accepting connections" in text for text in said)
+        with pytest.raises(StoreError, match="not currently accepting connections"):
+            await served.open_runs()
+    assert await keep_big_pages(served) == []
+    assert await served.open_runs() == []
+
+
+async def test_a_read_only_server_is_named_and_used_again_when_it_takes_writes(
+    served: Store, postgres: Postgres, database: URL
+) -> None:
+    with read_only(postgres, str(database.database)):
+        said = await keep_big_pages(served)
+        assert len(said) == 20
+        assert all(text.endswith("it is read-only") for text in said)
+        assert await served.open_runs() == []
+    assert await keep_big_pages(served) == []
+
+
+async def test_a_password_is_in_no_error(database: URL) -> None:
+    wrong = database.set(password="canary-7f3a", database="nowhere").render_as_string(hide_password=False)
+    with pytest.raises(StoreError, match="nowhere") as caught:
+        async with open_store(wrong, clock=HandClock(), tracer=NoOpTracer()):
+            pass
+    assert "canary-7f3a" not in "".join(traceback.format_exception(caught.value))
+
+
+def push_until_killed(url: str) -> list[str]:
+    """Let a process settle the owed pushes, kill it on the way, and return those that it said were settled."""
+    with subprocess.Popen([sys.executable, "-c", PUSH, url], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline().strip() for _ in range(50)]
+        process.kill()
+        return said + process.stdout.read().split()
+
+
+async def test_kill_9_loses_nothing_that_was_said_to_be_settled(url: str, store: Store) -> None:
+    ids = [f"c{number:04}" for number in range(2000)]
+    await store.begin(run())
+    await store.keep_page(run(), page(*ids), PushPolicy.ALL)
+    said = push_until_killed(url)
+    standing = await store.begin(run())
+    owed = {push.campaign_id for push in standing.owed}
+    assert owed
+    assert len(said) >= 50
+    assert owed.isdisjoint(said)
+    assert standing.tally.pushed + len(owed) == len(ids)

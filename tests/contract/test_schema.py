@@ -1,0 +1,79 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from opentelemetry.trace import NoOpTracer
+from sqlalchemy import Engine, inspect, text
+
+from adsyncd.errors import StoreError
+from adsyncd.store import dialects, open_store, schema, tables
+from support.records import HandClock
+
+OPEN = """
+import sys, anyio
+from opentelemetry.trace import NoOpTracer
+from adsyncd.clock import SystemClock
+from adsyncd.store import open_store
+
+async def main():
+    print("ready", flush=True)
+    sys.stdin.readline()
+    async with open_store(sys.argv[1], clock=SystemClock(), tracer=NoOpTracer()) as store:
+        assert await store.open_runs() == []
+
+anyio.run(main)
+"""
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    made = dialects.engine(url, connections=1).execution_options(writes=True)
+    yield made
+    made.dispose()
+
+
+def test_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
+    with engine.begin() as connection:
+        schema.upgrade(connection)
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_migrations_go_down_to_nothing_and_up_again(engine: Engine) -> None:
+    for _ in range(2):
+        with engine.begin() as connection:
+            schema.upgrade(connection)
+        with engine.begin() as connection:
+            schema.downgrade(connection, "base")
+        assert inspect(engine).get_table_names() == ["alembic_version"]
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE pushes (in_the_way INTEGER)"))
+    with pytest.raises(Exception, match="pushes"), engine.begin() as connection:
+        schema.upgrade(connection)
+    assert inspect(engine).get_table_names() == ["pushes"]
+
+
+async def test_a_database_of_a_newer_version_is_refused(engine: Engine, url: str) -> None:
+    with engine.begin() as connection:
+        schema.upgrade(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match="a newer adsyncd made it"):
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()):
+            pass
+
+
+def test_processes_that_start_at_once_migrate_once(url: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", OPEN, url]
+    starting = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+    for process in starting:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+    for process in starting:
+        process.communicate(b"\n", timeout=60)
+    assert [process.returncode for process in starting] == [0, 0]

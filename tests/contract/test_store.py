@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import anyio
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.campaign import PushState
+from adsyncd.errors import StoreError
+from adsyncd.store import Store, open_store, tables
+from adsyncd.tenant import PushPolicy
+from support.records import NOON, HandClock, campaign, page, rows, run, settle
+
+
+async def test_only_the_caller_whose_write_is_refused_gets_the_error(store: Store) -> None:
+    refused: list[str] = []
+
+    async def keep(campaign_id: str, impressions: int) -> None:
+        this = run(campaign_id)
+        try:
+            await store.begin(this)
+            await store.keep_page(this, page(replace(campaign(campaign_id), impressions=impressions)), PushPolicy.ALL)
+        except StoreError:
+            refused.append(campaign_id)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(keep, f"c{number}", 2**80 if number == 7 else 1)
+    assert refused == ["c7"]
+    assert len(await rows(store, tables.campaigns)) == 19
+
+
+async def test_a_write_is_done_even_if_its_caller_is_cancelled(store: Store) -> None:
+    await store.begin(run())
+    pushes = await store.keep_page(run(), page(*[f"c{number}" for number in range(50)]), PushPolicy.ALL)
+    async with anyio.create_task_group() as tasks:
+        for push in pushes:
+            tasks.start_soon(settle, store, run(), push, PushState.PUSHED)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    await store.begin(run("globex"))  # queued behind them
+    assert {push.state for push in await rows(store, tables.pushes)} == {PushState.PUSHED}
+
+
+async def test_closing_the_store_writes_what_is_queued(url: str) -> None:
+    with anyio.CancelScope() as scope:
+        async with (
+            open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store,
+            anyio.create_task_group() as tasks,
+        ):
+            for number in range(50):
+                tasks.start_soon(store.begin, run(number=number))
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        assert len(await store.open_runs()) == 50
+
+
+async def test_two_processes_share_a_database(store: Store, url: str) -> None:
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as other, anyio.create_task_group() as tasks:
+        for number in range(50):
+            tasks.start_soon(whole_run_of, store, f"a{number}")
+            tasks.start_soon(whole_run_of, other, f"b{number}")
+    assert len(await rows(store, tables.campaigns)) == 100
+
+
+async def whole_run_of(store: Store, tenant: str) -> None:
+    await store.begin(run(tenant))
+    [push] = await store.keep_page(run(tenant), page("c1"), PushPolicy.ALL)
+    await settle(store, run(tenant), push, PushState.PUSHED)
+    await store.finish(run(tenant), mark_deleted=True)
+
+
+async def test_what_the_body_raises_leaves_the_store_as_it_is(url: str) -> None:
+    with pytest.raises(KeyError):
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()):
+            raise KeyError
+
+
+async def test_a_write_is_a_span_in_its_caller_s_trace(url: str) -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    tracer = provider.get_tracer("test")
+    async with open_store(url, clock=HandClock(), tracer=tracer) as store:
+        with tracer.start_as_current_span("sync.run"):
+            await store.begin(run())
+            await store.finish(replace(run(), ended_at=NOON), mark_deleted=False)
+            with pytest.raises(StoreError):
+                await store.begin(run())
+    *writes, root = spans.get_finished_spans()
+    assert [(write.name, write.parent) for write in writes] == [("store.write", root.context)] * 3
+    assert [(write.attributes or {}).get("adsyncd.store.writes") for write in writes] == [1, 1, None]
+    assert {(write.attributes or {})["db.system.name"] for write in writes} == {url.partition(":")[0]}
+    assert [(write.attributes or {}).get("error.type") for write in writes] == [None, None, "StoreError"]

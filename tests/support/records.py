@@ -1,0 +1,55 @@
+"""Runs, campaigns and pages of which a test says only what it is about, and a look at what is stored of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, Table, select
+
+from adsyncd.campaign import Campaign, Page, Push, PushState
+from adsyncd.run import Run, run_id
+from adsyncd.store import Store
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class HandClock:
+    """A clock that goes when it is told to."""
+
+    instant: datetime = NOON
+
+    def now(self) -> datetime:
+        return self.instant
+
+    def monotonic(self) -> float:
+        return self.instant.timestamp()
+
+
+def run(tenant: str = "acme", number: int = 0) -> Run:
+    """Return a tenant's run; `number` counts quarters of an hour from noon."""
+    fire_time = NOON + timedelta(minutes=15 * number)
+    return Run(tenant, run_id(tenant, fire_time), fire_time, fire_time, f"{number:032x}")
+
+
+def campaign(campaign_id: str, content: str = "") -> Campaign:
+    """Return a campaign whose name, and so its payload, depends on `content`."""
+    payload = f'{{"id":"{campaign_id}","name":"{content}"}}'
+    return Campaign(campaign_id, content, "active", 100.5, 10, 2, 1, NOON, payload)
+
+
+def page(*campaigns: str | Campaign, number: int = 1, has_more: bool = False) -> Page:
+    """Return a page of campaigns, those given as ids with no content."""
+    listed = tuple(campaign(given) if isinstance(given, str) else given for given in campaigns)
+    return Page(number, listed, len(listed), has_more)
+
+
+async def settle(store: Store, of: Run, push: Push, state: PushState, **details: Any) -> None:  # noqa: ANN401 - of a Push
+    """Settle a push of a run, in its trace."""
+    await store.settle(of, replace(push, state=state, **details), trace_id=of.trace_id)
+
+
+async def rows(store: Store, table: Table) -> Sequence[Row[Any]]:
+    """Return all rows of a table."""
+    return await store._read(lambda connection: connection.execute(select(table)).all())
