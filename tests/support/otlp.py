@@ -26,6 +26,6 @@ def otel_environ(**variables: str) -> Iterator[None]:
 @asynccontextmanager
 async def telemetry_to(collector: Collector, **variables: str) -> AsyncIterator[Telemetry]:
     """Export everything to `collector`, without much delay."""
-    with otel_environ(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, **PROMPTLY, **variables):
+    with otel_environ(**{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, **PROMPTLY, **variables}):
         async with open_telemetry(os.environ) as telemetry:
             yield telemetry

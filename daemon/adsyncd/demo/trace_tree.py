@@ -49,14 +49,14 @@ def _label(span: ExportedSpan, parent: ExportedSpan | None) -> Text:
     if url := span.attributes.get(URL_FULL):
         label.append(f" {urlsplit(str(url)).path}")
     if status := span.attributes.get(HTTP_STATUS):
-        label.append(f" {status}")
+        label.append(f" {status}", "red" if span.error else "")
     if resend := span.attributes.get(HTTP_RESEND_COUNT):
         label.append(f" resend {resend}")
     said = parent.attributes if parent else {}
     for key, value in span.attributes.items():
         if key.startswith("adsyncd.") and said.get(key) != value:
             label.append(f" {key.removeprefix('adsyncd.')}={value}", "dim")
-    if span.error:
+    if span.error and not status:
         label.append(f" {span.message or span.attributes.get(ERROR_TYPE, 'error')}", "red")
     return label
 

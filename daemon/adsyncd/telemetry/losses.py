@@ -64,7 +64,7 @@ class Losses:
             if losing or lost is None:
                 return
             self._lost = None
-        _log.warning("telemetry is exported again", signal=self.signal, lost=lost)
+        _log.info("telemetry is exported again", signal=self.signal, lost=lost)
 
     def watch_exporter(self, exporter: SpanExporter | MetricExporter | LogRecordExporter, session: Session) -> None:
         """Note how each export of an exporter ends."""
