@@ -37,7 +37,7 @@ from adsyncd.telemetry.variables import find_problems, wanted_exporters
 
 _FLUSH_S = 3.0
 _SERIES = 20_000  # of one instrument; the SDK's 2,000 would lump the tenants beyond them together
-_DEFAULTS = {
+DEFAULTS = {
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "1024",
     "OTEL_BSP_MAX_QUEUE_SIZE": "16384",  # the SDK's 2,048 are too few when hundreds of runs begin together
     "OTEL_BLRP_MAX_QUEUE_SIZE": "16384",
@@ -83,7 +83,7 @@ async def open_telemetry(environ: MutableMapping[str, str]) -> AsyncIterator[Tel
     """
     if problems := find_problems(environ):
         raise ConfigError(problems)
-    for name, value in _DEFAULTS.items():
+    for name, value in DEFAULTS.items():
         environ.setdefault(name, value)
     resource = (
         Resource.create()
