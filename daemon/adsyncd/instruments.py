@@ -29,6 +29,7 @@ TENANT = "adsyncd.tenant"
 CLIENT_ID = "adsyncd.client_id"
 RUN_ID = "adsyncd.run_id"
 CAMPAIGN_ID = "adsyncd.campaign_id"
+PAGE = "adsyncd.page"  # counted from 1
 ATTEMPT = "adsyncd.attempt"
 CREDENTIALS_SOURCE = "adsyncd.credentials.source"  # vault, systemd or environment
 OUTCOME = "adsyncd.outcome"

@@ -12,6 +12,7 @@ instant was. Held + cooling + free = N, always.
 All times are seconds on one monotonic line, handed in by the caller.
 """
 
+from bisect import bisect_right
 from collections import deque
 
 from adsyncd.tenant import Quota
@@ -65,9 +66,9 @@ class Bucket:
         return None
 
     def free(self, now: float) -> int:
-        """Return how many permits are free, whether or not the server has asked for silence."""
-        cooling = sum(1 for free_at in self._cooling if free_at > now)
-        return self.permits - self._held - cooling
+        """Return how many permits are free, whether or not the server has asked for silence. Any thread may ask."""
+        cooling = list(self._cooling)
+        return self.permits - self._held - (len(cooling) - bisect_right(cooling, now))
 
     @property
     def held(self) -> int:

@@ -1,0 +1,5 @@
+"""`python -m adsyncd` is `adsyncd`."""
+
+from adsyncd.cli import main
+
+main()

@@ -1,0 +1,68 @@
+"""How runs are shown: as JSON, whose keys are a contract, or as tables."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from adsyncd.duration import format_duration
+from adsyncd.run import Outcome, Run
+
+RUN_KEYS = (
+    "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
+    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
+)  # fmt: skip
+
+_STYLES = {
+    Outcome.SUCCEEDED: "green",
+    Outcome.PARTIAL: "yellow",
+    Outcome.FAILED: "red",
+    Outcome.ABANDONED: "red",
+    None: "cyan",
+}
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, indented."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def run_as_json(run: Run) -> dict[str, object]:
+    """Return a run as `runs --json` and `sync --json` print it; instants as ISO 8601 in UTC."""
+    values = {key: getattr(run, key) for key in RUN_KEYS}
+    values["waited_s"] = round(run.waited_s, 3)
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+
+
+def print_runs(console: Console, runs: Sequence[Run]) -> None:
+    """Print runs as a table, and below it what went wrong in them."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("tenant", no_wrap=True)
+    table.add_column("started", no_wrap=True)
+    table.add_column("took", justify="right")
+    table.add_column("outcome")
+    for name in ("listed", "pushed", "skipped", "failed", "dead", "requests", "retries", "429s"):
+        table.add_column(name, justify="right")
+    table.add_column("trace", overflow="fold")
+    for run in runs:
+        style = _STYLES[run.outcome]
+        table.add_row(
+            run.tenant,
+            f"{run.started_at:%Y-%m-%d %H:%M:%S}",
+            format_duration(_whole_seconds(run.ended_at - run.started_at)) if run.ended_at else "",
+            f"[{style}]{run.outcome or 'open'}[/]",
+            *(str(n) for n in (run.listed, run.pushed, run.skipped, run.failed, run.dead_lettered)),
+            *(str(n) for n in (run.requests, run.retries, run.refused)),
+            run.trace_id,
+        )
+    console.print(table)
+    for run in runs:
+        if run.error:
+            console.print(f"{run.run_id}: {run.error}", style=_STYLES[run.outcome], markup=False, highlight=False)
+
+
+def _whole_seconds(duration: timedelta) -> timedelta:
+    return timedelta(seconds=round(duration.total_seconds()))

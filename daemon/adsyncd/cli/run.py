@@ -1,0 +1,17 @@
+"""`adsyncd run`: the daemon."""
+
+import os
+
+import anyio
+
+from adsyncd import daemon
+from adsyncd.cli.options import CONFIG, Config, LogLevel
+from adsyncd.config import load_settings
+
+
+def run(config: Config = CONFIG, log_level: LogLevel = "info") -> None:
+    """Run the daemon in the foreground, until SIGTERM or Ctrl-C.
+
+    Every tenant is synced on its own schedule. Drop-ins that are wrong are logged and left out; the others run.
+    """
+    anyio.run(daemon.serve, load_settings(config, os.environ), os.environ, log_level)

@@ -1,0 +1,40 @@
+"""`adsyncd runs`: what happened."""
+
+import os
+from typing import Annotated
+
+import anyio
+import typer
+from opentelemetry.trace import NoOpTracer
+from rich.console import Console
+
+from adsyncd.cli.options import CONFIG, Config, Json
+from adsyncd.cli.output import print_json, print_runs, run_as_json
+from adsyncd.clock import SystemClock
+from adsyncd.config import Settings, load_settings
+from adsyncd.run import Run
+from adsyncd.store import open_store
+
+
+def runs(
+    tenant: Annotated[str | None, typer.Argument(help="Of this tenant alone.")] = None,
+    config: Config = CONFIG,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many runs.")] = 20,
+    json: Json = False,
+) -> None:
+    """Show the latest runs, newest first, with what went wrong and the id of each one's trace.
+
+    The daemon need not run. A run that still goes on, or was cut off and will be resumed, is open.
+    """
+    found = anyio.run(_runs, load_settings(config, os.environ), tenant, limit)
+    if json:
+        print_json([run_as_json(run) for run in found])
+    elif found:
+        print_runs(Console(), found)
+    else:
+        typer.echo(f"no runs{f' of {tenant}' if tenant else ''} yet")
+
+
+async def _runs(settings: Settings, tenant: str | None, limit: int) -> list[Run]:
+    async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
+        return await store.runs(tenant, limit)

@@ -1,0 +1,209 @@
+"""The composition root: builds every part, owns the exit stack and the task group, starts and stops.
+
+settings ─► telemetry ─► store ─► Vault ─► supervisor ─► ticks          stop: the same, backwards
+"""
+
+import resource
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from signal import SIGINT, SIGTERM, Signals
+
+import anyio
+import httpx
+import structlog
+from anyio.abc import TaskGroup
+from pydantic import SecretStr
+
+from adsyncd import logs
+from adsyncd.clock import Clock, SystemClock, entropy
+from adsyncd.config import SecretRef, Settings
+from adsyncd.config.settings import AppRoleAuth, VaultTable
+from adsyncd.credentials import (
+    AppRole,
+    CredentialsReader,
+    InCredential,
+    InFile,
+    InVariable,
+    VaultAccess,
+    VaultToken,
+    open_vault,
+    resolve_secret,
+)
+from adsyncd.dropins import read_tenants
+from adsyncd.governor import Governor
+from adsyncd.platforms import Connector
+from adsyncd.run import Run, Tally
+from adsyncd.schedule import missed, share, trigger
+from adsyncd.store import Store, open_store
+from adsyncd.supervisor import Supervisor
+from adsyncd.telemetry import open_telemetry
+from adsyncd.tenant import Tenant
+from adsyncd.ticks import Ticker
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_CATCH_UP_GAP_S = 0.05  # between the first runs after a start, so that they don't sign in all at once
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a daemon and a single sync are both made of."""
+
+    supervisor: Supervisor
+    store: Store
+    clock: Clock
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_level: str) -> AsyncIterator[Parts]:
+    """Build all parts, and take them down in the opposite order.
+
+    `environ` is `os.environ`; logs go to standard error. Raises ConfigError and StoreError.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(open_telemetry(environ))
+        logs.configure(log_level, sys.stderr, telemetry.logger_provider)
+        store = await stack.enter_async_context(open_store(settings.store.url, clock=clock, tracer=telemetry.tracer))
+        vault = None
+        if settings.vault:
+            vault = await stack.enter_async_context(open_vault(_access(settings.vault, environ), clock))
+        supervisor = Supervisor(
+            connector=Connector(
+                tls=httpx.create_ssl_context(),
+                clock=clock,
+                random=entropy(),
+                tracer=telemetry.tracer,
+                instruments=telemetry.instruments,
+                traced=telemetry.traced,
+            ),
+            credentials=CredentialsReader(vault, environ, telemetry.tracer),
+            governor=Governor(clock),
+            store=store,
+            clock=clock,
+            tracer=telemetry.tracer,
+            instruments=telemetry.instruments,
+        )
+        yield Parts(supervisor, store, clock)
+
+
+async def serve(settings: Settings, environ: MutableMapping[str, str], log_level: str) -> None:
+    """Run the daemon until SIGTERM or SIGINT. A second signal, or `shutdown_grace`, cuts its farewell short.
+
+    Tenants whose drop-ins are wrong are left out and logged. Raises ConfigError and StoreError before it is ready.
+    """
+    _raise_file_limit()
+    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
+        async with open_parts(settings, environ, log_level) as parts, anyio.create_task_group() as runs:
+            supervisor = parts.supervisor
+            ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
+            due = await _load(settings, parts, ticker)
+            ticker.start()
+            async with anyio.create_task_group() as starting:
+                starting.start_soon(_catch_up, supervisor, runs, due)
+                await anext(signals)
+                starting.cancel_scope.cancel()
+            ticker.stop()
+            _log.info("stopping", grace_s=settings.shutdown_grace.total_seconds())
+            async with anyio.create_task_group() as farewell:
+                farewell.start_soon(_cancel_at_next, signals, farewell.cancel_scope)
+                await supervisor.drain(settings.shutdown_grace)
+                farewell.cancel_scope.cancel()
+            runs.cancel_scope.cancel()
+    _log.info("stopped")
+
+
+async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
+    """Run one tenant now, without a daemon, counting in `tally`; what a run before this one left open comes first.
+
+    SIGTERM or SIGINT lets what is on its way come back, a second one cuts that short; the run stays open then. Raises
+    StoreError.
+    """
+    open_runs = {run.tenant: run.fire_time for run in await parts.store.open_runs()}
+    parts.supervisor.add(tenant, open_runs.get(tenant.id))
+    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_stop_at_next, signals, parts.supervisor, tasks.cancel_scope)
+            run = await parts.supervisor.sync(tenant.id, _whole_ms(parts.clock.now()), tally)
+            tasks.cancel_scope.cancel()
+    return run
+
+
+async def _load(settings: Settings, parts: Parts, ticker: Ticker) -> list[tuple[Tenant, datetime]]:
+    """Hand all good and enabled tenants to the supervisor and the ticker, and return who is due, and since when."""
+    tenants = await anyio.to_thread.run_sync(read_tenants, settings)
+    for problem in tenants.problems:
+        _log.error("drop-in refused", problem=str(problem))
+    now = _whole_ms(parts.clock.now())
+    open_runs = {run.tenant: run.fire_time for run in await parts.store.open_runs()}
+    last_fires = await parts.store.last_fire_times()
+    due = []
+    for tenant in tenants.good.values():
+        if not tenant.enabled:
+            continue
+        parts.supervisor.add(tenant, open_runs.get(tenant.id))
+        ticker.add(tenant)
+        since = open_runs.get(tenant.id) or missed(trigger(tenant.schedule, tenant.id), last_fires.get(tenant.id), now)
+        if since is not None:
+            due.append((tenant, since))
+    _log.info("ready", tenants=len(tenants.good), refused=len(tenants.bad), due=len(due))
+    return sorted(due, key=lambda pair: share(pair[0].id))
+
+
+async def _catch_up(supervisor: Supervisor, runs: TaskGroup, due: list[tuple[Tenant, datetime]]) -> None:
+    for tenant, fire_time in due:
+        supervisor.tick(runs, tenant.id, fire_time)
+        await anyio.sleep(_CATCH_UP_GAP_S)
+
+
+async def _cancel_at_next(signals: AsyncIterator[Signals], scope: anyio.CancelScope) -> None:
+    await anext(signals)
+    scope.cancel()
+
+
+async def _stop_at_next(signals: AsyncIterator[Signals], supervisor: Supervisor, scope: anyio.CancelScope) -> None:
+    await anext(signals)
+    supervisor.stop()
+    await _cancel_at_next(signals, scope)
+
+
+def _whole_ms(instant: datetime) -> datetime:
+    """Cut to the millisecond, in which runs are named."""
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: a thousand tenants at work hold some thousands of sockets."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _access(table: VaultTable, environ: Mapping[str, str]) -> VaultAccess:
+    def secret(ref: SecretRef) -> Callable[[], SecretStr]:
+        return lambda: resolve_secret(_place(ref), environ)
+
+    auth = (
+        AppRole(table.auth.role_id, secret(table.auth.secret_id))
+        if isinstance(table.auth, AppRoleAuth)
+        else VaultToken(secret(table.auth.token))
+    )
+    return VaultAccess(
+        address=table.address,
+        mount=table.mount,
+        namespace=table.namespace,
+        ca_file=table.ca_file,
+        timeout=table.timeout,
+        auth=auth,
+    )
+
+
+def _place(ref: SecretRef) -> InCredential | InVariable | InFile:
+    if ref.credential is not None:
+        return InCredential(ref.credential)
+    if ref.env is not None:
+        return InVariable(ref.env)
+    assert ref.file is not None  # noqa: S101 - the settings hold one of the three
+    return InFile(ref.file)

@@ -1,0 +1,287 @@
+"""The story of one run of one tenant.
+
+    list page 1, 2, 3 … ──► keep each page and the pushes it owes ──► a bounded queue
+                                                                          │ │ │
+    record the outcome  ◄── settle each push with its campaign ◄── push them, several at a time
+
+Nothing is sent before the store knows that it is owed, so whatever the instant at which this process dies, the run is
+resumed with the same idempotency keys. A run is called a success only when the platform's listing was complete and
+every campaign in it is accounted for.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Protocol
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from opentelemetry.trace import Span, Tracer, format_trace_id
+
+from adsyncd.campaign import Page, Push, PushState, idempotency_key
+from adsyncd.clock import Clock
+from adsyncd.errors import (
+    AdsyncdError,
+    BadAnswer,
+    ListingError,
+    Rejected,
+    Stopping,
+    StoreError,
+    Unauthorized,
+    Unavailable,
+)
+from adsyncd.instruments import (
+    ATTEMPT,
+    CAMPAIGN_ID,
+    CLIENT_ID,
+    FAILED,
+    LISTED,
+    OUTCOME,
+    PAGE,
+    PUSHED,
+    RUN_DURATION,
+    RUN_ID,
+    RUNS,
+    SPAN_LIST,
+    SPAN_PAGE,
+    SPAN_PUSH,
+    SPAN_RUN,
+    TENANT,
+    Instruments,
+    span,
+)
+from adsyncd.run import Outcome, Run, Tally, run_id
+from adsyncd.store import Standing
+from adsyncd.tenant import PushPolicy, Tenant
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_RUNS_TO_DIE = 3  # a campaign that fails in so many runs in a row becomes a dead letter
+_RECORDING_S = 15.0  # what is known is recorded within this, even by a run that is cancelled
+
+_CAMPAIGNS_OWN = (Unavailable, BadAnswer, Unauthorized)  # of a push: they end it, not the run
+
+
+class Source(Protocol):
+    """The platform, as a run sees it."""
+
+    async def page(self, number: int) -> Page:
+        """Return page `number`, from 1."""
+
+    async def push(self, campaign_id: str, key: str) -> int:
+        """Push a campaign and return in which attempt that succeeded."""
+
+
+class Journal(Protocol):
+    """The store, as a run sees it. See `adsyncd.store.Store`."""
+
+    async def begin(self, run: Run) -> Standing:
+        """Record that the run begins, and say where it stands."""
+
+    async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
+        """Keep a page and what it owes, and return the campaigns that are new to the run."""
+
+    async def settle(self, run: Run, push: Push, *, trace_id: str) -> None:
+        """Record what became of a push."""
+
+    async def finish(self, run: Run, *, mark_deleted: bool) -> None:
+        """Record how the run ended."""
+
+
+class Pipeline:
+    """Runs one tenant once. `tally` is counted up while it goes, for whoever shows progress."""
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        source: Source,
+        journal: Journal,
+        tally: Tally,
+        *,
+        clock: Clock,
+        tracer: Tracer,
+        instruments: Instruments,
+    ) -> None:
+        self._tenant = tenant
+        self._source = source
+        self._journal = journal
+        self._tally = tally
+        self._clock = clock
+        self._tracer = tracer
+        self._instruments = instruments
+        self._consistent = False
+        self._first_failure: str | None = None
+        self._fatal: AdsyncdError | None = None
+
+    async def run(self, fire_time: datetime) -> Run:
+        """Run, or take up a run of this fire time that was cut off, and return its record.
+
+        `outcome` is None when adsyncd was told to stop, or the database went away: the run is open then, and goes on
+        where it stands when it is run again. Raises StoreError when it could not even begin.
+        """
+        name = run_id(self._tenant.id, fire_time)
+        attributes = {TENANT: self._tenant.id, CLIENT_ID: self._tenant.client_id, RUN_ID: name}
+        with span(self._tracer, SPAN_RUN, attributes) as current:
+            trace_id = format_trace_id(current.get_span_context().trace_id)
+            run = Run(self._tenant.id, name, fire_time, self._clock.now(), trace_id)
+            with structlog.contextvars.bound_contextvars(tenant=run.tenant, run_id=run.run_id):
+                return await self._run(run, current)
+
+    async def _run(self, run: Run, current: Span) -> Run:
+        standing = await self._journal.begin(run)
+        self._resume_counts(standing.tally)
+        outcome, error = Outcome.FAILED, None
+        try:
+            with anyio.fail_after(self._tenant.sync.run_deadline.total_seconds()):
+                await self._sync(run, standing)
+        except (Stopping, StoreError) as failure:
+            _log.warning("run left open", reason=str(failure))
+            return self._record(run, None, str(failure))
+        except TimeoutError:
+            outcome = Outcome.ABANDONED
+            error = f"not done within run_deadline ({self._tenant.sync.run_deadline})"
+        except AdsyncdError as failure:
+            error = str(failure)
+        except Exception:  # noqa: BLE001 - a mistake of ours ends this run, and is recorded as its end
+            _log.exception("run broke down")
+            error = "internal error: see the log"
+        else:
+            outcome, error = self._judge()
+        ended_at = self._clock.now()
+        run = replace(self._record(run, outcome, error), ended_at=ended_at)
+        current.set_attribute(OUTCOME, outcome)
+        async with _recording():
+            await self._journal.finish(run, mark_deleted=self._consistent)
+        self._instruments.add(RUNS, 1, tenant=run.tenant, outcome=outcome.value)
+        self._instruments.record(RUN_DURATION, (ended_at - run.started_at).total_seconds(), outcome=outcome.value)
+        return run
+
+    async def _sync(self, run: Run, standing: Standing) -> None:
+        """List and push at the same time. The first error that concerns the whole run ends both."""
+        give, take = anyio.create_memory_object_stream[Push](self._tenant.sync.page_size)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._list, run, standing, give, tasks)
+            for _ in range(self._tenant.sync.concurrency):
+                tasks.start_soon(self._push_from, run, take.clone(), tasks)
+            take.close()
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _list(self, run: Run, standing: Standing, queue: MemoryObjectSendStream[Push], tasks: TaskGroup) -> None:
+        async with queue:
+            try:
+                for push in standing.owed:
+                    await queue.send(push)
+                if not standing.complete:
+                    with span(self._tracer, SPAN_LIST):
+                        await self._list_pages(run, standing.next_page, queue)
+            except AdsyncdError as error:
+                self._end(error, tasks)
+
+    async def _list_pages(self, run: Run, number: int, queue: MemoryObjectSendStream[Push]) -> None:
+        barren = 0
+        while True:
+            with span(self._tracer, SPAN_PAGE, {PAGE: number}):
+                page = await self._source.page(number)
+                fresh = await self._journal.keep_page(run, page, self._tenant.sync.push)
+            self._count_listed(fresh)
+            for push in fresh:
+                if push.state is PushState.PENDING:
+                    await queue.send(push)
+            if not page.has_more:
+                self._consistent = self._tally.listed >= page.total
+                return
+            barren = 0 if fresh else barren + 1
+            if barren > 1:  # one alone may be the work of a campaign that came in while we listed
+                raise ListingError(f"page {number} brings nothing new, as the one before, and more is still announced")
+            if self._tally.listed > page.total:
+                raise ListingError(
+                    f"after {self._tally.listed} campaigns of the {page.total} that it names in all, "
+                    f"the platform still announces more"
+                )
+            number += 1
+
+    async def _push_from(self, run: Run, queue: MemoryObjectReceiveStream[Push], tasks: TaskGroup) -> None:
+        async with queue:
+            try:
+                async for push in queue:
+                    await self._push(run, push)
+            except AdsyncdError as error:
+                self._end(error, tasks)
+
+    async def _push(self, run: Run, push: Push) -> None:
+        with span(self._tracer, SPAN_PUSH, {CAMPAIGN_ID: push.campaign_id}) as current:
+            settled = await self._pushed(run, push)
+            current.set_attributes({ATTEMPT: settled.attempts, OUTCOME: settled.state})
+            async with _recording():
+                await self._journal.settle(run, settled, trace_id=run.trace_id)
+        self._count_settled(settled)
+
+    async def _pushed(self, run: Run, push: Push) -> Push:
+        key = idempotency_key(run.tenant, push.campaign_id, run.run_id)
+        try:
+            attempts = await self._source.push(push.campaign_id, key)
+        except Rejected as error:
+            return replace(push, state=PushState.DEAD_LETTERED, attempts=error.attempts, error=str(error))
+        except _CAMPAIGNS_OWN as error:
+            dead = push.failures + 1 >= _RUNS_TO_DIE
+            state = PushState.DEAD_LETTERED if dead else PushState.FAILED
+            return replace(push, state=state, attempts=error.attempts, error=str(error))
+        return replace(push, state=PushState.PUSHED, attempts=attempts)
+
+    def _end(self, error: AdsyncdError, tasks: TaskGroup) -> None:
+        self._fatal = self._fatal or error
+        tasks.cancel_scope.cancel()
+
+    def _judge(self) -> tuple[Outcome, str | None]:
+        """Say how a run ended that came to its end, from the evidence alone."""
+        lost = self._tally.failed + self._tally.dead_lettered
+        if lost:
+            reason = f", the first because {self._first_failure}" if self._first_failure else ""
+            return Outcome.PARTIAL, f"{lost} of {self._tally.listed} campaigns were not pushed{reason}"
+        if not self._consistent:
+            return Outcome.PARTIAL, "the listing ended before all campaigns that it announced were listed"
+        return Outcome.SUCCEEDED, None
+
+    def _record(self, run: Run, outcome: Outcome | None, error: str | None) -> Run:
+        """Return the run's record; in one that has ended, what is not settled has failed."""
+        counts = {f.name: getattr(self._tally, f.name) for f in fields(self._tally) if f.name in Run.__slots__}
+        if outcome is None:
+            return replace(run, error=error, **counts)
+        counts["failed"] += self._tally.listed - self._tally.settled
+        return replace(run, outcome=outcome, error=error, **counts)
+
+    def _resume_counts(self, counts: Tally) -> None:
+        for name in ("listed", "pushed", "skipped", "dead_lettered", "failed"):
+            setattr(self._tally, name, getattr(counts, name))
+
+    def _count_listed(self, fresh: list[Push]) -> None:
+        self._tally.listed += len(fresh)
+        self._tally.skipped += sum(push.state is PushState.SKIPPED for push in fresh)
+        self._tally.dead_lettered += sum(push.state is PushState.DEAD_LETTERED for push in fresh)
+        self._instruments.add(LISTED, len(fresh), tenant=self._tenant.id)
+
+    def _count_settled(self, push: Push) -> None:
+        if push.state is PushState.PUSHED:
+            self._tally.pushed += 1
+            self._instruments.add(PUSHED, 1, tenant=self._tenant.id)
+            return
+        if push.state is PushState.DEAD_LETTERED:
+            self._tally.dead_lettered += 1
+        else:
+            self._tally.failed += 1
+        self._first_failure = self._first_failure or push.error
+        self._instruments.add(FAILED, 1, tenant=self._tenant.id)
+
+
+@asynccontextmanager
+async def _recording() -> AsyncIterator[None]:
+    """Let what is known be recorded even by a run that is cancelled, but not for ever."""
+    try:
+        with anyio.CancelScope(shield=True), anyio.fail_after(_RECORDING_S):
+            yield
+    except TimeoutError as error:
+        raise StoreError(f"the store took longer than {_RECORDING_S:g} s") from error

@@ -1,0 +1,155 @@
+"""One bulkhead a tenant: what happens behind one is not felt behind another.
+
+A bulkhead owns what its tenant's runs share (session, gate, what the last run left open) and lets one run go at a
+time. A run is a task of its own, in a context of its own, under its own deadline; whatever it raises ends here.
+"""
+
+import contextvars
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from opentelemetry.trace import Tracer
+
+from adsyncd.clock import Clock
+from adsyncd.credentials import CredentialsSource
+from adsyncd.errors import StoreError
+from adsyncd.governor import Gate, Governor
+from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, TOKEN_EXPIRES_IN, Instruments
+from adsyncd.pipeline import Pipeline
+from adsyncd.platforms import Connector, Session
+from adsyncd.run import Outcome, Run, Tally
+from adsyncd.store import Store
+from adsyncd.tenant import Tenant
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Bulkhead:
+    """What belongs to one tenant, and to no other."""
+
+    tenant: Tenant
+    session: Session
+    gate: Gate
+    open_run: datetime | None = None  # the fire time of a run that was cut off, to be taken up first
+    last_outcome: Outcome | None = None
+
+
+class Supervisor:
+    """Runs tenants when they are due, each behind its bulkhead."""
+
+    def __init__(
+        self,
+        *,
+        connector: Connector,
+        credentials: CredentialsSource,
+        governor: Governor,
+        store: Store,
+        clock: Clock,
+        tracer: Tracer,
+        instruments: Instruments,
+    ) -> None:
+        self._connector = connector
+        self._credentials = credentials
+        self._governor = governor
+        self._store = store
+        self._clock = clock
+        self._tracer = tracer
+        self._instruments = instruments
+        self._bulkheads: dict[str, Bulkhead] = {}
+        self._running: set[str] = set()
+        self._ended = anyio.Event()
+        instruments.observe(QUOTA_PERMITS, self._free_permits)
+        instruments.observe(TOKEN_EXPIRES_IN, self._token_lives)
+
+    def add(self, tenant: Tenant, open_run: datetime | None = None) -> None:
+        """Take charge of a tenant. `open_run`: the fire time of a run that an unclean end left open."""
+        self._bulkheads[tenant.id] = Bulkhead(
+            tenant, self._connector.session(tenant, self._credentials), self._governor.gate(tenant), open_run
+        )
+
+    def tick(self, tasks: TaskGroup, tenant_id: str, fire_time: datetime) -> None:
+        """Start a tenant's run as a task of `tasks`, unless its last one still goes on: that is skipped and counted."""
+        if tenant_id in self._running:
+            self._instruments.add(RUNS_OVERLAPPED, 1, tenant=tenant_id)
+            _log.debug("tick skipped, the last run goes on", tenant=tenant_id)
+            return
+        self._running.add(tenant_id)
+        # In a context of its own: the caller's would make the run a child of whatever span is current there.
+        contextvars.Context().run(tasks.start_soon, self._contained, tenant_id, fire_time)
+
+    async def sync(self, tenant_id: str, fire_time: datetime, tally: Tally) -> Run:
+        """Run a tenant now, counting in `tally`, and return the run's record.
+
+        A run that was cut off is taken up in place of the one for `fire_time`. Raises StoreError.
+        """
+        bulkhead = self._bulkheads[tenant_id]
+        tenant = bulkhead.tenant
+        async with self._connector.client(tenant, bulkhead.session, bulkhead.gate, tally) as client:
+            pipeline = Pipeline(
+                tenant,
+                client,
+                self._store,
+                tally,
+                clock=self._clock,
+                tracer=self._tracer,
+                instruments=self._instruments,
+            )
+            fire_time = bulkhead.open_run or fire_time
+            bulkhead.open_run = fire_time  # until it is known to have ended
+            run = await pipeline.run(fire_time)
+        if run.outcome is not None:
+            bulkhead.open_run = None
+        return run
+
+    def stop(self) -> None:
+        """Send nothing new. What is on its way comes back, then its run is left open."""
+        self._governor.stop()
+
+    async def drain(self, grace: timedelta) -> None:
+        """Stop, and wait until all runs have ended, for `grace` at most."""
+        self.stop()
+        with anyio.move_on_after(grace.total_seconds()):
+            while self._running:
+                await self._ended.wait()
+
+    async def _contained(self, tenant_id: str, fire_time: datetime) -> None:
+        try:
+            run = await self.sync(tenant_id, fire_time, Tally())
+        except StoreError as error:
+            _log.error("run not recorded", tenant=tenant_id, error=str(error))
+        except Exception:  # noqa: BLE001 - no tenant's trouble gets past its bulkhead
+            _log.exception("run broke down", tenant=tenant_id)
+        else:
+            self._report(run)
+        finally:
+            self._running.discard(tenant_id)
+            self._ended.set()
+            self._ended = anyio.Event()
+
+    def _report(self, run: Run) -> None:
+        """Log how a run ended: the first of its kind in a row for everybody to see, the rest for who looks closely."""
+        bulkhead = self._bulkheads[run.tenant]
+        same, bulkhead.last_outcome = run.outcome is bulkhead.last_outcome, run.outcome
+        log = _log.debug if same else _log.info if run.outcome in (Outcome.SUCCEEDED, None) else _log.warning
+        log(
+            "run ended" if run.outcome else "run interrupted",
+            tenant=run.tenant,
+            run_id=run.run_id,
+            trace_id=run.trace_id,
+            outcome=run.outcome,
+            listed=run.listed,
+            pushed=run.pushed,
+            error=run.error,
+        )
+
+    def _free_permits(self) -> Mapping[str, float]:
+        return {tenant_id: bulkhead.gate.free for tenant_id, bulkhead in list(self._bulkheads.items())}
+
+    def _token_lives(self) -> Mapping[str, float]:
+        lives = [(tenant_id, bulkhead.session.expires_in()) for tenant_id, bulkhead in list(self._bulkheads.items())]
+        return {tenant_id: life_s for tenant_id, life_s in lives if life_s is not None}

@@ -1,0 +1,57 @@
+"""APScheduler as a clockwork: its jobs do no work, they say that a tenant is due.
+
+Work inside a job would be cancelled by the scheduler's shutdown, logged away when it fails, and traced as a child of
+whatever re-armed the timer. So the executor hands each job's fire time on, and that is all that it does.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.job import Job
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from adsyncd.schedule import trigger
+from adsyncd.tenant import Tenant
+
+Emit = Callable[[str, datetime], None]
+
+
+class Ticker:
+    """Calls `emit(tenant id, fire time)` at each fire time of each tenant, on the event loop, until it is stopped.
+
+    Fire times that a stalled loop or a sleeping machine missed come as one tick, for the latest of them.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self._scheduler = AsyncIOScheduler(
+            executors={"default": _Executor(emit)},
+            job_defaults={"coalesce": True, "misfire_grace_time": None},
+            timezone=UTC,
+        )
+
+    def add(self, tenant: Tenant) -> None:
+        """Tick for a tenant from now on."""
+        self._scheduler.add_job(_nothing, trigger(tenant.schedule, tenant.id), id=tenant.id)
+
+    def start(self) -> None:
+        """Begin to tick on the running event loop."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Tick no more."""
+        self._scheduler.shutdown(wait=False)
+
+
+class _Executor(BaseExecutor):  # type: ignore[misc]  # apscheduler ships no types
+    def __init__(self, emit: Emit) -> None:
+        super().__init__()
+        self._emit = emit
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        self._emit(job.id, run_times[-1].astimezone(UTC))
+        self._run_job_success(job.id, [])
+
+
+def _nothing() -> None:
+    """Stand in for a job's function, which the executor never calls."""
