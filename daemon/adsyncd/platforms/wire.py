@@ -14,11 +14,13 @@ _BIGINT = 2**63 - 1  # what a database's integer holds
 
 
 def _id(value: object) -> object:
+    """An id becomes a segment of a URL's path and a key of the store; "." and ".." would lead elsewhere."""
+    if value in (".", ".."):
+        raise ValueError("should name a campaign")
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-# An id becomes a segment of a URL's path and a key of the store; "." and ".." would lead elsewhere.
-_Id = Annotated[str, BeforeValidator(_id), Field(max_length=255, pattern=r"^(?!\.{1,2}$)[^\x00]+$")]
+_Id = Annotated[str, BeforeValidator(_id), Field(max_length=255, pattern=r"^[^\x00]+$")]
 _Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL stores no NUL
 _Count = Annotated[int, Field(ge=-_BIGINT, le=_BIGINT)]
 
