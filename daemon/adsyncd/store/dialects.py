@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, Table, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
@@ -97,15 +97,8 @@ def engine(url: str, *, connections: int) -> Engine:
     return made
 
 
-def upsert(
-    connection: Connection,
-    table: Table,
-    columns: Sequence[str],
-    *,
-    where: ColumnElement[bool] | None = None,
-    source: Select[Any] | None = None,
-) -> Insert:
-    """Return an INSERT that overwrites `columns` of the row that has its primary key already, if `where` holds of it.
+def upsert(connection: Connection, table: Table, columns: Sequence[str], source: Select[Any] | None = None) -> Insert:
+    """Return an INSERT that overwrites `columns` of the row that has its primary key already.
 
     It inserts the parameters that it is executed with or, given a `source`, what that selects, as `columns`.
     """
@@ -115,7 +108,6 @@ def upsert(
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key),
         set_={name: statement.excluded[name] for name in columns},
-        where=where,
     )
 
 

@@ -67,7 +67,7 @@ def begin(connection: Connection, items: Sequence[Run]) -> list[Standing]:
 
     Raises StoreError for a run that has ended.
     """
-    start = upsert(connection, runs, ["trace_id"], where=runs.c.ended_at.is_(None))
+    start = upsert(connection, runs, ["trace_id"])  # of one that has ended, too: raising undoes it
     connection.execute(start, [asdict(run) for run in items])
     return [_standing(connection, run.run_id) for run in items]
 
@@ -261,7 +261,7 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
     )
     _execute_many(
         connection,
-        upsert(connection, dead_letters, [*_FROM_PUSH, *_FROM_OUTCOME], source=_LETTER),
+        upsert(connection, dead_letters, [*_FROM_PUSH, *_FROM_OUTCOME], _LETTER),
         [
             {
                 "of_run": item.run.run_id,

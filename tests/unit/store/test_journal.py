@@ -1,3 +1,4 @@
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,14 @@ def test_a_batch_of_outcomes_costs_a_handful_of_statements(connection: Connectio
     journal.settle(connection, outcomes)
     assert len(outcomes) == 500
     assert len(statements) == 4
+
+
+def test_a_page_of_any_size_is_kept_whatever_a_statement_may_hold(connection: Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    ids = [f"c{number}" for number in range(1201)]
+    journal.begin(connection, [run()])
+    [first, again] = journal.keep(connection, [journal.Keep(run(), page(*ids), PushPolicy.ALL, NOON)] * 2)
+    assert [push.campaign_id for push in first] == ids
+    assert again == []
