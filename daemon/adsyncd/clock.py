@@ -7,6 +7,7 @@ on a virtual loop hands in a clock that reads the loop.
 import random
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 
@@ -19,6 +20,13 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds on the event loop's time line: only differences mean anything."""
 
+    def since_boot(self) -> float:
+        """Return seconds since the machine's boot: like `monotonic`, but the same for processes after this one."""
+
+    @property
+    def boot_id(self) -> str:
+        """What tells one boot of the machine from another."""
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -30,6 +38,15 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return `time.monotonic()`, which is also what asyncio's event loops count by."""
         return time.monotonic()
+
+    def since_boot(self) -> float:
+        """Return Linux's CLOCK_BOOTTIME, which goes on while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    @property
+    def boot_id(self) -> str:
+        """The random UUID that Linux draws at each boot."""
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def entropy() -> random.Random:

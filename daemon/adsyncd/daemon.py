@@ -81,7 +81,7 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
                 traced=telemetry.traced,
             ),
             credentials=CredentialsReader(vault, environ, telemetry.tracer),
-            governor=Governor(clock),
+            governor=Governor(clock, store, await store.permits()),
             store=store,
             clock=clock,
             tracer=telemetry.tracer,

@@ -2,43 +2,78 @@
 
 A gate belongs to one client id of one platform. Whoever waits in front of it stands in line; the head of the line
 alone has a timer, so that a thousand waiters cost one. Gates share nothing: a blocked one delays no other.
+
+A permit is put on record before its request leaves, as out until the last instant at which it could be. So a process
+that is killed leaves its permits cooling, and the next one starts with what is left.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import anyio
 
 from adsyncd.clock import Clock
 from adsyncd.errors import Stopping
-from adsyncd.limits import Bucket
+from adsyncd.limits import Bucket, cools_for
+from adsyncd.permit import PermitRecord
 from adsyncd.tenant import Quota, Tenant
+
+_RECORDED_WITHIN_S = 5.0
+
+
+class Ledger(Protocol):
+    """Where permits are put on record."""
+
+    async def hold_permit(self, record: PermitRecord) -> None:
+        """Commit that a permit is out, in the place of what was on record of it."""
 
 
 class Permit:
-    """A permit that was granted for one request. Exactly one of its two methods is called, once."""
+    """A permit that was granted for one request. Exactly one of `cool` and `refund` ends it."""
 
-    __slots__ = ("_gate",)
+    __slots__ = ("_gate", "_number")
 
-    def __init__(self, gate: "Gate") -> None:
+    def __init__(self, gate: "Gate", number: int) -> None:
         self._gate = gate
+        self._number = number
+
+    async def put_on_record(self, timeout_s: float) -> None:
+        """Record that it is out, with a request that ends within `timeout_s`; on failure it is given back."""
+        try:
+            await self._gate._record(self._number, timeout_s)  # noqa: SLF001 - the two are one mechanism
+        except BaseException:
+            self.refund()
+            raise
 
     def cool(self) -> None:
         """Let it cool: the request was answered, or given up after it may have left."""
-        self._gate._cool()  # noqa: SLF001 - the two are one mechanism
+        self._gate._cool(self._number)  # noqa: SLF001
 
     def refund(self) -> None:
         """Give it back at once: the request provably never left."""
-        self._gate._refund()  # noqa: SLF001
+        self._gate._refund(self._number)  # noqa: SLF001
 
 
 class Gate:
-    """The way to one client id's quota."""
+    """The way to one client id's quota. `cooling`: by number, for how many seconds some permits are not free yet."""
 
-    def __init__(self, quota: Quota, clock: Clock) -> None:
-        self.quota = quota
-        self._bucket = Bucket(quota)
+    def __init__(
+        self,
+        platform: str,
+        client_id: str,
+        quota: Quota,
+        clock: Clock,
+        ledger: Ledger,
+        cooling: Mapping[int, float] | None = None,
+    ) -> None:
+        self._platform = platform
+        self._client_id = client_id
+        self._cools_for = cools_for(quota)
         self._clock = clock
+        self._ledger = ledger
+        now = clock.monotonic()
+        self._bucket = Bucket(quota, {number: now + wait_s for number, wait_s in (cooling or {}).items()})
         self._line: deque[anyio.Event] = deque()
         self._stopped = False
 
@@ -46,7 +81,9 @@ class Gate:
         """Return a permit if there is a free one and nobody stands in line for it. Raises `Stopping`."""
         if self._stopped:
             raise Stopping("stopping: nothing is sent any more")
-        return Permit(self) if not self._line and self._bucket.take(self._clock.monotonic()) else None
+        if self._line or (number := self._bucket.take(self._clock.monotonic())) is None:
+            return None
+        return Permit(self, number)
 
     async def acquire(self, on_wait: Callable[[float | None], None] | None = None) -> Permit:
         """Wait for a permit. Who came first is served first; who is cancelled leaves the line and takes nothing.
@@ -63,9 +100,12 @@ class Gate:
         try:
             while self._line[0] is not turn:
                 await turn.wait()
-            while self._stopped or not self._bucket.take(now := self._clock.monotonic()):
+            while True:
                 if self._stopped:
                     raise Stopping("stopping: nothing is sent any more")
+                now = self._clock.monotonic()
+                if (number := self._bucket.take(now)) is not None:
+                    return Permit(self, number)
                 opens_at = self._bucket.opens_at(now)
                 if on_wait is not None:
                     on_wait(opens_at)
@@ -75,7 +115,6 @@ class Gate:
         finally:
             self._line.remove(turn)
             self._wake()
-        return Permit(self)
 
     def close(self, wait_s: float) -> None:
         """Let nobody through for `wait_s` seconds from now, as the platform asked."""
@@ -91,12 +130,22 @@ class Gate:
         """How many permits are free now."""
         return self._bucket.free(self._clock.monotonic())
 
-    def _cool(self) -> None:
-        self._bucket.cool(self._clock.monotonic())
+    async def _record(self, number: int, timeout_s: float) -> None:
+        while True:
+            asked_at = self._clock.since_boot()
+            free_at = asked_at + _RECORDED_WITHIN_S + timeout_s + self._cools_for
+            await self._ledger.hold_permit(
+                PermitRecord(self._platform, self._client_id, number, free_at, self._clock.boot_id)
+            )
+            if self._clock.since_boot() <= asked_at + _RECORDED_WITHIN_S:
+                return
+
+    def _cool(self, number: int) -> None:
+        self._bucket.cool(number, self._clock.monotonic())
         self._wake()
 
-    def _refund(self) -> None:
-        self._bucket.refund()
+    def _refund(self, number: int) -> None:
+        self._bucket.refund(number)
         self._wake()
 
     def _wake(self) -> None:
@@ -108,21 +157,37 @@ class Governor:
     """All gates: one for each client id of each platform, for as long as the process lives.
 
     A gate outlives the runs and even the drop-in of its tenant, so that nothing which happens to a tenant
-    makes its client id's quota come back sooner.
+    makes its client id's quota come back sooner. `records` are what earlier processes had out.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, ledger: Ledger, records: Iterable[PermitRecord]) -> None:
         self._clock = clock
+        self._ledger = ledger
+        self._records: dict[tuple[str, str], list[PermitRecord]] = {}
+        for record in records:
+            self._records.setdefault((record.platform, record.client_id), []).append(record)
         self._gates: dict[tuple[str, str], Gate] = {}
 
     def gate(self, tenant: Tenant) -> Gate:
         """Return the gate of a tenant's client id. Tenants with the same client id pass through the same one."""
-        key = (tenant.platform.name, tenant.client_id)
+        platform, client_id = key = (tenant.platform.name, tenant.client_id)
         if key not in self._gates:
-            self._gates[key] = Gate(tenant.quota, self._clock)
+            records = self._records.pop(key, [])
+            cooling = {record.number: self._cools_on(record, tenant.quota) for record in records}
+            self._gates[key] = Gate(platform, client_id, tenant.quota, self._clock, self._ledger, cooling)
         return self._gates[key]
 
     def stop(self) -> None:
         """Stop all gates: requests that are on their way finish, no other is sent."""
         for gate in self._gates.values():
             gate.stop()
+
+    def _cools_on(self, record: PermitRecord, quota: Quota) -> float:
+        """Return for how many seconds a permit on record is not free yet.
+
+        What happened before a reboot can't be told from the wall clock, which may have been set since: such a permit
+        cools a whole window from now.
+        """
+        if record.boot_id != self._clock.boot_id:
+            return cools_for(quota)
+        return max(0.0, record.free_at - self._clock.since_boot())

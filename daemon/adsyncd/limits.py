@@ -12,8 +12,8 @@ instant was. Held + cooling + free = N, always.
 All times are seconds on one monotonic line, handed in by the caller.
 """
 
-from bisect import bisect_right
-from collections import deque
+from collections.abc import Mapping
+from heapq import heapify, heappop, heappush
 
 from adsyncd.tenant import Quota
 
@@ -21,36 +21,44 @@ GUARD_SHARE = 0.001
 GUARD_S = 0.005
 
 
+def cools_for(quota: Quota) -> float:
+    """Return for how many seconds a permit cools: the window, and a guard for what two clocks differ by."""
+    return quota.per.total_seconds() * (1 + GUARD_SHARE) + GUARD_S
+
+
 class Bucket:
-    """The permits of one client id."""
+    """The permits of one client id, each with a number. `cooling`: by number, the instants at which some are free."""
 
-    __slots__ = ("_closed_until", "_cooling", "_held", "permits", "window_s")
+    __slots__ = ("_closed_until", "_cooling", "_cools_for", "_held", "_numbers", "_permits")
 
-    def __init__(self, quota: Quota) -> None:
-        self.permits = quota.requests
-        self.window_s = quota.per.total_seconds()
+    def __init__(self, quota: Quota, cooling: Mapping[int, float] | None = None) -> None:
+        self._permits = quota.requests
+        self._cools_for = cools_for(quota)
         self._held = 0
-        self._cooling: deque[float] = deque()  # instants at which permits become free, earliest first
+        self._cooling = [(free_at, number) for number, free_at in (cooling or {}).items()]
+        heapify(self._cooling)
+        self._numbers = [number for number in range(self._permits) if number not in (cooling or {})]
         self._closed_until = 0.0
 
-    def take(self, now: float) -> bool:
-        """Grant a permit, if there is a free one and the server has not asked for silence."""
+    def take(self, now: float) -> int | None:
+        """Grant a permit and return its number, or None if none is free or the server has asked for silence."""
         cooling = self._cooling
-        while cooling and cooling[0] <= now:
-            cooling.popleft()
-        if self._held + len(cooling) >= self.permits or now < self._closed_until:
-            return False
+        while cooling and cooling[0][0] <= now:
+            self._return(heappop(cooling)[1])
+        if self._held + len(cooling) >= self._permits or now < self._closed_until:
+            return None
         self._held += 1
-        return True
+        return self._numbers.pop()
 
-    def cool(self, now: float) -> None:
+    def cool(self, number: int, now: float) -> None:
         """Let a held permit cool: its request was answered, or can no longer be told from one that was."""
         self._held -= 1
-        self._cooling.append(now + self.window_s * (1 + GUARD_SHARE) + GUARD_S)
+        heappush(self._cooling, (now + self._cools_for, number))
 
-    def refund(self) -> None:
+    def refund(self, number: int) -> None:
         """Free a held permit at once: its request never left this machine."""
         self._held -= 1
+        self._return(number)
 
     def close(self, until: float) -> None:
         """Grant nothing before `until`, which the server asked for. An earlier instant changes nothing."""
@@ -58,19 +66,24 @@ class Bucket:
 
     def opens_at(self, now: float) -> float | None:
         """Return the earliest instant at which a permit can be granted, or None if that takes an answer first."""
-        free = self.free(now)
-        if free > 0:
+        missing = 1 - self.free(now)
+        if missing <= 0:
             return max(now, self._closed_until)
-        if self._cooling:
-            return max(self._cooling[0], self._closed_until)
-        return None
+        returning = sorted(free_at for free_at, _ in self._cooling if free_at > now)
+        return max(returning[missing - 1], self._closed_until) if missing <= len(returning) else None
 
     def free(self, now: float) -> int:
-        """Return how many permits are free, whether or not the server has asked for silence. Any thread may ask."""
-        cooling = list(self._cooling)
-        return self.permits - self._held - (len(cooling) - bisect_right(cooling, now))
+        """Return how many permits are free, whether or not the server has asked for silence. Any thread may ask.
+
+        It is below zero while more are out than the quota has by now.
+        """
+        return self._permits - self._held - sum(free_at > now for free_at, _ in list(self._cooling))
 
     @property
     def held(self) -> int:
         """How many permits are out with a request."""
         return self._held
+
+    def _return(self, number: int) -> None:
+        if number < self._permits:  # a number beyond dates from a larger quota
+            self._numbers.append(number)

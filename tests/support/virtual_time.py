@@ -43,3 +43,10 @@ class VirtualClock:
 
     def monotonic(self) -> float:
         return anyio.current_time()
+
+    def since_boot(self) -> float:
+        return anyio.current_time()
+
+    @property
+    def boot_id(self) -> str:
+        return "virtual"

@@ -9,13 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adsyncd.governor import Gate
-from adsyncd.limits import GUARD_S, GUARD_SHARE
+from adsyncd.errors import Stopping, StoreError
+from adsyncd.governor import Gate, Governor
+from adsyncd.limits import cools_for
+from adsyncd.permit import PermitRecord
 from adsyncd.tenant import Quota
+from support.gates import MemoryLedger, a_gate
+from support.tenants import a_tenant
 from support.virtual_time import BACKEND, VirtualClock
 
 WINDOW = 60.0
-COOLS_FOR = WINDOW * (1 + GUARD_SHARE) + GUARD_S
+COOLS_FOR = cools_for(Quota(1, timedelta(seconds=WINDOW)))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,7 @@ def anyio_backend() -> tuple[str, Mapping[str, Any]]:
 
 
 def gate(permits: int = 10) -> Gate:
-    return Gate(Quota(permits, timedelta(seconds=WINDOW)), VirtualClock())
+    return a_gate(Quota(permits, timedelta(seconds=WINDOW)), VirtualClock())
 
 
 class Server:
@@ -50,6 +54,17 @@ class Server:
                 await anyio.sleep(round_trip - arrival)
         finally:
             permit.cool()
+
+    async def recorded_request(self, through: Gate) -> None:
+        """Be killed at any instant: what a process does after that, this does not do."""
+        permit = await through.acquire()
+        await permit.put_on_record(5.0)
+        round_trip = self.random.uniform(0, 5)
+        arrival = self.random.uniform(0, round_trip)
+        await anyio.sleep(arrival)
+        self.counted.append(anyio.current_time())
+        await anyio.sleep(round_trip - arrival)
+        permit.cool()
 
     def most_in_a_window(self) -> int:
         counted = sorted(self.counted)
@@ -181,3 +196,86 @@ async def test_the_line_is_served_steadily_at_the_quota() -> None:
             tasks.start_soon(request)
     gaps = [after - before for before, after in pairwise(granted_at[::10])]
     assert gaps == pytest.approx([COOLS_FOR + 0.02] * 10)
+
+
+async def test_a_stopped_gate_turns_away_who_waits_and_who_comes_but_not_what_is_out() -> None:
+    through = gate(1)
+    permit = await through.acquire()
+    turned_away = 0
+
+    async def wait() -> None:
+        nonlocal turned_away
+        with pytest.raises(Stopping):
+            await through.acquire()
+        turned_away += 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(wait)
+        await anyio.sleep(1)
+        through.stop()
+    assert turned_away == 5
+    with pytest.raises(Stopping):
+        through.acquire_nowait()
+    permit.cool()
+
+
+class RebootedClock(VirtualClock):
+    @property
+    def boot_id(self) -> str:
+        return "another boot"
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), kills=st.lists(st.floats(0, 150), min_size=1, max_size=5), reboots=st.booleans())
+async def test_no_kill_at_whatever_instant_lets_more_through_than_the_quota(
+    seed: int, kills: list[float], reboots: bool
+) -> None:
+    server, ledger, tenant = Server(seed), MemoryLedger(), a_tenant(quota=Quota(4, timedelta(seconds=WINDOW)))
+
+    async def live(through: Gate) -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(40):
+                tasks.start_soon(server.recorded_request, through)
+
+    for life_s in [*kills, 10_000]:
+        clock = RebootedClock() if reboots and life_s == kills[-1] else VirtualClock()
+        through = Governor(clock, ledger, list(ledger.records.values())).gate(tenant)
+        with anyio.move_on_after(life_s):
+            await live(through)
+    assert server.most_in_a_window() <= 4
+    assert len(server.counted) > 0
+
+
+async def test_a_permit_that_could_not_be_put_on_record_is_given_back() -> None:
+    class Broken(MemoryLedger):
+        async def hold_permit(self, record: PermitRecord) -> None:
+            raise StoreError(f"the disk is full, no room for {record.number}")
+
+    through = a_gate(Quota(1, timedelta(seconds=WINDOW)), VirtualClock(), Broken())
+    for _ in range(3):
+        permit = through.acquire_nowait()
+        assert permit is not None
+        with pytest.raises(StoreError):
+            await permit.put_on_record(10.0)
+
+
+async def test_a_record_that_took_too_long_to_write_is_written_again_before_the_request_leaves() -> None:
+    class Slow(MemoryLedger):
+        async def hold_permit(self, record: PermitRecord) -> None:
+            await anyio.sleep(0.1 if self.records else 30.0)
+            await super().hold_permit(record)
+
+    ledger = Slow()
+    permit = a_gate(Quota(1, timedelta(seconds=WINDOW)), VirtualClock(), ledger).acquire_nowait()
+    assert permit is not None
+    await permit.put_on_record(10.0)
+    (record,) = ledger.records.values()
+    assert record.free_at > anyio.current_time() + 10.0 + COOLS_FOR
+
+
+async def test_tenants_of_one_client_id_share_its_gate_and_others_do_not() -> None:
+    governor = Governor(VirtualClock(), MemoryLedger(), [])
+    one, same, other = a_tenant(id="a"), a_tenant(id="b"), a_tenant(id="c", client_id="other")
+    assert governor.gate(one) is governor.gate(same)
+    assert governor.gate(one) is not governor.gate(other)

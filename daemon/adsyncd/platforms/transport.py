@@ -107,10 +107,12 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             self._instruments.add(REQUESTS, 1, tenant=self._tenant.id, status=status)
 
     async def _acquire(self) -> Permit:
-        if permit := self._gate.acquire_nowait():
-            return permit
-        with span(self._tracer, SPAN_QUOTA_WAIT), self._wait():
-            return await self._gate.acquire(self._foresee)
+        permit = self._gate.acquire_nowait()
+        if permit is None:
+            with span(self._tracer, SPAN_QUOTA_WAIT), self._wait():
+                permit = await self._gate.acquire(self._foresee)
+        await permit.put_on_record(self._timeout_s)
+        return permit
 
     @contextmanager
     def _wait(self) -> Iterator[None]:

@@ -15,8 +15,9 @@ from adsyncd.campaign import Page, Push
 from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
 from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
+from adsyncd.permit import PermitRecord
 from adsyncd.run import Run
-from adsyncd.store import dialects, history, journal, schema
+from adsyncd.store import dialects, history, journal, permits, schema
 from adsyncd.store.writer import Item, Operation, Result, Writer
 from adsyncd.tenant import PushPolicy
 
@@ -40,7 +41,7 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
         await anyio.to_thread.run_sync(_migrate, writing)
         writer = Writer(
             writing.begin,
-            (journal.begin, journal.keep, journal.settle, journal.finish),  # the order of a run's life
+            (permits.hold, journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
             is_shared=lambda error: dialects.cause(error) is not None,
         )
         async with anyio.create_task_group() as tasks:
@@ -111,6 +112,14 @@ class Store:
         marked deleted. Campaigns are never removed.
         """
         await self._write(journal.finish, journal.Finish(run, mark_deleted, self._clock.now()))
+
+    async def hold_permit(self, record: PermitRecord) -> None:
+        """Record that a permit is out, in the place of what was recorded of it before."""
+        await self._write(permits.hold, record)
+
+    async def permits(self) -> list[PermitRecord]:
+        """Return all permits that were ever out, each with the last that was recorded of it."""
+        return await self._read(permits.all_permits)
 
     async def open_runs(self) -> list[Run]:
         """Return the runs that have not ended, oldest first: after a start, those to be resumed."""

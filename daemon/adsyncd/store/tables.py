@@ -127,3 +127,13 @@ dead_letters = Table(
     Column("dead_at", Instant, nullable=False),
     Column("trace_id", String(32), nullable=False),
 )
+
+permits = Table(
+    "permits",  # that may be out: see `adsyncd.permit.PermitRecord`
+    metadata,
+    Column("platform", String, primary_key=True),
+    Column("client_id", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("free_at", Double, nullable=False),
+    Column("boot_id", String, nullable=False),
+)

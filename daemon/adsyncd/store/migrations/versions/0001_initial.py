@@ -81,8 +81,16 @@ def upgrade() -> None:
         sa.Column("dead_at", _INSTANT, nullable=False),
         sa.Column("trace_id", sa.String(32), nullable=False),
     )
+    op.create_table(
+        "permits",
+        sa.Column("platform", sa.String, primary_key=True),
+        sa.Column("client_id", sa.String, primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("free_at", sa.Double, nullable=False),
+        sa.Column("boot_id", sa.String, nullable=False),
+    )
 
 
 def downgrade() -> None:
-    for table in ("dead_letters", "pushes", "runs", "campaigns"):
+    for table in ("permits", "dead_letters", "pushes", "runs", "campaigns"):
         op.drop_table(table)
