@@ -2,6 +2,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import anyio
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -66,6 +67,22 @@ async def test_a_database_of_a_newer_version_is_refused(engine: Engine, url: str
     with pytest.raises(StoreError, match="a newer adsyncd made it"):
         async with open_store(url, clock=HandClock(), tracer=NoOpTracer()):
             pass
+
+
+async def test_a_start_waits_for_a_migration_that_is_under_way(engine: Engine, url: str) -> None:
+    opened = anyio.Event()
+
+    async def start() -> None:
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()):
+            opened.set()
+
+    async with anyio.create_task_group() as tasks:
+        with engine.begin() as connection:
+            schema.upgrade(connection)
+            tasks.start_soon(start)
+            await anyio.wait_all_tasks_blocked()
+            assert not opened.is_set()
+    assert opened.is_set()
 
 
 def test_processes_that_start_at_once_migrate_once(url: str) -> None:

@@ -8,23 +8,21 @@ from typing import Any
 from sqlalchemy import Row, Table, select
 
 from adsyncd.campaign import Campaign, Page, Push, PushState
+from adsyncd.clock import SystemClock
 from adsyncd.run import Run, run_id
 from adsyncd.store import Store
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-@dataclass(slots=True)
-class HandClock:
-    """A clock that goes when it is told to."""
+@dataclass
+class HandClock(SystemClock):
+    """A clock whose wall stands still until it is moved."""
 
     instant: datetime = NOON
 
     def now(self) -> datetime:
         return self.instant
-
-    def monotonic(self) -> float:
-        return self.instant.timestamp()
 
 
 def run(tenant: str = "acme", number: int = 0) -> Run:

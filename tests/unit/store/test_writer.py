@@ -129,7 +129,7 @@ async def test_a_queued_write_is_done_though_its_caller_is_cancelled(database: D
         async with anyio.create_task_group() as callers:
             for item in ("a", "b"):
                 callers.start_soon(writer.write, database.first, item)
-            await anyio.wait_all_tasks_blocked()
+                await anyio.wait_all_tasks_blocked()  # so that the second waits behind the first
             callers.cancel_scope.cancel()
         database.goes_on.set()
         await writer.write(database.first, "c")
@@ -142,7 +142,7 @@ async def test_the_queue_is_emptied_when_the_writer_s_own_task_is_cancelled(data
         tasks.start_soon(writer.run)
         for item in ("a", "b"):
             tasks.start_soon(writer.write, database.first, item)
-        await anyio.wait_all_tasks_blocked()
+            await anyio.wait_all_tasks_blocked()  # so that the second waits behind the first
         tasks.cancel_scope.cancel()
         writer.close()
         database.goes_on.set()
