@@ -3,7 +3,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from adsyncd.store.tables import Instant, metadata
+from adsyncd.store.tables import Instant
 
 BERLIN = timezone(timedelta(hours=1))
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -23,13 +23,3 @@ def test_an_instant_comes_back_in_utc_from_both_databases(read: datetime) -> Non
 def test_an_instant_may_be_missing() -> None:
     assert Instant().process_bind_param(None, Mock()) is None
     assert Instant().process_result_value(None, Mock()) is None
-
-
-def test_every_row_of_a_tenant_is_found_by_the_tenant_or_its_run() -> None:
-    keys = {table.name: [column.name for column in table.primary_key] for table in metadata.sorted_tables}
-    assert keys == {
-        "campaigns": ["tenant", "campaign_id"],
-        "dead_letters": ["tenant", "campaign_id"],
-        "pushes": ["run_id", "campaign_id"],
-        "runs": ["run_id"],
-    }
