@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from adsyncd.campaign import Campaign, Page
 from adsyncd.errors import BadAnswer
@@ -20,9 +20,17 @@ def _id(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _utc(value: datetime) -> datetime:
+    try:
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("should be within the years 1 to 9999 of UTC") from None
+
+
 _Id = Annotated[str, BeforeValidator(_id), Field(max_length=255, pattern=r"^[^\x00]+$")]
 _Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL stores no NUL
 _Count = Annotated[int, Field(ge=-_BIGINT, le=_BIGINT)]
+_Instant = Annotated[datetime, AfterValidator(_utc)]
 
 
 class _Wire(BaseModel):
@@ -42,16 +50,16 @@ class _Campaign(_Wire):
     impressions: _Count
     clicks: _Count
     conversions: _Count
-    created_at: datetime
+    created_at: _Instant
 
 
 class _Pagination(_Wire):
-    total: int = Field(ge=0)
+    total: int = Field(ge=0, le=_BIGINT)
     has_more: bool
 
 
 class _Page(_Wire):
-    data: list[_Campaign]
+    data: list[_Campaign] = Field(fail_fast=True)  # a body full of wrong items would become gigabytes of errors
     pagination: _Pagination
 
 
@@ -75,9 +83,13 @@ def read_page(body: bytes, number: int) -> Page:
     """Return page `number` of a listing. Raises `BadAnswer`, which names the fields that are wrong."""
     page = _read(_Page, body)
     objects: list[dict[str, Any]] = json.loads(body)["data"]
+    try:
+        campaigns = tuple(_campaign(*pair) for pair in zip(page.data, objects, strict=True))
+    except ValueError:
+        raise BadAnswer("the platform's answer has numbers that JSON does not: NaN or an infinity") from None
     return Page(
         number=number,
-        campaigns=tuple(_campaign(*pair) for pair in zip(page.data, objects, strict=True)),
+        campaigns=campaigns,
         total=page.pagination.total,
         has_more=page.pagination.has_more,
     )
@@ -89,7 +101,6 @@ def read_receipt(body: bytes) -> bool:
 
 
 def _campaign(wire: _Campaign, whole: dict[str, Any]) -> Campaign:
-    created_at = wire.created_at if wire.created_at.tzinfo else wire.created_at.replace(tzinfo=UTC)
     return Campaign(
         id=wire.id,
         name=wire.name,
@@ -98,8 +109,8 @@ def _campaign(wire: _Campaign, whole: dict[str, Any]) -> Campaign:
         impressions=wire.impressions,
         clicks=wire.clicks,
         conversions=wire.conversions,
-        created_at=created_at,
-        payload=json.dumps(whole, sort_keys=True, separators=(",", ":")),
+        created_at=wire.created_at,
+        payload=json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False),
     )
 
 
@@ -115,6 +126,6 @@ def _problems(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         return "not JSON, or only a part of it"
-    named = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in found]
+    named = [": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]])) for problem in found]
     more = len(named) - _MOST_PROBLEMS
     return "; ".join(named[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
