@@ -53,7 +53,7 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     """Yield a server. Where there is none, that fails under CI and skips elsewhere."""
     if url := os.environ.get("ADSYNCD_TEST_POSTGRES"):
-        yield Postgres(url)
+        yield Postgres(url.replace("postgresql+psycopg:", "postgresql:"))  # psycopg knows no SQLAlchemy
         return
     binaries = _binaries()
     if binaries is None:
