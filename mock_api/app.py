@@ -16,7 +16,7 @@ import anyio
 from pydantic import JsonValue, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -223,6 +223,8 @@ async def _json(request: Request) -> JsonValue:
         body: JsonValue = await request.json()
     except ValueError:
         raise HTTPException(400, "the body is not JSON") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the client left before its body was here") from None
     return body
 
 

@@ -130,6 +130,11 @@ class Gate:
         """How many permits are free now."""
         return self._bucket.free(self._clock.monotonic())
 
+    @property
+    def closed(self) -> bool:
+        """Whether the platform has asked for silence."""
+        return self._bucket.closed(self._clock.monotonic())
+
     async def _record(self, number: int, timeout_s: float) -> None:
         while True:
             asked_at = self._clock.since_boot()

@@ -45,7 +45,7 @@ class Bucket:
         cooling = self._cooling
         while cooling and cooling[0][0] <= now:
             self._return(heappop(cooling)[1])
-        if self._held + len(cooling) >= self._permits or now < self._closed_until:
+        if self._held + len(cooling) >= self._permits or self.closed(now):
             return None
         self._held += 1
         return self._numbers.pop()
@@ -63,6 +63,10 @@ class Bucket:
     def close(self, until: float) -> None:
         """Grant nothing before `until`, which the server asked for. An earlier instant changes nothing."""
         self._closed_until = max(self._closed_until, until)
+
+    def closed(self, now: float) -> bool:
+        """Whether the server has asked for silence."""
+        return now < self._closed_until
 
     def opens_at(self, now: float) -> float | None:
         """Return the earliest instant at which a permit can be granted, or None if that takes an answer first."""

@@ -3,6 +3,7 @@
 Within one attempt the token is taken afresh, and a 401 forces one refresh and one more try.
 """
 
+import base64
 import random as randomness
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -32,7 +33,7 @@ from adsyncd.errors import (
 )
 from adsyncd.feedback import retry_after_s
 from adsyncd.governor import Gate
-from adsyncd.instruments import RETRIES, Instruments
+from adsyncd.instruments import Instruments
 from adsyncd.platforms import wire
 from adsyncd.platforms.session import Session, SignIn
 from adsyncd.platforms.transport import UNMETERED, GovernedTransport
@@ -133,7 +134,6 @@ class PlatformClient:
         """Send until it succeeds, and return what was read and in which attempt; what waits for quota is none."""
         attempt = 1
         while True:
-            request.extensions["adsyncd.attempt"] = attempt
             try:
                 answer = await self._http.send(request, auth=self._auth)
                 return read(_accepted(answer, self._shared.clock)), attempt
@@ -147,8 +147,6 @@ class PlatformClient:
                     raise
                 wait_s = again
                 attempt += 1
-            self._tally.retries += 1
-            self._shared.instruments.add(RETRIES, 1, tenant=self._tenant.id)
             await anyio.sleep(wait_s)
 
     async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
@@ -158,7 +156,9 @@ class PlatformClient:
             extensions={UNMETERED: True},
         )
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            raise SignInRefused("the platform refused the tenant's email and password")
+            raise SignInRefused(
+                "the platform refused email and password; mend them where the drop-in's credentials lead"
+            )
         return wire.read_token(_accepted(answer, self._shared.clock))
 
 
@@ -185,8 +185,7 @@ def _accepted(answer: httpx.Response, clock: Clock) -> bytes:
     if answer.is_success:
         return answer.content
     if answer.is_redirect:
-        target = answer.headers.get("location", "")
-        raise BadAnswer(f"the platform answered {status}, a redirect to {_host(target)}, which is not followed")
+        raise BadAnswer(f"the platform answered {status}, a redirect to {_target(answer)}, which is not followed")
     if status == HTTPStatus.UNAUTHORIZED:
         raise Unauthorized("the platform answered 401 to a token that it had just issued")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
@@ -203,20 +202,28 @@ def _done(body: bytes) -> None:
 
 
 def _reason(answer: httpx.Response) -> str:
-    """Return the platform's own words for a refusal, cut short; none where they repeat what was sent in secret."""
+    """Return the platform's own words for a refusal, cut short."""
     try:
         body = answer.json()
     except ValueError:
         return ""
     words = " ".join(str(body[key]) for key in ("error", "message") if key in body) if isinstance(body, dict) else ""
-    sent = answer.request.headers.get("authorization", "").rpartition(" ")[2]
-    if not words.isprintable() or (sent and sent in words):
-        return ""
-    return f": {words[:200]}" if words else ""
+    return f": {words[:200]}" if words and _repeatable(words, answer.request) else ""
 
 
-def _host(location: str) -> str:
+def _target(redirect: httpx.Response) -> str:
     try:
-        return httpx.URL(location).host or "a page of its own"
+        host = httpx.URL(redirect.headers.get("location", "")).host
     except httpx.InvalidURL:
         return "nowhere"
+    return (host if _repeatable(host, redirect.request) else "another host") if host else "a page of its own"
+
+
+def _repeatable(words: str, request: httpx.Request) -> bool:
+    """Whether words of the platform's may be shown: they can be printed and don't repeat what was sent in secret."""
+    sent = request.headers.get("authorization", "").rpartition(" ")[2]
+    try:
+        password = base64.b64decode(sent).decode().partition(":")[2]
+    except ValueError:  # a token
+        password = ""
+    return words.isprintable() and not any(secret.lower() in words.lower() for secret in (sent, password) if secret)

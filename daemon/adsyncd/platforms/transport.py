@@ -21,15 +21,20 @@ from adsyncd.clock import Clock
 from adsyncd.errors import BadAnswer, PlatformError, Throttled, Unavailable, WaitTooLong
 from adsyncd.feedback import retry_after_s
 from adsyncd.governor import Gate, Permit
-from adsyncd.instruments import QUOTA_WAIT, REQUESTS, SPAN_QUOTA_WAIT, Instruments, span
+from adsyncd.instruments import QUOTA_WAIT, REQUESTS, RETRIES, SPAN_QUOTA_WAIT, Instruments, span
 from adsyncd.run import Tally
 from adsyncd.tenant import Tenant
 
-UNMETERED = "adsyncd.unmetered"  # a request's extension: the platform does not count it
+# Extensions of a request.
+UNMETERED = "adsyncd.unmetered"  # the platform does not count it
+SENDINGS = "adsyncd.sendings"  # how often it was sent by now, whatever the reason
 
-_MOST_BYTES = 8 * 2**20
+_MOST_MIB = 8
 _LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
 _LONGEST_UNSAID_S = 60.0  # for so long at most do 429s close the gate that don't say for how long
+
+_USED_UP = "the quota is used up", "lengthen sync.run_deadline"
+_ASKED_FOR_SILENCE = "the platform answered 429 and asks for silence", "see whether the drop-in's quota is too large"
 
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -72,8 +77,10 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             with anyio.fail_after(self._timeout_s):
                 answer = await self._exchange(request, permit)
                 body = await _bounded(answer)
-        except TimeoutError as error:
-            raise Unavailable(f"no answer within {self._timeout_s:g} s") from error
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise Unavailable(
+                f"{request.url.host} did not answer within {self._timeout_s:g} s (sync.timeout)"
+            ) from error
         except httpx.TransportError as error:
             raise _translated(error, request.url) from error
         if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
@@ -87,6 +94,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, request: httpx.Request, permit: Permit | None) -> httpx.Response:
         """Return the answer's head. However this ends, the permit is out of our hands."""
+        sendings = request.extensions[SENDINGS] = request.extensions.get(SENDINGS, 0) + 1
         if permit is None:
             return await self._inner.handle_async_request(request)
         status = "none"
@@ -105,6 +113,9 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         finally:
             self._tally.requests += 1
             self._instruments.add(REQUESTS, 1, tenant=self._tenant.id, status=status)
+            if sendings > 1:
+                self._tally.retries += 1
+                self._instruments.add(RETRIES, 1, tenant=self._tenant.id)
 
     async def _acquire(self) -> Permit:
         permit = self._gate.acquire_nowait()
@@ -136,7 +147,8 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             return
         wait_s = opens_at - self._clock.monotonic()
         if opens_at > anyio.current_effective_deadline():
-            raise WaitTooLong(f"the quota frees no permit for {wait_s:.0f} s, and the run has to end before that")
+            why, mend = _ASKED_FOR_SILENCE if self._gate.closed else _USED_UP
+            raise WaitTooLong(f"{why} for another {wait_s:.0f} s, which the run may not last; {mend}")
         self._tally.waits_until = self._clock.now() + timedelta(seconds=wait_s)
 
     def _refused(self, headers: httpx.Headers, body: bytes) -> Throttled:
@@ -153,13 +165,15 @@ async def _bounded(answer: httpx.Response) -> bytes:
     """Read the body, which was asked for unpacked: so its size here is its size in memory."""
     assert isinstance(answer.stream, httpx.AsyncByteStream)  # noqa: S101 - what async transports return
     try:
-        if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
-            raise BadAnswer(f"the answer is packed as {encoding[:20]!r}, though it was asked for unpacked")
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise BadAnswer("the platform's answer is compressed, though it was asked for plain")
         body = bytearray()
         async for chunk in answer.stream:
             body += chunk
-            if len(body) > _MOST_BYTES:
-                raise BadAnswer(f"the answer is larger than {_MOST_BYTES // 2**20} MiB")
+            if len(body) > _MOST_MIB * 2**20:
+                raise BadAnswer(
+                    f"the platform's answer is larger than {_MOST_MIB} MiB; a smaller sync.page_size may help"
+                )
         return bytes(body)
     finally:
         await answer.stream.aclose()
@@ -167,8 +181,6 @@ async def _bounded(answer: httpx.Response) -> bytes:
 
 def _translated(error: httpx.TransportError, url: httpx.URL) -> PlatformError:
     """Say what went wrong on the way. Only a failed connection's own words are repeated: they come from this side."""
-    if isinstance(error, httpx.TimeoutException):
-        return Unavailable(f"{url.host} did not answer in time")
     if isinstance(error, httpx.ConnectError):
         return Unavailable(f"no connection to {url.host}: {error}")
     if isinstance(error, httpx.ProtocolError | httpx.UnsupportedProtocol | httpx.DecodingError):

@@ -14,7 +14,7 @@ _BIGINT = 2**63 - 1  # what a database's integer holds
 
 
 def _id(value: object) -> object:
-    """An id becomes a segment of a URL's path and a key of the store; "." and ".." would lead elsewhere."""
+    # An id becomes a segment of a URL's path and a key of the store; these would lead elsewhere.
     if value in (".", ".."):
         raise ValueError("should name a campaign")
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -118,14 +118,15 @@ def _read(model: type[_Model], body: bytes) -> _Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise BadAnswer(f"the platform's answer is not what its API promises: {_problems(error)}") from None
+        raise BadAnswer(f"the platform's answer is not what its API promises: {_problems(error, body)}") from None
 
 
-def _problems(error: ValidationError) -> str:
+def _problems(error: ValidationError, body: bytes) -> str:
     """Name the fields that are wrong and why, without a word of what the platform sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
-        return "not JSON, or only a part of it"
+        markup = body.lstrip().startswith(b"<")
+        return "a page, as of a proxy or at a wrong base_url" if markup else "not JSON, or only a part of it"
     named = [": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]])) for problem in found]
     more = len(named) - _MOST_PROBLEMS
     return "; ".join(named[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")

@@ -56,8 +56,8 @@ class TracedTransport(httpx.AsyncBaseTransport):
         }
         path = url.raw_path.partition(b"?")[0]
         attributes = known | {URL_FULL: f"{url.scheme}://{(url.netloc + path).decode('ascii')}"}
-        if (attempt := request.extensions.get("adsyncd.attempt", 1)) > 1:
-            attributes[HTTP_RESEND_COUNT] = attempt - 1
+        if (sendings := request.extensions.get("adsyncd.sendings", 1)) > 1:
+            attributes[HTTP_RESEND_COUNT] = sendings - 1
         start = anyio.current_time()
         try:
             with span(self._tracer, request.method, attributes, SpanKind.CLIENT) as current:

@@ -47,9 +47,9 @@ class Traced:
         meter = MeterProvider([self._reader], shutdown_on_exit=False).get_meter("test")
         self.transport = TracedTransport(self.platform, tracers.get_tracer("test"), http_duration(meter))
 
-    async def request(self, url: str = "https://ads.example.com/api/campaigns", attempt: int = 1) -> httpx.Response:
+    async def request(self, url: str = "https://ads.example.com/api/campaigns", sendings: int = 1) -> httpx.Response:
         request = httpx.Request("GET", url, headers={"Authorization": f"Bearer {CANARY}"})
-        request.extensions["adsyncd.attempt"] = attempt
+        request.extensions["adsyncd.sendings"] = sendings
         return await self.transport.handle_async_request(request)
 
     def span(self) -> ReadableSpan:
@@ -90,7 +90,7 @@ async def test_the_trace_context_goes_out_with_the_request(traced: Traced) -> No
 
 
 async def test_only_a_repeated_request_has_a_resend_count(traced: Traced) -> None:
-    await traced.request(attempt=3)
+    await traced.request(sendings=3)
     assert (traced.span().attributes or {})["http.request.resend_count"] == 2
 
 
