@@ -6,6 +6,7 @@ on a virtual loop hands in a clock that reads the loop.
 
 import random
 import time
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +30,17 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks.
+
+    Where the boot can't be told (a service may be kept from `/proc/sys`), each process takes itself for the first one
+    after a boot: what others had on record then counts as if it had just been written.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            self._boot_id = str(uuid.uuid4())
 
     def now(self) -> datetime:
         """Return the wall-clock time, aware and in UTC."""
@@ -46,7 +57,7 @@ class SystemClock:
     @property
     def boot_id(self) -> str:
         """The random UUID that Linux draws at each boot."""
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return self._boot_id
 
 
 def entropy() -> random.Random:

@@ -1,0 +1,20 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+from adsyncd.run import Tally, run_id
+
+FIRE = datetime(2026, 11, 25, 10, 15, tzinfo=UTC)
+
+
+def test_a_run_is_named_by_its_tenant_and_fire_time_in_utc() -> None:
+    assert run_id("acme", FIRE) == "acme-20261125T101500.000Z"
+    assert run_id("acme", FIRE.astimezone(timezone(timedelta(hours=5)))) == run_id("acme", FIRE)
+
+
+def test_runs_a_millisecond_apart_have_names_of_their_own_that_sort_by_time() -> None:
+    names = [run_id("acme", FIRE + timedelta(milliseconds=ms)) for ms in range(1200)]
+    assert len(set(names)) == 1200
+    assert names == sorted(names)
+
+
+def test_campaigns_whose_outcome_is_known_are_settled_whatever_it_is() -> None:
+    assert Tally(listed=20, pushed=1, skipped=2, dead_lettered=3, failed=4).settled == 10
