@@ -1,0 +1,107 @@
+"""The real `adsyncd` as a process, on a folder of its own: its settings, its drop-ins, its commands and its logs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import Process
+
+# Due when a daemon starts, since it never ran, and not again before a leap day.
+ONCE: Mapping[str, Any] = {"cron": "0 0 29 2 *"}
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An installation in `folder`. Its processes see PATH and `environ`, and no other variable."""
+
+    folder: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        """The settings."""
+        return self.folder / "adsyncd.toml"
+
+    def settings(self, **tables: Any) -> None:  # noqa: ANN401 - whatever settings hold
+        """Write the settings: `platforms={"mixo": {"base_url": ...}}`. The store and the drop-ins are in the folder."""
+        store = {"url": f"sqlite:///{self.folder}/adsyncd.db"}
+        _write(self.config, {"tenants_dirs": [str(self.folder / "tenants.d")], "store": store, **tables})
+
+    def tenant(self, tenant_id: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
+        """Write a drop-in: platform `mixo`, the client id its own, and one run, unless `keys` say otherwise."""
+        drop_in = self.folder / "tenants.d" / f"{tenant_id}.toml"
+        drop_in.parent.mkdir(exist_ok=True)
+        _write(drop_in, {"client_id": tenant_id, "platform": "mixo", "schedule": ONCE, **keys})
+
+    async def run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end, whatever its exit code."""
+        return await anyio.run_process(self._command(*arguments), check=False, env=self._environ())
+
+    async def runs(self) -> dict[str, dict[str, Any]]:
+        """Return each tenant's latest run, as `runs --json` prints it."""
+        shown = await self.run("runs", "--json", "--limit", "1000")
+        assert shown.returncode == 0, shown.stderr
+        return {run["tenant"]: run for run in reversed(json.loads(shown.stdout))}
+
+    @asynccontextmanager
+    async def daemon(self, *options: str) -> AsyncIterator["Daemon"]:
+        """Run the daemon, and see it stop cleanly in the end."""
+        log = self.folder / "daemon.log"
+        with log.open("ab") as stderr:
+            process = await anyio.open_process(
+                self._command("run", *options), env=self._environ(), stdout=stderr, stderr=stderr
+            )
+        async with process:
+            try:
+                yield Daemon(process, log)
+                process.send_signal(signal.SIGTERM)
+                with anyio.fail_after(20):
+                    await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+        assert process.returncode == 0, log.read_text()
+
+    def _command(self, command: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "adsyncd", command, "--config", str(self.config), *arguments]
+
+    def _environ(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], **self.environ}
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A daemon that runs, or ran."""
+
+    process: Process
+    log: Path
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Return the log lines that say `event`."""
+        lines = [line for line in self.log.read_text().splitlines() if f'"{event}"' in line]
+        return [entry for entry in map(json.loads, lines) if entry["event"] == event]
+
+    async def logs(self, event: str, times: int = 1, within_s: float = 60) -> None:
+        """Return once `event` was logged so many times."""
+        with anyio.move_on_after(within_s):
+            while len(self.events(event)) < times and self.process.returncode is None:  # noqa: ASYNC110 - a file
+                await anyio.sleep(0.05)
+        assert len(self.events(event)) >= times, self.log.read_text()
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in document.items()))
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401 - what JSON and TOML have in common
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
