@@ -1,9 +1,13 @@
 """What is synced: a campaign, a page of them, and what became of pushing one."""
 
+import hashlib
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+STATISTICS = frozenset({"impressions", "clicks", "conversions"})
 
 _PUSH_NAMESPACE = uuid.UUID("6f2b1a52-6f0f-5a0e-9a57-0d2f1c7b8e11")
 
@@ -56,6 +60,15 @@ class Push:
     attempts: int = 0
     error: str | None = None
     failures: int = 0
+
+
+def content_hash(campaign: Campaign) -> str:
+    """Return what changes when the campaign was changed: a hash of its payload without its statistics.
+
+    Those move by themselves; were they content, every campaign that is seen by anybody would always have changed.
+    """
+    content = {key: value for key, value in json.loads(campaign.payload).items() if key not in STATISTICS}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def idempotency_key(tenant_id: str, campaign_id: str, run_id: str) -> str:

@@ -1,7 +1,12 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.campaign import idempotency_key
+from adsyncd.campaign import STATISTICS, Campaign, content_hash, idempotency_key
 
 ids = st.text(min_size=1, max_size=20)
 tenants = st.from_regex(r"\A[a-z0-9][a-z0-9-]{0,20}\Z")
@@ -22,3 +27,27 @@ def test_pushes_of_other_tenants_campaigns_or_runs_have_other_keys(
         for stamp in ("20261125T101500.000Z", "20261125T103000.000Z")
     }
     assert len(keys) == (2 if one == other else 4)
+
+
+LISTED = {
+    "id": "1",
+    "name": "Spring",
+    "status": "active",
+    "budget": 5.0,
+    "impressions": 1,
+    "clicks": 2,
+    "conversions": 3,
+}
+CAMPAIGN = Campaign("1", "Spring", "active", 5.0, 1, 2, 3, datetime(2026, 1, 1, tzinfo=UTC), json.dumps(LISTED))
+
+
+@pytest.mark.parametrize("key", sorted(STATISTICS))
+def test_statistics_that_move_by_themselves_are_no_change_of_content(key: str) -> None:
+    moved = replace(CAMPAIGN, payload=json.dumps(LISTED | {key: 99}))
+    assert content_hash(moved) == content_hash(CAMPAIGN)
+
+
+@pytest.mark.parametrize("change", [{"name": "Summer"}, {"status": "paused"}, {"budget": 6.0}, {"labels": ["new"]}])
+def test_all_else_in_a_campaign_is_its_content(change: dict[str, object]) -> None:
+    changed = replace(CAMPAIGN, payload=json.dumps(LISTED | change))
+    assert content_hash(changed) != content_hash(CAMPAIGN)

@@ -1,6 +1,5 @@
 """What the writes do, each for many items at once, inside a transaction that `writer` opened."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -8,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, Row, and_, bindparam, delete, exists, func, select, update
 
-from adsyncd.campaign import Campaign, Page, Push, PushState, idempotency_key
+from adsyncd.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
 from adsyncd.errors import StoreError
 from adsyncd.run import Run, Tally
 from adsyncd.store.dialects import Insert, upsert
@@ -146,7 +145,7 @@ def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: S
     tenant, run_id = item.run.tenant, item.run.run_id
     ids = [campaign.id for campaign in listed]
     known = {row.campaign_id: row for row in connection.execute(_KNOWN, {"run": run_id, "tenant": tenant, "ids": ids})}
-    hashes = {campaign.id: hashlib.sha256(campaign.payload.encode()).hexdigest() for campaign in listed}
+    hashes = {campaign.id: content_hash(campaign) for campaign in listed}
     new = [
         _owed(campaign_id, known.get(campaign_id), hashes[campaign_id], item.policy)
         for campaign_id in ids
