@@ -45,12 +45,17 @@ T = TypeVar("T")
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 
 
+def _sockets(tls: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
+    return httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
+
+
 @dataclass(frozen=True, slots=True)
 class Connector:
     """What all tenants' clients share, so that a client costs little and is made when a run needs it.
 
     `traced` wraps the transport that sends, so that each request becomes a span. The TLS context is shared, since
-    each would cost 30 ms and 700 KB; connections and cookies never are.
+    each would cost 30 ms and 700 KB; connections and cookies never are. `open` opens the connections of a client; in a
+    simulation the platform is in this process.
     """
 
     tls: ssl.SSLContext
@@ -59,6 +64,7 @@ class Connector:
     tracer: Tracer
     instruments: Instruments
     traced: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
+    open: Callable[[ssl.SSLContext, httpx.Limits], httpx.AsyncBaseTransport] = _sockets
 
     def session(self, tenant: Tenant, source: CredentialsSource) -> Session:
         """Return a tenant's session, signed out."""
@@ -70,11 +76,7 @@ class Connector:
     ) -> AsyncIterator["PlatformClient"]:
         """Open a client for one run, which counts in `tally` what it does."""
         connections = tenant.sync.concurrency + 1  # the pushes and the listing
-        inner = httpx.AsyncHTTPTransport(
-            verify=self.tls,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-        )
+        inner = self.open(self.tls, httpx.Limits(max_connections=connections, max_keepalive_connections=connections))
         transport = GovernedTransport(
             self.traced(inner),
             tenant=tenant,
