@@ -1,7 +1,7 @@
 """A tenant's standing with its platform, which outlives its runs: credentials and token, in memory alone."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import anyio
 import structlog
@@ -23,10 +23,9 @@ _REFRESH_FROM, _REFRESH_SPREAD = 0.75, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer access token; instants are on the clock's monotonic line, in seconds."""
+    """A bearer access token; `expires_at` is on the clock's monotonic line, in seconds."""
 
     value: SecretStr
-    refresh_at: float
     expires_at: float
 
 
@@ -44,8 +43,9 @@ class Session:
         self._tracer = tracer
         self._credentials: Credentials | None = None
         self._token: Token | None = None
+        self._refresh_at = 0.0
         self._refreshing = anyio.Lock()
-        self._refreshes = 0
+        self._failures = 0
         self._failure: AdsyncdError | None = None
 
     async def token(self, sign_in: SignIn) -> Token:
@@ -54,22 +54,23 @@ class Session:
         Raises what reading credentials or signing in raises, unless the token at hand is still good.
         """
         token = self._token
-        if token is not None and self._clock.monotonic() < token.refresh_at:
+        if token is not None and self._clock.monotonic() < self._refresh_at:
             return token
         try:
             return await self._refresh(token, sign_in)
         except AdsyncdError as error:
             now = self._clock.monotonic()
-            if token is None or now >= token.expires_at:
+            if token is None or token is not self._token or now >= token.expires_at:
                 raise
-            _log.warning("token not refreshed; the one at hand is still good", error=str(error))
-            later = now + (token.expires_at - now) / 4
-            if self._token is token:
-                self._token = replace(token, refresh_at=later)
+            if now >= self._refresh_at:  # else it was put off by another of those who share the failure
+                _log.warning("token not refreshed; the one at hand is still good", error=str(error))
+                self._refresh_at = now + (token.expires_at - now) / 4
             return token
 
     async def replace(self, refused: Token, sign_in: SignIn) -> Token:
-        """Return another token than `refused`, which the platform answered with 401."""
+        """Return another token than `refused`, which the platform answered with 401, and never that one again."""
+        if self._token is refused:
+            self._token = None
         return await self._refresh(refused, sign_in)
 
     def expires_in(self) -> float | None:
@@ -81,20 +82,20 @@ class Session:
         self._credentials = None
 
     async def _refresh(self, old: Token | None, sign_in: SignIn) -> Token:
-        seen = self._refreshes
+        seen = self._failures
         async with self._refreshing:
             if self._token is not None and self._token is not old:
                 return self._token  # somebody else's refresh, while this one waited
-            if self._refreshes != seen and self._failure is not None:
-                raise self._failure
-            self._refreshes += 1
-            self._failure = None
+            if self._failure is not None and self._failures != seen:
+                raise self._failure.with_traceback(None)
             try:
                 with span(self._tracer, SPAN_TOKEN):
                     self._token = await self._sign_in(sign_in)
             except AdsyncdError as error:
                 self._failure = error
+                self._failures += 1
                 raise
+            self._failure = None
             return self._token
 
     async def _sign_in(self, sign_in: SignIn) -> Token:
@@ -113,5 +114,5 @@ class Session:
             asked_at = self._clock.monotonic()
             value, life_s = await sign_in(credentials)
         self._credentials = credentials
-        refresh_share = _REFRESH_FROM + _REFRESH_SPREAD * share(self._tenant.id)
-        return Token(value, refresh_at=asked_at + life_s * refresh_share, expires_at=asked_at + life_s)
+        self._refresh_at = asked_at + life_s * (_REFRESH_FROM + _REFRESH_SPREAD * share(self._tenant.id))
+        return Token(value, expires_at=asked_at + life_s)
