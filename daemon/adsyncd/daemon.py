@@ -5,11 +5,12 @@ settings ─► telemetry ─► store ─► Vault ─► supervisor ─► tic
 
 import resource
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from signal import SIGINT, SIGTERM, Signals
+from typing import Any, TypeVarTuple
 
 import anyio
 import httpx
@@ -33,6 +34,7 @@ from adsyncd.credentials import (
     resolve_secret,
 )
 from adsyncd.dropins import read_tenants
+from adsyncd.errors import Stopping
 from adsyncd.governor import Governor
 from adsyncd.platforms import Connector
 from adsyncd.run import Run, Tally
@@ -42,6 +44,8 @@ from adsyncd.supervisor import Supervisor
 from adsyncd.telemetry import open_telemetry
 from adsyncd.tenant import Tenant
 from adsyncd.ticks import Ticker
+
+Arguments = TypeVarTuple("Arguments")
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -97,63 +101,81 @@ async def serve(settings: Settings, environ: MutableMapping[str, str], log_level
     """
     _raise_file_limit()
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
-        async with open_parts(settings, environ, log_level) as parts, anyio.create_task_group() as runs:
+        async with open_parts(settings, environ, log_level) as parts:
             supervisor = parts.supervisor
-            ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
-            due = await _load(settings, parts, ticker)
-            ticker.start()
-            async with anyio.create_task_group() as starting:
-                starting.start_soon(_catch_up, supervisor, runs, due)
-                await anext(signals)
-                starting.cancel_scope.cancel()
-            ticker.stop()
-            _log.info("stopping", grace_s=settings.shutdown_grace.total_seconds())
-            async with anyio.create_task_group() as farewell:
-                farewell.start_soon(_cancel_at_next, signals, farewell.cancel_scope)
-                await supervisor.drain(settings.shutdown_grace)
-                farewell.cancel_scope.cancel()
-            runs.cancel_scope.cancel()
+            tenants, due = await _load(settings, parts)
+            async with anyio.create_task_group() as runs:
+                ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
+                for tenant in tenants:
+                    ticker.add(tenant)
+                ticker.start()
+                _log.info("ready", tenants=len(tenants), due=len(due))
+                async with beside(catch_up, supervisor, runs, due):
+                    await anext(signals)
+                ticker.stop()
+                _log.info("stopping", grace_s=settings.shutdown_grace.total_seconds())
+                with anyio.CancelScope() as farewell:
+                    async with beside(_cancel_at_next, signals, farewell):
+                        await supervisor.drain(settings.shutdown_grace)
+                runs.cancel_scope.cancel()
     _log.info("stopped")
 
 
 async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
     """Run one tenant now, without a daemon, counting in `tally`; what a run before this one left open comes first.
 
-    SIGTERM or SIGINT lets what is on its way come back, a second one cuts that short; the run stays open then. Raises
-    StoreError.
+    SIGTERM or SIGINT lets what is on its way come back; the run stays open then. Raises Stopping when a second one cuts
+    that short, and StoreError.
     """
-    open_runs = {run.tenant: run.fire_time for run in await parts.store.open_runs()}
-    parts.supervisor.add(tenant, open_runs.get(tenant.id))
-    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_at_next, signals, parts.supervisor, tasks.cancel_scope)
-            run = await parts.supervisor.sync(tenant.id, _whole_ms(parts.clock.now()), tally)
-            tasks.cancel_scope.cancel()
-    return run
+    parts.supervisor.add(tenant)
+    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.CancelScope() as patience:
+        async with beside(_stop_at_next, signals, parts.supervisor, patience):
+            return await parts.supervisor.sync(tenant.id, _whole_ms(parts.clock.now()), tally)
+    raise Stopping("cut short: the run stays open, and the tenant's next one goes on with it")
 
 
-async def _load(settings: Settings, parts: Parts, ticker: Ticker) -> list[tuple[Tenant, datetime]]:
-    """Hand all good and enabled tenants to the supervisor and the ticker, and return who is due, and since when."""
-    tenants = await anyio.to_thread.run_sync(read_tenants, settings)
-    for problem in tenants.problems:
+@asynccontextmanager
+async def beside(
+    task: Callable[[*Arguments], Coroutine[Any, Any, None]], *arguments: *Arguments
+) -> AsyncIterator[None]:
+    """Let a task run for as long as the block lasts. What the block raises leaves it as it is, in no group."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(task, *arguments)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure:
+        raise failure
+
+
+async def _load(settings: Settings, parts: Parts) -> tuple[list[Tenant], list[tuple[Tenant, datetime]]]:
+    """Hand all good and enabled tenants to the supervisor. Returns them, and those of them that are due, since when."""
+    read = await anyio.to_thread.run_sync(read_tenants, settings)
+    for problem in read.problems:
         _log.error("drop-in refused", problem=str(problem))
+    tenants = [tenant for tenant in read.good.values() if tenant.enabled]
+    return tenants, await take_charge(parts, tenants)
+
+
+async def take_charge(parts: Parts, tenants: Iterable[Tenant]) -> list[tuple[Tenant, datetime]]:
+    """Hand tenants to the supervisor, and return those that are due already, since when, in the order to begin in."""
     now = _whole_ms(parts.clock.now())
     open_runs = {run.tenant: run.fire_time for run in await parts.store.open_runs()}
     last_fires = await parts.store.last_fire_times()
     due = []
-    for tenant in tenants.good.values():
-        if not tenant.enabled:
-            continue
-        parts.supervisor.add(tenant, open_runs.get(tenant.id))
-        ticker.add(tenant)
+    for tenant in tenants:
+        parts.supervisor.add(tenant)
         since = open_runs.get(tenant.id) or missed(trigger(tenant.schedule, tenant.id), last_fires.get(tenant.id), now)
         if since is not None:
             due.append((tenant, since))
-    _log.info("ready", tenants=len(tenants.good), refused=len(tenants.bad), due=len(due))
     return sorted(due, key=lambda pair: share(pair[0].id))
 
 
-async def _catch_up(supervisor: Supervisor, runs: TaskGroup, due: list[tuple[Tenant, datetime]]) -> None:
+async def catch_up(supervisor: Supervisor, runs: TaskGroup, due: Iterable[tuple[Tenant, datetime]]) -> None:
+    """Begin the runs that are due, one soon after the other."""
     for tenant, fire_time in due:
         supervisor.tick(runs, tenant.id, fire_time)
         await anyio.sleep(_CATCH_UP_GAP_S)

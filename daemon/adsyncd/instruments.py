@@ -101,9 +101,14 @@ def span(
         try:
             yield current
         except BaseException as exc:
-            current.set_status(Status(StatusCode.ERROR, str(exc) if isinstance(exc, AdsyncdError) else None))
-            current.set_attribute(ERROR_TYPE, error_type(exc))
+            mark_failed(current, exc)
             raise
+
+
+def mark_failed(current: Span, exc: BaseException) -> None:
+    """Make a span an error, as if `exc` had left its body."""
+    current.set_status(Status(StatusCode.ERROR, str(exc) if isinstance(exc, AdsyncdError) else None))
+    current.set_attribute(ERROR_TYPE, error_type(exc))
 
 
 def error_type(exc: BaseException) -> str:

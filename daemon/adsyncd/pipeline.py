@@ -17,12 +17,12 @@ from typing import Protocol
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from opentelemetry.trace import Span, Tracer, format_trace_id
+from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_trace_id
 
 from adsyncd.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.clock import Clock
+from adsyncd.duration import format_duration
 from adsyncd.errors import (
     AdsyncdError,
     BadAnswer,
@@ -37,6 +37,7 @@ from adsyncd.instruments import (
     ATTEMPT,
     CAMPAIGN_ID,
     CLIENT_ID,
+    ERROR_TYPE,
     FAILED,
     LISTED,
     OUTCOME,
@@ -51,6 +52,7 @@ from adsyncd.instruments import (
     SPAN_RUN,
     TENANT,
     Instruments,
+    mark_failed,
     span,
 )
 from adsyncd.run import Outcome, Run, Tally, run_id
@@ -112,6 +114,8 @@ class Pipeline:
         self._clock = clock
         self._tracer = tracer
         self._instruments = instruments
+        self._listing = anyio.CancelScope()
+        self._announced = 0  # the most campaigns that a page said there are
         self._consistent = False
         self._first_failure: str | None = None
         self._fatal: AdsyncdError | None = None
@@ -132,109 +136,126 @@ class Pipeline:
 
     async def _run(self, run: Run, current: Span) -> Run:
         standing = await self._journal.begin(run)
+        run = replace(run, started_at=standing.started_at)
         self._resume_counts(standing.tally)
-        outcome, error = Outcome.FAILED, None
+        self._consistent = standing.complete
         try:
-            with anyio.fail_after(self._tenant.sync.run_deadline.total_seconds()):
-                await self._sync(run, standing)
+            outcome, error = await self._outcome(run, standing)
+            ended_at = max(self._clock.now(), run.started_at)  # though the clock was set back
+            ended = replace(self._record(run, outcome, error), ended_at=ended_at)
+            async with _recording():
+                # Between the pages of a listing that was cut off, campaigns may have moved from one to another.
+                await self._journal.finish(ended, mark_deleted=self._consistent and standing.next_page == 1)
         except (Stopping, StoreError) as failure:
+            mark_failed(current, failure)
             _log.warning("run left open", reason=str(failure))
             return self._record(run, None, str(failure))
-        except TimeoutError:
-            outcome = Outcome.ABANDONED
-            error = f"not done within run_deadline ({self._tenant.sync.run_deadline})"
-        except AdsyncdError as failure:
-            error = str(failure)
-        except Exception:  # noqa: BLE001 - a mistake of ours ends this run, and is recorded as its end
-            _log.exception("run broke down")
-            error = "internal error: see the log"
-        else:
-            outcome, error = self._judge()
-        ended_at = self._clock.now()
-        run = replace(self._record(run, outcome, error), ended_at=ended_at)
         current.set_attribute(OUTCOME, outcome)
-        async with _recording():
-            await self._journal.finish(run, mark_deleted=self._consistent)
+        if error is not None:
+            current.set_attribute(ERROR_TYPE, outcome)
+            current.set_status(Status(StatusCode.ERROR, error))
         self._instruments.add(RUNS, 1, tenant=run.tenant, outcome=outcome.value)
         self._instruments.record(RUN_DURATION, (ended_at - run.started_at).total_seconds(), outcome=outcome.value)
-        return run
+        return ended
+
+    async def _outcome(self, run: Run, standing: Standing) -> tuple[Outcome, str | None]:
+        """Do what the run is for, and say how that ended. Raises Stopping and StoreError, which are no end."""
+        try:
+            await self._sync(run, standing)
+        except (Stopping, StoreError):
+            raise
+        except TimeoutError:
+            return (
+                Outcome.ABANDONED,
+                f"not done within run_deadline ({format_duration(self._tenant.sync.run_deadline)})",
+            )
+        except AdsyncdError as failure:
+            return Outcome.FAILED, str(failure)
+        except Exception:  # noqa: BLE001 - a mistake of ours ends this run, and is recorded as its end
+            _log.exception("run broke down")
+            return Outcome.FAILED, "internal error: see the log"
+        return self._judge()
 
     async def _sync(self, run: Run, standing: Standing) -> None:
-        """List and push at the same time. The first error that concerns the whole run ends both."""
+        """List and push at the same time. After an error that concerns the whole run, what is on its way comes back."""
         give, take = anyio.create_memory_object_stream[Push](self._tenant.sync.page_size)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._list, run, standing, give, tasks)
-            for _ in range(self._tenant.sync.concurrency):
-                tasks.start_soon(self._push_from, run, take.clone(), tasks)
-            take.close()
+        with anyio.move_on_after(self._tenant.sync.run_deadline.total_seconds()) as deadline, take:
+            async with anyio.create_task_group() as pushing:
+                for _ in range(self._tenant.sync.concurrency):
+                    pushing.start_soon(self._push_from, run, take)
+                with give, self._listing:
+                    await self._list(run, standing, give)
         if self._fatal is not None:
             raise self._fatal
+        if deadline.cancelled_caught:
+            raise TimeoutError
 
-    async def _list(self, run: Run, standing: Standing, queue: MemoryObjectSendStream[Push], tasks: TaskGroup) -> None:
-        async with queue:
-            try:
-                for push in standing.owed:
-                    await queue.send(push)
-                if not standing.complete:
-                    with span(self._tracer, SPAN_LIST):
-                        await self._list_pages(run, standing.next_page, queue)
-            except AdsyncdError as error:
-                self._end(error, tasks)
+    async def _list(self, run: Run, standing: Standing, queue: MemoryObjectSendStream[Push]) -> None:
+        try:
+            for push in standing.owed:
+                await queue.send(push)
+            if not standing.complete:
+                with span(self._tracer, SPAN_LIST):
+                    await self._list_pages(run, standing.next_page, queue)
+        except AdsyncdError as error:
+            self._end(error)
 
     async def _list_pages(self, run: Run, number: int, queue: MemoryObjectSendStream[Push]) -> None:
         barren = 0
         while True:
             with span(self._tracer, SPAN_PAGE, {PAGE: number}):
                 page = await self._source.page(number)
-                fresh = await self._journal.keep_page(run, page, self._tenant.sync.push)
+                async with _recording():
+                    fresh = await self._journal.keep_page(run, page, self._tenant.sync.push)
             self._count_listed(fresh)
+            self._announced = max(self._announced, page.total)
             for push in fresh:
                 if push.state is PushState.PENDING:
                     await queue.send(push)
             if not page.has_more:
-                self._consistent = self._tally.listed >= page.total
+                self._consistent = self._tally.listed >= self._announced
                 return
             barren = 0 if fresh else barren + 1
             if barren > 1:  # one alone may be the work of a campaign that came in while we listed
                 raise ListingError(f"page {number} brings nothing new, as the one before, and more is still announced")
-            if self._tally.listed > page.total:
+            if self._tally.listed > self._announced:
                 raise ListingError(
-                    f"after {self._tally.listed} campaigns of the {page.total} that it names in all, "
+                    f"after {self._tally.listed} campaigns of the {self._announced} that it names in all, "
                     f"the platform still announces more"
                 )
             number += 1
 
-    async def _push_from(self, run: Run, queue: MemoryObjectReceiveStream[Push], tasks: TaskGroup) -> None:
-        async with queue:
-            try:
-                async for push in queue:
-                    await self._push(run, push)
-            except AdsyncdError as error:
-                self._end(error, tasks)
+    async def _push_from(self, run: Run, queue: MemoryObjectReceiveStream[Push]) -> None:
+        try:
+            async for push in queue:
+                if self._fatal is not None:
+                    return
+                await self._push(run, push)
+        except AdsyncdError as error:
+            self._end(error)
 
     async def _push(self, run: Run, push: Push) -> None:
         with span(self._tracer, SPAN_PUSH, {CAMPAIGN_ID: push.campaign_id}) as current:
-            settled = await self._pushed(run, push)
+            settled = await self._pushed(run, push, current)
             current.set_attributes({ATTEMPT: settled.attempts, OUTCOME: settled.state})
             async with _recording():
                 await self._journal.settle(run, settled, trace_id=run.trace_id)
         self._count_settled(settled)
 
-    async def _pushed(self, run: Run, push: Push) -> Push:
+    async def _pushed(self, run: Run, push: Push, current: Span) -> Push:
         key = idempotency_key(run.tenant, push.campaign_id, run.run_id)
         try:
             attempts = await self._source.push(push.campaign_id, key)
-        except Rejected as error:
-            return replace(push, state=PushState.DEAD_LETTERED, attempts=error.attempts, error=str(error))
-        except _CAMPAIGNS_OWN as error:
-            dead = push.failures + 1 >= _RUNS_TO_DIE
+        except (Rejected, *_CAMPAIGNS_OWN) as error:
+            mark_failed(current, error)
+            dead = isinstance(error, Rejected) or push.failures + 1 >= _RUNS_TO_DIE
             state = PushState.DEAD_LETTERED if dead else PushState.FAILED
             return replace(push, state=state, attempts=error.attempts, error=str(error))
         return replace(push, state=PushState.PUSHED, attempts=attempts)
 
-    def _end(self, error: AdsyncdError, tasks: TaskGroup) -> None:
+    def _end(self, error: AdsyncdError) -> None:
         self._fatal = self._fatal or error
-        tasks.cancel_scope.cancel()
+        self._listing.cancel()
 
     def _judge(self) -> tuple[Outcome, str | None]:
         """Say how a run ended that came to its end, from the evidence alone."""

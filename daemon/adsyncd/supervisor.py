@@ -1,7 +1,7 @@
 """One bulkhead a tenant: what happens behind one is not felt behind another.
 
-A bulkhead owns what its tenant's runs share (session, gate, what the last run left open) and lets one run go at a
-time. A run is a task of its own, in a context of its own, under its own deadline; whatever it raises ends here.
+A bulkhead owns what its tenant's runs share (session, gate) and lets one run go at a time. A run is a task of its own,
+in a context of its own, under its own deadline; whatever it raises ends here.
 """
 
 import contextvars
@@ -35,7 +35,6 @@ class Bulkhead:
     tenant: Tenant
     session: Session
     gate: Gate
-    open_run: datetime | None = None  # the fire time of a run that was cut off, to be taken up first
     last_outcome: Outcome | None = None
 
 
@@ -66,10 +65,10 @@ class Supervisor:
         instruments.observe(QUOTA_PERMITS, self._free_permits)
         instruments.observe(TOKEN_EXPIRES_IN, self._token_lives)
 
-    def add(self, tenant: Tenant, open_run: datetime | None = None) -> None:
-        """Take charge of a tenant. `open_run`: the fire time of a run that an unclean end left open."""
+    def add(self, tenant: Tenant) -> None:
+        """Take charge of a tenant."""
         self._bulkheads[tenant.id] = Bulkhead(
-            tenant, self._connector.session(tenant, self._credentials), self._governor.gate(tenant), open_run
+            tenant, self._connector.session(tenant, self._credentials), self._governor.gate(tenant)
         )
 
     def tick(self, tasks: TaskGroup, tenant_id: str, fire_time: datetime) -> None:
@@ -85,10 +84,12 @@ class Supervisor:
     async def sync(self, tenant_id: str, fire_time: datetime, tally: Tally) -> Run:
         """Run a tenant now, counting in `tally`, and return the run's record.
 
-        A run that was cut off is taken up in place of the one for `fire_time`. Raises StoreError.
+        A run that was cut off is taken up in place of the one for `fire_time`. The store is asked for it each time:
+        memory can't say whether a write that failed took place, nor what another process did. Raises StoreError.
         """
         bulkhead = self._bulkheads[tenant_id]
         tenant = bulkhead.tenant
+        open_runs = await self._store.open_runs(tenant_id)
         async with self._connector.client(tenant, bulkhead.session, bulkhead.gate, tally) as client:
             pipeline = Pipeline(
                 tenant,
@@ -99,12 +100,7 @@ class Supervisor:
                 tracer=self._tracer,
                 instruments=self._instruments,
             )
-            fire_time = bulkhead.open_run or fire_time
-            bulkhead.open_run = fire_time  # until it is known to have ended
-            run = await pipeline.run(fire_time)
-        if run.outcome is not None:
-            bulkhead.open_run = None
-        return run
+            return await pipeline.run(open_runs[0].fire_time if open_runs else fire_time)
 
     def stop(self) -> None:
         """Send nothing new. What is on its way comes back, then its run is left open."""

@@ -40,6 +40,7 @@ class Ticker:
 
     def stop(self) -> None:
         """Tick no more."""
+        self._scheduler.pause()  # at once: the shutdown waits for its turn on the loop, where a tick may be due already
         self._scheduler.shutdown(wait=False)
 
 

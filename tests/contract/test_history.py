@@ -47,4 +47,5 @@ async def test_runs_come_newest_first_of_one_tenant_or_of_all(store: Store) -> N
     assert [found.run_id for found in await store.runs("acme", 2)] == [run("acme", 3).run_id, run("acme", 1).run_id]
     assert [found.tenant for found in await store.runs(None, 3)] == ["acme", "globex", "acme"]
     assert [found.fire_time for found in await store.open_runs()] == [run(number=n).fire_time for n in range(4)]
+    assert [found.run_id for found in await store.open_runs("globex")] == [run("globex", 2).run_id]
     assert await store.last_fire_times() == {"acme": run(number=3).fire_time, "globex": run(number=2).fire_time}

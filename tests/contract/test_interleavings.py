@@ -3,6 +3,7 @@
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -40,11 +41,11 @@ class Model:
     pushes: dict[str, Push] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
 
-    def standing(self) -> Standing:
+    def standing(self, started_at: datetime) -> Standing:
         counts = Counter(push.state for push in self.pushes.values())
         owed = tuple(self.pushes[key] for key in sorted(self.pushes) if self.pushes[key].state is PENDING)
         tally = Tally(counts.total(), counts[PUSHED], counts[SKIPPED], counts[DEAD_LETTERED], counts[FAILED])
-        return Standing(self.next_page, self.complete, owed, tally)
+        return Standing(started_at, self.next_page, self.complete, owed, tally)
 
     def keep(self, listed: dict[str, str], policy: PushPolicy, *, has_more: bool) -> list[Push]:
         self.next_page, self.complete = self.next_page + 1, not has_more
@@ -113,10 +114,10 @@ async def test_the_store_forgets_nothing_and_counts_nothing_twice(
     tenant, number, model = uuid.uuid4().hex, 0, Model()
     for steps in lives:
         async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
-            assert await store.begin(run(tenant, number)) == model.standing()
+            assert await store.begin(run(tenant, number)) == model.standing(run(number=number).started_at)
             for step in steps:
                 number = await take(step, store, model, tenant, number)
-                assert await store.begin(run(tenant, number)) == model.standing()
+                assert await store.begin(run(tenant, number)) == model.standing(run(number=number).started_at)
 
 
 async def take(step: KeepPage | SettlePush | FinishRun, store: Store, model: Model, tenant: str, number: int) -> int:

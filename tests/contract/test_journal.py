@@ -30,7 +30,7 @@ async def whole_run(
 
 
 async def test_a_new_run_stands_at_its_first_page(store: Store) -> None:
-    assert await store.begin(run()) == Standing(next_page=1, complete=False, owed=(), tally=Tally())
+    assert await store.begin(run()) == Standing(NOON, next_page=1, complete=False, owed=(), tally=Tally())
 
 
 async def test_a_page_owes_a_push_of_each_campaign_in_its_order(store: Store) -> None:
@@ -81,8 +81,9 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
     await settle(store, run(), pushes[1], FAILED)
     async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as after:
         [left] = await after.open_runs()
-        standing = await after.begin(replace(left, trace_id="f" * 32))
+        standing = await after.begin(replace(left, trace_id="f" * 32, started_at=NOON + timedelta(hours=1)))
         assert standing == Standing(
+            started_at=NOON,
             next_page=2,
             complete=False,
             owed=(Push("c3", PENDING), Push("c4", PENDING)),
@@ -91,6 +92,14 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
         assert [taken_up.trace_id for taken_up in await after.open_runs()] == ["f" * 32]
         await after.keep_page(left, page("c5", number=2), ALL)
         assert (await after.begin(left)).complete
+
+
+async def test_a_listing_is_complete_only_with_all_that_the_platform_names(store: Store) -> None:
+    await store.begin(run())
+    await store.keep_page(run(), replace(page("c1"), total=2), ALL)
+    assert not (await store.begin(run())).complete
+    await store.keep_page(run(), replace(page("c2", number=2), total=2), ALL)
+    assert (await store.begin(run())).complete
 
 
 async def test_a_run_that_has_ended_does_not_begin_again(store: Store) -> None:

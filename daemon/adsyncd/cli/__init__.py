@@ -28,6 +28,7 @@ def application() -> typer.Typer:
         help="Keep the ad campaigns of many tenants in step with a slow, flaky, metered platform.",
         epilog="New here? `adsyncd demo` shows all of it on this machine.",
         no_args_is_help=True,
+        rich_markup_mode="markdown",  # the only one that fills the lines of our docstrings anew
         add_completion=False,
         pretty_exceptions_enable=False,  # they show local variables, and so secrets
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -16,7 +16,7 @@ from adsyncd.errors import ConfigError, Problem
 def check(config: Config = CONFIG, json: Json = False) -> None:
     """Validate the settings and all drop-ins, and list every problem with its file, line, key and mend.
 
-    Nothing is started or written. Exits 1 if there is a problem.
+    Nothing is started or written. Exits 0 if all is right, 1 if there is a problem.
     """
     try:
         tenants = read_tenants(load_settings(config, os.environ))

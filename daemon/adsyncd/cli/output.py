@@ -1,6 +1,7 @@
 """How runs are shown: as JSON, whose keys are a contract, or as tables."""
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -15,6 +16,9 @@ RUN_KEYS = (
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
     "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
 )  # fmt: skip
+
+_WIDE = 120  # columns that the trace ids need
+_UNBOUND = 160  # what is no terminal has room for all
 
 _STYLES = {
     Outcome.SUCCEEDED: "green",
@@ -37,31 +41,44 @@ def run_as_json(run: Run) -> dict[str, object]:
     return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
 
 
-def print_runs(console: Console, runs: Sequence[Run]) -> None:
-    """Print runs as a table, and below it what went wrong in them."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("tenant", no_wrap=True)
-    table.add_column("started", no_wrap=True)
-    table.add_column("took", justify="right")
-    table.add_column("outcome")
-    for name in ("listed", "pushed", "skipped", "failed", "dead", "requests", "retries", "429s"):
-        table.add_column(name, justify="right")
-    table.add_column("trace", overflow="fold")
+def print_runs(runs: Sequence[Run]) -> None:
+    """Print runs as a table that fits the terminal, and below it what went wrong in them."""
+    console = Console(width=None if sys.stdout.isatty() else _UNBOUND)
+    wide = console.width >= _WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("tenant", overflow="fold")
+    table.add_column("started (UTC)", no_wrap=True)
+    table.add_column("took", justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("pushed", justify="right", no_wrap=True)
+    table.add_column("not pushed")
+    for name in ("requests", "retries", "429s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("trace id", no_wrap=True)
     for run in runs:
         style = _STYLES[run.outcome]
         table.add_row(
             run.tenant,
-            f"{run.started_at:%Y-%m-%d %H:%M:%S}",
+            f"{run.started_at:{'%Y-%m-%d %H:%M:%S' if wide else '%m-%d %H:%M:%S'}}",
             format_duration(_whole_seconds(run.ended_at - run.started_at)) if run.ended_at else "",
             f"[{style}]{run.outcome or 'open'}[/]",
-            *(str(n) for n in (run.listed, run.pushed, run.skipped, run.failed, run.dead_lettered)),
+            f"{run.pushed}/{run.listed}",
+            _not_pushed(run),
             *(str(n) for n in (run.requests, run.retries, run.refused)),
-            run.trace_id,
+            *([run.trace_id] if wide else []),
         )
     console.print(table)
     for run in runs:
         if run.error:
             console.print(f"{run.run_id}: {run.error}", style=_STYLES[run.outcome], markup=False, highlight=False)
+    if not wide:
+        console.print("trace ids: --json", style="dim")
+
+
+def _not_pushed(run: Run) -> str:
+    counts = {"skipped": run.skipped, "failed": run.failed, "dead": run.dead_lettered}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def _whole_seconds(duration: timedelta) -> timedelta:

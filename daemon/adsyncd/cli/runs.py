@@ -6,7 +6,6 @@ from typing import Annotated
 import anyio
 import typer
 from opentelemetry.trace import NoOpTracer
-from rich.console import Console
 
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import print_json, print_runs, run_as_json
@@ -17,7 +16,7 @@ from adsyncd.store import open_store
 
 
 def runs(
-    tenant: Annotated[str | None, typer.Argument(help="Of this tenant alone.")] = None,
+    tenant: Annotated[str | None, typer.Argument(metavar="[TENANT]", help="Of this tenant alone.")] = None,
     config: Config = CONFIG,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many runs.")] = 20,
     json: Json = False,
@@ -30,7 +29,7 @@ def runs(
     if json:
         print_json([run_as_json(run) for run in found])
     elif found:
-        print_runs(Console(), found)
+        print_runs(found)
     else:
         typer.echo(f"no runs{f' of {tenant}' if tenant else ''} yet")
 

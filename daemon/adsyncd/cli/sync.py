@@ -23,7 +23,7 @@ _EXIT = {Outcome.SUCCEEDED: 0, Outcome.PARTIAL: 3}
 
 
 def sync(
-    tenant: Annotated[str, typer.Argument(help="The tenant's id: the name of its drop-in.")],
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id: the name of its drop-in.")],
     config: Config = CONFIG,
     json: Json = False,
     log_level: LogLevel = "warning",
@@ -38,7 +38,7 @@ def sync(
     if json:
         print_json(run_as_json(run))
     else:
-        print_runs(Console(), [run])
+        print_runs([run])
     raise typer.Exit(_EXIT.get(run.outcome, 1) if run.outcome else 1)
 
 
@@ -58,22 +58,29 @@ def _tenant(settings: Settings, tenant_id: str) -> Tenant:
 
 async def _sync(settings: Settings, tenant: Tenant, log_level: str, console: Console) -> Run:
     tally = Tally()
-    async with daemon.open_parts(settings, os.environ, log_level) as parts, anyio.create_task_group() as tasks:
-        if console.is_terminal:
-            tasks.start_soon(_show, tenant.id, tally, console)
-        run = await daemon.sync_once(parts, tenant, tally)
-        tasks.cancel_scope.cancel()
-    return run
+    async with (
+        daemon.open_parts(settings, os.environ, log_level) as parts,
+        daemon.beside(_show, tenant.id, tally, console),
+    ):
+        return await daemon.sync_once(parts, tenant, tally)
 
 
 async def _show(tenant_id: str, tally: Tally, console: Console) -> None:
-    """Draw the run's progress until cancelled. How many campaigns there are is known when all are listed."""
+    """Draw the run's progress on a terminal until cancelled. It is known late how many campaigns there are."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[doing]}"), console=console) as progress:
-        bar = progress.add_task(tenant_id, total=None, doing="signing in")
-        while True:
+    more = (TimeElapsedColumn(), TextColumn("{task.fields[doing]}"))
+    with Progress(*columns, *more, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(tenant_id, total=None, doing="")
+
+        def draw() -> None:
             progress.update(bar, total=tally.listed or None, completed=tally.settled, doing=_doing(tally))
-            await anyio.sleep(_REDRAW_S)
+
+        try:
+            while True:
+                draw()
+                await anyio.sleep(_REDRAW_S)
+        finally:
+            draw()
 
 
 def _doing(tally: Tally) -> str:

@@ -13,9 +13,10 @@ from adsyncd.store.tables import runs as table
 _RUN = select(*[table.c[field.name] for field in fields(Run)])
 
 
-def open_runs(connection: Connection) -> list[Run]:
-    """Return the runs that have not ended, oldest first."""
-    return _live(connection, _RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time))
+def open_runs(connection: Connection, tenant: str | None) -> list[Run]:
+    """Return the runs that have not ended, of one tenant or of all, oldest first."""
+    query = _RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time)
+    return _live(connection, query if tenant is None else query.where(table.c.tenant == tenant))
 
 
 def runs(connection: Connection, tenant: str | None, limit: int) -> list[Run]:

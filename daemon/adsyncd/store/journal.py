@@ -22,10 +22,11 @@ _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # co
 class Standing:
     """Where a run stands: at its beginning (page 1, nothing owed), or as an unclean end left it.
 
-    `complete`: its listing is. `owed`: the pushes whose outcome is not known. `tally`: what became of its campaigns so
-    far; the requests that they took are not remembered.
+    `complete`: its listing is, and has all campaigns that the platform names. `owed`: the pushes whose outcome is not
+    known. `tally`: what became of its campaigns so far; the requests that they took are not remembered.
     """
 
+    started_at: datetime
     next_page: int
     complete: bool
     owed: tuple[Push, ...]
@@ -81,6 +82,7 @@ def _standing(connection: Connection, run_id: str) -> Standing:
         .order_by(pushes.c.campaign_id)
     )
     return Standing(
+        started_at=row.started_at,
         next_page=row.next_page,
         complete=row.complete,
         owed=tuple(Push(push.campaign_id, PushState.PENDING, failures=push.failures) for push in owed),
@@ -115,10 +117,10 @@ def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
     new: list[Push] = []
     for start in range(0, len(listed), _CHUNK):
         new += _keep_chunk(connection, statement, item, listed[start : start + _CHUNK])
+    run_id = item.run.run_id
+    complete = not item.page.has_more and tallies(connection, [run_id])[run_id].listed >= item.page.total
     connection.execute(
-        update(runs)
-        .where(runs.c.run_id == item.run.run_id)
-        .values(next_page=item.page.number + 1, complete=not item.page.has_more)
+        update(runs).where(runs.c.run_id == run_id).values(next_page=item.page.number + 1, complete=complete)
     )
     return new
 

@@ -18,7 +18,7 @@ from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
 from adsyncd.permit import PermitRecord
 from adsyncd.run import Run
 from adsyncd.store import dialects, history, journal, permits, schema
-from adsyncd.store.writer import Item, Operation, Result, Writer
+from adsyncd.store.writer import Item, OffLoop, Operation, Result, Writer, in_thread
 from adsyncd.tenant import PushPolicy
 
 _READERS = 4  # at a time; with the writer's, the connections that the store holds at most
@@ -35,26 +35,35 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
     Raises StoreError when the database can't be opened, or was made by a newer version.
     """
     engine = dialects.engine(url, connections=_READERS + 1)
-    writing = engine.execution_options(writes=True)
-    failure: Exception | None = None
     try:
-        await anyio.to_thread.run_sync(_migrate, writing)
-        writer = Writer(
-            writing.begin,
-            (permits.hold, journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
-            is_shared=lambda error: dialects.cause(error) is not None,
-        )
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(writer.run)
-            try:
-                yield Store(engine, writer, clock, tracer)
-            except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
-                failure = error
-            finally:
-                writer.close()
+        await anyio.to_thread.run_sync(_migrate, engine.execution_options(writes=True))
+        async with store_in(engine, clock=clock, tracer=tracer) as store:
+            yield store
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(engine.dispose)
+
+
+@asynccontextmanager
+async def store_in(
+    engine: Engine, *, clock: Clock, tracer: Tracer, off_loop: OffLoop = in_thread
+) -> AsyncIterator["Store"]:
+    """Keep the store of a database that is up to date open, as `open_store` does; `off_loop` makes the calls to it."""
+    writer = Writer(
+        engine.execution_options(writes=True).begin,
+        (permits.hold, journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
+        is_shared=lambda error: dialects.cause(error) is not None,
+        off_loop=off_loop,
+    )
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(writer.run)
+        try:
+            yield Store(engine, writer, clock, tracer, off_loop)
+        except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
+            failure = error
+        finally:
+            writer.close()
     if failure:
         raise failure
 
@@ -77,11 +86,12 @@ class Store:
     nevertheless. When a database that was gone comes back, the store goes on.
     """
 
-    def __init__(self, engine: Engine, writer: Writer, clock: Clock, tracer: Tracer) -> None:
+    def __init__(self, engine: Engine, writer: Writer, clock: Clock, tracer: Tracer, off_loop: OffLoop) -> None:
         self._engine = engine
         self._writer = writer
         self._clock = clock
         self._tracer = tracer
+        self._off_loop = off_loop
         self._readers = anyio.CapacityLimiter(_READERS)
 
     async def begin(self, run: Run) -> journal.Standing:
@@ -121,9 +131,9 @@ class Store:
         """Return all permits that were ever out, each with the last that was recorded of it."""
         return await self._read(permits.all_permits)
 
-    async def open_runs(self) -> list[Run]:
-        """Return the runs that have not ended, oldest first: after a start, those to be resumed."""
-        return await self._read(history.open_runs)
+    async def open_runs(self, tenant: str | None = None) -> list[Run]:
+        """Return the runs that have not ended, of one tenant or of all, oldest first: those to be resumed."""
+        return await self._read(lambda connection: history.open_runs(connection, tenant))
 
     async def last_fire_times(self) -> dict[str, datetime]:
         """Return, by tenant, the latest fire time that a run was begun for."""
@@ -147,6 +157,6 @@ class Store:
                 return query(connection)
 
         try:
-            return await anyio.to_thread.run_sync(answer, limiter=self._readers)
+            return await self._off_loop(answer, limiter=self._readers)
         except SQLAlchemyError as error:
             raise dialects.store_error(self._engine.url, error) from error
