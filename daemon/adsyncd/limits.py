@@ -29,7 +29,7 @@ def cools_for(quota: Quota) -> float:
 class Bucket:
     """The permits of one client id, each with a number. `cooling`: by number, the instants at which some are free."""
 
-    __slots__ = ("_closed_until", "_cooling", "_cools_for", "_held", "_numbers", "_permits")
+    __slots__ = ("_closed_until", "_cooling", "_cools_for", "_held", "_permits", "_returned", "_unused")
 
     def __init__(self, quota: Quota, cooling: Mapping[int, float] | None = None) -> None:
         self._permits = quota.requests
@@ -37,7 +37,9 @@ class Bucket:
         self._held = 0
         self._cooling = [(free_at, number) for number, free_at in (cooling or {}).items()]
         heapify(self._cooling)
-        self._numbers = [number for number in range(self._permits) if number not in (cooling or {})]
+        taken = frozenset(cooling or ())
+        self._unused = (number for number in range(self._permits) if number not in taken)  # a quota may be huge
+        self._returned: list[int] = []
         self._closed_until = 0.0
 
     def take(self, now: float) -> int | None:
@@ -48,7 +50,7 @@ class Bucket:
         if self._held + len(cooling) >= self._permits or self.closed(now):
             return None
         self._held += 1
-        return self._numbers.pop()
+        return self._returned.pop() if self._returned else next(self._unused)
 
     def cool(self, number: int, now: float) -> None:
         """Let a held permit cool: its request was answered, or can no longer be told from one that was."""
@@ -90,4 +92,4 @@ class Bucket:
 
     def _return(self, number: int) -> None:
         if number < self._permits:  # a number beyond dates from a larger quota
-            self._numbers.append(number)
+            self._returned.append(number)

@@ -1,3 +1,4 @@
+import tracemalloc
 from datetime import timedelta
 
 from hypothesis import given
@@ -119,3 +120,12 @@ def test_nothing_is_granted_before_the_latest_instant_the_server_stated(instants
     assert closed.take(max(instants) - 0.001) is None
     assert closed.opens_at(0.0) == max(instants)
     assert closed.take(max(instants)) is not None
+
+
+def test_a_bucket_costs_nothing_for_permits_that_were_never_out() -> None:
+    tracemalloc.start()
+    bucket(permits=1_000_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 10_000
