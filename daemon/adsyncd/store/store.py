@@ -131,9 +131,9 @@ class Store:
         """Return all permits that were ever out, each with the last that was recorded of it."""
         return await self._read(permits.all_permits)
 
-    async def open_runs(self, tenant: str | None = None) -> list[Run]:
-        """Return the runs that have not ended, of one tenant or of all, oldest first: those to be resumed."""
-        return await self._read(lambda connection: history.open_runs(connection, tenant))
+    async def open_runs(self) -> list[Run]:
+        """Return the runs that have not ended, oldest first: after a start, those to be resumed."""
+        return await self._read(history.open_runs)
 
     async def last_fire_times(self) -> dict[str, datetime]:
         """Return, by tenant, the latest fire time that a run was begun for."""

@@ -6,8 +6,9 @@ cost hardly more transactions, threads and syncs of the disk than one.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from itertools import groupby
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 from sqlalchemy import Connection
@@ -17,6 +18,18 @@ Result = TypeVar("Result")
 Operation = Callable[[Connection, Sequence[Item]], Sequence[Result]]  # does one kind of write for many items
 
 _LARGEST_BATCH = 1000  # a transaction of well under a second; as many more may queue behind it
+
+
+class OffLoop(Protocol):
+    """Makes a call that blocks where it holds nobody up: in a thread or, in a simulation, at once."""
+
+    async def __call__(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
+        """Return what `call` returns, or raise what it raises. `limiter`: how many may be made at a time."""
+
+
+async def in_thread(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
+    """Make a call that blocks in a thread."""
+    return await anyio.to_thread.run_sync(call, limiter=limiter)
 
 
 class Ticket(Generic[Result]):
@@ -43,10 +56,12 @@ class Writer:
         begin: Callable[[], AbstractContextManager[Connection]],
         operations: Sequence[Operation[Any, Any]],
         is_shared: Callable[[Exception], bool],
+        off_loop: OffLoop = in_thread,
     ) -> None:
         self._begin = begin
         self._operations = operations
         self._is_shared = is_shared
+        self._off_loop = off_loop
         self._queue, self._waiting = anyio.create_memory_object_stream[Ticket[Any]](_LARGEST_BATCH)
         self._thread = anyio.CapacityLimiter(1)
 
@@ -73,7 +88,7 @@ class Writer:
 
     async def _commit(self, batch: list[Ticket[Any]]) -> None:
         try:
-            await anyio.to_thread.run_sync(self._transact, batch, limiter=self._thread)
+            await self._off_loop(partial(self._transact, batch), limiter=self._thread)
         except Exception as error:  # noqa: BLE001 - whatever it is, who asked for the write gets it
             if len(batch) > 1 and not self._is_shared(error):
                 for ticket in batch:
