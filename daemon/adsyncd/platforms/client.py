@@ -3,13 +3,12 @@
 Within one attempt the token is taken afresh, and a 401 forces one refresh and one more try.
 """
 
-import base64
-import random as randomness
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from random import Random
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -36,13 +35,13 @@ from adsyncd.governor import Gate
 from adsyncd.instruments import Instruments
 from adsyncd.platforms import wire
 from adsyncd.platforms.session import Session, SignIn
-from adsyncd.platforms.transport import UNMETERED, GovernedTransport
+from adsyncd.platforms.transport import UNMETERED, GovernedTransport, repeatable
 from adsyncd.retry import Policy, wait_before_next
 from adsyncd.run import Tally
 from adsyncd.tenant import Tenant
 
 T = TypeVar("T")
-_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 def _sockets(tls: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
@@ -60,7 +59,7 @@ class Connector:
 
     tls: ssl.SSLContext
     clock: Clock
-    random: randomness.Random
+    random: Random
     tracer: Tracer
     instruments: Instruments
     traced: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
@@ -76,6 +75,7 @@ class Connector:
     ) -> AsyncIterator["PlatformClient"]:
         """Open a client for one run, which counts in `tally` what it does."""
         connections = tenant.sync.concurrency + 1  # the pushes and the listing
+        timeout_s = tenant.sync.timeout.total_seconds()
         inner = self.open(self.tls, httpx.Limits(max_connections=connections, max_keepalive_connections=connections))
         transport = GovernedTransport(
             self.traced(inner),
@@ -90,24 +90,22 @@ class Connector:
         async with httpx.AsyncClient(
             transport=transport,
             base_url=tenant.platform.base_url,
-            timeout=tenant.sync.timeout.total_seconds(),
+            # A connection has half of the time, so that its failure is known before the deadline of the whole.
+            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2),
             follow_redirects=False,
             trust_env=False,
             headers={"accept": "application/json", "accept-encoding": "identity", "x-client-id": tenant.client_id},
         ) as http:
-            yield PlatformClient(http, tenant, session, tally, self)
+            yield PlatformClient(http, tenant, session, self)
 
 
 class PlatformClient:
     """One tenant's calls to its platform. All of them raise `PlatformError`s, `CredentialsError`s and `Stopping`."""
 
-    def __init__(
-        self, http: httpx.AsyncClient, tenant: Tenant, session: Session, tally: Tally, shared: Connector
-    ) -> None:
+    def __init__(self, http: httpx.AsyncClient, tenant: Tenant, session: Session, shared: Connector) -> None:
         self._http = http
         self._tenant = tenant
         self._auth = _BearerAuth(session, self._sign_in)
-        self._tally = tally
         self._shared = shared
         self._policy = Policy(tenant.sync.max_attempts)
 
@@ -161,6 +159,10 @@ class PlatformClient:
             raise SignInRefused(
                 "the platform refused email and password; mend them where the drop-in's credentials lead"
             )
+        if answer.is_client_error and answer.status_code not in _LATER:  # its words may repeat the password
+            raise SignInRefused(
+                f"the platform answered {answer.status_code} to the sign-in; see whether base_url is right"
+            )
         return wire.read_token(_accepted(answer, self._shared.clock))
 
 
@@ -186,8 +188,6 @@ def _accepted(answer: httpx.Response, clock: Clock) -> bytes:
     status = answer.status_code
     if answer.is_success:
         return answer.content
-    if answer.is_redirect:
-        raise BadAnswer(f"the platform answered {status}, a redirect to {_target(answer)}, which is not followed")
     if status == HTTPStatus.UNAUTHORIZED:
         raise Unauthorized("the platform answered 401 to a token that it had just issued")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
@@ -207,25 +207,8 @@ def _reason(answer: httpx.Response) -> str:
     """Return the platform's own words for a refusal, cut short."""
     try:
         body = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
-    words = " ".join(str(body[key]) for key in ("error", "message") if key in body) if isinstance(body, dict) else ""
-    return f": {words[:200]}" if words and _repeatable(words, answer.request) else ""
-
-
-def _target(redirect: httpx.Response) -> str:
-    try:
-        host = httpx.URL(redirect.headers.get("location", "")).host
-    except httpx.InvalidURL:
-        return "nowhere"
-    return (host if _repeatable(host, redirect.request) else "another host") if host else "a page of its own"
-
-
-def _repeatable(words: str, request: httpx.Request) -> bool:
-    """Whether words of the platform's may be shown: they can be printed and don't repeat what was sent in secret."""
-    sent = request.headers.get("authorization", "").rpartition(" ")[2]
-    try:
-        password = base64.b64decode(sent).decode().partition(":")[2]
-    except ValueError:  # a token
-        password = ""
-    return words.isprintable() and not any(secret.lower() in words.lower() for secret in (sent, password) if secret)
+    said = [body.get(key) for key in ("error", "message")] if isinstance(body, dict) else []
+    words = " ".join(text for text in said if isinstance(text, str))
+    return f": {words[:200]}" if words and repeatable(words, answer.request) else ""

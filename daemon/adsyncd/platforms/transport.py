@@ -1,12 +1,13 @@
 """The one way out to a platform: a permit, a deadline and a bound on the answer for every request that is sent.
 
 It is an httpx transport, so that no page, push, retry or sign-in can go around it. Errors of the network become ours
-here, and a 429 closes the gate here.
+here, redirects end here, and a 429 closes the gate here.
 
     take a permit ─► send ─► headers: the permit cools ─► read a bounded body
                       └─ never left: the permit is given back
 """
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -31,10 +32,12 @@ SENDINGS = "adsyncd.sendings"  # how often it was sent by now, whatever the reas
 
 _MOST_MIB = 8
 _LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
-_LONGEST_UNSAID_S = 60.0  # for so long at most do 429s close the gate that don't say for how long
+_MOST_DOUBLINGS = 6  # of the seconds for which 429s in a row close the gate that don't say for how long
 
 _USED_UP = "the quota is used up", "lengthen sync.run_deadline"
 _ASKED_FOR_SILENCE = "the platform answered 429 and asks for silence", "see whether the drop-in's quota is too large"
+
+_TELLING = 12  # characters of a token that are enough to know it by
 
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -64,28 +67,35 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._instruments = instruments
         self._timeout_s = tenant.sync.timeout.total_seconds()
         self._refusals = 0  # 429s in a row
+        self._closed_until = 0.0
         self._waiting = 0
         self._waiting_since = 0.0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Wait for a permit, send, and return the answer with its body.
+        """Wait for a permit, send, and return the answer with its body; one that says no, if need be without.
 
-        Raises `Unavailable`, `BadAnswer`, `Throttled` for a 429, `WaitTooLong` and `Stopping`.
+        Raises `Unavailable`, `BadAnswer`, `Throttled` for a 429 to a metered request, `WaitTooLong`, `Stopping` and
+        `StoreError`.
         """
         permit = None if UNMETERED in request.extensions else await self._acquire()
+        answer, body = None, b""
         try:
             with anyio.fail_after(self._timeout_s):
                 answer = await self._exchange(request, permit)
                 body = await _bounded(answer)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise Unavailable(
-                f"{request.url.host} did not answer within {self._timeout_s:g} s (sync.timeout)"
-            ) from error
-        except httpx.TransportError as error:
-            raise _translated(error, request.url) from error
-        if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            raise self._refused(answer.headers, body)
-        self._refusals = 0
+        except BadAnswer:
+            if answer is None or answer.is_success:
+                raise
+        except (TimeoutError, httpx.TransportError, ssl.SSLError) as error:
+            if answer is None or answer.is_success:
+                raise self._translated(error, request.url) from error
+        if permit is not None:
+            self._heed(answer, body)
+        if answer.has_redirect_location:  # httpx would read where it leads, and stumble over what isn't an address
+            target = _target(answer, request)
+            raise BadAnswer(
+                f"the platform answered {answer.status_code}, a redirect to {target}, which is not followed"
+            )
         return httpx.Response(answer.status_code, headers=answer.headers, content=body)
 
     async def aclose(self) -> None:
@@ -97,25 +107,25 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         sendings = request.extensions[SENDINGS] = request.extensions.get(SENDINGS, 0) + 1
         if permit is None:
             return await self._inner.handle_async_request(request)
-        status = "none"
         try:
             answer = await self._inner.handle_async_request(request)
-            status = f"{answer.status_code // 100}xx"
         except _NEVER_LEFT:
             permit.refund()
             raise
         except BaseException:
             permit.cool()
+            self._count("none", sendings)
             raise
-        else:
-            permit.cool()
-            return answer
-        finally:
-            self._tally.requests += 1
-            self._instruments.add(REQUESTS, 1, tenant=self._tenant.id, status=status)
-            if sendings > 1:
-                self._tally.retries += 1
-                self._instruments.add(RETRIES, 1, tenant=self._tenant.id)
+        permit.cool()
+        self._count(f"{answer.status_code // 100}xx", sendings)
+        return answer
+
+    def _count(self, status: str, sendings: int) -> None:
+        self._tally.requests += 1
+        self._instruments.add(REQUESTS, 1, tenant=self._tenant.id, status=status)
+        if sendings > 1:
+            self._tally.retries += 1
+            self._instruments.add(RETRIES, 1, tenant=self._tenant.id)
 
     async def _acquire(self) -> Permit:
         permit = self._gate.acquire_nowait()
@@ -143,6 +153,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
 
     def _foresee(self, opens_at: float | None) -> None:
         """Say until when the run waits, unless that is after its end: such a wait is not begun."""
+        self._tally.waits_until = None
         if opens_at is None:
             return
         wait_s = opens_at - self._clock.monotonic()
@@ -151,14 +162,35 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             raise WaitTooLong(f"{why} for another {wait_s:.0f} s, which the run may not last; {mend}")
         self._tally.waits_until = self._clock.now() + timedelta(seconds=wait_s)
 
-    def _refused(self, headers: httpx.Headers, body: bytes) -> Throttled:
+    def _heed(self, answer: httpx.Response, body: bytes) -> None:
+        """Close the gate on a 429: for as long as it asks, or for longer and longer if it doesn't say."""
+        if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            self._refusals = 0
+            return
         self._tally.refused += 1
-        self._refusals += 1
-        asked_s = retry_after_s(headers, body, self._clock.now())
-        unsaid_s = min(2.0**self._refusals, _LONGEST_UNSAID_S) * self._random.uniform(1.0, 1.1)
-        wait_s = unsaid_s if asked_s is None else asked_s
-        self._gate.close(min(wait_s, _LONGEST_CLOSING_S))
-        return Throttled(f"the platform answered 429, to be asked again in {wait_s:.0f} s")
+        now = self._clock.monotonic()
+        if now >= self._closed_until:  # else it was on its way when the gate closed, and is no news
+            self._refusals += 1
+        wait_s = retry_after_s(answer.headers, body, self._clock.now())
+        if wait_s is None:
+            wait_s = 2.0 ** min(self._refusals, _MOST_DOUBLINGS) * self._random.uniform(1.0, 1.1)
+        wait_s = min(wait_s, _LONGEST_CLOSING_S)
+        self._closed_until = max(self._closed_until, now + wait_s)
+        self._gate.close(wait_s)
+        raise Throttled(f"the platform answered 429, to be asked again in {wait_s:.0f} s")
+
+    def _translated(self, error: Exception, url: httpx.URL) -> PlatformError:
+        """Say what went wrong on the way. A failed connection's own words are repeated: they come from this side."""
+        match error:
+            case httpx.ConnectTimeout():
+                return Unavailable(f"no connection to {url.host} within {self._timeout_s / 2:g} s")
+            case TimeoutError() | httpx.TimeoutException():
+                return Unavailable(f"{url.host} did not answer within {self._timeout_s:g} s (sync.timeout)")
+            case httpx.ConnectError():
+                return Unavailable(f"no connection to {url.host}: {error}")
+            case httpx.ProtocolError() | httpx.UnsupportedProtocol() | ssl.SSLError():
+                return BadAnswer(f"{url.host} broke the HTTP protocol or hung up before it answered")
+        return Unavailable(f"the connection to {url.host} broke ({type(error).__name__})")
 
 
 async def _bounded(answer: httpx.Response) -> bytes:
@@ -179,10 +211,16 @@ async def _bounded(answer: httpx.Response) -> bytes:
         await answer.stream.aclose()
 
 
-def _translated(error: httpx.TransportError, url: httpx.URL) -> PlatformError:
-    """Say what went wrong on the way. Only a failed connection's own words are repeated: they come from this side."""
-    if isinstance(error, httpx.ConnectError):
-        return Unavailable(f"no connection to {url.host}: {error}")
-    if isinstance(error, httpx.ProtocolError | httpx.UnsupportedProtocol | httpx.DecodingError):
-        return BadAnswer(f"{url.host} broke the HTTP protocol or hung up before it answered")
-    return Unavailable(f"the connection to {url.host} broke ({type(error).__name__})")
+def _target(redirect: httpx.Response, request: httpx.Request) -> str:
+    try:
+        host = httpx.URL(redirect.headers["location"]).raw_host.decode("ascii")
+    except httpx.InvalidURL:
+        return "nowhere"
+    return (host if repeatable(host, request) else "another host") if host else "a page of its own"
+
+
+def repeatable(words: str, request: httpx.Request) -> bool:
+    """Say whether the platform's words may be shown: they can be printed, and don't repeat the token of a request."""
+    token = request.headers.get("authorization", "").rpartition(" ")[2]
+    begins = token[:_TELLING].lower()  # of a token that is cut short the beginning is shown
+    return words.isprintable() and not (begins and begins in words.lower())
