@@ -39,6 +39,7 @@ _FLUSH_S = 3.0
 _SERIES = 20_000  # of one instrument; the SDK's 2,000 would lump the tenants beyond them together
 DEFAULTS = {
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "1024",
+    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT": "16384",  # a stack trace says at its end what happened
     "OTEL_BSP_MAX_QUEUE_SIZE": "16384",  # the SDK's 2,048 are too few when hundreds of runs begin together
     "OTEL_BLRP_MAX_QUEUE_SIZE": "16384",
 }

@@ -1,0 +1,256 @@
+"""Canaries in the place of secrets: whatever happens, at the most talkative, they get nowhere but where they belong."""
+
+import base64
+import os
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from adsyncd import daemon
+from adsyncd.config import load_settings
+from adsyncd.dropins import read_tenants
+from adsyncd.platforms import wire
+from adsyncd.run import Tally
+from support.logging_state import restored_logging
+from support.otlp import otel_environ
+from support.platform import HEALTHY, running_platform
+from support.program import Program
+from support.vault import real_openbao
+from support.web import serving
+
+PASSWORD = "canary-password"
+TOKEN = "canary-token"
+MOCK_TOKEN = "mock-token-"
+VAULT_TOKEN = "canary-vault-token"
+VAULT_TOKEN_OF_A_ROLE = rb"\bs\.[A-Za-z0-9]{24}"
+
+# What is wrong with what the mock platform answers a tenant.
+MOCK: Mapping[str, Mapping[str, str]] = {
+    "good": {},
+    "wrong-password": {},
+    "forbidden": {},
+    "malformed": {"fault": "malformed"},
+    "wrong-types": {"fault": "wrong-types"},
+    "html": {"fault": "html"},
+    "hanging": {"fault": "hang"},
+    "dropping": {"fault": "drop"},
+    "unauthorized": {"fault": "unauthorized"},
+}
+# Where the hostile platform puts what it was sent in secret.
+HOSTILE = ("echo", "echo-401", "echo-sign-in", "echo-header", "echo-json", "redirect", "redirect-host")
+SICK = [*(tenant for tenant in MOCK if tenant not in ("good", "unauthorized")), *HOSTILE, "refused", "sealed"]
+
+
+def forms(secret: str) -> set[bytes]:
+    """A secret as it is, and the base64 that it makes wherever it stands in what is encoded."""
+    plain = secret.encode()
+    shifted = [base64.b64encode(b"\0" * shift + plain + b"\0" * 3) for shift in range(3)]
+    ends = [(shift + len(plain)) * 8 // 6 for shift in range(3)]
+    return {plain, *(text[first:end] for text, first, end in zip(shifted, (0, 2, 3), ends, strict=True))}
+
+
+@dataclass(slots=True)
+class Collector:
+    """Keeps what it is sent as it came, by signal."""
+
+    bodies: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def app(self) -> Starlette:
+        return Starlette(routes=[Route("/v1/{signal}", self.receive, methods=["POST"])])
+
+    async def receive(self, request: Request) -> Response:
+        signal = request.path_params["signal"]
+        self.bodies[signal] = self.bodies.get(signal, b"") + await request.body()
+        return Response(media_type="application/x-protobuf")
+
+
+async def hostile(request: Request) -> Response:
+    kind, sent = request.headers["x-client-id"], request.headers["authorization"].rpartition(" ")[2]
+    if request.url.path == "/auth/token":
+        if kind == "echo-sign-in":
+            account = base64.b64decode(sent).decode()
+            return JSONResponse({"error": sent, "message": f"{account} is not welcome"}, 400)
+        return JSONResponse({"access_token": f"{TOKEN}-{kind}", "expires_in": 3600})
+    return {
+        "echo": JSONResponse({"error": "unwelcome", "message": f"Bearer {sent}"}, 422),
+        "echo-401": JSONResponse({"error": sent}, 401, {"WWW-Authenticate": f'Bearer error="{sent}"'}),
+        "echo-header": Response(sent, headers=dict.fromkeys(("Content-Encoding", "Content-Type", "Retry-After"), sent)),
+        "echo-json": JSONResponse({sent: sent, "data": [{"id": 1, sent: sent}, sent], "pagination": sent}),
+        "redirect": Response(None, 307, {"Location": f"https://elsewhere.invalid/?access_token={sent}"}),
+        "redirect-host": Response(None, 307, {"Location": f"https://user:{sent}@{sent}.invalid/{sent}"}),
+    }[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What the daemons left behind: bytes by place, and the runs."""
+
+    places: Mapping[str, bytes]
+    runs: Mapping[str, Mapping[str, Any]]
+    secret_id: str
+
+
+@pytest.fixture(scope="module")
+async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Aftermath]:
+    """Run all tenants but one in a daemon that signs in to Vault by AppRole, that one where Vault is sealed."""
+    folder = tmp_path_factory.mktemp("secrets")
+    collector = Collector()
+    async with AsyncExitStack() as stack:
+        vault = await stack.enter_async_context(real_openbao())
+        platform = await stack.enter_async_context(running_platform(mock_settings()))
+        catch_all = Route("/{path:path}", hostile, methods=["GET", "POST"])
+        enemy = await stack.enter_async_context(serving(Starlette(routes=[catch_all])))
+        endpoint = await stack.enter_async_context(serving(collector.app))
+        role = await vault.put_role("adsyncd", "adsyncd/*")
+        await vault.ask("POST", "auth/token/create", {"id": VAULT_TOKEN, "policies": ["adsyncd"]})
+        secret_id = role.secret_id.get_secret_value()
+        program = Program(
+            folder,
+            {"ROLE": secret_id, "TOKEN": VAULT_TOKEN, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint},
+        )
+
+        def settings(auth: Mapping[str, Any]) -> None:
+            addresses = {"mixo": platform.base_url, "enemy": enemy, "nobody": "http://127.0.0.1:9"}
+            program.settings(
+                vault={"address": vault.address, "auth": auth},
+                platforms={name: {"base_url": address} for name, address in addresses.items()},
+                defaults={"quota": {"requests": 1000, "per": "60s"}, "sync": {"timeout": "500ms"}},
+            )
+
+        for tenant in [*MOCK, *HOSTILE, "refused"]:
+            password = "canary-password-wrong" if tenant == "wrong-password" else f"{PASSWORD}-{tenant}"
+            await vault.put_secret(f"adsyncd/{tenant}", {"email": f"{tenant}@example.com", "password": password})
+            where = "enemy" if tenant in HOSTILE else "nobody" if tenant == "refused" else "mixo"
+            attempts = 10 if tenant == "unauthorized" else 2
+            program.tenant(
+                tenant, platform=where, credentials={"vault": f"adsyncd/{tenant}"}, sync={"max_attempts": attempts}
+            )
+        settings({"method": "approle", "role_id": role.role_id, "secret_id": {"env": "ROLE"}})
+        async with program.daemon("--log-level", "debug") as first:
+            await first.logs("run ended", len(SICK) + 1)
+            cmdline = Path(f"/proc/{first.process.pid}/cmdline").read_bytes()  # noqa: ASYNC240 - no disk
+            database = files(folder)
+            assert database.keys() == {"adsyncd.db", "adsyncd.db-wal", "adsyncd.db-shm"}
+        await vault.seal()
+        settings({"method": "token", "token": {"env": "TOKEN"}})
+        program.tenant("sealed", credentials={"vault": "adsyncd/sealed"})
+        async with program.daemon("--log-level", "debug") as second:
+            await second.logs("run ended", len(SICK) + 2)
+        shown = [await program.run("runs", *options) for options in ((), ("--json",))]
+        checked = await program.run("check")
+        yield Aftermath(
+            {
+                "command line": cmdline,
+                "database": b"".join([*database.values(), *files(folder).values()]),
+                "log": first.log.read_bytes(),
+                "runs": b"".join(run.stdout + run.stderr for run in shown),
+                "check": checked.stdout + checked.stderr,
+                **collector.bodies,
+            },
+            await program.runs(),
+            secret_id,
+        )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The database's, by name."""
+    return {path.name: path.read_bytes() for path in folder.glob("adsyncd.db*")}
+
+
+def mock_settings() -> Mapping[str, Any]:
+    return {
+        "everyone": {**HEALTHY, "campaigns": 5},
+        "accounts": {
+            f"{tenant}@example.com": {
+                "password": f"{PASSWORD}-{tenant}",
+                "clients": [] if tenant == "forbidden" else [tenant],
+            }
+            for tenant in MOCK
+        },
+        "clients": MOCK,
+    }
+
+
+async def test_no_secret_is_found_anywhere(aftermath: Aftermath) -> None:
+    for secret in (PASSWORD, TOKEN, MOCK_TOKEN, VAULT_TOKEN, aftermath.secret_id):
+        for place, content in aftermath.places.items():
+            assert [form for form in forms(secret) if form in content] == [], place
+    for place, content in aftermath.places.items():
+        assert re.findall(VAULT_TOKEN_OF_A_ROLE, content) == [], place
+
+
+async def test_the_search_looked_at_what_happened(aftermath: Aftermath) -> None:
+    everywhere = {"command line", "database", "log", "runs", "check", "traces", "metrics", "logs"}
+    assert aftermath.places.keys() == everywhere
+    for place in everywhere - {"command line", "check"}:
+        for tenant in aftermath.runs:
+            assert tenant.encode() in aftermath.places[place], place
+    assert b"adsyncd" in aftermath.places["command line"]
+    assert b"ready" in aftermath.places["check"]
+
+
+async def test_each_run_came_as_far_as_the_secret_that_it_is_about(aftermath: Aftermath) -> None:
+    outcomes = {tenant: run["outcome"] for tenant, run in aftermath.runs.items()}
+    assert outcomes == {**dict.fromkeys(SICK, "failed"), "good": "succeeded", "unauthorized": "succeeded"}
+    errors = {tenant: run["error"] for tenant, run in aftermath.runs.items()}
+    for tenant, words in {
+        "wrong-password": "the platform refused email and password",
+        "forbidden": "the platform answered 403: Forbidden this account may not act for this client id",
+        "echo": "the platform answered 422",
+        "echo-401": "the platform answered 401 to a token that it had just issued",
+        "echo-sign-in": "the platform answered 400 to the sign-in",
+        "redirect": "the platform answered 307, a redirect to elsewhere.invalid, which is not followed",
+        "redirect-host": "the platform answered 307, a redirect to another host, which is not followed",
+        "sealed": "is sealed or in maintenance; unseal it",
+    }.items():
+        assert words in errors[tenant]
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+async def test_the_search_finds_a_secret_in_base64_wherever_it_stands(before: str) -> None:
+    encoded = base64.b64encode(f"{before}{PASSWORD}-1".encode())
+    assert [form for form in forms(PASSWORD) if form in encoded]
+
+
+@pytest.mark.parametrize("where", ["read_token", "read_page"])
+async def test_the_traceback_of_a_mistake_of_ours_shows_no_values(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mistaken(body: bytes, *_: int) -> None:
+        token = body.decode()
+        raise RuntimeError(f"a mistake with {len(token)} characters")
+
+    monkeypatch.setattr(wire, where, mistaken)
+    collector = Collector()
+    account = {"good@example.com": {"password": PASSWORD, "clients": ["good"]}}
+    async with (
+        running_platform({"everyone": HEALTHY, "accounts": account}) as platform,
+        serving(collector.app) as endpoint,
+    ):
+        program = Program(tmp_path)
+        program.settings(platforms={"mixo": {"base_url": platform.base_url}})
+        program.tenant("good", credentials={"env": "GOOD"})
+        settings = load_settings(program.config, {})
+        with (
+            otel_environ(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, GOOD_EMAIL="good@example.com", GOOD_PASSWORD=PASSWORD),
+            restored_logging(),
+        ):
+            async with daemon.open_parts(settings, os.environ, "debug") as parts:
+                run = await daemon.sync_once(parts, read_tenants(settings).good["good"], Tally())
+    assert run.error == "internal error: see the log"
+    log = capsys.readouterr().err.encode()
+    for content in (log, collector.bodies["logs"]):
+        assert b"Traceback" in content
+        assert b"a mistake with" in content
+    for content in (log, *collector.bodies.values()):
+        assert [form for secret in (PASSWORD, MOCK_TOKEN) for form in forms(secret) if form in content] == []
