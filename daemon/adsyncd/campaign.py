@@ -29,12 +29,19 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing. `number` counts from 1; `total` is what the platform says that there is in all."""
+    """One page of a listing. `number` counts from 1; `total` is what the platform says that there is in all.
+
+    `source` names the listing that it belongs to, `etag` is what the platform calls this version of the page, and
+    `listed_at` says when it was listed if that was by an earlier run.
+    """
 
     number: int
     campaigns: tuple[Campaign, ...]
     total: int
     has_more: bool
+    source: str = ""
+    etag: str | None = None
+    listed_at: datetime | None = None
 
 
 class PushState(StrEnum):
@@ -60,6 +67,29 @@ class Push:
     attempts: int = 0
     error: str | None = None
     failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A campaign that is left alone until it is replayed, discarded, or changed or deleted upstream.
+
+    `attempts` counts those under its key, by the run in which it died and by replays; `failures` the runs in a row,
+    that one included; `reason` and `trace_id` are those of its last push. `payload` is the campaign's.
+    """
+
+    tenant: str
+    campaign_id: str
+    run_id: str
+    idempotency_key: str
+    content_hash: str
+    reason: str | None
+    attempts: int
+    failures: int
+    owed_at: datetime
+    dead_at: datetime
+    replayed_at: datetime | None
+    trace_id: str
+    payload: str
 
 
 def content_hash(campaign: Campaign) -> str:

@@ -37,6 +37,7 @@ from adsyncd.instruments import (
     ATTEMPT,
     CAMPAIGN_ID,
     CLIENT_ID,
+    DEAD_LETTERS,
     ERROR_TYPE,
     FAILED,
     LISTED,
@@ -89,8 +90,8 @@ class Journal(Protocol):
     async def settle(self, run: Run, push: Push, *, trace_id: str) -> None:
         """Record what became of a push."""
 
-    async def finish(self, run: Run, *, mark_deleted: bool) -> None:
-        """Record how the run ended."""
+    async def finish(self, run: Run, *, mark_deleted: bool) -> int:
+        """Record how the run ended, and return how many dead letters the tenant has."""
 
 
 class Pipeline:
@@ -145,7 +146,7 @@ class Pipeline:
             ended = replace(self._record(run, outcome, error), ended_at=ended_at)
             async with _recording():
                 # Between the pages of a listing that was cut off, campaigns may have moved from one to another.
-                await self._journal.finish(ended, mark_deleted=self._consistent and standing.next_page == 1)
+                letters = await self._journal.finish(ended, mark_deleted=self._consistent and standing.next_page == 1)
         except (Stopping, StoreError) as failure:
             mark_failed(current, failure)
             _log.warning("run left open", reason=str(failure))
@@ -154,6 +155,7 @@ class Pipeline:
         if error is not None:
             current.set_attribute(ERROR_TYPE, outcome)
             current.set_status(Status(StatusCode.ERROR, error))
+        self._instruments.set(DEAD_LETTERS, letters, tenant=run.tenant)
         self._instruments.add(RUNS, 1, tenant=run.tenant, outcome=outcome.value)
         self._instruments.record(RUN_DURATION, (ended_at - run.started_at).total_seconds(), outcome=outcome.value)
         return ended

@@ -76,8 +76,17 @@ class Model:
         self.pushes[key] = push
         return push
 
-    def finish(self) -> None:
+    def finish(self) -> int:
+        for key, known in self.campaigns.items():
+            if key not in self.pushes:
+                known.dead = None
         self.next_page, self.complete, self.pushes, self.contents = 1, False, {}, {}
+        return sum(known.dead is not None for known in self.campaigns.values())
+
+    def replay(self, key: str, error: str | None) -> None:
+        known = self.campaigns[key]
+        if error is None:
+            known.pushed, known.failures, known.dead = known.dead, 0, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +107,33 @@ class FinishRun:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class ReplayLetter:
+    key: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardLetter:
+    key: str
+
+
+Step = KeepPage | SettlePush | FinishRun | ReplayLetter | DiscardLetter
+
+
 STEP = st.one_of(
     st.builds(KeepPage, st.dictionaries(IDS, CONTENT), st.sampled_from(PushPolicy), st.booleans()),
     st.builds(SettlePush, IDS, st.sampled_from([PUSHED, FAILED, DEAD_LETTERED])),
     st.builds(FinishRun),
+    st.builds(ReplayLetter, IDS, st.sampled_from([None, "500"])),
+    st.builds(DiscardLetter, IDS),
 )
 LIVES = st.lists(st.lists(STEP, max_size=12), min_size=1, max_size=3)  # steps, each list up to a crash
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lives=LIVES)
-async def test_the_store_forgets_nothing_and_counts_nothing_twice(
-    url: str, lives: list[list[KeepPage | SettlePush | FinishRun]]
-) -> None:
+async def test_the_store_forgets_nothing_and_counts_nothing_twice(url: str, lives: list[list[Step]]) -> None:
     tenant, number, model = uuid.uuid4().hex, 0, Model()
     for steps in lives:
         async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
@@ -120,7 +143,7 @@ async def test_the_store_forgets_nothing_and_counts_nothing_twice(
                 assert await store.begin(run(tenant, number)) == model.standing(run(number=number).started_at)
 
 
-async def take(step: KeepPage | SettlePush | FinishRun, store: Store, model: Model, tenant: str, number: int) -> int:
+async def take(step: Step, store: Store, model: Model, tenant: str, number: int) -> int:
     """Take a step in the store and in the model, and return the number of the run that goes on from there."""
     this = run(tenant, number)
     match step:
@@ -131,7 +154,14 @@ async def take(step: KeepPage | SettlePush | FinishRun, store: Store, model: Mod
         case SettlePush(key, state) if key in model.pushes and model.pushes[key].state not in {SKIPPED, DEAD_LETTERED}:
             await store.settle(this, model.settle(key, state), trace_id=this.trace_id)
         case FinishRun():
-            await store.finish(replace(this, ended_at=NOON), mark_deleted=True)
-            model.finish()
+            assert await store.finish(replace(this, ended_at=NOON), mark_deleted=True) == model.finish()
             return number + 1
+        case ReplayLetter(key, error):
+            for letter in await store.dead_letters(tenant, key):
+                await store.settle_replay(letter, attempts=1, error=error, trace_id=this.trace_id)
+                model.replay(key, error)
+        case DiscardLetter(key):
+            await store.discard(await store.dead_letters(tenant, key))
+            if key in model.campaigns:
+                model.campaigns[key].dead = None
     return number

@@ -167,6 +167,7 @@ async def test_a_dead_letter_tells_all_that_its_replay_needs(store: Store, clock
         "failures": 3,
         "owed_at": NOON,
         "dead_at": NOON + timedelta(seconds=9),
+        "replayed_at": None,
         "trace_id": run().trace_id,
     }
 

@@ -13,6 +13,8 @@ from adsyncd.errors import StoreError
 
 Insert = postgresql.Insert | sqlite.Insert
 
+CHUNK = 500  # ids in one statement: databases limit its parameters
+
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 _INSERTS: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, Executable, Row, and_, bindparam, delete, exi
 from adsyncd.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
 from adsyncd.errors import StoreError
 from adsyncd.run import Run, Tally
-from adsyncd.store.dialects import Insert, upsert
+from adsyncd.store import listings
+from adsyncd.store.dead_letters import count
+from adsyncd.store.dialects import CHUNK, Insert, upsert
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 from adsyncd.tenant import PushPolicy
 
-_CHUNK = 500  # ids in one statement: databases limit its parameters
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
 
 
@@ -55,7 +56,10 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a run. `mark_deleted`: it saw a complete listing, so the campaigns that it missed are gone."""
+    """The end of a run. `mark_deleted`: it saw a complete listing, so the campaigns that it missed are gone.
+
+    So are their dead letters. Of a run that did not, the listing is not used again.
+    """
 
     run: Run
     mark_deleted: bool
@@ -115,13 +119,16 @@ def keep(connection: Connection, items: Sequence[Keep]) -> list[list[Push]]:
 def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
     listed = list({campaign.id: campaign for campaign in item.page.campaigns}.values())
     new: list[Push] = []
-    for start in range(0, len(listed), _CHUNK):
-        new += _keep_chunk(connection, statement, item, listed[start : start + _CHUNK])
+    for start in range(0, len(listed), CHUNK):
+        new += _keep_chunk(connection, statement, item, listed[start : start + CHUNK])
     run_id = item.run.run_id
     complete = not item.page.has_more and tallies(connection, [run_id])[run_id].listed >= item.page.total
-    connection.execute(
-        update(runs).where(runs.c.run_id == run_id).values(next_page=item.page.number + 1, complete=complete)
-    )
+    progress: dict[str, Any] = {"next_page": item.page.number + 1, "complete": complete}
+    if item.page.number == 1:
+        progress |= {"source": item.page.source, "listed_at": item.page.listed_at or item.now}
+    connection.execute(update(runs).where(runs.c.run_id == run_id).values(progress))
+    if item.page.etag is not None:
+        listings.remember(connection, item.run.tenant, item.page)
     return new
 
 
@@ -281,21 +288,21 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
     return [None] * len(items)
 
 
-def finish(connection: Connection, items: Sequence[Finish]) -> list[None]:
+def finish(connection: Connection, items: Sequence[Finish]) -> list[int]:
     """Record how runs ended, mark what is gone, and drop the runs' pushes: history does not grow with campaigns.
 
     A run that has ended already is left as it is: its pushes, by which the campaigns that it saw are known, are gone.
+    Returns how many dead letters the runs' tenants have now.
     """
     for item in items:
         _finish(connection, item)
-    return [None] * len(items)
+    return [count(connection, item.run.tenant) for item in items]
 
 
 def _finish(connection: Connection, item: Finish) -> None:
     run_id = item.run.run_id
-    ended = connection.execute(
-        update(runs).where(runs.c.run_id == run_id, runs.c.ended_at.is_(None)).values(asdict(item.run))
-    )
+    record = asdict(item.run) | ({} if item.mark_deleted else {"listed_at": None})
+    ended = connection.execute(update(runs).where(runs.c.run_id == run_id, runs.c.ended_at.is_(None)).values(record))
     if not ended.rowcount:
         return
     if item.mark_deleted:
@@ -304,6 +311,12 @@ def _finish(connection: Connection, item: Finish) -> None:
             update(campaigns)
             .where(campaigns.c.tenant == item.run.tenant, campaigns.c.deleted_at.is_(None), ~seen)
             .values(deleted_at=item.now)
+        )
+        gone = select(campaigns.c.campaign_id).where(
+            campaigns.c.tenant == item.run.tenant, campaigns.c.deleted_at.is_not(None)
+        )
+        connection.execute(
+            delete(dead_letters).where(dead_letters.c.tenant == item.run.tenant, dead_letters.c.campaign_id.in_(gone))
         )
     connection.execute(delete(pushes).where(pushes.c.run_id == run_id))
 

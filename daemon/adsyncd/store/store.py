@@ -1,8 +1,8 @@
 """The store: what the rest of the program asks of the database, and when it is open."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import anyio
@@ -11,13 +11,13 @@ from opentelemetry.trace import SpanKind, Tracer
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from adsyncd.campaign import Page, Push
+from adsyncd.campaign import DeadLetter, Page, Push
 from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
 from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
 from adsyncd.permit import PermitRecord
 from adsyncd.run import Run
-from adsyncd.store import dialects, history, journal, permits, schema
+from adsyncd.store import dead_letters, dialects, history, journal, listings, permits, schema
 from adsyncd.store.writer import Item, OffLoop, Operation, Result, Writer, in_thread
 from adsyncd.tenant import PushPolicy
 
@@ -51,7 +51,11 @@ async def store_in(
     """Keep the store of a database that is up to date open, as `open_store` does; `off_loop` makes the calls to it."""
     writer = Writer(
         engine.execution_options(writes=True).begin,
-        (permits.hold, journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
+        (
+            permits.hold,
+            *(journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
+            *(dead_letters.replay, dead_letters.discard),
+        ),
         is_shared=lambda error: dialects.cause(error) is not None,
         off_loop=off_loop,
     )
@@ -115,13 +119,45 @@ class Store:
         """Record what became of a push, together with its campaign's row and, where it has died, its dead letter."""
         await self._write(journal.settle, journal.Settle(run, push, trace_id, self._clock.now()))
 
-    async def finish(self, run: Run, *, mark_deleted: bool) -> None:
-        """Record how a run ended. A run that has ended already stays as it is.
+    async def finish(self, run: Run, *, mark_deleted: bool) -> int:
+        """Record how a run ended, and return how many dead letters its tenant has. One that has ended stays as it is.
 
         `mark_deleted`: the run saw a complete and consistent listing, so the tenant's campaigns that were not in it are
-        marked deleted. Campaigns are never removed.
+        marked deleted, and their dead letters closed. Campaigns are never removed.
         """
-        await self._write(journal.finish, journal.Finish(run, mark_deleted, self._clock.now()))
+        return await self._write(journal.finish, journal.Finish(run, mark_deleted, self._clock.now()))
+
+    async def kept_listing(self, tenant: str, source: str, max_age: timedelta) -> Page | None:
+        """Return all campaigns of a tenant as one page, if its last run saw all of `source` less than `max_age` ago."""
+        now = self._clock.now()
+        return await self._read(lambda connection: listings.whole(connection, tenant, source, now - max_age, now))
+
+    async def kept_page(self, tenant: str, source: str, number: int) -> Page | None:
+        """Return a page as it was listed last, if its `etag` is known and what it says is still in the store."""
+        return await self._read(lambda connection: listings.page(connection, tenant, source, number))
+
+    async def dead_letters(
+        self, tenant: str | None = None, campaign_id: str | None = None, reason: str | None = None
+    ) -> list[DeadLetter]:
+        """Return the dead letters, oldest first, that match what is given; a `reason` contains the text given."""
+        return await self._read(lambda connection: dead_letters.find(connection, tenant, campaign_id, reason))
+
+    async def dead_letter_counts(self) -> dict[str, int]:
+        """Return how many dead letters each tenant has that has any."""
+        return await self._read(dead_letters.count_all)
+
+    async def settle_replay(self, letter: DeadLetter, *, attempts: int, error: str | None, trace_id: str) -> None:
+        """Record what became of pushing a dead letter again.
+
+        Without an `error` it is closed together with its campaign's row. With one it stays, for that reason. One that
+        was closed meanwhile by a change upstream stays closed.
+        """
+        outcome = dead_letters.Replay(letter, attempts, error, trace_id, self._clock.now())
+        await self._write(dead_letters.replay, outcome)
+
+    async def discard(self, letters: Sequence[DeadLetter]) -> None:
+        """Close dead letters without a push: the next run takes their campaigns for ones that never failed."""
+        await self._write(dead_letters.discard, letters)
 
     async def hold_permit(self, record: PermitRecord) -> None:
         """Record that a permit is out, in the place of what was recorded of it before."""
@@ -131,9 +167,9 @@ class Store:
         """Return all permits that were ever out, each with the last that was recorded of it."""
         return await self._read(permits.all_permits)
 
-    async def open_runs(self) -> list[Run]:
-        """Return the runs that have not ended, oldest first: after a start, those to be resumed."""
-        return await self._read(history.open_runs)
+    async def open_runs(self, tenant: str | None = None) -> list[Run]:
+        """Return the runs that have not ended, of one tenant or of all, oldest first: those to be resumed."""
+        return await self._read(lambda connection: history.open_runs(connection, tenant))
 
     async def last_fire_times(self) -> dict[str, datetime]:
         """Return, by tenant, the latest fire time that a run was begun for."""

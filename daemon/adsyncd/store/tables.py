@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -91,6 +92,8 @@ runs = Table(
     Column("error", Text),
     Column("next_page", Integer, nullable=False, default=1),
     Column("complete", Boolean, nullable=False, default=False),
+    Column("source", Text),  # of its listing
+    Column("listed_at", Instant),  # its listing's first page; null in a run that ended: it did not see all of it
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),
 )
@@ -121,11 +124,24 @@ dead_letters = Table(
     Column("idempotency_key", String(36), nullable=False),
     Column("content_hash", String(64), nullable=False),
     Column("reason", Text),
-    Column("attempts", Integer, nullable=False),  # in its last run
+    Column("attempts", Integer, nullable=False),  # under its key
     Column("failures", Integer, nullable=False),  # runs in a row, the last one counted
     Column("owed_at", Instant, nullable=False),
     Column("dead_at", Instant, nullable=False),
+    Column("replayed_at", Instant),
     Column("trace_id", String(32), nullable=False),
+)
+
+listing_pages = Table(
+    "listing_pages",  # of platforms that say which version of a page they sent; its campaigns are in `campaigns`
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("source", Text, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("campaigns", JSON, nullable=False),  # pairs of id and content hash, in the page's order
+    Column("total", BigInteger, nullable=False),
+    Column("has_more", Boolean, nullable=False),
 )
 
 permits = Table(

@@ -49,6 +49,8 @@ def upgrade() -> None:
         sa.Column("error", sa.Text),
         sa.Column("next_page", sa.Integer, nullable=False),
         sa.Column("complete", sa.Boolean, nullable=False),
+        sa.Column("source", sa.Text),
+        sa.Column("listed_at", _INSTANT),
         sa.UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     )
     op.create_index("runs_fire_time", "runs", ["fire_time"])
@@ -79,7 +81,18 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("owed_at", _INSTANT, nullable=False),
         sa.Column("dead_at", _INSTANT, nullable=False),
+        sa.Column("replayed_at", _INSTANT),
         sa.Column("trace_id", sa.String(32), nullable=False),
+    )
+    op.create_table(
+        "listing_pages",
+        sa.Column("tenant", sa.String, primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("etag", sa.Text, nullable=False),
+        sa.Column("campaigns", sa.JSON, nullable=False),
+        sa.Column("total", sa.BigInteger, nullable=False),
+        sa.Column("has_more", sa.Boolean, nullable=False),
     )
     op.create_table(
         "permits",
@@ -92,5 +105,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("permits", "dead_letters", "pushes", "runs", "campaigns"):
+    for table in ("permits", "listing_pages", "dead_letters", "pushes", "runs", "campaigns"):
         op.drop_table(table)

@@ -1,0 +1,96 @@
+"""Dead letters: what can be asked about them, and how they are closed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
+
+from adsyncd.campaign import DeadLetter
+from adsyncd.store.tables import campaigns
+from adsyncd.store.tables import dead_letters as table
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What became of a dead letter that was pushed again. `error`: why that failed; None: it did not."""
+
+    letter: DeadLetter
+    attempts: int
+    error: str | None
+    trace_id: str
+    now: datetime
+
+
+_LETTERS = select(
+    *[table.c[field.name] for field in fields(DeadLetter) if field.name != "payload"], campaigns.c.payload
+).join_from(
+    table, campaigns, and_(campaigns.c.tenant == table.c.tenant, campaigns.c.campaign_id == table.c.campaign_id)
+)
+
+
+def find(connection: Connection, tenant: str | None, campaign_id: str | None, reason: str | None) -> list[DeadLetter]:
+    """Return dead letters, oldest first: those of a tenant, of a campaign, whose reason contains a text; or all."""
+    query = _LETTERS.order_by(table.c.dead_at, table.c.tenant, table.c.campaign_id)
+    if tenant is not None:
+        query = query.where(table.c.tenant == tenant)
+    if campaign_id is not None:
+        query = query.where(table.c.campaign_id == campaign_id)
+    if reason is not None:
+        query = query.where(table.c.reason.icontains(reason, autoescape=True))
+    return [DeadLetter(**row) for row in connection.execute(query).mappings()]
+
+
+def count(connection: Connection, tenant: str) -> int:
+    """Count a tenant's dead letters."""
+    return connection.scalar(select(func.count()).where(table.c.tenant == tenant)) or 0
+
+
+def count_all(connection: Connection) -> dict[str, int]:
+    """Count the dead letters of each tenant that has any."""
+    query = select(table.c.tenant, func.count().label("letters")).group_by(table.c.tenant)
+    return {row.tenant: row.letters for row in connection.execute(query)}
+
+
+_THIS = and_(
+    table.c.tenant == bindparam("of_tenant"),
+    table.c.campaign_id == bindparam("of_campaign"),
+    table.c.idempotency_key == bindparam("of_key"),  # one that was closed meanwhile may have died again, of another run
+)
+_CLOSED = delete(table).where(_THIS)
+_STAYED = update(table).where(_THIS).values(attempts=table.c.attempts + bindparam("more_attempts"))
+# Of one that was closed meanwhile there is no hash: it is not known then which content was pushed.
+_PUSHED = (
+    update(campaigns)
+    .where(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.campaign_id == bindparam("of_campaign"))
+    .values(pushed_hash=select(table.c.content_hash).where(_THIS).scalar_subquery(), failures=0)
+)
+
+
+def replay(connection: Connection, items: Sequence[Replay]) -> list[None]:
+    """Record what became of replays: a dead letter that was pushed is closed, with its campaign's row; others stay."""
+    for item in items:
+        this = _key(item.letter)
+        if item.error is None:
+            connection.execute(_PUSHED, {**this, "synced_at": item.now})
+            connection.execute(_CLOSED, this)
+        else:
+            news = {"reason": item.error, "replayed_at": item.now, "trace_id": item.trace_id}
+            connection.execute(_STAYED, {**this, **news, "more_attempts": item.attempts})
+    return [None] * len(items)
+
+
+def discard(connection: Connection, items: Sequence[Sequence[DeadLetter]]) -> list[None]:
+    """Close dead letters without a push."""
+    for letters in items:
+        if letters:
+            connection.execute(_CLOSED, [_key(letter) for letter in letters])
+    return [None] * len(items)
+
+
+def _key(letter: DeadLetter) -> dict[str, str]:
+    return {
+        "of_tenant": letter.tenant,
+        "of_campaign": letter.campaign_id,
+        "of_key": letter.idempotency_key,
+    }

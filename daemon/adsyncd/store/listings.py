@@ -1,0 +1,72 @@
+"""Listings that need not be asked for again: a whole one, and pages that the platform may say have not changed."""
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from adsyncd.campaign import Campaign, Page, content_hash
+from adsyncd.store.dialects import CHUNK, upsert
+from adsyncd.store.tables import campaigns, runs
+from adsyncd.store.tables import listing_pages as pages
+
+
+def whole(connection: Connection, tenant: str, source: str, since: datetime, now: datetime) -> Page | None:
+    """Return as one page what a tenant's last run worked on, if it saw all of `source`, after `since`."""
+    last = connection.execute(
+        select(runs.c.source, runs.c.listed_at)
+        .where(runs.c.tenant == tenant, runs.c.ended_at.is_not(None))
+        .order_by(runs.c.fire_time.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None or last.source != source or last.listed_at is None or not since < last.listed_at <= now:
+        return None
+    rows = connection.execute(
+        select(campaigns)
+        .where(campaigns.c.tenant == tenant, campaigns.c.deleted_at.is_(None))
+        .order_by(campaigns.c.campaign_id)
+    )
+    kept = tuple(map(_campaign, rows))
+    return Page(1, kept, len(kept), has_more=False, source=source, listed_at=last.listed_at)
+
+
+def page(connection: Connection, tenant: str, source: str, number: int) -> Page | None:
+    """Return a page of `source` as it was listed last, if it is known what the platform calls it.
+
+    None, too, if a campaign of it was listed with other content since, on another page.
+    """
+    kept = connection.execute(
+        select(pages).where(pages.c.tenant == tenant, pages.c.source == source, pages.c.number == number)
+    ).one_or_none()
+    if kept is None:
+        return None
+    ids = [campaign_id for campaign_id, _ in kept.campaigns]
+    of_tenant = select(campaigns).where(campaigns.c.tenant == tenant)
+    chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
+    rows = [row for chunk in chunks for row in connection.execute(of_tenant.where(campaigns.c.campaign_id.in_(chunk)))]
+    known = {row.campaign_id: row for row in rows}
+    if any(known[campaign_id].content_hash != hashed for campaign_id, hashed in kept.campaigns):
+        return None
+    listed = tuple(_campaign(known[campaign_id]) for campaign_id in ids)
+    return Page(number, listed, kept.total, kept.has_more, source, kept.etag)
+
+
+def remember(connection: Connection, tenant: str, page: Page) -> None:
+    """Remember what the platform calls a page."""
+    connection.execute(
+        upsert(connection, pages, ["source", "etag", "campaigns", "total", "has_more"]),
+        {
+            "tenant": tenant,
+            "number": page.number,
+            "source": page.source,
+            "etag": page.etag,
+            "campaigns": [[campaign.id, content_hash(campaign)] for campaign in page.campaigns],
+            "total": page.total,
+            "has_more": page.has_more,
+        },
+    )
+
+
+def _campaign(row: Row[Any]) -> Campaign:
+    return Campaign(row.campaign_id, **{field.name: getattr(row, field.name) for field in fields(Campaign)[1:]})

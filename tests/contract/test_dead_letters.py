@@ -1,0 +1,156 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from adsyncd.campaign import DeadLetter, Push, PushState, idempotency_key
+from adsyncd.store import Store, tables
+from adsyncd.tenant import PushPolicy
+from support.records import NOON, HandClock, campaign, page, rows, run, settle
+
+ALL, CHANGED = PushPolicy.ALL, PushPolicy.CHANGED
+TRACE = "f" * 32
+
+
+async def died(store: Store, *ids: str, tenant: str = "acme", number: int = 0, reason: str = "422: no") -> None:
+    """Let a run find campaigns that all become dead letters."""
+    this = run(tenant, number)
+    await store.begin(this)
+    for push in await store.keep_page(this, page(*ids), ALL):
+        await settle(store, this, push, PushState.DEAD_LETTERED, attempts=2, error=reason)
+    await store.finish(replace(this, ended_at=NOON), mark_deleted=True)
+
+
+async def owed(store: Store, number: int, *ids: str, policy: PushPolicy = ALL) -> list[Push]:
+    """Return what a later run owes to campaigns."""
+    await store.begin(run(number=number))
+    return await store.keep_page(run(number=number), page(*ids), policy)
+
+
+async def test_a_dead_letter_is_found_with_all_that_its_replay_needs(store: Store, clock: HandClock) -> None:
+    clock.instant += timedelta(seconds=9)
+    await died(store, "c1")
+    assert await store.dead_letters() == [
+        DeadLetter(
+            tenant="acme",
+            campaign_id="c1",
+            run_id=run().run_id,
+            idempotency_key=idempotency_key("acme", "c1", run().run_id),
+            content_hash=(await rows(store, tables.campaigns))[0].content_hash,
+            reason="422: no",
+            attempts=2,
+            failures=1,
+            owed_at=clock.instant,
+            dead_at=clock.instant,
+            replayed_at=None,
+            trace_id=run().trace_id,
+            payload=campaign("c1").payload,
+        )
+    ]
+
+
+async def test_dead_letters_are_selected_by_tenant_campaign_and_reason(store: Store, clock: HandClock) -> None:
+    await died(store, "c1", reason="422: 100% Budget_x")
+    clock.instant -= timedelta(hours=1)
+    await died(store, "c1", "c2", tenant="globex", reason="503")
+
+    async def found(**selection: str) -> list[tuple[str, str]]:
+        return [(letter.tenant, letter.campaign_id) for letter in await store.dead_letters(**selection)]
+
+    assert await found() == [("globex", "c1"), ("globex", "c2"), ("acme", "c1")]
+    assert await found(tenant="acme") == [("acme", "c1")]
+    assert await found(tenant="globex", campaign_id="c2") == [("globex", "c2")]
+    assert await found(reason="budget") == [("acme", "c1")]
+    assert await found(reason="_") == await found(reason="%") == [("acme", "c1")]  # no wildcards
+    assert await found(tenant="globex", reason="budget") == []
+
+
+async def test_dead_letters_are_counted_by_tenant(store: Store) -> None:
+    assert await store.dead_letter_counts() == {}
+    await died(store, "c1", "c2")
+    await died(store, "c1", tenant="globex")
+    assert await store.dead_letter_counts() == {"acme": 2, "globex": 1}
+
+
+async def test_the_end_of_a_run_tells_how_many_dead_letters_its_tenant_has(store: Store) -> None:
+    await died(store, "c1", "c2")
+    await died(store, "c1", tenant="globex")
+    await store.begin(run(number=1))
+    assert await store.finish(replace(run(number=1), ended_at=NOON), mark_deleted=False) == 2
+
+
+async def test_a_replay_that_succeeds_closes_the_dead_letter_with_its_campaign(store: Store, clock: HandClock) -> None:
+    await died(store, "c1", "c2")
+    [letter, _] = await store.dead_letters()
+    clock.instant += timedelta(seconds=5)
+    for _ in range(2):
+        await store.settle_replay(letter, attempts=1, error=None, trace_id=TRACE)
+        assert [left.campaign_id for left in await store.dead_letters()] == ["c2"]
+        kept = await rows(store, tables.campaigns)
+        assert {each.campaign_id: each.synced_at for each in kept} == {"c1": clock.instant, "c2": None}
+
+
+async def test_what_was_replayed_counts_as_pushed(store: Store) -> None:
+    await died(store, "c1")
+    [letter] = await store.dead_letters()
+    await store.settle_replay(letter, attempts=1, error=None, trace_id=TRACE)
+    assert await owed(store, 1, "c1", policy=CHANGED) == [Push("c1", PushState.SKIPPED)]
+
+
+async def test_a_replay_that_fails_leaves_the_dead_letter_with_its_news(store: Store, clock: HandClock) -> None:
+    await died(store, "c1", "c2")
+    [before, other] = await store.dead_letters()
+    clock.instant += timedelta(seconds=5)
+    await store.settle_replay(before, attempts=3, error="503", trace_id=TRACE)
+    assert await store.dead_letters() == [
+        replace(before, reason="503", attempts=5, replayed_at=clock.instant, trace_id=TRACE),
+        other,
+    ]
+    assert await owed(store, 1, "c1") == [Push("c1", PushState.DEAD_LETTERED)]
+
+
+@pytest.mark.parametrize("error", [None, "503"])
+async def test_a_replay_settles_no_other_death_of_its_campaign(store: Store, error: str | None) -> None:
+    await died(store, "c1")
+    [early] = await store.dead_letters()
+    await store.discard([early])
+    await died(store, "c1", number=1)
+    [late] = await store.dead_letters()
+    await store.settle_replay(early, attempts=1, error=error, trace_id=TRACE)
+    assert await store.dead_letters() == [late]
+
+
+async def test_a_replay_of_content_that_changed_meanwhile_is_not_taken_for_a_push_of_the_new(store: Store) -> None:
+    await died(store, "c1")
+    [letter] = await store.dead_letters()
+    await store.begin(run(number=1))
+    await store.keep_page(run(number=1), page(campaign("c1", "changed")), CHANGED)
+    await store.settle_replay(letter, attempts=1, error=None, trace_id=TRACE)
+    await store.begin(run(number=2))
+    assert await store.keep_page(run(number=2), page(campaign("c1", "changed")), CHANGED) == [
+        Push("c1", PushState.PENDING)
+    ]
+
+
+async def test_what_is_discarded_is_pushed_again_by_the_next_run(store: Store) -> None:
+    await died(store, "c1", "c2")
+    [letter, _] = await store.dead_letters()
+    await store.discard([letter])
+    await store.discard([])
+    assert await owed(store, 1, "c1", "c2", policy=CHANGED) == [
+        Push("c1", PushState.PENDING),
+        Push("c2", PushState.DEAD_LETTERED),
+    ]
+
+
+async def test_the_dead_letter_of_a_campaign_that_is_deleted_upstream_is_closed(store: Store) -> None:
+    await died(store, "c1", "c2")
+    await died(store, "c1", tenant="globex")
+    await owed(store, 1, "c2")
+    assert await store.finish(replace(run(number=1), ended_at=NOON), mark_deleted=False) == 2
+    await owed(store, 2, "c2")
+    assert await store.finish(replace(run(number=2), ended_at=NOON), mark_deleted=True) == 1
+    assert [(left.tenant, left.campaign_id) for left in await store.dead_letters()] == [
+        ("acme", "c2"),
+        ("globex", "c1"),
+    ]
