@@ -1,10 +1,11 @@
 """The platform's endpoints as typed calls, and the one layer that retries.
 
-Within one attempt the token is taken afresh, and a 401 forces one refresh and one more try.
+Each request takes the token of the moment at which its turn has come. Within one attempt a 401 forces one refresh and
+one more try.
 """
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -34,13 +35,14 @@ from adsyncd.feedback import retry_after_s
 from adsyncd.governor import Gate
 from adsyncd.instruments import Instruments
 from adsyncd.platforms import wire
-from adsyncd.platforms.session import Session, SignIn
-from adsyncd.platforms.transport import UNMETERED, GovernedTransport, repeatable
+from adsyncd.platforms.session import Session
+from adsyncd.platforms.transport import AUTHORIZE, UNMETERED, GovernedTransport, repeatable
 from adsyncd.retry import Policy, wait_before_next
 from adsyncd.run import Tally
 from adsyncd.tenant import Tenant
 
 T = TypeVar("T")
+_TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -105,14 +107,16 @@ class PlatformClient:
     def __init__(self, http: httpx.AsyncClient, tenant: Tenant, session: Session, shared: Connector) -> None:
         self._http = http
         self._tenant = tenant
-        self._auth = _BearerAuth(session, self._sign_in)
+        self._session = session
         self._shared = shared
         self._policy = Policy(tenant.sync.max_attempts)
 
     async def page(self, number: int) -> Page:
         """Return page `number`, from 1, of the campaigns."""
         params = {"page": number, "limit": self._tenant.sync.page_size}
-        request = self._http.build_request("GET", "/api/campaigns", params=params)
+        request = self._http.build_request(
+            "GET", "/api/campaigns", params=params, extensions={AUTHORIZE: self._authorize}
+        )
         page, _ = await self._attempt(request, lambda body: wire.read_page(body, number))
         return page
 
@@ -126,6 +130,7 @@ class PlatformClient:
             f"/api/campaigns/{quote(campaign_id, safe='')}/sync",
             json={"campaign_id": campaign_id},
             headers={"idempotency-key": key},
+            extensions={AUTHORIZE: self._authorize},
         )
         _, attempts = await self._attempt(request, _done)
         return attempts
@@ -135,7 +140,7 @@ class PlatformClient:
         attempt = 1
         while True:
             try:
-                answer = await self._http.send(request, auth=self._auth)
+                answer = await self._send(request)
                 return read(_accepted(answer, self._shared.clock)), attempt
             except Throttled:
                 wait_s = 0.0  # the gate is closed for as long as the platform asked
@@ -148,6 +153,17 @@ class PlatformClient:
                 wait_s = again
                 attempt += 1
             await anyio.sleep(wait_s)
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._http.send(request)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            self._session.refuse(request.extensions[_TOKEN])
+            answer = await self._http.send(request)
+        return answer
+
+    async def _authorize(self, request: httpx.Request) -> None:
+        token = request.extensions[_TOKEN] = await self._session.token(self._sign_in)
+        request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
 
     async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
         answer = await self._http.post(
@@ -164,23 +180,6 @@ class PlatformClient:
                 f"the platform answered {answer.status_code} to the sign-in; see whether base_url is right"
             )
         return wire.read_token(_accepted(answer, self._shared.clock))
-
-
-class _BearerAuth(httpx.Auth):
-    """Puts the token of the moment on each request; a 401 gets another token and one more try."""
-
-    def __init__(self, session: Session, sign_in: SignIn) -> None:
-        self._session = session
-        self._sign_in = sign_in
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        token = await self._session.token(self._sign_in)
-        request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
-        answer = yield request
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            token = await self._session.replace(token, self._sign_in)
-            request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
-            yield request
 
 
 def _accepted(answer: httpx.Response, clock: Clock) -> bytes:

@@ -67,11 +67,10 @@ class Session:
                 self._refresh_at = now + (token.expires_at - now) / 4
             return token
 
-    async def replace(self, refused: Token, sign_in: SignIn) -> Token:
-        """Return another token than `refused`, which the platform answered with 401, and never that one again."""
-        if self._token is refused:
+    def refuse(self, token: Token) -> None:
+        """Never give out a token again that the platform answered with 401."""
+        if self._token is token:
             self._token = None
-        return await self._refresh(refused, sign_in)
 
     def expires_in(self) -> float | None:
         """Return the seconds until the token at hand expires, or None without one."""

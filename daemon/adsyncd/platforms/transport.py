@@ -3,8 +3,8 @@
 It is an httpx transport, so that no page, push, retry or sign-in can go around it. Errors of the network become ours
 here, redirects end here, and a 429 closes the gate here.
 
-    take a permit ─► send ─► headers: the permit cools ─► read a bounded body
-                      └─ never left: the permit is given back
+    take a permit ─► and a token ─► send ─► headers: the permit cools ─► read a bounded body
+                      └───────────────┴─ never left: the permit is given back
 """
 
 import ssl
@@ -28,6 +28,7 @@ from adsyncd.tenant import Tenant
 
 # Extensions of a request.
 UNMETERED = "adsyncd.unmetered"  # the platform does not count it
+AUTHORIZE = "adsyncd.authorize"  # is awaited with it when its turn has come: a token might expire while it waits
 SENDINGS = "adsyncd.sendings"  # how often it was sent by now, whatever the reason
 
 _MOST_MIB = 8
@@ -77,7 +78,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         Raises `Unavailable`, `BadAnswer`, `Throttled` for a 429 to a metered request, `WaitTooLong`, `Stopping` and
         `StoreError`.
         """
-        permit = None if UNMETERED in request.extensions else await self._acquire()
+        permit = None if UNMETERED in request.extensions else await self._acquire(request)
         answer, body = None, b""
         try:
             with anyio.fail_after(self._timeout_s):
@@ -127,11 +128,17 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             self._tally.retries += 1
             self._instruments.add(RETRIES, 1, tenant=self._tenant.id)
 
-    async def _acquire(self) -> Permit:
+    async def _acquire(self, request: httpx.Request) -> Permit:
         permit = self._gate.acquire_nowait()
         if permit is None:
             with span(self._tracer, SPAN_QUOTA_WAIT), self._wait():
                 permit = await self._gate.acquire(self._foresee)
+        if AUTHORIZE in request.extensions:
+            try:
+                await request.extensions[AUTHORIZE](request)
+            except BaseException:
+                permit.refund()
+                raise
         await permit.put_on_record(self._timeout_s)
         return permit
 

@@ -94,7 +94,9 @@ class Parts:
         return await self.session.token(self.platform.sign_in)
 
     async def replace(self, refused: Token) -> Token:
-        return await self.session.replace(refused, self.platform.sign_in)
+        """Get another token after a 401 to that one."""
+        self.session.refuse(refused)
+        return await self.token()
 
     @property
     def sign_ins(self) -> int:

@@ -1,0 +1,556 @@
+import base64
+import json
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.trace import NoOpTracer
+from pydantic import SecretStr
+
+from adsyncd.credentials import Credentials
+from adsyncd.errors import (
+    AdsyncdError,
+    BadAnswer,
+    CredentialsMissing,
+    CredentialsUnavailable,
+    PlatformError,
+    Rejected,
+    SignInRefused,
+    Stopping,
+    Unauthorized,
+    Unavailable,
+    WaitTooLong,
+)
+from adsyncd.instruments import Instruments
+from adsyncd.limits import cools_for
+from adsyncd.platforms import Connector, PlatformClient
+from adsyncd.run import Tally
+from adsyncd.tenant import CredentialsRef, Quota
+from support.gates import a_gate
+from support.tenants import a_tenant
+from support.virtual_time import BACKEND, VirtualClock
+
+PASSWORD = "canary-password"
+MUCH = Quota(1000, timedelta(seconds=60))
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
+
+
+class Longest(Random):
+    """Draws the most that it may, so that waits are what they are bounded by."""
+
+    def uniform(self, a: float, b: float) -> float:  # noqa: ARG002 - a generator's signature
+        return b
+
+
+Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
+
+
+class Platform:
+    """Plays the platform: what was scripted first, and then yes to everything."""
+
+    def __init__(self) -> None:
+        self.script: deque[Answer] = deque()  # for what is metered
+        self.sign_in_script: deque[Answer] = deque()
+        self.token_life_s = 3600.0
+        self.takes_s = 0.0
+        self.requests: list[httpx.Request] = []  # what was metered, as it was sent
+        self.sent_at: list[float] = []
+        self.sign_ins: list[httpx.Request] = []
+        self.credentials_failure: AdsyncdError | None = None
+        self._expires_at: dict[str, float] = {}
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        sent = httpx.Request(request.method, request.url, headers=dict(request.headers), content=request.content)
+        await anyio.sleep(self.takes_s)
+        if request.url.path.endswith("/auth/token"):
+            self.sign_ins.append(sent)
+            return self._played(self.sign_in_script, sent) or self._signed_in()
+        self.requests.append(sent)
+        self.sent_at.append(anyio.current_time())
+        answer = self._played(self.script, sent)
+        if answer is not None:
+            return answer
+        token = sent.headers["authorization"].removeprefix("Bearer ")
+        if anyio.current_time() >= self._expires_at.get(token, 0.0):
+            return httpx.Response(401)
+        return ok(sent)
+
+    async def read(self, ref: CredentialsRef) -> Credentials:  # noqa: ARG002 - a source's signature
+        """Play the source of credentials, too."""
+        if self.credentials_failure is not None:
+            raise self.credentials_failure
+        return Credentials("acme@example.com", SecretStr(PASSWORD))
+
+    @property
+    def waits(self) -> list[float]:
+        return [after - before for before, after in pairwise(self.sent_at)]
+
+    def _signed_in(self) -> httpx.Response:
+        token = f"canary-token-{len(self.sign_ins)}"
+        self._expires_at[token] = anyio.current_time() + self.token_life_s
+        return httpx.Response(200, json={"access_token": token, "expires_in": self.token_life_s})
+
+    @staticmethod
+    def _played(script: deque[Answer], request: httpx.Request) -> httpx.Response | None:
+        answer = script.popleft() if script else None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(request) if callable(answer) else answer
+
+
+def ok(request: httpx.Request) -> httpx.Response:
+    if request.method == "POST":
+        return httpx.Response(200, json={"success": True})
+    return httpx.Response(200, json={"data": [], "pagination": {"total": 0, "has_more": False}})
+
+
+class Parts:
+    """A tenant's client and all that it works with."""
+
+    def __init__(self, platform: Platform, client: PlatformClient, tally: Tally, stop: Callable[[], None]) -> None:
+        self.platform = platform
+        self.client = client
+        self.tally = tally
+        self.stop = stop
+
+    async def failed(self) -> PlatformError:
+        """Push in vain, and return the error."""
+        with pytest.raises(PlatformError) as error:
+            await self.client.push("cmp-1", "key")
+        return error.value
+
+
+@asynccontextmanager
+async def connected(*script: Answer, sign_ins: Iterable[Answer] = (), **tenant_changes: object) -> AsyncIterator[Parts]:
+    """A client at a platform that gives the answers of `script`, and then yes to everything."""
+    platform, clock, tally = Platform(), VirtualClock(), Tally()
+    platform.script.extend(script)
+    platform.sign_in_script.extend(sign_ins)
+    connector = Connector(
+        tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        clock=clock,
+        random=Longest(),
+        tracer=NoOpTracer(),
+        instruments=Instruments(NoOpMeter("test")),
+        traced=lambda _: httpx.MockTransport(platform.handle),
+    )
+    tenant = a_tenant(**{"quota": MUCH, **tenant_changes})
+    gate = a_gate(tenant.quota, clock)
+    async with connector.client(tenant, connector.session(tenant, platform), gate, tally) as client:
+        yield Parts(platform, client, tally, gate.stop)
+
+
+# Requests
+
+
+async def test_a_page_is_asked_for_as_the_api_has_it() -> None:
+    async with connected(page_size=25) as parts:
+        page = await parts.client.page(3)
+    assert (page.number, page.total, page.has_more) == (3, 0, False)
+    (request,) = parts.platform.requests
+    assert (request.method, str(request.url)) == ("GET", "http://ads.invalid/api/campaigns?page=3&limit=25")
+    assert request.headers["authorization"] == "Bearer canary-token-1"
+    assert request.headers["accept-encoding"] == "identity"
+
+
+async def test_a_push_is_sent_as_the_api_has_it() -> None:
+    async with connected() as parts:
+        assert await parts.client.push("cmp-1", "key-1") == 1
+    (request,) = parts.platform.requests
+    assert (request.method, str(request.url)) == ("POST", "http://ads.invalid/api/campaigns/cmp-1/sync")
+    assert json.loads(request.content) == {"campaign_id": "cmp-1"}
+    assert request.headers["idempotency-key"] == "key-1"
+
+
+async def test_a_sign_in_is_sent_as_the_api_has_it() -> None:
+    async with connected() as parts:
+        await parts.client.page(1)
+    (request,) = parts.platform.sign_ins
+    assert (request.method, str(request.url)) == ("POST", "http://ads.invalid/auth/token")
+    basic = base64.b64decode(request.headers["authorization"].removeprefix("Basic ")).decode()
+    assert basic == f"acme@example.com:{PASSWORD}"
+
+
+@pytest.mark.parametrize("base_url", ["http://ads.invalid/v2", "http://ads.invalid:8080/deep/er"])
+async def test_a_platform_may_live_below_a_path(base_url: str) -> None:
+    async with connected(base_url=base_url) as parts:
+        await parts.client.push("cmp-1", "key")
+    assert str(parts.platform.requests[0].url) == f"{base_url}/api/campaigns/cmp-1/sync"
+
+
+@pytest.mark.parametrize(
+    ("id_", "segment"),
+    [
+        ("a/b", b"a%2Fb"),
+        ("../../auth/token", b"..%2F..%2Fauth%2Ftoken"),
+        ("a?b#c", b"a%3Fb%23c"),
+        ("%2F", b"%252F"),
+        ("a b\n", b"a%20b%0A"),
+        ("ü", b"%C3%BC"),
+        ("http://elsewhere.invalid", b"http%3A%2F%2Felsewhere.invalid"),
+        ("x" * 255, b"x" * 255),
+    ],
+)
+async def test_a_campaign_s_id_is_one_segment_of_the_path_whatever_it_is(id_: str, segment: bytes) -> None:
+    async with connected() as parts:
+        await parts.client.push(id_, "key")
+    (request,) = parts.platform.requests
+    assert request.url.host == "ads.invalid"
+    assert request.url.raw_path == b"/api/campaigns/" + segment + b"/sync"
+    assert json.loads(request.content) == {"campaign_id": id_}
+
+
+async def test_each_metered_request_names_the_client_id() -> None:
+    async with connected(httpx.Response(503), httpx.Response(401), client_id="globex") as parts:
+        await parts.client.page(1)
+        await parts.client.push("cmp-1", "key")
+    assert [request.headers["x-client-id"] for request in parts.platform.requests] == ["globex"] * 4
+
+
+async def test_each_client_has_cookies_of_its_own() -> None:
+    async with (
+        connected(
+            lambda request: httpx.Response(200, headers={"set-cookie": "who=first"}, stream=ok(request).stream)
+        ) as first,
+        connected() as second,
+    ):
+        for client in (first.client, first.client, second.client):
+            await client.page(1)
+    assert [request.headers.get("cookie") for request in first.platform.requests] == [None, "who=first"]
+    assert [request.headers.get("cookie") for request in second.platform.requests] == [None]
+
+
+# Retries
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.Response(503),
+        httpx.Response(500),
+        httpx.Response(408),
+        httpx.Response(425),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json={"success": False}),
+        httpx.Response(204),
+        httpx.ConnectError("no"),
+        httpx.ReadTimeout(""),
+        httpx.RemoteProtocolError(""),
+    ],
+)
+async def test_what_may_pass_is_tried_again_by_one_layer_alone(failure: Answer, failures: int) -> None:
+    async with connected(*[failure] * failures) as parts:
+        assert await parts.client.push("cmp-1", "key") == failures + 1
+    assert len(parts.platform.requests) == failures + 1
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2, 5])
+async def test_it_is_given_up_after_as_many_attempts_as_the_tenant_has(max_attempts: int) -> None:
+    async with connected(*[httpx.Response(503)] * 9, max_attempts=max_attempts) as parts:
+        error = await parts.failed()
+    assert isinstance(error, Unavailable)
+    assert (error.attempts, len(parts.platform.requests)) == (max_attempts, max_attempts)
+    assert (parts.tally.requests, parts.tally.retries) == (max_attempts, max_attempts - 1)
+
+
+async def test_attempts_are_of_each_request_on_its_own() -> None:
+    async with connected(*[httpx.Response(503)] * 4) as parts:
+        await parts.client.page(1)
+        parts.platform.script.extend([httpx.Response(503)] * 4)
+        await parts.client.page(2)
+
+
+async def test_waits_between_attempts_grow_to_a_bound() -> None:
+    async with connected(*[httpx.Response(503)] * 9, max_attempts=10) as parts:
+        await parts.client.push("cmp-1", "key")
+    assert parts.platform.waits == pytest.approx([0.5, 1, 2, 4, 8, 16, 20, 20, 20])
+
+
+async def test_a_503_s_own_wait_is_the_least_that_is_waited() -> None:
+    stated = [
+        httpx.Response(503, headers={"retry-after": "30"}),
+        httpx.Response(503, json={"retry_after": 40}),
+        httpx.Response(503, headers={"retry-after": "1e9"}),
+        httpx.Response(503, headers={"retry-after": "-5"}),
+    ]
+    async with connected(*stated) as parts:
+        await parts.client.push("cmp-1", "key")
+    assert parts.platform.waits == pytest.approx([30.5, 41, 302, 4])
+
+
+async def test_a_push_keeps_its_idempotency_key_and_its_body_in_all_attempts() -> None:
+    answers: list[Answer] = [
+        httpx.Response(503),
+        httpx.ReadTimeout(""),
+        httpx.Response(401),
+        httpx.Response(429),
+        httpx.Response(200),
+    ]
+    async with connected(*answers) as parts:
+        await parts.client.push("cmp-1", "key-1")
+    assert len(parts.platform.requests) == 6
+    assert {request.headers["idempotency-key"] for request in parts.platform.requests} == {"key-1"}
+    assert {request.content for request in parts.platform.requests} == {b'{"campaign_id":"cmp-1"}'}
+
+
+async def test_a_429_costs_no_attempt_however_many_there_are() -> None:
+    refusals = [httpx.Response(429, headers={"retry-after": "30"})] * 20
+    async with connected(*refusals, httpx.Response(503), max_attempts=2) as parts:
+        assert await parts.client.push("cmp-1", "key") == 2
+    assert parts.platform.waits[:20] == pytest.approx([30] * 20)
+    assert (parts.tally.requests, parts.tally.retries, parts.tally.refused) == (22, 21, 20)
+
+
+async def test_a_429_that_outlasts_the_run_ends_it_at_once() -> None:
+    async with connected(httpx.Response(429, json={"retry_after": 315360000})) as parts:
+        start = anyio.current_time()
+        with anyio.fail_after(1800):
+            assert isinstance(await parts.failed(), WaitTooLong)
+        assert anyio.current_time() == start
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 409, 410, 422, 451])
+async def test_what_a_retry_would_not_mend_is_sent_once(status: int) -> None:
+    async with connected(httpx.Response(503), httpx.Response(status)) as parts:
+        error = await parts.failed()
+    assert isinstance(error, Rejected)
+    assert (error.status, error.attempts, len(parts.platform.requests)) == (status, 2, 2)
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(304), httpx.Response(300), httpx.Response(302)])
+async def test_an_answer_that_the_api_does_not_have_is_no_success(answer: httpx.Response) -> None:
+    async with connected(*[answer] * 5) as parts:
+        assert isinstance(await parts.failed(), BadAnswer)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_never_followed_and_takes_no_token_along(status: int) -> None:
+    away = httpx.Response(status, headers={"location": "http://elsewhere.invalid/api/campaigns"})
+    async with connected(*[away] * 5) as parts:
+        with pytest.raises(BadAnswer, match=r"redirect to elsewhere\.invalid, which is not followed"):
+            await parts.client.page(1)
+    assert {request.url.host for request in parts.platform.requests} == {"ads.invalid"}
+
+
+@pytest.mark.parametrize("location", ["http://[::", "http://xn--zzzzzzzzzz/", "//", "http://a:b/"])
+async def test_a_redirect_to_nonsense_is_a_bad_answer_like_any(location: str) -> None:
+    async with connected(*[httpx.Response(302, headers={"location": location})] * 5) as parts:
+        assert isinstance(await parts.failed(), BadAnswer)
+
+
+# Tokens
+
+
+async def test_a_401_takes_one_more_token_and_one_more_try_and_no_attempt() -> None:
+    async with connected(httpx.Response(401)) as parts:
+        assert await parts.client.push("cmp-1", "key") == 1
+    assert [request.headers["authorization"] for request in parts.platform.requests] == [
+        "Bearer canary-token-1",
+        "Bearer canary-token-2",
+    ]
+    assert (len(parts.platform.sign_ins), parts.tally.requests, parts.tally.retries) == (2, 2, 1)
+
+
+async def test_a_401_to_each_token_is_given_up_after_all_attempts() -> None:
+    async with connected(*[httpx.Response(401)] * 99, max_attempts=3) as parts:
+        error = await parts.failed()
+    assert isinstance(error, Unauthorized)
+    assert (error.attempts, len(parts.platform.requests), len(parts.platform.sign_ins)) == (3, 6, 4)
+
+
+async def test_a_token_that_is_refused_to_many_at_once_is_replaced_once() -> None:
+    async with connected() as parts:
+        await parts.client.page(1)
+        parts.platform.takes_s = 1
+        parts.platform.script.extend([httpx.Response(401)] * 5)
+        async with anyio.create_task_group() as tasks:
+            for number in range(5):
+                tasks.start_soon(parts.client.push, f"cmp-{number}", "key")
+    assert len(parts.platform.sign_ins) == 2
+
+
+async def test_a_token_is_taken_when_the_turn_has_come_so_that_a_short_one_outlives_the_wait_for_quota() -> None:
+    async with connected(quota=Quota(1, timedelta(seconds=60))) as parts:
+        parts.platform.token_life_s = 30
+        for number in range(1, 6):
+            await parts.client.page(number)
+    assert len(parts.platform.requests) == 5  # none of them a 401
+
+
+async def test_a_request_for_which_there_is_no_token_takes_nothing_of_the_quota() -> None:
+    quota = Quota(1, timedelta(seconds=60))
+    async with connected(sign_ins=(httpx.Response(503), httpx.Response(503)), quota=quota) as parts:
+        start = anyio.current_time()
+        await parts.client.page(1)
+        assert anyio.current_time() - start == 1.5  # two waits, none of them for quota
+        await parts.client.page(2)
+        assert anyio.current_time() - start == pytest.approx(1.5 + cools_for(quota))
+    assert (parts.tally.requests, parts.tally.retries) == (2, 0)
+
+
+async def test_an_attempt_after_a_failure_takes_the_token_of_that_moment() -> None:
+    async with connected(httpx.Response(503, headers={"retry-after": "300"})) as parts:
+        parts.platform.token_life_s = 100
+        await parts.client.page(1)
+    assert [request.headers["authorization"][-1] for request in parts.platform.requests] == ["1", "2"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+async def test_a_sign_in_that_is_refused_is_no_refusal_of_the_campaign_and_shows_no_words_about_the_password(
+    status: int,
+) -> None:
+    refusal = httpx.Response(status, json={"error": "bad", "message": f"{PASSWORD} is wrong"})
+    async with connected(sign_ins=(refusal,)) as parts:
+        error = await parts.failed()
+    assert isinstance(error, SignInRefused)
+    assert PASSWORD not in str(error)
+    assert (error.attempts, len(parts.platform.sign_ins), len(parts.platform.requests)) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.Response(503), httpx.Response(200, text="<html>"), httpx.ReadTimeout(""), httpx.ConnectError("")]
+)
+async def test_a_sign_in_that_fails_for_now_is_tried_again_in_the_attempts_of_the_request(failure: Answer) -> None:
+    async with connected(sign_ins=(failure,) * 2) as parts:
+        assert await parts.client.push("cmp-1", "key") == 3
+    assert (len(parts.platform.sign_ins), len(parts.platform.requests)) == (3, 1)
+
+
+async def test_a_429_to_a_sign_in_is_waited_out_and_does_cost_an_attempt() -> None:
+    refusals = [httpx.Response(429, headers={"retry-after": "60"})] * 99
+    async with connected(sign_ins=refusals) as parts:
+        start = anyio.current_time()
+        error = await parts.failed()
+        assert anyio.current_time() - start == pytest.approx(4 * 60 + 0.5 + 1 + 2 + 4)
+    assert isinstance(error, Unavailable)
+    assert (len(parts.platform.sign_ins), parts.tally.refused) == (5, 0)
+
+
+async def test_a_sign_in_is_not_redirected_with_the_password() -> None:
+    away = httpx.Response(307, headers={"location": "http://elsewhere.invalid/"})
+    async with connected(sign_ins=(away,) * 5) as parts:
+        assert isinstance(await parts.failed(), BadAnswer)
+    assert {request.url.host for request in parts.platform.sign_ins} == {"ads.invalid"}
+
+
+async def test_credentials_that_are_not_there_end_it_and_those_that_may_come_back_are_waited_for() -> None:
+    async with connected() as parts:
+        parts.platform.credentials_failure = CredentialsMissing("nothing there")
+        with pytest.raises(CredentialsMissing):
+            await parts.client.page(1)
+        start = anyio.current_time()
+        parts.platform.credentials_failure = CredentialsUnavailable("sealed")
+        with pytest.raises(CredentialsUnavailable):
+            await parts.client.page(1)
+        assert anyio.current_time() - start == pytest.approx(0.5 + 1 + 2 + 4)
+    assert parts.platform.requests == []
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error": "Unprocessable", "message": "no such budget", "trace": "x"}', ": Unprocessable no such budget"),
+        (b'{"message": "no such budget"}', ": no such budget"),
+        (b'{"error": 7, "message": ["a"]}', ""),
+        (b'{"error": "two\\nlines"}', ""),
+        (b'{"error": "\\u001b[31mred"}', ""),
+        (b'{"error": "\\u202egnol"}', ""),
+        (b'{"error": ""}', ""),
+        (b'["error"]', ""),
+        (b"<html>", ""),
+        (b"\xff\xfe", ""),
+        (b"", ""),
+        (b"[" * 200_000, ""),
+        (b'{"error": ' + b"[" * 200_000, ""),
+        (b'{"error": ' + b"9" * 5000 + b"}", ""),
+        (json.dumps({"error": "x" * 5000}).encode(), ": " + "x" * 200),
+    ],
+)
+async def test_a_refusal_is_told_in_the_platform_s_words_if_they_can_be_shown(body: bytes, words: str) -> None:
+    async with connected(httpx.Response(422, content=body)) as parts:
+        assert str(await parts.failed()) == f"the platform answered 422{words}"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "canary-token-1",
+        "Bearer canary-token-1",
+        "CANARY-TOKEN-1 is not valid",
+        "canary-token-...",
+        "x" * 190 + "canary-token-1",
+    ],
+)
+async def test_words_that_repeat_the_token_or_its_beginning_are_not_repeated(echo: str) -> None:
+    async with connected(lambda _: httpx.Response(403, json={"error": "Forbidden", "message": echo})) as parts:
+        error = await parts.failed()
+    assert str(error) == "the platform answered 403"
+
+
+async def test_words_that_repeat_the_newer_token_of_a_second_try_are_not_repeated_either() -> None:
+    async with connected(httpx.Response(401), httpx.Response(403, json={"error": "canary-token-2"})) as parts:
+        assert str(await parts.failed()) == "the platform answered 403"
+
+
+# Ends
+
+
+async def test_stopping_ends_all_that_waits_for_quota_at_once() -> None:
+    async with connected(quota=Quota(1, timedelta(seconds=60))) as parts:
+        await parts.client.page(1)
+        start = anyio.current_time()
+
+        async def push() -> None:
+            with pytest.raises(Stopping):
+                await parts.client.push("cmp-1", "key")
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(push)
+            await anyio.sleep(1)
+            parts.stop()
+        assert anyio.current_time() - start == 1
+    assert len(parts.platform.requests) == 1
+
+
+async def test_after_stopping_no_attempt_follows_one_that_failed() -> None:
+    async with connected(httpx.Response(503)) as parts:
+        parts.platform.takes_s = 1
+        async with anyio.create_task_group() as tasks:
+
+            async def push() -> None:
+                with pytest.raises(Stopping):
+                    await parts.client.push("cmp-1", "key")
+
+            tasks.start_soon(push)
+            await anyio.sleep(1.5)
+            parts.stop()
+    assert len(parts.platform.requests) == 1
+
+
+async def test_a_client_that_is_cancelled_leaves_its_session_good_for_the_next() -> None:
+    async with connected() as parts:
+        parts.platform.takes_s = 1
+        with anyio.move_on_after(0.5):
+            await parts.client.page(1)
+        with anyio.move_on_after(1.5):
+            await parts.client.page(1)
+        await parts.client.page(1)
+    assert len(parts.platform.sign_ins) == 1
