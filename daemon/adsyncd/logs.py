@@ -89,6 +89,7 @@ class _Exporter:
         self._provider.get_logger(record.name).emit(
             LogRecord(
                 timestamp=int(record.created * 1e9),
+                trace_id=int(event.get("trace_id", "0"), 16),  # an event after its run's span names the trace itself
                 severity_text=record.levelname,
                 severity_number=SeverityNumber(record.levelno // 10 * 4 + 1),  # DEBUG 10 is 5, CRITICAL 50 is 21
                 body=event["event"],

@@ -124,17 +124,15 @@ async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
             program.settings(
                 vault={"address": vault.address, "auth": auth},
                 platforms={name: {"base_url": address} for name, address in addresses.items()},
-                defaults={"quota": {"requests": 1000, "per": "60s"}, "sync": {"timeout": "500ms"}},
+                defaults={"quota": {"requests": 1000, "per": "60s"}, "sync": {"timeout": "500ms", "max_attempts": 2}},
             )
 
         for tenant in [*MOCK, *HOSTILE, "refused"]:
             password = "canary-password-wrong" if tenant == "wrong-password" else f"{PASSWORD}-{tenant}"
             await vault.put_secret(f"adsyncd/{tenant}", {"email": f"{tenant}@example.com", "password": password})
             where = "enemy" if tenant in HOSTILE else "nobody" if tenant == "refused" else "mixo"
-            attempts = 10 if tenant == "unauthorized" else 2
-            program.tenant(
-                tenant, platform=where, credentials={"vault": f"adsyncd/{tenant}"}, sync={"max_attempts": attempts}
-            )
+            sync = {"max_attempts": 10} if tenant == "unauthorized" else {}
+            program.tenant(tenant, platform=where, credentials={"vault": f"adsyncd/{tenant}"}, sync=sync)
         settings({"method": "approle", "role_id": role.role_id, "secret_id": {"env": "ROLE"}})
         async with program.daemon("--log-level", "debug") as first:
             await first.logs("run ended", len(SICK) + 1)
