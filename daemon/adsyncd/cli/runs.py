@@ -16,7 +16,7 @@ from adsyncd.store import open_store
 
 
 def runs(
-    tenant: Annotated[str | None, typer.Argument(metavar="[TENANT]", help="Of this tenant alone.")] = None,
+    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Of this tenant alone.")] = None,
     config: Config = CONFIG,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many runs.")] = 20,
     json: Json = False,
