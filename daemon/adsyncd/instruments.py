@@ -20,6 +20,7 @@ SPAN_RUN = "sync.run"
 SPAN_LIST = "campaigns.list"
 SPAN_PAGE = "campaigns.page"
 SPAN_PUSH = "campaign.push"
+SPAN_REPLAY = "dead_letters.replay"
 SPAN_QUOTA_WAIT = "quota.wait"
 SPAN_TOKEN = "token.refresh"  # noqa: S105 - a span's name
 SPAN_CREDENTIALS = "credentials.read"
@@ -30,6 +31,7 @@ CLIENT_ID = "adsyncd.client_id"
 RUN_ID = "adsyncd.run_id"
 CAMPAIGN_ID = "adsyncd.campaign_id"
 PAGE = "adsyncd.page"  # counted from 1
+LISTED_FROM = "adsyncd.listed_from"  # platform, unchanged (the platform said so) or cache
 ATTEMPT = "adsyncd.attempt"
 CREDENTIALS_SOURCE = "adsyncd.credentials.source"  # vault, systemd or environment
 OUTCOME = "adsyncd.outcome"
@@ -61,6 +63,12 @@ PUSHED = Metric("counter", "adsyncd.campaigns.pushed", "{campaign}", "Campaigns 
 FAILED = Metric("counter", "adsyncd.campaigns.failed", "{campaign}", "Campaigns that a run could not push")
 REQUESTS = Metric("counter", "adsyncd.requests", "{request}", "Metered requests sent, by tenant and status class")
 RETRIES = Metric("counter", "adsyncd.retries", "{request}", "Requests that repeat one that failed")
+SAVED = Metric(
+    "counter",
+    "adsyncd.requests.saved",
+    "{request}",
+    "Requests not needed: pages of a kept listing, unchanged campaigns",
+)
 QUOTA_WAIT = Metric("counter", "adsyncd.quota.wait", "s", "Time in which a tenant's run waited for quota")
 QUOTA_PERMITS = Metric("gauge", "adsyncd.quota.permits", "{permit}", "Permits of a tenant's bucket that are free")
 RUN_DURATION = Metric("histogram", "adsyncd.run.duration", "s", "How long runs took, by outcome")
@@ -73,7 +81,7 @@ TELEMETRY_LOST = Metric(
 )
 
 METRICS = (
-    LISTED, PUSHED, FAILED, REQUESTS, RETRIES, QUOTA_WAIT, QUOTA_PERMITS,
+    LISTED, PUSHED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS,
     RUN_DURATION, RUNS, RUNS_OVERLAPPED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
     TELEMETRY_LOST,
 )  # fmt: skip

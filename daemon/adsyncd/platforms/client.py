@@ -7,7 +7,7 @@ one more try.
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from random import Random
 from typing import TypeVar
@@ -43,6 +43,7 @@ from adsyncd.tenant import Tenant
 
 T = TypeVar("T")
 _TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with
+_LONGEST_ETAG = 1024
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -111,13 +112,25 @@ class PlatformClient:
         self._shared = shared
         self._policy = Policy(tenant.sync.max_attempts)
 
-    async def page(self, number: int) -> Page:
-        """Return page `number`, from 1, of the campaigns."""
-        params = {"page": number, "limit": self._tenant.sync.page_size}
+    async def page(self, number: int, known: Page | None = None) -> Page:
+        """Return page `number`, from 1, of the campaigns.
+
+        That is `known`, with an `etag`, if the platform says that it has not changed since (RFC 9110, 13.1.2).
+        """
         request = self._http.build_request(
-            "GET", "/api/campaigns", params=params, extensions={AUTHORIZE: self._authorize}
+            "GET",
+            "/api/campaigns",
+            params={"page": number, "limit": self._tenant.sync.page_size},
+            headers={"if-none-match": known.etag} if known and known.etag else {},
+            extensions={AUTHORIZE: self._authorize},
         )
-        page, _ = await self._attempt(request, lambda body: wire.read_page(body, number))
+
+        def read(answer: httpx.Response) -> Page:
+            if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
+                return known
+            return replace(wire.read_page(_accepted(answer, self._shared.clock), number), etag=_etag(answer))
+
+        page, _ = await self._attempt(request, read)
         return page
 
     async def push(self, campaign_id: str, key: str) -> int:
@@ -132,16 +145,16 @@ class PlatformClient:
             headers={"idempotency-key": key},
             extensions={AUTHORIZE: self._authorize},
         )
-        _, attempts = await self._attempt(request, _done)
+        _, attempts = await self._attempt(request, lambda answer: _done(_accepted(answer, self._shared.clock)))
         return attempts
 
-    async def _attempt(self, request: httpx.Request, read: Callable[[bytes], T]) -> tuple[T, int]:
+    async def _attempt(self, request: httpx.Request, read: Callable[[httpx.Response], T]) -> tuple[T, int]:
         """Send until it succeeds, and return what was read and in which attempt; what waits for quota is none."""
         attempt = 1
         while True:
             try:
                 answer = await self._send(request)
-                return read(_accepted(answer, self._shared.clock)), attempt
+                return read(answer), attempt
             except Throttled:
                 wait_s = 0.0  # the gate is closed for as long as the platform asked
             except AdsyncdError as error:
@@ -195,6 +208,13 @@ def _accepted(answer: httpx.Response, clock: Clock) -> bytes:
     if status >= HTTPStatus.BAD_REQUEST:
         raise Rejected(f"the platform answered {status}{_reason(answer)}", status)
     raise BadAnswer(f"the platform answered {status}, which its API does not know")
+
+
+def _etag(answer: httpx.Response) -> str | None:
+    """Return what the platform calls this version of a page, if that can be sent back as it came."""
+    etag = answer.headers.get("etag", "")
+    sound = 0 < len(etag) <= _LONGEST_ETAG and etag.isascii() and repeatable(etag, answer.request)
+    return etag if sound else None
 
 
 def _done(body: bytes) -> None:

@@ -16,6 +16,7 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
 from pydantic import SecretStr
 
+from adsyncd.campaign import Page
 from adsyncd.credentials import Credentials
 from adsyncd.errors import (
     AdsyncdError,
@@ -36,6 +37,7 @@ from adsyncd.platforms import Connector, PlatformClient
 from adsyncd.run import Tally
 from adsyncd.tenant import CredentialsRef, Quota
 from support.gates import a_gate
+from support.records import campaign
 from support.tenants import a_tenant
 from support.virtual_time import BACKEND, VirtualClock
 
@@ -164,6 +166,47 @@ async def test_a_page_is_asked_for_as_the_api_has_it() -> None:
     assert (request.method, str(request.url)) == ("GET", "http://ads.invalid/api/campaigns?page=3&limit=25")
     assert request.headers["authorization"] == "Bearer canary-token-1"
     assert request.headers["accept-encoding"] == "identity"
+
+
+KNOWN = Page(3, (campaign("cmp-1"),), total=1, has_more=False, etag='W/"v1"')
+
+
+def named(etag: str | bytes) -> httpx.Response:
+    """Return a page that the platform calls `etag`."""
+    empty = b'{"data": [], "pagination": {"total": 0, "has_more": false}}'
+    return httpx.Response(200, headers=[(b"etag", etag.encode() if isinstance(etag, str) else etag)], content=empty)
+
+
+async def test_a_page_comes_with_what_the_platform_calls_it() -> None:
+    async with connected(named('"v2"')) as parts:
+        assert (await parts.client.page(1)).etag == '"v2"'
+        assert (await parts.client.page(2)).etag is None
+
+
+async def test_a_page_that_has_not_changed_is_the_one_that_is_known() -> None:
+    async with connected(httpx.Response(503), httpx.Response(304)) as parts:
+        assert await parts.client.page(3, KNOWN) is KNOWN
+    assert [request.headers["if-none-match"] for request in parts.platform.requests] == ['W/"v1"'] * 2
+    assert parts.tally.requests == 2
+
+
+async def test_a_page_that_has_changed_is_read() -> None:
+    async with connected(named('"v2"')) as parts:
+        page = await parts.client.page(3, KNOWN)
+    assert (page.campaigns, page.etag) == ((), '"v2"')
+
+
+async def test_a_page_that_is_not_known_cannot_be_unchanged() -> None:
+    async with connected(httpx.Response(304), max_attempts=1) as parts:
+        with pytest.raises(BadAnswer, match="304"):
+            await parts.client.page(3)
+    assert "if-none-match" not in parts.platform.requests[0].headers
+
+
+@pytest.mark.parametrize("etag", [b"", b"x" * 1025, '"\xe9"'.encode("latin-1"), b'"canary-token-1"'])
+async def test_a_name_that_cannot_be_sent_back_or_repeats_the_token_is_none(etag: bytes) -> None:
+    async with connected(named(etag)) as parts:
+        assert (await parts.client.page(1)).etag is None
 
 
 async def test_a_push_is_sent_as_the_api_has_it() -> None:
