@@ -1,6 +1,7 @@
 """All that differs between SQLite and PostgreSQL, and their errors in plain words."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,13 @@ def upsert(connection: Connection, table: Table, columns: Sequence[str], source:
 
     It inserts the parameters that it is executed with or, given a `source`, what that selects, as `columns`.
     """
-    statement = _INSERTS[connection.dialect.name](table)
+    return _upsert(connection.dialect.name, table, tuple(columns), source)
+
+
+@cache
+def _upsert(system: str, table: Table, columns: tuple[str, ...], source: Select[Any] | None) -> Insert:
+    """Build each statement once: that takes longer than to execute it."""
+    statement = _INSERTS[system](table)
     if source is not None:
         statement = statement.from_select(columns, source)
     return statement.on_conflict_do_update(
