@@ -11,13 +11,14 @@ from opentelemetry.trace import SpanKind, Tracer
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from adsyncd.alert import Alert
 from adsyncd.campaign import DeadLetter, Page, Push
 from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
 from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
 from adsyncd.permit import PermitRecord
 from adsyncd.run import Run
-from adsyncd.store import dead_letters, dialects, history, journal, listings, permits, schema
+from adsyncd.store import alerts, dead_letters, dialects, history, journal, listings, permits, schema
 from adsyncd.store.writer import Item, OffLoop, Operation, Result, Writer, in_thread
 from adsyncd.tenant import PushPolicy
 
@@ -55,6 +56,7 @@ async def store_in(
             permits.hold,
             *(journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
             *(dead_letters.replay, dead_letters.discard),
+            alerts.keep,
         ),
         is_shared=lambda error: dialects.cause(error) is not None,
         off_loop=off_loop,
@@ -158,6 +160,18 @@ class Store:
     async def discard(self, letters: Sequence[DeadLetter]) -> None:
         """Close dead letters without a push: the next run takes their campaigns for ones that never failed."""
         await self._write(dead_letters.discard, letters)
+
+    async def oldest_dead_letter(self, tenant: str) -> datetime | None:
+        """Return when a tenant's oldest dead letter died, or None without any."""
+        return await self._read(lambda connection: alerts.oldest_dead_letter(connection, tenant))
+
+    async def keep_alert(self, alert: Alert) -> None:
+        """Keep how an alert stands, in the place of how it stood; one that is over, and known to be, goes."""
+        await self._write(alerts.keep, alert)
+
+    async def alerts(self) -> list[Alert]:
+        """Return all alerts that are kept."""
+        return await self._read(alerts.all_alerts)
 
     async def hold_permit(self, record: PermitRecord) -> None:
         """Record that a permit is out, in the place of what was recorded of it before."""

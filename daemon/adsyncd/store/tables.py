@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from adsyncd.alert import AlertName
 from adsyncd.campaign import PushState
 from adsyncd.run import Outcome
 
@@ -41,10 +42,10 @@ class Instant(TypeDecorator[datetime]):
         return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
-def _words(kind: type[StrEnum]) -> Enum:
+def _words(kind: type[StrEnum], length: int = 16) -> Enum:
     """Return the type of a column that keeps a member as its value's text."""
     return Enum(
-        kind, native_enum=False, length=16, values_callable=lambda members: [member.value for member in members]
+        kind, native_enum=False, length=length, values_callable=lambda members: [member.value for member in members]
     )
 
 
@@ -142,6 +143,17 @@ listing_pages = Table(
     Column("campaigns", JSON, nullable=False),  # pairs of id and content hash, in the page's order
     Column("total", BigInteger, nullable=False),
     Column("has_more", Boolean, nullable=False),
+)
+
+alerts = Table(
+    "alerts",  # that fire, or whose end has not been told yet: see `adsyncd.alert.Alert`
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("name", _words(AlertName, length=32), primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("resolved_at", Instant),
+    Column("told", Boolean, nullable=False),
 )
 
 permits = Table(

@@ -95,6 +95,15 @@ def upgrade() -> None:
         sa.Column("has_more", sa.Boolean, nullable=False),
     )
     op.create_table(
+        "alerts",
+        sa.Column("tenant", sa.String, primary_key=True),
+        sa.Column("name", sa.String(32), primary_key=True),
+        sa.Column("since", _INSTANT, nullable=False),
+        sa.Column("summary", sa.Text, nullable=False),
+        sa.Column("resolved_at", _INSTANT),
+        sa.Column("told", sa.Boolean, nullable=False),
+    )
+    op.create_table(
         "permits",
         sa.Column("platform", sa.String, primary_key=True),
         sa.Column("client_id", sa.String, primary_key=True),
@@ -105,5 +114,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("permits", "listing_pages", "dead_letters", "pushes", "runs", "campaigns"):
+    for table in ("permits", "alerts", "listing_pages", "dead_letters", "pushes", "runs", "campaigns"):
         op.drop_table(table)
