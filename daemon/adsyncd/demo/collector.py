@@ -23,6 +23,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from adsyncd.daemon import beside
+
 Attributes = Mapping[str, str | bool | int | float]
 
 
@@ -131,8 +133,7 @@ async def open_collector() -> AsyncIterator[Collector]:
         with anyio.CancelScope(shield=True):  # ends in order, by `should_exit`
             await server.serve([listener])
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(serve)
+    async with beside(serve):
         try:
             yield collector
         finally:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import DEVNULL, STDOUT
 from typing import Any
 
 import anyio
@@ -18,6 +17,7 @@ import httpx
 from anyio.abc import Process
 from pydantic import SecretStr
 
+from adsyncd.demo.process import running
 from adsyncd.errors import AdsyncdError
 
 _START_S = 30.0
@@ -112,38 +112,23 @@ async def openbao(*, port: int | None = None, tls: Tls | None = None) -> AsyncIt
     listener = {"tcp": {"address": listen, **security}}
     config = {"storage": {"inmem": {}}, "listener": [listener], "api_addr": address}
     verify = ssl.create_default_context(cafile=tls.ca) if tls else False
-    async with (
-        anyio.TemporaryDirectory(prefix="adsyncd-openbao-") as folder,
-        httpx.AsyncClient(base_url=f"{address}/v1/", verify=verify, trust_env=False) as http,
-        _process(config, anyio.Path(folder)) as process,
-    ):
-        await _ready(http, process, anyio.Path(folder, "log"))
-        yield await _initialized(http, address, process)
+    binary = openbao_binary()
+    async with anyio.TemporaryDirectory(prefix="adsyncd-openbao-") as name:
+        folder = anyio.Path(name)
+        await (folder / "config.json").write_text(json.dumps(config))
+        command = [binary, "server", f"-config={folder / 'config.json'}"]
+        environ = {"HOME": name}  # no BAO_* nor VAULT_*
+        async with (  # killed at the end: all that a gentler one would save is in memory
+            running(command, Path(folder / "log"), environ) as process,
+            httpx.AsyncClient(base_url=f"{address}/v1/", verify=verify, trust_env=False) as http,
+        ):
+            await _ready(http, process, folder / "log")
+            yield await _initialized(http, address, process)
 
 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-@asynccontextmanager
-async def _process(config: Mapping[str, object], folder: anyio.Path) -> AsyncIterator[Process]:
-    await (folder / "config.json").write_text(json.dumps(config))
-    async with await anyio.open_file(folder / "log", "wb") as log:
-        process = await anyio.open_process(
-            [openbao_binary(), "server", f"-config={folder / 'config.json'}"],
-            stdin=DEVNULL,
-            stdout=log.wrapped,
-            stderr=STDOUT,
-            env={"HOME": str(folder)},  # no BAO_* nor VAULT_*
-        )
-    try:
-        yield process
-    finally:
-        with anyio.CancelScope(shield=True):
-            if process.returncode is None:
-                process.kill()  # all that a gentler end would save is in memory
-            await process.wait()
 
 
 async def _ready(http: httpx.AsyncClient, process: Process, log: anyio.Path) -> None:

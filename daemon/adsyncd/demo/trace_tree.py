@@ -1,7 +1,7 @@
 """Draws one trace as a tree for the terminal: what a run did, in what order, how long it took, and what went wrong."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from rich.text import Text
@@ -14,7 +14,11 @@ _Children = dict[str | None, list[ExportedSpan]]
 
 
 def trace_tree(spans: Iterable[ExportedSpan], trace_id: str, alike: int = 3) -> Tree:
-    """Return the tree of a trace. Of siblings with the same name it shows the `alike` that have most below them."""
+    """Return the tree of a trace.
+
+    Of siblings with the same name it shows the `alike` that have most below them, most in kind before most in number.
+    Where none has anything below it, it shows twice as many, or a line for all of them if they went well.
+    """
     trace = [span for span in spans if span.trace_id == trace_id]
     known = {span.span_id for span in trace}
     children: _Children = defaultdict(list)
@@ -30,7 +34,12 @@ def _grow(tree: Tree, parent: ExportedSpan | None, children: _Children, alike: i
     for child in children[parent.span_id if parent else None]:
         families[child.name].append(child)
     for name, family in families.items():
-        shown = sorted(family, key=lambda span: _size(span, children), reverse=True)[:alike]
+        leaves = not any(children[span.span_id] for span in family)
+        if leaves and len(family) > 1 and not any(span.error for span in family):
+            tree.add(Text.assemble((name, "bold"), f" x{len(family)} ", (_duration(*family), "cyan")))
+            continue
+        most = 2 * alike if leaves else alike
+        shown = sorted(family, key=lambda span: _riches(span, children), reverse=True)[:most]
         for child in sorted(shown, key=lambda span: span.start_ns):
             _grow(tree.add(_label(child, parent)), child, children, alike)
         hidden = [span for span in family if span not in shown]
@@ -39,8 +48,16 @@ def _grow(tree: Tree, parent: ExportedSpan | None, children: _Children, alike: i
             tree.add(Text(f"{len(hidden)} more {name}" + (f", {errors} with errors" if errors else ""), "dim"))
 
 
-def _size(span: ExportedSpan, children: _Children) -> int:
-    return 1 + sum(_size(child, children) for child in children[span.span_id])
+def _riches(span: ExportedSpan, children: _Children) -> tuple[int, int]:
+    """Return how many kinds of spans are below, and how many spans."""
+    below = list(_below(span, children))
+    return len({span.name for span in below}), len(below)
+
+
+def _below(span: ExportedSpan, children: _Children) -> Iterator[ExportedSpan]:
+    for child in children[span.span_id]:
+        yield child
+        yield from _below(child, children)
 
 
 def _label(span: ExportedSpan, parent: ExportedSpan | None) -> Text:
@@ -61,5 +78,6 @@ def _label(span: ExportedSpan, parent: ExportedSpan | None) -> Text:
     return label
 
 
-def _duration(span: ExportedSpan) -> str:
-    return f"{span.duration_s:.2f} s" if span.duration_s >= 1 else f"{span.duration_s * 1000:.0f} ms"
+def _duration(*spans: ExportedSpan) -> str:
+    total_s = sum(span.duration_s for span in spans)
+    return f"{total_s:.2f} s" if total_s >= 1 else f"{total_s * 1000:.0f} ms"

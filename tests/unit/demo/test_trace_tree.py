@@ -100,6 +100,39 @@ def test_of_many_alike_those_with_most_below_them_are_shown_and_the_rest_is_coun
     ]
 
 
+def test_what_is_below_counts_by_its_kinds_before_its_number() -> None:
+    assert drawn(
+        span("a", None, "sync.run"),
+        span("b", "a", "campaigns.page", 1),
+        *[span(f"g{number}", "b", "GET", number) for number in range(5)],
+        span("c", "a", "campaigns.page", 2),
+        span("t", "c", "token.refresh", 2),
+        span("g", "c", "GET", 3),
+        alike=1,
+    )[2:] == [
+        "    ├── campaigns.page 1.00 s",
+        "    │   ├── token.refresh 1.00 s",
+        "    │   └── GET 1.00 s",
+        "    └── 1 more campaigns.page",
+    ]
+
+
+def test_what_went_well_and_has_nothing_below_it_shares_a_line() -> None:
+    waits = [span(f"w{number}", "a", "quota.wait", number, lasting_s=0.25) for number in range(5)]
+    assert drawn(span("a", None, "campaign.push"), *waits)[2:] == ["    └── quota.wait x5 1.25 s"]
+
+
+def test_requests_of_which_one_failed_are_shown_twice_as_many_as_what_has_more_below_it() -> None:
+    tries = [span(f"g{number}", "a", "GET", number, error=number == 0) for number in range(5)]
+    assert drawn(span("a", None, "campaigns.page"), *tries, alike=2)[2:] == [
+        "    ├── GET 1.00 s error",
+        "    ├── GET 1.00 s",
+        "    ├── GET 1.00 s",
+        "    ├── GET 1.00 s",
+        "    └── 1 more GET",
+    ]
+
+
 def test_a_span_whose_parent_did_not_arrive_is_still_drawn() -> None:
     assert drawn(span("b", "lost", "campaign.push"))[1:] == ["└── campaign.push 1.00 s"]
 

@@ -1,0 +1,69 @@
+"""What became of a tenant, by four witnesses: the run's record, the database, the platform's ledger, the trace."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from adsyncd.demo.platform import Ledger
+from adsyncd.errors import AdsyncdError
+from adsyncd.run import Outcome, Run
+from adsyncd.tenant import Quota
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A tenant's run that has ended, and what became of it elsewhere.
+
+    `stored` campaigns are in the database as synced; `ledger` is the client id's; `traced` says that the root of the
+    run's trace arrived.
+    """
+
+    run: Run
+    stored: int
+    ledger: Ledger
+    traced: bool
+
+    @property
+    def done(self) -> int:
+        """Campaigns that are pushed at the platform as well as stored here."""
+        return min(self.stored, len(self.ledger.pushes))
+
+    @property
+    def refused(self) -> int:
+        """Requests that were refused for quota, as either side counted them."""
+        return max(self.run.refused, self.ledger.refused)
+
+    @property
+    def took(self) -> timedelta:
+        """From the run's start to its end."""
+        return (self.run.ended_at or self.run.started_at) - self.run.started_at
+
+    def quota_used(self, quota: Quota) -> float:
+        """Return which share of the most that the quota allows in so long a time was accepted; 1 is all of it.
+
+        The most is a whole quota at the start, and again each time that a window has passed.
+        """
+        return self.ledger.accepted / (quota.requests * (self.took // quota.per + 1))
+
+
+def judge(evidence: Sequence[Evidence], campaigns: int) -> None:
+    """Raise AdsyncdError unless all `campaigns` were pushed once and stored, nothing was refused, every run traced.
+
+    Its text has a line for each thing that is not so.
+    """
+    if problems := [f"{found.run.tenant}: {problem}" for found in evidence for problem in _problems(found, campaigns)]:
+        raise AdsyncdError("\n".join(problems))
+
+
+def _problems(found: Evidence, campaigns: int) -> Iterator[str]:
+    pushes = found.ledger.pushes
+    if found.run.outcome is not Outcome.SUCCEEDED:
+        yield f"its run {found.run.outcome}: {found.run.error}"
+    if found.done != campaigns:
+        yield f"of {campaigns} campaigns {len(pushes)} were pushed and {found.stored} are stored"
+    if repeated := sum(times > 1 for times in pushes.values()):
+        yield f"{repeated} campaigns were pushed more than once"
+    if found.refused:
+        yield f"{found.refused} requests were refused for quota"
+    if not found.traced:
+        yield "the trace of its run did not arrive"

@@ -1,0 +1,71 @@
+"""The mock ad platform as a process of its own, and what it says happened to each client id."""
+
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx
+from anyio.abc import Process
+
+from adsyncd.demo.process import running
+from adsyncd.errors import AdsyncdError
+
+_READY = "mock_api listening on "
+_START_S = 30.0
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the platform counted of one client id: requests, and the pushes that took effect, by campaign."""
+
+    accepted: int
+    refused: int
+    pushes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A platform that answers at `base_url`, which has no trailing slash."""
+
+    base_url: str
+    _http: httpx.AsyncClient
+
+    async def ledger(self, client_id: str) -> Ledger:
+        """Return the client id's page of the ledger."""
+        answer = await self._http.get("/_ledger", params={"client_id": client_id})
+        page = answer.raise_for_status().json()["clients"][client_id]
+        pushes = {campaign_id: sum(by_key.values()) for campaign_id, by_key in page["effects"].items()}
+        return Ledger(page["accepted"], page["refused"], pushes)
+
+
+@asynccontextmanager
+async def mock_platform(settings: Mapping[str, object]) -> AsyncIterator[Platform]:
+    """Start a platform with `settings`, which are those of mock_api, on a free port, and end it with the block.
+
+    Raises `AdsyncdError` when it does not start.
+    """
+    async with anyio.TemporaryDirectory(prefix="adsyncd-platform-") as name:
+        folder = anyio.Path(name)
+        config, log = folder / "settings.json", folder / "log"
+        await config.write_text(json.dumps(settings))
+        command = [sys.executable, "-m", "mock_api", "--config", str(config)]
+        async with running(command, Path(log), os.environ) as process:
+            base_url = await _address(process, log)
+            async with httpx.AsyncClient(base_url=base_url, trust_env=False) as http:
+                yield Platform(base_url, http)
+
+
+async def _address(process: Process, log: anyio.Path) -> str:
+    with anyio.move_on_after(_START_S):
+        while process.returncode is None:
+            base_url, newline, _ = (await log.read_text()).partition(_READY)[2].partition("\n")
+            if newline:
+                return base_url
+            await anyio.sleep(_POLL_S)
+    raise AdsyncdError(f"the mock platform did not start: {(await log.read_text()).strip()}")

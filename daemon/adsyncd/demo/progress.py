@@ -1,0 +1,92 @@
+"""What is to be seen of the runs while they go: on a terminal a bar for each tenant, elsewhere a line now and then.
+
+It shows what everybody can see: the campaigns are counted in the daemon's database, retries and permits come from the
+metrics that it exports.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from adsyncd.demo.collector import ExportedPoint
+from adsyncd.instruments import QUOTA_PERMITS, RETRIES, TENANT
+from adsyncd.run import Run
+
+_LINE_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a tenant's run stands; `run` is None before it begins."""
+
+    run: Run | None
+    retries: int
+    waits: bool
+
+    @property
+    def pushed(self) -> int:
+        """Campaigns pushed so far."""
+        return self.run.pushed if self.run else 0
+
+    def doing(self) -> str:
+        """Say in a few words what it does."""
+        if self.run is None:
+            return "starting"
+        if self.run.outcome:
+            return f"{self.run.outcome}, {self.run.retries} retried"
+        words = f"{self.run.listed} listed, {self.retries} retried"
+        return f"{words}, waiting for quota" if self.waits else words
+
+
+Show = Callable[[Mapping[str, Standing], float], None]
+
+
+def standings(tenants: Sequence[str], runs: Mapping[str, Run], points: Sequence[ExportedPoint]) -> dict[str, Standing]:
+    """Return where each tenant stands, by its run and by the latest of the metrics that were exported."""
+    latest = {(point.name, point.attributes.get(TENANT)): point.value for point in points}
+    return {
+        tenant: Standing(
+            run=runs.get(tenant),
+            retries=int(latest.get((RETRIES.name, tenant), 0)),
+            waits=latest.get((QUOTA_PERMITS.name, tenant)) == 0,
+        )
+        for tenant in tenants
+    }
+
+
+@contextmanager
+def progress(console: Console, tenants: Sequence[str], campaigns: int) -> Iterator[Show]:
+    """Yield what shows the standings, given the seconds since the start."""
+    if not console.is_terminal:
+        yield _lines(console, campaigns)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[doing]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        ids = {tenant: bars.add_task(tenant, total=campaigns, doing="") for tenant in tenants}
+
+        def show(standings: Mapping[str, Standing], _elapsed_s: float) -> None:
+            for tenant, standing in standings.items():
+                bars.update(ids[tenant], completed=standing.pushed, doing=standing.doing())
+
+        yield show
+
+
+def _lines(console: Console, campaigns: int) -> Show:
+    due_s = 0.0
+
+    def show(standings: Mapping[str, Standing], elapsed_s: float) -> None:
+        nonlocal due_s
+        if elapsed_s >= due_s:
+            due_s = elapsed_s + _LINE_EVERY_S
+            counts = "  ".join(f"{tenant} {standing.pushed}/{campaigns}" for tenant, standing in standings.items())
+            console.print(f"{elapsed_s:4.0f} s  {counts}", highlight=False)
+
+    return show

@@ -1,0 +1,89 @@
+"""What the demo says: what is there, what became of each tenant, how one run went, and where to look further."""
+
+from collections.abc import Sequence
+from shlex import quote
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from adsyncd.demo.collector import ExportedSpan
+from adsyncd.demo.evidence import Evidence
+from adsyncd.demo.folder import Folder
+from adsyncd.demo.scene import FAULTS, Scene
+from adsyncd.demo.trace_tree import trace_tree
+from adsyncd.duration import format_duration
+from adsyncd.run import Run
+
+_ALIKE = 2  # spans of a kind that are drawn, so that a trace fits a screen
+_LOG_LINES = 15
+
+
+def print_parts(console: Console, scene: Scene, folder: Folder, *, vault: str, platform: str, collector: str) -> None:
+    """Print what runs where; the last three are addresses."""
+    quota = f"{scene.quota.requests} requests in {format_duration(scene.quota.per)} (in life, in a minute)"
+    each = f"each has {scene.campaigns} campaigns and a quota of {quota}"
+    parts = Table.grid(padding=(0, 2))
+    parts.add_column(no_wrap=True)
+    parts.add_column(overflow="fold")
+    parts.add_row("OpenBao", vault, f"keeps the credentials of {', '.join(scene.tenants)}")
+    parts.add_row("platform", platform, f"{each}; {FAULTS}")
+    parts.add_row("collector", collector, "gets traces, metrics and logs")
+    parts.add_row("daemon", str(folder.path), "its settings, drop-ins, database and log")
+    console.print(parts, highlight=False)
+    console.print()
+
+
+def print_evidence(console: Console, scene: Scene, evidence: Sequence[Evidence]) -> None:
+    """Print a line for each tenant."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("tenant", no_wrap=True)
+    for name in ("campaigns", "requests", "retries", "429s", "quota used", "took"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for found in evidence:
+        table.add_row(
+            found.run.tenant,
+            _judged(f"{found.done}/{scene.campaigns}", good=found.done == scene.campaigns),
+            str(found.run.requests),
+            str(found.run.retries),
+            _judged(str(found.refused), good=not found.refused),
+            f"{found.quota_used(scene.quota):.0%}",
+            f"{found.took.total_seconds():.1f} s",
+        )
+    console.print()
+    console.print(table)
+
+
+def print_trace(console: Console, run: Run, spans: Sequence[ExportedSpan]) -> None:
+    """Print the trace of a run."""
+    console.print(f"\nEach run is one trace. This is {run.tenant}'s, as the collector got it:")
+    console.print(trace_tree(spans, run.trace_id, _ALIKE))
+
+
+def print_places(console: Console, folder: Folder, command: str) -> None:
+    """Print where the database is, how to look at it and what to do next; `command` is what calls adsyncd."""
+    _print_lines(
+        console,
+        "",
+        f"Database {folder.database}",
+        "         beside it are the settings, the drop-ins and the daemon's log",
+        f"Runs     {command} runs --config {quote(str(folder.config))}",
+        f"Remove   rm -r {quote(str(folder.path))}",
+        f"Next     write settings and drop-ins like these, `{command} check`, `{command} run`",
+    )
+
+
+def print_log(console: Console, folder: Folder) -> None:
+    """Print how the daemon's log ends."""
+    lines = folder.log.read_text().splitlines() if folder.log.exists() else []
+    _print_lines(console, f"\nThe daemon's log, {folder.log}, ends with:", *lines[-_LOG_LINES:])
+
+
+def _judged(text: str, *, good: bool) -> Text:
+    return Text(text, "green" if good else "red")
+
+
+def _print_lines(console: Console, *lines: str) -> None:
+    """Print lines as they are, however long: they are to be copied."""
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)

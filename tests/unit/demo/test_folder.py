@@ -1,0 +1,54 @@
+import sqlite3
+import tempfile
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adsyncd.config import load_settings
+from adsyncd.config.settings import AppRoleAuth
+from adsyncd.demo.folder import SECRET_ID_VARIABLE, Folder
+from adsyncd.demo.scene import Scene
+from adsyncd.dropins import read_tenants
+from adsyncd.tenant import Quota, VaultRef
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    place = tmp_path / 'odd "place"'
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return Folder()
+
+
+def test_the_daemon_reads_from_it_what_the_scene_says(folder: Folder) -> None:
+    scene = Scene(tenants=("acme", "globex"), quota=Quota(7, timedelta(milliseconds=1500)))
+    folder.write(scene, vault="http://127.0.0.1:8200", role_id="role", platform="http://127.0.0.1:8080")
+
+    settings = load_settings(folder.config, {})
+    assert settings.store.url == f"sqlite:///{folder.database}"
+    assert settings.vault is not None
+    assert isinstance(settings.vault.auth, AppRoleAuth)
+    assert settings.vault.auth.role_id == "role"
+    assert settings.vault.auth.secret_id.env == SECRET_ID_VARIABLE
+
+    read = read_tenants(settings)
+    assert not read.problems
+    assert {tenant.id: (tenant.client_id, tenant.credentials, tenant.quota) for tenant in read.good.values()} == {
+        "acme": ("acme", VaultRef("adsyncd/acme"), scene.quota),
+        "globex": ("globex", VaultRef("adsyncd/globex"), scene.quota),
+    }
+
+
+def test_it_is_its_owners_alone(folder: Folder) -> None:
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_it_counts_the_campaigns_that_are_synced(folder: Folder) -> None:
+    with closing(sqlite3.connect(folder.database)) as database:
+        database.execute("CREATE TABLE campaigns (tenant, synced_at)")
+        rows = [("acme", "now"), ("acme", "now"), ("acme", None), ("globex", "now"), ("initech", None)]
+        database.executemany("INSERT INTO campaigns VALUES (?, ?)", rows)
+        database.commit()
+    assert folder.stored() == {"acme": 2, "globex": 1}
