@@ -36,8 +36,12 @@ ATTEMPT = "adsyncd.attempt"
 CREDENTIALS_SOURCE = "adsyncd.credentials.source"  # vault, systemd or environment
 OUTCOME = "adsyncd.outcome"
 ERROR_TYPE = "error.type"
+ALERT = "adsyncd.alert"  # an alert's name
 STORE_WRITES = "adsyncd.store.writes"  # how many writes a transaction of the store held
 DB_SYSTEM = "db.system.name"  # semantic conventions, "database spans"
+
+EVENT_FIRES = "alert.fires"  # of the run's span
+EVENT_RESOLVED = "alert.resolved"
 
 # Semantic conventions, "HTTP client spans" and "HTTP client metrics"; a span's name is its method.
 HTTP_METHOD = "http.request.method"
@@ -76,6 +80,7 @@ RUNS = Metric("counter", "adsyncd.runs", "{run}", "Runs that ended, by tenant an
 RUNS_OVERLAPPED = Metric("counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: the last run still went on")
 DEAD_LETTERS = Metric("gauge", "adsyncd.dead_letters", "{campaign}", "A tenant's dead letters")
 TOKEN_EXPIRES_IN = Metric("gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires")
+ALERTS = Metric("gauge", "adsyncd.alerts", "{alert}", "1 while an alert fires, by tenant and alert; 0 when it is over")
 TELEMETRY_LOST = Metric(
     "counter", "adsyncd.telemetry.lost", "{item}", "Spans and log records that could not be exported, by signal"
 )
@@ -83,7 +88,7 @@ TELEMETRY_LOST = Metric(
 METRICS = (
     LISTED, PUSHED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS,
     RUN_DURATION, RUNS, RUNS_OVERLAPPED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
-    TELEMETRY_LOST,
+    ALERTS, TELEMETRY_LOST,
 )  # fmt: skip
 
 # Semantic conventions, too: recorded by the transport that records the HTTP spans, with their attributes.

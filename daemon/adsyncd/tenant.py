@@ -86,9 +86,13 @@ class SyncSettings:
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """When a tenant's runs deserve a human's attention. `min_success_rate` is a share, 0 to 1."""
+    """When a tenant's runs deserve a human's attention.
+
+    `min_success_rate` is a share, 0 to 1; `failures` how many runs may go wrong in a row, until there is an alert.
+    """
 
     min_success_rate: float
+    failures: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,20 +21,27 @@ def table(first_column: str) -> dict[str, list[str]]:
     return {name: rest for name, *rest in cells}
 
 
-def constants(*, spans: bool) -> set[str]:
+def constants(kind: str = "") -> set[str]:
+    """The names that begin with `kind`; those of attributes begin with none."""
     return {
         value
         for name, value in vars(instruments).items()
-        if name.isupper() and isinstance(value, str) and name.startswith("SPAN_") is spans
+        if name.isupper()
+        and isinstance(value, str)
+        and (name.startswith(kind) if kind else not name.startswith(("SPAN_", "EVENT_")))
     }
 
 
 def test_each_span_is_documented() -> None:
-    assert table("span").keys() - {"GET`, `POST"} == constants(spans=True)
+    assert table("span").keys() - {"GET`, `POST"} == constants("SPAN_")
 
 
 def test_each_attribute_is_documented() -> None:
-    assert table("attribute").keys() == constants(spans=False)
+    assert table("attribute").keys() == constants()
+
+
+def test_each_span_event_is_documented() -> None:
+    assert table("span event").keys() == constants("EVENT_")
 
 
 def test_each_metric_is_documented_as_it_is() -> None:

@@ -39,7 +39,7 @@ def a_tenant(**changes: Any) -> Tenant:  # noqa: ANN401 - whatever the fields ar
             push=PushPolicy.ALL,
             list_cache=timedelta(0),
         ),
-        alerts=AlertSettings(min_success_rate=0.9),
+        alerts=AlertSettings(min_success_rate=0.9, failures=3),
     )
     if base_url := changes.pop("base_url", None):
         tenant = replace(tenant, platform=replace(tenant.platform, base_url=base_url))

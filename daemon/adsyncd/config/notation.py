@@ -74,8 +74,16 @@ def _url(value: str) -> str:
     else:
         if "@" in parts.netloc:
             raise wrong("must not hold a user or a password", "leave out everything up to the @", echo=False)
-    if not sound or not re.fullmatch(r"https?://[!-~]+", value) or "?" in value or "#" in value:
+    if not sound or not re.fullmatch(r"https?://[!-~]+", value) or "#" in value:
         raise wrong("expected an address that begins with https:// or http://", echo=False)
+    return value
+
+
+def _base_url(value: str) -> str:
+    if "?" in _url(value):
+        raise wrong(
+            "must not have a query, since paths are put behind it", "leave out the ? and what follows", echo=False
+        )
     return value.rstrip("/")
 
 
@@ -89,7 +97,8 @@ AnyDuration = Annotated[timedelta, _duration("0s")]
 SomeDuration = Annotated[timedelta, _duration("1ms")]
 Interval = Annotated[timedelta, _duration("1s")]
 
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(_base_url)]
+WebhookUrl = Annotated[str, AfterValidator(_url)]
 StoreUrl = Annotated[
     str, _text(r"(sqlite:///|postgresql\+psycopg://).+", "sqlite:///... or postgresql+psycopg://...", echo=False)
 ]

@@ -13,6 +13,7 @@ from adsyncd.config.notation import (
     AnyDuration,
     ConfigTable,
     CredentialName,
+    Interval,
     PlatformName,
     SomeDuration,
     SomeText,
@@ -20,6 +21,7 @@ from adsyncd.config.notation import (
     Url,
     VariableName,
     VaultPath,
+    WebhookUrl,
 )
 from adsyncd.config.problems import Fault, faults, in_order, known_keys, wrong
 from adsyncd.config.tenant_file import QuotaTable, TenantDefaults
@@ -98,6 +100,14 @@ class ControlTable(ConfigTable):
     socket: AbsolutePath = Path("/run/adsyncd/control.sock")
 
 
+class ReceiversTable(ConfigTable):
+    """Who hears of alerts. The webhook's address may be a secret: it does not show in `repr`."""
+
+    webhook: WebhookUrl | None = Field(None, examples=["https://hooks.example.com/adsyncd"], repr=False)
+    alertmanager: Url | None = Field(None, examples=["http://alertmanager.internal:9093"])
+    repeat: Interval = timedelta(minutes=1)
+
+
 class PlatformTable(ConfigTable):
     """An ad platform, and what it allows to all its tenants together."""
 
@@ -117,6 +127,7 @@ class Settings(ConfigTable):
     store: StoreTable = StoreTable()
     vault: VaultTable | None = None
     control: ControlTable = ControlTable()
+    alerts: ReceiversTable = ReceiversTable()
     platforms: dict[PlatformName, PlatformTable] = Field(default_factory=dict)
     defaults: TenantDefaults = TenantDefaults()
 

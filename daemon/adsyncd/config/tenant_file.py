@@ -109,6 +109,7 @@ class AlertsTable(ConfigTable):
     """When a tenant's runs deserve a human's attention."""
 
     min_success_rate: Share = 0.9
+    failures: Whole = Field(3, ge=1, le=100)
 
 
 class TenantDefaults(ConfigTable):
@@ -153,5 +154,5 @@ class TenantFile(TenantDefaults):
             credentials=self.credentials.ref(),
             quota=self.quota.quota(),
             sync=SyncSettings(**dict(self.sync)),
-            alerts=AlertSettings(self.alerts.min_success_rate),
+            alerts=AlertSettings(**dict(self.alerts)),
         )

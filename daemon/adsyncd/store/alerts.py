@@ -32,4 +32,6 @@ def all_alerts(connection: Connection) -> list[Alert]:
 
 def oldest_dead_letter(connection: Connection, tenant: str) -> datetime | None:
     """Return when the tenant's oldest dead letter died, or None without any."""
-    return connection.scalar(select(func.min(dead_letters.c.dead_at)).where(dead_letters.c.tenant == tenant))
+    query = select(func.min(dead_letters.c.dead_at)).where(dead_letters.c.tenant == tenant)
+    oldest: datetime | None = connection.scalar(query)
+    return oldest

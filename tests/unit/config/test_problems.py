@@ -73,7 +73,7 @@ def of_tenant(**keys: object) -> dict[str, Fault]:
         ),
         ({"sync": {"page_sise": 5}}, "sync.page_sise", "is no key that is known here", 'did you mean "page_size"?'),
         ({"page_size": 5}, "page_size", "is no key that is known here", 'did you mean "sync.page_size"?'),
-        ({"alerts": {"x": 5}}, "alerts.x", "is no key that is known here", "known are min_success_rate"),
+        ({"alerts": {"x": 5}}, "alerts.x", "is no key that is known here", "known are failures, min_success_rate"),
         ({"client_id": "a b" * 50}, "client_id", LONG, None),
     ],
 )

@@ -47,7 +47,7 @@ def test_the_least_drop_in_has_the_documented_defaults() -> None:
             push=PushPolicy.ALL,
             list_cache=timedelta(0),
         ),
-        alerts=AlertSettings(0.9),
+        alerts=AlertSettings(0.9, 3),
     )
 
 
@@ -108,7 +108,7 @@ def test_credentials_in_no_place_or_in_two_are_refused(table: dict[str, object])
         ("quota", [{"requests": 0, "per": "1s"}, {"requests": 1, "per": "0s"}, {"requests": 1}, {"per": "1s"}]),
         ("sync", [{"page_size": 0}, {"page_size": 1001}, {"concurrency": 0}, {"concurrency": 101}]),
         ("sync", [{"max_attempts": 0}, {"max_attempts": 21}, {"timeout": "0s"}, {"run_deadline": "0s"}]),
-        ("alerts", [{"min_success_rate": -0.1}, {"min_success_rate": 1.1}]),
+        ("alerts", [{"min_success_rate": -0.1}, {"min_success_rate": 1.1}, {"failures": 0}, {"failures": 101}]),
     ],
 )
 def test_what_is_out_of_bounds_is_refused(table: str, keys: list[dict[str, object]]) -> None:
