@@ -9,7 +9,7 @@ resumed with the same idempotency keys. A run is called a success only when the 
 every campaign in it is accounted for.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from datetime import datetime
@@ -95,7 +95,10 @@ class Journal(Protocol):
 
 
 class Pipeline:
-    """Runs one tenant once. `tally` is counted up while it goes, for whoever shows progress."""
+    """Runs one tenant once. `tally` is counted up while it goes, for whoever shows progress.
+
+    `on_end` is called with the record of a run that ended, while its span is still open.
+    """
 
     def __init__(
         self,
@@ -107,6 +110,7 @@ class Pipeline:
         clock: Clock,
         tracer: Tracer,
         instruments: Instruments,
+        on_end: Callable[[Run], Awaitable[None]] | None = None,
     ) -> None:
         self._tenant = tenant
         self._source = source
@@ -115,6 +119,7 @@ class Pipeline:
         self._clock = clock
         self._tracer = tracer
         self._instruments = instruments
+        self._on_end = on_end
         self._listing = anyio.CancelScope()
         self._announced = 0  # the most campaigns that a page said there are
         self._consistent = False
@@ -158,6 +163,8 @@ class Pipeline:
         self._instruments.set(DEAD_LETTERS, letters, tenant=run.tenant)
         self._instruments.add(RUNS, 1, tenant=run.tenant, outcome=outcome.value)
         self._instruments.record(RUN_DURATION, (ended_at - run.started_at).total_seconds(), outcome=outcome.value)
+        if self._on_end is not None:
+            await self._on_end(ended)
         return ended
 
     async def _outcome(self, run: Run, standing: Standing) -> tuple[Outcome, str | None]:

@@ -8,6 +8,7 @@ import contextvars
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import anyio
 import structlog
@@ -16,7 +17,7 @@ from opentelemetry.trace import Tracer
 
 from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
-from adsyncd.errors import StoreError
+from adsyncd.errors import AdsyncdError, StoreError
 from adsyncd.governor import Gate, Governor
 from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, TOKEN_EXPIRES_IN, Instruments
 from adsyncd.pipeline import Pipeline
@@ -26,6 +27,13 @@ from adsyncd.store import Store
 from adsyncd.tenant import Tenant
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+class Watch(Protocol):
+    """Who has to know how runs end. See `adsyncd.alerts.Watch`."""
+
+    async def ended(self, run: Run, sign_in_error: AdsyncdError | None) -> None:
+        """Take note of a run that was recorded just now, and of why its tenant's last sign-in failed, if it did."""
 
 
 @dataclass(slots=True)
@@ -51,6 +59,7 @@ class Supervisor:
         clock: Clock,
         tracer: Tracer,
         instruments: Instruments,
+        watch: Watch | None = None,
     ) -> None:
         self._connector = connector
         self._credentials = credentials
@@ -59,6 +68,7 @@ class Supervisor:
         self._clock = clock
         self._tracer = tracer
         self._instruments = instruments
+        self._watch = watch
         self._bulkheads: dict[str, Bulkhead] = {}
         self._running: set[str] = set()
         self._ended = anyio.Event()
@@ -90,6 +100,11 @@ class Supervisor:
         bulkhead = self._bulkheads[tenant_id]
         tenant = bulkhead.tenant
         open_runs = await self._store.open_runs(tenant_id)
+
+        async def ended(run: Run) -> None:
+            if self._watch is not None:
+                await self._watch.ended(run, bulkhead.session.failure)
+
         async with self._connector.client(tenant, bulkhead.session, bulkhead.gate, tally) as client:
             pipeline = Pipeline(
                 tenant,
@@ -99,6 +114,7 @@ class Supervisor:
                 clock=self._clock,
                 tracer=self._tracer,
                 instruments=self._instruments,
+                on_end=ended,
             )
             return await pipeline.run(open_runs[0].fire_time if open_runs else fire_time)
 

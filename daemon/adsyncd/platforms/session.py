@@ -76,6 +76,11 @@ class Session:
         """Return the seconds until the token at hand expires, or None without one."""
         return None if self._token is None else self._token.expires_at - self._clock.monotonic()
 
+    @property
+    def failure(self) -> AdsyncdError | None:
+        """Why the last sign-in failed, or None if it did not."""
+        return self._failure
+
     def forget_credentials(self) -> None:
         """Read the credentials anew before the next sign-in."""
         self._credentials = None
