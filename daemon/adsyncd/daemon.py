@@ -118,7 +118,7 @@ async def serve(settings: Settings, environ: MutableMapping[str, str], log_level
                     async with beside(_cancel_at_next, signals, farewell):
                         await supervisor.drain(settings.shutdown_grace)
                 runs.cancel_scope.cancel()
-    _log.info("stopped")
+            _log.info("stopped")  # while telemetry still takes it
 
 
 async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
