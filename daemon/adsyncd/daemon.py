@@ -19,9 +19,10 @@ from anyio.abc import TaskGroup
 from pydantic import SecretStr
 
 from adsyncd import logs
+from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
 from adsyncd.clock import Clock, SystemClock, entropy
 from adsyncd.config import SecretRef, Settings
-from adsyncd.config.settings import AppRoleAuth, VaultTable
+from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
 from adsyncd.credentials import (
     AppRole,
     CredentialsReader,
@@ -54,11 +55,12 @@ _CATCH_UP_GAP_S = 0.05  # between the first runs after a start, so that they don
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a daemon and a single sync are both made of."""
+    """What a daemon and a single sync are both made of. Alerts are for tenants that are watched over: for a daemon's."""
 
     supervisor: Supervisor
     store: Store
     clock: Clock
+    alerts: Watch
 
 
 @asynccontextmanager
@@ -75,9 +77,18 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
         vault = None
         if settings.vault:
             vault = await stack.enter_async_context(open_vault(_access(settings.vault, environ), clock))
+        tls = httpx.create_ssl_context()
+        alerts = Watch(
+            _receivers(settings.alerts),
+            store,
+            tls=tls,
+            clock=clock,
+            random=entropy(),
+            instruments=telemetry.instruments,
+        )
         supervisor = Supervisor(
             connector=Connector(
-                tls=httpx.create_ssl_context(),
+                tls=tls,
                 clock=clock,
                 random=entropy(),
                 tracer=telemetry.tracer,
@@ -90,8 +101,9 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
             clock=clock,
             tracer=telemetry.tracer,
             instruments=telemetry.instruments,
+            watch=alerts,
         )
-        yield Parts(supervisor, store, clock)
+        yield Parts(supervisor, store, clock, alerts)
 
 
 async def serve(settings: Settings, environ: MutableMapping[str, str], log_level: str) -> None:
@@ -104,9 +116,11 @@ async def serve(settings: Settings, environ: MutableMapping[str, str], log_level
         async with open_parts(settings, environ, log_level) as parts:
             supervisor = parts.supervisor
             tenants, due = await _load(settings, parts)
-            async with anyio.create_task_group() as runs:
+            await parts.alerts.recall()
+            async with beside(parts.alerts.run), anyio.create_task_group() as runs:
                 ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
                 for tenant in tenants:
+                    parts.alerts.add(tenant)
                     ticker.add(tenant)
                 ticker.start()
                 _log.info("ready", tenants=len(tenants), due=len(due))
@@ -201,6 +215,12 @@ def _raise_file_limit() -> None:
     """Allow as many open files as the system lets us: a thousand tenants at work hold some thousands of sockets."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _receivers(table: ReceiversTable) -> list[Receiver]:
+    webhook = [Webhook(table.webhook)] if table.webhook else []
+    alertmanager = [Alertmanager(table.alertmanager, table.repeat)] if table.alertmanager else []
+    return [*webhook, *alertmanager]
 
 
 def _access(table: VaultTable, environ: Mapping[str, str]) -> VaultAccess:
