@@ -1,0 +1,121 @@
+"""When a tenant's trouble deserves a human's attention: decided from its latest runs, its sign-in and its dead letters.
+
+What one run can't tell is left as it is: a run that listed nothing says nothing of the share of campaigns that get
+through. So an alert begins on evidence, and ends on evidence.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise, takewhile
+
+from adsyncd.alert import AlertName
+from adsyncd.run import Outcome, Run
+from adsyncd.schedule import next_fire, trigger
+from adsyncd.tenant import AlertSettings, Tenant
+
+SAMPLE = 10  # campaigns that a run has to have listed for its success rate to ring
+GROWING_RUNS = 3  # in a row, each of which left more dead letters than the one before
+AGED = timedelta(hours=24)
+_HISTORY = 10  # runs among which those that did not fail are looked for
+
+Verdicts = Mapping[AlertName, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a tenant when a run of its has ended.
+
+    `runs`: the latest ones that ended, newest first. `sign_in_error`: why the last sign-in failed, None if it did not.
+    `oldest_dead_letter`: when the oldest one that is open died, None without any.
+    """
+
+    runs: Sequence[Run]
+    sign_in_error: str | None
+    oldest_dead_letter: datetime | None
+
+
+def runs_needed(settings: AlertSettings) -> int:
+    """Return how many runs have to be known."""
+    return max(settings.failures, _HISTORY)
+
+
+def judge(settings: AlertSettings, facts: Facts, now: datetime) -> Verdicts:
+    """Return what is wrong with a tenant, by alert; None where all is well. An alert that is missing stays as it is."""
+    latest = facts.runs[0]
+    verdicts = {
+        AlertName.RUNS_FAILING: _failing(settings, facts.runs),
+        AlertName.DEAD_LETTERS_GROWING: _growing(facts.runs),
+        AlertName.DEAD_LETTERS_AGEING: _ageing(facts.oldest_dead_letter, now),
+    }
+    if _met(settings, latest):
+        verdicts[AlertName.LOW_SUCCESS_RATE] = None
+    elif latest.listed >= SAMPLE:
+        verdicts[AlertName.LOW_SUCCESS_RATE] = (
+            f"{_through(latest)} of {latest.listed} campaigns got through, "
+            f"and alerts.min_success_rate is {settings.min_success_rate:g}"
+        )
+    if facts.sign_in_error is None:
+        verdicts[AlertName.SIGN_IN_FAILING] = None
+    elif latest.outcome is Outcome.FAILED:
+        verdicts[AlertName.SIGN_IN_FAILING] = f"the run failed without a sign-in: {facts.sign_in_error}"
+    if got_through(settings, latest):
+        verdicts[AlertName.NO_SUCCESS] = None
+    return verdicts
+
+
+def got_through(settings: AlertSettings, run: Run) -> bool:
+    """Whether a run came to its end and met the success rate, be the tenant ever so small."""
+    return run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) and _met(settings, run)
+
+
+def overdue_at(tenant: Tenant, since: datetime, took: timedelta) -> datetime | None:
+    """Return when a tenant is without success for too long, if a run that `took` so long got through at `since`.
+
+    That is one interval of its schedule more than runs may fail in a row. The run's length is added, so that a
+    tenant whose runs outlast its intervals, and who skips some for it, does not ring as long as they succeed.
+    """
+    times = trigger(tenant.schedule, tenant.id)
+    due: datetime | None = since
+    for _ in range(tenant.alerts.failures + 1):
+        due = due and next_fire(times, due)
+    return due and due + took
+
+
+def no_success(tenant: Tenant, since: datetime) -> str:
+    """Say that nothing got through since then."""
+    intervals = tenant.alerts.failures + 1
+    return f"no run has met alerts.min_success_rate since {since:%Y-%m-%d %H:%M} UTC, for {intervals} intervals"
+
+
+def _failing(settings: AlertSettings, runs: Sequence[Run]) -> str | None:
+    failed = len(list(takewhile(lambda run: run.outcome in (Outcome.FAILED, Outcome.ABANDONED), runs)))
+    if failed < settings.failures:
+        return None
+    return f"{failed} runs in a row failed, the last because {runs[0].error}"
+
+
+def _growing(runs: Sequence[Run]) -> str | None:
+    """Compare the runs that saw the listing: what a failed one counted is not all."""
+    counts = [run.dead_lettered for run in runs if run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)]
+    latest = counts[: GROWING_RUNS + 1]
+    if len(latest) <= GROWING_RUNS or not all(newer > older for newer, older in pairwise(latest)):
+        return None
+    return f"{latest[0]} campaigns are dead letters, {latest[0] - latest[-1]} more than {GROWING_RUNS} runs ago"
+
+
+def _ageing(oldest: datetime | None, now: datetime) -> str | None:
+    if oldest is None or now - oldest < AGED:
+        return None
+    return f"a campaign is a dead letter since {oldest:%Y-%m-%d %H:%M} UTC, and nobody decided about it"
+
+
+def _through(run: Run) -> int:
+    return run.pushed + run.skipped
+
+
+def _met(settings: AlertSettings, run: Run) -> bool:
+    """Whether enough campaigns got through. A division, which rounds the share as the setting was rounded."""
+    if not run.listed:
+        return run.outcome is Outcome.SUCCEEDED
+    return _through(run) / run.listed >= settings.min_success_rate
