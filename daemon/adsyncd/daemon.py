@@ -55,7 +55,7 @@ _CATCH_UP_GAP_S = 0.05  # between the first runs after a start, so that they don
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a daemon and a single sync are both made of. Alerts are for tenants that are watched over: for a daemon's."""
+    """What a daemon and a single sync are both made of. A single sync has nobody watched over, and so no alerts."""
 
     supervisor: Supervisor
     store: Store
@@ -81,7 +81,7 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
         alerts = Watch(
             _receivers(settings.alerts),
             store,
-            tls=tls,
+            connect=lambda: httpx.AsyncHTTPTransport(verify=tls, trust_env=False),
             clock=clock,
             random=entropy(),
             instruments=telemetry.instruments,
