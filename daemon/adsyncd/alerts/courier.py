@@ -1,6 +1,5 @@
 """Brings alerts to a receiver, which may be down for as long as it likes: nobody waits for it."""
 
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
@@ -12,6 +11,8 @@ from adsyncd.alert import Alert, AlertKey
 from adsyncd.alerts.receivers import Receiver
 from adsyncd.clock import Clock
 from adsyncd.retry import Policy, backoff
+
+Connect = Callable[[], httpx.AsyncBaseTransport]
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -25,7 +26,8 @@ class Courier:
     """Keeps the latest state of each alert that its receiver does not know yet, and tries until it does.
 
     So what it holds is bounded by the number of alerts, however long the receiver is away; of an alert that came and
-    went meanwhile, it hears that it is over. `told` is called with the states that were received.
+    went meanwhile, it hears that it is over. `told` is called with the states that were received, and `connect` for
+    what sends.
     """
 
     def __init__(
@@ -33,13 +35,13 @@ class Courier:
         receiver: Receiver,
         told: Callable[[Sequence[Alert]], Awaitable[None]],
         *,
-        tls: ssl.SSLContext,
+        connect: Connect,
         clock: Clock,
         random: Random,
     ) -> None:
         self._receiver = receiver
         self._told = told
-        self._tls = tls
+        self._connect = connect
         self._clock = clock
         self._random = random
         self._due: dict[AlertKey, Alert] = {}
@@ -58,7 +60,7 @@ class Courier:
 
     async def run(self) -> None:
         """Deliver until cancelled, and then try once more, for three seconds at most, what is left."""
-        async with httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=_TIMEOUT_S) as client:
+        async with httpx.AsyncClient(transport=self._connect(), timeout=_TIMEOUT_S) as client:
             try:
                 await self._deliver_all(client)
             finally:

@@ -7,7 +7,6 @@ The store is asked for the facts each time and keeps the alerts, so that neither
 reason to fire twice, or to forget to say that something is over.
 """
 
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,7 +18,7 @@ import structlog
 from opentelemetry.trace import get_current_span
 
 from adsyncd.alert import Alert, AlertKey, AlertName
-from adsyncd.alerts.courier import Courier
+from adsyncd.alerts.courier import Connect, Courier
 from adsyncd.alerts.receivers import Receiver
 from adsyncd.alerts.rules import Facts, Verdicts, got_through, judge, no_success, overdue_at, runs_needed
 from adsyncd.clock import Clock
@@ -69,7 +68,7 @@ class Watch:
         receivers: Sequence[Receiver],
         memory: Memory,
         *,
-        tls: ssl.SSLContext,
+        connect: Connect,
         clock: Clock,
         random: Random,
         instruments: Instruments,
@@ -79,7 +78,7 @@ class Watch:
         self._instruments = instruments
         self._nobody_to_tell = all(receiver.repeat for receiver in receivers)
         self._couriers = [
-            Courier(receiver, _ignore if receiver.repeat else self._told, tls=tls, clock=clock, random=random)
+            Courier(receiver, _ignore if receiver.repeat else self._told, connect=connect, clock=clock, random=random)
             for receiver in receivers
         ]
         self._tenants: dict[str, _Watched] = {}
