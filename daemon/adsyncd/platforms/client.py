@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from random import Random
 from typing import TypeVar
 from urllib.parse import quote
@@ -56,7 +57,7 @@ class Connector:
     """What all tenants' clients share, so that a client costs little and is made when a run needs it.
 
     `traced` wraps the transport that sends, so that each request becomes a span. The TLS context is shared, since
-    each would cost 30 ms and 700 KB; connections and cookies never are. `open` opens the connections of a client; in a
+    each would cost 30 ms and 700 KB; connections never are. `open` opens the connections of a client; in a
     simulation the platform is in this process.
     """
 
@@ -97,6 +98,8 @@ class Connector:
             timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2),
             follow_redirects=False,
             trust_env=False,
+            # No cookie is kept: the API needs none, and one that is not ASCII would break every later request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={"accept": "application/json", "accept-encoding": "identity", "x-client-id": tenant.client_id},
         ) as http:
             yield PlatformClient(http, tenant, session, self)

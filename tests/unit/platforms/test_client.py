@@ -263,17 +263,18 @@ async def test_each_metered_request_names_the_client_id() -> None:
     assert [request.headers["x-client-id"] for request in parts.platform.requests] == ["globex"] * 4
 
 
-async def test_each_client_has_cookies_of_its_own() -> None:
-    async with (
-        connected(
-            lambda request: httpx.Response(200, headers={"set-cookie": "who=first"}, stream=ok(request).stream)
-        ) as first,
-        connected() as second,
-    ):
-        for client in (first.client, first.client, second.client):
-            await client.page(1)
-    assert [request.headers.get("cookie") for request in first.platform.requests] == [None, "who=first"]
-    assert [request.headers.get("cookie") for request in second.platform.requests] == [None]
+@pytest.mark.parametrize(
+    "cookie", [b"who=acme", b"who=acme; Domain=.invalid", "who=éÿ".encode("latin-1"), b"=;;=", b""]
+)
+async def test_no_cookie_is_kept_so_that_none_can_cross_tenants_or_break_later_requests(cookie: bytes) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers=[(b"set-cookie", cookie)], stream=ok(request).stream)
+
+    async with connected(answer, sign_ins=[httpx.Response(503, headers=[(b"set-cookie", cookie)])]) as parts:
+        for number in (1, 2):
+            await parts.client.page(number)
+    sent = [*parts.platform.requests, *parts.platform.sign_ins]
+    assert [request.headers.get("cookie") for request in sent] == [None] * 4
 
 
 # Retries
