@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from adsyncd import daemon
+from adsyncd.cli import event_loop
 from adsyncd.cli.options import CONFIG, Config, Json, LogLevel
 from adsyncd.cli.output import print_json, print_runs, run_as_json
 from adsyncd.config import Settings, load_settings
@@ -34,7 +35,7 @@ def sync(
     come back; the next run of the tenant goes on where this one stopped.
     """
     settings = load_settings(config, os.environ)
-    run = anyio.run(_sync, settings, _tenant(settings, tenant), log_level, Console(stderr=True))
+    run = event_loop.run(_sync, settings, _tenant(settings, tenant), log_level, Console(stderr=True))
     if json:
         print_json(run_as_json(run))
     else:

@@ -1,0 +1,60 @@
+"""The event loop that the commands run on: asyncio's, but for its look-ups of hosts.
+
+asyncio's share six threads: one platform whose name servers are silent would keep every other platform's tenants from
+connecting, and the process from ending.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import Any, TypeVar, TypeVarTuple
+
+import anyio
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+Asked = tuple[str | bytes | None, str | int | bytes | None, int, int, int, int]  # the arguments of `getaddrinfo`
+
+
+def run(function: Callable[[*Arguments], Awaitable[T]], *arguments: *Arguments) -> T:
+    """Run an async function to its end, as `anyio.run` does."""
+    return anyio.run(function, *arguments, backend_options={"loop_factory": EventLoop})
+
+
+class EventLoop(asyncio.SelectorEventLoop):
+    """Looks up each host in a thread of its own, which all who ask meanwhile share and no end waits for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lookups: dict[Asked, Future[list[Any]]] = {}
+
+    async def getaddrinfo(
+        self,
+        host: str | bytes | None,
+        port: str | int | bytes | None,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - its parent's name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """Return what `socket.getaddrinfo` returns, or raise what it raises."""
+        asked = (host, port, family, type, proto, flags)
+        if (lookup := self._lookups.get(asked)) is None:
+            lookup = self._lookups[asked] = Future()
+            lookup.set_running_or_notify_cancel()  # who gives up must not cancel it for the others
+            Thread(target=self._look_up, args=(asked, lookup), daemon=True).start()
+        return await asyncio.wrap_future(lookup, loop=self)
+
+    def _look_up(self, asked: Asked, lookup: Future[list[Any]]) -> None:
+        try:
+            try:
+                addresses = socket.getaddrinfo(*asked)
+            finally:
+                del self._lookups[asked]
+        except Exception as error:  # noqa: BLE001 - whatever it is, who asked gets it
+            lookup.set_exception(error)
+        else:
+            lookup.set_result(addresses)
