@@ -1,0 +1,199 @@
+"""One seed decides a world: its tenants, and all that befalls them, their platform, Vault, the clock and the daemon."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from random import Random
+
+from adsyncd.config import TenantFile
+from adsyncd.config.tenant_file import ScheduleTable
+from adsyncd.simulation.network import Line
+from adsyncd.simulation.world import Catalogue, Change, End, Jump, Life, Span, World, campaign_id
+from adsyncd.tenant import Platform, Quota, Tenant
+
+BASE_URL = "http://ads.simulated"
+
+# What a platform does to a client id with which nothing is wrong; and what can be wrong.
+HEALTHY: Mapping[str, object] = {"fault": "none"} | {
+    f"{what}_{fault}": 0.0 for what in ("list", "push") for fault in ("503", "hang", "drop", "malformed")
+}
+_FLAKY: Mapping[str, object] = {
+    "list_503": 0.2, "list_hang": 0.1, "list_drop": 0.05, "list_malformed": 0.05,
+    "push_503": 0.1, "push_hang": 0.05, "push_drop": 0.05, "push_malformed": 0.05,
+}  # fmt: skip
+_FAULTS = ("503", "hang", "drop", "html", "redirect", "unauthorized", "wrong-types", "endless", "repeating")
+_SICKNESSES = ("flaky", "flaky", "flaky", "far", "far", "faulty", "faulty", "revoked", "rotated", "picky", "absurd")
+
+# Servers that a bucket of returning permits is safe with; the fourth way of counting refuses legal bursts.
+_ALGORITHMS = ("sliding-log", "fixed-window", "token-bucket")
+
+
+def draw_world(seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5) -> World:
+    """Return the world that a seed stands for, with so many tenants. `sick`: the share of them that something befalls."""
+    return _Fate(seed, tenants, hours * 3600, sick).world()
+
+
+class _Fate:
+    def __init__(self, seed: int, tenants: int, lasts_s: float, sick: float) -> None:
+        self._random = Random(seed)  # noqa: S311 - a simulation
+        self._seed = seed
+        self._lasts_s = lasts_s
+        self._ids = [f"tenant-{number}" for number in range(tenants)]
+        self._sick = {id_: self._random.choice(_SICKNESSES) for id_ in self._ids if self._random.random() < sick}
+        self._changes: list[Change] = []
+
+    def world(self) -> World:
+        random = self._random
+        tenants = {id_: self._tenant(id_) for id_ in self._ids}
+        catalogues = {id_: self._catalogue(id_) for id_ in self._ids}
+        clients = {id_: self._behaviour(id_, tenants[id_].quota, catalogues[id_]) for id_ in self._ids}
+        for id_, sickness in self._sick.items():
+            self._befall(id_, sickness)
+        return World(
+            seed=self._seed,
+            platforms={
+                BASE_URL: {
+                    "seed": self._seed,
+                    "token_lifetime_s": random.randint(200, 3600),
+                    "accounts": {_email(id_): {"password": "old", "clients": [id_]} for id_ in self._ids},
+                    "clients": clients,
+                }
+            },
+            accounts={tenant.credentials: (_email(id_), "old") for id_, tenant in tenants.items()},
+            lives=tuple(self._lives(tenants)),
+            lines={id_: self._line(id_) for id_ in self._ids},
+            catalogues=catalogues,
+            sick=self._sick,
+            changes=tuple(sorted(self._changes, key=lambda change: change.at_s)),
+            cures={BASE_URL: {"clients": dict.fromkeys(self._ids, HEALTHY)}},
+            jumps=tuple(self._jumps()),
+            outages=tuple(self._spans(0.5, 600)),
+            stalls=tuple(self._spans(0.3, 30)),
+            store_s=random.choice((0.0, 0.01, 0.1)),
+        )
+
+    def _tenant(self, id_: str) -> Tenant:
+        random = self._random
+        described = TenantFile.model_validate(
+            {
+                "client_id": id_,
+                "platform": "simulated",
+                "schedule": self._schedule(),
+                "credentials": {"vault": f"adsyncd/{id_}"},
+                "quota": {"requests": random.randint(3, 12), "per": random.choice(("20s", "30s", "60s"))},
+                "sync": {
+                    "page_size": random.choice((3, 5, 10)),
+                    "concurrency": random.choice((1, 3, 5)),
+                    "timeout": random.choice(("5s", "10s")),
+                    "max_attempts": random.randint(2, 5),
+                    "run_deadline": random.choice(("3m", "10m")) if id_ in self._sick else "20m",
+                    "push": random.choice(("all", "changed")),
+                },
+            }
+        )
+        return described.tenant(id_, Platform("simulated", BASE_URL, quota=None))
+
+    def _schedule(self) -> dict[str, str]:
+        if self._random.random() < 0.2:  # noqa: PLR2004 - a share
+            return {"cron": f"*/{self._random.choice((6, 10, 15))} * * * *", "timezone": "Europe/Berlin"}
+        return {"every": self._random.choice(("6m", "8m", "10m", "15m"))}
+
+    def _behaviour(self, id_: str, quota: Quota, catalogue: Catalogue) -> dict[str, object]:
+        random = self._random
+        _, count, _ = catalogue.states[0]
+        return {
+            **HEALTHY,
+            "campaigns": count,
+            "quota_requests": quota.requests,
+            "quota_window_s": quota.per.total_seconds(),
+            "algorithm": random.choice(_ALGORITHMS),
+            "retry_after": random.choice(("seconds", "date", "body", "absent")),
+            "list_latency_s": random.choice((0.0, 0.5)),
+            "push_latency_s": random.choice((0.5, 2.0)),
+            "latency_jitter": 0.5,
+            "rejected": [campaign_id(1)] if self._sick.get(id_) == "picky" else [],
+        }
+
+    def _catalogue(self, id_: str) -> Catalogue:
+        """Let campaigns come, or go: of those that do both while a listing goes on, no listing can tell."""
+        random = self._random
+        count, gone = random.randint(2, 14), frozenset[str]()
+        states = [(0.0, count, gone)]
+        for at_s in self._instants(random.randint(0, 2)):
+            if id_ < self._ids[len(self._ids) // 2]:
+                count += random.randint(1, 3)
+            else:
+                gone |= {campaign_id(random.randint(1, count))}
+            states.append((at_s, count, gone))
+            self._change(id_, at_s, {"campaigns": count, "deleted": sorted(gone)})
+        return Catalogue(tuple(states))
+
+    def _line(self, id_: str) -> Line:
+        longest_s = self._random.choice((0.1, 0.4, 1.0))
+        if self._sick.get(id_) == "far":
+            return Line(0.02, longest_s, unreachable=0.1, lost=0.05)
+        return Line(0.02, longest_s)
+
+    def _befall(self, id_: str, sickness: str) -> None:
+        """Let a sickness come, and go again."""
+        begins_s, ends_s = self._instants(2)
+        match sickness:
+            case "flaky":
+                self._change(id_, begins_s, _FLAKY)
+            case "faulty":
+                self._change(id_, begins_s, {"fault": self._random.choice(_FAULTS)})
+            case "absurd":
+                self._change(id_, begins_s, {"fault": "absurd-wait"})
+            case "revoked":
+                self._changes.append(Change(begins_s, BASE_URL, {"accounts": {_email(id_): {"generation": 1}}}))
+            case "rotated":
+                account = {"generation": 1, "password": "new"}
+                passwords = {_email(id_): "new"}
+                self._changes.append(Change(begins_s, BASE_URL, {"accounts": {_email(id_): account}}, passwords))
+        if sickness in {"flaky", "faulty", "absurd"}:
+            self._change(id_, ends_s, HEALTHY)
+
+    def _lives(self, tenants: Mapping[str, Tenant]) -> Iterator[Life]:
+        """Cut the time into lives. The drop-ins are edited between them."""
+        random = self._random
+        ends_s = [*self._instants(random.randint(1, 6)), self._lasts_s]
+        begins_s = 0.0
+        described = dict(tenants)
+        for end_s in ends_s:
+            down_s = random.choice((0.0, random.uniform(0, 5), random.uniform(0, 120)))
+            how = random.choice((End.STOP, End.KILL, End.KILL, End.KILL, End.REBOOT))
+            yield Life(tuple(described.values()), end_s - begins_s, how, down_s)
+            begins_s = end_s
+            if random.random() < 0.5:  # noqa: PLR2004 - a share
+                id_ = random.choice(self._ids)
+                if described.pop(id_, None) is None or random.random() < 0.8:  # noqa: PLR2004 - a share
+                    described[id_] = self._edited(tenants[id_])
+
+    def _edited(self, tenant: Tenant) -> Tenant:
+        """Return a tenant with another schedule and a quota that the platform still allows."""
+        random = self._random
+        requests = random.randint((tenant.quota.requests + 1) // 2, tenant.quota.requests)
+        return replace(
+            tenant,
+            schedule=ScheduleTable.model_validate(self._schedule()).schedule(),
+            quota=replace(tenant.quota, requests=requests),
+            sync=replace(tenant.sync, concurrency=random.choice((1, 3, 5)), page_size=random.choice((3, 5, 10))),
+        )
+
+    def _jumps(self) -> Iterator[Jump]:
+        for at_s in self._instants(self._random.choice((0, 0, 1, 2))):
+            yield Jump(at_s, self._random.choice((-3600.0, -90.0, -1.0, 1.0, 90.0, 3600.0)))
+
+    def _spans(self, probability: float, longest_s: float) -> Iterator[Span]:
+        if self._random.random() < probability:
+            [begins_s] = self._instants(1)
+            yield Span(begins_s, begins_s + self._random.uniform(0, longest_s))
+
+    def _instants(self, number: int) -> list[float]:
+        return sorted(self._random.uniform(0, self._lasts_s) for _ in range(number))
+
+    def _change(self, id_: str, at_s: float, behaviour: Mapping[str, object]) -> None:
+        self._changes.append(Change(at_s, BASE_URL, {"clients": {id_: behaviour}}))
+
+
+def _email(id_: str) -> str:
+    return f"{id_}@example.com"

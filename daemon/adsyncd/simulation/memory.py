@@ -1,0 +1,62 @@
+"""A database in memory that outlives the daemon's lives in a simulation, and tells what is committed to it."""
+
+import sqlite3
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import StaticPool
+
+from adsyncd.store.tables import metadata
+
+Tell = Callable[..., None]
+
+_OF_A_RUN = (
+    "run_id", "outcome", "listed", "pushed", "skipped", "dead_lettered", "failed", "requests", "retries", "error",
+)  # fmt: skip
+
+# What the database itself tells: the code under test has no say in it.
+_TOLD = {
+    "begun": ("INSERT ON runs", "new.run_id, new.tenant"),
+    "owed": ("INSERT ON pushes", "new.run_id, new.campaign_id, new.idempotency_key, new.state"),
+    "settled": ("UPDATE OF state ON pushes", "new.run_id, new.campaign_id, new.state"),
+    "ended": (
+        "UPDATE OF ended_at ON runs WHEN old.ended_at IS NULL AND new.ended_at IS NOT NULL",
+        ", ".join(f"new.{column}" for column in _OF_A_RUN),
+    ),
+    "marked_deleted": (
+        "UPDATE OF deleted_at ON campaigns WHEN old.deleted_at IS NULL AND new.deleted_at IS NOT NULL",
+        "new.tenant, new.campaign_id",
+    ),
+}
+
+
+def memory_engine(tell: Tell | None = None, compiled: MutableMapping[Any, Any] | None = None) -> Engine:
+    """Return an engine for a new database in memory, with all tables and one connection.
+
+    Without threads it serves one call after the other. `tell(what, *values)` is told what becomes of runs, pushes and
+    campaigns, within the transaction that does it. `compiled` keeps statements that are compiled, for the next engine.
+    """
+    engine = create_engine(
+        "sqlite://",
+        poolclass=StaticPool,
+        connect_args={"isolation_level": "IMMEDIATE"},  # of a single connection: no need to say BEGIN ourselves
+        hide_parameters=True,
+        execution_options={"compiled_cache": {} if compiled is None else compiled},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: DBAPIConnection, _record: object) -> None:
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - what pysqlite gives
+        connection.create_function("tell", -1, tell)
+
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        for what, (when, values) in _TOLD.items() if tell else ():
+            table, _, condition = when.partition(" WHEN ")
+            condition = f"WHEN {condition}" if condition else ""
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER tell_{what} AFTER {table} {condition} BEGIN SELECT tell('{what}', {values}); END"
+            )
+    return engine

@@ -1,0 +1,188 @@
+"""The way to the ad platforms without a network: ASGI applications in this process, behind lines of some length.
+
+    client ──there──► arrives: the platform counts it ──► answers ──back──► client
+
+A request that has left goes its way in a task of the platform's, whatever becomes of who sent it: a client that gives
+up, or a process that is killed, has no say in what takes effect. The applications are loaded by name, as by uvicorn.
+"""
+
+import importlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Protocol, cast
+
+import anyio
+import httpx
+from anyio.abc import TaskGroup
+
+from adsyncd.errors import ConfigError, Problem
+
+Message = MutableMapping[str, Any]
+Application = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]
+Factory = Callable[[Mapping[str, object], Callable[[], float]], Application]
+"""Makes a platform of its settings (a JSON document) and a clock: seconds since the epoch, never going back."""
+
+MOCK_PLATFORM = "mock_api.app:create_app"
+
+_DROP = "mock_api.drop"  # ASGI extension: a callable that breaks the connection
+
+
+def load_factory(name: str) -> Factory:
+    """Return what `module:attribute` names. Raises ConfigError when there is no such thing here."""
+    module, _, attribute = name.partition(":")
+    try:
+        return cast("Factory", getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
+        mend = 'install the extra: pip install "adsyncd[demo]"'
+        raise ConfigError([Problem(None, None, None, f"there is no platform {name} ({error})", mend)]) from error
+
+
+class Witness(Protocol):
+    """Who sees what arrives at a platform and what it answers."""
+
+    def arrived(self, request: httpx.Request) -> None:
+        """Take note of a request at a platform's door."""
+
+    def answered(self, request: httpx.Request, status: int) -> None:
+        """Take note of the platform's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A client id's way to its platform. Times in seconds, one way; shares of its requests come to grief.
+
+    `unreachable`: no connection, so they never leave. `lost`: they leave and never arrive.
+    """
+
+    shortest_s: float = 0.02
+    longest_s: float = 0.2
+    unreachable: float = 0.0
+    lost: float = 0.0
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """A request under way. `left`: nobody waits for its answer any more; `over`: it has its answer, or never will."""
+
+    request: httpx.Request
+    left: anyio.Event = field(default_factory=anyio.Event)
+    over: anyio.Event = field(default_factory=anyio.Event)
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+
+
+class Network:
+    """All lines to the platforms, which are known by their `base_url`. What befalls a client id is its own."""
+
+    def __init__(
+        self,
+        platforms: Mapping[str, Application],
+        lines: Mapping[str, Line],
+        seed: int,
+        witness: Witness,
+        tasks: TaskGroup,
+    ) -> None:
+        self._platforms = {httpx.URL(base_url).netloc: application for base_url, application in platforms.items()}
+        self._lines = lines
+        self._random = {client_id: Random(f"{seed}/{client_id}") for client_id in lines}  # noqa: S311 - a simulation
+        self._witness = witness
+        self._tasks = tasks
+
+    def heal(self) -> None:
+        """Let every request arrive from now on."""
+        self._lines = {client_id: Line(line.shortest_s, line.longest_s) for client_id, line in self._lines.items()}
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and return its answer. Raises httpx's errors; waits for ever if there is none."""
+        client_id = request.headers["x-client-id"]
+        line, random = self._lines[client_id], self._random[client_id]
+        there_s, back_s = (random.uniform(line.shortest_s, line.longest_s) for _ in range(2))
+        fate = random.random()
+        if fate < line.unreachable:
+            await anyio.sleep(there_s)
+            raise httpx.ConnectError("unreachable")
+        exchange = _Exchange(request)
+        if fate >= line.unreachable + line.lost:
+            self._tasks.start_soon(self._serve, exchange, there_s, back_s)
+        try:
+            await exchange.over.wait()
+        finally:
+            exchange.left.set()
+        if not exchange.status:
+            raise httpx.RemoteProtocolError("hung up")
+        return httpx.Response(
+            exchange.status, headers=exchange.headers, stream=httpx.ByteStream(bytes(exchange.body)), request=request
+        )
+
+    async def ask(self, base_url: str, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
+        """Ask a platform something at once, as nobody who is metered does, and return its JSON."""
+        exchange = _Exchange(httpx.Request(method, base_url + path, json=content))
+        await self._answer(exchange)
+        assert exchange.status < 300, bytes(exchange.body)  # noqa: S101, PLR2004 - what this program asks for is right
+        return json.loads(exchange.body) if exchange.body else None
+
+    async def _serve(self, exchange: _Exchange, there_s: float, back_s: float) -> None:
+        await anyio.sleep(there_s)
+        self._witness.arrived(exchange.request)
+        await self._answer(exchange)
+        if exchange.status:
+            self._witness.answered(exchange.request, exchange.status)
+        await anyio.sleep(back_s)
+        exchange.over.set()
+
+    async def _answer(self, exchange: _Exchange) -> None:
+        request = exchange.request
+        url = request.url
+        unread = [{"type": "http.request", "body": request.content, "more_body": False}]
+
+        async def receive() -> Message:
+            if unread:
+                return unread.pop()
+            await exchange.left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                exchange.headers = message["headers"]
+            else:
+                exchange.body += message.get("body", b"")
+
+        def drop() -> None:
+            exchange.over.set()
+
+        scope: Message = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": request.method,
+            "scheme": url.scheme,
+            "path": url.path,
+            "raw_path": url.raw_path.partition(b"?")[0],
+            "query_string": url.query,
+            "root_path": "",
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "server": (url.host, url.port),
+            "client": None,
+            "extensions": {_DROP: drop},
+        }
+        await self._platforms[url.netloc](scope, receive, send)
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """The network as one life of the daemon has it: when it is cut, nothing leaves any more."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.cut = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; see `Network.send`."""
+        if self.cut:
+            raise httpx.ConnectError("cut")
+        return await self._network.send(request)

@@ -1,0 +1,309 @@
+"""A world from its beginning to its end: the daemon lives and dies in it, and everything else happens around it.
+
+platforms, lines, changes, the wall clock, Vault ─┐
+life ─► down ─► life ─► … ─► all well again ─► one more life, in which everything has to come to its end
+  └─ supervisor, pipeline, governor, retry: the real ones, built anew; the database alone goes on
+"""
+
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, TypeVar
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.trace import NoOpTracer
+from opentelemetry.util.types import AttributeValue
+from pydantic import SecretStr
+from sqlalchemy import select
+from structlog.typing import EventDict, WrappedLogger
+
+from adsyncd.alerts import Watch
+from adsyncd.credentials import Credentials
+from adsyncd.daemon import Parts, beside, catch_up, take_charge
+from adsyncd.errors import AdsyncdError, CredentialsUnavailable, StoreError
+from adsyncd.governor import Governor
+from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, Instruments, Metric
+from adsyncd.limits import cools_for
+from adsyncd.platforms import Connector
+from adsyncd.run import Outcome, Tally
+from adsyncd.simulation.memory import memory_engine
+from adsyncd.simulation.network import Factory, Network, Wire
+from adsyncd.simulation.ticker import tick
+from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
+from adsyncd.simulation.witness import Invariant, RunSeen, Violation, Witness
+from adsyncd.simulation.world import Change, End, Jump, Life, Span, World
+from adsyncd.store.store import Store, store_in
+from adsyncd.store.tables import campaigns
+from adsyncd.supervisor import Supervisor
+from adsyncd.tenant import CredentialsRef, Tenant
+
+_GRACE = timedelta(seconds=20)
+_LAST_RUN_WITHIN = timedelta(hours=2)
+_ROUNDS = 3  # in which a tenant is to come to its end: one for a run that is open, one of its own, one to spare
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What happened in a world. `overlapped` counts the ticks skipped, by tenant id."""
+
+    world: World
+    violations: tuple[Violation, ...]
+    digest: str
+    requests: int
+    runs: tuple[RunSeen, ...]
+    overlapped: Mapping[str, int]
+
+
+class Simulator:
+    """Lets worlds take their course, one after the other, with platforms that `factory` makes."""
+
+    def __init__(self, factory: Factory) -> None:
+        self._factory = factory
+        self._compiled: dict[Any, Any] = {}  # the database's statements, the same for all worlds
+
+    def run(self, world: World) -> Course:
+        """Return what happens in a world: for the same one the same, each time and in each process."""
+        backend, options = BACKEND
+        return anyio.run(self._simulate, world, backend=backend, backend_options=dict(options))
+
+    async def _simulate(self, world: World) -> Course:
+        witness = Witness(world, anyio.current_time)
+        with _listening(witness):
+            async with anyio.create_task_group() as around:
+                simulation = _Simulation(world, self._factory, witness, around, self._compiled)
+                await simulation.run()
+                around.cancel_scope.cancel()
+        return Course(
+            world=world,
+            violations=tuple(witness.violations),
+            digest=witness.digest,
+            requests=witness.requests,
+            runs=tuple(witness.runs.values()),
+            overlapped=simulation.overlapped,
+        )
+
+
+class _Simulation:
+    def __init__(
+        self, world: World, factory: Factory, witness: Witness, around: TaskGroup, compiled: dict[Any, Any]
+    ) -> None:
+        self._world = world
+        self._witness = witness
+        self._clock = VirtualClock()
+        self._engine = memory_engine(witness.tell, compiled)
+        self._vault = _Vault(world)
+        self._disk_random = Random(f"{world.seed}/disk")  # noqa: S311 - a simulation
+        platforms = {
+            base_url: factory(settings, lambda: START.timestamp() + anyio.current_time())
+            for base_url, settings in world.platforms.items()
+        }
+        self._network = Network(platforms, world.lines, world.seed, witness, around)
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.overlapped: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        async with beside(self._befall):
+            for number, life in enumerate(self._world.lives):
+                await self._live(life, number)
+        if self._world.cures:
+            await self._settle()
+
+    async def _befall(self) -> None:
+        """Let happen what happens outside of the daemon."""
+        events: list[Change | Jump] = [*self._world.changes, *self._world.jumps]
+        for event in sorted(events, key=lambda event: event.at_s):
+            await anyio.sleep(event.at_s - anyio.current_time())
+            self._witness.note("befalls", event)
+            match event:
+                case Change():
+                    self._vault.passwords |= event.passwords
+                    await self._network.ask(event.base_url, "POST", "/_settings", event.settings)
+                case Jump():
+                    self._clock.jump(timedelta(seconds=event.by_s))
+
+    async def _live(self, life: Life, number: int) -> None:
+        wire, disk = Wire(self._network), self._disk()
+        self._witness.life_begins()
+        async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
+            parts = await self._parts(store, wire, number, _Instruments(self.overlapped))
+            due = await take_charge(parts, life.tenants)
+            async with anyio.create_task_group() as runs:
+
+                def emit(tenant_id: str, fire_time: datetime) -> None:
+                    parts.supervisor.tick(runs, tenant_id, fire_time)
+
+                async with beside(tick, life.tenants, self._clock, emit), beside(catch_up, parts.supervisor, runs, due):
+                    await anyio.sleep(life.lasts_s)
+                self._witness.life_ends(life.tenants)
+                if life.end is End.STOP:
+                    await parts.supervisor.drain(_GRACE)
+                # From this instant on nothing of this life has an effect any more, whatever it still tries.
+                wire.cut = True
+                disk.dead.set()
+                runs.cancel_scope.cancel()
+        await anyio.sleep(life.down_s)
+        if life.end is End.REBOOT:
+            self._clock.reboot()
+
+    async def _settle(self) -> None:
+        """Make everything well again, and see that it comes to its end."""
+        self._witness.life_begins()
+        self._network.heal()
+        self._vault.outages = ()
+        for base_url, cure in self._world.cures.items():
+            await self._network.ask(base_url, "POST", "/_settings", cure)
+        instruments = _Instruments(self.overlapped)
+        async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=self._disk()) as store:
+            parts = await self._parts(store, Wire(self._network), len(self._world.lives), instruments)
+            async with anyio.create_task_group() as tasks:
+                for tenant in self._world.tenants:
+                    patient = replace(tenant, sync=replace(tenant.sync, run_deadline=_LAST_RUN_WITHIN))
+                    parts.supervisor.add(patient)
+                    tasks.start_soon(self._end_well, parts, patient)
+            await anyio.sleep(max(cools_for(tenant.quota) for tenant in self._world.tenants))
+            free = instruments.observed[QUOTA_PERMITS]()
+            still_open = await store.open_runs()
+        for tenant in self._world.tenants:
+            if free[tenant.id] != tenant.quota.requests:
+                self._witness.break_(Invariant.DRAINED, f"{tenant.id} has {free[tenant.id]} permits left in the end")
+        for run in still_open:
+            self._witness.break_(Invariant.DRAINED, f"{run.run_id} is still open")
+        await self._look_back()
+
+    async def _end_well(self, parts: Parts, tenant: Tenant) -> None:
+        for _ in range(_ROUNDS):
+            fire_time = self._clock.now().replace(microsecond=0)
+            try:
+                run = await parts.supervisor.sync(tenant.id, fire_time, Tally())
+            except AdsyncdError as error:
+                self._witness.break_(Invariant.DRAINED, f"{tenant.id} can't run: {error}")
+                return
+            if run.fire_time == fire_time:
+                break
+            await anyio.sleep(1)
+        if run.fire_time != fire_time or run.outcome not in {Outcome.SUCCEEDED, Outcome.PARTIAL} or run.failed:
+            self._witness.break_(Invariant.DRAINED, f"the last run of {tenant.id} is {run.outcome}: {run.error}")
+
+    async def _look_back(self) -> None:
+        for tenant in self._world.tenants:
+            pages = await self._network.ask(tenant.platform.base_url, "GET", f"/_ledger?client_id={tenant.client_id}")
+            self._witness.check_ledger(tenant, pages["clients"][tenant.client_id])
+        with self._engine.connect() as connection:
+            live = connection.execute(
+                select(campaigns.c.tenant, campaigns.c.campaign_id).where(campaigns.c.deleted_at.is_(None))
+            )
+            self._witness.check_campaigns([(row.tenant, row.campaign_id) for row in live])
+        self._witness.check_progress()
+
+    async def _parts(self, store: Store, wire: Wire, number: int, instruments: Instruments) -> Parts:
+        connector = Connector(
+            tls=self._tls,
+            clock=self._clock,
+            random=Random(f"{self._world.seed}/{number}"),  # noqa: S311 - a simulation
+            tracer=NoOpTracer(),
+            instruments=instruments,
+            traced=lambda inner: inner,
+            open=lambda _tls, _limits: wire,
+        )
+        supervisor = Supervisor(
+            connector=connector,
+            credentials=self._vault,
+            governor=Governor(self._clock, store, await store.permits()),
+            store=store,
+            clock=self._clock,
+            tracer=NoOpTracer(),
+            instruments=instruments,
+        )
+        nobody = Watch(
+            [], store, connect=lambda: wire, clock=self._clock, random=connector.random, instruments=instruments
+        )
+        return Parts(supervisor, store, self._clock, nobody)
+
+    def _disk(self) -> "_Disk":
+        return _Disk(self._disk_random, self._world.store_s, self._world.stalls)
+
+
+class _Disk:
+    """Where the store's calls are made: at once or after a while, and for a daemon that is dead not at all."""
+
+    def __init__(self, random: Random, slowest_s: float, stalls: tuple[Span, ...]) -> None:
+        self._random = random
+        self._slowest_s = slowest_s
+        self._stalls = stalls
+        self.dead = anyio.Event()
+
+    async def __call__(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG002 - one at a time here anyway
+        await self._wait()
+        result = call()
+        await self._wait()  # it is committed, and who asked for it does not know yet
+        return result
+
+    async def _wait(self) -> None:
+        now = anyio.current_time()
+        wait_s = self._random.uniform(0, self._slowest_s) if self._slowest_s else 0.0
+        wait_s += sum(stall.to_s - now for stall in self._stalls if stall.from_s <= now < stall.to_s)
+        if wait_s:
+            with anyio.move_on_after(wait_s, shield=True):
+                await self.dead.wait()
+        if self.dead.is_set():
+            raise StoreError("the process is dead")
+
+
+class _Vault:
+    """Where credentials come from."""
+
+    def __init__(self, world: World) -> None:
+        self._accounts = {ref: email for ref, (email, _) in world.accounts.items()}
+        self.passwords = dict(world.accounts.values())
+        self.outages = world.outages
+
+    async def read(self, ref: CredentialsRef) -> Credentials:
+        now = anyio.current_time()
+        if any(outage.from_s <= now < outage.to_s for outage in self.outages):
+            raise CredentialsUnavailable("Vault is sealed")
+        email = self._accounts[ref]
+        return Credentials(email, SecretStr(self.passwords[email]))
+
+
+class _Instruments(Instruments):
+    """Counts the ticks that are skipped, and knows who says what gauges show."""
+
+    def __init__(self, overlapped: Counter[str]) -> None:
+        super().__init__(NoOpMeter("simulation"))
+        self._overlapped = overlapped
+        self.observed: dict[Metric, Callable[[], Mapping[str, float]]] = {}
+
+    def add(self, metric: Metric, amount: float, **attributes: AttributeValue) -> None:  # noqa: ARG002 - as its parent's
+        if metric is RUNS_OVERLAPPED:
+            self._overlapped[str(attributes["tenant"])] += 1
+
+    def record(self, metric: Metric, value: float, **attributes: AttributeValue) -> None: ...
+
+    def observe(self, metric: Metric, read: Callable[[], Mapping[str, float]]) -> None:
+        self.observed[metric] = read
+
+
+@contextmanager
+def _listening(witness: Witness) -> Iterator[None]:
+    """Show nothing of what is logged, but tell the witness of exceptions: whatever breaks down is logged somewhere."""
+
+    def listen(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if method == "exception":
+            witness.break_(Invariant.SOUND, f"{event['event']} ({event.get('tenant')})")
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[listen], wrapper_class=structlog.stdlib.BoundLogger)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

@@ -1,0 +1,298 @@
+"""What must hold in every world, and who sees to it: by what arrives at the platforms and what the database commits.
+
+Of what the daemon says of itself nothing is believed.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from adsyncd.campaign import PushState
+from adsyncd.limits import cools_for
+from adsyncd.run import Outcome
+from adsyncd.schedule import next_fire, trigger
+from adsyncd.simulation.virtual_time import START
+from adsyncd.simulation.world import Span, World
+from adsyncd.tenant import Every, Schedule, Tenant
+
+_MOST_VIOLATIONS = 20
+
+
+class Invariant(StrEnum):
+    """What must hold, in the words in which a violation is told."""
+
+    QUOTA = "no client id gets more than its quota, as the platform counts it"
+    JOURNALED = "nothing is pushed that the store does not know to be owed"
+    ONCE = "each push takes effect once, and none that a run calls pushed is lost"
+    RECONCILED = "the counts of a run are those of its campaigns"
+    COMPLETE = "a run that succeeded pushed every campaign that was there"
+    DELETED = "only what is gone at the platform is marked deleted"
+    TOKENS = "no token is used for two tenants"
+    PROGRESS = "no tenant starves"
+    ISOLATION = "a healthy tenant's runs are as if it were alone"
+    DRAINED = "when all is well again, everything comes to its end"
+    SOUND = "nothing breaks down"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must not happen, and when it did (in seconds from the start)."""
+
+    invariant: Invariant
+    at_s: float
+    what: str
+
+    def __str__(self) -> str:
+        """Return all of it in a line."""
+        return f"{self.at_s:.3f} s: {self.what} (broken: {self.invariant})"
+
+
+@dataclass(slots=True)
+class RunSeen:
+    """A run as the database told of it: its pushes by campaign, with their keys and states."""
+
+    run_id: str
+    tenant: str
+    begun_s: float
+    ended_s: float = math.inf
+    outcome: Outcome | None = None
+    requests: int = 0
+    keys: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lived:
+    span: Span
+    tenants: set[str]
+
+
+class Witness:
+    """Sees all that happens in a world, keeps a digest of it, and collects what must not happen.
+
+    `elapsed` returns the seconds since the start.
+    """
+
+    def __init__(self, world: World, elapsed: Callable[[], float]) -> None:
+        self._world = world
+        self._elapsed = elapsed
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._keys: dict[str, tuple[str, str]] = {}  # idempotency key -> client id, campaign
+        self._tokens: dict[str, str] = {}  # token -> the client id that it came with first
+        self._tenants = {tenant.id: tenant for life in world.lives for tenant in life.tenants}
+        self._excused = (*world.outages, *world.stalls)  # when even a healthy tenant may fail
+        self._life_began_s = 0.0
+        self._lived: list[_Lived] = []
+        self.runs: dict[str, RunSeen] = {}
+        self.requests = 0
+        self.violations: list[Violation] = []
+
+    @property
+    def digest(self) -> str:
+        """What tells this course of events from any other."""
+        return self._digest.hexdigest()
+
+    def note(self, *event: object) -> None:
+        """Take an event into the digest."""
+        self._digest.update(f"{self._elapsed():.6f} {event}\n".encode())
+
+    def break_(self, invariant: Invariant, what: str) -> None:
+        """Record that something happened which must not."""
+        self.note("violation", invariant.name, what)
+        if len(self.violations) < _MOST_VIOLATIONS:
+            self.violations.append(Violation(invariant, self._elapsed(), what))
+
+    def life_begins(self) -> None:
+        """Take note that the daemon comes to life."""
+        self.note("a life begins")
+        self._life_began_s = self._elapsed()
+
+    def life_ends(self, tenants: Iterable[Tenant]) -> None:
+        """Take note that it dies, or is told to stop. `tenants` were those of its drop-ins."""
+        self.note("a life ends")
+        self._lived.append(_Lived(Span(self._life_began_s, self._elapsed()), {tenant.id for tenant in tenants}))
+
+    # What arrives at the platforms.
+
+    def arrived(self, request: httpx.Request) -> None:
+        """Take note of a request at a platform's door."""
+        client_id = request.headers["x-client-id"]
+        self.requests += 1
+        self.note("arrived", client_id, request.method, request.url.raw_path)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme == "Bearer" and self._tokens.setdefault(token, client_id) != client_id:
+            self.break_(Invariant.TOKENS, f"{client_id} came with a token of {self._tokens[token]}")
+        key = request.headers.get("idempotency-key")
+        if key is not None:
+            campaign = request.url.path.split("/")[-2]
+            if self._keys.get(key) != (client_id, campaign):
+                self.break_(Invariant.JOURNALED, f"{client_id}: a push of {campaign} arrived that no run owes")
+
+    def answered(self, request: httpx.Request, status: int) -> None:
+        """Take note of a platform's answer."""
+        client_id = request.headers["x-client-id"]
+        self.note("answered", client_id, status)
+        if status == HTTPStatus.TOO_MANY_REQUESTS and self._world.sick.get(client_id) != "absurd":
+            self.break_(Invariant.QUOTA, f"{client_id} was refused for its quota")
+
+    # What the database commits.
+
+    def tell(self, what: str, *values: object) -> None:
+        """Take what the database tells; see `memory._TOLD`."""
+        self.note(what, *values)
+        getattr(self, f"_{what}")(*values)
+
+    def _begun(self, run_id: str, tenant: str) -> None:
+        self.runs[run_id] = RunSeen(run_id, tenant, self._elapsed())
+
+    def _owed(self, run_id: str, campaign: str, key: str, state: str) -> None:
+        run = self.runs[run_id]
+        run.keys[campaign], run.states[campaign] = key, state
+        self._keys[key] = self._tenants[run.tenant].client_id, campaign
+
+    def _settled(self, run_id: str, campaign: str, state: str) -> None:
+        self.runs[run_id].states[campaign] = state
+
+    def _ended(
+        self,
+        run_id: str,
+        outcome: str,
+        listed: int,
+        pushed: int,
+        skipped: int,
+        dead_lettered: int,
+        failed: int,
+        requests: int,
+        retries: int,
+        error: str | None,
+    ) -> None:
+        run = self.runs[run_id]
+        run.ended_s, run.outcome, run.requests = self._elapsed(), Outcome(outcome), requests
+        states = list(run.states.values())
+        pending = states.count(PushState.PENDING)
+        counted = (
+            len(states),
+            states.count(PushState.PUSHED),
+            states.count(PushState.SKIPPED),
+            states.count(PushState.DEAD_LETTERED),
+            states.count(PushState.FAILED) + pending,
+        )
+        if counted != (listed, pushed, skipped, dead_lettered, failed):
+            told = (listed, pushed, skipped, dead_lettered, failed)
+            self.break_(Invariant.RECONCILED, f"{run_id} says {told}, its campaigns {counted}")
+        if pending and run.outcome in {Outcome.SUCCEEDED, Outcome.PARTIAL}:
+            self.break_(Invariant.RECONCILED, f"{run_id} is {outcome}, and {pending} of its pushes are pending")
+        if error is not None and error.startswith("internal error"):
+            self.break_(Invariant.SOUND, f"{run_id} ended with an {error}")
+        if run.outcome is Outcome.SUCCEEDED:
+            self._check_complete(run)
+        if self._tenants[run.tenant].client_id not in self._world.sick:
+            self._check_unaffected(run, retries, error)
+
+    def _marked_deleted(self, tenant: str, campaign: str) -> None:
+        if campaign in self._world.catalogues[self._tenants[tenant].client_id].at(self._elapsed()):
+            self.break_(Invariant.DELETED, f"{tenant}: {campaign} was marked deleted, and is there")
+
+    def _check_complete(self, run: RunSeen) -> None:
+        there = self._world.catalogues[self._tenants[run.tenant].client_id].throughout(Span(run.begun_s, run.ended_s))
+        done = {id_ for id_, state in run.states.items() if state in {PushState.PUSHED, PushState.SKIPPED}}
+        if missed := there - done:
+            self.break_(Invariant.COMPLETE, f"{run.run_id} succeeded without {', '.join(sorted(missed))}")
+
+    def _check_unaffected(self, run: RunSeen, retries: int, error: str | None) -> None:
+        span = Span(run.begun_s, run.ended_s)
+        tenant = self._tenants[run.tenant]
+        changes = self._world.catalogues[tenant.client_id].states[1:]
+        if run.begun_s < self._life_began_s or any(span.overlaps(other) for other in self._excused):
+            return
+        if any(span.from_s <= since_s <= span.to_s for since_s, _, _ in changes):
+            return
+        if run.outcome is not Outcome.SUCCEEDED or retries:
+            self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, is {run.outcome} with {retries} retries: {error}")
+        took_s, most_s = run.ended_s - run.begun_s, self._longest_s(tenant, run.requests)
+        if took_s > most_s:
+            self.break_(
+                Invariant.ISOLATION, f"{run.run_id}, healthy, took {took_s:.0f} s, at most {most_s:.0f} s alone"
+            )
+
+    def _longest_s(self, tenant: Tenant, requests: int) -> float:
+        """Return how long a run with so many requests may take: windows full of quota, each emptied in turn."""
+        line = self._world.lines[tenant.client_id]
+        each_s = 2 * line.longest_s + 3.5 + 4 * self._world.store_s
+        requests_a_window = (tenant.quota.requests + 1) // 2  # as the drop-in may have been edited
+        windows = math.ceil(requests / requests_a_window) + 1
+        return windows * (cools_for(tenant.quota) + requests_a_window * each_s) + 10
+
+    # What is left in the end.
+
+    def check_ledger(self, tenant: Tenant, page: Mapping[str, Any]) -> None:
+        """Compare what runs say with what a platform has in its ledger of a tenant's client id."""
+        if page["largest_window"] > tenant.quota.requests:
+            self.break_(Invariant.QUOTA, f"{tenant.id} got {page['largest_window']} requests in a window")
+        for campaign, effects in page["effects"].items():
+            for key, times in effects.items():
+                if times > 1 or self._keys.get(key) != (tenant.client_id, campaign):
+                    self.break_(Invariant.ONCE, f"{tenant.id}: {campaign} took effect {times} times by {key}")
+        for run in self.runs.values():
+            if run.tenant != tenant.id:
+                continue
+            for campaign, state in run.states.items():
+                if state == PushState.PUSHED and run.keys[campaign] not in page["effects"].get(campaign, {}):
+                    self.break_(
+                        Invariant.ONCE, f"{run.run_id} says that it pushed {campaign}, and the platform does not"
+                    )
+
+    def check_campaigns(self, live: Iterable[tuple[str, str]]) -> None:
+        """Compare what the store has in the end with what the platforms have."""
+        stored: dict[str, set[str]] = {}
+        for tenant_id, campaign in live:
+            stored.setdefault(tenant_id, set()).add(campaign)
+        for tenant in self._world.tenants:
+            there = self._world.catalogues[tenant.client_id].at(self._elapsed())
+            if wrong := there ^ stored.get(tenant.id, set()):
+                self.break_(Invariant.DELETED, f"in the end {tenant.id} is wrong about {', '.join(sorted(wrong))}")
+
+    def check_progress(self) -> None:
+        """See that nobody went without a run for longer than its schedule, its runs and what befell it explain."""
+        for tenant in self._world.tenants:
+            ends = sorted(run.ended_s for run in self.runs.values() if run.tenant == tenant.id and run.outcome)
+            last_s = self._lived[-1].span.to_s
+            for gap in map(Span, [0.0, *ends], [*(end for end in ends if end < last_s), last_s]):
+                lived = [life for life in self._lived if life.span.overlaps(gap) and tenant.id in life.tenants]
+                waited_s = sum(min(life.span.to_s, gap.to_s) - max(life.span.from_s, gap.from_s) for life in lived)
+                most_s = self._longest_wait_s(tenant, len(lived))
+                if waited_s > most_s:
+                    what = f"{tenant.id} had no run that ended from {gap.from_s:.0f} to {gap.to_s:.0f} s"
+                    self.break_(Invariant.PROGRESS, f"{what}, {waited_s:.0f} s of them alive, at most {most_s:.0f} s")
+
+    def _longest_wait_s(self, tenant: Tenant, lives: int) -> float:
+        """Return for how long of its daemon's time a tenant may go without the end of a run.
+
+        A run that is taken up has its whole deadline again, and its permits may have to cool first.
+        """
+        schedules = {one.schedule for life in self._world.lives for one in life.tenants if one.id == tenant.id}
+        a_run_s = tenant.sync.run_deadline.total_seconds() + tenant.quota.per.total_seconds() + 60
+        befell_s = sum(max(0.0, -jump.by_s) for jump in self._world.jumps)
+        befell_s += sum(stall.to_s - stall.from_s for stall in self._world.stalls)
+        return max(map(_longest_interval_s, schedules)) + (lives + 1) * a_run_s + befell_s
+
+
+@cache
+def _longest_interval_s(schedule: Schedule) -> float:
+    """Return the longest time between two fire times, as the first day has it."""
+    if isinstance(schedule, Every):
+        return schedule.interval.total_seconds()
+    of, at, longest = trigger(schedule, ""), START, timedelta(0)
+    while at < START + timedelta(days=1):
+        following = next_fire(of, at)
+        assert following is not None  # noqa: S101 - no schedule of ours ever ends
+        at, longest = following, max(longest, following - at)
+    return longest.total_seconds()
