@@ -60,7 +60,7 @@ class Courier:
 
     async def run(self) -> None:
         """Deliver until cancelled, and then try once more, for three seconds at most, what is left."""
-        async with httpx.AsyncClient(transport=self._connect(), timeout=_TIMEOUT_S) as client:
+        async with httpx.AsyncClient(transport=self._connect(), timeout=_TIMEOUT_S, trust_env=False) as client:
             try:
                 await self._deliver_all(client)
             finally:

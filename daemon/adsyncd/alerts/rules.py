@@ -12,7 +12,7 @@ from itertools import pairwise, takewhile
 from adsyncd.alert import AlertName
 from adsyncd.run import Outcome, Run
 from adsyncd.schedule import next_fire, trigger
-from adsyncd.tenant import AlertSettings, Tenant
+from adsyncd.tenant import AlertSettings, Every, Tenant
 
 SAMPLE = 10  # campaigns that a run has to have listed for its success rate to ring
 GROWING_RUNS = 3  # in a row, each of which left more dead letters than the one before
@@ -75,17 +75,23 @@ def overdue_at(tenant: Tenant, since: datetime, took: timedelta) -> datetime | N
     That is one interval of its schedule more than runs may fail in a row. The run's length is added, so that a
     tenant whose runs outlast its intervals, and who skips some for it, does not ring as long as they succeed.
     """
+    if isinstance(tenant.schedule, Every):
+        return since + _intervals(tenant) * tenant.schedule.interval + took
     times = trigger(tenant.schedule, tenant.id)
     due: datetime | None = since
-    for _ in range(tenant.alerts.failures + 1):
+    for _ in range(_intervals(tenant)):
         due = due and next_fire(times, due)
     return due and due + took
 
 
 def no_success(tenant: Tenant, since: datetime) -> str:
     """Say that nothing got through since then."""
-    intervals = tenant.alerts.failures + 1
-    return f"no run has met alerts.min_success_rate since {since:%Y-%m-%d %H:%M} UTC, for {intervals} intervals"
+    lasted = f"since {since:%Y-%m-%d %H:%M} UTC, for {_intervals(tenant)} intervals"
+    return f"no run has met alerts.min_success_rate {lasted}"
+
+
+def _intervals(tenant: Tenant) -> int:
+    return tenant.alerts.failures + 1
 
 
 def _failing(settings: AlertSettings, runs: Sequence[Run]) -> str | None:
