@@ -15,9 +15,9 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve `app` on 127.0.0.1 and yield its address, without a slash at its end."""
-    listener = socket.create_server(("127.0.0.1", 0))
+async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """Serve `app` on 127.0.0.1, at a free port or at `port`, and yield its address, without a slash at its end."""
+    listener = socket.create_server(("127.0.0.1", port))
     server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
 
     async def serve() -> None:
