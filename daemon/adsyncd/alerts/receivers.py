@@ -80,7 +80,7 @@ class Alertmanager:
 
 
 def _line(alert: Alert) -> str:
-    state = f"{alert.name.severity}" if alert.fires else "resolved"
+    state = alert.name.severity if alert.fires else "resolved"
     return f"adsyncd: {state}: {alert.tenant}: {alert.name}: {alert.summary}"
 
 
