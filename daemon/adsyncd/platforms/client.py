@@ -106,7 +106,10 @@ class Connector:
 
 
 class PlatformClient:
-    """One tenant's calls to its platform. All of them raise `PlatformError`s, `CredentialsError`s and `Stopping`."""
+    """One tenant's calls to its platform.
+
+    All of them raise `PlatformError`s, `CredentialsError`s, `Stopping` and `StoreError`, and nothing else.
+    """
 
     def __init__(self, http: httpx.AsyncClient, tenant: Tenant, session: Session, shared: Connector) -> None:
         self._http = http

@@ -352,6 +352,7 @@ async def test_rotated_credentials_are_read_once_more_and_used() -> None:
     parts.platform.password = parts.source.password = "new"
     second = await parts.replace(first)
     assert second.value.get_secret_value() == "token-3"
+    assert second.expires_at == anyio.current_time() - 1 + LIFE_S  # its sign-in took a second
     assert parts.platform.asked == ["old", "old", "new"]
     assert parts.source.reads == 2
     await parts.replace(second)
@@ -384,6 +385,17 @@ async def test_credentials_once_refused_are_read_anew_the_next_time() -> None:
     parts.source.password = "new"
     await parts.token()
     assert parts.platform.asked == ["old", "new"]
+
+
+async def test_known_credentials_once_refused_are_not_sent_again_when_they_were_rotated_meanwhile() -> None:
+    parts = Parts()
+    first = await parts.token()
+    parts.platform.password = "new"
+    with pytest.raises(SignInRefused):
+        await parts.replace(first)
+    parts.source.password = "new"
+    await parts.token()
+    assert parts.platform.asked == ["old", "old", "new"]
 
 
 async def test_rotated_credentials_that_are_refused_too_end_it() -> None:
