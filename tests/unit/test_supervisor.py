@@ -1,0 +1,385 @@
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from random import Random
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import structlog
+from anyio.abc import TaskGroup
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from adsyncd.credentials import Credentials
+from adsyncd.governor import Governor
+from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, TENANT, TOKEN_EXPIRES_IN, Instruments, Metric
+from adsyncd.platforms import Connector
+from adsyncd.run import Outcome, Run, Tally, run_id
+from adsyncd.simulation.virtual_time import START
+from adsyncd.store import Store, journal
+from adsyncd.supervisor import Supervisor
+from adsyncd.tenant import CredentialsRef, EnvRef, Quota, Tenant
+from mock_api.app import create_app
+from support.inline_store import Disk, inline_store
+from support.platform import HEALTHY, accounts
+from support.spans import Spans
+from support.tenants import a_tenant
+from support.virtual_time import BACKEND, VirtualClock
+
+TLS = ssl.create_default_context()
+AMPLE = Quota(1000, timedelta(seconds=60))
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
+
+
+class Accounts:
+    """Every tenant's credentials: those of its client id, but for one of whom reading them breaks down."""
+
+    async def read(self, ref: CredentialsRef) -> Credentials:
+        assert isinstance(ref, EnvRef)
+        if ref.prefix == "broken":
+            raise KeyError("a mistake of ours")
+        return Credentials(f"{ref.prefix}@example.com", SecretStr(f"pw-{ref.prefix}"))
+
+
+@dataclass
+class World:
+    """A supervisor with all of its real parts, and a platform in this process."""
+
+    store: Store
+    supervisor: Supervisor
+    spans: Spans
+    tasks: TaskGroup
+    metrics: InMemoryMetricReader
+    platform: httpx.AsyncClient
+
+    def tick(self, tenant: str = "acme", number: int = 0) -> None:
+        self.supervisor.tick(self.tasks, tenant, fire_time(number))
+
+    async def ended(self, tenant: str = "acme", number: int = 0) -> Run:
+        """Wait for the end of a tenant's run, to the tenth of a second, and return its record."""
+        with anyio.fail_after(3600):
+            while True:
+                for run in await self.store.runs(tenant, 99):
+                    if run.fire_time == fire_time(number) and run.outcome:
+                        return run
+                await anyio.sleep(0.1)
+
+    async def ledger(self, client_id: str = "acme") -> dict[str, Any]:
+        answer = await self.platform.get("/_ledger", params={"client_id": client_id})
+        page: dict[str, Any] = answer.json()["clients"][client_id]
+        return page
+
+    def measured(self, metric: Metric) -> dict[str, float]:
+        """Return what a metric says, by tenant."""
+        data = self.metrics.get_metrics_data()
+        assert data
+        [resource] = json.loads(data.to_json())["resource_metrics"]
+        return {
+            point["attributes"][TENANT]: point["value"]
+            for scope in resource["scope_metrics"]
+            for measured in scope["metrics"]
+            if measured["name"] == metric.name
+            for point in measured["data"]["data_points"]
+        }
+
+
+@asynccontextmanager
+async def a_world(store: Store, *tenants: Tenant, **clients: Mapping[str, Any]) -> AsyncIterator[World]:
+    """Begin a process with these tenants. `clients`: how the platform treats some, healthy where nothing is said."""
+    names = [tenant.client_id for tenant in tenants]
+    document: dict[str, Any] = {
+        "accounts": accounts(*names),
+        "everyone": {**HEALTHY, "push_latency_s": 2, "campaigns": 20},
+        "clients": {name.replace("_", "-"): dict(treatment) for name, treatment in clients.items()},
+    }
+    clock, spans, metrics = VirtualClock(), Spans(), InMemoryMetricReader()
+    app = create_app(document, lambda: clock.now().timestamp())
+    instruments = Instruments(MeterProvider([metrics], shutdown_on_exit=False).get_meter("test"))
+    supervisor = Supervisor(
+        connector=Connector(
+            tls=TLS,
+            clock=clock,
+            random=Random(0),
+            tracer=spans.tracer,
+            instruments=instruments,
+            traced=lambda inner: inner,
+            open=lambda _tls, _limits: httpx.ASGITransport(app),
+        ),
+        credentials=Accounts(),
+        governor=Governor(clock, store, await store.permits()),
+        store=store,
+        clock=clock,
+        tracer=spans.tracer,
+        instruments=instruments,
+    )
+    for tenant in tenants:
+        supervisor.add(tenant)
+    async with (
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ads.invalid") as platform,
+        anyio.create_task_group() as tasks,
+    ):
+        yield World(store, supervisor, spans, tasks, metrics, platform)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+async def store(disk: Disk) -> AsyncIterator[Store]:
+    async with inline_store(disk) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def world(store: Store) -> AsyncIterator[World]:
+    async with a_world(store, tenant("acme")) as begun:
+        yield begun
+
+
+def tenant(name: str, **changes: Any) -> Tenant:  # noqa: ANN401 - a tenant's fields
+    return a_tenant(**{"id": name, "client_id": name, "credentials": EnvRef(name), "quota": AMPLE, **changes})
+
+
+def fire_time(number: int) -> datetime:
+    return START + timedelta(minutes=15 * number)
+
+
+# One run at a time
+
+
+async def test_a_tick_runs_its_tenant(world: World) -> None:
+    world.tick()
+    run = await world.ended()
+    assert (run.run_id, run.outcome, run.pushed) == (run_id("acme", fire_time(0)), Outcome.SUCCEEDED, 20)
+    assert (await world.ledger())["effects_total"] == 20
+
+
+async def test_a_tick_is_skipped_and_counted_while_the_last_run_goes_on(world: World) -> None:
+    world.tick(number=0)
+    await anyio.sleep(1)
+    world.tick(number=1)
+    world.tick(number=2)
+    await world.ended()
+    world.tick(number=3)
+    await world.ended(number=3)
+    assert [run.fire_time for run in await world.store.runs("acme", 9)] == [fire_time(3), fire_time(0)]
+    assert world.measured(RUNS_OVERLAPPED) == {"acme": 2}
+
+
+async def test_a_run_has_nothing_of_its_tick_s_context(world: World) -> None:
+    with world.spans.tracer.start_as_current_span("whatever"), structlog.contextvars.bound_contextvars(tenant="other"):
+        world.tick()
+        await world.ended()
+        world.tick(number=1)
+        await world.ended(number=1)
+    roots = world.spans.named("sync.run")
+    assert [root.parent for root in roots] == [None, None]
+    assert len({root.context.trace_id for root in roots}) == 2
+
+
+# Bulkheads
+
+
+SICK: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+    "hanging": ({}, {"fault": "hang"}),
+    "down": ({}, {"fault": "503"}),
+    "endless": ({}, {"fault": "endless"}),
+    "html": ({}, {"fault": "html"}),
+    "refused": ({"credentials": EnvRef("stranger")}, {}),
+    "broken": ({}, {}),
+    "slow": ({"quota": Quota(1, timedelta(seconds=10))}, {"quota_requests": 1, "quota_window_s": 10}),
+    "flooding": ({"concurrency": 100}, {"campaigns": 500, "push_latency_s": 0.01}),
+}
+
+
+async def test_one_tenant_s_trouble_changes_nothing_for_another(store: Store) -> None:
+    well = [tenant(f"well-{number}") for number in range(5)]
+    sick = [tenant(name, **changes) for name, (changes, _) in SICK.items()]
+    treatments = {name: treatment for name, (_, treatment) in SICK.items() if treatment}
+
+    async def took(company: list[Tenant], number: int) -> dict[str, tuple[Outcome | None, int, timedelta]]:
+        """Run the healthy ones among `company`, and return how that went for them."""
+        async with a_world(store, *well, *company, **treatments) as world:
+            for each in [*company, *well]:
+                world.tick(each.id, number)
+            runs = [await world.ended(each.id, number) for each in well]
+        return {run.tenant: (run.outcome, run.pushed, ended(run) - run.started_at) for run in runs}
+
+    with capture_logs():
+        alone = await took([], 0)
+        assert set(alone.values()) == {(Outcome.SUCCEEDED, 20, timedelta(seconds=8))}
+        assert await took(sick, 1) == alone
+
+
+def ended(run: Run) -> datetime:
+    assert run.ended_at
+    return run.ended_at
+
+
+async def test_a_mistake_of_ours_in_one_run_ends_there(store: Store) -> None:
+    async with a_world(store, tenant("broken"), tenant("acme")) as world:
+        with capture_logs() as logged:
+            world.tick("broken")
+            world.tick("nobody")
+            world.tick("acme")
+            assert (await world.ended("acme")).outcome is Outcome.SUCCEEDED
+        run = await world.ended("broken")
+        assert (run.outcome, run.error) == (Outcome.FAILED, "internal error: see the log")
+    assert [entry.get("tenant") for entry in logged if entry["event"] == "run broke down"].count("nobody") == 1
+
+
+async def test_a_tenant_runs_again_after_whatever_ended_its_last_run(store: Store, disk: Disk) -> None:
+    async with a_world(store, tenant("acme")) as world:
+        with capture_logs() as logged:
+            disk.gone = True
+            world.tick(number=0)
+            await anyio.sleep(1)
+            disk.gone = False
+            world.tick(number=1)
+            assert (await world.ended(number=1)).outcome is Outcome.SUCCEEDED
+    [refused] = [entry for entry in logged if entry["event"] == "run not recorded"]
+    assert (refused["tenant"], refused["log_level"]) == ("acme", "error")
+    assert "the disk is gone" in refused["error"]
+
+
+# Runs that were cut off
+
+
+async def test_a_run_that_was_cut_off_is_taken_up_in_place_of_the_tick_s_own(store: Store) -> None:
+    async with a_world(store, tenant("acme")) as world:
+        world.tick(number=0)
+        await anyio.sleep(3)
+        before = await world.ledger()
+    assert before["effects_total"] > 0
+    [left] = await store.open_runs()
+    async with a_world(store, tenant("acme")) as world:
+        world.tick(number=4)
+        run = await world.ended(number=0)
+        assert (run.outcome, run.pushed, run.started_at) == (Outcome.SUCCEEDED, 20, left.started_at)
+        effects = (await world.ledger())["effects"]
+        world.tick(number=5)
+        await world.ended(number=5)
+    both = [before["effects"].get(name, {}) | effects.get(name, {}) for name in before["effects"] | effects]
+    assert [len(keys) for keys in both] == [1] * 20
+    assert [run.fire_time for run in await store.runs("acme", 9)] == [fire_time(5), fire_time(0)]
+
+
+async def test_an_end_that_was_recorded_late_does_not_hold_the_tenant() -> None:
+    class Slow(Disk):
+        async def __call__(self, call: Callable[[], Any], limiter: anyio.CapacityLimiter) -> Any:  # noqa: ANN401 - whatever it returns
+            writes = call.args[0] if isinstance(call, partial) else []
+            self.takes_s = 20 if any(write.operation is journal.finish for write in writes) else 0
+            return await super().__call__(call, limiter)
+
+    async with inline_store(Slow()) as store, a_world(store, tenant("acme")) as world:
+        with capture_logs() as logged:
+            world.tick(number=0)
+            run = await world.ended(number=0)
+            world.tick(number=1)
+            assert (await world.ended(number=1)).outcome is Outcome.SUCCEEDED
+    taken_for_open = [entry for entry in logged if entry["event"] == "run interrupted"]
+    assert [entry["run_id"] for entry in taken_for_open] == [run.run_id, run_id("acme", fire_time(1))]
+
+
+async def test_what_another_process_left_open_is_taken_up_too(world: World) -> None:
+    other = Run("acme", run_id("acme", fire_time(1)), fire_time(1), fire_time(1), "0" * 32)
+    await world.store.begin(other)
+    world.tick(number=2)
+    assert (await world.ended(number=1)).pushed == 20
+
+
+# Stopping
+
+
+async def test_a_stop_sends_nothing_new_and_lets_what_is_on_its_way_come_back(world: World) -> None:
+    world.tick()
+    await anyio.sleep(2.5)
+    sent = (await world.ledger())["accepted"]
+    began = anyio.current_time()
+    await world.supervisor.drain(timedelta(seconds=60))
+    assert anyio.current_time() - began == pytest.approx(1.5)  # of the two seconds that a push takes
+    ledger = await world.ledger()
+    assert ledger["accepted"] == sent
+    [run] = await world.store.runs("acme", 9)
+    assert (run.outcome, run.pushed) == (None, ledger["effects_total"])
+
+
+async def test_a_stop_waits_no_longer_than_the_grace(store: Store) -> None:
+    async with a_world(store, tenant("acme", timeout=timedelta(seconds=100)), acme={"fault": "hang"}) as world:
+        world.tick()
+        await anyio.sleep(1)
+        began = anyio.current_time()
+        await world.supervisor.drain(timedelta(seconds=5))
+        assert anyio.current_time() - began == pytest.approx(5)
+
+
+async def test_a_stop_with_nothing_under_way_is_over_at_once(world: World) -> None:
+    world.tick()
+    await world.ended()
+    began = anyio.current_time()
+    await world.supervisor.drain(timedelta(seconds=60))
+    assert anyio.current_time() - began < 0.2
+
+
+async def test_a_run_that_begins_after_the_stop_sends_nothing(world: World) -> None:
+    world.supervisor.stop()
+    world.tick()
+    await world.supervisor.drain(timedelta(seconds=60))
+    assert (await world.ledger())["accepted"] == 0
+    assert [run.outcome for run in await world.store.runs("acme", 9)] == [None]
+
+
+# What is told
+
+
+async def test_a_single_run_is_counted_as_it_goes_and_returned(world: World) -> None:
+    tally = Tally()
+    run = await world.supervisor.sync("acme", fire_time(0), tally)
+    assert run == await world.ended()
+    assert (tally.pushed, tally.requests, run.requests) == (20, 22, 22)
+
+
+async def test_what_repeats_is_logged_once_and_what_changes_again(store: Store) -> None:
+    async with a_world(store, tenant("acme", max_attempts=1)) as world:
+        with capture_logs() as logged:
+            for number, fault in enumerate(["none", "none", "503", "503", "none"]):
+                await world.platform.post("/_settings", json={"everyone": {"fault": fault}})
+                world.tick(number=number)
+                run = await world.ended(number=number)
+                await anyio.sleep(0.1)
+    told = [(entry["log_level"], entry["outcome"]) for entry in logged if entry["event"] == "run ended"]
+    assert told == [
+        ("info", "succeeded"),
+        ("debug", "succeeded"),
+        ("warning", "failed"),
+        ("debug", "failed"),
+        ("info", "succeeded"),
+    ]
+    last = next(entry for entry in reversed(logged) if entry["event"] == "run ended")
+    assert (last["tenant"], last["run_id"], last["trace_id"]) == ("acme", run.run_id, run.trace_id)
+
+
+async def test_permits_and_tokens_are_measured_for_each_tenant(store: Store) -> None:
+    small = replace(tenant("globex"), quota=Quota(30, timedelta(seconds=60)))
+    async with a_world(store, tenant("acme"), small) as world:
+        assert world.measured(QUOTA_PERMITS) == {"acme": 1000, "globex": 30}
+        assert world.measured(TOKEN_EXPIRES_IN) == {}
+        world.tick("globex")
+        await world.ended("globex")
+        assert world.measured(QUOTA_PERMITS) == {"acme": 1000, "globex": 8}
+        assert 3580 < world.measured(TOKEN_EXPIRES_IN)["globex"] < 3600
