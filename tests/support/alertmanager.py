@@ -64,6 +64,16 @@ class Receivers:
     mistakes: list[str] = field(default_factory=list)
     _released: anyio.Event = field(default_factory=anyio.Event)
 
+    @property
+    def app(self) -> Starlette:
+        """What serves them."""
+        return Starlette(
+            routes=[
+                Route("/hook/{secret}", self.hook, methods=["POST"]),
+                Route("/api/v2/alerts", self.post, methods=["POST"]),
+            ]
+        )
+
     async def hook(self, request: Request) -> Response:
         return await self._take(request, self._hooked)
 
@@ -106,11 +116,7 @@ class Receivers:
 async def running_receivers(port: int = 0) -> AsyncIterator[Receivers]:
     """Listen on 127.0.0.1, at `port` if it is given."""
     receivers = Receivers()
-    routes = [
-        Route("/hook/{secret}", receivers.hook, methods=["POST"]),
-        Route("/api/v2/alerts", receivers.post, methods=["POST"]),
-    ]
-    async with serving(Starlette(routes=routes), port) as address:
+    async with serving(receivers.app, port) as address:
         receivers.address = address
         try:
             yield receivers

@@ -1,0 +1,338 @@
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from structlog.testing import capture_logs
+
+from adsyncd.alert import AlertName
+from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
+from adsyncd.errors import CredentialsUnavailable
+from adsyncd.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, SPAN_RUN, TENANT, Instruments, span
+from adsyncd.run import Outcome, Run, run_id
+from adsyncd.store import Store
+from adsyncd.tenant import Cron
+from support.alertmanager import Receivers
+from support.alerts import an_alert
+from support.inline_store import Disk, inline_store
+from support.spans import Spans
+from support.tenants import a_tenant
+from support.virtual_time import BACKEND, VirtualClock
+
+HOOK = Webhook("http://receiver.invalid/hook/secret")
+MANAGER = Alertmanager("http://receiver.invalid", timedelta(minutes=1))
+QUARTER = timedelta(minutes=15)
+FAILED, PARTIAL, SUCCEEDED = Outcome.FAILED, Outcome.PARTIAL, Outcome.SUCCEEDED
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
+
+
+@dataclass
+class World:
+    """A store, receivers, and one daemon's watch after another."""
+
+    store: Store
+    disk: Disk
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    receivers: Receivers = field(default_factory=Receivers)
+    reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
+
+    @asynccontextmanager
+    async def daemon(self, *receivers: Receiver, tenants: tuple[str, ...] = ("acme",)) -> AsyncIterator[Watch]:
+        self.reader = InMemoryMetricReader()
+        watch = Watch(
+            receivers,
+            self.store,
+            connect=lambda: httpx.ASGITransport(self.receivers.app),
+            clock=self.clock,
+            random=Random(1),
+            instruments=Instruments(MeterProvider([self.reader], shutdown_on_exit=False).get_meter("test")),
+        )
+        await watch.recall()
+        for tenant in tenants:
+            watch.add(a_tenant(id=tenant))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch.run)
+            yield watch
+            tasks.cancel_scope.cancel()
+
+    async def run(self, watch: Watch, outcome: Outcome, tenant: str = "acme", **counts: Any) -> None:  # noqa: ANN401 - a run's fields
+        """Let a tenant's run end so, a quarter of an hour after the last."""
+        await anyio.sleep(QUARTER.total_seconds())
+        now = self.clock.now()
+        run = Run(tenant, run_id(tenant, now), now, now, "0" * 32)
+        ended = replace(run, outcome=outcome, ended_at=now, error=None if outcome is SUCCEEDED else "503", **counts)
+        await self.store.begin(run)
+        await self.store.finish(ended, mark_deleted=False)
+        await watch.ended(ended, None)
+
+    async def kept(self) -> set[tuple[str, str]]:
+        return {(alert.tenant, alert.name) for alert in await self.store.alerts()}
+
+    def hooked(self) -> list[tuple[str, str, str]]:
+        return [(alert["tenant"], alert["alert"], alert["status"]) for alert in self.receivers.hooked]
+
+    def gauge(self) -> dict[tuple[str, str], float]:
+        data = self.reader.get_metrics_data()
+        assert data
+        [metric] = data.resource_metrics[0].scope_metrics[0].metrics
+        assert metric.name == ALERTS.name
+        return {
+            (str(point.attributes[TENANT]), str(point.attributes[ALERT])): point.value  # type: ignore[union-attr, index]
+            for point in metric.data.data_points
+        }
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    disk = Disk()
+    async with inline_store(disk) as store:
+        world = World(store, disk)
+        yield world
+        assert world.receivers.mistakes == []
+
+
+async def test_an_alert_fires_once_and_is_resolved_once_in_log_metric_store_and_webhook(world: World) -> None:
+    with capture_logs() as log:
+        async with world.daemon(HOOK) as watch:
+            for _ in range(6):
+                await world.run(watch, PARTIAL, listed=100, pushed=50)
+            assert world.gauge()["acme", "low_success_rate"] == 1
+            assert ("acme", "low_success_rate") in await world.kept()
+            for _ in range(3):
+                await world.run(watch, SUCCEEDED, listed=100, pushed=100)
+            await anyio.sleep(1)
+    assert world.gauge()["acme", "low_success_rate"] == 0
+    assert await world.kept() == set()
+    assert world.hooked().count(("acme", "low_success_rate", "firing")) == 1
+    assert world.hooked().count(("acme", "low_success_rate", "resolved")) == 1
+    [fires, over] = [entry for entry in log if entry.get("alert") == "low_success_rate"]
+    assert (fires["event"], fires["log_level"], fires["tenant"]) == ("alert fires", "warning", "acme")
+    assert (fires["severity"], fires["summary"][:9]) == ("warning", "50 of 100")
+    assert (over["event"], over["log_level"], over["tenant"]) == ("alert resolved", "info", "acme")
+
+
+async def test_what_a_run_changes_is_an_event_of_its_span(world: World) -> None:
+    spans = Spans()
+    async with world.daemon() as watch:
+        for outcome in (FAILED, FAILED, FAILED, FAILED, SUCCEEDED):
+            with span(spans.tracer, SPAN_RUN):
+                await world.run(watch, outcome)
+    events = [[(event.name, dict(event.attributes or {})) for event in run.events] for run in spans.named(SPAN_RUN)]
+    alert = {ALERT: "runs_failing"}
+    assert events == [[], [], [(EVENT_FIRES, alert)], [], [(EVENT_RESOLVED, alert)]]
+
+
+async def test_a_failed_sign_in_is_told_with_its_cause(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        await world.run(watch, FAILED)
+        [run] = await world.store.runs("acme", 1)
+        await watch.ended(run, CredentialsUnavailable("Vault is sealed"))
+        await anyio.sleep(1)
+    [alert] = [alert for alert in world.receivers.hooked if alert["alert"] == "sign_in_failing"]
+    assert "Vault is sealed" in alert["summary"]
+
+
+async def test_runs_of_before_a_restart_count(world: World) -> None:
+    async with world.daemon() as watch:
+        await world.run(watch, FAILED)
+        await world.run(watch, FAILED)
+    async with world.daemon(HOOK) as watch:
+        await world.run(watch, FAILED)
+        await anyio.sleep(1)
+    assert world.hooked() == [("acme", "runs_failing", "firing")]
+
+
+async def test_a_restart_is_no_reason_to_fire_again(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        for _ in range(3):
+            await world.run(watch, FAILED)
+        await anyio.sleep(1)
+    async with world.daemon(HOOK) as watch:
+        assert world.gauge() == {("acme", "runs_failing"): 1}
+        await world.run(watch, FAILED)
+        await world.run(watch, SUCCEEDED)
+        await anyio.sleep(1)
+    assert world.hooked() == [("acme", "runs_failing", "firing"), ("acme", "runs_failing", "resolved")]
+
+
+async def test_what_a_receiver_did_not_hear_before_a_restart_it_hears_after(world: World) -> None:
+    world.receivers.status = 500
+    async with world.daemon(HOOK) as watch:
+        for _ in range(3):
+            await world.run(watch, FAILED)
+    world.receivers.status = 200
+    async with world.daemon(HOOK):
+        await anyio.sleep(1)
+    assert world.hooked() == [("acme", "runs_failing", "firing")]
+
+    world.receivers.status = 500
+    async with world.daemon(HOOK) as watch:
+        await world.run(watch, SUCCEEDED)
+    assert await world.kept() == {("acme", "runs_failing")}
+    world.receivers.status = 200
+    async with world.daemon(HOOK):
+        await anyio.sleep(1)
+    assert world.hooked() == [("acme", "runs_failing", "firing"), ("acme", "runs_failing", "resolved")]
+    assert await world.kept() == set()
+
+
+async def test_without_a_webhook_nothing_is_kept_for_it(world: World) -> None:
+    await world.store.keep_alert(replace(an_alert(), resolved_at=world.clock.now()))
+    async with world.daemon(MANAGER) as watch:
+        assert await world.kept() == set()
+        for _ in range(3):
+            await world.run(watch, FAILED)
+        assert await world.kept() == {("acme", "runs_failing")}
+        await world.run(watch, SUCCEEDED)
+    assert await world.kept() == set()
+
+
+async def test_alertmanager_hears_every_minute_until_it_is_over(world: World) -> None:
+    async with world.daemon(MANAGER) as watch:
+        for _ in range(3):
+            await world.run(watch, FAILED)
+        await anyio.sleep(0.1)
+        heard = len(world.receivers.posted)
+        await anyio.sleep(600)
+        assert len(world.receivers.posted) == heard + 10
+        assert world.receivers.firing(world.clock.now()) == {("acme", "runs_failing")}
+        await world.run(watch, SUCCEEDED)
+        await anyio.sleep(0.1)
+        assert world.receivers.firing(world.clock.now()) == set()
+        heard = len(world.receivers.posted)
+        await anyio.sleep(600)
+        assert len(world.receivers.posted) == heard
+
+
+async def test_alertmanager_keeps_an_alert_over_a_restart_and_over_lost_repetitions(world: World) -> None:
+    async with world.daemon(MANAGER) as watch:
+        for _ in range(3):
+            await world.run(watch, FAILED)
+    started_at = {alert["startsAt"] for alert in world.receivers.posted}
+    await anyio.sleep(120)
+    async with world.daemon(MANAGER):
+        assert world.receivers.firing(world.clock.now()) == {("acme", "runs_failing")}
+        await anyio.sleep(1)
+        world.receivers.status = 503
+        await anyio.sleep(180)
+        assert world.receivers.firing(world.clock.now()) == {("acme", "runs_failing")}
+    assert {alert["startsAt"] for alert in world.receivers.posted} == started_at
+
+
+async def test_a_tenant_without_a_run_that_gets_through_rings_by_the_clock_alone(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        await world.run(watch, SUCCEEDED)
+        begun = world.clock.now()
+        while not world.hooked():  # noqa: ASYNC110 - on a virtual clock
+            await anyio.sleep(1)
+        assert world.hooked() == [("acme", "no_success", "firing")]
+        assert 4 * QUARTER <= world.clock.now() - begun <= 4 * QUARTER + timedelta(seconds=31)
+        await anyio.sleep(86400)
+        await world.run(watch, SUCCEEDED)
+        await anyio.sleep(60)
+    assert world.hooked() == [("acme", "no_success", "firing"), ("acme", "no_success", "resolved")]
+
+
+async def test_after_a_start_a_tenant_has_its_intervals_and_the_time_of_a_run_to_get_through(world: World) -> None:
+    async with world.daemon(HOOK):
+        await anyio.sleep((4 * QUARTER + a_tenant().sync.run_deadline).total_seconds() - 1)
+        assert world.hooked() == []
+        await anyio.sleep(60)
+    assert world.hooked() == [("acme", "no_success", "firing")]
+
+
+async def test_a_tenant_that_is_due_no_more_does_not_ring(world: World) -> None:
+    async with world.daemon(HOOK, tenants=()) as watch:
+        watch.add(a_tenant(schedule=Cron("0 0 31 2 *", "UTC")))
+        await anyio.sleep(86400)
+    assert world.hooked() == []
+
+
+async def test_an_alert_of_a_tenant_that_is_gone_is_resolved(world: World) -> None:
+    await world.store.keep_alert(replace(an_alert("gone", since=world.clock.now()), told=True))
+    async with world.daemon(HOOK):
+        await anyio.sleep(1)
+    assert world.hooked() == [("gone", "runs_failing", "resolved")]
+
+
+async def test_a_tenant_that_is_not_watched_over_is_not_judged(world: World) -> None:
+    async with world.daemon(HOOK, tenants=()) as watch:
+        for _ in range(5):
+            await world.run(watch, FAILED)
+    assert world.hooked() == []
+    assert await world.kept() == set()
+
+
+async def test_tenants_ring_for_themselves(world: World) -> None:
+    async with world.daemon(HOOK, tenants=("acme", "globex")) as watch:
+        for _ in range(3):
+            await world.run(watch, FAILED, "globex")
+            await world.run(watch, SUCCEEDED, "acme")
+        await anyio.sleep(1)
+    assert [(tenant, status) for tenant, alert, status in world.hooked() if alert == "runs_failing"] == [
+        ("globex", "firing")
+    ]
+
+
+async def test_a_store_that_is_gone_costs_no_run_and_no_alert(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        for _ in range(2):
+            await world.run(watch, FAILED)
+        [last, *_] = await world.store.runs("acme", 1)
+        world.disk.gone = True
+        with capture_logs() as log:
+            await watch.ended(last, None)
+        assert [(entry["event"], entry["log_level"]) for entry in log] == [("alerts not judged", "warning")]
+        await anyio.sleep(7200)  # no run gets through: that needs no store to be noticed
+        assert world.hooked() == [("acme", "no_success", "firing")]
+        world.disk.gone = False
+        await anyio.sleep(31)
+        assert await world.kept() == {("acme", "no_success")}
+
+
+async def test_a_receiver_that_hangs_costs_a_run_nothing(world: World) -> None:
+    world.receivers.hanging = True
+    async with world.daemon(HOOK, MANAGER) as watch:
+        for _ in range(3):
+            before = anyio.current_time()
+            await world.run(watch, FAILED)
+            assert anyio.current_time() == before + QUARTER.total_seconds()
+
+
+async def test_a_clock_that_is_set_back_makes_no_alert_that_ends_before_it_began(world: World) -> None:
+    async with world.daemon(HOOK, MANAGER) as watch:
+        for _ in range(3):
+            await world.run(watch, FAILED)
+        world.clock.jump(timedelta(minutes=-10))
+        await world.run(watch, SUCCEEDED)
+        world.clock.jump(timedelta(hours=-1))
+        await anyio.sleep(120)
+    [over] = [alert for alert in world.receivers.hooked if alert["status"] == "resolved"]
+    assert datetime.fromisoformat(over["resolved_at"]) >= datetime.fromisoformat(over["since"])
+
+
+async def test_each_name_can_fire_and_be_resolved(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        for letters in range(1, 5):
+            await world.run(watch, PARTIAL, listed=20, pushed=1, dead_lettered=letters)
+        for _ in range(3):
+            await world.run(watch, FAILED)
+        [last, *_] = await world.store.runs("acme", 1)
+        await watch.ended(last, CredentialsUnavailable("Vault is sealed"))
+        await anyio.sleep(60)
+        fired = {alert for _, alert, status in world.hooked() if status == "firing"}
+        assert fired == set(AlertName) - {AlertName.DEAD_LETTERS_AGEING}
+        await world.run(watch, SUCCEEDED, listed=20, pushed=20)
+        await anyio.sleep(1)
+        assert {alert for _, alert, status in world.hooked() if status == "resolved"} == fired
