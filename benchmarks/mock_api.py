@@ -1,63 +1,46 @@
 """What the mock platform holds on one core, so that no other benchmark measures it by mistake.
 
-`python -m benchmarks.mock_api`: raw connections, each sending the next request when it has the answer; server and
-client on a core each. `per_cpu_s` is what the server would hold if the client were no limit.
+Raw connections, each sending the next request when it has the answer; server and client on a core each. A CPU second
+is one of the server's: so many requests it would hold if the client were no limit.
 """
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from itertools import count
-from pathlib import Path
 
 import anyio
 import httpx
 
-RESULTS = Path(__file__).parent / "results" / "mock_api.json"
+from benchmarks.config import ACCOUNT, HEALTHY, accounts
+from benchmarks.figures import Figure
+from benchmarks.processes import cpu_s, running_platform
+
 CONNECTIONS = 20
 SECONDS = 5.0
-OPTIONS = (
-    "--port=0",
-    "--account=bench@example.com:bench=bench",
-    "--quota-requests=1000000000",
-    "--push-latency-s=0",
-    "--list-503=0",
-    "--list-hang=0",
-)
+LEAST_PER_CPU_S = 2000
+SETTINGS = {
+    "accounts": accounts(["bench"]),
+    "everyone": {**HEALTHY, "quota_requests": 10**9},
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    endpoint: str
-    connections: int
-    requests: int
-    per_s: float
-    per_cpu_s: float
-
-
-def main() -> None:
-    """Measure both metered endpoints, print the results and keep them."""
-    here, there = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
-    with subprocess.Popen([sys.executable, "-m", "mock_api", *OPTIONS], stdout=subprocess.PIPE, text=True) as server:
+def measure() -> list[Figure]:
+    """Measure both metered endpoints."""
+    cores = os.sched_getaffinity(0)
+    with running_platform(SETTINGS) as (base_url, pid):
+        os.sched_setaffinity(pid, {min(cores)})
+        os.sched_setaffinity(0, {max(cores)})
         try:
-            assert server.stdout is not None
-            base_url = server.stdout.readline().split()[-1]
-            os.sched_setaffinity(server.pid, {here})
-            os.sched_setaffinity(0, {there})
-            token = httpx.post(f"{base_url}/auth/token", auth=("bench@example.com", "bench")).json()["access_token"]
-            results = [
-                anyio.run(measure, server.pid, int(base_url.rpartition(":")[2]), endpoint, requests)
-                for endpoint, requests in (("list", listings(token)), ("push", pushes(token)))
+            answer = httpx.post(f"{base_url}/auth/token", auth=(ACCOUNT["email"], ACCOUNT["password"]))
+            token = answer.raise_for_status().json()["access_token"]
+            port = int(base_url.rpartition(":")[2])
+            return [
+                anyio.run(flood, pid, port, "listings", listings(token)),
+                anyio.run(flood, pid, port, "pushes", pushes(token)),
             ]
         finally:
-            server.terminate()
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
-    print(RESULTS.read_text(), end="")
+            os.sched_setaffinity(0, cores)
 
 
 def listings(token: str) -> Iterator[bytes]:
@@ -80,7 +63,7 @@ def request(target: str, token: str, headers: str, body: str) -> bytes:
     ).encode()
 
 
-async def measure(pid: int, port: int, endpoint: str, requests: Iterator[bytes]) -> Result:
+async def flood(pid: int, port: int, endpoint: str, requests: Iterator[bytes]) -> Figure:
     answered = 0
     end = time.monotonic() + SECONDS
 
@@ -97,19 +80,9 @@ async def measure(pid: int, port: int, endpoint: str, requests: Iterator[bytes])
                     missing -= len(await stream.receive())
                 answered += 1
 
-    started, busy = time.monotonic(), cpu_s(pid)
+    busy_s = cpu_s(pid)
     async with anyio.create_task_group() as tasks:
         for _ in range(CONNECTIONS):
             tasks.start_soon(ask)
-    spent, busy = time.monotonic() - started, cpu_s(pid) - busy
-    return Result(endpoint, CONNECTIONS, answered, round(answered / spent), round(answered / busy))
-
-
-def cpu_s(pid: int) -> float:
-    """Return the CPU seconds that a process has used (proc(5), utime and stime)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-if __name__ == "__main__":
-    main()
+    per_cpu_s = answered / (cpu_s(pid) - busy_s)
+    return Figure(f"{endpoint} a CPU second", round(per_cpu_s), at_least=LEAST_PER_CPU_S)

@@ -1,0 +1,39 @@
+"""Runs benchmarks, all of them or those that are named. Exit code 1: a target was missed."""
+
+import argparse
+import resource
+import sys
+
+from benchmarks import idle, isolation, mock_api, throughput
+from benchmarks.figures import keep, write_readme
+
+BENCHMARKS = {
+    "mock_api": mock_api.measure,
+    "idle": idle.measure,
+    "throughput": throughput.measure,
+    "isolation": isolation.measure,
+}
+
+
+def main() -> None:
+    """Run, print each figure as it is found, and keep the results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    names = parser.parse_args().names or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"no benchmark is named {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for all processes that are started here
+    missed = False
+    for name in names:
+        figures = BENCHMARKS[name]()
+        for figure in figures:
+            print(f"{name}: {figure.name}: {figure.value:,g} {figure.unit} {figure.target} {figure.verdict}".rstrip())
+        keep(name, figures)
+        missed = missed or any(figure.missed for figure in figures)
+    write_readme(BENCHMARKS)
+    sys.exit(missed)
+
+
+if __name__ == "__main__":
+    main()

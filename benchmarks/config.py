@@ -1,0 +1,51 @@
+"""Settings and drop-ins for a daemon that is measured, written to files as an operator would."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+ACCOUNT = {"email": "bench@example.com", "password": "bench"}
+ENVIRON = {"BENCH_EMAIL": ACCOUNT["email"], "BENCH_PASSWORD": ACCOUNT["password"]}
+FROM_ENVIRON = 'credentials = { env = "BENCH" }'
+FAR_AWAY = 'schedule = { every = "365d" }\n'
+HEALTHY = {"push_latency_s": 0, "list_503": 0, "list_hang": 0}  # the mock platform to everyone, by default
+
+
+def accounts(client_ids: list[str]) -> dict[str, object]:
+    """Return the mock platform's accounts: one that opens all `client_ids`."""
+    return {ACCOUNT["email"]: {"password": ACCOUNT["password"], "clients": client_ids}}
+
+
+def tenant_ids(count: int) -> list[str]:
+    return [f"tenant-{number:04d}" for number in range(count)]
+
+
+def store_url(folder: Path) -> str:
+    return f"sqlite:///{folder}/adsyncd.db"
+
+
+def write_config(
+    folder: Path, base_url: str, tenants: Mapping[str, str], *, defaults: str = "", more: str = ""
+) -> Path:
+    """Write settings and a drop-in for each of `tenants`, and return the settings' path.
+
+    `tenants`: what is special in a drop-in, by the id, which is also the client id. `defaults`: TOML for the table
+    `[defaults]`; `more`: for other tables.
+    """
+    drop_ins = folder / "tenants.d"
+    drop_ins.mkdir()
+    for tenant_id, special in tenants.items():
+        (drop_ins / f"{tenant_id}.toml").write_text(f'client_id = "{tenant_id}"\n{special}\n')
+    settings = folder / "adsyncd.toml"
+    settings.write_text(f"""
+tenants_dirs = ["{drop_ins}"]
+shutdown_grace = "0s"
+[store]
+url = "{store_url(folder)}"
+[platforms.mock]
+base_url = "{base_url}"
+{more}
+[defaults]
+platform = "mock"
+{defaults}
+""")
+    return settings
