@@ -269,6 +269,7 @@ async def test_metrics_say_what_the_runs_say(scene: Scene) -> None:
         assert total("adsyncd.quota.wait", tenant) == pytest.approx(sum(run.waited_s for run in runs))
         assert total("adsyncd.token.expires_in", tenant) == pytest.approx(3600, abs=60)
         assert 0 <= total("adsyncd.quota.permits", tenant) <= 1000
+        assert ("adsyncd.dead_letters", frozenset({("adsyncd.tenant", tenant)})) in latest
     durations = latest["adsyncd.run.duration", frozenset({("adsyncd.outcome", "succeeded")})]
     assert durations.count == len(scene.runs)
     units = {metric.name: metric.unit for metric in METRICS}
