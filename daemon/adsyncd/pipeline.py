@@ -47,6 +47,7 @@ from adsyncd.instruments import (
     RUN_DURATION,
     RUN_ID,
     RUNS,
+    SAVED,
     SPAN_LIST,
     SPAN_PAGE,
     SPAN_PUSH,
@@ -65,7 +66,7 @@ _log = structlog.stdlib.get_logger(__name__)
 _RUNS_TO_DIE = 3  # a campaign that fails in so many runs in a row becomes a dead letter
 _RECORDING_S = 15.0  # what is known is recorded within this, even by a run that is cancelled
 
-_CAMPAIGNS_OWN = (Unavailable, BadAnswer, Unauthorized)  # of a push: they end it, not the run
+CAMPAIGNS_OWN = (Rejected, Unavailable, BadAnswer, Unauthorized)  # errors of a push: they end it, not the run
 
 
 class Source(Protocol):
@@ -149,7 +150,7 @@ class Pipeline:
             outcome, error = await self._outcome(run, standing)
             ended_at = max(self._clock.now(), run.started_at)  # though the clock was set back
             ended = replace(self._record(run, outcome, error), ended_at=ended_at)
-            async with _recording():
+            async with recording():
                 # Between the pages of a listing that was cut off, campaigns may have moved from one to another.
                 letters = await self._journal.finish(ended, mark_deleted=self._consistent and standing.next_page == 1)
         except (Stopping, StoreError) as failure:
@@ -214,7 +215,7 @@ class Pipeline:
         while True:
             with span(self._tracer, SPAN_PAGE, {PAGE: number}):
                 page = await self._source.page(number)
-                async with _recording():
+                async with recording():
                     fresh = await self._journal.keep_page(run, page, self._tenant.sync.push)
             self._count_listed(fresh)
             self._announced = max(self._announced, page.total)
@@ -247,7 +248,7 @@ class Pipeline:
         with span(self._tracer, SPAN_PUSH, {CAMPAIGN_ID: push.campaign_id}) as current:
             settled = await self._pushed(run, push, current)
             current.set_attributes({ATTEMPT: settled.attempts, OUTCOME: settled.state})
-            async with _recording():
+            async with recording():
                 await self._journal.settle(run, settled, trace_id=run.trace_id)
         self._count_settled(settled)
 
@@ -255,7 +256,7 @@ class Pipeline:
         key = idempotency_key(run.tenant, push.campaign_id, run.run_id)
         try:
             attempts = await self._source.push(push.campaign_id, key)
-        except (Rejected, *_CAMPAIGNS_OWN) as error:
+        except CAMPAIGNS_OWN as error:
             mark_failed(current, error)
             dead = isinstance(error, Rejected) or push.failures + 1 >= _RUNS_TO_DIE
             state = PushState.DEAD_LETTERED if dead else PushState.FAILED
@@ -290,9 +291,11 @@ class Pipeline:
 
     def _count_listed(self, fresh: list[Push]) -> None:
         self._tally.listed += len(fresh)
-        self._tally.skipped += sum(push.state is PushState.SKIPPED for push in fresh)
+        skipped = sum(push.state is PushState.SKIPPED for push in fresh)
+        self._tally.skipped += skipped
         self._tally.dead_lettered += sum(push.state is PushState.DEAD_LETTERED for push in fresh)
         self._instruments.add(LISTED, len(fresh), tenant=self._tenant.id)
+        self._instruments.add(SAVED, skipped, tenant=self._tenant.id)
 
     def _count_settled(self, push: Push) -> None:
         if push.state is PushState.PUSHED:
@@ -308,7 +311,7 @@ class Pipeline:
 
 
 @asynccontextmanager
-async def _recording() -> AsyncIterator[None]:
+async def recording() -> AsyncIterator[None]:
     """Let what is known be recorded even by a run that is cancelled, but not for ever."""
     try:
         with anyio.CancelScope(shield=True), anyio.fail_after(_RECORDING_S):

@@ -5,7 +5,7 @@ in a context of its own, under its own deadline; whatever it raises ends here.
 """
 
 import contextvars
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -15,13 +15,16 @@ import structlog
 from anyio.abc import TaskGroup
 from opentelemetry.trace import Tracer
 
+from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
 from adsyncd.errors import AdsyncdError, StoreError
 from adsyncd.governor import Gate, Governor
 from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, TOKEN_EXPIRES_IN, Instruments
+from adsyncd.listing_cache import ListingCache
 from adsyncd.pipeline import Pipeline
 from adsyncd.platforms import Connector, Session
+from adsyncd.replay import Replay, Replayed
 from adsyncd.run import Outcome, Run, Tally
 from adsyncd.store import Store
 from adsyncd.tenant import Tenant
@@ -108,7 +111,7 @@ class Supervisor:
         async with self._connector.client(tenant, bulkhead.session, bulkhead.gate, tally) as client:
             pipeline = Pipeline(
                 tenant,
-                client,
+                ListingCache(tenant, client, self._store, self._instruments),
                 self._store,
                 tally,
                 clock=self._clock,
@@ -117,6 +120,13 @@ class Supervisor:
                 on_end=ended,
             )
             return await pipeline.run(open_runs[0].fire_time if open_runs else fire_time)
+
+    async def replay(self, tenant_id: str, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:
+        """Push dead letters of a tenant again, counting in `tally`, and return what became of each."""
+        bulkhead = self._bulkheads[tenant_id]
+        tenant = bulkhead.tenant
+        async with self._connector.client(tenant, bulkhead.session, bulkhead.gate, tally) as client:
+            return await Replay(tenant, client, self._store, tally, self._tracer).run(letters)
 
     def stop(self) -> None:
         """Send nothing new. What is on its way comes back, then its run is left open."""
