@@ -113,9 +113,9 @@ class Receivers:
 
 
 @asynccontextmanager
-async def running_receivers(port: int = 0) -> AsyncIterator[Receivers]:
+async def running_receivers(port: int = 0, *, hanging: bool = False) -> AsyncIterator[Receivers]:
     """Listen on 127.0.0.1, at `port` if it is given."""
-    receivers = Receivers()
+    receivers = Receivers(hanging=hanging)
     async with serving(receivers.app, port) as address:
         receivers.address = address
         try:
