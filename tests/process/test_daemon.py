@@ -1,0 +1,239 @@
+"""The real daemon against a real platform: it starts, syncs, stops, is killed, and goes on where it was."""
+
+import json
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.program import Daemon, Program
+
+TENANTS = ("acme", "globex", "initech")
+CAMPAIGNS = 12
+AMPLE = {"requests": 1000, "per": "60s"}
+
+Lived = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+async def shared_platform() -> AsyncIterator[Platform]:
+    async with running_platform({"accounts": accounts(*TENANTS)}) as running:
+        yield running
+
+
+@pytest.fixture
+async def platform(shared_platform: Platform) -> Platform:
+    """A healthy platform with an empty ledger."""
+    await treat(shared_platform)
+    await shared_platform.reset_ledger()
+    return shared_platform
+
+
+@pytest.fixture
+def program(tmp_path: Path, platform: Platform) -> Program:
+    """An installation without drop-ins."""
+    environ = {f"{name.upper()}_EMAIL": f"{name}@example.com" for name in TENANTS}
+    environ |= {f"{name.upper()}_PASSWORD": f"pw-{name}" for name in TENANTS}
+    installed = Program(tmp_path, environ)
+    (tmp_path / "tenants.d").mkdir()
+    configure(installed, platform)
+    return installed
+
+
+def configure(program: Program, platform: Platform, **tables: Any) -> None:  # noqa: ANN401 - whatever settings hold
+    program.settings(**{"platforms": {"mixo": {"base_url": platform.base_url}}, "defaults": {"quota": AMPLE}, **tables})
+
+
+async def treat(platform: Platform, **treatment: object) -> None:
+    """Have the platform treat everyone so, and healthily where nothing is said."""
+    await platform.change(everyone={**HEALTHY, "campaigns": CAMPAIGNS, "push_hang": 0, **treatment})
+
+
+def tenant(program: Program, name: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
+    program.tenant(name, **{"credentials": {"env": name.upper()}, **keys})
+
+
+async def runs(program: Program, *arguments: str) -> list[dict[str, Any]]:
+    shown = await program.run("runs", "--json", *arguments)
+    assert shown.returncode == 0, shown.stderr
+    found: list[dict[str, Any]] = json.loads(shown.stdout)
+    return found
+
+
+async def reach_effects(platform: Platform, name: str, count: int) -> None:
+    """Return once so many pushes of a tenant have taken effect."""
+    with anyio.fail_after(30):
+        while (await platform.ledger(name))["effects_total"] < count:  # noqa: ASYNC110 - another process's
+            await anyio.sleep(0.05)
+
+
+async def ends(daemon: Daemon) -> int:
+    with anyio.fail_after(20):
+        return await daemon.process.wait()
+
+
+def stored(program: Program, name: str) -> int:
+    """Return how many campaigns of a tenant are stored as synced."""
+    with closing(sqlite3.connect(program.folder / "adsyncd.db")) as database:
+        [[count]] = database.execute(
+            "SELECT count(*) FROM campaigns WHERE tenant = ? AND synced_at IS NOT NULL", [name]
+        ).fetchall()
+        return int(count)
+
+
+# Day by day
+
+
+async def test_tenants_are_synced_on_their_schedules_until_it_is_told_to_stop(
+    program: Program, platform: Platform
+) -> None:
+    for name in TENANTS:
+        tenant(program, name, schedule={"every": "1s"})
+    async with program.daemon() as daemon:
+        await daemon.logs("ready")
+        for name in TENANTS:
+            await reach_effects(platform, name, 3 * CAMPAIGNS)
+    for name in TENANTS:
+        done = [run for run in await runs(program, name) if run["outcome"]]
+        assert len(done) >= 2
+        assert all((run["outcome"], run["pushed"]) == ("succeeded", CAMPAIGNS) for run in done)
+        assert stored(program, name) == CAMPAIGNS
+        assert (await platform.ledger(name))["refused"] == 0
+    assert daemon.events("stopped")
+    assert "Traceback" not in daemon.log.read_text()
+
+
+async def test_a_start_catches_up_on_what_was_missed_and_only_on_that(program: Program) -> None:
+    tenant(program, "acme")
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+    async with program.daemon() as daemon:
+        await daemon.logs("ready", 2)
+    tenant(program, "acme", schedule={"every": "1s"})  # so it was due in the meantime
+    async with program.daemon() as daemon:
+        await daemon.logs("ready", 3)
+    assert [event["due"] for event in daemon.events("ready")] == [1, 0, 1]
+
+
+# Cut off, and taken up
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_run_that_was_cut_off_is_resumed_and_each_push_takes_effect_once(
+    program: Program, platform: Platform, how: signal.Signals
+) -> None:
+    await treat(platform, push_latency_s=0.4)
+    tenant(program, "acme", sync={"concurrency": 3})
+    async with program.started() as daemon:
+        await reach_effects(platform, "acme", 4)
+        daemon.process.send_signal(how)
+        assert await ends(daemon) == (0 if how is signal.SIGTERM else -signal.SIGKILL)
+    at_the_cut = await platform.ledger("acme")
+    assert 4 <= at_the_cut["effects_total"] < CAMPAIGNS
+    [left] = await runs(program)
+    assert (left["outcome"], left["ended_at"]) == (None, None)
+    if how is signal.SIGTERM:  # what was on its way came back
+        assert left["pushed"] == at_the_cut["effects_total"]
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+    [run] = await runs(program)
+    kept = ("run_id", "fire_time", "started_at")
+    assert [run[key] for key in kept] == [left[key] for key in kept]
+    assert (run["outcome"], run["pushed"], run["listed"]) == ("succeeded", CAMPAIGNS, CAMPAIGNS)
+    ledger = await platform.ledger("acme")
+    assert [len(keys) for keys in ledger["effects"].values()] == [1] * CAMPAIGNS
+    assert (ledger["effects_total"], ledger["refused"]) == (CAMPAIGNS, 0)
+    assert stored(program, "acme") == CAMPAIGNS
+    assert "Traceback" not in daemon.log.read_text()
+
+
+@pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
+async def test_a_second_signal_cuts_the_farewell_short(
+    program: Program, platform: Platform, first: signal.Signals, second: signal.Signals
+) -> None:
+    configure(program, platform, shutdown_grace="10m")
+    await treat(platform, push_hang=1)
+    tenant(program, "acme", sync={"timeout": "10m"})
+    async with program.started() as daemon:
+        await reach_effects(platform, "acme", 5)
+        daemon.process.send_signal(first)
+        await daemon.logs("stopping")
+        with anyio.move_on_after(0.5):
+            await daemon.process.wait()
+        assert daemon.process.returncode is None
+        daemon.process.send_signal(second)
+        assert await ends(daemon) == 0
+    assert "Traceback" not in daemon.log.read_text()
+    assert [run["outcome"] for run in await runs(program)] == [None]
+
+
+async def test_a_farewell_is_no_longer_than_its_grace(program: Program, platform: Platform) -> None:
+    configure(program, platform, shutdown_grace="300ms")
+    await treat(platform, push_hang=1)
+    tenant(program, "acme", sync={"timeout": "10m"})
+    async with program.daemon():
+        await reach_effects(platform, "acme", 5)
+
+
+# Mistakes of its operators
+
+
+async def test_a_bad_drop_in_is_logged_with_its_place_and_the_others_run(program: Program, platform: Platform) -> None:
+    for name in ("acme", "globex"):
+        tenant(program, name)
+    bad = program.folder / "tenants.d" / "initech.toml"
+    bad.write_text('client_id = "initech"\nplatfrom = "mixo"\n')
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended", 2)
+    problems = [event["problem"] for event in daemon.events("drop-in refused")]
+    assert any(problem.startswith(f"{bad}:2: platfrom: ") for problem in problems)
+    assert {run["tenant"] for run in await runs(program)} == {"acme", "globex"}
+    assert (await platform.ledger("initech"))["accepted"] == 0
+
+
+async def test_a_disabled_tenant_does_not_run(program: Program) -> None:
+    tenant(program, "acme")
+    tenant(program, "globex", enabled=False)
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+    assert [event["tenants"] for event in daemon.events("ready")] == [1]
+    assert [run["tenant"] for run in await runs(program)] == ["acme"]
+
+
+@pytest.mark.parametrize("folder", ["is empty", "is missing"])
+async def test_it_waits_without_drop_ins(program: Program, folder: str) -> None:
+    if folder == "is missing":
+        (program.folder / "tenants.d").rmdir()
+    async with program.daemon() as daemon:
+        await daemon.logs("ready")
+    assert len(daemon.events("drop-in refused")) == (folder == "is missing")
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"store": {"url": "sqlite:////nowhere/adsyncd.db"}}, "there is no directory /nowhere"),
+        ({"store": {"url": "sqlite:////proc/version"}}, "/proc/version"),
+        ({"store": {"url": "sqlite:///{folder}/adsyncd.toml"}}, "it is not an SQLite database"),
+        ({"store": {"url": "mysql://ads"}}, "sqlite:///"),
+        ({"shutdown_grace": "soon"}, 'adsyncd.toml:5: shutdown_grace: expected a duration such as "15m"'),
+        ({"shutdwn_grace": "20s"}, "shutdown_grace"),
+    ],
+)
+async def test_what_it_can_t_start_with_is_said_in_a_line(
+    program: Program, platform: Platform, tables: Mapping[str, Any], said: str
+) -> None:
+    if "store" in tables:
+        tables = {"store": {"url": tables["store"]["url"].format(folder=program.folder)}}
+    configure(program, platform, **tables)
+    ended = await program.run("run")
+    lines = ended.stderr.decode().splitlines()
+    assert ended.returncode == 1
+    assert said in lines[0]
+    assert all(line.startswith("error: ") for line in lines)
