@@ -145,6 +145,7 @@ class Pipeline:
         standing = await self._journal.begin(run)
         run = replace(run, started_at=standing.started_at)
         self._resume_counts(standing.tally)
+        self._announced = standing.announced
         self._consistent = standing.complete
         try:
             outcome, error = await self._outcome(run, standing)

@@ -37,6 +37,7 @@ class Model:
 
     campaigns: dict[str, Remembered] = field(default_factory=dict)
     next_page: int = 1
+    announced: int = 0
     complete: bool = False
     pushes: dict[str, Push] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
@@ -45,10 +46,11 @@ class Model:
         counts = Counter(push.state for push in self.pushes.values())
         owed = tuple(self.pushes[key] for key in sorted(self.pushes) if self.pushes[key].state is PENDING)
         tally = Tally(counts.total(), counts[PUSHED], counts[SKIPPED], counts[DEAD_LETTERED], counts[FAILED])
-        return Standing(started_at, self.next_page, self.complete, owed, tally)
+        return Standing(started_at, self.next_page, self.complete, owed, tally, self.announced)
 
     def keep(self, listed: dict[str, str], policy: PushPolicy, *, has_more: bool) -> list[Push]:
         self.next_page, self.complete = self.next_page + 1, not has_more
+        self.announced = max(self.announced, len(listed))
         new = []
         for key, content in listed.items():
             known = self.campaigns.setdefault(key, Remembered())
@@ -80,7 +82,7 @@ class Model:
         for key, known in self.campaigns.items():
             if key not in self.pushes:
                 known.dead = None
-        self.next_page, self.complete, self.pushes, self.contents = 1, False, {}, {}
+        self.next_page, self.announced, self.complete, self.pushes, self.contents = 1, 0, False, {}, {}
         return sum(known.dead is not None for known in self.campaigns.values())
 
     def replay(self, key: str, error: str | None) -> None:

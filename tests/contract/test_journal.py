@@ -88,6 +88,7 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
             complete=False,
             owed=(Push("c3", PENDING), Push("c4", PENDING)),
             tally=Tally(listed=4, pushed=1, failed=1),
+            announced=4,
         )
         assert [taken_up.trace_id for taken_up in await after.open_runs()] == ["f" * 32]
         await after.keep_page(left, page("c5", number=2), ALL)
@@ -98,8 +99,16 @@ async def test_a_listing_is_complete_only_with_all_that_the_platform_names(store
     await store.begin(run())
     await store.keep_page(run(), replace(page("c1"), total=2), ALL)
     assert not (await store.begin(run())).complete
-    await store.keep_page(run(), replace(page("c2", number=2), total=2), ALL)
+    await store.keep_page(run(), replace(page("c2", number=2), total=1), ALL)
     assert (await store.begin(run())).complete
+
+
+async def test_a_listing_that_shrank_while_it_was_cut_off_is_not_complete(store: Store) -> None:
+    await store.begin(run())
+    await store.keep_page(run(), replace(page("c1", "c2", has_more=True), total=4), ALL)  # then c1 goes, c3 moves up
+    await store.keep_page(run(), replace(page("c4", number=2), total=3), ALL)
+    standing = await store.begin(run())
+    assert (standing.announced, standing.complete) == (4, False)
 
 
 async def test_a_run_that_has_ended_does_not_begin_again(store: Store) -> None:

@@ -24,7 +24,8 @@ class Standing:
     """Where a run stands: at its beginning (page 1, nothing owed), or as an unclean end left it.
 
     `complete`: its listing is, and has all campaigns that the platform names. `owed`: the pushes whose outcome is not
-    known. `tally`: what became of its campaigns so far; the requests that they took are not remembered.
+    known. `tally`: what became of its campaigns so far; the requests that they took are not remembered. `announced`:
+    the most campaigns that a page named in all.
     """
 
     started_at: datetime
@@ -32,6 +33,7 @@ class Standing:
     complete: bool
     owed: tuple[Push, ...]
     tally: Tally
+    announced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def _standing(connection: Connection, run_id: str) -> Standing:
         complete=row.complete,
         owed=tuple(Push(push.campaign_id, PushState.PENDING, failures=push.failures) for push in owed),
         tally=tallies(connection, [run_id])[run_id],
+        announced=row.announced,
     )
 
 
@@ -122,8 +125,9 @@ def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
     for start in range(0, len(listed), CHUNK):
         new += _keep_chunk(connection, statement, item, listed[start : start + CHUNK])
     run_id = item.run.run_id
-    complete = not item.page.has_more and tallies(connection, [run_id])[run_id].listed >= item.page.total
-    progress: dict[str, Any] = {"next_page": item.page.number + 1, "complete": complete}
+    announced = max(connection.scalar(select(runs.c.announced).where(runs.c.run_id == run_id)) or 0, item.page.total)
+    complete = not item.page.has_more and tallies(connection, [run_id])[run_id].listed >= announced
+    progress: dict[str, Any] = {"next_page": item.page.number + 1, "announced": announced, "complete": complete}
     if item.page.number == 1:
         progress |= {"source": item.page.source, "listed_at": item.page.listed_at or item.now}
     connection.execute(update(runs).where(runs.c.run_id == run_id).values(progress))

@@ -92,6 +92,7 @@ runs = Table(
     Column("waited_s", Double, nullable=False),
     Column("error", Text),
     Column("next_page", Integer, nullable=False, default=1),
+    Column("announced", BigInteger, nullable=False, default=0),  # the most campaigns that a page named in all
     Column("complete", Boolean, nullable=False, default=False),
     Column("source", Text),  # of its listing
     Column("listed_at", Instant),  # its listing's first page; null in a run that ended: it did not see all of it

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("waited_s", sa.Double, nullable=False),
         sa.Column("error", sa.Text),
         sa.Column("next_page", sa.Integer, nullable=False),
+        sa.Column("announced", sa.BigInteger, nullable=False),
         sa.Column("complete", sa.Boolean, nullable=False),
         sa.Column("source", sa.Text),
         sa.Column("listed_at", _INSTANT),
