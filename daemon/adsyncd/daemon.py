@@ -5,7 +5,7 @@ settings ─► telemetry ─► store ─► Vault ─► supervisor ─► tic
 
 import resource
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from adsyncd import logs
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
+from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock, SystemClock, entropy
 from adsyncd.config import SecretRef, Settings
 from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
@@ -38,6 +39,7 @@ from adsyncd.dropins import read_tenants
 from adsyncd.errors import Stopping
 from adsyncd.governor import Governor
 from adsyncd.platforms import Connector
+from adsyncd.replay import Replayed
 from adsyncd.run import Run, Tally
 from adsyncd.schedule import missed, share, trigger
 from adsyncd.store import Store, open_store
@@ -148,6 +150,28 @@ async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
     raise Stopping("cut short: the run stays open, and the tenant's next one goes on with it")
 
 
+async def replay_once(
+    parts: Parts, work: Iterable[tuple[Tenant, Sequence[DeadLetter]]], tally: Tally
+) -> list[Replayed]:
+    """Replay dead letters of tenants now, without a daemon, counting in `tally`, and return what became of each.
+
+    SIGTERM or SIGINT lets what is on its way come back; the others are left. Raises Stopping when a second one cuts
+    that short.
+    """
+    replayed: list[Replayed] = []
+
+    async def replay(tenant: Tenant, letters: Sequence[DeadLetter]) -> None:
+        replayed.extend(await parts.supervisor.replay(tenant.id, letters, tally))
+
+    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.CancelScope() as patience:
+        async with beside(_stop_at_next, signals, parts.supervisor, patience), anyio.create_task_group() as tenants:
+            for tenant, letters in work:
+                parts.supervisor.add(tenant)
+                tenants.start_soon(replay, tenant, letters)
+        return replayed
+    raise Stopping("cut short: what was not known to be pushed is still a dead letter, and can be replayed")
+
+
 @asynccontextmanager
 async def beside(
     task: Callable[[*Arguments], Coroutine[Any, Any, None]], *arguments: *Arguments
@@ -179,9 +203,10 @@ async def take_charge(parts: Parts, tenants: Iterable[Tenant]) -> list[tuple[Ten
     now = _whole_ms(parts.clock.now())
     open_runs = {run.tenant: run.fire_time for run in await parts.store.open_runs()}
     last_fires = await parts.store.last_fire_times()
+    letters = await parts.store.dead_letter_counts()
     due = []
     for tenant in tenants:
-        parts.supervisor.add(tenant)
+        parts.supervisor.add(tenant, letters.get(tenant.id, 0))
         since = open_runs.get(tenant.id) or missed(trigger(tenant.schedule, tenant.id), last_fires.get(tenant.id), now)
         if since is not None:
             due.append((tenant, since))

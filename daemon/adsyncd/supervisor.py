@@ -20,7 +20,7 @@ from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
 from adsyncd.errors import AdsyncdError, StoreError
 from adsyncd.governor import Gate, Governor
-from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, TOKEN_EXPIRES_IN, Instruments
+from adsyncd.instruments import DEAD_LETTERS, QUOTA_PERMITS, RUNS_OVERLAPPED, TOKEN_EXPIRES_IN, Instruments
 from adsyncd.listing_cache import ListingCache
 from adsyncd.pipeline import Pipeline
 from adsyncd.platforms import Connector, Session
@@ -78,8 +78,10 @@ class Supervisor:
         instruments.observe(QUOTA_PERMITS, self._free_permits)
         instruments.observe(TOKEN_EXPIRES_IN, self._token_lives)
 
-    def add(self, tenant: Tenant) -> None:
-        """Take charge of a tenant."""
+    def add(self, tenant: Tenant, dead_letters: int | None = None) -> None:
+        """Take charge of a tenant. `dead_letters`: how many it has, if that is known."""
+        if dead_letters is not None:
+            self._instruments.set(DEAD_LETTERS, dead_letters, tenant=tenant.id)
         self._bulkheads[tenant.id] = Bulkhead(
             tenant, self._connector.session(tenant, self._credentials), self._governor.gate(tenant)
         )

@@ -1,7 +1,7 @@
 """The command line: what an operator types, sees and gets as an exit code.
 
-Exit codes: 0 it is done; 1 it failed, and standard error says why; 2 it was asked in the wrong way; 3 a sync left
-some campaigns behind.
+Exit codes: 0 it is done; 1 it failed, and standard error says why; 2 it was asked in the wrong way; 3 a sync or a
+replay left some campaigns behind.
 """
 
 import os
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import adsyncd
+from adsyncd.cli import dead_letters
 from adsyncd.cli.check import check
 from adsyncd.cli.demo import demo
 from adsyncd.cli.run import run
@@ -36,6 +37,7 @@ def application() -> typer.Typer:
     app.callback()(_root)
     for command in _COMMANDS:
         app.command()(command)
+    app.add_typer(dead_letters.application(), name="dead-letters")
     return app
 
 

@@ -1,14 +1,16 @@
-"""How runs are shown: as JSON, whose keys are a contract, or as tables."""
+"""How runs and dead letters are shown: as JSON, whose keys are a contract, or as tables."""
 
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from adsyncd.campaign import DeadLetter
 from adsyncd.duration import format_duration
 from adsyncd.run import Outcome, Run
 
@@ -38,14 +40,14 @@ def run_as_json(run: Run) -> dict[str, object]:
     """Return a run as `runs --json` and `sync --json` print it; instants as ISO 8601 in UTC."""
     values = {key: getattr(run, key) for key in RUN_KEYS}
     values["waited_s"] = round(run.waited_s, 3)
-    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+    return _with_iso_instants(values)
 
 
 def print_runs(runs: Sequence[Run]) -> None:
     """Print runs as a table that fits the terminal, and below it what went wrong in them."""
-    console = Console(width=None if sys.stdout.isatty() else _UNBOUND)
+    console = _console()
     wide = console.width >= _WIDE
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = _table()
     table.add_column("tenant", overflow="fold")
     table.add_column("started (UTC)", no_wrap=True)
     table.add_column("took", justify="right", no_wrap=True)
@@ -74,6 +76,43 @@ def print_runs(runs: Sequence[Run]) -> None:
             console.print(f"{run.run_id}: {run.error}", style=_STYLES[run.outcome], markup=False, highlight=False)
     if not wide:
         console.print("trace ids: --json", style="dim")
+
+
+def letter_as_json(letter: DeadLetter) -> dict[str, object]:
+    """Return a dead letter as `dead-letters list --json` and `show --json` print it, with the campaign as an object."""
+    return _with_iso_instants(asdict(letter) | {"payload": json.loads(letter.payload)})
+
+
+def print_letters(letters: Sequence[DeadLetter]) -> None:
+    """Print dead letters as a table."""
+    table = _table()
+    for name in ("tenant", "campaign", "died (UTC)"):
+        table.add_column(name, overflow="fold")
+    table.add_column("attempts", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    for letter in letters:
+        died = f"{letter.dead_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(letter.tenant, letter.campaign_id, died, str(letter.attempts), letter.reason)
+    _console().print(table, markup=False, highlight=False)  # reasons are the platform's words
+
+
+def print_letter(letter: DeadLetter) -> None:
+    """Print all that is known of a dead letter."""
+    for key, value in letter_as_json(letter).items():
+        text = json.dumps(value, indent=2, ensure_ascii=False) if key == "payload" else value
+        typer.echo(f"{key.replace('_', ' ')}: {'-' if text is None else text}")
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else _UNBOUND)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+
+
+def _with_iso_instants(values: dict[str, object]) -> dict[str, object]:
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
 
 
 def _not_pushed(run: Run) -> str:

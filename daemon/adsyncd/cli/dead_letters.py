@@ -1,0 +1,229 @@
+"""`adsyncd dead-letters`: the campaigns that no run pushes any more, and what is to become of them."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import anyio
+import typer
+from opentelemetry.trace import NoOpTracer
+from rich.console import Console
+
+from adsyncd import daemon
+from adsyncd.campaign import DeadLetter, PushState
+from adsyncd.cli import event_loop
+from adsyncd.cli.options import CONFIG, Config, Json, LogLevel
+from adsyncd.cli.output import letter_as_json, print_json, print_letter, print_letters
+from adsyncd.cli.progress import show as show_progress
+from adsyncd.cli.tenants import find_tenant
+from adsyncd.clock import SystemClock
+from adsyncd.config import Settings, load_settings
+from adsyncd.dropins import read_tenants
+from adsyncd.errors import AdsyncdError, ConfigError
+from adsyncd.replay import Replayed
+from adsyncd.run import Tally
+from adsyncd.store import Store, open_store
+from adsyncd.tenant import Tenant
+
+_NONE = "no dead letters"
+
+_OfTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Those of this tenant.")]
+_ForReason = Annotated[
+    str | None, typer.Option("--reason", "-r", metavar="TEXT", help="Those whose reason contains this text.")
+]
+_Every = Annotated[bool, typer.Option("--all", help="Every dead letter that there is.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only list those that are meant.")]
+_TheTenant = Annotated[str | None, typer.Argument(metavar="TENANT", help="The one of this tenant,", show_default=False)]
+_TheCampaign = Annotated[str | None, typer.Argument(metavar="CAMPAIGN", help="and this campaign.", show_default=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """Which dead letters are meant: one that is named, or those that match."""
+
+    tenant: str | None
+    campaign_id: str | None
+    reason: str | None
+
+    async def find(self, store: Store) -> list[DeadLetter]:
+        """Return them. Raises AdsyncdError if one that is named is none."""
+        found = await store.dead_letters(self.tenant, self.campaign_id, self.reason)
+        if self.campaign_id is not None and not found:
+            raise AdsyncdError(f"campaign {self.campaign_id} of tenant {self.tenant} is no dead letter")
+        return found
+
+
+def application() -> typer.Typer:
+    """Return the command with its subcommands."""
+    app = typer.Typer(
+        help="Campaigns that failed for good and that runs leave alone: look at them, replay them, discard them.",
+        no_args_is_help=True,
+    )
+    app.command("list")(list_)
+    for command in (show, replay, discard):
+        app.command()(command)
+    return app
+
+
+def list_(config: Config = CONFIG, tenant: _OfTenant = None, reason: _ForReason = None, json: Json = False) -> None:
+    """List dead letters, oldest first. The daemon need not run."""
+    settings = load_settings(config, os.environ)
+    _print(anyio.run(_find, settings, _Selection(tenant, None, reason)), json=json)
+
+
+def show(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT")],
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN")],
+    config: Config = CONFIG,
+    json: Json = False,
+) -> None:
+    """Show all that is known of a dead letter, with the campaign as the platform lists it."""
+    settings = load_settings(config, os.environ)
+    [letter] = anyio.run(_find, settings, _Selection(tenant, campaign, None))
+    if json:
+        print_json(letter_as_json(letter))
+    else:
+        print_letter(letter)
+
+
+def replay(
+    tenant: _TheTenant = None,
+    campaign: _TheCampaign = None,
+    config: Config = CONFIG,
+    of_tenant: _OfTenant = None,
+    reason: _ForReason = None,
+    every: _Every = False,
+    dry_run: _DryRun = False,
+    json: Json = False,
+    log_level: LogLevel = "warning",
+) -> None:
+    """Push dead letters again, now and without a daemon, each with the idempotency key with which it died.
+
+    What is pushed is no dead letter any more; what fails again stays one, for the new reason. Ctrl-C lets what is on
+    its way come back; the rest is left as it is. Each tenant's quota is kept, so that many take their time.
+
+    Exits 0 when all were pushed, 3 when some were not, 1 when none could even be tried.
+    """
+    selection = _selection(tenant, campaign, of_tenant, reason, every=every)
+    settings = load_settings(config, os.environ)
+    if dry_run:
+        _print(anyio.run(_find, settings, selection), json=json)
+        return
+    replayed = event_loop.run(_replay, settings, selection, log_level, Console(stderr=True))
+    if json:
+        print_json([_fate_as_json(each) for each in replayed])
+    else:
+        _print_fates(replayed)
+    raise typer.Exit(_exit_code(replayed))
+
+
+def discard(
+    tenant: _TheTenant = None,
+    campaign: _TheCampaign = None,
+    config: Config = CONFIG,
+    of_tenant: _OfTenant = None,
+    reason: _ForReason = None,
+    every: _Every = False,
+    dry_run: _DryRun = False,
+    json: Json = False,
+) -> None:
+    """Forget dead letters without pushing them: their tenants' next runs push the campaigns like any other.
+
+    That is a fresh start, with all attempts and a new idempotency key, and ends as another dead letter if nothing was
+    mended. What is to be left alone for good stays a dead letter, until it is changed or deleted upstream.
+    """
+    selection = _selection(tenant, campaign, of_tenant, reason, every=every)
+    settings = load_settings(config, os.environ)
+    letters = anyio.run(_find if dry_run else _discard, settings, selection)
+    _print(letters, json=json)
+    if letters and not (json or dry_run):
+        typer.echo(f"{len(letters)} discarded")
+
+
+def _selection(
+    tenant: str | None, campaign: str | None, of_tenant: str | None, reason: str | None, *, every: bool
+) -> _Selection:
+    """Return what the arguments select. All or nothing is never meant by leaving something out."""
+    ways = [tenant is not None, of_tenant is not None or reason is not None, every]
+    if sum(ways) != 1:
+        raise typer.BadParameter("say which: TENANT CAMPAIGN, or --tenant and --reason, or --all")
+    if tenant is not None and campaign is None:
+        raise typer.BadParameter(f"say which campaign, or --tenant {tenant} for all of this tenant")
+    return _Selection(tenant or of_tenant, campaign, reason)
+
+
+async def _find(settings: Settings, selection: _Selection) -> list[DeadLetter]:
+    async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
+        return await selection.find(store)
+
+
+async def _discard(settings: Settings, selection: _Selection) -> list[DeadLetter]:
+    async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
+        letters = await selection.find(store)
+        await store.discard(letters)
+        return letters
+
+
+async def _replay(settings: Settings, selection: _Selection, log_level: str, console: Console) -> list[Replayed]:
+    tally = Tally()
+    async with daemon.open_parts(settings, os.environ, log_level) as parts:
+        letters = await selection.find(parts.store)
+        work, left = _by_tenant(settings, letters)
+        tally.listed = len(letters) - len(left)
+        async with daemon.beside(show_progress, "dead letters", tally, console):
+            return [*await daemon.replay_once(parts, work, tally), *left]
+
+
+def _by_tenant(
+    settings: Settings, letters: Sequence[DeadLetter]
+) -> tuple[list[tuple[Tenant, list[DeadLetter]]], list[Replayed]]:
+    """Return each tenant with its dead letters, and those of tenants that can't be run."""
+    tenants = read_tenants(settings)
+    work: list[tuple[Tenant, list[DeadLetter]]] = []
+    left: list[Replayed] = []
+    for tenant_id in dict.fromkeys(letter.tenant for letter in letters):
+        its = [letter for letter in letters if letter.tenant == tenant_id]
+        try:
+            work.append((find_tenant(settings, tenants, tenant_id), its))
+        except ConfigError as error:
+            left += [Replayed(letter, PushState.PENDING, str(error)) for letter in its]
+    return work, left
+
+
+def _exit_code(replayed: Sequence[Replayed]) -> int:
+    states = {each.state for each in replayed}
+    if states <= {PushState.PUSHED}:
+        return 0
+    return 1 if states == {PushState.PENDING} else 3
+
+
+def _fate_as_json(replayed: Replayed) -> dict[str, Any]:
+    letter = replayed.letter
+    return {
+        "tenant": letter.tenant,
+        "campaign_id": letter.campaign_id,
+        "idempotency_key": letter.idempotency_key,
+        "outcome": replayed.state,
+        "error": replayed.error,
+    }
+
+
+def _print(letters: Sequence[DeadLetter], *, json: bool) -> None:
+    if json:
+        print_json([letter_as_json(letter) for letter in letters])
+    elif letters:
+        print_letters(letters)
+    else:
+        typer.echo(_NONE)
+
+
+def _print_fates(replayed: Sequence[Replayed]) -> None:
+    """Print what became of each that is left, and the counts of all."""
+    for each in replayed:
+        if each.state is not PushState.PUSHED:
+            typer.echo(f"{each.letter.tenant} {each.letter.campaign_id}: {each.error}")
+    counts = Counter(each.state for each in replayed)
+    names = {PushState.PUSHED: "pushed", PushState.FAILED: "failed again", PushState.PENDING: "not tried"}
+    typer.echo(", ".join(f"{counts[state]} {name}" for state, name in names.items() if counts[state]) or _NONE)

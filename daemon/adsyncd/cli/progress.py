@@ -1,0 +1,33 @@
+"""What is drawn while a sync or a replay goes on."""
+
+import anyio
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from adsyncd.run import Tally
+
+_REDRAW_S = 0.1
+
+
+async def show(name: str, tally: Tally, console: Console) -> None:
+    """Draw the progress on a terminal until cancelled. It is known late how many campaigns there are."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    more = (TimeElapsedColumn(), TextColumn("{task.fields[doing]}"))
+    with Progress(*columns, *more, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(name, total=None, doing="")
+
+        def draw() -> None:
+            progress.update(bar, total=tally.listed or None, completed=tally.settled, doing=_doing(tally))
+
+        try:
+            while True:
+                draw()
+                await anyio.sleep(_REDRAW_S)
+        finally:
+            draw()
+
+
+def _doing(tally: Tally) -> str:
+    retries = f"{tally.retries} retries" if tally.retries else ""
+    waits = f"waiting for quota until {tally.waits_until.astimezone():%H:%M:%S}" if tally.waits_until else ""
+    return ", ".join(part for part in (retries, waits) if part)
