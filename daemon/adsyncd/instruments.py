@@ -11,7 +11,7 @@ from typing import Literal
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.metrics import _Gauge as Gauge
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from adsyncd.errors import AdsyncdError
@@ -106,8 +106,12 @@ def span(
 
     An exception that leaves the body makes it an error with `error.type`. The exception's text goes along only if it is
     one of ours, which hold no secrets; a stack trace never does. Not to be held across a `yield`: what runs between
-    belongs to somebody else.
+    belongs to somebody else. In a trace that is not sampled the root alone is made, and stands for all spans below it.
     """
+    parent = get_current_span()
+    if parent.get_span_context().is_valid and not parent.get_span_context().trace_flags.sampled:
+        yield parent
+        return
     with tracer.start_as_current_span(
         name, attributes=attributes, kind=kind, record_exception=False, set_status_on_exception=False
     ) as current:

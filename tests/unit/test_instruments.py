@@ -8,6 +8,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 
 from adsyncd.errors import Unavailable
@@ -57,6 +58,13 @@ def exported(reader: InMemoryMetricReader) -> dict[str, list[dict[str, Any]]]:
     (resource,) = json.loads(data.to_json())["resource_metrics"]
     (scope,) = resource["scope_metrics"]
     return {metric["name"]: metric["data"]["data_points"] for metric in scope["metrics"]}
+
+
+async def test_a_trace_that_is_not_sampled_has_an_id_and_costs_one_span() -> None:
+    tracer = TracerProvider(ALWAYS_OFF, shutdown_on_exit=False).get_tracer("test")
+    with span(tracer, "sync.run") as root, span(tracer, "campaign.push") as below:
+        assert below is root
+        assert root.get_span_context().trace_id
 
 
 def test_a_span_that_goes_well_has_its_attributes_and_no_status(recorder: Recorder) -> None:
