@@ -28,7 +28,7 @@ _ALGORITHMS = ("sliding-log", "fixed-window", "token-bucket")
 
 
 def draw_world(seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5) -> World:
-    """Return the world that a seed stands for, with so many tenants. `sick`: the share of them that something befalls."""
+    """Return the world that a seed stands for. `sick`: the share of its tenants that something befalls."""
     return _Fate(seed, tenants, hours * 3600, sick).world()
 
 

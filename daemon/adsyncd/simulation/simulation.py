@@ -7,7 +7,7 @@ life ─► down ─► life ─► … ─► all well again ─► one more li
 
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -46,6 +46,7 @@ from adsyncd.tenant import CredentialsRef, Tenant
 
 _GRACE = timedelta(seconds=20)
 _LAST_RUN_WITHIN = timedelta(hours=2)
+_RECORDED_WITHIN_S = 5.0
 _ROUNDS = 3  # in which a tenant is to come to its end: one for a run that is open, one of its own, one to spare
 
 Result = TypeVar("Result")
@@ -131,14 +132,15 @@ class _Simulation:
                     self._clock.jump(timedelta(seconds=event.by_s))
 
     async def _live(self, life: Life, number: int) -> None:
-        wire, disk = Wire(self._network), self._disk()
         self._witness.life_begins()
+        wire, disk, instruments = Wire(self._network), self._disk(), _Instruments(self.overlapped)
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
-            parts = await self._parts(store, wire, number, _Instruments(self.overlapped))
+            parts = await self._parts(store, wire, number, instruments)
             due = await take_charge(parts, life.tenants)
             async with anyio.create_task_group() as runs:
 
                 def emit(tenant_id: str, fire_time: datetime) -> None:
+                    self._witness.ticked(tenant_id)
                     parts.supervisor.tick(runs, tenant_id, fire_time)
 
                 async with beside(tick, life.tenants, self._clock, emit), beside(catch_up, parts.supervisor, runs, due):
@@ -150,6 +152,8 @@ class _Simulation:
                 wire.cut = True
                 disk.dead.set()
                 runs.cancel_scope.cancel()
+        if life.end is End.STOP:
+            await self._check_permits(instruments, life.tenants)
         await anyio.sleep(life.down_s)
         if life.end is End.REBOOT:
             self._clock.reboot()
@@ -169,19 +173,24 @@ class _Simulation:
                     patient = replace(tenant, sync=replace(tenant.sync, run_deadline=_LAST_RUN_WITHIN))
                     parts.supervisor.add(patient)
                     tasks.start_soon(self._end_well, parts, patient)
-            await anyio.sleep(max(cools_for(tenant.quota) for tenant in self._world.tenants))
-            free = instruments.observed[QUOTA_PERMITS]()
-            still_open = await store.open_runs()
-        for tenant in self._world.tenants:
+            await self._check_permits(instruments, self._world.tenants)
+            for run in await store.open_runs():
+                self._witness.break_(Invariant.DRAINED, f"{run.run_id} is still open")
+        await self._look_back()
+
+    async def _check_permits(self, instruments: "_Instruments", tenants: Iterable[Tenant]) -> None:
+        """See that all permits come back, when nothing is sent any more."""
+        # What a life before had out is on record for as long as it may have been under way, too.
+        most_s = (cools_for(tenant.quota) + tenant.sync.timeout.total_seconds() for tenant in tenants)
+        await anyio.sleep(_RECORDED_WITHIN_S + max(most_s, default=0.0))
+        free = instruments.observed[QUOTA_PERMITS]()
+        for tenant in tenants:
             if free[tenant.id] != tenant.quota.requests:
                 self._witness.break_(Invariant.DRAINED, f"{tenant.id} has {free[tenant.id]} permits left in the end")
-        for run in still_open:
-            self._witness.break_(Invariant.DRAINED, f"{run.run_id} is still open")
-        await self._look_back()
 
     async def _end_well(self, parts: Parts, tenant: Tenant) -> None:
         for _ in range(_ROUNDS):
-            fire_time = self._clock.now().replace(microsecond=0)
+            fire_time = self._clock.now()
             try:
                 run = await parts.supervisor.sync(tenant.id, fire_time, Tally())
             except AdsyncdError as error:

@@ -24,6 +24,7 @@ from adsyncd.simulation.world import Span, World
 from adsyncd.tenant import Every, Schedule, Tenant
 
 _MOST_VIOLATIONS = 20
+_LATEST_S = 5.0  # does a run begin after its tick
 
 
 class Invariant(StrEnum):
@@ -91,6 +92,7 @@ class Witness:
         self._excused = (*world.outages, *world.stalls)  # when even a healthy tenant may fail
         self._life_began_s = 0.0
         self._lived: list[_Lived] = []
+        self._ticked: dict[str, float] = {}  # when a tenant was due that has not begun since
         self.runs: dict[str, RunSeen] = {}
         self.requests = 0
         self.violations: list[Violation] = []
@@ -114,11 +116,16 @@ class Witness:
         """Take note that the daemon comes to life."""
         self.note("a life begins")
         self._life_began_s = self._elapsed()
+        self._ticked.clear()
 
     def life_ends(self, tenants: Iterable[Tenant]) -> None:
         """Take note that it dies, or is told to stop. `tenants` were those of its drop-ins."""
         self.note("a life ends")
         self._lived.append(_Lived(Span(self._life_began_s, self._elapsed()), {tenant.id for tenant in tenants}))
+
+    def ticked(self, tenant_id: str) -> None:
+        """Take note that a tenant is due."""
+        self._ticked.setdefault(tenant_id, self._elapsed())
 
     # What arrives at the platforms.
 
@@ -151,7 +158,11 @@ class Witness:
         getattr(self, f"_{what}")(*values)
 
     def _begun(self, run_id: str, tenant: str) -> None:
-        self.runs[run_id] = RunSeen(run_id, tenant, self._elapsed())
+        now = self._elapsed()
+        self.runs[run_id] = RunSeen(run_id, tenant, now)
+        late_s = now - self._ticked.pop(tenant, now)
+        if late_s > _LATEST_S and self._is_healthy(tenant) and not self._is_excused(Span(now - late_s, now)):
+            self.break_(Invariant.ISOLATION, f"{run_id}, healthy, began {late_s:.0f} s late")
 
     def _owed(self, run_id: str, campaign: str, key: str, state: str) -> None:
         run = self.runs[run_id]
@@ -176,6 +187,7 @@ class Witness:
     ) -> None:
         run = self.runs[run_id]
         run.ended_s, run.outcome, run.requests = self._elapsed(), Outcome(outcome), requests
+        self._ticked.pop(run.tenant, None)  # what came while it went on was skipped
         states = list(run.states.values())
         pending = states.count(PushState.PENDING)
         counted = (
@@ -194,7 +206,7 @@ class Witness:
             self.break_(Invariant.SOUND, f"{run_id} ended with an {error}")
         if run.outcome is Outcome.SUCCEEDED:
             self._check_complete(run)
-        if self._tenants[run.tenant].client_id not in self._world.sick:
+        if self._is_healthy(run.tenant):
             self._check_unaffected(run, retries, error)
 
     def _marked_deleted(self, tenant: str, campaign: str) -> None:
@@ -211,9 +223,7 @@ class Witness:
         span = Span(run.begun_s, run.ended_s)
         tenant = self._tenants[run.tenant]
         changes = self._world.catalogues[tenant.client_id].states[1:]
-        if run.begun_s < self._life_began_s or any(span.overlaps(other) for other in self._excused):
-            return
-        if any(span.from_s <= since_s <= span.to_s for since_s, _, _ in changes):
+        if self._is_excused(span) or any(span.from_s <= since_s <= span.to_s for since_s, _, _ in changes):
             return
         if run.outcome is not Outcome.SUCCEEDED or retries:
             self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, is {run.outcome} with {retries} retries: {error}")
@@ -222,6 +232,13 @@ class Witness:
             self.break_(
                 Invariant.ISOLATION, f"{run.run_id}, healthy, took {took_s:.0f} s, at most {most_s:.0f} s alone"
             )
+
+    def _is_healthy(self, tenant: str) -> bool:
+        return self._tenants[tenant].client_id not in self._world.sick
+
+    def _is_excused(self, span: Span) -> bool:
+        """Say whether anybody's run may go wrong in this stretch, up to now."""
+        return span.from_s < self._life_began_s or any(span.overlaps(other) for other in self._excused)
 
     def _longest_s(self, tenant: Tenant, requests: int) -> float:
         """Return how long a run with so many requests may take: windows full of quota, each emptied in turn."""

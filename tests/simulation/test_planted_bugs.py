@@ -1,0 +1,192 @@
+"""The simulator finds what is broken on purpose: of each promise one mechanism, and the invariant that misses it."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import anyio
+import httpx
+import pytest
+
+from adsyncd.campaign import Page, Push, PushState, idempotency_key
+from adsyncd.credentials import CredentialsSource
+from adsyncd.governor import Gate, Permit
+from adsyncd.limits import Bucket
+from adsyncd.platforms import Connector, PlatformClient, Session
+from adsyncd.run import Run
+from adsyncd.simulation.fate import draw_world
+from adsyncd.simulation.simulation import Simulator
+from adsyncd.simulation.witness import Invariant
+from adsyncd.store import Store
+from adsyncd.supervisor import Supervisor
+from adsyncd.tenant import PushPolicy, Tenant
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+SEEDS = range(12)  # within so many worlds each bug is found
+
+
+def permit_returned_on_send(patch: pytest.MonkeyPatch) -> None:
+    """It cools from the send, and not from the answer: the platform may have counted the request later."""
+    sent_at: dict[tuple[Gate, int], float] = {}
+    record = Gate._record
+
+    async def recorded(gate: Gate, number: int, timeout_s: float) -> None:
+        await record(gate, number, timeout_s)
+        sent_at[gate, number] = anyio.current_time()
+
+    def cool(gate: Gate, number: int) -> None:
+        gate._bucket.cool(number, sent_at[gate, number])
+        gate._wake()
+
+    patch.setattr(Gate, "_record", recorded)
+    patch.setattr(Gate, "_cool", cool)
+
+
+def permit_not_on_record(patch: pytest.MonkeyPatch) -> None:
+    """It is in memory alone, so a process that is killed forgets what it had out."""
+
+    async def put_on_record(_permit: Permit, _timeout_s: float) -> None: ...
+
+    patch.setattr(Permit, "put_on_record", put_on_record)
+
+
+def refund_on_read_timeout(patch: pytest.MonkeyPatch) -> None:
+    """A permit is given back when nobody waits for the answer any more, though the platform counted the request."""
+    cool = Permit.cool
+
+    def refund_if_abandoned(permit: Permit) -> None:
+        if sys.exception() is None:
+            cool(permit)
+        else:
+            permit.refund()
+
+    patch.setattr(Permit, "cool", refund_if_abandoned)
+
+
+def journal_after_send(patch: pytest.MonkeyPatch) -> None:
+    """A page is kept only when the first of its pushes has been sent."""
+    unkept: dict[str, list[tuple[Page, PushPolicy]]] = defaultdict(list)
+    keep_page, settle, finish = Store.keep_page, Store.settle, Store.finish
+
+    async def keep(store: Store, run: Run) -> None:
+        for page, policy in unkept.pop(run.run_id, []):
+            await keep_page(store, run, page, policy)
+
+    async def later(_store: Store, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
+        unkept[run.run_id].append((page, policy))
+        return [Push(campaign.id, PushState.PENDING) for campaign in page.campaigns]
+
+    async def settled(store: Store, run: Run, push: Push, *, trace_id: str) -> None:
+        await keep(store, run)
+        await settle(store, run, push, trace_id=trace_id)
+
+    async def finished(store: Store, run: Run, *, mark_deleted: bool) -> None:
+        await keep(store, run)
+        await finish(store, run, mark_deleted=mark_deleted)
+
+    patch.setattr(Store, "keep_page", later)
+    patch.setattr(Store, "settle", settled)
+    patch.setattr(Store, "finish", finished)
+
+
+def key_changing_on_retry(patch: pytest.MonkeyPatch) -> None:
+    """Each sending of a push has a key of its own, so the platform can't know that it is the same push."""
+    send = PlatformClient._send
+
+    async def with_another_key(client: PlatformClient, request: httpx.Request) -> httpx.Response:
+        key = request.headers.get("idempotency-key")
+        try:
+            return await send(client, request)
+        finally:
+            if key:
+                request.headers["idempotency-key"] = idempotency_key(key, "again", "")
+
+    patch.setattr(PlatformClient, "_send", with_another_key)
+
+
+def delete_on_partial_listing(patch: pytest.MonkeyPatch) -> None:
+    """What a run has not seen is marked deleted, though it did not get to see all."""
+    finish = Store.finish
+
+    async def finished(store: Store, run: Run, *, mark_deleted: bool) -> None:  # noqa: ARG001 - that is the bug
+        await finish(store, run, mark_deleted=True)
+
+    patch.setattr(Store, "finish", finished)
+
+
+def token_shared_between_tenants(patch: pytest.MonkeyPatch) -> None:
+    """One session serves all tenants of a process."""
+    own, shared = Connector.session, dict[int, Session]()
+
+    def session(connector: Connector, tenant: Tenant, source: CredentialsSource) -> Session:
+        return shared.setdefault(id(connector), own(connector, tenant, source))
+
+    patch.setattr(Connector, "session", session)
+
+
+def push_lost_on_resume(patch: pytest.MonkeyPatch) -> None:
+    """What an interrupted run still owed is taken for pushed."""
+    open_runs = Store.open_runs
+
+    async def forgotten(store: Store, tenant: str | None = None) -> list[Run]:
+        for run in await open_runs(store, tenant):
+            for push in (await store.begin(run)).owed:
+                await store.settle(run, Push(push.campaign_id, PushState.PUSHED), trace_id=run.trace_id)
+        return await open_runs(store, tenant)
+
+    patch.setattr(Store, "open_runs", forgotten)
+
+
+def bucket_shared_between_tenants(patch: pytest.MonkeyPatch) -> None:
+    """All tenants stand in one line, so that who waits there makes the others wait."""
+    one_at_a_time: dict[int, anyio.Lock] = {}
+    sync = Supervisor.sync
+
+    async def in_line(supervisor: Supervisor, tenant_id: str, *details: object) -> Run:
+        async with one_at_a_time.setdefault(id(supervisor), anyio.Lock()):
+            return await sync(supervisor, tenant_id, *details)  # type: ignore[arg-type]  # handed through as they came
+
+    patch.setattr(Supervisor, "sync", in_line)
+
+
+def permit_lost_on_failure(patch: pytest.MonkeyPatch) -> None:
+    """A permit whose request failed never comes back."""
+    cool = Bucket.cool
+
+    def lose(bucket: Bucket, number: int, now: float) -> None:
+        cool(bucket, number, now + (1e9 if sys.exception() else 0))
+
+    patch.setattr(Bucket, "cool", lose)
+
+
+PLANTS: dict[Plant, Invariant] = {
+    permit_returned_on_send: Invariant.QUOTA,
+    permit_not_on_record: Invariant.QUOTA,
+    refund_on_read_timeout: Invariant.QUOTA,
+    journal_after_send: Invariant.JOURNALED,
+    key_changing_on_retry: Invariant.ONCE,
+    delete_on_partial_listing: Invariant.DELETED,
+    token_shared_between_tenants: Invariant.TOKENS,
+    push_lost_on_resume: Invariant.ONCE,
+    bucket_shared_between_tenants: Invariant.ISOLATION,
+    permit_lost_on_failure: Invariant.DRAINED,
+}
+
+
+def broken(simulator: Simulator, seeds: Iterable[int], wanted: Invariant) -> str | None:
+    """Return how the invariant is first violated in the worlds of these seeds, or None if it holds in all of them."""
+    for seed in seeds:
+        course = simulator.run(draw_world(seed, tenants=3, hours=0.5, sick=0.7))
+        for violation in course.violations:
+            if violation.invariant is wanted:
+                return f"seed {seed}: {violation}"
+    return None
+
+
+@pytest.mark.parametrize(("plant", "invariant"), PLANTS.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_a_planted_bug_breaks_its_invariant(
+    plant: Plant, invariant: Invariant, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    assert broken(simulator, SEEDS, invariant)
