@@ -11,7 +11,7 @@ _RESULTS = _HERE / "results"
 _HEAD = """# Benchmarks
 
 Made from `results/` by `make bench`, which runs them all; exit code 1 says that a target was missed. What counts are
-ratios: both sides were measured in turns, in one run, on the same two cores, so that whatever else those were busy with
+ratios: both sides were measured in turns, in one run, on the same cores, so that whatever else those were busy with
 fell on both. Seconds, megabytes and requests a second are those of the machine of the last run, and tell nothing about
 another.
 """

@@ -20,6 +20,7 @@ from adsyncd.permit import PermitRecord
 from adsyncd.tenant import Quota, Tenant
 
 _RECORDED_WITHIN_S = 5.0
+_STOPPING = "stopping: nothing is sent any more"
 
 
 class Ledger(Protocol):
@@ -75,12 +76,12 @@ class Gate:
         now = clock.monotonic()
         self._bucket = Bucket(quota, {number: now + wait_s for number, wait_s in (cooling or {}).items()})
         self._line: deque[anyio.Event] = deque()
-        self._stopped = False
+        self._stopped = anyio.Event()
 
     def acquire_nowait(self) -> Permit | None:
         """Return a permit if there is a free one and nobody stands in line for it. Raises `Stopping`."""
-        if self._stopped:
-            raise Stopping("stopping: nothing is sent any more")
+        if self._stopped.is_set():
+            raise Stopping(_STOPPING)
         if self._line or (number := self._bucket.take(self._clock.monotonic())) is None:
             return None
         return Permit(self, number)
@@ -101,8 +102,8 @@ class Gate:
             while self._line[0] is not turn:
                 await turn.wait()
             while True:
-                if self._stopped:
-                    raise Stopping("stopping: nothing is sent any more")
+                if self._stopped.is_set():
+                    raise Stopping(_STOPPING)
                 now = self._clock.monotonic()
                 if (number := self._bucket.take(now)) is not None:
                     return Permit(self, number)
@@ -116,13 +117,19 @@ class Gate:
             self._line.remove(turn)
             self._wake()
 
+    async def pause(self, wait_s: float) -> None:
+        """Wait for `wait_s` seconds before another request. Raises `Stopping` as soon as the gate is stopped."""
+        with anyio.move_on_after(wait_s):
+            await self._stopped.wait()
+            raise Stopping(_STOPPING)
+
     def close(self, wait_s: float) -> None:
         """Let nobody through for `wait_s` seconds from now, as the platform asked."""
         self._bucket.close(self._clock.monotonic() + wait_s)
 
     def stop(self) -> None:
         """Let nobody through any more: who waits is turned away at once."""
-        self._stopped = True
+        self._stopped.set()
         self._wake()
 
     @property

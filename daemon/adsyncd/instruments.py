@@ -129,8 +129,10 @@ def mark_failed(current: Span, exc: BaseException) -> None:
 
 
 def error_type(exc: BaseException) -> str:
-    """Return what `error.type` says of an exception: its class's name, or `cancelled`."""
-    return "cancelled" if isinstance(exc, asyncio.CancelledError) else type(exc).__qualname__
+    """Return what `error.type` says of an exception: its class's name, `timeout` or `cancelled`."""
+    if isinstance(exc, asyncio.CancelledError):
+        return "timeout" if "deadline exceeded" in str(exc) else "cancelled"  # anyio tells the two apart by this alone
+    return type(exc).__qualname__
 
 
 class Instruments:

@@ -195,7 +195,7 @@ async def test_a_wrong_password_is_told_as_that_and_asks_for_no_campaign(platfor
         ("html", BadAnswer, "the platform's answer is not what its API promises: a page"),
         ("redirect", BadAnswer, "a redirect to redirected.invalid, which is not followed"),
         ("wrong-types", BadAnswer, "pagination.has_more: Input should be a valid boolean"),
-        ("huge", BadAnswer, "larger than 8 MiB"),
+        ("huge", BadAnswer, "larger than 2 MiB"),
     ],
 )
 async def test_a_platform_that_is_sick_all_the_time_is_told_with_its_sickness(

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,8 @@ class Program:
         return {run["tenant"]: run for run in reversed(json.loads(shown.stdout))}
 
     @asynccontextmanager
-    async def daemon(self, *options: str) -> AsyncIterator["Daemon"]:
-        """Run the daemon, and see it stop cleanly in the end."""
+    async def started(self, *options: str) -> AsyncIterator["Daemon"]:
+        """Start the daemon. What is left of it in the end is killed."""
         log = self.folder / "daemon.log"
         with log.open("ab") as stderr:
             process = await anyio.open_process(
@@ -62,13 +62,16 @@ class Program:
         async with process:
             try:
                 yield Daemon(process, log)
-                process.send_signal(signal.SIGTERM)
-                with anyio.fail_after(20):
-                    await process.wait()
             finally:
                 if process.returncode is None:
                     process.kill()
-        assert process.returncode == 0, log.read_text()
+
+    @asynccontextmanager
+    async def daemon(self, *options: str) -> AsyncIterator["Daemon"]:
+        """Run the daemon, and see it stop cleanly in the end."""
+        async with self.started(*options) as daemon:
+            yield daemon
+            assert await daemon.stop() == 0, daemon.log.read_text()
 
     def _command(self, command: str, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "adsyncd", command, "--config", str(self.config), *arguments]
@@ -83,6 +86,13 @@ class Daemon:
 
     process: Process
     log: Path
+
+    async def stop(self) -> int:
+        """Ask it to stop, and return its exit code. Raises TimeoutError when it doesn't."""
+        with suppress(ProcessLookupError):  # it has ended already
+            self.process.send_signal(signal.SIGTERM)
+        with anyio.fail_after(20):
+            return await self.process.wait()
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the log lines that say `event`."""

@@ -220,6 +220,22 @@ async def test_a_stopped_gate_turns_away_who_waits_and_who_comes_but_not_what_is
     permit.cool()
 
 
+async def test_a_pause_lasts_as_long_as_it_says_and_ends_at_once_when_the_gate_is_stopped() -> None:
+    through, start = gate(1), anyio.current_time()
+    await through.pause(3)
+    assert anyio.current_time() - start == pytest.approx(3)
+    async with anyio.create_task_group() as tasks:
+
+        async def pause() -> None:
+            with pytest.raises(Stopping):
+                await through.pause(300)
+
+        tasks.start_soon(pause)
+        await anyio.sleep(1)
+        through.stop()
+    assert anyio.current_time() - start == pytest.approx(4)
+
+
 class RebootedClock(VirtualClock):
     @property
     def boot_id(self) -> str:

@@ -14,7 +14,6 @@ from random import Random
 from typing import TypeVar
 from urllib.parse import quote
 
-import anyio
 import httpx
 from opentelemetry.trace import Tracer
 from pydantic import SecretStr
@@ -102,7 +101,7 @@ class Connector:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={"accept": "application/json", "accept-encoding": "identity", "x-client-id": tenant.client_id},
         ) as http:
-            yield PlatformClient(http, tenant, session, self)
+            yield PlatformClient(http, tenant, session, gate, self)
 
 
 class PlatformClient:
@@ -111,10 +110,13 @@ class PlatformClient:
     All of them raise `PlatformError`s, `CredentialsError`s, `Stopping` and `StoreError`, and nothing else.
     """
 
-    def __init__(self, http: httpx.AsyncClient, tenant: Tenant, session: Session, shared: Connector) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, tenant: Tenant, session: Session, gate: Gate, shared: Connector
+    ) -> None:
         self._http = http
         self._tenant = tenant
         self._session = session
+        self._gate = gate
         self._shared = shared
         self._policy = Policy(tenant.sync.max_attempts)
 
@@ -171,7 +173,7 @@ class PlatformClient:
                     raise
                 wait_s = again
                 attempt += 1
-            await anyio.sleep(wait_s)
+            await self._gate.pause(wait_s)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         answer = await self._http.send(request)

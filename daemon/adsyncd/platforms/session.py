@@ -81,10 +81,6 @@ class Session:
         """Why the last sign-in failed, or None if it did not."""
         return self._failure
 
-    def forget_credentials(self) -> None:
-        """Read the credentials anew before the next sign-in."""
-        self._credentials = None
-
     async def _refresh(self, old: Token | None, sign_in: SignIn) -> Token:
         seen = self._failures
         async with self._refreshing:

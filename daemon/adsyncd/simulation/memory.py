@@ -1,8 +1,7 @@
-"""A database in memory that outlives the daemon's lives in a simulation, and tells what is committed to it."""
+"""A database in memory, on the event loop's own thread, that tells what is committed to it."""
 
 import sqlite3
-from collections.abc import Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -32,31 +31,35 @@ _TOLD = {
 }
 
 
-def memory_engine(tell: Tell | None = None, compiled: MutableMapping[Any, Any] | None = None) -> Engine:
-    """Return an engine for a new database in memory, with all tables and one connection.
+def memory_engine(tell: Tell | None = None) -> Engine:
+    """Return an engine for a database in memory with all tables and one connection; `dispose()` makes it a new one.
 
-    Without threads it serves one call after the other. `tell(what, *values)` is told what becomes of runs, pushes and
-    campaigns, within the transaction that does it. `compiled` keeps statements that are compiled, for the next engine.
+    `tell(what, *values)` is told what becomes of runs, pushes and campaigns, within the transaction that does it.
     """
     engine = create_engine(
         "sqlite://",
         poolclass=StaticPool,
         connect_args={"isolation_level": "IMMEDIATE"},  # of a single connection: no need to say BEGIN ourselves
         hide_parameters=True,
-        execution_options={"compiled_cache": {} if compiled is None else compiled},
     )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: DBAPIConnection, _record: object) -> None:
-        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - what pysqlite gives
-        connection.create_function("tell", -1, tell)
-
     with engine.begin() as connection:
         metadata.create_all(connection)
-        for what, (when, values) in _TOLD.items() if tell else ():
-            table, _, condition = when.partition(" WHEN ")
-            condition = f"WHEN {condition}" if condition else ""
-            connection.exec_driver_sql(
-                f"CREATE TRIGGER tell_{what} AFTER {table} {condition} BEGIN SELECT tell('{what}', {values}); END"
-            )
+        made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").scalars()
+        schema = ";\n".join([*made, *(_triggers() if tell else ())])
+    engine.dispose()
+
+    @event.listens_for(engine, "connect")
+    def lay_out(connection: DBAPIConnection, _record: object) -> None:
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - what pysqlite gives
+        connection.create_function("tell", -1, tell)
+        connection.executescript(schema)
+
     return engine
+
+
+def _triggers() -> list[str]:
+    return [
+        f"CREATE TRIGGER tell_{what} AFTER {when.replace(' WHEN', ' FOR EACH ROW WHEN')} "
+        f"BEGIN SELECT tell('{what}', {values}); END"
+        for what, (when, values) in _TOLD.items()
+    ]

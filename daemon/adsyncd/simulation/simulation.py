@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import structlog
@@ -21,7 +21,7 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
 from opentelemetry.util.types import AttributeValue
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from structlog.typing import EventDict, WrappedLogger
 
 from adsyncd.alerts import Watch
@@ -69,7 +69,8 @@ class Simulator:
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
-        self._compiled: dict[Any, Any] = {}  # the database's statements, the same for all worlds
+        self._witness: Witness
+        self._engine = memory_engine(lambda *told: self._witness.tell(*told))  # one for all, so as to compile once
 
     def run(self, world: World) -> Course:
         """Return what happens in a world: for the same one the same, each time and in each process."""
@@ -77,10 +78,11 @@ class Simulator:
         return anyio.run(self._simulate, world, backend=backend, backend_options=dict(options))
 
     async def _simulate(self, world: World) -> Course:
-        witness = Witness(world, anyio.current_time)
+        self._engine.dispose()
+        witness = self._witness = Witness(world, anyio.current_time)
         with _listening(witness):
             async with anyio.create_task_group() as around:
-                simulation = _Simulation(world, self._factory, witness, around, self._compiled)
+                simulation = _Simulation(world, self._factory, witness, around, self._engine)
                 await simulation.run()
                 around.cancel_scope.cancel()
         return Course(
@@ -94,13 +96,11 @@ class Simulator:
 
 
 class _Simulation:
-    def __init__(
-        self, world: World, factory: Factory, witness: Witness, around: TaskGroup, compiled: dict[Any, Any]
-    ) -> None:
+    def __init__(self, world: World, factory: Factory, witness: Witness, around: TaskGroup, engine: Engine) -> None:
         self._world = world
         self._witness = witness
         self._clock = VirtualClock()
-        self._engine = memory_engine(witness.tell, compiled)
+        self._engine = engine
         self._vault = _Vault(world)
         self._disk_random = Random(f"{world.seed}/disk")  # noqa: S311 - a simulation
         platforms = {

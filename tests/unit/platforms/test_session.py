@@ -407,15 +407,6 @@ async def test_rotated_credentials_that_are_refused_too_end_it() -> None:
     assert parts.platform.asked == ["old", "old", "new"]
 
 
-async def test_forgotten_credentials_are_read_anew_but_the_token_stays() -> None:
-    parts = Parts()
-    first = await parts.token()
-    parts.session.forget_credentials()
-    assert await parts.token() is first
-    await parts.replace(first)
-    assert parts.source.reads == 2
-
-
 @pytest.mark.parametrize("failure", [CredentialsMissing("nothing there"), CredentialsUnavailable("sealed")])
 async def test_credentials_that_can_not_be_had_are_told_as_what_they_are(failure: AdsyncdError) -> None:
     parts = Parts()

@@ -1,0 +1,311 @@
+"""The commands that need no platform, called in this process as the shell calls them."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+from opentelemetry.trace import NoOpTracer
+from rich.console import Console
+
+import adsyncd
+from adsyncd.cli import main, output
+from adsyncd.run import Outcome, Run
+from adsyncd.store import open_store
+from support.records import HandClock, run
+
+KEYS = [
+    "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
+    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
+]  # fmt: skip
+COLOUR = "\x1b["
+
+SETTINGS = """\
+tenants_dirs = ["{folder}/tenants.d"]
+store = {{ url = "sqlite:///{folder}/adsyncd.db" }}
+[platforms.mixo]
+base_url = "https://ads.example.com"
+"""
+DROP_IN = """\
+client_id = "acme"
+platform = "mixo"
+credentials = { env = "ACME" }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Said]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An installation with one tenant."""
+    (tmp_path / "adsyncd.toml").write_text(SETTINGS.format(folder=tmp_path))
+    (tmp_path / "tenants.d").mkdir()
+    (tmp_path / "tenants.d" / "acme.toml").write_text(DROP_IN)
+    return tmp_path
+
+
+@pytest.fixture
+def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
+    """Call `adsyncd` with arguments, in the folder and with a bare environment."""
+    monkeypatch.setattr(os, "environ", {"ADSYNCD_CONFIG": str(folder / "adsyncd.toml"), "COLUMNS": "80"})
+    umask = os.umask(0o022)
+
+    def run_main(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["adsyncd", *arguments])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        code = exited.value.code
+        assert isinstance(code, int)
+        return Said(code, *capsys.readouterr())
+
+    yield run_main
+    os.umask(umask)
+
+
+def record(folder: Path, *runs: Run) -> None:
+    """Keep runs in the store, as they ended or open."""
+
+    async def keep() -> None:
+        async with open_store(f"sqlite:///{folder}/adsyncd.db", clock=HandClock(), tracer=NoOpTracer()) as store:
+            for each in runs:
+                await store.begin(each)
+                if each.outcome:
+                    await store.finish(each, mark_deleted=False)
+
+    anyio.run(keep)
+
+
+def a_run(tenant: str = "acme", number: int = 0, **changes: object) -> Run:
+    """A run that pushed 97 of 100 campaigns."""
+    began = run(tenant, number)
+    ended = replace(
+        began,
+        ended_at=began.started_at + timedelta(minutes=2, seconds=3.4),
+        outcome=Outcome.PARTIAL,
+        listed=100,
+        pushed=97,
+        failed=2,
+        dead_lettered=1,
+        requests=117,
+        retries=7,
+        waited_s=12.34567,
+        error="3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
+    )
+    return replace(ended, **changes)  # type: ignore[arg-type]  # fields of a run
+
+
+# check
+
+
+def test_check_exits_0_when_all_is_right(call: Call) -> None:
+    assert call("check") == Said(0, "1 tenant ready, 0 problems\n", "")
+
+
+def test_check_exits_1_with_every_problem_and_its_place(call: Call, folder: Path) -> None:
+    bad = folder / "tenants.d" / "globex.toml"
+    bad.write_text('client_id = "globex"\nplatform = "mixo"\ncredentials = { env = "G" }\nenabeld = true\nquota = 3\n')
+    said = call("check")
+    assert said.code == 1
+    lines = said.out.splitlines()
+    assert lines[0].startswith(f"{bad}:4: enabeld: ")
+    assert lines[1].startswith(f"{bad}:5: quota: ")
+    assert len(lines) == 2
+    assert said.err == "1 tenant ready, 2 problems\n"
+
+
+def test_check_exits_1_for_settings_that_are_wrong(call: Call, folder: Path) -> None:
+    (folder / "adsyncd.toml").write_text("shutdwn_grace = 1\n")
+    said = call("check")
+    assert said.code == 1
+    assert f"{folder / 'adsyncd.toml'}:1: shutdwn_grace: " in said.out
+
+
+def test_check_prints_its_problems_as_json(call: Call, folder: Path) -> None:
+    assert json.loads(call("check", "--json").out) == []
+    (folder / "tenants.d" / "globex.toml").write_text(DROP_IN + "enabeld = true\n")
+    said = call("check", "--json")
+    [problem] = json.loads(said.out)
+    assert problem.keys() == {"path", "line", "key", "what", "mend"}
+    assert (problem["path"], problem["line"], problem["key"]) == (
+        str(folder / "tenants.d" / "globex.toml"),
+        4,
+        "enabeld",
+    )
+    assert said.code == 1
+
+
+def test_check_makes_no_database(call: Call, folder: Path) -> None:
+    call("check")
+    assert not (folder / "adsyncd.db").exists()
+
+
+# runs
+
+
+def test_runs_as_json_have_the_keys_of_the_contract_newest_first(call: Call, folder: Path) -> None:
+    record(folder, a_run(number=0), a_run("globex", 1, outcome=None, ended_at=None, error=None), a_run(number=2))
+    said = call("runs", "--json")
+    printed = json.loads(said.out)
+    assert said.code == 0
+    assert [list(each) for each in printed] == [KEYS] * 3
+    assert [each["run_id"] for each in printed] == [
+        run("acme", 2).run_id,
+        run("globex", 1).run_id,
+        run("acme", 0).run_id,
+    ]
+    assert printed[2] == {
+        "tenant": "acme",
+        "run_id": "acme-20261125T120000.000Z",
+        "fire_time": "2026-11-25T12:00:00+00:00",
+        "started_at": "2026-11-25T12:00:00+00:00",
+        "ended_at": "2026-11-25T12:02:03.400000+00:00",
+        "outcome": "partial",
+        "listed": 100,
+        "pushed": 97,
+        "skipped": 0,
+        "dead_lettered": 1,
+        "failed": 2,
+        "requests": 117,
+        "retries": 7,
+        "refused": 0,
+        "waited_s": 12.346,
+        "trace_id": "0" * 32,
+        "error": "3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
+    }
+    assert (printed[1]["outcome"], printed[1]["ended_at"]) == (None, None)
+
+
+def test_runs_of_a_tenant_and_a_limit(call: Call, folder: Path) -> None:
+    record(folder, a_run(number=0), a_run("globex", 1), a_run(number=2))
+    assert [each["tenant"] for each in json.loads(call("runs", "globex", "--json").out)] == ["globex"]
+    assert len(json.loads(call("runs", "--json", "--limit", "2").out)) == 2
+    assert call("runs", "--limit", "0").code == 2
+
+
+def test_runs_are_a_plain_table_with_trace_ids_where_there_is_no_terminal(call: Call, folder: Path) -> None:
+    record(folder, a_run(), a_run("globex", 1, outcome=None, ended_at=None, error=None))
+    said = call("runs")
+    assert COLOUR not in said.out
+    header, opened, ended, error = said.out.splitlines()
+    assert header.split() == (
+        "tenant started (UTC) took outcome pushed not pushed requests retries 429s trace id".split()
+    )
+    assert opened.split()[:4] == ["globex", "2026-11-25", "12:15:00", "open"]
+    assert ended.split() == [
+        *("acme", "2026-11-25", "12:00:00", "2m3s", "partial", "97/100"),
+        *("2", "failed,", "1", "dead", "117", "7", "0", "0" * 32),
+    ]
+    assert error == f"{run().run_id}: 3 of 100 campaigns were not pushed, the first because [red]no[/] answer"
+
+
+@pytest.mark.parametrize(("columns", "has_trace_ids"), [(80, False), (119, False), (120, True)])
+def test_a_table_fits_its_terminal(
+    columns: int, has_trace_ids: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def terminal(**_options: object) -> Console:
+        return Console(width=columns, color_system=None)
+
+    monkeypatch.setattr(output, "Console", terminal)
+    output.print_runs([a_run("a-tenant-with-a-name-of-the-longest-that-there-can-be-of-63-chars", error=None), a_run()])
+    said = capsys.readouterr().out
+    assert max(len(line) for line in said.splitlines() if not line.startswith("acme-2026")) <= columns
+    assert "97/100" in said
+    assert "2m3s" in said
+    assert ("0" * 32 in said) is has_trace_ids
+    assert ("trace ids: --json" in said) is not has_trace_ids
+
+
+def test_no_runs_are_no_failure(call: Call) -> None:
+    assert call("runs") == Said(0, "no runs yet\n", "")
+    assert call("runs", "acme") == Said(0, "no runs of acme yet\n", "")
+    assert call("runs", "--json") == Said(0, "[]\n", "")
+
+
+def test_the_database_is_its_owner_s_alone(call: Call, folder: Path) -> None:
+    call("runs")
+    assert (folder / "adsyncd.db").stat().st_mode & 0o077 == 0
+
+
+# sync, where there is nothing to sync with
+
+
+def test_an_unknown_tenant_names_the_nearest(call: Call) -> None:
+    said = call("sync", "amce")
+    assert said == Said(1, "", 'error: there is no tenant "amce"; did you mean "acme"?\n')
+
+
+def test_a_tenant_that_is_unlike_any_says_where_to_create_it(call: Call, folder: Path) -> None:
+    said = call("sync", "initech")
+    assert said == Said(1, "", f'error: there is no tenant "initech"; create {folder}/tenants.d/initech.toml\n')
+
+
+def test_a_tenant_whose_drop_in_is_wrong_says_what_is_wrong(call: Call, folder: Path) -> None:
+    bad = folder / "tenants.d" / "globex.toml"
+    bad.write_text(DROP_IN + "enabeld = true\n")
+    said = call("sync", "globex")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith(f"error: {bad}:4: enabeld: ")
+
+
+# All of them
+
+
+@pytest.mark.parametrize(
+    "arguments", [("check", "--jsn"), ("sync",), ("runs", "a", "b"), ("nonsense",), ("run", "--log-level", "loud")]
+)
+def test_a_usage_error_exits_2_and_says_why_without_colour(call: Call, arguments: tuple[str, ...]) -> None:
+    said = call(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert "Usage: adsyncd" in said.err
+    assert COLOUR not in said.err
+
+
+@pytest.mark.parametrize("command", ["check", "runs", "sync"])
+def test_a_missing_configuration_is_said_in_a_line(call: Call, command: str, folder: Path) -> None:
+    (folder / "adsyncd.toml").unlink()
+    said = call(command, *(["acme"] if command == "sync" else []))
+    assert said.code == 1
+    assert "create it, or name another with --config or ADSYNCD_CONFIG" in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("command", "codes"),
+    [
+        ("run", ["Exits 0 after a clean stop"]),
+        ("check", ["Exits 0 if all is right, 1 if there is a problem"]),
+        ("sync", ["Exits 0 when all campaigns were pushed", "3 when some were not", "1 when the run failed"]),
+        ("demo", ["Exits 1"]),
+    ],
+)
+def test_help_tells_the_exit_codes_and_shows_no_colour(call: Call, command: str, codes: list[str]) -> None:
+    said = call(command, "--help")
+    assert said.code == 0
+    for code in codes:
+        assert code in " ".join(said.out.split())
+    assert COLOUR not in said.out
+    assert "╭─ Options" in said.out
+
+
+def test_help_lists_every_command(call: Call) -> None:
+    said = call("--help")
+    assert said.code == 0
+    for command in ("run", "check", "sync", "runs", "demo"):
+        assert f"│ {command}" in said.out
+    assert call().out == said.out  # no arguments: what could be done
+
+
+def test_the_version_is_told(call: Call) -> None:
+    assert call("--version") == Said(0, f"adsyncd {adsyncd.__version__}\n", "")

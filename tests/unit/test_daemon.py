@@ -1,0 +1,58 @@
+import anyio
+import pytest
+
+from adsyncd.daemon import beside
+from adsyncd.errors import StoreError
+
+
+async def wait(ended: list[str]) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        ended.append("cancelled")
+
+
+async def test_a_task_beside_a_block_ends_with_it() -> None:
+    ended: list[str] = []
+    async with beside(wait, ended):
+        await anyio.wait_all_tasks_blocked()
+        assert ended == []
+    assert ended == ["cancelled"]
+
+
+async def test_what_the_block_raises_comes_out_as_it_is() -> None:
+    ended: list[str] = []
+    with pytest.raises(StoreError, match="the disk is full"):
+        async with beside(wait, ended):
+            await anyio.wait_all_tasks_blocked()
+            raise StoreError("the disk is full")
+    assert ended == ["cancelled"]
+
+
+async def test_what_the_block_returns_early_is_no_reason_to_wait() -> None:
+    async def value() -> int:
+        async with beside(wait, []):
+            return 1
+
+    assert await value() == 1
+
+
+async def test_a_task_that_breaks_down_ends_the_block() -> None:
+    async def break_down() -> None:
+        raise KeyError
+
+    with pytest.raises(ExceptionGroup) as raised:
+        async with beside(break_down):
+            await anyio.sleep_forever()
+    assert raised.group_contains(KeyError)
+
+
+async def test_a_block_can_be_cancelled() -> None:
+    ended: list[str] = []
+    with anyio.CancelScope() as scope:
+        async with beside(wait, ended):
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert ended == ["cancelled"]
