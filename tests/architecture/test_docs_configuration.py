@@ -10,7 +10,8 @@ from adsyncd.config import Settings, TenantFile
 from adsyncd.config.problems import ANY_NAME, known_keys
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
-SECTIONS = dict(zip((Settings, TenantFile), re.split(r"^## Tenants$", PAGE, flags=re.MULTILINE), strict=True))
+MODELS: tuple[type[BaseModel], ...] = (Settings, TenantFile)
+SECTIONS = dict(zip(MODELS, re.split(r"^## Tenants$", PAGE, flags=re.MULTILINE), strict=True))
 LEAST: dict[type[BaseModel], dict[str, Any]] = {
     Settings: {},
     TenantFile: {"client_id": "acme", "platform": "mixo", "credentials": {"env": "ACME"}},

@@ -47,6 +47,13 @@ class SetClock:
     def monotonic(self) -> float:
         return self.elapsed_s
 
+    def since_boot(self) -> float:
+        return self.elapsed_s
+
+    @property
+    def boot_id(self) -> str:
+        return "one"
+
 
 @pytest.fixture(scope="module")
 async def server() -> AsyncIterator[OpenBao]:

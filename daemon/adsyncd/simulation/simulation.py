@@ -70,7 +70,8 @@ class Simulator:
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
         self._witness: Witness
-        self._engine = memory_engine(lambda *told: self._witness.tell(*told))  # one for all, so as to compile once
+        # One engine for all, so as to compile once; the witness changes with each world.
+        self._engine = memory_engine(lambda *told: self._witness.tell(*told))  # noqa: PLW0108 - looked up when called
 
     def run(self, world: World) -> Course:
         """Return what happens in a world: for the same one the same, each time and in each process."""
