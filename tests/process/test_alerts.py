@@ -104,6 +104,23 @@ async def test_an_alert_outlives_the_daemon_and_its_end_is_told_by_the_next_one(
         assert (told(receivers, "firing"), told(receivers, "resolved")) == ([RATE], [RATE])
 
 
+async def test_a_tenant_whose_password_is_refused_rings_once_and_is_resolved_when_it_is_right(
+    tmp_path: Path, platform: Platform
+) -> None:
+    await platform.change(clients={"acme": MENDED}, accounts={"globex@example.com": {"password": "another"}})
+    async with running_receivers() as receivers:
+        program = installation(tmp_path, platform, receivers)
+        async with program.daemon("--log-level", "debug") as daemon:
+            await until(lambda: told(receivers, "firing"), daemon)
+            await daemon.logs("run ended", len(daemon.events("run ended")) + 4)
+            await platform.change(accounts=accounts("globex"))
+            await until(lambda: told(receivers, "resolved"), daemon)
+    sign_in = [("globex", "sign_in_failing")]
+    assert (told(receivers, "firing"), told(receivers, "resolved")) == (sign_in, sign_in)
+    assert "the platform refused email and password" in receivers.hooked[0]["summary"]
+    assert "pw-globex" not in str(receivers.hooked)
+
+
 async def test_the_daemon_stops_in_good_order_though_its_receivers_hang(tmp_path: Path, platform: Platform) -> None:
     async with running_receivers(hanging=True) as receivers:
         program = installation(tmp_path, platform, receivers)

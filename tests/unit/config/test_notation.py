@@ -59,6 +59,13 @@ def test_what_is_no_plain_http_address_is_refused(address: object) -> None:
     assert refuses(notation.Url, address)
 
 
+def test_a_webhook_s_address_is_taken_as_it_is() -> None:
+    for address in ("https://hooks.example.com/a/b/", "http://127.0.0.1:8080/?key=1&token=2"):
+        assert accepts(notation.WebhookUrl, address) == address
+    for address in ("hooks.example.com", "https://user:secret@h", "https://h#f", "https://h/ x"):
+        assert refuses(notation.WebhookUrl, address)
+
+
 def test_a_duration_is_bounded_below() -> None:
     assert accepts(notation.Interval, "1s") == timedelta(seconds=1)
     assert refuses(notation.Interval, "999ms")

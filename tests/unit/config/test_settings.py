@@ -26,6 +26,11 @@ auth = { method = "approle", role_id = "r", secret_id = { credential = "vault-se
 [control]
 socket = "/tmp/control.sock"
 
+[alerts]
+webhook = "https://hooks.example.com/services/canary-79/?key=1"
+alertmanager = "http://alertmanager.internal:9093/"
+repeat = "30s"
+
 [platforms.mixo]
 base_url = "https://ads.example.com"
 quota = { requests = 1000, per = "60s" }
@@ -73,14 +78,30 @@ def test_every_key_is_read(path: Path) -> None:
     assert settings.vault.auth == AppRoleAuth(
         method="approle", role_id="r", secret_id=SecretRef(credential="vault-secret-id")
     )
+    assert settings.alerts.webhook == "https://hooks.example.com/services/canary-79/?key=1"
+    assert settings.alerts.alertmanager == "http://alertmanager.internal:9093"
+    assert settings.alerts.repeat == timedelta(seconds=30)
     assert settings.platforms["mixo"].platform("mixo") == Platform(
         "mixo", "https://ads.example.com", Quota(1000, timedelta(seconds=60))
     )
     assert settings.defaults.schedule.every == timedelta(hours=1)
 
 
-def test_the_password_of_the_store_does_not_show(path: Path) -> None:
-    assert "canary-77" not in repr(load(path, FULL))
+def test_the_password_of_the_store_and_the_address_of_the_webhook_do_not_show(path: Path) -> None:
+    assert "canary" not in repr(load(path, FULL))
+
+
+def test_a_webhook_that_is_no_address_is_not_repeated(path: Path) -> None:
+    for address in ("hooks.example.com/canary-79", "https://user:canary-79@hooks", "https://hooks/canary-79#x"):
+        [problem] = problems(path, f'[alerts]\nwebhook = "{address}"')
+        assert (problem.line, problem.key) == (2, "alerts.webhook")
+        assert "canary" not in str(problem)
+
+
+def test_who_hears_of_alerts_is_nobody_unless_they_are_named_and_a_variable_can_name_them(path: Path) -> None:
+    alerts = load(path, "").alerts
+    assert (alerts.webhook, alerts.alertmanager, alerts.repeat) == (None, None, timedelta(minutes=1))
+    assert load(path, "", ADSYNCD_ALERTS__WEBHOOK="https://hooks/secret").alerts.webhook == "https://hooks/secret"
 
 
 @pytest.mark.parametrize("ref", [{"credential": "t"}, {"env": "T"}, {"file": "/run/t"}])
