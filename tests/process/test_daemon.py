@@ -3,7 +3,7 @@
 import json
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,6 @@ from support.program import Daemon, Program
 TENANTS = ("acme", "globex", "initech")
 CAMPAIGNS = 12
 AMPLE = {"requests": 1000, "per": "60s"}
-
-Lived = Callable[[str], Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")

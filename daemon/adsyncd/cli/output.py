@@ -73,7 +73,8 @@ def print_runs(runs: Sequence[Run]) -> None:
     console.print(table)
     for run in runs:
         if run.error:
-            console.print(f"{run.run_id}: {run.error}", style=_STYLES[run.outcome], markup=False, highlight=False)
+            error = f"{run.run_id}: {run.error}"
+            console.print(error, style=_STYLES[run.outcome], markup=False, highlight=False, soft_wrap=True)
     if not wide:
         console.print("trace ids: --json", style="dim")
 

@@ -270,7 +270,8 @@ def test_a_tenant_whose_drop_in_is_wrong_says_what_is_wrong(call: Call, folder: 
 def test_a_usage_error_exits_2_and_says_why_without_colour(call: Call, arguments: tuple[str, ...]) -> None:
     said = call(*arguments)
     assert (said.code, said.out) == (2, "")
-    assert "Usage: adsyncd" in said.err
+    assert said.err.startswith("Usage: ")
+    assert "─ Error ─" in said.err
     assert COLOUR not in said.err
 
 

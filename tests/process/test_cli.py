@@ -1,0 +1,220 @@
+"""The real `adsyncd sync` against a real platform: its exit codes, what it prints, its progress, and Ctrl-C."""
+
+import json
+import os
+import pty
+import re
+import signal
+import sqlite3
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import ByteReceiveStream, Process
+
+from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.program import Program
+
+CAMPAIGNS = 12
+REJECTED = "cmp-0003"
+RUN_KEYS = [
+    "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
+    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
+]  # fmt: skip
+ESCAPE = "\x1b["
+
+
+@pytest.fixture(scope="module")
+async def shared_platform() -> AsyncIterator[Platform]:
+    async with running_platform({"accounts": accounts("acme")}) as running:
+        yield running
+
+
+@pytest.fixture
+async def platform(shared_platform: Platform) -> Platform:
+    """A healthy platform with an empty ledger."""
+    await treat(shared_platform)
+    await shared_platform.reset_ledger()
+    return shared_platform
+
+
+@pytest.fixture
+def program(tmp_path: Path, platform: Platform) -> Program:
+    """An installation with the tenant acme."""
+    installed = Program(tmp_path, {"ACME_EMAIL": "acme@example.com", "ACME_PASSWORD": "pw-acme"})
+    installed.settings(
+        store={"url": f"sqlite:///{tmp_path}/adsyncd.db?timeout=1"},
+        platforms={"mixo": {"base_url": platform.base_url}},
+        defaults={"quota": {"requests": 1000, "per": "60s"}},
+    )
+    installed.tenant("acme", credentials={"env": "ACME"})
+    return installed
+
+
+async def treat(platform: Platform, **treatment: object) -> None:
+    usual = {"campaigns": CAMPAIGNS, "push_hang": 0, "rejected": [], "fault": "none"}
+    await platform.change(everyone={**HEALTHY, **usual, **treatment})
+
+
+@asynccontextmanager
+async def syncing(program: Program, *options: str, terminal: int | None = None) -> AsyncIterator[Process]:
+    """Start `adsyncd sync acme`; what is left of it in the end is killed. Its standard error may be a terminal."""
+    environ = program._environ() | ({"TERM": "xterm-256color"} if terminal else {})
+    process = await anyio.open_process(
+        program._command("sync", "acme", *options),
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stderr=terminal or subprocess.PIPE,
+    )
+    async with process:
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+async def said(process: Process) -> tuple[int, str, str]:
+    """Return the exit code, standard output and standard error of a process that comes to its end."""
+    heard = {"out": b"", "err": b""}
+
+    async def hear(what: str, stream: ByteReceiveStream) -> None:
+        async for chunk in stream:
+            heard[what] += chunk
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            for what, stream in (("out", process.stdout), ("err", process.stderr)):
+                if stream is not None:
+                    tasks.start_soon(hear, what, stream)
+        return await process.wait(), heard["out"].decode(), heard["err"].decode()
+
+
+async def reach_effects(platform: Platform, count: int) -> None:
+    with anyio.fail_after(30):
+        while (await platform.ledger("acme"))["effects_total"] < count:  # noqa: ASYNC110 - another process's
+            await anyio.sleep(0.05)
+
+
+async def runs(program: Program) -> list[dict[str, Any]]:
+    shown = await program.run("runs", "--json")
+    found: list[dict[str, Any]] = json.loads(shown.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("treatment", "code", "outcome", "pushed"),
+    [
+        ({}, 0, "succeeded", CAMPAIGNS),
+        ({"rejected": [REJECTED]}, 3, "partial", CAMPAIGNS - 1),
+        ({"fault": "html"}, 1, "failed", 0),
+    ],
+)
+async def test_the_exit_code_tells_how_the_run_ended_and_the_record_says_the_same(
+    program: Program, platform: Platform, treatment: Mapping[str, object], code: int, outcome: str, pushed: int
+) -> None:
+    await treat(platform, **treatment)
+    program.tenant("acme", credentials={"env": "ACME"}, sync={"max_attempts": 1})
+    ended = await program.run("sync", "acme", "--json")
+    run = json.loads(ended.stdout)
+    assert ended.returncode == code
+    assert (run["outcome"], run["pushed"]) == (outcome, pushed)
+    assert list(run) == RUN_KEYS
+    assert [run] == await runs(program)
+    assert b"Traceback" not in ended.stderr
+
+
+async def test_what_is_no_terminal_gets_a_plain_table_and_no_progress(program: Program) -> None:
+    ended = await program.run("sync", "acme")
+    header, row = ended.stdout.decode().splitlines()
+    [run] = await runs(program)
+    assert header.startswith("tenant ")
+    assert f"{CAMPAIGNS}/{CAMPAIGNS}" in row
+    assert run["trace_id"] in row
+    assert ESCAPE not in ended.stdout.decode()
+    assert ended.stderr == b""
+
+
+async def test_a_terminal_shows_the_progress_up_to_the_last_campaign(program: Program, platform: Platform) -> None:
+    await treat(platform, push_latency_s=0.3)
+    ours, theirs = pty.openpty()
+    drawn = b""
+    async with syncing(program, terminal=theirs) as process:
+        os.close(theirs)
+        with anyio.fail_after(20), suppress(OSError):  # how Linux says that nobody has the terminal's other end
+            while True:
+                await anyio.wait_readable(ours)
+                drawn += os.read(ours, 4096)
+        code, out, _ = await said(process)
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())
+    assert code == 0
+    assert ESCAPE in drawn.decode()
+    assert "acme" in text
+    assert len(set(re.findall(r"(\d+)/12", text))) > 2
+    assert re.findall(r"(\d+)/12", text)[-1] == "12"
+    assert ESCAPE not in out
+
+
+async def test_ctrl_c_lets_what_is_on_its_way_come_back_and_the_next_run_goes_on(
+    program: Program, platform: Platform
+) -> None:
+    await treat(platform, push_latency_s=0.4)
+    async with syncing(program, "--json") as process:
+        await reach_effects(platform, 3)
+        process.send_signal(signal.SIGINT)
+        code, out, err = await said(process)
+    left = json.loads(out)
+    assert (code, left["outcome"]) == (1, None)
+    assert left["pushed"] == (await platform.ledger("acme"))["effects_total"] < CAMPAIGNS
+    assert "Traceback" not in err
+    ended = await program.run("sync", "acme", "--json")
+    run = json.loads(ended.stdout)
+    assert (ended.returncode, run["run_id"], run["pushed"]) == (0, left["run_id"], CAMPAIGNS)
+    effects = (await platform.ledger("acme"))["effects"]
+    assert [list(keys.values()) for keys in effects.values()] == [[1]] * CAMPAIGNS
+
+
+async def test_a_second_ctrl_c_cuts_that_short_and_says_what_becomes_of_the_run(
+    program: Program, platform: Platform
+) -> None:
+    await treat(platform, push_hang=1)
+    program.tenant("acme", credentials={"env": "ACME"}, sync={"timeout": "10m"})
+    async with syncing(program) as process:
+        await reach_effects(platform, 5)
+        process.send_signal(signal.SIGINT)
+        with anyio.move_on_after(0.5):
+            await process.wait()
+        assert process.returncode is None
+        process.send_signal(signal.SIGINT)
+        code, out, err = await said(process)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "error: cut short: the run stays open, and the tenant's next one goes on with it"
+    assert "Traceback" not in err
+    assert [run["outcome"] for run in await runs(program)] == [None]
+
+
+async def test_a_database_that_others_lock_in_mid_run_is_said_in_words(program: Program, platform: Platform) -> None:
+    await treat(platform, push_latency_s=0.3)
+    async with syncing(program) as process:
+        await reach_effects(platform, 1)
+        with closing(sqlite3.connect(program.folder / "adsyncd.db", isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            code, out, err = await said(process)
+    assert code == 1
+    assert "another process keeps it locked" in out
+    assert "Traceback" not in out + err
+    assert (await program.run("sync", "acme")).returncode == 0
+
+
+async def test_whoever_has_seen_enough_may_hang_up(program: Program) -> None:
+    await program.run("sync", "acme")
+    environ = program._environ()
+    command = " ".join(program._command("runs", "--json"))
+    for reader in ("head -c 1", "true"):
+        ended = await anyio.run_process(["sh", "-c", f"{command} | {reader}"], env=environ)
+        assert ended.stderr == b""
