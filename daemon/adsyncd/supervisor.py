@@ -4,7 +4,6 @@ A bulkhead owns what its tenant's runs share (session, gate) and lets one run go
 in a context of its own, under its own deadline; whatever it raises ends here.
 """
 
-import contextvars
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from typing import Protocol
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from opentelemetry import context as telemetry
 from opentelemetry.trace import Tracer
 
 from adsyncd.campaign import DeadLetter
@@ -93,8 +93,7 @@ class Supervisor:
             _log.debug("tick skipped, the last run goes on", tenant=tenant_id)
             return
         self._running.add(tenant_id)
-        # In a context of its own: the caller's would make the run a child of whatever span is current there.
-        contextvars.Context().run(tasks.start_soon, self._contained, tenant_id, fire_time)
+        tasks.start_soon(self._contained, tenant_id, fire_time)
 
     async def sync(self, tenant_id: str, fire_time: datetime, tally: Tally) -> Run:
         """Run a tenant now, counting in `tally`, and return the run's record.
@@ -142,6 +141,10 @@ class Supervisor:
                 await self._ended.wait()
 
     async def _contained(self, tenant_id: str, fire_time: datetime) -> None:
+        # Its context is a copy of its tick's: the run would be a child of whatever span was current there. Not a fresh
+        # one from the start, since in a timer's callback anyio knows its event loop by the context alone.
+        telemetry.attach(telemetry.Context())
+        structlog.contextvars.clear_contextvars()
         try:
             run = await self.sync(tenant_id, fire_time, Tally())
         except StoreError as error:

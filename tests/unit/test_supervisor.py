@@ -1,3 +1,4 @@
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -167,6 +168,11 @@ async def test_a_tick_runs_its_tenant(world: World) -> None:
     run = await world.ended()
     assert (run.run_id, run.outcome, run.pushed) == (run_id("acme", fire_time(0)), Outcome.SUCCEEDED, 20)
     assert (await world.ledger())["effects_total"] == 20
+
+
+async def test_a_tick_may_come_from_a_timer_s_callback_as_apscheduler_s_do(world: World) -> None:
+    asyncio.get_running_loop().call_later(1, world.tick)
+    assert (await world.ended()).outcome is Outcome.SUCCEEDED
 
 
 async def test_a_tick_is_skipped_and_counted_while_the_last_run_goes_on(world: World) -> None:
