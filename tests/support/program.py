@@ -74,7 +74,7 @@ class Program:
             assert await daemon.stop() == 0, daemon.log.read_text()
 
     def _command(self, command: str, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "adsyncd", command, "--config", str(self.config), *arguments]
+        return [sys.executable, "-m", "adsyncd", command, *arguments, "--config", str(self.config)]
 
     def _environ(self) -> dict[str, str]:
         return {"PATH": os.environ["PATH"], **self.environ}

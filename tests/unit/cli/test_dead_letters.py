@@ -1,0 +1,193 @@
+"""The commands on dead letters that need no platform, called in this process as the shell calls them."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.campaign import DeadLetter, PushState, idempotency_key
+from adsyncd.cli import main
+from adsyncd.cli.output import letter_as_json
+from adsyncd.store import Store, open_store
+from adsyncd.tenant import PushPolicy
+from support.records import NOON, HandClock, page, run, settle
+
+KEYS = [
+    "tenant", "campaign_id", "run_id", "idempotency_key", "content_hash", "reason", "attempts", "failures",
+    "owed_at", "dead_at", "replayed_at", "trace_id", "payload",
+]  # fmt: skip
+ONE_OF_THREE = "say which: TENANT CAMPAIGN, or --tenant and --reason, or --all"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Said]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store with two dead letters of acme and one of globex."""
+    place = f"sqlite:///{tmp_path}/adsyncd.db"
+
+    async def die() -> None:
+        async with open_store(place, clock=HandClock(), tracer=NoOpTracer()) as store:
+            await died(store, "globex", "503: [red]later[/]", "c9")
+            await died(store, "acme", "422: over budget", "c1", "c2")
+
+    anyio.run(die)
+    return place
+
+
+async def died(store: Store, tenant: str, reason: str, *ids: str) -> None:
+    this = run(tenant)
+    await store.begin(this)
+    for push in await store.keep_page(this, page(*ids), PushPolicy.ALL):
+        await settle(store, this, push, PushState.DEAD_LETTERED, attempts=5, error=reason)
+    await store.finish(replace(this, ended_at=NOON), mark_deleted=True)
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Call]:
+    """Call `adsyncd dead-letters` with arguments, in a bare environment."""
+    settings = tmp_path / "adsyncd.toml"
+    settings.write_text(f'tenants_dirs = ["{tmp_path}"]\nstore = {{ url = "{url}" }}\n')
+    monkeypatch.setattr(os, "environ", {"ADSYNCD_CONFIG": str(settings), "COLUMNS": "100"})
+    umask = os.umask(0o022)
+
+    def run_main(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["adsyncd", "dead-letters", *arguments])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        code = exited.value.code
+        assert isinstance(code, int)
+        return Said(code, *capsys.readouterr())
+
+    yield run_main
+    os.umask(umask)
+
+
+def campaigns(said: Said) -> list[str]:
+    assert said.code == 0, said.err
+    return [letter["campaign_id"] for letter in json.loads(said.out)]
+
+
+def left(url: str) -> list[DeadLetter]:
+    async def find() -> list[DeadLetter]:
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+            return await store.dead_letters()
+
+    return anyio.run(find)
+
+
+def test_dead_letters_are_listed_as_json_with_the_keys_of_the_contract(call: Call, url: str) -> None:
+    said = call("list", "--json")
+    assert (said.code, said.err) == (0, "")
+    first, *_ = listed = json.loads(said.out)
+    assert listed == [letter_as_json(letter) for letter in left(url)]
+    assert list(first) == KEYS
+    assert first["payload"] == {"id": "c1", "name": ""}
+    assert first["idempotency_key"] == idempotency_key("acme", "c1", run().run_id)
+    assert first["dead_at"] == "2026-11-25T12:00:00+00:00"
+
+
+def test_dead_letters_are_listed_by_tenant_and_reason(call: Call) -> None:
+    assert campaigns(call("list", "--json", "--tenant", "acme")) == ["c1", "c2"]
+    assert campaigns(call("list", "--json", "--reason", "LATER")) == ["c9"]
+    assert campaigns(call("list", "--json", "--tenant", "acme", "--reason", "later")) == []
+
+
+def test_dead_letters_are_a_table_that_repeats_reasons_as_they_are(call: Call) -> None:
+    said = call("list")
+    assert (said.code, said.err) == (0, "")
+    heads, first, _, last = said.out.splitlines()
+    assert heads.split() == ["tenant", "campaign", "died", "(UTC)", "attempts", "reason"]
+    assert first.split() == ["acme", "c1", "2026-11-25", "12:00:00", "5", "422:", "over", "budget"]
+    assert last.rstrip().endswith("503: [red]later[/]")
+    assert call("list", "--tenant", "nobody") == Said(0, "no dead letters\n", "")
+
+
+def test_a_dead_letter_is_shown_with_its_campaign(call: Call) -> None:
+    said = call("show", "acme", "c2")
+    assert said.code == 0
+    assert "campaign id: c2\n" in said.out
+    assert "reason: 422: over budget\n" in said.out
+    assert "replayed at: -\n" in said.out
+    assert '"id": "c2"' in said.out
+    assert json.loads(call("show", "acme", "c2", "--json").out)["campaign_id"] == "c2"
+
+
+@pytest.mark.parametrize("command", ["show", "replay", "discard"])
+def test_a_campaign_that_is_no_dead_letter_is_an_error(call: Call, command: str) -> None:
+    said = call(command, "acme", "c9")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.splitlines()[-1] == "error: campaign c9 of tenant acme is no dead letter"
+
+
+@pytest.mark.parametrize("command", ["replay", "discard"])
+@pytest.mark.parametrize(
+    ("arguments", "mistake"),
+    [
+        ((), ONE_OF_THREE),
+        (("acme", "c1", "--all"), ONE_OF_THREE),
+        (("acme", "c1", "--reason", "no"), ONE_OF_THREE),
+        (("--tenant", "acme", "--all"), ONE_OF_THREE),
+        (("acme",), "say which campaign, or --tenant acme for all of this tenant"),
+    ],
+)
+def test_what_is_meant_is_never_guessed(
+    call: Call, url: str, command: str, arguments: tuple[str, ...], mistake: str
+) -> None:
+    said = call(command, *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert mistake in " ".join(said.err.replace("│", " ").split())
+    assert len(left(url)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("acme", "c2"), ["c2"]),
+        (("--tenant", "acme"), ["c1", "c2"]),
+        (("--reason", "budget"), ["c1", "c2"]),
+        (("--tenant", "globex", "--reason", "budget"), []),
+        (("--all",), ["c1", "c2", "c9"]),
+    ],
+)
+def test_a_dry_run_lists_what_is_meant_and_the_rest_does_it(
+    call: Call, url: str, arguments: tuple[str, ...], meant: list[str]
+) -> None:
+    assert campaigns(call("replay", *arguments, "--dry-run", "--json")) == meant
+    assert campaigns(call("discard", *arguments, "--dry-run", "--json")) == meant
+    assert len(left(url)) == 3
+    assert campaigns(call("discard", *arguments, "--json")) == meant
+    assert [letter.campaign_id for letter in left(url)] == [each for each in ("c1", "c2", "c9") if each not in meant]
+
+
+def test_what_was_discarded_is_told(call: Call) -> None:
+    said = call("discard", "--tenant", "acme")
+    assert said.code == 0
+    assert said.out.splitlines()[-1] == "2 discarded"
+    assert call("discard", "--tenant", "acme") == Said(0, "no dead letters\n", "")
+
+
+def test_the_dead_letters_of_a_tenant_that_is_gone_are_not_tried(call: Call, url: str) -> None:
+    said = call("replay", "--all")
+    assert said.code == 1
+    first, _, last, counts = said.out.splitlines()
+    assert first.startswith('acme c1: there is no tenant "acme"')
+    assert last.startswith('globex c9: there is no tenant "globex"')
+    assert counts == "3 not tried"
+    assert len(left(url)) == 3
