@@ -19,9 +19,18 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from adsyncd.campaign import PushState
 from adsyncd.credentials import Credentials
 from adsyncd.governor import Governor
-from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, TENANT, TOKEN_EXPIRES_IN, Instruments, Metric
+from adsyncd.instruments import (
+    DEAD_LETTERS,
+    QUOTA_PERMITS,
+    RUNS_OVERLAPPED,
+    TENANT,
+    TOKEN_EXPIRES_IN,
+    Instruments,
+    Metric,
+)
 from adsyncd.platforms import Connector
 from adsyncd.run import Outcome, Run, Tally, run_id
 from adsyncd.simulation.virtual_time import START
@@ -350,7 +359,39 @@ async def test_a_run_that_begins_after_the_stop_sends_nothing(world: World) -> N
     assert [run.outcome for run in await world.store.runs("acme", 9)] == [None]
 
 
+# Replays
+
+
+async def test_a_replay_keeps_to_the_quota_as_runs_do(store: Store) -> None:
+    slow = replace(tenant("acme"), quota=Quota(10, timedelta(seconds=60)))
+    sick = {"rejected": [f"cmp-{number:04d}" for number in range(1, 21)], "quota_requests": 10, "quota_window_s": 60}
+    async with a_world(store, slow, acme=sick) as world:
+        world.tick()
+        assert (await world.ended()).dead_lettered == 20
+        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": []}}})
+        letters, tally = await store.dead_letters(), Tally()
+        replayed = await world.supervisor.replay("acme", letters, tally)
+        ledger = await world.ledger()
+    assert [each.state for each in replayed] == [PushState.PUSHED] * 20
+    assert ledger["effects"] == {letter.campaign_id: {letter.idempotency_key: 1} for letter in letters}
+    assert (ledger["refused"], ledger["largest_window"]) == (0, 10)
+    assert (tally.pushed, tally.requests) == (20, 20)
+
+
 # What is told
+
+
+async def test_dead_letters_are_measured_from_the_start_and_after_each_run(store: Store) -> None:
+    async with a_world(store, tenant("acme"), tenant("globex"), acme={"rejected": ["cmp-0001", "cmp-0002"]}) as world:
+        assert world.measured(DEAD_LETTERS) == {}
+        world.tick()
+        await world.ended()
+        assert world.measured(DEAD_LETTERS) == {"acme": 2}
+        world.supervisor.add(tenant("globex"), dead_letters=7)
+        assert world.measured(DEAD_LETTERS) == {"acme": 2, "globex": 7}
+        world.tick("globex")
+        await world.ended("globex")
+        assert world.measured(DEAD_LETTERS) == {"acme": 2, "globex": 0}
 
 
 async def test_a_single_run_is_counted_as_it_goes_and_returned(world: World) -> None:
