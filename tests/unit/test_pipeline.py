@@ -399,6 +399,17 @@ async def test_what_is_on_its_way_comes_back_and_is_recorded_when_a_run_has_to_e
     assert record.pushed == source.effects.total() == 4
 
 
+async def test_of_several_errors_that_end_a_run_the_first_is_told(store: Store) -> None:
+    class Falling(Source):
+        async def push(self, campaign_id: str, key: str) -> int:
+            if campaign_id == "c000":
+                await anyio.sleep(1)
+                raise CredentialsMissing("first")
+            return await super().push(campaign_id, key)
+
+    assert (await run(Falling(push_faults={"c001": SignInRefused("second")}), store)).error == "first"
+
+
 async def test_a_run_that_takes_too_long_is_abandoned(store: Store) -> None:
     record = await run(Source(ids(50), push_s=100), store, tenant=a_tenant(run_deadline=timedelta(minutes=5)))
     assert (record.outcome, record.error) == (Outcome.ABANDONED, "not done within run_deadline (5m)")
@@ -502,6 +513,13 @@ async def test_a_listing_that_missed_some_is_no_success_even_when_it_is_taken_up
     source = Source(totals=dict.fromkeys(range(9), 25))
     await cut_off(source, store, after_pages=2)
     assert counts(await run(source, store)) == (Outcome.PARTIAL, 20, 20, 0, 0, 0)
+
+
+async def test_a_listing_that_shrank_while_it_was_cut_off_is_no_success(store: Store) -> None:
+    source = Source(ids(20))
+    await cut_off(source, store, after_pages=1)
+    source.campaigns = ids(20)[2:]  # c010 and c011 are on page 1 by now
+    assert counts(await run(source, store)) == (Outcome.PARTIAL, 18, 18, 0, 0, 0)
 
 
 async def test_failures_before_and_after_a_cut_are_both_accounted_for(store: Store) -> None:
@@ -612,15 +630,20 @@ async def test_outcomes_that_are_known_are_recorded_though_the_run_is_cancelled(
 
 
 async def test_an_end_that_is_known_is_recorded_though_the_run_is_cancelled(store: Store, disk: Disk) -> None:
+    records: list[Run] = []
+
+    async def keep_record() -> None:
+        records.append(await run(Source([], page_s=1), store))
+
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run, Source([], page_s=1), store)
+            tasks.start_soon(keep_record)
             await anyio.sleep(0.9)
             disk.takes_s = 1
             await anyio.sleep(1.5)  # its only page is kept, and its end is being recorded
             scope.cancel()
-    [record] = await store.runs("acme", 9)
-    assert record.outcome is Outcome.SUCCEEDED
+    assert [record.outcome for record in records] == [Outcome.SUCCEEDED]
+    assert await store.runs("acme", 9) == records
 
 
 async def test_a_page_that_is_being_kept_when_time_is_up_is_accounted_for(store: Store, disk: Disk) -> None:
