@@ -4,7 +4,7 @@ import argparse
 import resource
 import sys
 
-from benchmarks import idle, isolation, mock_api, throughput
+from benchmarks import idle, isolation, mock_api, savings, throughput
 from benchmarks.figures import keep, write_readme
 
 BENCHMARKS = {
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "idle": idle.measure,
     "throughput": throughput.measure,
     "isolation": isolation.measure,
+    "savings": savings.measure,
 }
 
 

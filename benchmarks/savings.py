@@ -1,0 +1,146 @@
+"""What a tenant's settings save: the requests and the bytes of listings that sixteen runs take.
+
+The real supervisor and the mock platform on a virtual clock, so that nothing is timed and every count is the same each
+time. The tenant has 100 campaigns in pages of ten and runs every 15 minutes, for four hours; before every fourth run
+five of its campaigns are changed upstream. With a cache the last of these changes waits for a run after the sixteenth.
+An ETag saves bytes and no request: a page that has not changed is metered like any. And it saves them here because
+nothing else moves; on a platform whose pages show live statistics it saves next to nothing.
+"""
+
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import anyio
+import httpx
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.trace import NoOpTracer
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from adsyncd.config import TenantFile
+from adsyncd.credentials import Credentials
+from adsyncd.governor import Governor
+from adsyncd.instruments import Instruments
+from adsyncd.platforms import Connector
+from adsyncd.run import Tally
+from adsyncd.simulation.memory import memory_engine
+from adsyncd.simulation.virtual_time import BACKEND, VirtualClock
+from adsyncd.store.store import store_in
+from adsyncd.supervisor import Supervisor
+from adsyncd.tenant import Platform, Tenant
+from benchmarks.config import ACCOUNT, HEALTHY, accounts
+from benchmarks.figures import Figure
+from mock_api.app import create_app
+
+RUNS = 16
+EVERY = timedelta(minutes=15)
+CHANGED = 5  # campaigns, every fourth run
+QUOTA = 1000
+BASE_URL = "http://platform.invalid"
+
+# What the tenant's [sync] says, whether the platform has ETags, and the most requests that it may take.
+SETTINGS: Mapping[str, tuple[Mapping[str, str], bool, int]] = {
+    "the defaults": ({}, False, 16 * 110),
+    "ETags": ({}, True, 16 * 110),
+    'list_cache = "1h"': ({"list_cache": "1h"}, False, 16 * 100 + 4 * 10),
+    'push = "changed"': ({"push": "changed"}, False, 16 * 10 + 100 + 4 * CHANGED),
+    'push = "changed", list_cache = "1h"': ({"push": "changed", "list_cache": "1h"}, False, 4 * 10 + 100 + 3 * CHANGED),
+    'push = "changed", ETags': ({"push": "changed"}, True, 16 * 10 + 100 + 4 * CHANGED),
+}
+
+
+@dataclass(slots=True)
+class Count:
+    requests: int = 0
+    listing_bytes: int = 0
+
+
+class Counted(httpx.ASGITransport):
+    """A way to the platform that counts what goes over it."""
+
+    def __init__(self, app: Any, count: Count) -> None:  # noqa: ANN401 - an ASGI application
+        super().__init__(app)
+        self._count = count
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().handle_async_request(request)
+        self._count.requests += request.url.path.startswith("/api")
+        if request.method == "GET":
+            self._count.listing_bytes += int(answer.headers.get("content-length", 0))
+        return answer
+
+
+class Source:
+    async def read(self, _: object) -> Credentials:
+        return Credentials(ACCOUNT["email"], SecretStr(ACCOUNT["password"]))
+
+
+def measure() -> list[Figure]:
+    """Count for each of the settings."""
+    figures = []
+    for name, (sync, etag, most) in SETTINGS.items():
+        with capture_logs():
+            count = anyio.run(run, sync, etag, backend=BACKEND[0], backend_options=dict(BACKEND[1]))
+        figures += [
+            Figure(f"requests, {name}", count.requests, at_most=most),
+            Figure(f"listings, {name}", round(count.listing_bytes / 1000), "KB"),
+        ]
+    return figures
+
+
+async def run(sync: Mapping[str, str], etag: bool) -> Count:
+    """Run a tenant sixteen times, and return what that took."""
+    clock, count = VirtualClock(), Count()
+    everyone = {**HEALTHY, "campaigns": 100, "etag": etag, "quota_requests": QUOTA}
+    document: Any = {"accounts": accounts(["bench"]), "everyone": everyone}
+    app = create_app(document, lambda: clock.now().timestamp())
+    instruments = Instruments(NoOpMeter("benchmark"))
+    async with store_in(memory_engine(), clock=clock, tracer=NoOpTracer(), off_loop=at_once) as store:
+        supervisor = Supervisor(
+            connector=Connector(
+                tls=ssl.create_default_context(),
+                clock=clock,
+                random=Random(0),
+                tracer=NoOpTracer(),
+                instruments=instruments,
+                traced=lambda inner: inner,
+                open=lambda _tls, _limits: Counted(app, count),
+            ),
+            credentials=Source(),
+            governor=Governor(clock, store, []),
+            store=store,
+            clock=clock,
+            tracer=NoOpTracer(),
+            instruments=instruments,
+        )
+        supervisor.add(tenant(sync))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE_URL) as upstream:
+            for number in range(RUNS):
+                await anyio.sleep(max(0.0, number * EVERY.total_seconds() - anyio.current_time()))
+                if number % 4 == 3:
+                    await change(upstream, number)
+                record = await supervisor.sync("bench", clock.now(), Tally())
+                assert record.outcome == "succeeded", record
+    return count
+
+
+def tenant(sync: Mapping[str, str]) -> Tenant:
+    drop_in = {"client_id": "bench", "platform": "mock", "credentials": {"env": "BENCH"}, "sync": sync}
+    quota = {"quota": {"requests": QUOTA, "per": "60s"}}
+    return TenantFile.model_validate(drop_in | quota).tenant("bench", Platform("mock", BASE_URL, None))
+
+
+async def change(upstream: httpx.AsyncClient, number: int) -> None:
+    """Change other campaigns than the last time."""
+    revisions = {f"cmp-{CHANGED * number + each:04d}": 1 for each in range(CHANGED)}
+    answer = await upstream.post("/_settings", content=json.dumps({"everyone": {"revisions": revisions}}))
+    answer.raise_for_status()
+
+
+async def at_once(call: Any, limiter: anyio.CapacityLimiter) -> Any:  # noqa: ANN401, ARG001 - the store's calls
+    return call()
