@@ -1,3 +1,4 @@
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +10,8 @@ from pydantic import BaseModel
 from adsyncd.config import Settings, TenantFile
 from adsyncd.config.problems import ANY_NAME, known_keys
 
-PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 MODELS: tuple[type[BaseModel], ...] = (Settings, TenantFile)
 SECTIONS = dict(zip(MODELS, re.split(r"^## Tenants$", PAGE, flags=re.MULTILINE), strict=True))
 LEAST: dict[type[BaseModel], dict[str, Any]] = {
@@ -66,3 +68,10 @@ def test_keys_without_a_default_are_called_required_or_none(model: type[BaseMode
 def test_the_example_of_the_reference_is_valid(model: type[BaseModel]) -> None:
     [example] = re.findall(r"```toml\n(.*?)```", SECTIONS[model], re.DOTALL)
     model.model_validate(tomllib.loads(example))
+
+
+def test_the_savings_are_those_that_were_counted() -> None:
+    counted = json.loads((ROOT / "benchmarks" / "results" / "savings.json").read_text())
+    rows = re.findall(r"^\| (.+) \| ([\d,]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)
+    stated = [(name.replace("`", ""), value) for name, *values in rows for value in values]
+    assert stated == [(figure["name"].partition(", ")[2], f"{figure['value']:,g}") for figure in counted]
