@@ -157,6 +157,22 @@ async def test_a_quota_smaller_than_was_thought_costs_429s_and_no_campaign(
     assert page["refused"] == run.tally.refused > 0
 
 
+async def test_a_page_that_has_not_changed_is_not_sent_again_and_one_that_has_is(platform: Platform) -> None:
+    client_id = await new_client_id(platform, campaigns=15, etag=True)
+    async with connected(platform.base_url, client_id=client_id) as connected_:
+        client = connected_.client
+        first, second = known = [await client.page(number) for number in (1, 2)]
+        assert first.etag is not None
+        assert first.etag != second.etag
+        await platform.change(clients={client_id: {"revisions": {"cmp-0015": 1}}})
+        again, changed = [await client.page(page.number, page) for page in known]
+    assert again is first
+    assert (changed.total, changed.campaigns[:-1]) == (15, second.campaigns[:-1])
+    assert changed.campaigns[-1] != second.campaigns[-1]
+    assert changed.etag not in {second.etag, None}
+    assert await accepted(platform, client_id) == 4  # what has not changed is metered, too
+
+
 async def test_a_token_that_is_revoked_is_replaced_for_all_by_one_sign_in(platform: Platform) -> None:
     id_ = await new_client_id(platform, campaigns=5, push_latency_s=0.1)
     async with connected(platform.base_url, client_id=id_) as run:
