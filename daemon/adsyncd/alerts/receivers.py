@@ -65,7 +65,7 @@ class Alertmanager:
 
     def _postable(self, alert: Alert, now: datetime) -> dict[str, Any]:
         starts_at = min(alert.since, now)  # though the clock was set back: Alertmanager refuses an end before the start
-        ends_at = now + _OUTLIVES * self.repeat if alert.resolved_at is None else max(alert.resolved_at, starts_at)
+        ends_at = now + _OUTLIVES * self.repeat if alert.resolved_at is None else alert.resolved_at
         return {
             "labels": {
                 "alertname": alert.name,

@@ -66,11 +66,19 @@ class World:
             yield watch
             tasks.cancel_scope.cancel()
 
-    async def run(self, watch: Watch, outcome: Outcome, tenant: str = "acme", **counts: Any) -> None:  # noqa: ANN401 - a run's fields
+    async def run(
+        self,
+        watch: Watch,
+        outcome: Outcome,
+        tenant: str = "acme",
+        after: timedelta = QUARTER,
+        took: timedelta = timedelta(),
+        **counts: Any,  # noqa: ANN401 - a run's fields
+    ) -> None:
         """Let a tenant's run end so, a quarter of an hour after the last."""
-        await anyio.sleep(QUARTER.total_seconds())
+        await anyio.sleep(after.total_seconds())
         now = self.clock.now()
-        run = Run(tenant, run_id(tenant, now), now, now, "0" * 32)
+        run = Run(tenant, run_id(tenant, now), now, now - took, "0" * 32)
         ended = replace(run, outcome=outcome, ended_at=now, error=None if outcome is SUCCEEDED else "503", **counts)
         await self.store.begin(run)
         await self.store.finish(ended, mark_deleted=False)
@@ -215,6 +223,33 @@ async def test_alertmanager_hears_every_minute_until_it_is_over(world: World) ->
         assert len(world.receivers.posted) == heard
 
 
+async def test_alertmanager_hears_once_that_an_alert_is_over_though_a_webhook_has_not(world: World) -> None:
+    async with world.daemon(Webhook("http://receiver.invalid/nowhere"), MANAGER) as watch:
+        for _ in range(3):
+            await world.run(watch, FAILED)
+        await world.run(watch, SUCCEEDED)
+        await anyio.sleep(1)
+        heard = len(world.receivers.posted)
+        assert world.receivers.firing(world.clock.now()) == set()
+        await anyio.sleep(600)
+        assert len(world.receivers.posted) == heard
+    assert await world.kept() == {("acme", "runs_failing")}
+
+
+async def test_news_that_comes_while_the_webhook_is_told_the_old_state_is_not_forgotten(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        for _ in range(2):
+            await world.run(watch, FAILED)
+        world.receivers.hanging = True
+        await world.run(watch, FAILED)
+        await world.run(watch, SUCCEEDED, after=timedelta(seconds=5))
+        world.receivers.hanging = False
+        world.receivers.release()
+        await anyio.sleep(1)
+    assert world.hooked() == [("acme", "runs_failing", "resolved")]
+    assert await world.kept() == set()
+
+
 async def test_alertmanager_keeps_an_alert_over_a_restart_and_over_lost_repetitions(world: World) -> None:
     async with world.daemon(MANAGER) as watch:
         for _ in range(3):
@@ -250,6 +285,13 @@ async def test_after_a_start_a_tenant_has_its_intervals_and_the_time_of_a_run_to
         assert world.hooked() == []
         await anyio.sleep(60)
     assert world.hooked() == [("acme", "no_success", "firing")]
+
+
+async def test_a_tenant_whose_runs_outlast_its_intervals_does_not_ring_as_long_as_they_succeed(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        for _ in range(5):
+            await world.run(watch, SUCCEEDED, after=timedelta(minutes=80), took=timedelta(minutes=70))
+    assert world.hooked() == []
 
 
 async def test_a_tenant_that_is_due_no_more_does_not_ring(world: World) -> None:
@@ -314,11 +356,12 @@ async def test_a_clock_that_is_set_back_makes_no_alert_that_ends_before_it_began
     async with world.daemon(HOOK, MANAGER) as watch:
         for _ in range(3):
             await world.run(watch, FAILED)
-        world.clock.jump(timedelta(minutes=-10))
+        world.clock.jump(timedelta(minutes=-20))
         await world.run(watch, SUCCEEDED)
         world.clock.jump(timedelta(hours=-1))
         await anyio.sleep(120)
     [over] = [alert for alert in world.receivers.hooked if alert["status"] == "resolved"]
+    assert over["alert"] == "runs_failing"
     assert datetime.fromisoformat(over["resolved_at"]) >= datetime.fromisoformat(over["since"])
 
 
