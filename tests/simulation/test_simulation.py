@@ -1,20 +1,78 @@
-"""The whole daemon in worlds of faults, crashes and outages that a seed decides: every promise holds in all of them."""
+"""The whole daemon in worlds of faults, crashes and outages that a seed decides: every promise holds in all of them.
+
+`make soak` tries more of them: ADSYNCD_WORLDS says how many, from the seed ADSYNCD_SEED on, and keeps what came of it.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
-from adsyncd.simulation.fate import draw_world
-from adsyncd.simulation.simulation import Simulator
+from adsyncd.simulation.simulation import Course, Simulator
+from adsyncd.simulation.witness import Invariant
+from support.reliability import Row, keep
+from support.worlds import befalls, small_world
+
+WORLDS = os.environ.get("ADSYNCD_WORLDS")
+FIRST = int(os.environ.get("ADSYNCD_SEED", "0"))
+SEEDS = range(FIRST, FIRST + int(WORLDS or "200"))
+AT_A_TIME = 25
 
 
-@pytest.mark.parametrize("first", range(0, 60, 10))
-def test_every_invariant_holds_in_the_worlds_of_these_seeds(first: int, simulator: Simulator) -> None:
-    for seed in range(first, first + 10):
-        course = simulator.run(draw_world(seed, tenants=3, hours=0.5, sick=0.7))
-        assert not course.violations, f"seed {seed}: {course.violations[0]}"
-        assert course.requests
-        assert course.runs
+@pytest.fixture(scope="module")
+def measured() -> Iterable[Counter[tuple[str, str]]]:
+    """What was counted for each thing that befalls: (what, column) -> number. Kept when a soak is over."""
+    counts: Counter[tuple[str, str]] = Counter()
+    yield counts
+    if WORLDS:
+        columns = ("trials", "pushes", "lost", "doubled", "refused")
+        faults = dict.fromkeys(fault for fault, _ in counts)
+        keep("simulator", [Row("simulator", fault, *(counts[fault, name] for name in columns)) for fault in faults])
 
 
-def test_a_seed_takes_the_same_course_each_time_and_another_seed_another(simulator: Simulator) -> None:
-    courses = [simulator.run(draw_world(seed, tenants=3, hours=0.5)) for seed in (7, 7, 8)]
-    assert courses[0].digest == courses[1].digest != courses[2].digest
+def count(course: Course, measured: Counter[tuple[str, str]]) -> None:
+    broken = Counter(violation.invariant for violation in course.violations)
+    for fault, times in befalls(course.world).items():
+        if times:
+            measured[fault, "trials"] += times
+            measured[fault, "pushes"] += course.pushes
+            measured[fault, "lost"] += broken[Invariant.KEPT] + broken[Invariant.COMPLETE]
+            measured[fault, "doubled"] += broken[Invariant.ONCE]
+            measured[fault, "refused"] += broken[Invariant.QUOTA]
+
+
+@pytest.mark.parametrize("first", SEEDS[::AT_A_TIME])
+def test_every_invariant_holds_in_the_worlds_of_these_seeds(
+    first: int, simulator: Simulator, measured: Counter[tuple[str, str]]
+) -> None:
+    for seed in range(first, min(first + AT_A_TIME, SEEDS.stop)):
+        course = simulator.run(small_world(seed))
+        count(course, measured)
+        assert not course.violations, f"python -m adsyncd.simulation {seed}: {course.violations[0]}"
+
+
+def test_all_that_can_befall_does_within_the_seeds_that_are_tried() -> None:
+    seen = sum((befalls(small_world(seed)) for seed in range(200)), Counter[str]())
+    assert min(seen.values()) >= 5, seen
+
+
+def test_a_seed_takes_the_same_course_in_each_process_and_another_seed_another(simulator: Simulator) -> None:
+    code = (
+        "from adsyncd.simulation.network import MOCK_PLATFORM, load_factory\n"
+        "from adsyncd.simulation.simulation import Simulator\n"
+        "from support.worlds import small_world\n"
+        "print(*[Simulator(load_factory(MOCK_PLATFORM)).run(small_world(seed)).digest for seed in (1, 2)])\n"
+    )
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=environ | {"PYTHONHASHSEED": number}, capture_output=True, check=True
+        )
+        for number in ("1", "2")
+    ]
+    here = [simulator.run(small_world(seed)).digest for seed in (1, 2)]
+    assert [process.stdout.decode().split() for process in ran] == [here, here]
+    assert here[0] != here[1]

@@ -16,10 +16,11 @@ from adsyncd.cli.check import check
 from adsyncd.cli.demo import demo
 from adsyncd.cli.run import run
 from adsyncd.cli.runs import runs
+from adsyncd.cli.simulate import simulate
 from adsyncd.cli.sync import sync
 from adsyncd.errors import AdsyncdError
 
-_COMMANDS = (run, check, sync, runs, demo)
+_COMMANDS = (run, check, sync, runs, simulate, demo)
 
 
 def application() -> typer.Typer:

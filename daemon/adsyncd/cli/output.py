@@ -1,4 +1,4 @@
-"""How runs and dead letters are shown: as JSON, whose keys are a contract, or as tables."""
+"""How runs, dead letters and forecasts are shown: as JSON, whose keys are a contract, or as tables."""
 
 import json
 import sys
@@ -13,6 +13,7 @@ from rich.table import Table
 from adsyncd.campaign import DeadLetter
 from adsyncd.duration import format_duration
 from adsyncd.run import Outcome, Run
+from adsyncd.simulation.forecast import Forecast
 
 RUN_KEYS = (
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
@@ -102,6 +103,44 @@ def print_letter(letter: DeadLetter) -> None:
     for key, value in letter_as_json(letter).items():
         text = json.dumps(value, indent=2, ensure_ascii=False) if key == "payload" else value
         typer.echo(f"{key.replace('_', ' ')}: {'-' if text is None else text}")
+
+
+def forecast_as_json(forecast: Forecast) -> dict[str, object]:
+    """Return a forecast as `simulate --json` prints it; times in seconds."""
+    times = {name: getattr(forecast, name) for name in ("typical_s", "longest_s")}
+    rounded = {name: None if time is None else round(time, 1) for name, time in times.items()}
+    more = {"quota_left": round(forecast.quota_left, 3), "keeps_schedule": forecast.keeps_schedule}
+    return asdict(forecast) | rounded | more
+
+
+def print_forecasts(forecasts: Sequence[Forecast]) -> None:
+    """Print forecasts as a table, and below it how those tenants can be helped that need it."""
+    table = _table()
+    table.add_column("tenant", overflow="fold")
+    for name in ("campaigns", "runs", "typical", "longest", "requests", "skipped", "cut short", "failed", "quota left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("schedule", no_wrap=True)
+    for forecast in forecasts:
+        table.add_row(
+            forecast.tenant,
+            str(forecast.campaigns),
+            str(forecast.runs),
+            *(_seconds(time) for time in (forecast.typical_s, forecast.longest_s)),
+            "" if forecast.requests_a_run is None else str(forecast.requests_a_run),
+            *(str(n or "") for n in (forecast.skipped, forecast.cut_short, forecast.failed)),
+            f"{forecast.quota_left:.0%}",
+            "[green]kept[/]" if forecast.keeps_schedule else "[red]not kept[/]",
+        )
+    console = _console()
+    console.print(table)
+    for forecast in forecasts:
+        if forecast.mend:
+            text = f"{forecast.tenant}: {forecast.mend}"
+            console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _seconds(time: float | None) -> str:
+    return "" if time is None else format_duration(timedelta(seconds=round(time)))
 
 
 def _console() -> Console:

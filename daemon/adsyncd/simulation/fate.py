@@ -12,10 +12,11 @@ from adsyncd.tenant import Platform, Quota, Tenant
 
 BASE_URL = "http://ads.simulated"
 
-# What a platform does to a client id with which nothing is wrong; and what can be wrong.
+# What a platform does to a client id with which nothing is wrong, what any may do now and then, and what can be wrong.
 HEALTHY: Mapping[str, object] = {"fault": "none"} | {
     f"{what}_{fault}": 0.0 for what in ("list", "push") for fault in ("503", "hang", "drop", "malformed")
 }
+FAULTS: Mapping[str, object] = {"list_503": 0.2, "list_hang": 0.1}
 _FLAKY: Mapping[str, object] = {
     "list_503": 0.2, "list_hang": 0.1, "list_drop": 0.05, "list_malformed": 0.05,
     "push_503": 0.1, "push_hang": 0.05, "push_drop": 0.05, "push_malformed": 0.05,

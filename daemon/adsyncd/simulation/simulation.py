@@ -47,6 +47,7 @@ from adsyncd.tenant import CredentialsRef, Tenant
 _GRACE = timedelta(seconds=20)
 _LAST_RUN_WITHIN = timedelta(hours=2)
 _RECORDED_WITHIN_S = 5.0
+_WATCH_S = 300.0
 _ROUNDS = 3  # in which a tenant is to come to its end: one for a run that is open, one of its own, one to spare
 
 Result = TypeVar("Result")
@@ -54,12 +55,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What happened in a world. `overlapped` counts the ticks skipped, by tenant id."""
+    """What happened in a world. `requests` arrived at its platforms, `pushes` took effect there.
+
+    `digest` tells this course of events from any other. `overlapped` counts the ticks skipped, by tenant id.
+    """
 
     world: World
     violations: tuple[Violation, ...]
     digest: str
     requests: int
+    pushes: int
     runs: tuple[RunSeen, ...]
     overlapped: Mapping[str, int]
 
@@ -73,16 +78,26 @@ class Simulator:
         # One engine for all, so as to compile once; the witness changes with each world.
         self._engine = memory_engine(lambda *told: self._witness.tell(*told))  # noqa: PLW0108 - looked up when called
 
-    def run(self, world: World) -> Course:
-        """Return what happens in a world: for the same one the same, each time and in each process."""
-        backend, options = BACKEND
-        return anyio.run(self._simulate, world, backend=backend, backend_options=dict(options))
+    def run(
+        self,
+        world: World,
+        *,
+        watch: Callable[[float], None] = lambda _: None,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> Course:
+        """Return what happens in a world: for the same one the same, each time and in each process.
 
-    async def _simulate(self, world: World) -> Course:
+        `watch` is told now and then how many seconds of its time have passed, `log` each event in a line.
+        """
+        backend, options = BACKEND
+        return anyio.run(self._simulate, world, watch, log, backend=backend, backend_options=dict(options))
+
+    async def _simulate(self, world: World, watch: Callable[[float], None], log: Callable[[str], None]) -> Course:
         self._engine.dispose()
-        witness = self._witness = Witness(world, anyio.current_time)
+        witness = self._witness = Witness(world, anyio.current_time, log)
         with _listening(witness):
             async with anyio.create_task_group() as around:
+                around.start_soon(_tell_the_time, watch)
                 simulation = _Simulation(world, self._factory, witness, around, self._engine)
                 await simulation.run()
                 around.cancel_scope.cancel()
@@ -91,6 +106,7 @@ class Simulator:
             violations=tuple(witness.violations),
             digest=witness.digest,
             requests=witness.requests,
+            pushes=witness.pushes,
             runs=tuple(witness.runs.values()),
             overlapped=simulation.overlapped,
         )
@@ -138,6 +154,8 @@ class _Simulation:
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
             parts = await self._parts(store, wire, number, instruments)
             due = await take_charge(parts, life.tenants)
+            if not life.catches_up:
+                due = []
             async with anyio.create_task_group() as runs:
 
                 def emit(tenant_id: str, fire_time: datetime) -> None:
@@ -300,6 +318,12 @@ class _Instruments(Instruments):
 
     def observe(self, metric: Metric, read: Callable[[], Mapping[str, float]]) -> None:
         self.observed[metric] = read
+
+
+async def _tell_the_time(watch: Callable[[float], None]) -> None:
+    while True:
+        watch(anyio.current_time())
+        await anyio.sleep(_WATCH_S)
 
 
 @contextmanager

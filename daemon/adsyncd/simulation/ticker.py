@@ -1,14 +1,18 @@
 """Ticks by the virtual clock: as `adsyncd.ticks`, whose scheduler reads the machine's."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cache
 from heapq import heapify, heapreplace
+from itertools import pairwise
 
 import anyio
+from apscheduler.triggers.base import BaseTrigger
 
 from adsyncd.clock import Clock
 from adsyncd.schedule import next_fire, trigger
-from adsyncd.tenant import Tenant
+from adsyncd.simulation.virtual_time import START
+from adsyncd.tenant import Every, Schedule, Tenant
 
 
 async def tick(tenants: Iterable[Tenant], clock: Clock, emit: Callable[[str, datetime], None]) -> None:
@@ -19,16 +23,34 @@ async def tick(tenants: Iterable[Tenant], clock: Clock, emit: Callable[[str, dat
     """
     triggers = {tenant.id: trigger(tenant.schedule, tenant.id) for tenant in tenants}
     now = clock.now()
-    line = [(due, tenant_id) for tenant_id, of in triggers.items() if (due := next_fire(of, now)) is not None]
+    line = [(_next(of, now), tenant_id) for tenant_id, of in triggers.items()]
     heapify(line)
     while line:
         due, tenant_id = line[0]
         if (wait_s := (due - clock.now()).total_seconds()) > 0:
             await anyio.sleep(wait_s)
             continue
-        following: datetime | None = due
-        while following is not None and following <= clock.now():
-            due, following = following, next_fire(triggers[tenant_id], following)
+        following = due
+        while following <= clock.now():
+            due, following = following, _next(triggers[tenant_id], following)
         emit(tenant_id, due)
-        assert following is not None  # noqa: S101 - no schedule of ours ever ends
         heapreplace(line, (following, tenant_id))
+
+
+@cache
+def intervals(schedule: Schedule) -> tuple[timedelta, timedelta]:
+    """Return the shortest and the longest time between two fire times, as the first day has them."""
+    if isinstance(schedule, Every):
+        return schedule.interval, schedule.interval
+    of = trigger(schedule, "")
+    fire_times = [_next(of, START)]
+    while len(fire_times) == 1 or fire_times[-1] < START + timedelta(days=1):
+        fire_times.append(_next(of, fire_times[-1]))
+    between = [later - earlier for earlier, later in pairwise(fire_times)]
+    return min(between), max(between)
+
+
+def _next(of: BaseTrigger, after: datetime) -> datetime:
+    fire_time = next_fire(of, after)
+    assert fire_time is not None  # noqa: S101 - no schedule of ours ever ends
+    return fire_time

@@ -18,12 +18,16 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One life of the daemon: the tenants of its drop-ins, how long it lasts, and for how long nothing follows."""
+    """One life of the daemon: the tenants of its drop-ins, how long it lasts, and for how long nothing follows.
+
+    Unless it `catches_up` it begins as if nobody had missed a run.
+    """
 
     tenants: tuple[Tenant, ...]
     lasts_s: float
     end: End = End.STOP
     down_s: float = 0.0
+    catches_up: bool = True
 
 
 @dataclass(frozen=True, slots=True)

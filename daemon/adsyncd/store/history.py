@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from adsyncd.run import Run, Tally
 from adsyncd.store.journal import tallies
+from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import runs as table
 
 _RUN = select(*[table.c[field.name] for field in fields(Run)])
@@ -29,6 +30,16 @@ def last_fire_times(connection: Connection) -> dict[str, datetime]:
     """Return, by tenant, the latest fire time that a run was begun for."""
     query = select(table.c.tenant, func.max(table.c.fire_time).label("latest")).group_by(table.c.tenant)
     return {row.tenant: row.latest for row in connection.execute(query)}
+
+
+def campaign_counts(connection: Connection) -> dict[str, int]:
+    """Return, by tenant, how many campaigns its listings had last."""
+    query = (
+        select(campaigns.c.tenant, func.count().label("number"))
+        .where(campaigns.c.deleted_at.is_(None))
+        .group_by(campaigns.c.tenant)
+    )
+    return {row.tenant: row.number for row in connection.execute(query)}
 
 
 def _live(connection: Connection, query: Select[Any]) -> list[Run]:

@@ -189,6 +189,10 @@ class Store:
         """Return, by tenant, the latest fire time that a run was begun for."""
         return await self._read(history.last_fire_times)
 
+    async def campaign_counts(self) -> dict[str, int]:
+        """Return, by tenant, how many campaigns there are that were not found to be gone."""
+        return await self._read(history.campaign_counts)
+
     async def runs(self, tenant: str | None, limit: int) -> list[Run]:
         """Return the latest runs, of one tenant or of all, newest first; open ones with their counts up to now."""
         return await self._read(lambda connection: history.runs(connection, tenant, limit))

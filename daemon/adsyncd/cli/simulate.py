@@ -1,0 +1,105 @@
+"""`adsyncd simulate`: what the tenants of this installation will do, in a few seconds."""
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+
+import anyio
+import typer
+from opentelemetry.trace import NoOpTracer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy import make_url
+
+from adsyncd.cli.options import CONFIG, Config, Json
+from adsyncd.cli.output import forecast_as_json, print_forecasts, print_json
+from adsyncd.clock import SystemClock
+from adsyncd.config import Settings, load_settings
+from adsyncd.dropins import read_tenants
+from adsyncd.duration import format_duration
+from adsyncd.errors import ConfigError, Problem
+from adsyncd.simulation.forecast import forecasts, tenants_world
+from adsyncd.simulation.network import MOCK_PLATFORM, load_factory
+from adsyncd.simulation.simulation import Course, Simulator
+from adsyncd.simulation.world import World
+from adsyncd.store import open_store
+from adsyncd.tenant import Tenant
+
+_UNKNOWN = 100  # campaigns of a tenant of which the store knows nothing
+
+Hours = Annotated[float, typer.Option("--hours", min=0.1, max=24 * 31, help="How much time to simulate.")]
+Campaigns = Annotated[
+    int | None,
+    typer.Option(min=0, help=f"Campaigns of each tenant. By default as many as the store has, else {_UNKNOWN}."),
+]
+Faults = Annotated[bool, typer.Option("--faults/--healthy", help="Whether platforms fail now and then.")]
+Seed = Annotated[int, typer.Option(help="Decides each latency and fault: the same one, the same answer.")]
+Platform = Annotated[str, typer.Option(metavar="MODULE:FACTORY", help="Makes the platforms: an ASGI application.")]
+
+
+def simulate(
+    config: Config = CONFIG,
+    hours: Hours = 24.0,
+    campaigns: Campaigns = None,
+    faults: Faults = True,
+    seed: Seed = 0,
+    platform: Platform = MOCK_PLATFORM,
+    json: Json = False,
+) -> None:
+    """Simulate the daemon with these settings and drop-ins, and say who can't keep its schedule.
+
+    It shows how long runs will take, which ticks will be skipped, what would mend that, and what the quotas leave over.
+    No platform, Vault or daemon is needed, and nothing is sent or written. Exits 0 if every tenant keeps its schedule,
+    1 if one can't.
+    """
+    settings = load_settings(config, os.environ)
+    tenants = _tenants(settings)
+    sizes = _sizes(settings, tenants, campaigns)
+    world = tenants_world(tenants, sizes, seed=seed, lasts=timedelta(hours=hours), faults=faults)
+    course = _simulated(world, platform)
+    found = forecasts(course)
+    late = sum(not forecast.keeps_schedule for forecast in found)
+    if json:
+        print_json([forecast_as_json(forecast) for forecast in found])
+    else:
+        print_forecasts(found)
+        kept = f"{len(found) - late} of {len(found)} tenants keep their schedule"
+        typer.echo(f"{kept}: {course.requests} requests in {format_duration(timedelta(hours=hours))}, seed {seed}")
+    for violation in course.violations:
+        typer.echo(f"error: a bug of adsyncd's, please report it: {violation}", err=True)
+    raise typer.Exit(1 if late or course.violations else 0)
+
+
+def _tenants(settings: Settings) -> list[Tenant]:
+    read = read_tenants(settings)
+    for problem in read.problems:
+        typer.echo(f"warning: left out: {problem}", err=True)
+    if tenants := [tenant for tenant in read.good.values() if tenant.enabled]:
+        return tenants
+    what = "there is no tenant to simulate"
+    raise ConfigError([Problem(None, None, None, what, "put a drop-in for each into one of tenants_dirs")])
+
+
+def _sizes(settings: Settings, tenants: Sequence[Tenant], campaigns: int | None) -> dict[str, int]:
+    known = {} if campaigns is not None else anyio.run(_known, settings)
+    usual = _UNKNOWN if campaigns is None else campaigns
+    return {tenant.id: known.get(tenant.id, usual) for tenant in tenants}
+
+
+async def _known(settings: Settings) -> dict[str, int]:
+    place = make_url(settings.store.url)
+    if place.get_backend_name() == "sqlite" and not await anyio.Path(str(place.database)).exists():
+        return {}  # rather than make it
+    async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
+        return await store.campaign_counts()
+
+
+def _simulated(world: World, platform: str) -> Course:
+    columns = (TextColumn("simulating"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=world.lives[0].lasts_s)
+        return Simulator(load_factory(platform)).run(
+            world, watch=lambda elapsed_s: progress.update(bar, completed=elapsed_s)
+        )

@@ -1,0 +1,163 @@
+"""What an operator's own tenants will do, by simulating them: how long runs take, and who can't keep its schedule."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from statistics import median
+
+from adsyncd.duration import format_duration
+from adsyncd.limits import cools_for
+from adsyncd.run import Outcome
+from adsyncd.simulation.fate import FAULTS, HEALTHY
+from adsyncd.simulation.network import Line
+from adsyncd.simulation.simulation import Course
+from adsyncd.simulation.ticker import intervals
+from adsyncd.simulation.witness import RunSeen
+from adsyncd.simulation.world import Catalogue, End, Life, World
+from adsyncd.tenant import CredentialsRef, PushPolicy, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a tenant's runs do in the time simulated. The times are those of runs that came to their end, in seconds.
+
+    `skipped` counts the ticks at which the last run still went on, `cut_short` the runs that ran out of time, `failed`
+    those that ended otherwise without having listed all. `quota_left` is the share of its client id's quota that is not
+    used. `mend` says what would let the tenant keep its schedule, and is None where it does.
+    """
+
+    tenant: str
+    campaigns: int
+    runs: int
+    typical_s: float | None
+    longest_s: float | None
+    requests_a_run: int | None
+    skipped: int
+    cut_short: int
+    failed: int
+    quota_left: float
+    mend: str | None
+
+    @property
+    def keeps_schedule(self) -> bool:
+        """Whether each run came to its end before the next was due."""
+        return self.mend is None
+
+
+def tenants_world(
+    tenants: Sequence[Tenant], campaigns: Mapping[str, int], *, seed: int, lasts: timedelta, faults: bool
+) -> World:
+    """Return a world with these tenants alone, which nothing befalls; `campaigns`: how many each has, by tenant id.
+
+    With `faults` the platforms fail as often as adsyncd is made for: a fifth of the listings is answered 503, a tenth
+    never. A listing takes 0.3 s and a push 2 s, more or less.
+    """
+    sizes = {tenant.client_id: campaigns[tenant.id] for tenant in tenants}
+    accounts = {
+        ref: f"account-{n}@example.com" for n, ref in enumerate({tenant.credentials: None for tenant in tenants})
+    }
+    return World(
+        seed=seed,
+        platforms={
+            base_url: _platform([one for one in tenants if one.platform.base_url == base_url], accounts, sizes, faults)
+            | {"seed": seed}
+            for base_url in {tenant.platform.base_url: None for tenant in tenants}
+        },
+        accounts={ref: (email, "simulated") for ref, email in accounts.items()},
+        lives=(Life(tuple(tenants), lasts.total_seconds(), End.KILL, catches_up=False),),
+        lines={client_id: Line() for client_id in sizes},
+        catalogues={client_id: Catalogue(((0.0, size, frozenset()),)) for client_id, size in sizes.items()},
+        sick=dict.fromkeys(sizes, "as it is"),  # of real tenants nobody knows how long their runs may take
+    )
+
+
+def _platform(
+    tenants: Sequence[Tenant], emails: Mapping[CredentialsRef, str], sizes: Mapping[str, int], faults: bool
+) -> dict[str, object]:
+    opens: dict[str, set[str]] = {}
+    for tenant in tenants:
+        opens.setdefault(emails[tenant.credentials], set()).add(tenant.client_id)
+    return {
+        "accounts": {email: {"password": "simulated", "clients": sorted(ids)} for email, ids in opens.items()},
+        "everyone": {
+            **HEALTHY,
+            **(FAULTS if faults else {}),
+            "list_latency_s": 0.3,
+            "push_latency_s": 2.0,
+            "latency_jitter": 0.3,
+        },
+        "clients": {
+            tenant.client_id: {
+                "campaigns": sizes[tenant.client_id],
+                "quota_requests": tenant.quota.requests,
+                "quota_window_s": tenant.quota.per.total_seconds(),
+            }
+            for tenant in tenants
+        },
+    }
+
+
+def forecasts(course: Course) -> list[Forecast]:
+    """Read from the course of a world of tenants what each of them can expect, in their order."""
+    [life] = course.world.lives
+    used: dict[tuple[str, str], int] = {}
+    for tenant in life.tenants:
+        key = tenant.platform.name, tenant.client_id
+        used[key] = used.get(key, 0) + sum(run.requests for run in course.runs if run.tenant == tenant.id)
+    found = []
+    for tenant in life.tenants:
+        allowed = life.lasts_s / tenant.quota.per.total_seconds() * tenant.quota.requests
+        left = max(0.0, 1 - used[tenant.platform.name, tenant.client_id] / allowed)
+        found.append(_forecast(tenant, course, left))
+    return found
+
+
+def _forecast(tenant: Tenant, course: Course, quota_left: float) -> Forecast:
+    runs = [run for run in course.runs if run.tenant == tenant.id]
+    whole = [run for run in runs if run.outcome in {Outcome.SUCCEEDED, Outcome.PARTIAL}]
+    cut_short = [run for run in runs if _is_cut_short(run, tenant)]
+    took_s = [run.took_s for run in whole]
+    skipped = course.overlapped.get(tenant.id, 0)
+    campaigns = len(course.world.catalogues[tenant.client_id].at(0.0))
+    return Forecast(
+        tenant=tenant.id,
+        campaigns=campaigns,
+        runs=len(runs),
+        typical_s=median(took_s) if took_s else None,
+        longest_s=max(took_s, default=None),
+        requests_a_run=round(median(run.requests for run in whole)) if whole else None,
+        skipped=skipped,
+        cut_short=len(cut_short),
+        failed=sum(run.outcome is not None for run in runs) - len(whole) - len(cut_short),
+        quota_left=quota_left,
+        mend=_mend(tenant, campaigns, whole) if skipped or cut_short else None,
+    )
+
+
+def _is_cut_short(run: RunSeen, tenant: Tenant) -> bool:
+    """Say whether a run ran out of time: its deadline came, or would have come before the quota's next permit."""
+    deadline_s = tenant.sync.run_deadline.total_seconds()
+    waits_s = min(cools_for(tenant.quota), deadline_s / 2)
+    return run.outcome in {Outcome.FAILED, Outcome.ABANDONED} and run.took_s >= deadline_s - waits_s
+
+
+def _mend(tenant: Tenant, campaigns: int, whole: Sequence[RunSeen]) -> str:
+    """Say what a run needs, and each of the ways to give it that."""
+    requests = max([campaigns + math.ceil(campaigns / tenant.sync.page_size), *(run.requests for run in whole)])
+    window_s = cools_for(tenant.quota)
+    needs_s = max([requests / tenant.quota.requests * window_s, *(run.took_s for run in whole)])
+    needs, deadline = timedelta(minutes=math.ceil(needs_s / 60)), tenant.sync.run_deadline
+    due, _ = intervals(tenant.schedule)
+    slower = [f"let it be due every {format_duration(needs)} or less often"] if needs > due else []
+    longer = [f"raise sync.run_deadline to {format_duration(needs)}"] if needs > deadline else []
+    ways = [" and ".join(slower + longer)] if slower or longer else []
+    windows = max(1, math.floor(min(due, deadline).total_seconds() / window_s) - 1)  # one for the answers to come back
+    if (quota := math.ceil(requests / windows)) > tenant.quota.requests:
+        ways.append(f"have the platform allow {quota} requests per {format_duration(tenant.quota.per)}")
+    if tenant.sync.push is PushPolicy.ALL:
+        ways.append('push only what changed (sync.push = "changed")')
+    need = (
+        f"a run takes up to {requests} requests and {format_duration(needs)}, and is due every {format_duration(due)}"
+    )
+    return f"{need}: {', or '.join(ways)}"

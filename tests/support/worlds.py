@@ -1,0 +1,37 @@
+"""Small worlds for the simulator: three tenants for eighteen minutes, and much that befalls them."""
+
+from collections import Counter
+
+from adsyncd.simulation.fate import draw_world
+from adsyncd.simulation.world import End, World
+
+_ENDS = {End.STOP: "clean stop", End.KILL: "kill -9", End.REBOOT: "the machine reboots"}
+_SICKNESSES = {
+    "flaky": "503, no answer, hung up, cut short",
+    "far": "no connection, requests lost",
+    "faulty": "everything fails in one way",
+    "revoked": "tokens revoked",
+    "rotated": "password changed",
+    "picky": "a campaign refused",
+    "absurd": "429, come again in ten years",
+}
+
+
+def small_world(seed: int) -> World:
+    return draw_world(seed, tenants=3, hours=0.3, sick=0.7)
+
+
+def befalls(world: World) -> Counter[str]:
+    """Return what befalls in a world, in words, and how often."""
+    edited = sum(before.tenants != after.tenants for before, after in zip(world.lives, world.lives[1:], strict=False))
+    return Counter(
+        {
+            **{words: sum(life.end is end for life in world.lives) for end, words in _ENDS.items()},
+            "drop-ins edited": edited,
+            "clock set forward": sum(jump.by_s > 0 for jump in world.jumps),
+            "clock set back": sum(jump.by_s < 0 for jump in world.jumps),
+            "Vault sealed": len(world.outages),
+            "database stands still": len(world.stalls),
+            **{words: list(world.sick.values()).count(sickness) for sickness, words in _SICKNESSES.items()},
+        }
+    )
