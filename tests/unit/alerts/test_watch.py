@@ -250,6 +250,18 @@ async def test_news_that_comes_while_the_webhook_is_told_the_old_state_is_not_fo
     assert await world.kept() == set()
 
 
+async def test_what_was_told_of_an_old_state_does_not_bring_that_back(world: World) -> None:
+    world.receivers.status = 500
+    async with world.daemon(HOOK) as watch:
+        for _ in range(3):
+            await world.run(watch, FAILED)
+        [old] = watch._alerts.values()
+        await world.run(watch, SUCCEEDED)
+        await watch._told([old])
+        [kept] = await world.store.alerts()
+        assert (kept.fires, kept.told) == (False, False)
+
+
 async def test_alertmanager_keeps_an_alert_over_a_restart_and_over_lost_repetitions(world: World) -> None:
     async with world.daemon(MANAGER) as watch:
         for _ in range(3):
