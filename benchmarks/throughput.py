@@ -9,6 +9,7 @@ going by OTLP/HTTP to a receiver in another process.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.config import HEALTHY, accounts, tenant_ids
@@ -17,41 +18,46 @@ from benchmarks.figures import Figure
 from benchmarks.processes import lines, running_platform, started
 
 LEAST_RATIO = 0.7
-TURNS = {200: 3, 50: 1, 1: 1}  # by the number of tenants
-PUSHES = 4000  # in a turn, of all tenants together
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    tenants: int
+    campaigns: int  # of each
+    turns: int
+    least_ratio: float | None = None
+
+
+LOADS = (Load(200, 30, turns=3, least_ratio=LEAST_RATIO), Load(50, 40, turns=1), Load(1, 1000, turns=1))
 
 
 def measure() -> list[Figure]:
-    """Compare with each number of tenants; the first is the one that has a target."""
-    figures = []
+    """Compare under each load."""
     with started("benchmarks.receiver") as receiver:
         exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": next(lines(receiver)).strip()}
-        for tenants, turns in TURNS.items():
-            figures += compare(tenants, turns, exporting)
-    return figures
+        return [figure for load in LOADS for figure in compare(load, exporting)]
 
 
-def compare(tenants: int, turns: int, exporting: Mapping[str, str]) -> list[Figure]:
-    campaigns = PUSHES // tenants
-    everyone = {**HEALTHY, "campaigns": campaigns, "quota_requests": 10**9}
-    settings = {"accounts": accounts(tenant_ids(tenants)), "everyone": everyone}
+def compare(load: Load, exporting: Mapping[str, str]) -> list[Figure]:
+    settings = {
+        "accounts": accounts(tenant_ids(load.tenants)),
+        "everyone": {**HEALTHY, "campaigns": load.campaigns, "quota_requests": 10**9},
+    }
     contenders: list[tuple[str, Mapping[str, str]]] = [("bare", {}), ("adsyncd", {}), ("adsyncd", exporting)]
     with running_platform(settings) as (base_url, _):
-        spent = [
-            [turn(name, base_url, tenants, campaigns, environ) for name, environ in contenders] for _ in range(turns)
-        ]
+        spent = [[turn(name, base_url, load, environ) for name, environ in contenders] for _ in range(load.turns)]
     ratio = median(bare.wall_s / ours.wall_s for bare, ours, _ in spent)
     exporting_ratio = median(bare.wall_s / ours.wall_s for bare, _, ours in spent)
     cpu_ratio = median(ours.cpu_s / bare.cpu_s for bare, ours, _ in spent)
-    at_work = f"{tenants} tenant{'s' * (tenants > 1)} at work"
+    at_work = f"{load.tenants} tenant{'s' * (load.tenants > 1)} at work"
     return [
-        Figure(f"pushes a second, ratio, {at_work}", round(ratio, 2), at_least=LEAST_RATIO if tenants == 200 else None),
+        Figure(f"pushes a second, ratio, {at_work}", round(ratio, 2), at_least=load.least_ratio),
         Figure(f"pushes a second, ratio, {at_work}, exporting", round(exporting_ratio, 2)),
         Figure(f"CPU time of a push, ratio, {at_work}", round(cpu_ratio, 2)),
     ]
 
 
-def turn(contender: str, base_url: str, tenants: int, campaigns: int, environ: Mapping[str, str]) -> Spent:
-    command = ("benchmarks.contenders", contender, base_url, str(tenants), str(campaigns))
+def turn(contender: str, base_url: str, load: Load, environ: Mapping[str, str]) -> Spent:
+    command = ("benchmarks.contenders", contender, base_url, str(load.tenants), str(load.campaigns))
     with started(*command, environ=environ) as process:
         return Spent(**json.loads("".join(lines(process))))
