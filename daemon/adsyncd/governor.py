@@ -8,7 +8,9 @@ that is killed leaves its permits cooling, and the next one starts with what is 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Protocol
 
 import anyio
@@ -70,6 +72,7 @@ class Gate:
     ) -> None:
         self._platform = platform
         self._client_id = client_id
+        self._window_s = quota.per.total_seconds()
         self._cools_for = cools_for(quota)
         self._clock = clock
         self._ledger = ledger
@@ -147,7 +150,7 @@ class Gate:
             asked_at = self._clock.since_boot()
             free_at = asked_at + _RECORDED_WITHIN_S + timeout_s + self._cools_for
             await self._ledger.hold_permit(
-                PermitRecord(self._platform, self._client_id, number, free_at, self._clock.boot_id)
+                PermitRecord(self._platform, self._client_id, number, free_at, self._clock.boot_id, self._window_s)
             )
             if self._clock.since_boot() <= asked_at + _RECORDED_WITHIN_S:
                 return
@@ -184,8 +187,7 @@ class Governor:
         """Return the gate of a tenant's client id. Tenants with the same client id pass through the same one."""
         platform, client_id = key = (tenant.platform.name, tenant.client_id)
         if key not in self._gates:
-            records = self._records.pop(key, [])
-            cooling = {record.number: self._cools_on(record, tenant.quota) for record in records}
+            cooling = self._cooling(self._records.pop(key, []), tenant.quota)
             self._gates[key] = Gate(platform, client_id, tenant.quota, self._clock, self._ledger, cooling)
         return self._gates[key]
 
@@ -194,12 +196,25 @@ class Governor:
         for gate in self._gates.values():
             gate.stop()
 
+    def _cooling(self, records: Sequence[PermitRecord], quota: Quota) -> dict[int, float]:
+        """Return by number for how many seconds permits are not free yet.
+
+        If the quota's window was shorter before, there may have been more requests within today's than are on record:
+        then no permit is free before the last of them is out of it.
+        """
+        cooling = {record.number: self._cools_on(record, quota) for record in records}
+        if any(record.window_s < quota.per.total_seconds() for record in records):
+            return dict.fromkeys(range(quota.requests), max(cooling.values()))
+        return cooling
+
     def _cools_on(self, record: PermitRecord, quota: Quota) -> float:
         """Return for how many seconds a permit on record is not free yet.
 
         What happened before a reboot can't be told from the wall clock, which may have been set since: such a permit
-        cools a whole window from now.
+        cools a whole window from now. Of today's window and that of the record the longer one counts.
         """
+        window = timedelta(seconds=record.window_s)
         if record.boot_id != self._clock.boot_id:
-            return cools_for(quota)
-        return max(0.0, record.free_at - self._clock.since_boot())
+            return cools_for(replace(quota, per=max(quota.per, window)))
+        longer_s = max(0.0, (quota.per - window).total_seconds())
+        return max(0.0, record.free_at + longer_s - self._clock.since_boot())

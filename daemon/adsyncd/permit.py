@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class PermitRecord:
     """Permit `number` of a platform's client id was out with a request, and is not free before `free_at`.
 
-    `free_at` is in seconds since the machine's boot `boot_id`, a line on which no clock can be set.
+    `free_at` is in seconds since the machine's boot `boot_id`, a line on which no clock can be set. `window_s` is the
+    quota's, as it was at the time.
     """
 
     platform: str
@@ -15,3 +16,4 @@ class PermitRecord:
     number: int
     free_at: float
     boot_id: str
+    window_s: float

@@ -242,21 +242,28 @@ class RebootedClock(VirtualClock):
         return "another boot"
 
 
+WHOLE, HALF = Quota(4, timedelta(seconds=WINDOW)), Quota(2, timedelta(seconds=WINDOW / 2))  # by both, 4 in a WINDOW
+
+
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), kills=st.lists(st.floats(0, 150), min_size=1, max_size=5), reboots=st.booleans())
-async def test_no_kill_at_whatever_instant_lets_more_through_than_the_quota(
-    seed: int, kills: list[float], reboots: bool
+@given(
+    seed=st.integers(0, 2**32),
+    kills=st.lists(st.tuples(st.floats(0, 150), st.sampled_from([WHOLE, HALF])), min_size=1, max_size=5),
+    reboots=st.booleans(),
+)
+async def test_no_kill_at_whatever_instant_and_no_edit_before_the_restart_lets_more_through_than_the_quota(
+    seed: int, kills: list[tuple[float, Quota]], reboots: bool
 ) -> None:
-    server, ledger, tenant = Server(seed), MemoryLedger(), a_tenant(quota=Quota(4, timedelta(seconds=WINDOW)))
+    server, ledger = Server(seed), MemoryLedger()
 
     async def live(through: Gate) -> None:
         async with anyio.create_task_group() as tasks:
             for _ in range(40):
                 tasks.start_soon(server.recorded_request, through)
 
-    for life_s in [*kills, 10_000]:
-        clock = RebootedClock() if reboots and life_s == kills[-1] else VirtualClock()
-        through = Governor(clock, ledger, list(ledger.records.values())).gate(tenant)
+    for life_s, quota in [*kills, (10_000, WHOLE)]:
+        clock = RebootedClock() if reboots and life_s == kills[-1][0] else VirtualClock()
+        through = Governor(clock, ledger, list(ledger.records.values())).gate(a_tenant(quota=quota))
         with anyio.move_on_after(life_s):
             await live(through)
     assert server.most_in_a_window() <= 4

@@ -172,11 +172,14 @@ class _Fate:
     def _edited(self, tenant: Tenant) -> Tenant:
         """Return a tenant with another schedule and a quota that the platform still allows."""
         random = self._random
-        requests = random.randint((tenant.quota.requests + 1) // 2, tenant.quota.requests)
+        allowed = tenant.quota
+        quota = replace(allowed, requests=random.randint((allowed.requests + 1) // 2, allowed.requests))
+        if random.random() < 0.3:  # noqa: PLR2004 - a share
+            quota = Quota(max(1, allowed.requests // 2), allowed.per / 2)
         return replace(
             tenant,
             schedule=ScheduleTable.model_validate(self._schedule()).schedule(),
-            quota=replace(tenant.quota, requests=requests),
+            quota=quota,
             sync=replace(tenant.sync, concurrency=random.choice((1, 3, 5)), page_size=random.choice((3, 5, 10))),
         )
 

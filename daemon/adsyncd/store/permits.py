@@ -13,7 +13,7 @@ from adsyncd.store.tables import permits
 def hold(connection: Connection, items: Sequence[PermitRecord]) -> list[None]:
     """Record that permits are out. Of several records of one permit, the last one counts."""
     rows = {(item.platform, item.client_id, item.number): asdict(item) for item in items}
-    connection.execute(upsert(connection, permits, ["free_at", "boot_id"]), list(rows.values()))
+    connection.execute(upsert(connection, permits, ["free_at", "boot_id", "window_s"]), list(rows.values()))
     return [None] * len(items)
 
 

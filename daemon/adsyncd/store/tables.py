@@ -165,4 +165,5 @@ permits = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("free_at", Double, nullable=False),
     Column("boot_id", String, nullable=False),
+    Column("window_s", Double, nullable=False),
 )

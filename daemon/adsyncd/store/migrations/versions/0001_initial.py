@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("free_at", sa.Double, nullable=False),
         sa.Column("boot_id", sa.String, nullable=False),
+        sa.Column("window_s", sa.Double, nullable=False),
     )
 
 
