@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from signal import SIGINT, SIGTERM, Signals
+from signal import SIG_IGN, SIGINT, SIGTERM, Signals, signal
 from typing import Any, TypeVarTuple
 
 import anyio
@@ -135,6 +135,8 @@ async def serve(settings: Settings, environ: MutableMapping[str, str], log_level
                         await supervisor.drain(settings.shutdown_grace)
                 runs.cancel_scope.cancel()
             _log.info("stopped")  # while telemetry still takes it
+    for late in (SIGTERM, SIGINT):
+        signal(late, SIG_IGN)  # all is done, and the process would seem to have died of it
 
 
 async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:

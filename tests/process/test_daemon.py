@@ -171,6 +171,26 @@ async def test_a_second_signal_cuts_the_farewell_short(
     assert [run["outcome"] for run in await runs(program)] == [None]
 
 
+@pytest.mark.parametrize("late", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_that_comes_when_all_is_done_changes_nothing(program: Program, late: signal.Signals) -> None:
+    leaving = program.folder / "leaving"
+    (program.folder / "sitecustomize.py").write_text(
+        "import atexit, pathlib, time\n"
+        "atexit.register(time.sleep, 1)\n"
+        f"atexit.register(pathlib.Path({str(leaving)!r}).touch)\n"
+    )
+    program.environ["PYTHONPATH"] = str(program.folder)
+    async with program.started() as daemon:
+        await daemon.logs("ready")
+        daemon.process.send_signal(signal.SIGTERM)
+        with anyio.fail_after(20):
+            while not leaving.exists():  # noqa: ASYNC110 - another process's
+                await anyio.sleep(0.02)
+        daemon.process.send_signal(late)
+        assert await ends(daemon) == 0
+    assert json.loads(daemon.log.read_text().splitlines()[-1])["event"] == "stopped"
+
+
 async def test_a_farewell_is_no_longer_than_its_grace(program: Program, platform: Platform) -> None:
     configure(program, platform, shutdown_grace="300ms")
     await treat(platform, push_hang=1)
