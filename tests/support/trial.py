@@ -15,9 +15,10 @@ import anyio
 from support.platform import HEALTHY, Platform
 from support.program import ONCE, Daemon, Program
 
-CAMPAIGNS = 20  # of each tenant
-REQUESTS = 22  # the least that a run takes: two pages, and a push each
-QUOTA_REQUESTS, QUOTA_WINDOW_S = 10, 2
+CAMPAIGNS = 16  # of each tenant
+REQUESTS = 18  # the least that a run takes: two pages, and a push each
+QUOTA_REQUESTS = 10
+QUOTA_WINDOW_S = 4  # longer than a restart takes: a daemon that forgets its permits is found out
 TOKEN_LIVES_S = 3
 LOCK_TIMEOUT_S = 2
 POLL_S = 0.1
