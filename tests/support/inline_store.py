@@ -8,11 +8,10 @@ from typing import TypeVar
 
 import anyio
 from opentelemetry.trace import NoOpTracer, Tracer
-from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import StaticPool
 
-from adsyncd.store import Store, tables
+from adsyncd.simulation.memory import memory_engine
+from adsyncd.store import Store
 from adsyncd.store.store import store_in
 from support.virtual_time import VirtualClock
 
@@ -36,9 +35,8 @@ class Disk:
 @asynccontextmanager
 async def inline_store(disk: Disk | None = None, tracer: Tracer | None = None) -> AsyncIterator[Store]:
     """Open the store on an empty database, on the virtual loop that runs the caller."""
-    engine = create_engine("sqlite+pysqlite://", poolclass=StaticPool)
+    engine = memory_engine()
     try:
-        tables.metadata.create_all(engine)
         async with store_in(
             engine, clock=VirtualClock(), tracer=tracer or NoOpTracer(), off_loop=disk or Disk()
         ) as store:

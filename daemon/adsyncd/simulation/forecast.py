@@ -137,9 +137,8 @@ def _forecast(tenant: Tenant, course: Course, quota_left: float) -> Forecast:
 
 def _is_cut_short(run: RunSeen, tenant: Tenant) -> bool:
     """Say whether a run ran out of time: its deadline came, or would have come before the quota's next permit."""
-    deadline_s = tenant.sync.run_deadline.total_seconds()
-    waits_s = min(cools_for(tenant.quota), deadline_s / 2)
-    return run.outcome in {Outcome.FAILED, Outcome.ABANDONED} and run.took_s >= deadline_s - waits_s
+    longest_s = tenant.sync.run_deadline.total_seconds() - cools_for(tenant.quota)
+    return run.outcome in {Outcome.FAILED, Outcome.ABANDONED} and run.took_s >= longest_s
 
 
 def _mend(tenant: Tenant, campaigns: int, whole: Sequence[RunSeen]) -> str:

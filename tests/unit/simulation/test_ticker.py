@@ -1,0 +1,71 @@
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from adsyncd.schedule import next_fire, trigger
+from adsyncd.simulation.ticker import intervals, tick
+from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
+from adsyncd.tenant import Cron, Every
+from support.tenants import a_tenant
+
+QUARTERLY = Cron("*/15 * * * *", "UTC")
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
+
+
+async def ticks(clock: VirtualClock, *stretches: tuple[timedelta, timedelta]) -> list[datetime]:
+    """Return the ticks of a quarterly tenant; in each stretch so much time passes, then the clock is set by so much."""
+    told: list[datetime] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tick, [a_tenant(schedule=QUARTERLY)], clock, lambda _, fire_time: told.append(fire_time))
+        for lasts, jump in stretches:
+            await anyio.sleep(lasts.total_seconds())
+            clock.jump(jump)
+        tasks.cancel_scope.cancel()
+    return told
+
+
+def at(*minutes: int) -> list[datetime]:
+    return [START + minute * MINUTE for minute in minutes]
+
+
+async def test_each_fire_time_is_told_when_it_has_come() -> None:
+    assert await ticks(VirtualClock(), (46 * MINUTE, timedelta())) == at(15, 30, 45)
+
+
+async def test_a_clock_set_forward_is_found_out_at_the_next_wake_up_with_one_tick_for_all_that_was_missed() -> None:
+    clock = VirtualClock()
+    assert await ticks(clock, (20 * MINUTE, 61 * MINUTE), (11 * MINUTE, timedelta())) == at(15, 90)
+
+
+async def test_a_clock_set_back_brings_no_fire_time_twice() -> None:
+    clock = VirtualClock()
+    assert await ticks(clock, (20 * MINUTE, -10 * MINUTE), (40 * MINUTE, timedelta())) == at(15, 30, 45)
+
+
+async def test_tenants_are_ticked_each_by_its_own_schedule() -> None:
+    one = a_tenant(id="one", schedule=Every(10 * MINUTE))
+    other = a_tenant(id="other", schedule=Every(25 * MINUTE))
+    told: list[tuple[str, datetime]] = []
+    with anyio.move_on_after(3600):
+        await tick([one, other], VirtualClock(), lambda *ticked: told.append(ticked))
+    for tenant, number in ((one, 6), (other, 2)):
+        of, expected = trigger(tenant.schedule, tenant.id), [START]
+        while len(expected) <= number:
+            fire_time = next_fire(of, expected[-1])
+            assert fire_time is not None
+            expected.append(fire_time)
+        assert [fire_time for tenant_id, fire_time in told if tenant_id == tenant.id][:number] == expected[1:]
+
+
+def test_the_intervals_of_a_schedule_are_its_shortest_and_longest() -> None:
+    assert intervals(Every(15 * MINUTE)) == (15 * MINUTE, 15 * MINUTE)
+    assert intervals(Cron("0 9,10,17 * * *", "UTC")) == (timedelta(hours=1), timedelta(hours=16))
+    assert intervals(Cron("0 3 * * 1", "Europe/Berlin")) == (timedelta(days=7), timedelta(days=7))
