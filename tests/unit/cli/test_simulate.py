@@ -1,0 +1,135 @@
+"""`adsyncd simulate`, called in this process as the shell calls it."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.cli import main
+from adsyncd.store import open_store
+from adsyncd.tenant import PushPolicy
+from support.records import HandClock, page, run
+
+KEYS = [
+    "tenant", "campaigns", "runs", "typical_s", "longest_s", "requests_a_run", "skipped", "cut_short", "failed",
+    "quota_left", "mend", "keeps_schedule",
+]  # fmt: skip
+SETTINGS = """\
+tenants_dirs = ["{folder}/tenants.d"]
+store = {{ url = "sqlite:///{folder}/adsyncd.db" }}
+[platforms.mixo]
+base_url = "https://ads.example.com"
+"""
+DROP_IN = """\
+client_id = "{name}"
+platform = "mixo"
+credentials = {{ env = "ACME" }}
+schedule = {{ every = "{every}" }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Simulate = Callable[..., Said]
+
+
+@pytest.fixture
+def simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Simulate:
+    """Simulate tenants, each given as `acme="15m"`, for an hour, with options."""
+    folder = tmp_path / "tenants.d"
+    folder.mkdir()
+    (tmp_path / "adsyncd.toml").write_text(SETTINGS.format(folder=tmp_path))
+    monkeypatch.setattr(os, "environ", {"ADSYNCD_CONFIG": str(tmp_path / "adsyncd.toml")})
+
+    def call(*options: str, **tenants: str) -> Said:
+        for name, every in tenants.items():
+            (folder / f"{name}.toml").write_text(DROP_IN.format(name=name, every=every))
+        monkeypatch.setattr(sys, "argv", ["adsyncd", "simulate", "--hours", "1", *options])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        code = exited.value.code
+        assert isinstance(code, int)
+        return Said(code, *capsys.readouterr())
+
+    return call
+
+
+def forecasts(said: Said) -> dict[str, dict[str, Any]]:
+    return {forecast["tenant"]: forecast for forecast in json.loads(said.out)}
+
+
+def test_it_exits_0_if_every_tenant_keeps_its_schedule(simulate: Simulate) -> None:
+    said = simulate("--campaigns", "5", "--healthy", acme="15m", globex="20m")
+    assert (said.code, said.err) == (0, "")
+    assert "2 of 2 tenants keep their schedule" in said.out
+
+
+def test_it_exits_1_and_says_what_would_help_if_a_tenant_cannot(simulate: Simulate) -> None:
+    said = simulate("--campaigns", "30", "--healthy", acme="15m", globex="1m")
+    assert said.code == 1
+    assert "1 of 2 tenants keep their schedule" in said.out
+    assert "globex: a run takes up to 33 requests" in said.out
+    assert "acme:" not in said.out
+
+
+def test_its_json_has_the_keys_of_the_contract(simulate: Simulate) -> None:
+    said = simulate("--campaigns", "5", "--json", acme="15m")
+    assert [list(forecast) for forecast in json.loads(said.out)] == [KEYS]
+
+
+def test_the_same_seed_answers_the_same_and_another_one_another(simulate: Simulate) -> None:
+    one, same, other = (simulate("--campaigns", "20", "--json", "--seed", seed, acme="15m").out for seed in "112")
+    assert one == same != other
+
+
+def test_a_tenant_has_the_campaigns_that_the_store_knows_and_others_a_hundred(
+    simulate: Simulate, tmp_path: Path
+) -> None:
+    async def list_three() -> None:
+        place = f"sqlite:///{tmp_path}/adsyncd.db"
+        async with open_store(place, clock=HandClock(), tracer=NoOpTracer()) as store:
+            await store.begin(run("acme"))
+            await store.keep_page(run("acme"), page("c1", "c2", "c3"), PushPolicy.ALL)
+
+    anyio.run(list_three)
+    found = forecasts(simulate("--json", "--healthy", acme="15m", globex="30m"))
+    assert (found["acme"]["campaigns"], found["globex"]["campaigns"]) == (3, 100)
+    assert forecasts(simulate("--json", "--campaigns", "7"))["acme"]["campaigns"] == 7
+
+
+def test_a_store_that_is_not_there_is_not_made(simulate: Simulate, tmp_path: Path) -> None:
+    simulate("--healthy", acme="59m")
+    assert not (tmp_path / "adsyncd.db").exists()
+
+
+def test_drop_ins_that_are_wrong_are_left_out_and_named(simulate: Simulate, tmp_path: Path) -> None:
+    (tmp_path / "tenants.d" / "hooli.toml").write_text("client_id = 1")
+    said = simulate("--campaigns", "5", "--healthy", acme="15m")
+    assert said.code == 0
+    assert "warning: left out: " in said.err
+    assert "hooli.toml" in said.err
+
+
+def test_without_a_tenant_it_says_where_to_put_one(simulate: Simulate) -> None:
+    said = simulate()
+    assert said.code == 1
+    assert "put a drop-in for each into one of tenants_dirs" in said.err
+
+
+def test_a_platform_that_is_not_there_is_an_error_that_says_what_to_install(simulate: Simulate) -> None:
+    said = simulate("--campaigns", "5", "--platform", "nothing.here:create", acme="15m")
+    assert said.code == 1
+    assert "error: there is no platform nothing.here:create" in said.err
+    assert "adsyncd[demo]" in said.err
