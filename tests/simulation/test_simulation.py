@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 import pytest
 
+from adsyncd.simulation.fate import draw_world
 from adsyncd.simulation.simulation import Course, Simulator
-from adsyncd.simulation.witness import Invariant
+from adsyncd.simulation.witness import Invariant, RunSeen
+from adsyncd.simulation.world import End, Life, World
 from support.reliability import Row, keep
 from support.worlds import befalls, small_world
 
@@ -76,3 +79,31 @@ def test_a_seed_takes_the_same_course_in_each_process_and_another_seed_another(s
     here = [simulator.run(small_world(seed)).digest for seed in (1, 2)]
     assert [process.stdout.decode().split() for process in ran] == [here, here]
     assert here[0] != here[1]
+
+
+def test_healthy_tenants_live_as_if_there_were_no_sick_ones(simulator: Simulator) -> None:
+    compared = 0
+    for seed in range(10):
+        world = _steady(draw_world(seed, tenants=6, hours=0.4, sick=0.5))
+        alone = replace(world, lives=tuple(_without(life, world.sick) for life in world.lives))
+        among, lonely = (
+            [_to_the_millisecond(run) for run in simulator.run(each).runs if run.tenant not in world.sick]
+            for each in (world, alone)
+        )
+        assert among == lonely, f"seed {seed}"
+        compared += len(among)
+    assert compared > 50
+
+
+def _steady(world: World) -> World:
+    """Leave out what befalls all, and what tenants share by design: the disk's time, catching up, a clean stop."""
+    lives = (replace(life, catches_up=False, end=End.KILL) for life in world.lives)
+    return replace(world, lives=tuple(lives), jumps=(), outages=(), stalls=(), store_s=0.0, cures={})
+
+
+def _without(life: Life, sick: Collection[str]) -> Life:
+    return replace(life, tenants=tuple(tenant for tenant in life.tenants if tenant.id not in sick))
+
+
+def _to_the_millisecond(run: RunSeen) -> RunSeen:
+    return replace(run, begun_s=round(run.begun_s, 3), ended_s=round(run.ended_s, 3))
