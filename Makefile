@@ -1,9 +1,11 @@
 # Each target makes what it needs; the environment is .venv, from requirements.lock.
 PYTHON ?= python3
+TRIALS ?= 25
+WORLDS ?= 3000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench lock wheel clean
+.PHONY: help demo test check format bench soak lock wheel clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +35,10 @@ format: .venv/installed ## rewrite the code in the house's format
 
 bench: .venv/installed ## measure, side by side with peers; results in benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+soak: .venv/installed ## break it again and again, TRIALS times by each fault, in WORLDS simulated; docs/reliability.md says what came of it
+	ADSYNCD_TRIALS=$(TRIALS) $(BIN)/pytest -s tests/process/test_chaos.py
+	ADSYNCD_WORLDS=$(WORLDS) $(BIN)/pytest tests/simulation/test_simulation.py
 
 lock: .venv/installed ## resolve the newest allowed versions into requirements.lock
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --all-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --generate-hashes --output-file requirements.lock pyproject.toml
