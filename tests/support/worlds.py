@@ -31,6 +31,7 @@ def befalls(world: World) -> Counter[str]:
             "clock set forward": sum(jump.by_s > 0 for jump in world.jumps),
             "clock set back": sum(jump.by_s < 0 for jump in world.jumps),
             "Vault sealed": len(world.outages),
+            "database fails": len(world.failures),
             "database stands still": len(world.stalls),
             **{words: list(world.sick.values()).count(sickness) for sickness, words in _SICKNESSES.items()},
         }

@@ -68,6 +68,7 @@ class _Fate:
             cures={BASE_URL: {"clients": dict.fromkeys(self._ids, HEALTHY)}},
             jumps=tuple(self._jumps()),
             outages=tuple(self._spans(0.5, 600)),
+            failures=tuple(self._spans(0.3, 60)),
             stalls=tuple(self._spans(0.3, 30)),
             store_s=random.choice((0.0, 0.01, 0.1)),
         )

@@ -5,6 +5,7 @@ life ─► down ─► life ─► … ─► all well again ─► one more li
   └─ supervisor, pipeline, governor, retry: the real ones, built anew; the database alone goes on
 """
 
+import sqlite3
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +23,7 @@ from opentelemetry.trace import NoOpTracer
 from opentelemetry.util.types import AttributeValue
 from pydantic import SecretStr
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import OperationalError
 from structlog.typing import EventDict, WrappedLogger
 
 from adsyncd.alerts import Watch
@@ -38,7 +40,7 @@ from adsyncd.simulation.network import Factory, Network, Wire
 from adsyncd.simulation.ticker import tick
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
 from adsyncd.simulation.witness import Invariant, RunSeen, Violation, Witness
-from adsyncd.simulation.world import Change, End, Jump, Life, Span, World
+from adsyncd.simulation.world import Change, End, Jump, Life, World
 from adsyncd.store.store import Store, store_in
 from adsyncd.store.tables import campaigns
 from adsyncd.supervisor import Supervisor
@@ -48,6 +50,7 @@ _GRACE = timedelta(seconds=20)
 _LAST_RUN_WITHIN = timedelta(hours=2)
 _RECORDED_WITHIN_S = 5.0
 _WATCH_S = 300.0
+_RESTART_S = 5.0
 _ROUNDS = 3  # in which a tenant is to come to its end: one for a run that is open, one of its own, one to spare
 
 Result = TypeVar("Result")
@@ -152,10 +155,7 @@ class _Simulation:
         self._witness.life_begins()
         wire, disk, instruments = Wire(self._network), self._disk(), _Instruments(self.overlapped)
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
-            parts = await self._parts(store, wire, number, instruments)
-            due = await take_charge(parts, life.tenants)
-            if not life.catches_up:
-                due = []
+            parts, due = await self._start(life, number, store, wire, instruments)
             async with anyio.create_task_group() as runs:
 
                 def emit(tenant_id: str, fire_time: datetime) -> None:
@@ -176,6 +176,19 @@ class _Simulation:
         await anyio.sleep(life.down_s)
         if life.end is End.REBOOT:
             self._clock.reboot()
+
+    async def _start(
+        self, life: Life, number: int, store: Store, wire: Wire, instruments: "_Instruments"
+    ) -> tuple[Parts, list[tuple[Tenant, datetime]]]:
+        """Build all parts; again and again, as systemd does, while the database fails."""
+        while True:
+            try:
+                parts = await self._parts(store, wire, number, instruments)
+                due = await take_charge(parts, life.tenants)
+            except StoreError:
+                await anyio.sleep(_RESTART_S)
+            else:
+                return parts, due if life.catches_up else []
 
     async def _settle(self) -> None:
         """Make everything well again, and see that it comes to its end."""
@@ -257,16 +270,15 @@ class _Simulation:
         return Parts(supervisor, store, self._clock, nobody)
 
     def _disk(self) -> "_Disk":
-        return _Disk(self._disk_random, self._world.store_s, self._world.stalls)
+        return _Disk(self._disk_random, self._world)
 
 
 class _Disk:
     """Where the store's calls are made: at once or after a while, and for a daemon that is dead not at all."""
 
-    def __init__(self, random: Random, slowest_s: float, stalls: tuple[Span, ...]) -> None:
+    def __init__(self, random: Random, world: World) -> None:
         self._random = random
-        self._slowest_s = slowest_s
-        self._stalls = stalls
+        self._world = world
         self.dead = anyio.Event()
 
     async def __call__(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG002 - one at a time here anyway
@@ -277,13 +289,15 @@ class _Disk:
 
     async def _wait(self) -> None:
         now = anyio.current_time()
-        wait_s = self._random.uniform(0, self._slowest_s) if self._slowest_s else 0.0
-        wait_s += sum(stall.to_s - now for stall in self._stalls if stall.from_s <= now < stall.to_s)
+        wait_s = self._random.uniform(0, self._world.store_s) if self._world.store_s else 0.0
+        wait_s += sum(stall.to_s - now for stall in self._world.stalls if stall.holds(now))
         if wait_s:
             with anyio.move_on_after(wait_s, shield=True):
                 await self.dead.wait()
         if self.dead.is_set():
             raise StoreError("the process is dead")
+        if any(failure.holds(now) for failure in self._world.failures):
+            raise OperationalError("", {}, sqlite3.OperationalError("disk I/O error"))
 
 
 class _Vault:
@@ -296,7 +310,7 @@ class _Vault:
 
     async def read(self, ref: CredentialsRef) -> Credentials:
         now = anyio.current_time()
-        if any(outage.from_s <= now < outage.to_s for outage in self.outages):
+        if any(outage.holds(now) for outage in self.outages):
             raise CredentialsUnavailable("Vault is sealed")
         email = self._accounts[ref]
         return Credentials(email, SecretStr(self.passwords[email]))

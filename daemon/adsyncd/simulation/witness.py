@@ -93,7 +93,7 @@ class Witness:
         self._keys: dict[str, tuple[str, str]] = {}  # idempotency key -> client id, campaign
         self._tokens: dict[str, str] = {}  # token -> the client id that it came with first
         self._tenants = {tenant.id: tenant for life in world.lives for tenant in life.tenants}
-        self._excused = (*world.outages, *world.stalls)  # when even a healthy tenant may fail
+        self._excused = (*world.outages, *world.failures, *world.stalls)  # when even a healthy tenant may fail
         self._life_began_s = 0.0
         self._lived: list[_Lived] = []
         self._ticked: dict[str, float] = {}  # when a tenant was due that has not begun since
@@ -304,6 +304,6 @@ class Witness:
         schedules = {one.schedule for life in self._world.lives for one in life.tenants if one.id == tenant.id}
         a_run_s = tenant.sync.run_deadline.total_seconds() + tenant.quota.per.total_seconds() + 60
         befell_s = sum(max(0.0, -jump.by_s) for jump in self._world.jumps)
-        befell_s += sum(stall.to_s - stall.from_s for stall in self._world.stalls)
+        befell_s += sum(span.to_s - span.from_s for span in (*self._world.failures, *self._world.stalls))
         interval_s = max(intervals(schedule)[1] for schedule in schedules).total_seconds()
         return interval_s + (lives + 1) * a_run_s + befell_s

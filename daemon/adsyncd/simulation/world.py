@@ -58,6 +58,10 @@ class Span:
     from_s: float
     to_s: float
 
+    def holds(self, at_s: float) -> bool:
+        """Say whether an instant is in it."""
+        return self.from_s <= at_s < self.to_s
+
     def overlaps(self, other: "Span") -> bool:
         """Say whether the two have an instant in common."""
         return self.from_s <= other.to_s and other.from_s <= self.to_s
@@ -94,8 +98,8 @@ class World:
 
     `platforms`: the settings of each by its `base_url`; `cures`: what makes them all well again in the end. `accounts`:
     email and password by the reference that leads to them. `lines` and `catalogues` are by client id. `sick`: the
-    client ids that something befalls, and what. In `outages` Vault can't be read; in `stalls` the database stands
-    still, and otherwise takes `store_s` at most.
+    client ids that something befalls, and what. In `outages` Vault can't be read; in `failures` the database fails, in
+    `stalls` it stands still, and otherwise it takes `store_s` at most.
     """
 
     seed: int
@@ -109,6 +113,7 @@ class World:
     cures: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     jumps: tuple[Jump, ...] = ()
     outages: tuple[Span, ...] = ()
+    failures: tuple[Span, ...] = ()
     stalls: tuple[Span, ...] = ()
     store_s: float = 0.0
 
