@@ -83,7 +83,7 @@ def test_a_seed_takes_the_same_course_in_each_process_and_another_seed_another(s
 
 def test_healthy_tenants_live_as_if_there_were_no_sick_ones(simulator: Simulator) -> None:
     compared = 0
-    for seed in range(10):
+    for seed in range(6):
         world = _steady(draw_world(seed, tenants=6, hours=0.4, sick=0.5))
         alone = replace(world, lives=tuple(_without(life, world.sick) for life in world.lives))
         among, lonely = (
@@ -92,7 +92,7 @@ def test_healthy_tenants_live_as_if_there_were_no_sick_ones(simulator: Simulator
         )
         assert among == lonely, f"seed {seed}"
         compared += len(among)
-    assert compared > 50
+    assert compared > 30
 
 
 def _steady(world: World) -> World:

@@ -1,0 +1,59 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.campaign import PushState, idempotency_key
+from adsyncd.run import Outcome
+from adsyncd.simulation.memory import memory_engine
+from adsyncd.simulation.virtual_time import BACKEND, VirtualClock
+from adsyncd.store.store import store_in
+from adsyncd.tenant import PushPolicy
+from support.inline_store import Disk
+from support.records import page, run, settle
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
+
+
+async def test_the_database_tells_what_becomes_of_runs_pushes_and_campaigns() -> None:
+    told: list[tuple[object, ...]] = []
+    engine = memory_engine(lambda *event: told.append(event))
+    async with store_in(engine, clock=VirtualClock(), tracer=NoOpTracer(), off_loop=Disk()) as store:
+        first, second = run(), run(number=1)
+        await store.begin(first)
+        for push in await store.keep_page(first, page("c1", "c2"), PushPolicy.ALL):
+            await settle(store, first, push, PushState.PUSHED)
+        for each in (first, second):
+            if each is second:
+                await store.begin(second)
+                await store.keep_page(second, page("c2"), PushPolicy.CHANGED)
+            await store.finish(replace(each, ended_at=each.started_at, outcome=Outcome.SUCCEEDED), mark_deleted=True)
+    engine.dispose()
+    assert [event[:3] for event in told] == [
+        ("begun", first.run_id, "acme"),
+        ("owed", first.run_id, "c1"),
+        ("owed", first.run_id, "c2"),
+        ("settled", first.run_id, "c1"),
+        ("settled", first.run_id, "c2"),
+        ("ended", first.run_id, "succeeded"),
+        ("begun", second.run_id, "acme"),
+        ("owed", second.run_id, "c2"),
+        ("ended", second.run_id, "succeeded"),
+        ("marked_deleted", "acme", "c1"),
+    ]
+    assert told[1][3:] == (idempotency_key("acme", "c1", first.run_id), "pending")
+    assert told[7][4] == "skipped"
+
+
+async def test_a_database_that_is_disposed_of_is_a_new_one() -> None:
+    engine = memory_engine()
+    for _ in range(2):
+        async with store_in(engine, clock=VirtualClock(), tracer=NoOpTracer(), off_loop=Disk()) as store:
+            assert await store.open_runs() == []
+            await store.begin(run())
+        engine.dispose()

@@ -1,0 +1,112 @@
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from anyio.abc import TaskGroup
+
+from adsyncd.errors import ConfigError
+from adsyncd.simulation.network import Line, Message, Network, Wire, load_factory
+from adsyncd.simulation.virtual_time import BACKEND
+
+URL = "http://ads.test"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
+
+
+class Platform:
+    """Answers after two seconds with what it was sent; to /drop it hangs up. Sees what arrives and is answered."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.said: list[int] = []
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+        if scope["path"] == "/drop":
+            scope["extensions"]["mock_api.drop"]()
+            return
+        await anyio.sleep(2)
+        body = (await receive())["body"]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-query", scope["query_string"])]})
+        await send({"type": "http.response.body", "body": body})
+
+    def arrived(self, request: httpx.Request) -> None:
+        self.seen.append(request.url.path)
+
+    def answered(self, _: httpx.Request, status: int) -> None:
+        self.said.append(status)
+
+
+def network(platform: Platform, tasks: TaskGroup, **line: float) -> Network:
+    return Network({URL: platform}, {"acme": Line(0.5, 0.5, **line)}, 0, platform, tasks)
+
+
+def request(path: str = "/") -> httpx.Request:
+    return httpx.Request("POST", URL + path, content=b"hello", headers={"x-client-id": "acme"})
+
+
+async def test_a_request_takes_its_way_there_and_the_answer_its_way_back() -> None:
+    async with anyio.create_task_group() as tasks:
+        start = anyio.current_time()
+        answer = await network(Platform(), tasks).send(request("/?page=1"))
+        assert anyio.current_time() - start == pytest.approx(3)
+    assert (answer.status_code, await answer.aread(), answer.headers["x-query"]) == (200, b"hello", "page=1")
+
+
+async def test_a_request_takes_effect_though_its_client_gave_up() -> None:
+    platform = Platform()
+    async with anyio.create_task_group() as tasks:
+        with anyio.move_on_after(0.1):
+            await network(platform, tasks).send(request())
+        assert not platform.seen
+    assert (platform.seen, platform.said) == (["/"], [200])
+
+
+async def test_a_request_that_is_lost_never_arrives_and_is_never_answered() -> None:
+    platform = Platform()
+    async with anyio.create_task_group() as tasks:
+        with anyio.move_on_after(1000) as patience:
+            await network(platform, tasks, lost=1.0).send(request())
+    assert patience.cancelled_caught
+    assert not platform.seen
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "error", "seen"),
+    [("/", {"unreachable": 1.0}, httpx.ConnectError, []), ("/drop", {}, httpx.RemoteProtocolError, ["/drop"])],
+)
+async def test_a_connection_that_fails_or_breaks_is_httpxs_error(
+    path: str, line: dict[str, float], error: type[Exception], seen: list[str]
+) -> None:
+    platform = Platform()
+    async with anyio.create_task_group() as tasks:
+        with pytest.raises(error):
+            await network(platform, tasks, **line).send(request(path))
+    assert platform.seen == seen
+
+
+async def test_when_all_is_well_again_every_request_arrives() -> None:
+    async with anyio.create_task_group() as tasks:
+        lines = network(Platform(), tasks, unreachable=1.0)
+        lines.heal()
+        assert (await lines.send(request())).status_code == 200
+
+
+async def test_nothing_leaves_a_life_that_is_over() -> None:
+    platform = Platform()
+    async with anyio.create_task_group() as tasks:
+        wire = Wire(network(platform, tasks))
+        wire.cut = True
+        with pytest.raises(httpx.ConnectError):
+            await wire.handle_async_request(request())
+    assert not platform.seen
+
+
+def test_a_platform_is_loaded_by_its_name() -> None:
+    assert load_factory("collections:Counter") is __import__("collections").Counter
+    with pytest.raises(ConfigError, match=r"no platform collections:Contour .*adsyncd\[demo\]"):
+        load_factory("collections:Contour")
