@@ -21,7 +21,7 @@ _FLAKY: Mapping[str, object] = {
     "list_503": 0.2, "list_hang": 0.1, "list_drop": 0.05, "list_malformed": 0.05,
     "push_503": 0.1, "push_hang": 0.05, "push_drop": 0.05, "push_malformed": 0.05,
 }  # fmt: skip
-_FAULTS = ("503", "hang", "drop", "html", "redirect", "unauthorized", "wrong-types", "endless", "repeating")
+_FAULTS = ("503", "hang", "drop", "html", "redirect", "unauthorized", "wrong-types", "repeating")
 _SICKNESSES = ("flaky", "flaky", "flaky", "far", "far", "faulty", "faulty", "revoked", "rotated", "picky", "absurd")
 
 # Servers that a bucket of returning permits is safe with; the fourth way of counting refuses legal bursts.
@@ -89,6 +89,7 @@ class _Fate:
                     "max_attempts": random.randint(2, 5),
                     "run_deadline": random.choice(("3m", "10m")) if id_ in self._sick else "20m",
                     "push": random.choice(("all", "changed")),
+                    "list_cache": random.choice(("0s", "0s", "12m")),
                 },
             }
         )
@@ -109,6 +110,7 @@ class _Fate:
             "quota_window_s": quota.per.total_seconds(),
             "algorithm": random.choice(_ALGORITHMS),
             "retry_after": random.choice(("seconds", "date", "body", "absent")),
+            "etag": random.random() < 0.5,  # noqa: PLR2004 - a share
             "list_latency_s": random.choice((0.0, 0.5)),
             "push_latency_s": random.choice((0.5, 2.0)),
             "latency_jitter": 0.5,
@@ -121,13 +123,16 @@ class _Fate:
         count, gone = random.randint(2, 14), frozenset[str]()
         states = [(0.0, count, gone)]
         for at_s in self._instants(random.randint(0, 2)):
-            if id_ < self._ids[len(self._ids) // 2]:
+            if self._only_gains(id_):
                 count += random.randint(1, 3)
             else:
                 gone |= {campaign_id(random.randint(1, count))}
             states.append((at_s, count, gone))
             self._change(id_, at_s, {"campaigns": count, "deleted": sorted(gone)})
         return Catalogue(tuple(states))
+
+    def _only_gains(self, id_: str) -> bool:
+        return self._ids.index(id_) < len(self._ids) // 2
 
     def _line(self, id_: str) -> Line:
         longest_s = self._random.choice((0.1, 0.4, 1.0))
@@ -142,7 +147,9 @@ class _Fate:
             case "flaky":
                 self._change(id_, begins_s, _FLAKY)
             case "faulty":
-                self._change(id_, begins_s, {"fault": self._random.choice(_FAULTS)})
+                # An endless listing has campaigns that are gone, so that its pages could add up though one is missed.
+                faults = (*_FAULTS, "endless") if self._only_gains(id_) else _FAULTS
+                self._change(id_, begins_s, {"fault": self._random.choice(faults)})
             case "absurd":
                 self._change(id_, begins_s, {"fault": "absurd-wait"})
             case "revoked":

@@ -202,7 +202,8 @@ class _Simulation:
             parts = await self._parts(store, Wire(self._network), len(self._world.lives), instruments)
             async with anyio.create_task_group() as tasks:
                 for tenant in self._world.tenants:
-                    patient = replace(tenant, sync=replace(tenant.sync, run_deadline=_LAST_RUN_WITHIN))
+                    sync = replace(tenant.sync, run_deadline=_LAST_RUN_WITHIN, list_cache=timedelta(0))
+                    patient = replace(tenant, sync=sync)
                     parts.supervisor.add(patient)
                     tasks.start_soon(self._end_well, parts, patient)
             await self._check_permits(instruments, self._world.tenants)
@@ -212,8 +213,8 @@ class _Simulation:
 
     async def _check_permits(self, instruments: "_Instruments", tenants: Iterable[Tenant]) -> None:
         """See that all permits come back, when nothing is sent any more."""
-        # What a life before had out is on record for as long as it may have been under way, too.
-        most_s = (cools_for(tenant.quota) + tenant.sync.timeout.total_seconds() for tenant in tenants)
+        # What a life before had out is on record for as long as it may have been under way, and by its own quota.
+        most_s = (cools_for(tenant.quota) + tenant.sync.timeout.total_seconds() for tenant in self._world.tenants)
         await anyio.sleep(_RECORDED_WITHIN_S + max(most_s, default=0.0))
         free = instruments.observed[QUOTA_PERMITS]()
         for tenant in tenants:

@@ -221,16 +221,17 @@ class Witness:
             self.break_(Invariant.DELETED, f"{tenant}: {campaign} was marked deleted, and is there")
 
     def _check_complete(self, run: RunSeen) -> None:
-        there = self._world.catalogues[self._tenants[run.tenant].client_id].throughout(Span(run.begun_s, run.ended_s))
+        there = self._world.catalogues[self._tenants[run.tenant].client_id].throughout(self._span_of(run))
         done = {id_ for id_, state in run.states.items() if state in {PushState.PUSHED, PushState.SKIPPED}}
         if missed := there - done:
             self.break_(Invariant.COMPLETE, f"{run.run_id} succeeded without {', '.join(sorted(missed))}")
 
     def _check_unaffected(self, run: RunSeen, retries: int, error: str | None) -> None:
-        span = Span(run.begun_s, run.ended_s)
-        tenant = self._tenants[run.tenant]
+        tenant, span = self._tenants[run.tenant], self._span_of(run)
         changes = self._world.catalogues[tenant.client_id].states[1:]
-        if self._is_excused(span) or any(span.from_s <= since_s <= span.to_s for since_s, _, _ in changes):
+        if self._is_excused(Span(run.begun_s, run.ended_s)):
+            return
+        if any(span.from_s <= since_s <= span.to_s for since_s, _, _ in changes):
             return
         if run.outcome is not Outcome.SUCCEEDED or retries:
             self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, is {run.outcome} with {retries} retries: {error}")
@@ -239,6 +240,11 @@ class Witness:
             self.break_(
                 Invariant.ISOLATION, f"{run.run_id}, healthy, took {took_s:.0f} s, at most {most_s:.0f} s alone"
             )
+
+    def _span_of(self, run: RunSeen) -> Span:
+        """Return the time of which a run knows: from its listing, perhaps that of an earlier run, to its end."""
+        kept_s = self._tenants[run.tenant].sync.list_cache.total_seconds()
+        return Span(max(0.0, run.begun_s - kept_s), run.ended_s)
 
     def _is_healthy(self, tenant: str) -> bool:
         return self._tenants[tenant].client_id not in self._world.sick
