@@ -4,13 +4,14 @@ import argparse
 import resource
 import sys
 
-from benchmarks import idle, isolation, mock_api, savings, throughput
+from benchmarks import idle, isolation, journal, mock_api, savings, throughput
 from benchmarks.figures import keep, write_readme
 
 BENCHMARKS = {
     "mock_api": mock_api.measure,
     "idle": idle.measure,
     "throughput": throughput.measure,
+    "journal": journal.measure,
     "isolation": isolation.measure,
     "savings": savings.measure,
 }

@@ -1,7 +1,7 @@
-"""The two that `throughput` compares, each doing the same work in a process of its own.
+"""Those that `throughput` and `journal` compare, each doing the same work in a process of its own.
 
-`python -m benchmarks.contenders bare|adsyncd BASE_URL TENANTS CAMPAIGNS` prints as JSON the seconds and CPU seconds
-from before the first request until all is done with the last answer.
+`python -m benchmarks.contenders bare|adsyncd|forgetful BASE_URL TENANTS CAMPAIGNS` prints as JSON the seconds and
+CPU seconds from before the first request until all is done with the last answer.
 """
 
 import json
@@ -14,14 +14,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import anyio
 import httpx
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from adsyncd.campaign import Page, Push, PushState
 from adsyncd.config import load_settings
 from adsyncd.daemon import open_parts
 from adsyncd.dropins import read_tenants
+from adsyncd.run import Run
+from adsyncd.store import Store
+from adsyncd.tenant import PushPolicy
 from benchmarks.config import ACCOUNT, ENVIRON, FROM_ENVIRON, tenant_ids, write_config
 
 PAGE_SIZE = 10
@@ -118,6 +123,18 @@ sync = {{ page_size = {PAGE_SIZE}, concurrency = {CONCURRENCY}, timeout = "60s" 
         return spent
 
 
+async def forgetful(base_url: str, tenants: int, campaigns: int) -> Spent:
+    """Do it as `adsyncd` does, but without a journal: only a run's beginning and end are recorded."""
+
+    async def keep_page(_store: Store, _run: Run, page: Page, _policy: PushPolicy) -> list[Push]:
+        return [Push(campaign.id, PushState.PENDING) for campaign in page.campaigns]
+
+    async def forget(_store: Store, *_what: object, **_more: object) -> None: ...
+
+    with patch.multiple(Store, keep_page=keep_page, settle=forget, hold_permit=forget):
+        return await adsyncd(base_url, tenants, campaigns)
+
+
 if __name__ == "__main__":
-    contender = {"bare": bare, "adsyncd": adsyncd}[sys.argv[1]]
+    contender = {"bare": bare, "adsyncd": adsyncd, "forgetful": forgetful}[sys.argv[1]]
     print(json.dumps(asdict(anyio.run(contender, sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))))
