@@ -32,8 +32,10 @@ def measured() -> Iterable[Counter[tuple[str, str]]]:
     yield counts
     if WORLDS:
         columns = ("trials", "pushes", "lost", "doubled", "refused")
-        faults = dict.fromkeys(fault for fault, _ in counts)
-        keep("simulator", [Row("simulator", fault, *(counts[fault, name] for name in columns)) for fault in faults])
+        rows = [
+            Row("simulator", fault, *(counts[fault, name] for name in columns)) for fault in befalls(small_world(0))
+        ]
+        keep("simulator", rows)
 
 
 def count(course: Course, measured: Counter[tuple[str, str]]) -> None:
