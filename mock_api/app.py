@@ -151,7 +151,8 @@ class AdPlatform:
 
     async def change_settings(self, request: Request) -> Response:
         """Merge a patch into the settings; it holds from the next request on. A bad one changes nothing."""
-        document = merge_patch(self._document, await _json(request))
+        patch = await _json(request)  # first: while it arrives another one may be merged
+        document = merge_patch(self._document, patch)
         try:
             self._settings = Settings.model_validate(document)
         except ValidationError as error:

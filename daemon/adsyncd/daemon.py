@@ -73,6 +73,7 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
+        logs.configure(log_level, sys.stderr)  # for what is said while telemetry opens
         telemetry = await stack.enter_async_context(open_telemetry(environ))
         logs.configure(log_level, sys.stderr, telemetry.logger_provider)
         store = await stack.enter_async_context(open_store(settings.store.url, clock=clock, tracer=telemetry.tracer))

@@ -18,7 +18,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from adsyncd.instruments import RUN_ID, TENANT
 
 _SECRETS = frozenset({"authorization", "password", "token", "access_token", "secret", "secret_id"})
-_MUTED = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal")  # `telemetry` says it, once instead of always
+_MUTED = (
+    "opentelemetry.exporter",  # `telemetry` says it, once instead of always
+    "opentelemetry.sdk._shared_internal",
+    "opentelemetry.sdk.metrics._internal.export",  # says that its first interval was over before all was set up
+)
 _ATTRIBUTES = {"tenant": TENANT, "run_id": RUN_ID, "exception": "exception.stacktrace"}
 _NOT_ATTRIBUTES = frozenset(
     {"event", "level", "logger", "timestamp", "trace_id", "span_id", "_record", "_from_structlog"}

@@ -231,6 +231,18 @@ async def test_a_push_that_answers_503_took_no_effect() -> None:
         assert (await caller.ledger())["effects_total"] == 0
 
 
+async def test_a_change_whose_body_is_slow_to_come_undoes_none_that_came_meanwhile() -> None:
+    async def slow_body() -> AsyncIterator[bytes]:
+        yield b'{"accounts": '
+        assert (await caller.change(accounts={"quick@example.com": {"password": "pw", "clients": ["b"]}})).is_success
+        yield b'{"slow@example.com": {"password": "pw", "clients": ["a"]}}}'
+
+    async with platform() as caller:
+        assert (await caller.http.post("/_settings", content=slow_body())).is_success
+        for email in ("acme@example.com", "quick@example.com", "slow@example.com"):
+            await caller.sign_in(email)
+
+
 async def test_settings_change_while_it_runs_for_everyone_and_for_one_client_id() -> None:
     async with platform() as caller:
         await caller.change(everyone={"campaigns": 5}, clients={"other": {"fault": "503"}})
