@@ -1,10 +1,11 @@
 """What can be asked about runs."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from adsyncd.run import Run, Tally
 from adsyncd.store.journal import tallies
@@ -14,10 +15,13 @@ from adsyncd.store.tables import runs as table
 _RUN = select(*[table.c[field.name] for field in fields(Run)])
 
 
+_OPEN = _RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time)
+_OPEN_OF_TENANT = _OPEN.where(table.c.tenant == bindparam("of_tenant"))  # asked at each tick: made once
+
+
 def open_runs(connection: Connection, tenant: str | None) -> list[Run]:
     """Return the runs that have not ended, of one tenant or of all, oldest first."""
-    query = _RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time)
-    return _live(connection, query if tenant is None else query.where(table.c.tenant == tenant))
+    return _live(connection, _OPEN if tenant is None else _OPEN_OF_TENANT, {"of_tenant": tenant})
 
 
 def runs(connection: Connection, tenant: str | None, limit: int) -> list[Run]:
@@ -42,10 +46,11 @@ def campaign_counts(connection: Connection) -> dict[str, int]:
     return {row.tenant: row.number for row in connection.execute(query)}
 
 
-def _live(connection: Connection, query: Select[Any]) -> list[Run]:
+def _live(connection: Connection, query: Select[Any], values: Mapping[str, object] | None = None) -> list[Run]:
     """Return the runs of `query`, open ones with their counts up to now."""
-    found = [Run(**row) for row in connection.execute(query).mappings()]
-    counts = tallies(connection, [run.run_id for run in found if run.ended_at is None])
+    found = [Run(**row) for row in connection.execute(query, values).mappings()]
+    still_open = [run.run_id for run in found if run.ended_at is None]
+    counts = tallies(connection, still_open) if still_open else {}
     return [_with(counts[run.run_id], run) if run.run_id in counts else run for run in found]
 
 

@@ -78,15 +78,25 @@ def begin(connection: Connection, items: Sequence[Run]) -> list[Standing]:
     return [_standing(connection, run.run_id) for run in items]
 
 
+# Statements are made once: making one takes longer than executing it.
+_RUN = select(runs).where(runs.c.run_id == bindparam("run"))
+_OWED = (
+    select(pushes)
+    .where(pushes.c.run_id == bindparam("run"), pushes.c.state == PushState.PENDING)
+    .order_by(pushes.c.campaign_id)
+)
+_BY_STATE = (
+    select(pushes.c.run_id, pushes.c.state, func.count().label("campaigns"))
+    .where(pushes.c.run_id.in_(bindparam("runs", expanding=True)))
+    .group_by(pushes.c.run_id, pushes.c.state)
+)
+
+
 def _standing(connection: Connection, run_id: str) -> Standing:
-    row = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
+    row = connection.execute(_RUN, {"run": run_id}).one()
     if row.ended_at:
         raise StoreError(f"run {run_id} has ended already")
-    owed = connection.execute(
-        select(pushes)
-        .where(pushes.c.run_id == run_id, pushes.c.state == PushState.PENDING)
-        .order_by(pushes.c.campaign_id)
-    )
+    owed = connection.execute(_OWED, {"run": run_id})
     return Standing(
         started_at=row.started_at,
         next_page=row.next_page,
@@ -100,17 +110,16 @@ def _standing(connection: Connection, run_id: str) -> Standing:
 def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:
     """Count the campaigns of open runs by what became of them."""
     counts = {run_id: Tally() for run_id in run_ids}
-    by_state = (
-        select(pushes.c.run_id, pushes.c.state, func.count().label("campaigns"))
-        .where(pushes.c.run_id.in_(run_ids))
-        .group_by(pushes.c.run_id, pushes.c.state)
-    )
-    for row in connection.execute(by_state):
+    for row in connection.execute(_BY_STATE, {"runs": run_ids}):
         tally = counts[row.run_id]
         tally.listed += row.campaigns
         if row.state is not PushState.PENDING:
             setattr(tally, row.state, row.campaigns)
     return counts
+
+
+_ANNOUNCED = select(runs.c.announced).where(runs.c.run_id == bindparam("run"))
+_PROGRESS = update(runs).where(runs.c.run_id == bindparam("of_run"))
 
 
 def keep(connection: Connection, items: Sequence[Keep]) -> list[list[Push]]:
@@ -125,12 +134,17 @@ def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
     for start in range(0, len(listed), CHUNK):
         new += _keep_chunk(connection, statement, item, listed[start : start + CHUNK])
     run_id = item.run.run_id
-    announced = max(connection.scalar(select(runs.c.announced).where(runs.c.run_id == run_id)) or 0, item.page.total)
+    announced = max(connection.scalar(_ANNOUNCED, {"run": run_id}) or 0, item.page.total)
     complete = not item.page.has_more and tallies(connection, [run_id])[run_id].listed >= announced
-    progress: dict[str, Any] = {"next_page": item.page.number + 1, "announced": announced, "complete": complete}
+    progress: dict[str, Any] = {
+        "of_run": run_id,
+        "next_page": item.page.number + 1,
+        "announced": announced,
+        "complete": complete,
+    }
     if item.page.number == 1:
         progress |= {"source": item.page.source, "listed_at": item.page.listed_at or item.now}
-    connection.execute(update(runs).where(runs.c.run_id == run_id).values(progress))
+    connection.execute(_PROGRESS, progress)
     if item.page.etag is not None:
         listings.remember(connection, item.run.tenant, item.page)
     return new
@@ -292,6 +306,19 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
     return [None] * len(items)
 
 
+_ENDED = update(runs).where(runs.c.run_id == bindparam("of_run"), runs.c.ended_at.is_(None))
+_SEEN = exists().where(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == campaigns.c.campaign_id)
+_OF_TENANT = campaigns.c.tenant == bindparam("of_tenant")
+_GONE = update(campaigns).where(_OF_TENANT, campaigns.c.deleted_at.is_(None), ~_SEEN)
+_LETTERS_OF_GONE = delete(dead_letters).where(
+    dead_letters.c.tenant == bindparam("of_tenant"),
+    dead_letters.c.campaign_id.in_(
+        select(campaigns.c.campaign_id).where(_OF_TENANT, campaigns.c.deleted_at.is_not(None))
+    ),
+)
+_PUSHES = delete(pushes).where(pushes.c.run_id == bindparam("of_run"))
+
+
 def finish(connection: Connection, items: Sequence[Finish]) -> list[int]:
     """Record how runs ended, mark what is gone, and drop the runs' pushes: history does not grow with campaigns.
 
@@ -306,23 +333,12 @@ def finish(connection: Connection, items: Sequence[Finish]) -> list[int]:
 def _finish(connection: Connection, item: Finish) -> None:
     run_id = item.run.run_id
     record = asdict(item.run) | ({} if item.mark_deleted else {"listed_at": None})
-    ended = connection.execute(update(runs).where(runs.c.run_id == run_id, runs.c.ended_at.is_(None)).values(record))
-    if not ended.rowcount:
+    if not connection.execute(_ENDED, {"of_run": run_id, **record}).rowcount:
         return
     if item.mark_deleted:
-        seen = exists().where(pushes.c.run_id == run_id, pushes.c.campaign_id == campaigns.c.campaign_id)
-        connection.execute(
-            update(campaigns)
-            .where(campaigns.c.tenant == item.run.tenant, campaigns.c.deleted_at.is_(None), ~seen)
-            .values(deleted_at=item.now)
-        )
-        gone = select(campaigns.c.campaign_id).where(
-            campaigns.c.tenant == item.run.tenant, campaigns.c.deleted_at.is_not(None)
-        )
-        connection.execute(
-            delete(dead_letters).where(dead_letters.c.tenant == item.run.tenant, dead_letters.c.campaign_id.in_(gone))
-        )
-    connection.execute(delete(pushes).where(pushes.c.run_id == run_id))
+        connection.execute(_GONE, {"of_run": run_id, "of_tenant": item.run.tenant, "deleted_at": item.now})
+        connection.execute(_LETTERS_OF_GONE, {"of_tenant": item.run.tenant})
+    connection.execute(_PUSHES, {"of_run": run_id})
 
 
 def _execute_many(connection: Connection, statement: Executable, rows: Sequence[Mapping[str, object]]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from adsyncd.campaign import Campaign, Page, content_hash
 from adsyncd.store.dialects import CHUNK, upsert
@@ -31,20 +31,27 @@ def whole(connection: Connection, tenant: str, source: str, since: datetime, now
     return Page(1, kept, len(kept), has_more=False, source=source, listed_at=last.listed_at)
 
 
+_PAGE = select(pages).where(
+    pages.c.tenant == bindparam("tenant"),
+    pages.c.source == bindparam("source"),
+    pages.c.number == bindparam("number"),
+)
+_CAMPAIGNS = select(campaigns).where(
+    campaigns.c.tenant == bindparam("tenant"), campaigns.c.campaign_id.in_(bindparam("ids", expanding=True))
+)
+
+
 def page(connection: Connection, tenant: str, source: str, number: int) -> Page | None:
     """Return a page of `source` as it was listed last, if it is known what the platform calls it.
 
     None, too, if a campaign of it was listed with other content since, on another page.
     """
-    kept = connection.execute(
-        select(pages).where(pages.c.tenant == tenant, pages.c.source == source, pages.c.number == number)
-    ).one_or_none()
+    kept = connection.execute(_PAGE, {"tenant": tenant, "source": source, "number": number}).one_or_none()
     if kept is None:
         return None
     ids = [campaign_id for campaign_id, _ in kept.campaigns]
-    of_tenant = select(campaigns).where(campaigns.c.tenant == tenant)
     chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
-    rows = [row for chunk in chunks for row in connection.execute(of_tenant.where(campaigns.c.campaign_id.in_(chunk)))]
+    rows = [row for chunk in chunks for row in connection.execute(_CAMPAIGNS, {"tenant": tenant, "ids": chunk})]
     known = {row.campaign_id: row for row in rows}
     if any(known[campaign_id].content_hash != hashed for campaign_id, hashed in kept.campaigns):
         return None
