@@ -16,6 +16,7 @@
     ├── Stopping             adsyncd itself is about to stop: leave it for the next start
     ├── ListingError         the pages do not add up to a listing: give up
     └── StoreError           the database can't be used
+        └── RunEnded         the run that was to begin has ended already
 
 No error's text ever holds a credential, a token or a body of the platform's.
 """
@@ -141,3 +142,7 @@ class ListingError(AdsyncdError):
 
 class StoreError(AdsyncdError):
     """The database can't be opened, read or written. The message names it and the cause, without its password."""
+
+
+class RunEnded(StoreError):
+    """The run that was to begin has ended already, by a write that seemed to have failed or by another process."""

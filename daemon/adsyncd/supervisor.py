@@ -18,7 +18,7 @@ from opentelemetry.trace import Tracer
 from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
-from adsyncd.errors import AdsyncdError, StoreError
+from adsyncd.errors import AdsyncdError, RunEnded, Stopping, StoreError
 from adsyncd.governor import Gate, Governor
 from adsyncd.instruments import DEAD_LETTERS, QUOTA_PERMITS, RUNS_OVERLAPPED, TOKEN_EXPIRES_IN, Instruments
 from adsyncd.listing_cache import ListingCache
@@ -30,6 +30,8 @@ from adsyncd.store import Store
 from adsyncd.tenant import Tenant
 
 _log = structlog.stdlib.get_logger(__name__)
+
+_AGAIN_S = 30.0  # after so long a run is taken up again that a database in trouble left open
 
 
 class Watch(Protocol):
@@ -47,6 +49,7 @@ class Bulkhead:
     session: Session
     gate: Gate
     last_outcome: Outcome | None = None
+    unrecorded: bool = False  # the database could not even be told that a run begins
 
 
 class Supervisor:
@@ -146,17 +149,32 @@ class Supervisor:
         telemetry.attach(telemetry.Context())
         structlog.contextvars.clear_contextvars()
         try:
-            run = await self.sync(tenant_id, fire_time, Tally())
-        except StoreError as error:
-            _log.error("run not recorded", tenant=tenant_id, error=str(error))
+            while not await self._ends(tenant_id, fire_time):
+                await self._bulkheads[tenant_id].gate.pause(_AGAIN_S)
+        except Stopping:
+            pass  # the run is taken up at the next start
         except Exception:  # noqa: BLE001 - no tenant's trouble gets past its bulkhead
             _log.exception("run broke down", tenant=tenant_id)
-        else:
-            self._report(run)
         finally:
             self._running.discard(tenant_id)
             self._ended.set()
             self._ended = anyio.Event()
+
+    async def _ends(self, tenant_id: str, fire_time: datetime) -> bool:
+        """Run, and say whether the run has ended: a database in trouble, or a stop, leaves it to be taken up again."""
+        bulkhead = self._bulkheads[tenant_id]
+        try:
+            run = await self.sync(tenant_id, fire_time, Tally())
+        except RunEnded:  # by a write that seemed to have failed
+            return True
+        except StoreError as error:
+            log = _log.debug if bulkhead.unrecorded else _log.error
+            log("run not recorded", tenant=tenant_id, error=str(error))
+            bulkhead.unrecorded = True
+            return False
+        bulkhead.unrecorded = False
+        self._report(run)
+        return run.outcome is not None
 
     def _report(self, run: Run) -> None:
         """Log how a run ended: the first of its kind in a row for everybody to see, the rest for who looks closely."""

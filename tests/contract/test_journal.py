@@ -5,7 +5,7 @@ import pytest
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.campaign import Push, PushState, idempotency_key
-from adsyncd.errors import StoreError
+from adsyncd.errors import RunEnded
 from adsyncd.run import Outcome, Tally
 from adsyncd.store import Standing, Store, open_store, tables
 from adsyncd.tenant import PushPolicy
@@ -113,7 +113,7 @@ async def test_a_listing_that_shrank_while_it_was_cut_off_is_not_complete(store:
 
 async def test_a_run_that_has_ended_does_not_begin_again(store: Store) -> None:
     await whole_run(store, 0)
-    with pytest.raises(StoreError, match=f"{run().run_id} has ended"):
+    with pytest.raises(RunEnded, match=f"{run().run_id} has ended"):
         await store.begin(run())
 
 
@@ -216,3 +216,14 @@ async def test_history_keeps_no_pushes_of_runs_that_ended(store: Store) -> None:
     await store.keep_page(run("globex"), page("g1"), ALL)
     await whole_run(store, 0)
     assert [push.campaign_id for push in await rows(store, tables.pushes)] == ["g1"]
+
+
+async def test_a_tenant_s_runs_are_remembered_for_a_month_and_open_ones_until_they_end(store: Store) -> None:
+    day = 24 * 4  # quarters of an hour
+    runs = [run("globex", 0), *(run(number=number) for number in (0, 1, 31 * day - 5, 31 * day))]
+    for each in runs:
+        await store.begin(each)
+        if each.fire_time != run(number=1).fire_time:
+            await store.finish(replace(each, ended_at=each.started_at, outcome=Outcome.SUCCEEDED), mark_deleted=False)
+    assert [each.run_id for each in await store.runs("acme", 9)] == [each.run_id for each in reversed(runs[2:])]
+    assert len(await store.runs("globex", 9)) == 1

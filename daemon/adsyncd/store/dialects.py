@@ -149,7 +149,7 @@ def name(url: URL) -> str:
 def store_error(url: URL, error: Exception) -> StoreError:
     """Return what to raise from `error`: the database's name, without user or password, and the cause."""
     if isinstance(error, StoreError):
-        return StoreError(str(error))
+        return type(error)(str(error))
     kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
     return StoreError(f"{name(url)}: {cause(error) or f'it refused what was asked of it ({kind})'}")
 

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Executable, Row, and_, bindparam, delete, exists, func, select, update
 
 from adsyncd.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
-from adsyncd.errors import StoreError
+from adsyncd.errors import RunEnded
 from adsyncd.run import Run, Tally
 from adsyncd.store import listings
 from adsyncd.store.dead_letters import count
 from adsyncd.store.dialects import CHUNK, Insert, upsert
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 from adsyncd.tenant import PushPolicy
+
+HISTORY = timedelta(days=30)  # a thousand tenants with a run each quarter of an hour make three million runs in it
 
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
 
@@ -71,7 +73,7 @@ class Finish:
 def begin(connection: Connection, items: Sequence[Run]) -> list[Standing]:
     """Record that runs begin, or take up again those that are recorded as open.
 
-    Raises StoreError for a run that has ended.
+    Raises RunEnded for a run that has ended.
     """
     start = upsert(connection, runs, ["trace_id"])  # of one that has ended, too: raising undoes it
     connection.execute(start, [asdict(run) for run in items])
@@ -95,7 +97,7 @@ _BY_STATE = (
 def _standing(connection: Connection, run_id: str) -> Standing:
     row = connection.execute(_RUN, {"run": run_id}).one()
     if row.ended_at:
-        raise StoreError(f"run {run_id} has ended already")
+        raise RunEnded(f"run {run_id} has ended already")
     owed = connection.execute(_OWED, {"run": run_id})
     return Standing(
         started_at=row.started_at,
@@ -317,10 +319,15 @@ _LETTERS_OF_GONE = delete(dead_letters).where(
     ),
 )
 _PUSHES = delete(pushes).where(pushes.c.run_id == bindparam("of_run"))
+_OLD = delete(runs).where(
+    runs.c.tenant == bindparam("of_tenant"),
+    runs.c.fire_time < bindparam("before"),
+    runs.c.ended_at.is_not(None),
+)
 
 
 def finish(connection: Connection, items: Sequence[Finish]) -> list[int]:
-    """Record how runs ended, mark what is gone, and drop the runs' pushes: history does not grow with campaigns.
+    """Record how runs ended, mark what is gone, and drop the runs' pushes and what is older than `HISTORY`.
 
     A run that has ended already is left as it is: its pushes, by which the campaigns that it saw are known, are gone.
     Returns how many dead letters the runs' tenants have now.
@@ -339,6 +346,7 @@ def _finish(connection: Connection, item: Finish) -> None:
         connection.execute(_GONE, {"of_run": run_id, "of_tenant": item.run.tenant, "deleted_at": item.now})
         connection.execute(_LETTERS_OF_GONE, {"of_tenant": item.run.tenant})
     connection.execute(_PUSHES, {"of_run": run_id})
+    connection.execute(_OLD, {"of_tenant": item.run.tenant, "before": item.run.fire_time - HISTORY})
 
 
 def _execute_many(connection: Connection, statement: Executable, rows: Sequence[Mapping[str, object]]) -> None:

@@ -103,7 +103,7 @@ class Store:
     async def begin(self, run: Run) -> journal.Standing:
         """Record that a run begins; where it is open from an unclean end, take it up again and say where it stands.
 
-        Raises StoreError when the run has ended already, too.
+        Raises RunEnded when the run has ended already.
         """
         return await self._write(journal.begin, run)
 
