@@ -1,19 +1,13 @@
 """The mock platform as a real process, for every test that needs sockets."""
 
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
 import httpx
-from anyio.streams.text import TextReceiveStream
 
-READY = "mock_api listening on "
+from adsyncd.demo.platform import mock_platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +38,11 @@ async def running_platform(settings: Mapping[str, Any] | None = None, *options: 
 
     It is as sick as its defaults unless told otherwise: `HEALTHY` is an `everyone` without faults and waiting.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        config = anyio.Path(folder, "platform.json")
-        await config.write_text(json.dumps(settings or {}))
-        command = [sys.executable, "-m", "mock_api", "--port", "0", "--config", str(config), *options]
-        async with await anyio.open_process(command, stdout=subprocess.PIPE, stderr=None) as process:
-            try:
-                assert process.stdout is not None
-                line = await TextReceiveStream(process.stdout).receive()
-                assert line.startswith(READY), line
-                base_url = line.removeprefix(READY).strip()
-                async with httpx.AsyncClient(base_url=base_url, verify=False, trust_env=False) as admin:
-                    (await admin.get("/health")).raise_for_status()
-                    yield Platform(base_url, admin)
-            finally:
-                if process.returncode is None:
-                    process.terminate()
+    async with (
+        mock_platform(settings or {}, *options) as platform,
+        httpx.AsyncClient(base_url=platform.base_url, verify=False, trust_env=False) as admin,
+    ):
+        yield Platform(platform.base_url, admin)
 
 
 HEALTHY: Mapping[str, Any] = {"list_503": 0, "list_hang": 0, "push_latency_s": 0, "quota_requests": 1_000_000}

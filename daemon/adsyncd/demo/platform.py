@@ -45,8 +45,8 @@ class Platform:
 
 
 @asynccontextmanager
-async def mock_platform(settings: Mapping[str, object]) -> AsyncIterator[Platform]:
-    """Start a platform with `settings`, which are those of mock_api, on a free port, and end it with the block.
+async def mock_platform(settings: Mapping[str, object], *options: str) -> AsyncIterator[Platform]:
+    """Start a platform with `settings` and `options` of mock_api, on a free port, and end it with the block.
 
     Raises `AdsyncdError` when it does not start.
     """
@@ -54,7 +54,7 @@ async def mock_platform(settings: Mapping[str, object]) -> AsyncIterator[Platfor
         folder = anyio.Path(name)
         config, log = folder / "settings.json", folder / "log"
         await config.write_text(json.dumps(settings))
-        command = [sys.executable, "-m", "mock_api", "--config", str(config)]
+        command = [sys.executable, "-m", "mock_api", "--config", str(config), *options]
         async with running(command, Path(log), os.environ) as process:
             base_url = await _address(process, log)
             async with httpx.AsyncClient(base_url=base_url, trust_env=False) as http:
