@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(404, {"error": "NOT_FOUND", "message": "no such campaign"})
             with self.server.lock:
                 self.state.pushes[campaign_id] = self.state.pushes.get(campaign_id, 0) + 1
-            time.sleep(0.02)
+            time.sleep(0.02)  # a push takes its time
             self.answer(200, {"success": True, "campaign_id": campaign_id, "job": 17})
         return None
 
