@@ -94,4 +94,4 @@ async def test_a_write_is_a_span_in_its_caller_s_trace(url: str) -> None:
     assert [(write.name, write.parent) for write in writes] == [("store.write", root.context)] * 3
     assert [(write.attributes or {}).get("adsyncd.store.writes") for write in writes] == [1, 1, None]
     assert {(write.attributes or {})["db.system.name"] for write in writes} == {url.partition(":")[0]}
-    assert [(write.attributes or {}).get("error.type") for write in writes] == [None, None, "StoreError"]
+    assert [(write.attributes or {}).get("error.type") for write in writes] == [None, None, "RunEnded"]
