@@ -1,6 +1,8 @@
 """One run of one tenant: its name, its counts while it goes, and its record when it is over."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -18,13 +20,34 @@ class Outcome(StrEnum):
     ABANDONED = "abandoned"
 
 
+class WaitReason(StrEnum):
+    """What a request waits for before it may be sent, in words for an operator."""
+
+    QUOTA = "quota"
+    PLATFORM_QUOTA = "platform quota"
+    RETRY_AFTER = "Retry-After"
+    FEEDBACK = "limits that the platform states"
+    BREAKER = "circuit breaker"
+    BACKOFF = "backoff"
+    RETRY_BUDGET = "retry budget"
+    CREDENTIALS = "credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A wait that is under way; `until` is when it will be over, if that is known."""
+
+    reason: WaitReason
+    until: datetime | None = None
+
+
 @dataclass(slots=True)
 class Tally:
     """A run's counts, added to while it goes: distinct campaigns, and the requests that they took.
 
     `requests` are all metered requests sent, `retries` those of them that repeat one that failed, `refused` the
-    429s among the answers; `waited_s` is the time in which at least one request waited for quota, in seconds, and
-    `waits_until` the instant at which the one that waits now will go on, if that is known.
+    429s among the answers; `waited_s` is the time in which at least one request waited for quota, in seconds.
+    `announced`: the most campaigns that a page named in all. `waits`: those that are under way now, oldest first.
     """
 
     listed: int = 0
@@ -36,7 +59,24 @@ class Tally:
     retries: int = 0
     refused: int = 0
     waited_s: float = 0.0
-    waits_until: datetime | None = None
+    announced: int = 0
+    waits: dict[int, Wait] = field(default_factory=dict)
+    _begun: int = 0
+
+    @contextmanager
+    def waiting(self, reason: WaitReason, until: datetime | None = None) -> Iterator[Callable[[Wait], None]]:
+        """Count as waiting while the body goes on; what is yielded takes what became of that wait."""
+        number = self._begun = self._begun + 1
+        self.waits[number] = Wait(reason, until)
+        try:
+            yield lambda wait: self.waits.__setitem__(number, wait)
+        finally:
+            del self.waits[number]
+
+    @property
+    def wait(self) -> Wait | None:
+        """The wait that began first of those that are under way."""
+        return next(iter(self.waits.values()), None)
 
     @property
     def settled(self) -> int:

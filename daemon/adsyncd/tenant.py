@@ -5,12 +5,43 @@ from datetime import timedelta
 from enum import StrEnum
 
 
+class Shape(StrEnum):
+    """How permits are let out: in a `BURST` as they come back, or `PACED` evenly over the window.
+
+    `AUTO` is a burst, until a client id that keeps being refused proves that its platform counts otherwise.
+    """
+
+    AUTO = "auto"
+    BURST = "burst"
+    PACED = "paced"
+
+
 @dataclass(frozen=True, slots=True)
-class Quota:
-    """What a platform allows: at most `requests` in any `per`."""
+class Window:
+    """At most `requests` in any `per`."""
 
     requests: int
     per: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a platform allows: at most `requests` in any `per`, and what the windows `also` say.
+
+    `arrival_bound`: the platform counts a request at most so long after it was fully written, though its answer comes
+    later; None where that is not known.
+    """
+
+    requests: int
+    per: timedelta
+    shape: Shape = Shape.AUTO
+    arrival_bound: timedelta | None = None
+    also: tuple[Window, ...] = ()
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """All windows; a request counts in each of them."""
+        return Window(self.requests, self.per), *self.also
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +104,13 @@ class PushPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """How a run goes about it. `timeout` bounds one request, all phases together, without its wait for quota."""
+    """How a run goes about it. `timeout` bounds one request, all phases together, without its wait for quota.
+
+    `concurrency`: how many pushes at once, or None for as many as the platform shows to be good.
+    """
 
     page_size: int
-    concurrency: int
+    concurrency: int | None
     timeout: timedelta
     max_attempts: int
     run_deadline: timedelta
@@ -97,7 +131,11 @@ class AlertSettings:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One tenant, with every default filled in. `id` is the drop-in's file name; `client_id` is what is metered."""
+    """One tenant, with every default filled in. `id` is the drop-in's file name; `client_id` is what is metered.
+
+    `weight`: its share of a platform's quota beside the other tenants'. `vault_role`: the AppRole under which its
+    credentials are read, or None for the daemon's own identity.
+    """
 
     id: str
     client_id: str
@@ -108,3 +146,5 @@ class Tenant:
     quota: Quota
     sync: SyncSettings
     alerts: AlertSettings
+    weight: int = 1
+    vault_role: str | None = None

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from adsyncd.config import Settings, TenantFile
-from adsyncd.config.problems import ANY_NAME, known_keys
+from adsyncd.config.problems import ANY_ITEM, ANY_NAME, known_keys
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def rows(model: type[BaseModel]) -> dict[str, str]:
 def test_the_reference_has_each_key_once_in_the_order_of_the_models(model: type[BaseModel]) -> None:
     keys = [key for key in known_keys(model) if key[0] != "defaults" or len(key) == 1]
     leaves = [
-        ".".join(key).replace(ANY_NAME, "<name>")
+        ".".join(key).replace(ANY_NAME, "<name>").replace(ANY_ITEM, "<n>")
         for key in keys
         if not any(other[: len(key)] == key for other in keys if other != key)
     ]
@@ -59,7 +59,7 @@ def test_keys_without_a_default_are_called_required_or_none(model: type[BaseMode
     for key, default in rows(model).items():
         if "quota" in key or key in {"defaults", "schedule.timezone"}:
             continue  # what holds without them depends on what is stated beside them
-        field = known[tuple(key.replace("<name>", ANY_NAME).split("."))]
+        field = known[tuple(key.replace("<name>", ANY_NAME).replace("<n>", ANY_ITEM).split("."))]
         assert (default == "required") == field.is_required(), key
         assert default != "none" or field.default is None, key
 

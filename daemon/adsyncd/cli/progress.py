@@ -4,7 +4,7 @@ import anyio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from adsyncd.run import Tally
+from adsyncd.run import Tally, Wait
 
 _REDRAW_S = 0.1
 
@@ -29,5 +29,10 @@ async def show(name: str, tally: Tally, console: Console) -> None:
 
 def _doing(tally: Tally) -> str:
     retries = f"{tally.retries} retries" if tally.retries else ""
-    waits = f"waiting for quota until {tally.waits_until.astimezone():%H:%M:%S}" if tally.waits_until else ""
+    waits = _waits(tally.wait) if tally.wait else ""
     return ", ".join(part for part in (retries, waits) if part)
+
+
+def _waits(wait: Wait) -> str:
+    until = f" until {wait.until.astimezone():%H:%M:%S}" if wait.until else ""
+    return f"waiting for {wait.reason}{until}"

@@ -4,13 +4,16 @@ import json
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from adsyncd.config.problems import wrong
 from adsyncd.duration import parse_duration
+
+
+_MOST_AT_ONCE = 100
 
 
 class Variable(str):
@@ -87,10 +90,18 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _concurrency(value: object) -> object:
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if value != "auto" and not (number and 1 <= value <= _MOST_AT_ONCE):  # type: ignore[operator]  # a number, here
+        raise wrong(f'expected 1 to {_MOST_AT_ONCE}, or "auto"')
+    return value
+
+
 _SEGMENT = "[A-Za-z0-9](?:[A-Za-z0-9_-]|[.](?![.]))*"
 
 Flag = Annotated[bool, Strict(), BeforeValidator(_literal)]
 Whole = Annotated[int, Strict(), BeforeValidator(_literal)]
+Concurrency = Annotated[int | Literal["auto"], BeforeValidator(_literal), AfterValidator(_concurrency)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_literal)]
 
 AnyDuration = Annotated[timedelta, _duration("0s")]

@@ -22,6 +22,7 @@ from adsyncd.duration import format_duration
 from adsyncd.errors import Problem
 
 ANY_NAME = "*"
+ANY_ITEM = "#"
 
 _SECRET = re.compile(r"secret|token|passw|credential|auth|api_?key", re.IGNORECASE)
 _LONGEST_ECHO = 60
@@ -70,7 +71,9 @@ def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
 
 @cache
 def known_keys(model: type[BaseModel]) -> dict[Key, FieldInfo]:
-    """Return all keys of a model and of the tables in it. `ANY_NAME` stands for a name that the user chooses."""
+    """Return all keys of a model and of the tables in it. `ANY_NAME` stands for a name that the user chooses, `ANY_ITEM` for
+    the number of a table in an array.
+    """
     return dict(_walk(model, ()))
 
 
@@ -89,7 +92,7 @@ def _walk(model: type[BaseModel], above: Key) -> Iterator[tuple[Key, FieldInfo]]
 def _tables(annotation: Any) -> Iterator[tuple[type[BaseModel], Key]]:  # noqa: ANN401 - an annotation can be anything
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, ()
-    names = (ANY_NAME,) if get_origin(annotation) is dict else ()
+    names = {dict: (ANY_NAME,), tuple: (ANY_ITEM,)}.get(get_origin(annotation), ())
     for argument in get_args(annotation):
         for table, inner in _tables(argument):
             yield table, (*names, *inner)
@@ -126,11 +129,12 @@ def _key(location: tuple[int | str, ...], known: dict[Key, FieldInfo]) -> Key:
 
 
 def _general(key: Key, known: dict[Key, FieldInfo]) -> Key:
-    """Return `key` with `ANY_NAME` where its names are the user's own."""
+    """Return `key` with `ANY_NAME` and `ANY_ITEM` where its names are the user's own."""
     general: Key = ()
     for part in key:
-        step = (*general, ANY_NAME)
-        general = step if any(other[: len(step)] == step for other in known) else (*general, part)
+        steps = ((*general, any_one) for any_one in (ANY_NAME, ANY_ITEM))
+        known_step = (step for step in steps if any(other[: len(step)] == step for other in known))
+        general = next(known_step, (*general, part))
     return general
 
 

@@ -13,6 +13,7 @@ from adsyncd.config.notation import (
     AnyDuration,
     ConfigTable,
     CredentialName,
+    Flag,
     Interval,
     PlatformName,
     SomeDuration,
@@ -95,9 +96,10 @@ class VaultTable(ConfigTable):
 
 
 class ControlTable(ConfigTable):
-    """Where the daemon takes questions and commands."""
+    """Where the daemon takes questions and commands. `group`: whose members may, beside the daemon's own user."""
 
     socket: AbsolutePath = Path("/run/adsyncd/control.sock")
+    group: SomeText | None = Field(None, examples=["adsyncd"])
 
 
 class ReceiversTable(ConfigTable):
@@ -123,6 +125,7 @@ class Settings(ConfigTable):
     """All settings of the daemon."""
 
     tenants_dirs: tuple[Path, ...] = Field((Path("/etc/adsyncd/tenants.d"),), min_length=1)
+    watch: Flag = False
     shutdown_grace: AnyDuration = timedelta(seconds=20)
     store: StoreTable = StoreTable()
     vault: VaultTable | None = None

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from adsyncd.config.notation import (
     AnyDuration,
     ClientId,
+    Concurrency,
     ConfigTable,
     CredentialName,
     Crontab,
@@ -33,22 +34,41 @@ from adsyncd.tenant import (
     PushPolicy,
     Quota,
     Schedule,
+    Shape,
     SyncSettings,
     SystemdRef,
     Tenant,
     VaultRef,
+    Window,
 )
 
 
+class WindowTable(ConfigTable):
+    """At most `requests` in any `per`."""
+
+    requests: Whole = Field(ge=1, le=1_000_000, examples=[200])
+    per: SomeDuration = Field(examples=["1h"])
+
+
 class QuotaTable(ConfigTable):
-    """What a platform allows: at most `requests` in any `per`."""
+    """What a platform allows: at most `requests` in any `per`, and what the windows `also` say."""
 
     requests: Whole = Field(ge=1, le=1_000_000, examples=[10])
     per: SomeDuration = Field(examples=["60s"])
+    shape: Shape = Shape.AUTO
+    arrival_bound: SomeDuration | None = Field(None, examples=["500ms"])
+    also: tuple[WindowTable, ...] = Field((), max_length=4, examples=[[{"requests": 200, "per": "1h"}]])
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({window.per for window in (self, *self.also)}) <= len(self.also):
+            raise wrong("has two windows of the same length, of which the stricter one alone would count", echo=False)
+        return self
 
     def quota(self) -> Quota:
         """Return it as everything inside knows it."""
-        return Quota(self.requests, self.per)
+        also = tuple(Window(window.requests, window.per) for window in self.also)
+        return Quota(self.requests, self.per, self.shape, self.arrival_bound, also)
 
 
 class ScheduleTable(ConfigTable):
@@ -93,11 +113,17 @@ class CredentialsTable(ConfigTable):
         return EnvRef(self.env) if self.env is not None else SystemdRef(str(self.credential))
 
 
+class AuthTable(ConfigTable):
+    """As whom a tenant's credentials are read from Vault."""
+
+    role: CredentialName | None = Field(None, examples=["acme"])
+
+
 class SyncTable(ConfigTable):
     """How a run goes about it."""
 
     page_size: Whole = Field(10, ge=1, le=1000)
-    concurrency: Whole = Field(5, ge=1, le=100)
+    concurrency: Concurrency = 5
     timeout: SomeDuration = timedelta(seconds=10)
     max_attempts: Whole = Field(5, ge=1, le=20)
     run_deadline: Interval = timedelta(minutes=30)
@@ -120,6 +146,8 @@ class TenantDefaults(ConfigTable):
     enabled: Flag = True
     schedule: ScheduleTable = Field(ScheduleTable(every=timedelta(minutes=15)), examples=[{"every": "15m"}])
     credentials: CredentialsTable | None = Field(None, examples=[{"vault": "adsyncd/acme"}])
+    auth: AuthTable = AuthTable()
+    weight: Whole = Field(1, ge=1, le=100)
     quota: QuotaTable = Field(
         QuotaTable(requests=10, per=timedelta(seconds=60)), examples=[{"requests": 10, "per": "60s"}]
     )
@@ -145,6 +173,7 @@ class TenantFile(TenantDefaults):
 
     def tenant(self, tenant_id: str, platform: Platform) -> Tenant:
         """Return the tenant that is described here; `platform` is the one that it names."""
+        concurrency = None if self.sync.concurrency == "auto" else self.sync.concurrency
         return Tenant(
             id=tenant_id,
             client_id=self.client_id,
@@ -153,6 +182,8 @@ class TenantFile(TenantDefaults):
             schedule=self.schedule.schedule(),
             credentials=self.credentials.ref(),
             quota=self.quota.quota(),
-            sync=SyncSettings(**dict(self.sync)),
+            sync=SyncSettings(**dict(self.sync) | {"concurrency": concurrency}),
             alerts=AlertSettings(**dict(self.alerts)),
+            weight=self.weight,
+            vault_role=self.auth.role,
         )

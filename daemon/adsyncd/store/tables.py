@@ -25,6 +25,7 @@ from sqlalchemy import (
 from adsyncd.alert import AlertName
 from adsyncd.campaign import PushState
 from adsyncd.run import Outcome
+from adsyncd.tenant import Shape
 
 
 class Instant(TypeDecorator[datetime]):
@@ -161,9 +162,37 @@ permits = Table(
     "permits",  # that may be out: see `adsyncd.permit.PermitRecord`
     metadata,
     Column("platform", String, primary_key=True),
-    Column("client_id", String, primary_key=True),
+    Column("client_id", String, primary_key=True),  # empty: of the platform's own quota
+    Column("window_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("free_at", Double, nullable=False),
     Column("boot_id", String, nullable=False),
-    Column("window_s", Double, nullable=False),
+    Column("owner", String, nullable=False),
+)
+
+shapes = Table(
+    "shapes",  # what is known of how a client id's requests are counted: see `adsyncd.shaping.Evidence`
+    metadata,
+    Column("platform", String, primary_key=True),
+    Column("client_id", String, primary_key=True),
+    Column("quota", String, nullable=False),  # for which it was found; with another one nothing is known
+    Column("shape", _words(Shape), nullable=False),
+    Column("strict", Boolean, nullable=False),  # the arrival bound was found to be wrong
+    Column("since", Instant, nullable=False),
+)
+
+leases = Table(
+    "leases",  # of tenants, each held by one process at a time: see `adsyncd.lease.Lease`
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("owner", String, nullable=False),  # empty: of nobody
+    Column("fence", Integer, nullable=False),  # grows with each change of hands
+    Column("beat", BigInteger, nullable=False),  # grows while its owner lives
+)
+
+pauses = Table(
+    "pauses",  # of tenants that an operator has told to rest
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("since", Instant, nullable=False),
 )
