@@ -12,7 +12,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from adsyncd.config.problems import wrong
 from adsyncd.duration import parse_duration
 
-
 _MOST_AT_ONCE = 100
 
 

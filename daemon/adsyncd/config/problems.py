@@ -71,8 +71,9 @@ def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
 
 @cache
 def known_keys(model: type[BaseModel]) -> dict[Key, FieldInfo]:
-    """Return all keys of a model and of the tables in it. `ANY_NAME` stands for a name that the user chooses, `ANY_ITEM` for
-    the number of a table in an array.
+    """Return all keys of a model and of the tables in it.
+
+    `ANY_NAME` stands for a name that the user chooses, `ANY_ITEM` for the number of a table in an array.
     """
     return dict(_walk(model, ()))
 
