@@ -49,3 +49,13 @@ async def test_runs_come_newest_first_of_one_tenant_or_of_all(store: Store) -> N
     assert [found.fire_time for found in await store.open_runs()] == [run(number=n).fire_time for n in range(4)]
     assert [found.run_id for found in await store.open_runs("globex")] == [run("globex", 2).run_id]
     assert await store.last_fire_times() == {"acme": run(number=3).fire_time, "globex": run(number=2).fire_time}
+
+
+async def test_the_last_run_of_each_tenant_is_the_latest_that_ended(store: Store) -> None:
+    for given in (run("acme", 0), run("acme", 1), run("globex", 0)):
+        await store.begin(given)
+        await store.finish(replace(given, ended_at=given.fire_time, outcome=Outcome.SUCCEEDED), mark_deleted=False)
+    for still_open in (run("acme", 2), run("initech", 0)):
+        await store.begin(still_open)
+    last = {tenant: found.run_id for tenant, found in (await store.last_runs()).items()}
+    assert last == {"acme": run("acme", 1).run_id, "globex": run("globex", 0).run_id}

@@ -29,9 +29,15 @@ _LETTERS = select(
 )
 
 
-def find(connection: Connection, tenant: str | None, campaign_id: str | None, reason: str | None) -> list[DeadLetter]:
+def find(
+    connection: Connection,
+    tenant: str | None,
+    campaign_id: str | None,
+    reason: str | None,
+    limit: int | None = None,
+) -> list[DeadLetter]:
     """Return dead letters, oldest first: those of a tenant, of a campaign, whose reason contains a text; or all."""
-    query = _LETTERS.order_by(table.c.dead_at, table.c.tenant, table.c.campaign_id)
+    query = _LETTERS.order_by(table.c.dead_at, table.c.tenant, table.c.campaign_id).limit(limit)
     if tenant is not None:
         query = query.where(table.c.tenant == tenant)
     if campaign_id is not None:

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from adsyncd.run import Run, Tally
 from adsyncd.store.journal import tallies
@@ -34,6 +34,17 @@ def last_fire_times(connection: Connection) -> dict[str, datetime]:
     """Return, by tenant, the latest fire time that a run was begun for."""
     query = select(table.c.tenant, func.max(table.c.fire_time).label("latest")).group_by(table.c.tenant)
     return {row.tenant: row.latest for row in connection.execute(query)}
+
+
+def last_runs(connection: Connection) -> dict[str, Run]:
+    """Return, by tenant, the latest run that ended."""
+    ended = table.c.ended_at.is_not(None)
+    latest = (
+        select(table.c.tenant, func.max(table.c.fire_time).label("fire_time")).where(ended).group_by(table.c.tenant)
+    )
+    newest = latest.subquery()
+    query = _RUN.join(newest, and_(newest.c.tenant == table.c.tenant, newest.c.fire_time == table.c.fire_time))
+    return {row["tenant"]: Run(**row) for row in connection.execute(query).mappings()}
 
 
 def campaign_counts(connection: Connection) -> dict[str, int]:

@@ -18,7 +18,7 @@ from adsyncd.errors import StoreError
 from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
 from adsyncd.permit import PermitRecord
 from adsyncd.run import Run
-from adsyncd.store import alerts, dead_letters, dialects, history, journal, listings, permits, schema
+from adsyncd.store import alerts, dead_letters, dialects, history, journal, listings, pauses, permits, schema
 from adsyncd.store.writer import Item, OffLoop, Operation, Result, Writer, in_thread
 from adsyncd.tenant import PushPolicy
 
@@ -57,6 +57,7 @@ async def store_in(
             *(journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
             *(dead_letters.replay, dead_letters.discard),
             alerts.keep,
+            *(pauses.pause, pauses.resume),
         ),
         is_shared=lambda error: dialects.cause(error) is not None,
         off_loop=off_loop,
@@ -139,10 +140,14 @@ class Store:
         return await self._read(lambda connection: listings.page(connection, tenant, source, number))
 
     async def dead_letters(
-        self, tenant: str | None = None, campaign_id: str | None = None, reason: str | None = None
+        self,
+        tenant: str | None = None,
+        campaign_id: str | None = None,
+        reason: str | None = None,
+        limit: int | None = None,
     ) -> list[DeadLetter]:
         """Return the dead letters, oldest first, that match what is given; a `reason` contains the text given."""
-        return await self._read(lambda connection: dead_letters.find(connection, tenant, campaign_id, reason))
+        return await self._read(lambda connection: dead_letters.find(connection, tenant, campaign_id, reason, limit))
 
     async def dead_letter_counts(self) -> dict[str, int]:
         """Return how many dead letters each tenant has that has any."""
@@ -173,6 +178,18 @@ class Store:
         """Return all alerts that are kept."""
         return await self._read(alerts.all_alerts)
 
+    async def pause(self, tenant: str, since: datetime) -> None:
+        """Keep that a tenant rests, since when."""
+        await self._write(pauses.pause, (tenant, since))
+
+    async def resume(self, tenant: str) -> None:
+        """Forget that a tenant rests."""
+        await self._write(pauses.resume, tenant)
+
+    async def pauses(self) -> dict[str, datetime]:
+        """Return, by tenant, since when those rest that do."""
+        return await self._read(pauses.all_pauses)
+
     async def hold_permit(self, record: PermitRecord) -> None:
         """Record that a permit is out, in the place of what was recorded of it before."""
         await self._write(permits.hold, record)
@@ -188,6 +205,10 @@ class Store:
     async def last_fire_times(self) -> dict[str, datetime]:
         """Return, by tenant, the latest fire time that a run was begun for."""
         return await self._read(history.last_fire_times)
+
+    async def last_runs(self) -> dict[str, Run]:
+        """Return, by tenant, the latest run that ended."""
+        return await self._read(history.last_runs)
 
     async def campaign_counts(self) -> dict[str, int]:
         """Return, by tenant, how many campaigns there are that were not found to be gone."""

@@ -1,0 +1,105 @@
+"""How a tenant and the daemon stand, as values: what a tenant does, what it waits for, and when that will be over."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from adsyncd.errors import Problem
+from adsyncd.run import Run, Tally, Wait
+from adsyncd.tenant import Shape
+
+
+class State(StrEnum):
+    """What a tenant does. `WAITING`: it runs, and a request waits; `DRAINING`: its drop-in is gone, its run is not."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A run that goes on in this process, since when it does, and its counts, which grow."""
+
+    run_id: str
+    since: datetime
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come. The counts are those of a `Run`; `announced`: the most campaigns that a page named.
+
+    `done_at`: when it will be done if nothing but the quota holds it up; None before a page was listed.
+    """
+
+    run_id: str
+    since: datetime
+    announced: int
+    listed: int
+    pushed: int
+    skipped: int
+    dead_lettered: int
+    failed: int
+    requests: int
+    retries: int
+    refused: int
+    waited_s: float
+    done_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TenantStatus:
+    """How a tenant stands.
+
+    `wait` is what the request waits for that has waited longest; `last_run` the latest that ended; `permits_free` how
+    many of `permits` could be taken now, and `shape` how they are let out. `error` is what went wrong last and has not
+    been followed by a success. A tenant whose drop-in says `enabled = false` has no permits.
+    """
+
+    id: str
+    client_id: str
+    platform: str
+    state: State
+    wait: Wait | None = None
+    run: Progress | None = None
+    next_fire_time: datetime | None = None
+    paused_since: datetime | None = None
+    last_run: Run | None = None
+    permits: int = 0
+    permits_free: int = 0
+    shape: Shape | None = None
+    dead_letters: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """How the daemon stands: how many tenants are in which state, how many runs go on, which files were refused.
+
+    `store`: why the database can't be used, or None.
+    """
+
+    version: str
+    since: datetime
+    stopping: bool
+    tenants: Mapping[State, int]
+    runs: int
+    refused: Sequence[Problem]
+    store: str | None
+
+
+def remaining_requests(tally: Tally, page_size: int) -> int | None:
+    """Return how many requests a run still has to make if none fails: a push for each campaign, and the pages left.
+
+    None before a page was listed: nobody knows how many campaigns there are.
+    """
+    if not tally.announced:
+        return None
+    pages = math.ceil(max(0, tally.announced - tally.listed) / page_size)
+    return max(tally.announced, tally.listed) - tally.settled + pages
