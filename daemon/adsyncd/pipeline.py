@@ -122,7 +122,6 @@ class Pipeline:
         self._instruments = instruments
         self._on_end = on_end
         self._listing = anyio.CancelScope()
-        self._announced = 0  # the most campaigns that a page said there are
         self._consistent = False
         self._first_failure: str | None = None
         self._fatal: AdsyncdError | None = None
@@ -145,7 +144,7 @@ class Pipeline:
         standing = await self._journal.begin(run)
         run = replace(run, started_at=standing.started_at)
         self._resume_counts(standing.tally)
-        self._announced = standing.announced
+        self._tally.announced = standing.announced
         self._consistent = standing.complete
         try:
             outcome, error = await self._outcome(run, standing)
@@ -219,19 +218,19 @@ class Pipeline:
                 async with recording():
                     fresh = await self._journal.keep_page(run, page, self._tenant.sync.push)
             self._count_listed(fresh)
-            self._announced = max(self._announced, page.total)
+            self._tally.announced = max(self._tally.announced, page.total)
             for push in fresh:
                 if push.state is PushState.PENDING:
                     await queue.send(push)
             if not page.has_more:
-                self._consistent = self._tally.listed >= self._announced
+                self._consistent = self._tally.listed >= self._tally.announced
                 return
             barren = 0 if fresh else barren + 1
             if barren > 1:  # one alone may be the work of a campaign that came in while we listed
                 raise ListingError(f"page {number} brings nothing new, as the one before, and more is still announced")
-            if self._tally.listed > self._announced:
+            if self._tally.listed > self._tally.announced:
                 raise ListingError(
-                    f"after {self._tally.listed} campaigns of the {self._announced} that it names in all, "
+                    f"after {self._tally.listed} campaigns of the {self._tally.announced} that it names in all, "
                     f"the platform still announces more"
                 )
             number += 1
