@@ -5,16 +5,19 @@ whatever re-armed the timer. So the executor hands each job's fire time on, and 
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
+from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from adsyncd.schedule import trigger
 from adsyncd.tenant import Tenant
 
 Emit = Callable[[str, datetime], None]
+
+_LATE = timedelta(seconds=5)
 
 
 class Ticker:
@@ -24,7 +27,9 @@ class Ticker:
     """
 
     def __init__(self, emit: Emit) -> None:
+        self._jobs = MemoryJobStore()
         self._scheduler = AsyncIOScheduler(
+            jobstores={"default": self._jobs},
             executors={"default": _Executor(emit)},
             job_defaults={"coalesce": True, "misfire_grace_time": None},
             timezone=UTC,
@@ -37,6 +42,17 @@ class Ticker:
     def start(self) -> None:
         """Begin to tick on the running event loop."""
         self._scheduler.start()
+
+    def is_punctual(self, now: datetime) -> bool:
+        """Return whether no tick is some seconds late; if one is, it is given at once.
+
+        The scheduler sleeps on the event loop's time line, so a wall clock that was put forward makes it late.
+        """
+        due = self._jobs.get_next_run_time()
+        punctual = due is None or now - due < _LATE
+        if not punctual:
+            self._scheduler.wakeup()
+        return punctual
 
     def stop(self) -> None:
         """Tick no more."""

@@ -136,3 +136,26 @@ async def test_a_fire_time_in_any_zone_is_told_in_utc(missed: int) -> None:
     executor.submit_job(Mock(spec=Job, id="acme", max_instances=1), local)
     assert ticks == [("acme", local[-1])]
     assert ticks[0][1].tzinfo is UTC
+
+
+async def test_a_tick_that_the_loop_holds_up_is_late_and_then_given() -> None:
+    async with ticking(tenant("acme")) as (ticker, ticks):
+        now = datetime.now(UTC)  # noqa: TID251 - APScheduler reads the wall clock, too
+        assert ticker.is_punctual(now)
+        assert not ticker.is_punctual(now + timedelta(seconds=6))
+        await until(lambda: bool(ticks))
+
+
+async def test_a_wall_clock_that_was_put_forward_makes_the_scheduler_late_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ticking(tenant("acme", Every(timedelta(hours=1)))) as (ticker, ticks):
+        later = datetime.now(UTC) + timedelta(hours=2)  # noqa: TID251 - APScheduler reads the wall clock, too
+        wall = Mock(wraps=datetime, **{"now.return_value": later})
+        monkeypatch.setattr("apscheduler.schedulers.base.datetime", wall)
+        assert not ticker.is_punctual(later)
+        await until(lambda: bool(ticks))
+        assert ticker.is_punctual(later)
+
+
+async def test_a_clockwork_without_tenants_is_punctual() -> None:
+    async with ticking() as (ticker, _):
+        assert ticker.is_punctual(datetime.now(UTC))  # noqa: TID251 - APScheduler reads the wall clock, too
