@@ -40,7 +40,7 @@ from adsyncd.errors import Stopping
 from adsyncd.governor import Governor
 from adsyncd.platforms import Connector
 from adsyncd.replay import Replayed
-from adsyncd.run import Run, Tally
+from adsyncd.run import Run, Tally, whole_ms
 from adsyncd.schedule import missed, share, trigger
 from adsyncd.store import Store, open_store
 from adsyncd.supervisor import Supervisor
@@ -149,7 +149,7 @@ async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
     parts.supervisor.add(tenant)
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.CancelScope() as patience:
         async with beside(_stop_at_next, signals, parts.supervisor, patience):
-            return await parts.supervisor.sync(tenant.id, _whole_ms(parts.clock.now()), tally)
+            return await parts.supervisor.sync(tenant.id, whole_ms(parts.clock.now()), tally)
     raise Stopping("cut short: the run stays open, and the tenant's next one goes on with it")
 
 
@@ -203,7 +203,7 @@ async def _load(settings: Settings, parts: Parts) -> tuple[list[Tenant], list[tu
 
 async def take_charge(parts: Parts, tenants: Iterable[Tenant]) -> list[tuple[Tenant, datetime]]:
     """Hand tenants to the supervisor, and return those that are due already, since when, in the order to begin in."""
-    now = _whole_ms(parts.clock.now())
+    now = whole_ms(parts.clock.now())
     open_runs = {run.tenant: run.fire_time for run in await parts.store.open_runs()}
     last_fires = await parts.store.last_fire_times()
     letters = await parts.store.dead_letter_counts()
@@ -232,11 +232,6 @@ async def _stop_at_next(signals: AsyncIterator[Signals], supervisor: Supervisor,
     await anext(signals)
     supervisor.stop()
     await _cancel_at_next(signals, scope)
-
-
-def _whole_ms(instant: datetime) -> datetime:
-    """Cut to the millisecond, in which runs are named."""
-    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
 def _raise_file_limit() -> None:

@@ -14,9 +14,13 @@
     │   ├── WaitTooLong      the next permit comes after the run's deadline: give up
     │   └── Rejected         a 4xx that a retry won't mend: give up
     ├── Stopping             adsyncd itself is about to stop: leave it for the next start
+    ├── CommandRefused       an operator asks for what can't be done as things stand
+    │   └── NoSuchTenant     there is none of that name
     ├── ListingError         the pages do not add up to a listing: give up
+    ├── LeaseHeld            somebody else is at work on the tenant: leave it to them
     └── StoreError           the database can't be used
-        └── RunEnded         the run that was to begin has ended already
+        ├── RunEnded         the run that was to begin has ended already
+        └── LeaseLost        another process has taken over the tenant
 
 No error's text ever holds a credential, a token or a body of the platform's.
 """
@@ -136,8 +140,20 @@ class Stopping(AdsyncdError):
     """Nothing new is begun, since adsyncd is about to stop. What is left undone is resumed at the next start."""
 
 
+class CommandRefused(AdsyncdError):
+    """What an operator asks for can't be done as things stand. The message says why, and what to do instead."""
+
+
+class NoSuchTenant(CommandRefused):
+    """No tenant has the name that an operator gave."""
+
+
 class ListingError(AdsyncdError):
     """The pages do not add up to a listing: one repeats, or `has_more` never ends."""
+
+
+class LeaseHeld(AdsyncdError):
+    """Somebody else is at work on the tenant, and alive. The message says who, and what to do."""
 
 
 class StoreError(AdsyncdError):
@@ -146,3 +162,7 @@ class StoreError(AdsyncdError):
 
 class RunEnded(StoreError):
     """The run that was to begin has ended already, by a write that seemed to have failed or by another process."""
+
+
+class LeaseLost(StoreError):
+    """Another process has taken over the tenant: what this one still has to record of its run is refused."""

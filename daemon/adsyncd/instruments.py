@@ -78,6 +78,7 @@ QUOTA_PERMITS = Metric("gauge", "adsyncd.quota.permits", "{permit}", "Permits of
 RUN_DURATION = Metric("histogram", "adsyncd.run.duration", "s", "How long runs took, by outcome")
 RUNS = Metric("counter", "adsyncd.runs", "{run}", "Runs that ended, by tenant and outcome")
 RUNS_OVERLAPPED = Metric("counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: the last run still went on")
+RUNS_PAUSED = Metric("counter", "adsyncd.runs.paused", "{run}", "Ticks skipped: an operator has paused the tenant")
 DEAD_LETTERS = Metric("gauge", "adsyncd.dead_letters", "{campaign}", "A tenant's dead letters")
 TOKEN_EXPIRES_IN = Metric("gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires")
 ALERTS = Metric("gauge", "adsyncd.alerts", "{alert}", "1 while an alert fires, by tenant and alert; 0 when it is over")
@@ -87,7 +88,7 @@ TELEMETRY_LOST = Metric(
 
 METRICS = (
     LISTED, PUSHED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS,
-    RUN_DURATION, RUNS, RUNS_OVERLAPPED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
+    RUN_DURATION, RUNS, RUNS_OVERLAPPED, RUNS_PAUSED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
     ALERTS, TELEMETRY_LOST,
 )  # fmt: skip
 

@@ -107,6 +107,11 @@ class Run:
     error: str | None = None
 
 
+def whole_ms(instant: datetime) -> datetime:
+    """Cut to the millisecond, in which runs are named."""
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
 def run_id(tenant_id: str, fire_time: datetime) -> str:
     """Return the name of a tenant's run for a fire time: `acme-20261125T101500.000Z`, one for one."""
     stamp = fire_time.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]

@@ -94,6 +94,12 @@ class DaemonStatus:
     store: str | None
 
 
+def progress(going: Going, done_at: datetime | None) -> Progress:
+    """Return how far a run has come."""
+    counts = {name: getattr(going.tally, name) for name in Progress.__slots__ if name in Tally.__slots__}
+    return Progress(going.run_id, going.since, done_at=done_at, **counts)
+
+
 def remaining_requests(tally: Tally, page_size: int) -> int | None:
     """Return how many requests a run still has to make if none fails: a push for each campaign, and the pages left.
 

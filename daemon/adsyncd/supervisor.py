@@ -18,14 +18,16 @@ from opentelemetry.trace import Tracer
 from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
-from adsyncd.errors import AdsyncdError, RunEnded, Stopping, StoreError
+from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, RunEnded, Stopping, StoreError
 from adsyncd.governor import Gate, Governor
-from adsyncd.instruments import DEAD_LETTERS, QUOTA_PERMITS, RUNS_OVERLAPPED, TOKEN_EXPIRES_IN, Instruments
+from adsyncd.instruments import DEAD_LETTERS, QUOTA_PERMITS, RUNS_OVERLAPPED, RUNS_PAUSED, TOKEN_EXPIRES_IN, Instruments
 from adsyncd.listing_cache import ListingCache
 from adsyncd.pipeline import Pipeline
+from adsyncd.plan import takes_s
 from adsyncd.platforms import Connector, Session
 from adsyncd.replay import Replay, Replayed
-from adsyncd.run import Outcome, Run, Tally
+from adsyncd.run import Outcome, Run, Tally, run_id, whole_ms
+from adsyncd.status import Going, State, TenantStatus, progress, remaining_requests
 from adsyncd.store import Store
 from adsyncd.tenant import Tenant
 
@@ -49,7 +51,7 @@ class Bulkhead:
     session: Session
     gate: Gate
     last_outcome: Outcome | None = None
-    unrecorded: bool = False  # the database could not even be told that a run begins
+    unrecorded: str | None = None  # why the database could not even be told that a run begins
 
 
 class Supervisor:
@@ -77,9 +79,18 @@ class Supervisor:
         self._watch = watch
         self._bulkheads: dict[str, Bulkhead] = {}
         self._running: set[str] = set()
+        self._going: dict[str, Going] = {}
+        self._last_runs: dict[str, Run] = {}
+        self._pauses: dict[str, datetime] = {}
+        self._stopping = False
         self._ended = anyio.Event()
         instruments.observe(QUOTA_PERMITS, self._free_permits)
         instruments.observe(TOKEN_EXPIRES_IN, self._token_lives)
+
+    async def recall(self) -> None:
+        """Take up what the store knows: which tenants are paused, and how each one's last run ended."""
+        self._pauses = await self._store.pauses()
+        self._last_runs = await self._store.last_runs()
 
     def add(self, tenant: Tenant, dead_letters: int | None = None) -> None:
         """Take charge of a tenant. `dead_letters`: how many it has, if that is known."""
@@ -90,13 +101,108 @@ class Supervisor:
         )
 
     def tick(self, tasks: TaskGroup, tenant_id: str, fire_time: datetime) -> None:
-        """Start a tenant's run as a task of `tasks`, unless its last one still goes on: that is skipped and counted."""
+        """Start a tenant's run as a task of `tasks`.
+
+        While its last one still goes on, or it is paused, the tick is skipped and counted.
+        """
         if tenant_id in self._running:
             self._instruments.add(RUNS_OVERLAPPED, 1, tenant=tenant_id)
             _log.debug("tick skipped, the last run goes on", tenant=tenant_id)
             return
+        if tenant_id in self._pauses:
+            self._instruments.add(RUNS_PAUSED, 1, tenant=tenant_id)
+            return
         self._running.add(tenant_id)
         tasks.start_soon(self._contained, tenant_id, fire_time)
+
+    def trigger(self, tasks: TaskGroup, tenant_id: str) -> datetime:
+        """Start a tenant's run now, as a task of `tasks`, and return its fire time.
+
+        Raises CommandRefused where it can't begin: nobody who asks for a run should wait for one that never comes.
+        """
+        self._known(tenant_id)
+        if self._stopping:
+            raise CommandRefused("adsyncd is about to stop and begins no run; the next start goes on")
+        if tenant_id in self._running:
+            raise CommandRefused(f"a run of {tenant_id} goes on already; `adsyncd status {tenant_id}` shows it")
+        self.refuse_if_paused(tenant_id)
+        fire_time = whole_ms(self._clock.now())
+        self.tick(tasks, tenant_id, fire_time)
+        return fire_time
+
+    async def pause(self, tenant_id: str) -> None:
+        """Let a tenant rest until it is resumed, also after a restart. A run that goes on comes to its end.
+
+        Raises NoSuchTenant and StoreError.
+        """
+        self._known(tenant_id)
+        if tenant_id not in self._pauses:
+            since = self._clock.now()
+            await self._store.pause(tenant_id, since)
+            self._pauses[tenant_id] = since
+
+    async def resume(self, tenant_id: str) -> None:
+        """Let a tenant run again, from its next fire time on. Raises NoSuchTenant and StoreError."""
+        self._known(tenant_id)
+        await self._store.resume(tenant_id)
+        self._pauses.pop(tenant_id, None)
+
+    def refuse_if_paused(self, tenant_id: str) -> None:
+        """Raise CommandRefused if the tenant is paused."""
+        if tenant_id in self._pauses:
+            raise CommandRefused(f"{tenant_id} is paused; resume it first: adsyncd resume {tenant_id}")
+
+    @property
+    def tenants(self) -> Sequence[str]:
+        """The ids of all tenants that are in its charge."""
+        return list(self._bulkheads)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping
+
+    def status(self, tenant_id: str, next_fire_time: datetime | None) -> TenantStatus:
+        """Say how a tenant stands. Raises NoSuchTenant."""
+        bulkhead = self._known(tenant_id)
+        tenant, gate = bulkhead.tenant, bulkhead.gate
+        going = self._going.get(tenant_id)
+        wait = going.tally.wait if going else None
+        paused_since = self._pauses.get(tenant_id)
+        if tenant_id in self._running:
+            state = State.WAITING if wait else State.RUNNING
+        else:
+            state = State.PAUSED if paused_since else State.IDLE
+        last_run = self._last_runs.get(tenant_id)
+        failure = bulkhead.unrecorded or bulkhead.session.failure or (last_run and last_run.error)
+        return TenantStatus(
+            tenant.id,
+            tenant.client_id,
+            tenant.platform.name,
+            state,
+            wait=wait,
+            run=progress(going, self._done_at(bulkhead, going.tally)) if going else None,
+            next_fire_time=None if paused_since else next_fire_time,
+            paused_since=paused_since,
+            last_run=last_run,
+            permits=tenant.quota.requests,
+            permits_free=gate.free,
+            shape=tenant.quota.shape,
+            error=str(failure) if failure else None,
+        )
+
+    def _done_at(self, bulkhead: Bulkhead, tally: Tally) -> datetime | None:
+        """Foresee when a run will be done if nothing but the quota holds it up."""
+        remaining = remaining_requests(tally, bulkhead.tenant.sync.page_size)
+        if remaining is None:
+            return None
+        held_up_s = takes_s(max(0, remaining - bulkhead.gate.free), bulkhead.tenant.quota)
+        return self._clock.now() + timedelta(seconds=held_up_s)
+
+    def _known(self, tenant_id: str) -> Bulkhead:
+        if tenant_id not in self._bulkheads:
+            raise NoSuchTenant(f'there is no tenant "{tenant_id}" that runs; `adsyncd status` lists all')
+        return self._bulkheads[tenant_id]
 
     async def sync(self, tenant_id: str, fire_time: datetime, tally: Tally) -> Run:
         """Run a tenant now, counting in `tally`, and return the run's record.
@@ -123,7 +229,15 @@ class Supervisor:
                 instruments=self._instruments,
                 on_end=ended,
             )
-            return await pipeline.run(open_runs[0].fire_time if open_runs else fire_time)
+            fire_time = open_runs[0].fire_time if open_runs else fire_time
+            self._going[tenant_id] = Going(run_id(tenant_id, fire_time), self._clock.now(), tally)
+            try:
+                run = await pipeline.run(fire_time)
+            finally:
+                del self._going[tenant_id]
+            if run.outcome is not None:
+                self._last_runs[tenant_id] = run
+            return run
 
     async def replay(self, tenant_id: str, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:
         """Push dead letters of a tenant again, counting in `tally`, and return what became of each."""
@@ -134,6 +248,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Send nothing new. What is on its way comes back, then its run is left open."""
+        self._stopping = True
         self._governor.stop()
 
     async def drain(self, grace: timedelta) -> None:
@@ -168,11 +283,11 @@ class Supervisor:
         except RunEnded:  # by a write that seemed to have failed
             return True
         except StoreError as error:
-            log = _log.debug if bulkhead.unrecorded else _log.error
+            log = _log.error if bulkhead.unrecorded is None else _log.debug
             log("run not recorded", tenant=tenant_id, error=str(error))
-            bulkhead.unrecorded = True
+            bulkhead.unrecorded = str(error)
             return False
-        bulkhead.unrecorded = False
+        bulkhead.unrecorded = None
         self._report(run)
         return run.outcome is not None
 
