@@ -64,9 +64,13 @@ Schedule = Every | Cron
 
 @dataclass(frozen=True, slots=True)
 class VaultRef:
-    """Credentials in Vault: KV version 2, `path` below the mount, keys `email` and `password`."""
+    """Credentials in Vault: KV version 2, `path` below the mount, keys `email` and `password`.
+
+    `role`: the AppRole under which they are read, or None for the daemon's own identity.
+    """
 
     path: str
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +137,7 @@ class AlertSettings:
 class Tenant:
     """One tenant, with every default filled in. `id` is the drop-in's file name; `client_id` is what is metered.
 
-    `weight`: its share of a platform's quota beside the other tenants'. `vault_role`: the AppRole under which its
-    credentials are read, or None for the daemon's own identity.
+    `weight`: its share of a platform's quota beside the other tenants'.
     """
 
     id: str
@@ -147,4 +150,3 @@ class Tenant:
     sync: SyncSettings
     alerts: AlertSettings
     weight: int = 1
-    vault_role: str | None = None

@@ -47,10 +47,13 @@ def test_the_defaults_of_the_reference_are_those_of_the_models(model: type[BaseM
     for key in optional:
         field = known_keys(model)[tuple(key.split("."))]
         vault = {"address": "https://v", "auth": {"method": "token", "token": {"env": "T"}}}
-        documented = tomllib.loads(f"{key} = {stated[key]}")["vault"]
+        _, *tables, last = key.split(".")
+        documented = tomllib.loads(f"{last} = {stated[key]}")
+        if tables:  # one of several ways, which no one table can hold at once
+            assert documented[last] == field.default
+            continue
         settings = Settings.model_validate({"vault": vault | documented})
-        assert settings.vault is not None
-        assert getattr(settings.vault, key.split(".")[-1]) == field.default
+        assert getattr(settings.vault, last) == field.default
 
 
 @pytest.mark.parametrize("model", [Settings, TenantFile])

@@ -67,12 +67,20 @@ def _never_inline(value: object) -> object:
 Secret = Annotated[SecretRef, BeforeValidator(_never_inline)]
 
 
+class SecretIdRef(SecretRef):
+    """Where an AppRole's secret id is kept; `wrapped` if what is kept there is a token that it is wrapped in."""
+
+    wrapped: Flag = False
+
+
 class AppRoleAuth(ConfigTable):
     """Sign-in to Vault by AppRole."""
 
     method: Literal["approle"] = Field(examples=["approle"])
     role_id: SomeText = Field(examples=["..."])
-    secret_id: Secret = Field(examples=[{"credential": "vault-secret-id"}])
+    secret_id: Annotated[SecretIdRef, BeforeValidator(_never_inline)] = Field(
+        examples=[{"credential": "vault-secret-id"}]
+    )
 
 
 class TokenAuth(ConfigTable):
@@ -83,13 +91,17 @@ class TokenAuth(ConfigTable):
 
 
 class VaultTable(ConfigTable):
-    """How to reach Vault. `ca_file`: the PEM of a private CA. `timeout` bounds a read with all that it takes."""
+    """How to reach Vault. `ca_file`: the PEM of a private CA. `timeout` bounds each request.
+
+    `poll`: how often it is asked whether credentials in use have been rotated.
+    """
 
     address: Url = Field(examples=["https://vault.internal:8200"])
     mount: VaultPath = "secret"
     namespace: VaultPath | None = Field(None, examples=["team"])
     ca_file: AbsolutePath | None = Field(None, examples=["/etc/ssl/vault-ca.pem"])
     timeout: SomeDuration = timedelta(seconds=10)
+    poll: Interval = timedelta(minutes=1)
     auth: Annotated[AppRoleAuth | TokenAuth, Field(discriminator="method")] = Field(
         examples=[{"method": "approle", "role_id": "...", "secret_id": {"credential": "vault-secret-id"}}]
     )

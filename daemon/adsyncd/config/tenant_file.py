@@ -106,10 +106,10 @@ class CredentialsTable(ConfigTable):
             raise wrong("must hold one of vault, env and credential", echo=False)
         return self
 
-    def ref(self) -> CredentialsRef:
-        """Return it as everything inside knows it."""
+    def ref(self, role: str | None) -> CredentialsRef:
+        """Return it as everything inside knows it. `role`: as whom it is read, if it is in Vault."""
         if self.vault is not None:
-            return VaultRef(self.vault)
+            return VaultRef(self.vault, role)
         return EnvRef(self.env) if self.env is not None else SystemdRef(str(self.credential))
 
 
@@ -180,10 +180,9 @@ class TenantFile(TenantDefaults):
             platform=platform,
             enabled=self.enabled,
             schedule=self.schedule.schedule(),
-            credentials=self.credentials.ref(),
+            credentials=self.credentials.ref(self.auth.role),
             quota=self.quota.quota(),
             sync=SyncSettings(**dict(self.sync) | {"concurrency": concurrency}),
             alerts=AlertSettings(**dict(self.alerts)),
             weight=self.weight,
-            vault_role=self.auth.role,
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from adsyncd.config import Settings, load_settings
-from adsyncd.config.settings import AppRoleAuth, SecretRef, TokenAuth
+from adsyncd.config.settings import AppRoleAuth, SecretIdRef, SecretRef, TokenAuth
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.tenant import Platform, Quota
 
@@ -21,7 +21,8 @@ mount = "kv"
 namespace = "team/ads"
 ca_file = "/etc/ssl/vault.pem"
 timeout = "3s"
-auth = { method = "approle", role_id = "r", secret_id = { credential = "vault-secret-id" } }
+poll = "20s"
+auth = { method = "approle", role_id = "r", secret_id = { credential = "vault-secret-id", wrapped = true } }
 
 [control]
 socket = "/tmp/control.sock"
@@ -75,8 +76,9 @@ def test_every_key_is_read(path: Path) -> None:
     assert settings.vault.address == "https://vault.internal:8200"
     assert (settings.vault.mount, settings.vault.namespace) == ("kv", "team/ads")
     assert (settings.vault.ca_file, settings.vault.timeout) == (Path("/etc/ssl/vault.pem"), timedelta(seconds=3))
+    assert settings.vault.poll == timedelta(seconds=20)
     assert settings.vault.auth == AppRoleAuth(
-        method="approle", role_id="r", secret_id=SecretRef(credential="vault-secret-id")
+        method="approle", role_id="r", secret_id=SecretIdRef(credential="vault-secret-id", wrapped=True)
     )
     assert settings.alerts.webhook == "https://hooks.example.com/services/canary-79/?key=1"
     assert settings.alerts.alertmanager == "http://alertmanager.internal:9093"

@@ -96,6 +96,11 @@ def test_credentials_are_in_one_of_three_places(table: dict[str, str], ref: Cred
     assert tenant(credentials=table).credentials == ref
 
 
+def test_a_role_is_as_whom_credentials_are_read_from_vault_and_nothing_elsewhere() -> None:
+    assert tenant(auth={"role": "acme"}).credentials == VaultRef("adsyncd/acme", "acme")
+    assert tenant(auth={"role": "acme"}, credentials={"env": "ACME"}).credentials == EnvRef("ACME")
+
+
 @pytest.mark.parametrize("table", [{}, {"vault": "a", "env": "A"}, {"vault": None}, {"vault": "a/../b"}])
 def test_credentials_in_no_place_or_in_two_are_refused(table: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="1 validation error"):
