@@ -73,7 +73,11 @@ class ConfigError(AdsyncdError):
 
 
 class CredentialsError(AdsyncdError):
-    """A tenant's credentials can't be had."""
+    """A tenant's credentials can't be had. `state`: what is the matter with Vault, in a word or two, if it is that."""
+
+    def __init__(self, message: str, state: str = "") -> None:
+        super().__init__(message)
+        self.state = state
 
 
 class CredentialsMissing(CredentialsError):
