@@ -8,6 +8,8 @@ by the hour that was skipped.
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.base import BaseTrigger
@@ -15,10 +17,13 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from adsyncd.duration import LONGEST
 from adsyncd.tenant import Every, Schedule
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS = ("minute", "hour", "day", "month", "day_of_week")
+_A_DAY = timedelta(days=1)
+_SAMPLE = 32  # fire times that tell a crontab's rhythm: of sparse ones months, of dense ones hours
 _WEEK = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
@@ -58,6 +63,24 @@ def missed(of: BaseTrigger, last_fire: datetime | None, now: datetime) -> dateti
         return now
     due = next_fire(of, last_fire)
     return due if due is not None and due <= now else None
+
+
+@lru_cache(maxsize=1024)
+def intervals(schedule: Schedule, since: datetime) -> tuple[timedelta, timedelta]:
+    """Return the shortest and the longest time between two fire times, as a day has them, and 32 fire times.
+
+    Of a crontab that comes up once or never, such as 30 February, both are the longest duration that there is.
+    """
+    if isinstance(schedule, Every):
+        return schedule.interval, schedule.interval
+    of = trigger(schedule, "")
+    fire_times: list[datetime] = []
+    following = next_fire(of, since)
+    while following and (len(fire_times) < _SAMPLE or following < since + _A_DAY):
+        fire_times.append(following)
+        following = next_fire(of, following)
+    between = [later - earlier for earlier, later in pairwise(fire_times)] or [LONGEST]
+    return min(between), max(between)
 
 
 class _OnceADay(CronTrigger):  # type: ignore[misc]  # apscheduler ships no types

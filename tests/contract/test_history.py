@@ -59,3 +59,19 @@ async def test_the_last_run_of_each_tenant_is_the_latest_that_ended(store: Store
         await store.begin(still_open)
     last = {tenant: found.run_id for tenant, found in (await store.last_runs()).items()}
     assert last == {"acme": run("acme", 1).run_id, "globex": run("globex", 0).run_id}
+
+
+async def test_the_requests_of_the_last_runs_that_succeeded_are_told_by_tenant(store: Store) -> None:
+    outcomes = [Outcome.SUCCEEDED] * 11 + [Outcome.PARTIAL, Outcome.SUCCEEDED]
+    for number, outcome in enumerate(outcomes):
+        began = run("acme", number)
+        await store.begin(began)
+        await store.finish(
+            replace(began, ended_at=NOON, outcome=outcome, requests=100 + number, listed=1, pushed=1),
+            mark_deleted=False,
+        )
+    await store.begin(run("globex"))
+    assert await store.recent_requests(["acme", "globex"]) == {
+        "acme": [112, *range(110, 101, -1)],
+        "globex": [],
+    }

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.schedule import missed, next_fire, share, trigger
+from adsyncd.duration import LONGEST
+from adsyncd.schedule import intervals, missed, next_fire, share, trigger
 from adsyncd.tenant import Cron, Every
 
 START = datetime(2026, 11, 25, 10, 0, 30, tzinfo=UTC)  # a Wednesday
@@ -121,3 +122,17 @@ def test_one_run_makes_up_for_all_that_were_missed() -> None:
 def test_a_tenant_that_is_up_to_date_has_missed_nothing() -> None:
     of = trigger(Cron("0 * * * *", "UTC"), "acme")
     assert missed(of, datetime(2026, 11, 25, 10, tzinfo=UTC), START) is None
+
+
+def test_the_intervals_of_a_schedule_are_its_shortest_and_longest() -> None:
+    minute, hour, day = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+    assert intervals(Every(15 * minute), START) == (15 * minute, 15 * minute)
+    assert intervals(Cron("0 9,10,17 * * *", "UTC"), START) == (hour, 16 * hour)
+    assert intervals(Cron("0 3 * * 1", "UTC"), START) == (7 * day, 7 * day)
+    assert intervals(Cron("0 8 * * tue,fri", "UTC"), START) == (3 * day, 4 * day)
+    assert intervals(Cron("*/5 9 * * *", "UTC"), START) == (5 * minute, 23 * hour + 5 * minute)
+    assert intervals(Cron("* * * * *", "UTC"), START) == (minute, minute)
+
+
+def test_a_crontab_that_never_comes_up_has_the_longest_intervals() -> None:
+    assert intervals(Cron("0 3 30 2 *", "UTC"), START) == (LONGEST, LONGEST)

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
-from adsyncd.duration import format_duration
 from adsyncd.limits import cools_for
+from adsyncd.plan import mend, takes_s, whole_minutes
 from adsyncd.run import Outcome
+from adsyncd.schedule import intervals
 from adsyncd.simulation.fate import FAULTS, HEALTHY
 from adsyncd.simulation.network import Line
 from adsyncd.simulation.simulation import Course
-from adsyncd.simulation.ticker import intervals
+from adsyncd.simulation.virtual_time import START
 from adsyncd.simulation.witness import RunSeen
 from adsyncd.simulation.world import Catalogue, End, Life, World
-from adsyncd.tenant import CredentialsRef, PushPolicy, Tenant
+from adsyncd.tenant import CredentialsRef, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +143,7 @@ def _is_cut_short(run: RunSeen, tenant: Tenant) -> bool:
 
 
 def _mend(tenant: Tenant, campaigns: int, whole: Sequence[RunSeen]) -> str:
-    """Say what a run needs, and each of the ways to give it that."""
     requests = max([campaigns + math.ceil(campaigns / tenant.sync.page_size), *(run.requests for run in whole)])
-    window_s = cools_for(tenant.quota)
-    needs_s = max([requests / tenant.quota.requests * window_s, *(run.took_s for run in whole)])
-    needs, deadline = timedelta(minutes=math.ceil(needs_s / 60)), tenant.sync.run_deadline
-    due, _ = intervals(tenant.schedule)
-    slower = [f"let it be due every {format_duration(needs)} or less often"] if needs > due else []
-    longer = [f"raise sync.run_deadline to {format_duration(needs)}"] if needs > deadline else []
-    ways = [" and ".join(slower + longer)] if slower or longer else []
-    windows = max(1, math.floor(min(due, deadline).total_seconds() / window_s) - 1)  # one for the answers to come back
-    if (quota := math.ceil(requests / windows)) > tenant.quota.requests:
-        ways.append(f"have the platform allow {quota} requests per {format_duration(tenant.quota.per)}")
-    if tenant.sync.push is PushPolicy.ALL:
-        ways.append('push only what changed (sync.push = "changed")')
-    need = (
-        f"a run takes up to {requests} requests and {format_duration(needs)}, and is due every {format_duration(due)}"
-    )
-    return f"{need}: {', or '.join(ways)}"
+    needs = whole_minutes(max([takes_s(requests, tenant.quota), *(run.took_s for run in whole)]))
+    due, _ = intervals(tenant.schedule, START)
+    return mend(tenant, requests, needs, due)

@@ -1,18 +1,15 @@
 """Ticks by the virtual clock: as `adsyncd.ticks`, whose scheduler reads the machine's."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
-from functools import cache
+from datetime import datetime
 from heapq import heapify, heapreplace
-from itertools import pairwise
 
 import anyio
 from apscheduler.triggers.base import BaseTrigger
 
 from adsyncd.clock import Clock
 from adsyncd.schedule import next_fire, trigger
-from adsyncd.simulation.virtual_time import START
-from adsyncd.tenant import Every, Schedule, Tenant
+from adsyncd.tenant import Tenant
 
 
 async def tick(tenants: Iterable[Tenant], clock: Clock, emit: Callable[[str, datetime], None]) -> None:
@@ -35,19 +32,6 @@ async def tick(tenants: Iterable[Tenant], clock: Clock, emit: Callable[[str, dat
             due, following = following, _next(triggers[tenant_id], following)
         emit(tenant_id, due)
         heapreplace(line, (following, tenant_id))
-
-
-@cache
-def intervals(schedule: Schedule) -> tuple[timedelta, timedelta]:
-    """Return the shortest and the longest time between two fire times, as the first day has them."""
-    if isinstance(schedule, Every):
-        return schedule.interval, schedule.interval
-    of = trigger(schedule, "")
-    fire_times = [_next(of, START)]
-    while len(fire_times) == 1 or fire_times[-1] < START + timedelta(days=1):
-        fire_times.append(_next(of, fire_times[-1]))
-    between = [later - earlier for earlier, later in pairwise(fire_times)]
-    return min(between), max(between)
 
 
 def _next(of: BaseTrigger, after: datetime) -> datetime:

@@ -16,7 +16,8 @@ import httpx
 from adsyncd.campaign import PushState
 from adsyncd.limits import cools_for
 from adsyncd.run import Outcome
-from adsyncd.simulation.ticker import intervals
+from adsyncd.schedule import intervals
+from adsyncd.simulation.virtual_time import START
 from adsyncd.simulation.world import Span, World
 from adsyncd.tenant import Tenant
 
@@ -311,5 +312,5 @@ class Witness:
         a_run_s = tenant.sync.run_deadline.total_seconds() + tenant.quota.per.total_seconds() + 60
         befell_s = sum(max(0.0, -jump.by_s) for jump in self._world.jumps)
         befell_s += sum(span.to_s - span.from_s for span in (*self._world.failures, *self._world.stalls))
-        interval_s = max(intervals(schedule)[1] for schedule in schedules).total_seconds()
+        interval_s = max(intervals(schedule, START)[1] for schedule in schedules).total_seconds()
         return interval_s + (lives + 1) * a_run_s + befell_s

@@ -1,17 +1,18 @@
 """What can be asked about runs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
-from adsyncd.run import Run, Tally
+from adsyncd.run import Outcome, Run, Tally
 from adsyncd.store.journal import tallies
 from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import runs as table
 
+_RECENT = 10  # runs that tell what is usual
 _RUN = select(*[table.c[field.name] for field in fields(Run)])
 
 
@@ -55,6 +56,19 @@ def campaign_counts(connection: Connection) -> dict[str, int]:
         .group_by(campaigns.c.tenant)
     )
     return {row.tenant: row.number for row in connection.execute(query)}
+
+
+_REQUESTS = (  # asked for each tenant: made once
+    select(table.c.requests)
+    .where(table.c.tenant == bindparam("of_tenant"), table.c.outcome == Outcome.SUCCEEDED)
+    .order_by(table.c.fire_time.desc())
+    .limit(_RECENT)
+)
+
+
+def recent_requests(connection: Connection, tenants: Iterable[str]) -> dict[str, list[int]]:
+    """Return, by tenant, how many requests each of its last runs took that succeeded, newest first."""
+    return {tenant: list(connection.scalars(_REQUESTS, {"of_tenant": tenant})) for tenant in tenants}
 
 
 def _live(connection: Connection, query: Select[Any], values: Mapping[str, object] | None = None) -> list[Run]:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -16,10 +17,11 @@ from adsyncd.campaign import DeadLetter, Page, Push
 from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
 from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
-from adsyncd.permit import PermitRecord
+from adsyncd.lease import Lease
+from adsyncd.permit import Claim, PermitRecord, ShapeRecord
 from adsyncd.run import Run
-from adsyncd.store import alerts, dead_letters, dialects, history, journal, listings, pauses, permits, schema
-from adsyncd.store.writer import Item, OffLoop, Operation, Result, Writer, in_thread
+from adsyncd.store import alerts, dead_letters, dialects, history, journal, leases, listings, pauses, permits, schema
+from adsyncd.store.writer import Item, OffLoop, Operation, Result, Ticket, Writer, in_thread
 from adsyncd.tenant import PushPolicy
 
 _READERS = 4  # at a time; with the writer's, the connections that the store holds at most
@@ -53,12 +55,14 @@ async def store_in(
     writer = Writer(
         engine.execution_options(writes=True).begin,
         (
-            permits.hold,
+            *(permits.note, permits.claim),  # not the other way: what is claimed anew is not free
             *(journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
             *(dead_letters.replay, dead_letters.discard),
-            alerts.keep,
+            *(alerts.keep, permits.keep_shape),
             *(pauses.pause, pauses.resume),
+            *(leases.take, leases.beat, leases.give),
         ),
+        fence=leases.fence,
         is_shared=lambda error: dialects.cause(error) is not None,
         off_loop=off_loop,
     )
@@ -100,6 +104,25 @@ class Store:
         self._tracer = tracer
         self._off_loop = off_loop
         self._readers = anyio.CapacityLimiter(_READERS)
+        self._lease: Lease | None = None
+
+    def held(self, lease: Lease) -> "Store":
+        """Return this store for a lease's holder: its writes raise LeaseLost once another process has taken over."""
+        store = copy(self)
+        store._lease = lease  # noqa: SLF001 - another of us
+        return store
+
+    async def take_lease(self, tenant: str, owner: str, over: Lease | None = None) -> Lease:
+        """Give a tenant's lease to `owner` if it is nobody's, its own or exactly `over`; return how it stands then."""
+        return (await self._commit(leases.take, leases.Take(tenant, owner, over))).result
+
+    async def give_lease(self, lease: Lease) -> None:
+        """Make a lease free, unless it was taken over."""
+        await self._commit(leases.give, lease)
+
+    async def beat_leases(self, held: Sequence[Lease]) -> None:
+        """Give a sign of life for leases, but for those that were taken over."""
+        await self._commit(leases.beat, held)
 
     async def begin(self, run: Run) -> journal.Standing:
         """Record that a run begins; where it is open from an unclean end, take it up again and say where it stands.
@@ -190,9 +213,21 @@ class Store:
         """Return, by tenant, since when those rest that do."""
         return await self._read(pauses.all_pauses)
 
-    async def hold_permit(self, record: PermitRecord) -> None:
-        """Record that a permit is out, in the place of what was recorded of it before."""
-        await self._write(permits.hold, record)
+    async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
+        """Record that permits are out, all or none; return what is on record if another process has one of them."""
+        return await self._write(permits.claim, claims)
+
+    def note_permits(self, claims: Sequence[Claim]) -> None:
+        """Record soon when permits are free that were claimed; what another process has by then stays as it is."""
+        self._writer.post(permits.note, claims)
+
+    def note_shape(self, record: ShapeRecord) -> None:
+        """Record soon what was found out of how a client id's requests are counted."""
+        self._writer.post(permits.keep_shape, record)
+
+    async def shapes(self) -> list[ShapeRecord]:
+        """Return what was found out of how requests are counted."""
+        return await self._read(permits.all_shapes)
 
     async def permits(self) -> list[PermitRecord]:
         """Return all permits that were ever out, each with the last that was recorded of it."""
@@ -214,17 +249,25 @@ class Store:
         """Return, by tenant, how many campaigns there are that were not found to be gone."""
         return await self._read(history.campaign_counts)
 
+    async def recent_requests(self, tenants: Sequence[str]) -> dict[str, list[int]]:
+        """Return, by tenant, how many requests each of its last runs took that succeeded, ten at most."""
+        return await self._read(lambda connection: history.recent_requests(connection, tenants))
+
     async def runs(self, tenant: str | None, limit: int) -> list[Run]:
         """Return the latest runs, of one tenant or of all, newest first; open ones with their counts up to now."""
         return await self._read(lambda connection: history.runs(connection, tenant, limit))
 
     async def _write(self, operation: Operation[Item, Result], item: Item) -> Result:
         with span(self._tracer, SPAN_STORE, {DB_SYSTEM: self._engine.dialect.name}, SpanKind.CLIENT) as current:
-            ticket = await self._writer.write(operation, item)
-            if ticket.error:
-                raise dialects.store_error(self._engine.url, ticket.error) from ticket.error
+            ticket = await self._commit(operation, item)
             current.set_attribute(STORE_WRITES, ticket.batch)
             return ticket.result
+
+    async def _commit(self, operation: Operation[Item, Result], item: Item) -> Ticket[Result]:
+        ticket = await self._writer.write(operation, item, self._lease)
+        if ticket.error:
+            raise dialects.store_error(self._engine.url, ticket.error) from ticket.error
+        return ticket
 
     async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
         def answer() -> Answer:

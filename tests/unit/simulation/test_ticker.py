@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from adsyncd.schedule import next_fire, trigger
-from adsyncd.simulation.ticker import intervals, tick
+from adsyncd.simulation.ticker import tick
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
 from adsyncd.tenant import Cron, Every
 from support.tenants import a_tenant
@@ -63,9 +63,3 @@ async def test_tenants_are_ticked_each_by_its_own_schedule() -> None:
             assert fire_time is not None
             expected.append(fire_time)
         assert [fire_time for tenant_id, fire_time in told if tenant_id == tenant.id][:number] == expected[1:]
-
-
-def test_the_intervals_of_a_schedule_are_its_shortest_and_longest() -> None:
-    assert intervals(Every(15 * MINUTE)) == (15 * MINUTE, 15 * MINUTE)
-    assert intervals(Cron("0 9,10,17 * * *", "UTC")) == (timedelta(hours=1), timedelta(hours=16))
-    assert intervals(Cron("0 3 * * 1", "Europe/Berlin")) == (timedelta(days=7), timedelta(days=7))
