@@ -36,12 +36,13 @@ from adsyncd.credentials import (
     resolve_secret,
 )
 from adsyncd.dropins import read_tenants
-from adsyncd.errors import Stopping
+from adsyncd.errors import Problem, Stopping
 from adsyncd.governor import Governor
 from adsyncd.platforms import Connector
 from adsyncd.replay import Replayed
 from adsyncd.run import Run, Tally, whole_ms
 from adsyncd.schedule import missed, share, trigger
+from adsyncd.sd_notify import open_notifier, status_line
 from adsyncd.store import Store, open_store
 from adsyncd.supervisor import Supervisor
 from adsyncd.telemetry import open_telemetry
@@ -115,10 +116,10 @@ async def serve(settings: Settings, environ: MutableMapping[str, str], log_level
     Tenants whose drop-ins are wrong are left out and logged. Raises ConfigError and StoreError before it is ready.
     """
     _raise_file_limit()
-    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
+    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, open_notifier(environ) as notifier:
         async with open_parts(settings, environ, log_level) as parts:
             supervisor = parts.supervisor
-            tenants, due = await _load(settings, parts)
+            tenants, due, problems = await _load(settings, parts)
             await parts.alerts.recall()
             async with beside(parts.alerts.run), anyio.create_task_group() as runs:
                 ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
@@ -126,15 +127,22 @@ async def serve(settings: Settings, environ: MutableMapping[str, str], log_level
                     parts.alerts.add(tenant)
                     ticker.add(tenant)
                 ticker.start()
-                _log.info("ready", tenants=len(tenants), due=len(due))
-                async with beside(catch_up, supervisor, runs, due):
-                    await anext(signals)
-                ticker.stop()
-                _log.info("stopping", grace_s=settings.shutdown_grace.total_seconds())
-                with anyio.CancelScope() as farewell:
-                    async with beside(_cancel_at_next, signals, farewell):
-                        await supervisor.drain(settings.shutdown_grace)
-                runs.cancel_scope.cancel()
+                async with beside(
+                    notifier.keep,
+                    lambda: status_line(tenants=len(tenants), runs=supervisor.runs, refused=len(problems)),
+                    lambda: ticker.is_punctual(parts.clock.now()),
+                ):
+                    await notifier.ready()
+                    _log.info("ready", tenants=len(tenants), due=len(due))
+                    async with beside(catch_up, supervisor, runs, due):
+                        await anext(signals)
+                    ticker.stop()
+                    await notifier.stopping(settings.shutdown_grace)
+                    _log.info("stopping", grace_s=settings.shutdown_grace.total_seconds())
+                    with anyio.CancelScope() as farewell:
+                        async with beside(_cancel_at_next, signals, farewell):
+                            await supervisor.drain(settings.shutdown_grace)
+                    runs.cancel_scope.cancel()
             _log.info("stopped")  # while telemetry still takes it
     for late in (SIGTERM, SIGINT):
         signal(late, SIG_IGN)  # all is done, and the process would seem to have died of it
@@ -192,13 +200,18 @@ async def beside(
         raise failure
 
 
-async def _load(settings: Settings, parts: Parts) -> tuple[list[Tenant], list[tuple[Tenant, datetime]]]:
-    """Hand all good and enabled tenants to the supervisor. Returns them, and those of them that are due, since when."""
+async def _load(
+    settings: Settings, parts: Parts
+) -> tuple[list[Tenant], list[tuple[Tenant, datetime]], Sequence[Problem]]:
+    """Hand all good and enabled tenants to the supervisor.
+
+    Returns them, those of them that are due, since when, and what is wrong with the others.
+    """
     read = await anyio.to_thread.run_sync(read_tenants, settings)
     for problem in read.problems:
         _log.error("drop-in refused", problem=str(problem))
     tenants = [tenant for tenant in read.good.values() if tenant.enabled]
-    return tenants, await take_charge(parts, tenants)
+    return tenants, await take_charge(parts, tenants), read.problems
 
 
 async def take_charge(parts: Parts, tenants: Iterable[Tenant]) -> list[tuple[Tenant, datetime]]:

@@ -82,6 +82,16 @@ class Notifier:
                 return
 
 
+def status_line(*, tenants: int, runs: int, refused: int, vault: str | None = None) -> str:
+    """Return how the daemon stands in one line; `vault` says what is wrong with Vault, if anything is."""
+    parts = [_count(tenants, "tenant"), f"{_count(runs, 'run')} going"]
+    if refused:
+        parts.append(f"{_count(refused, 'file')} refused")
+    if vault:
+        parts.append(vault)
+    return "; ".join(parts)
+
+
 @contextmanager
 def open_notifier(environ: Mapping[str, str]) -> Iterator[Notifier]:
     """Open the way to the service manager that `environ` names, or to nobody. Raises OSError when it is not there."""
@@ -101,6 +111,10 @@ def tell_failure(error: AdsyncdError, environ: Mapping[str, str]) -> None:
     with _connected(environ) as channel:
         if channel:
             channel.send(f"STATUS={str(error).partition(chr(10))[0]}\nERRNO={number}".encode())
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @contextmanager

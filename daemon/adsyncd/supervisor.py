@@ -246,6 +246,11 @@ class Supervisor:
         async with self._connector.client(tenant, bulkhead.session, bulkhead.gate, tally) as client:
             return await Replay(tenant, client, self._store, tally, self._tracer).run(letters)
 
+    @property
+    def runs(self) -> int:
+        """How many runs go on."""
+        return len(self._running)
+
     def stop(self) -> None:
         """Send nothing new. What is on its way comes back, then its run is left open."""
         self._stopping = True

@@ -1,7 +1,7 @@
 """The command line: what an operator types, sees and gets as an exit code.
 
 Exit codes: 0 it is done; 1 it failed, and standard error says why; 2 it was asked in the wrong way; 3 a sync or a
-replay left some campaigns behind.
+replay left some campaigns behind; 78 the daemon can't start with these settings.
 """
 
 import os
@@ -14,6 +14,7 @@ import adsyncd
 from adsyncd.cli import dead_letters
 from adsyncd.cli.check import check
 from adsyncd.cli.demo import demo
+from adsyncd.cli.output import print_error
 from adsyncd.cli.run import run
 from adsyncd.cli.runs import runs
 from adsyncd.cli.simulate import simulate
@@ -47,8 +48,7 @@ def main() -> None:
     try:
         application()()
     except AdsyncdError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)  # noqa: T201 - the terminal is where this belongs
+        print_error(error)
         sys.exit(1)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

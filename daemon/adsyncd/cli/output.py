@@ -12,6 +12,7 @@ from rich.table import Table
 
 from adsyncd.campaign import DeadLetter
 from adsyncd.duration import format_duration
+from adsyncd.errors import AdsyncdError
 from adsyncd.run import Outcome, Run
 from adsyncd.simulation.forecast import Forecast
 
@@ -30,6 +31,12 @@ _STYLES = {
     Outcome.ABANDONED: "red",
     None: "cyan",
 }
+
+
+def print_error(error: AdsyncdError) -> None:
+    """Show an error to whoever typed the command, each line of it marked as such."""
+    for line in str(error).splitlines():
+        typer.echo(f"error: {line}", err=True)
 
 
 def print_json(value: object) -> None:
