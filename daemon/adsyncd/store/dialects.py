@@ -5,14 +5,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, make_url, text
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.elements import KeyedColumnElement
 
 from adsyncd.errors import StoreError
 
 Insert = postgresql.Insert | sqlite.Insert
+Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
 CHUNK = 500  # ids in one statement: databases limit its parameters
 
@@ -100,16 +103,29 @@ def engine(url: str, *, connections: int) -> Engine:
     return made
 
 
-def upsert(connection: Connection, table: Table, columns: Sequence[str], source: Select[Any] | None = None) -> Insert:
+def upsert(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    source: Select[Any] | None = None,
+    where: Callable[[Columns], ColumnElement[bool]] | None = None,
+) -> Insert:
     """Return an INSERT that overwrites `columns` of the row that has its primary key already.
 
-    It inserts the parameters that it is executed with or, given a `source`, what that selects, as `columns`.
+    It inserts the parameters that it is executed with or, given a `source`, what that selects, as `columns`. `where`
+    says of the row that would have been inserted when that may overwrite the other one.
     """
-    return _upsert(connection.dialect.name, table, tuple(columns), source)
+    return _upsert(connection.dialect.name, table, tuple(columns), source, where)
 
 
 @cache
-def _upsert(system: str, table: Table, columns: tuple[str, ...], source: Select[Any] | None) -> Insert:
+def _upsert(
+    system: str,
+    table: Table,
+    columns: tuple[str, ...],
+    source: Select[Any] | None,
+    where: Callable[[Columns], ColumnElement[bool]] | None,
+) -> Insert:
     """Build each statement once: that takes longer than to execute it."""
     statement = _INSERTS[system](table)
     if source is not None:
@@ -117,7 +133,18 @@ def _upsert(system: str, table: Table, columns: tuple[str, ...], source: Select[
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key),
         set_={name: statement.excluded[name] for name in columns},
+        where=where and where(statement.excluded),
     )
+
+
+def insert_missing(connection: Connection, table: Table) -> Insert:
+    """Return an INSERT that leaves a row as it is that has its primary key already."""
+    return _insert_missing(connection.dialect.name, table)
+
+
+@cache
+def _insert_missing(system: str, table: Table) -> Insert:
+    return _INSERTS[system](table).on_conflict_do_nothing()
 
 
 def lock_schema(connection: Connection) -> None:

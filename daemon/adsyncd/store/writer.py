@@ -4,7 +4,7 @@ While one transaction is under way the next batch gathers: nothing waits without
 cost hardly more transactions, threads and syncs of the disk than one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import groupby
@@ -12,6 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 from sqlalchemy import Connection
+
+from adsyncd.lease import Lease
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,11 +35,15 @@ async def in_thread(call: Callable[[], Result], limiter: anyio.CapacityLimiter) 
 
 
 class Ticket(Generic[Result]):
-    """A write in the queue, and what became of it. `batch`: how many writes its transaction held."""
+    """A write in the queue, and what became of it. `batch`: how many writes its transaction held.
 
-    def __init__(self, operation: Operation[Any, Result], item: object) -> None:
+    `lease`: the one that has to be held still when it is done.
+    """
+
+    def __init__(self, operation: Operation[Any, Result], item: object, lease: Lease | None = None) -> None:
         self.operation = operation
         self.item = item
+        self.lease = lease
         self.done = anyio.Event()
         self.batch = 0
         self.error: Exception | None = None
@@ -48,29 +54,40 @@ class Writer:
     """Does writes in batches: within one, those of a kind together, and the kinds in the order of `operations`.
 
     Where that is the order in which any one run queues them, no write of a run overtakes another. `begin` opens a
-    transaction. `is_shared` tells an error that is the database's, and so everybody's, from one that a write caused.
+    transaction. `fence` raises an error unless all the leases are held under which writes are to be done. `is_shared`
+    tells an error that is the database's, and so everybody's, from one that a write caused.
     """
 
     def __init__(
         self,
         begin: Callable[[], AbstractContextManager[Connection]],
         operations: Sequence[Operation[Any, Any]],
+        fence: Callable[[Connection, Collection[Lease]], None],
         is_shared: Callable[[Exception], bool],
         off_loop: OffLoop = in_thread,
     ) -> None:
         self._begin = begin
         self._operations = operations
+        self._fence = fence
         self._is_shared = is_shared
         self._off_loop = off_loop
         self._queue, self._waiting = anyio.create_memory_object_stream[Ticket[Any]](_LARGEST_BATCH)
         self._thread = anyio.CapacityLimiter(1)
 
-    async def write(self, operation: Operation[Item, Result], item: Item) -> Ticket[Result]:
-        """Queue a write; return once it is committed or has failed. What is queued is done, cancelled or not."""
-        ticket = Ticket(operation, item)
+    async def write(self, operation: Operation[Item, Result], item: Item, lease: Lease | None = None) -> Ticket[Result]:
+        """Queue a write; return once it is committed or has failed. What is queued is done, cancelled or not.
+
+        Given a `lease`, it is refused if that was lost.
+        """
+        ticket = Ticket(operation, item, lease)
         await self._queue.send(ticket)
         await ticket.done.wait()
         return ticket
+
+    def post(self, operation: Operation[Item, Result], item: Item) -> None:
+        """Queue a write whose outcome nobody waits for; with a full queue, or a closed one, it is left out."""
+        with suppress(anyio.WouldBlock, anyio.ClosedResourceError):
+            self._queue.send_nowait(Ticket(operation, item))
 
     async def run(self) -> None:
         """Write until the writer is closed and its queue empty. It can't be cancelled: what is queued is promised."""
@@ -101,7 +118,10 @@ class Writer:
 
     def _transact(self, batch: list[Ticket[Any]]) -> None:
         ordered = sorted(batch, key=lambda ticket: self._operations.index(ticket.operation))
+        leases = {ticket.lease for ticket in batch if ticket.lease}
         with self._begin() as connection:
+            if leases:
+                self._fence(connection, leases)
             for operation, group in groupby(ordered, key=lambda ticket: ticket.operation):
                 tickets = list(group)
                 results = operation(connection, [ticket.item for ticket in tickets])

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from unittest.mock import Mock
 
@@ -7,6 +7,7 @@ import anyio
 import pytest
 from sqlalchemy import Connection
 
+from adsyncd.lease import Lease
 from adsyncd.store import writer as module
 from adsyncd.store.writer import Ticket, Writer
 
@@ -24,6 +25,8 @@ class Database:
 
     def __init__(self) -> None:
         self.commits: list[list[str]] = []
+        self.fenced: list[Collection[Lease]] = []
+        self.lost: set[Lease] = set()
         self.goes_on = threading.Event()
         self.gone = False
         self._batch: list[str] = []
@@ -36,6 +39,12 @@ class Database:
             raise Gone
         yield Mock()
         self.commits.append(self._batch)
+
+    def fence(self, _connection: Connection, held: Collection[Lease]) -> None:
+        """Refuse what is written under a lease that was lost."""
+        self.fenced.append(held)
+        if self.lost & set(held):
+            raise Refused
 
     def first(self, _connection: Connection, items: Sequence[str]) -> list[str]:
         """Do the writes that come first in a run's life; refuse `bad`."""
@@ -52,7 +61,12 @@ class Database:
 
 @asynccontextmanager
 async def writing(database: Database) -> AsyncIterator[Writer]:
-    writer = Writer(database.begin, (database.first, database.last), is_shared=lambda error: isinstance(error, Gone))
+    writer = Writer(
+        database.begin,
+        (database.first, database.last),
+        fence=database.fence,
+        is_shared=lambda error: isinstance(error, Gone),
+    )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(writer.run)
         yield writer
@@ -64,13 +78,13 @@ def database() -> Database:
     return Database()
 
 
-async def written_behind(database: Database, *items: str) -> dict[str, Ticket[str]]:
-    """Queue a write, and `items` while that is under way: they make the next batch."""
+async def written_behind(database: Database, *items: str, under: Lease | None = None) -> dict[str, Ticket[str]]:
+    """Queue a write, and `items` while that is under way: they make the next batch, the first one under a lease."""
     tickets: dict[str, Ticket[str]] = {}
 
     async def write(item: str) -> None:
         operation = database.last if item.startswith("last") else database.first
-        tickets[item] = await writer.write(operation, item)
+        tickets[item] = await writer.write(operation, item, under if item == items[0] else None)
 
     async with writing(database) as writer, anyio.create_task_group() as tasks:
         tasks.start_soon(write, "ahead")
@@ -106,6 +120,22 @@ async def test_a_write_that_is_refused_fails_alone(database: Database) -> None:
     assert isinstance(tickets["bad"].error, Refused)
 
 
+async def test_a_batch_asks_once_whether_its_leases_are_held(database: Database) -> None:
+    lease = Lease("acme", "me", 1, 0)
+    tickets = await written_behind(database, "a", "b", under=lease)
+    assert database.commits == [["ahead"], ["a", "b"]]
+    assert database.fenced == [{lease}]
+    assert not any(ticket.error for ticket in tickets.values())
+
+
+async def test_a_write_under_a_lease_that_was_lost_fails_alone(database: Database) -> None:
+    lease = Lease("acme", "me", 1, 0)
+    database.lost = {lease}
+    tickets = await written_behind(database, "a", "b", under=lease)
+    assert database.commits == [["ahead"], ["b"]]
+    assert [item for item, ticket in tickets.items() if ticket.error] == ["a"]
+
+
 async def test_a_database_that_fails_is_asked_once_for_a_batch(database: Database) -> None:
     database.gone = True
     attempts = Mock(wraps=database.begin)
@@ -137,7 +167,7 @@ async def test_a_queued_write_is_done_though_its_caller_is_cancelled(database: D
 
 
 async def test_the_queue_is_emptied_when_the_writer_s_own_task_is_cancelled(database: Database) -> None:
-    writer = Writer(database.begin, (database.first,), is_shared=lambda _: True)
+    writer = Writer(database.begin, (database.first,), fence=database.fence, is_shared=lambda _: True)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(writer.run)
         for item in ("a", "b"):

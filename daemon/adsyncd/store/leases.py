@@ -1,0 +1,102 @@
+"""Leases on record: how they change hands, and how writes are refused to one who has lost his.
+
+All go through rows in the order of tenants, so that no two processes wait for each other.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
+
+from adsyncd.errors import LeaseLost
+from adsyncd.lease import Lease
+from adsyncd.store.dialects import CHUNK, insert_missing
+from adsyncd.store.tables import leases as table
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """That `owner` wants a tenant's lease: if it is nobody's, its own, or exactly `over`."""
+
+    tenant: str
+    owner: str
+    over: Lease | None
+
+
+_OF_TENANT = table.c.tenant == bindparam("of_tenant")
+_LEASE = select(table).where(_OF_TENANT)
+_TAKE = (
+    update(table)
+    .where(
+        _OF_TENANT,
+        or_(
+            table.c.owner.in_(["", bindparam("new_owner")]),
+            and_(
+                table.c.owner == bindparam("over_owner"),
+                table.c.fence == bindparam("over_fence"),
+                table.c.beat == bindparam("over_beat"),
+            ),
+        ),
+    )
+    .values(owner=bindparam("new_owner"), fence=table.c.fence + 1)
+)
+_MINE = and_(_OF_TENANT, table.c.owner == bindparam("of_owner"), table.c.fence == bindparam("of_fence"))
+_GIVE = update(table).where(_MINE).values(owner="")
+_BEAT = update(table).where(_MINE).values(beat=table.c.beat + 1)
+_HOLDERS = (
+    select(table.c.tenant, table.c.owner, table.c.fence)
+    .where(table.c.tenant.in_(bindparam("tenants", expanding=True)))
+    .order_by(table.c.tenant)
+    .with_for_update(read=True)
+)
+
+
+def take(connection: Connection, items: Sequence[Take]) -> list[Lease]:
+    """Give leases to those who may have them, and return how they stand then. The others' are not even locked."""
+    now = {item: _take(connection, item) for item in sorted(items, key=attrgetter("tenant"))}
+    return [now[item] for item in items]
+
+
+def _take(connection: Connection, item: Take) -> Lease:
+    over = item.over or Lease(item.tenant, "", 0, 0)
+    wanted = {
+        "of_tenant": item.tenant,
+        "new_owner": item.owner,
+        "over_owner": over.owner,
+        "over_fence": over.fence,
+        "over_beat": over.beat,
+    }
+    if not connection.execute(_TAKE, wanted).rowcount:
+        first = {"tenant": item.tenant, "owner": item.owner, "fence": 1, "beat": 0}
+        connection.execute(insert_missing(connection, table), first)
+    return Lease(**connection.execute(_LEASE, {"of_tenant": item.tenant}).mappings().one())
+
+
+def give(connection: Connection, items: Sequence[Lease]) -> list[None]:
+    """Make leases free, but for those that were taken over."""
+    connection.execute(_GIVE, _keys(items))
+    return [None] * len(items)
+
+
+def beat(connection: Connection, items: Sequence[Sequence[Lease]]) -> list[None]:
+    """Give signs of life for leases, but for those that were taken over."""
+    connection.execute(_BEAT, _keys([lease for leases in items for lease in leases]))
+    return [None] * len(items)
+
+
+def fence(connection: Connection, held: Collection[Lease]) -> None:
+    """Raise LeaseLost if one of these leases was taken over; let none be before the transaction ends."""
+    keys = _keys(held)
+    for start in range(0, len(keys), CHUNK):
+        chunk = keys[start : start + CHUNK]
+        rows = connection.execute(_HOLDERS, {"tenants": [key["of_tenant"] for key in chunk]})
+        holders = {row.tenant: (row.owner, row.fence) for row in rows}
+        for key in chunk:
+            if holders.get(key["of_tenant"]) != (key["of_owner"], key["of_fence"]):
+                raise LeaseLost(f"another process has taken over tenant {key['of_tenant']}")
+
+
+def _keys(leases: Collection[Lease]) -> list[dict[str, str | int]]:
+    ordered = sorted(leases, key=attrgetter("tenant"))
+    return [{"of_tenant": lease.tenant, "of_owner": lease.owner, "of_fence": lease.fence} for lease in ordered]
