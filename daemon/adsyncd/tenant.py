@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from adsyncd.dialect import STANDARD, Dialect
+
 
 class Shape(StrEnum):
     """How permits are let out: in a `BURST` as they come back, or `PACED` evenly over the window.
@@ -92,11 +94,15 @@ CredentialsRef = VaultRef | EnvRef | SystemdRef
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """An ad platform: its API's address (no trailing slash), and what it allows to all its tenants together."""
+    """An ad platform: its API's address (no trailing slash), and what it allows to all its tenants together.
+
+    `dialect`: how it speaks of its limits.
+    """
 
     name: str
     base_url: str
     quota: Quota | None
+    dialect: Dialect = STANDARD
 
 
 class PushPolicy(StrEnum):

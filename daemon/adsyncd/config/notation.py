@@ -122,4 +122,8 @@ VaultPath = Annotated[
 ]
 CredentialName = Annotated[str, _text("[A-Za-z0-9][A-Za-z0-9_.@-]*", "a name of A-Z, a-z, 0-9, _, -, . and @")]
 VariableName = Annotated[str, _text("[A-Za-z_][A-Za-z0-9_]*", "the name of a variable")]
+HeaderName = Annotated[
+    str, _text(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}", "the name of a header field"), AfterValidator(str.lower)
+]
+JsonPath = Annotated[str, _text(r"[^.]+([.][^.]+)*", 'names joined by dots, such as "error.code"')]
 SomeText = Annotated[str, _text(".+", "some text")]

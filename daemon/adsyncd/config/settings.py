@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from adsyncd.config.feedback_table import Feedback, FeedbackTable
 from adsyncd.config.notation import (
     AbsolutePath,
     AnyDuration,
@@ -127,10 +128,11 @@ class PlatformTable(ConfigTable):
 
     base_url: Url = Field(examples=["https://ads.example.com"])
     quota: QuotaTable | None = Field(None, examples=[{"requests": 1000, "per": "60s"}])
+    feedback: Feedback = Field(FeedbackTable(), examples=["meta"])
 
     def platform(self, name: str) -> Platform:
         """Return it as everything inside knows it."""
-        return Platform(name, self.base_url, self.quota.quota() if self.quota else None)
+        return Platform(name, self.base_url, self.quota.quota() if self.quota else None, self.feedback.dialect())
 
 
 class Settings(ConfigTable):
