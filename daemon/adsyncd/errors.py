@@ -145,7 +145,12 @@ class Stopping(AdsyncdError):
 
 
 class CommandRefused(AdsyncdError):
-    """What an operator asks for can't be done as things stand. The message says why, and what to do instead."""
+    """What an operator asks for can't be done as things stand: `what` is in the way, and `mend` what to do about it."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(f"{what}; {mend}")
+        self.what = what
+        self.mend = mend
 
 
 class NoSuchTenant(CommandRefused):

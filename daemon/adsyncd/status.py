@@ -12,13 +12,18 @@ from adsyncd.tenant import Shape
 
 
 class State(StrEnum):
-    """What a tenant does. `WAITING`: it runs, and a request waits; `DRAINING`: its drop-in is gone, its run is not."""
+    """What a tenant does.
+
+    `WAITING`: it runs, and a request waits. `DRAINING`: its drop-in is gone, its run goes on. `DISABLED`: its drop-in
+    says so. `REFUSED`: its files were never right.
+    """
 
     IDLE = "idle"
     RUNNING = "running"
     WAITING = "waiting"
     PAUSED = "paused"
     DISABLED = "disabled"
+    REFUSED = "refused"
     DRAINING = "draining"
 
 
@@ -59,13 +64,14 @@ class TenantStatus:
 
     `wait` is what the request waits for that has waited longest; `last_run` the latest that ended; `permits_free` how
     many of `permits` could be taken now, and `shape` how they are let out. `error` is what went wrong last and has not
-    been followed by a success. A tenant whose drop-in says `enabled = false` has no permits.
+    been followed by a success; `refused` what is wrong with its files, so that their last good version counts. One that
+    is disabled or refused has no permits.
     """
 
     id: str
-    client_id: str
-    platform: str
     state: State
+    client_id: str | None = None
+    platform: str | None = None
     wait: Wait | None = None
     run: Progress | None = None
     next_fire_time: datetime | None = None
@@ -76,6 +82,7 @@ class TenantStatus:
     shape: Shape | None = None
     dead_letters: int | None = None
     error: str | None = None
+    refused: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,13 +118,13 @@ class Supervisor:
     def trigger(self, tasks: TaskGroup, tenant_id: str) -> datetime:
         """Start a tenant's run now, as a task of `tasks`, and return its fire time.
 
-        Raises CommandRefused where it can't begin: nobody who asks for a run should wait for one that never comes.
+        Raises NoSuchTenant, CommandRefused and Stopping where none can begin now.
         """
         self._known(tenant_id)
         if self._stopping:
-            raise CommandRefused("adsyncd is about to stop and begins no run; the next start goes on")
+            raise Stopping("adsyncd is about to stop, and begins no run")
         if tenant_id in self._running:
-            raise CommandRefused(f"a run of {tenant_id} goes on already; `adsyncd status {tenant_id}` shows it")
+            raise CommandRefused(f"a run of {tenant_id} goes on already", f"see adsyncd status {tenant_id}")
         self.refuse_if_paused(tenant_id)
         fire_time = whole_ms(self._clock.now())
         self.tick(tasks, tenant_id, fire_time)
@@ -150,12 +150,12 @@ class Supervisor:
     def refuse_if_paused(self, tenant_id: str) -> None:
         """Raise CommandRefused if the tenant is paused."""
         if tenant_id in self._pauses:
-            raise CommandRefused(f"{tenant_id} is paused; resume it first: adsyncd resume {tenant_id}")
+            raise CommandRefused(f"{tenant_id} is paused", f"resume it first: adsyncd resume {tenant_id}")
 
     @property
-    def tenants(self) -> Sequence[str]:
-        """The ids of all tenants that are in its charge."""
-        return list(self._bulkheads)
+    def tenants(self) -> Mapping[str, Tenant]:
+        """All tenants that are in its charge, by id."""
+        return {tenant_id: bulkhead.tenant for tenant_id, bulkhead in self._bulkheads.items()}
 
     @property
     def stopping(self) -> bool:
@@ -177,9 +177,9 @@ class Supervisor:
         failure = bulkhead.unrecorded or bulkhead.session.failure or (last_run and last_run.error)
         return TenantStatus(
             tenant.id,
+            state,
             tenant.client_id,
             tenant.platform.name,
-            state,
             wait=wait,
             run=progress(going, self._done_at(bulkhead, going.tally)) if going else None,
             next_fire_time=None if paused_since else next_fire_time,
@@ -201,7 +201,7 @@ class Supervisor:
 
     def _known(self, tenant_id: str) -> Bulkhead:
         if tenant_id not in self._bulkheads:
-            raise NoSuchTenant(f'there is no tenant "{tenant_id}" that runs; `adsyncd status` lists all')
+            raise NoSuchTenant(f'there is no tenant "{tenant_id}"', "adsyncd status lists all of them")
         return self._bulkheads[tenant_id]
 
     async def sync(self, tenant_id: str, fire_time: datetime, tally: Tally) -> Run:
