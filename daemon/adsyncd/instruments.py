@@ -22,6 +22,7 @@ SPAN_PAGE = "campaigns.page"
 SPAN_PUSH = "campaign.push"
 SPAN_REPLAY = "dead_letters.replay"
 SPAN_QUOTA_WAIT = "quota.wait"
+SPAN_BREAKER_WAIT = "breaker.wait"
 SPAN_TOKEN = "token.refresh"  # noqa: S105 - a span's name
 SPAN_CREDENTIALS = "credentials.read"
 SPAN_STORE = "store.write"
@@ -35,6 +36,8 @@ LISTED_FROM = "adsyncd.listed_from"  # platform, unchanged (the platform said so
 ATTEMPT = "adsyncd.attempt"
 CREDENTIALS_SOURCE = "adsyncd.credentials.source"  # vault, systemd or environment
 OUTCOME = "adsyncd.outcome"
+WAIT_REASON = "adsyncd.wait.reason"  # what a request waited for
+WAIT_UNTIL = "adsyncd.wait.until"  # when that was to be over, as it was known then; ISO 8601
 ERROR_TYPE = "error.type"
 ALERT = "adsyncd.alert"  # an alert's name
 STORE_WRITES = "adsyncd.store.writes"  # how many writes a transaction of the store held
@@ -75,21 +78,27 @@ SAVED = Metric(
 )
 QUOTA_WAIT = Metric("counter", "adsyncd.quota.wait", "s", "Time in which a tenant's run waited for quota")
 QUOTA_PERMITS = Metric("gauge", "adsyncd.quota.permits", "{permit}", "Permits of a tenant's bucket that are free")
+BREAKER_OPEN = Metric("gauge", "adsyncd.breaker.open", "{breaker}", "1 while a host's circuit breaker is open, else 0")
+CONCURRENCY = Metric("gauge", "adsyncd.concurrency", "{push}", "How many pushes of a tenant may be in flight at once")
 RUN_DURATION = Metric("histogram", "adsyncd.run.duration", "s", "How long runs took, by outcome")
 RUNS = Metric("counter", "adsyncd.runs", "{run}", "Runs that ended, by tenant and outcome")
 RUNS_OVERLAPPED = Metric("counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: the last run still went on")
 RUNS_PAUSED = Metric("counter", "adsyncd.runs.paused", "{run}", "Ticks skipped: an operator has paused the tenant")
 DEAD_LETTERS = Metric("gauge", "adsyncd.dead_letters", "{campaign}", "A tenant's dead letters")
 TOKEN_EXPIRES_IN = Metric("gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires")
+VAULT_UP = Metric("gauge", "adsyncd.vault.up", "1", "1 while Vault answers the daemon and lets it sign in, else 0")
 ALERTS = Metric("gauge", "adsyncd.alerts", "{alert}", "1 while an alert fires, by tenant and alert; 0 when it is over")
+DROP_INS_REFUSED = Metric(
+    "gauge", "adsyncd.drop_ins.refused", "{tenant}", "Tenants whose drop-ins are wrong; wrong settings count as one more"
+)
 TELEMETRY_LOST = Metric(
     "counter", "adsyncd.telemetry.lost", "{item}", "Spans and log records that could not be exported, by signal"
 )
 
 METRICS = (
-    LISTED, PUSHED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS,
+    LISTED, PUSHED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS, BREAKER_OPEN, CONCURRENCY,
     RUN_DURATION, RUNS, RUNS_OVERLAPPED, RUNS_PAUSED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
-    ALERTS, TELEMETRY_LOST,
+    VAULT_UP, ALERTS, DROP_INS_REFUSED, TELEMETRY_LOST,
 )  # fmt: skip
 
 # Semantic conventions, too: recorded by the transport that records the HTTP spans, with their attributes.
