@@ -3,9 +3,18 @@ PYTHON ?= python3
 TRIALS ?= 25
 WORLDS ?= 3000
 BIN := .venv/bin
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+
+# Where `make install` puts things; all of it below DESTDIR.
+PREFIX ?= /opt/adsyncd
+LOCAL ?= /usr/local
+ETC ?= /etc
+MAN := adsyncd.1 adsyncd.toml.5 adsyncd-tenant.5
+# Before what changes the running system: skip that where there is none, and for an installation into DESTDIR.
+LIVE := $(if $(DESTDIR),:,test ! -d /run/systemd/system ||)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak lock wheel clean
+.PHONY: help demo test check format bench soak lock wheel program man install uninstall clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,8 +22,8 @@ help: ## what can be made
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("adsyncd needs Python 3.11 or newer, $(PYTHON) is " + sys.version) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) install --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: .venv/installed ## mock platform, OpenBao and three tenants on this machine
@@ -40,11 +49,58 @@ soak: .venv/installed ## break it again and again, TRIALS times by each fault, i
 	ADSYNCD_TRIALS=$(TRIALS) $(BIN)/pytest -s tests/process/test_chaos.py
 	ADSYNCD_WORLDS=$(WORLDS) $(BIN)/pytest tests/simulation/test_simulation.py
 
-lock: .venv/installed ## resolve the newest allowed versions into requirements.lock
-	$(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --all-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --generate-hashes --output-file requirements.lock pyproject.toml
+LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --generate-hashes
+
+lock: .venv/installed ## resolve the newest allowed versions into requirements.lock, and of the program's alone into requirements-runtime.lock
+	$(LOCK) --all-extras --output-file requirements.lock pyproject.toml
+	$(LOCK) --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
 wheel: .venv/installed ## build dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation
+
+build/environment.made: requirements-runtime.lock .venv/installed
+	$(PYTHON) -c 'import sys; home = sys.base_prefix.startswith(("/home/", "/root")); sys.exit("the service may not look into home folders, where $(PYTHON) lives; name another: make PYTHON=/usr/bin/python3 ...") if home else None'
+	rm -rf build/environment
+	$(PYTHON) -m venv --without-pip build/environment
+	$(PIP) --python build/environment/bin/python install --requirement requirements-runtime.lock
+	@touch $@
+
+program: build/environment.made # an environment with what runs in production, and nothing else
+	rm -rf build/wheel
+	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel >/dev/null
+	$(PIP) --python build/environment/bin/python install --no-deps --no-index --force-reinstall build/wheel/*.whl
+
+man: .venv/installed ## build/man/: the manual pages
+	$(BIN)/python docs/man.py build/man
+
+install: program man ## install to /opt/adsyncd (PREFIX), with units, manual pages and an example configuration; honours DESTDIR
+	install -d $(DESTDIR)$(dir $(PREFIX)) $(addprefix $(DESTDIR)$(LOCAL)/,bin lib/systemd/system lib/sysusers.d share/man/man1 share/man/man5) $(DESTDIR)$(ETC)/adsyncd/tenants.d
+	rm -rf $(DESTDIR)$(PREFIX).new
+	cp -R --preserve=timestamps,links build/environment $(DESTDIR)$(PREFIX).new
+	find $(DESTDIR)$(PREFIX).new/bin $(DESTDIR)$(PREFIX).new/pyvenv.cfg -type f -exec sed -i 's|$(CURDIR)/build/environment|$(PREFIX)|g' {} +
+	chmod -R u=rwX,go=rX $(DESTDIR)$(PREFIX).new
+	rm -rf $(DESTDIR)$(PREFIX)
+	mv $(DESTDIR)$(PREFIX).new $(DESTDIR)$(PREFIX)
+	ln -sf $(PREFIX)/bin/adsyncd $(DESTDIR)$(LOCAL)/bin/adsyncd
+	sed 's|/opt/adsyncd/|$(PREFIX)/|' systemd/adsyncd.service | install -m 644 /dev/stdin $(DESTDIR)$(LOCAL)/lib/systemd/system/adsyncd.service
+	install -m 644 systemd/adsyncd.sysusers.conf $(DESTDIR)$(LOCAL)/lib/sysusers.d/adsyncd.conf
+	$(foreach page,$(MAN),install -m 644 build/man/$(page) $(DESTDIR)$(LOCAL)/share/man/man$(subst .,,$(suffix $(page))) &&) true
+	test -e $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml || install -m 644 systemd/adsyncd.toml $(DESTDIR)$(ETC)/adsyncd
+	install -m 644 tenants/acme.toml $(DESTDIR)$(ETC)/adsyncd/tenants.d/acme.toml.example
+	@$(LIVE) systemd-sysusers adsyncd.conf
+	@$(LIVE) systemctl daemon-reload
+	@$(LIVE) echo 'Installed. "systemctl enable --now adsyncd" starts it, "systemctl restart adsyncd" ends an upgrade.'
+
+uninstall: ## remove what install installed; what is the operator's stays: changed settings, tenants, the database
+	@$(LIVE) systemctl disable --now --quiet adsyncd || true
+	rm -rf $(DESTDIR)$(PREFIX)
+	rm -f $(addprefix $(DESTDIR)$(LOCAL)/,bin/adsyncd lib/systemd/system/adsyncd.service lib/sysusers.d/adsyncd.conf)
+	rm -f $(foreach page,$(MAN),$(DESTDIR)$(LOCAL)/share/man/man$(subst .,,$(suffix $(page)))/$(page)) $(DESTDIR)$(ETC)/adsyncd/tenants.d/acme.toml.example
+	! cmp -s systemd/adsyncd.toml $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml || rm $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml
+	for folder in $(ETC)/adsyncd/tenants.d $(ETC)/adsyncd /var/lib/adsyncd $(addprefix $(LOCAL)/,lib/systemd/system lib/systemd lib/sysusers.d share/man/man1 share/man/man5); do rmdir --ignore-fail-on-non-empty $(DESTDIR)$$folder; done
+	@$(LIVE) systemctl daemon-reload
+	@for kept in $(ETC)/adsyncd /var/lib/adsyncd; do test ! -e $(DESTDIR)$$kept || echo "Kept $$kept, which is yours to remove."; done
+	@$(LIVE) test -e /var/lib/adsyncd || userdel adsyncd
 
 clean: ## remove what was built
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
