@@ -6,7 +6,7 @@ settings ─► telemetry ─► store ─► Vault ─► supervisor ─► tic
 import resource
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from signal import SIG_IGN, SIGINT, SIGTERM, Signals, signal
@@ -30,6 +30,7 @@ from adsyncd.credentials import (
     InCredential,
     InFile,
     InVariable,
+    Vault,
     VaultAccess,
     VaultToken,
     open_vault,
@@ -38,6 +39,7 @@ from adsyncd.credentials import (
 from adsyncd.dropins import read_tenants
 from adsyncd.errors import Problem, Stopping
 from adsyncd.governor import Governor
+from adsyncd.owner import open_owner
 from adsyncd.platforms import Connector
 from adsyncd.replay import Replayed
 from adsyncd.run import Run, Tally, whole_ms
@@ -64,6 +66,7 @@ class Parts:
     store: Store
     clock: Clock
     alerts: Watch
+    vault: Vault | None = None
 
 
 @asynccontextmanager
@@ -74,13 +77,17 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        logs.configure(log_level, sys.stderr)  # for what is said while telemetry opens
+        journal = environ.get("JOURNAL_STREAM")
+        logs.configure(log_level, sys.stderr, journal_stream=journal)  # for what is said while telemetry opens
         telemetry = await stack.enter_async_context(open_telemetry(environ))
-        logs.configure(log_level, sys.stderr, telemetry.logger_provider)
+        logs.configure(log_level, sys.stderr, telemetry.logger_provider, journal)
         store = await stack.enter_async_context(open_store(settings.store.url, clock=clock, tracer=telemetry.tracer))
+        owner = stack.enter_context(open_owner(clock.boot_id, entropy()))
         vault = None
         if settings.vault:
-            vault = await stack.enter_async_context(open_vault(_access(settings.vault, environ), clock))
+            vault = await stack.enter_async_context(
+                open_vault(_access(settings.vault, environ), clock, entropy(), telemetry.instruments)
+            )
         tls = httpx.create_ssl_context()
         alerts = Watch(
             _receivers(settings.alerts),
@@ -100,14 +107,14 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
                 traced=telemetry.traced,
             ),
             credentials=CredentialsReader(vault, environ, telemetry.tracer),
-            governor=Governor(clock, store, await store.permits()),
+            governor=Governor(clock, store, owner.id, await store.permits(), await store.shapes()),
             store=store,
             clock=clock,
             tracer=telemetry.tracer,
             instruments=telemetry.instruments,
             watch=alerts,
         )
-        yield Parts(supervisor, store, clock, alerts)
+        yield Parts(supervisor, store, clock, alerts, vault)
 
 
 async def serve(settings: Settings, environ: MutableMapping[str, str], log_level: str) -> None:
@@ -121,7 +128,8 @@ async def serve(settings: Settings, environ: MutableMapping[str, str], log_level
             supervisor = parts.supervisor
             tenants, due, problems = await _load(settings, parts)
             await parts.alerts.recall()
-            async with beside(parts.alerts.run), anyio.create_task_group() as runs:
+            vault = beside(parts.vault.run) if parts.vault else nullcontext()
+            async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
                 ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
                 for tenant in tenants:
                     parts.alerts.add(tenant)
@@ -264,7 +272,7 @@ def _access(table: VaultTable, environ: Mapping[str, str]) -> VaultAccess:
         return lambda: resolve_secret(_place(ref), environ)
 
     auth = (
-        AppRole(table.auth.role_id, secret(table.auth.secret_id))
+        AppRole(table.auth.role_id, secret(table.auth.secret_id), wrapped=table.auth.secret_id.wrapped)
         if isinstance(table.auth, AppRoleAuth)
         else VaultToken(secret(table.auth.token))
     )
@@ -274,6 +282,7 @@ def _access(table: VaultTable, environ: Mapping[str, str]) -> VaultAccess:
         namespace=table.namespace,
         ca_file=table.ca_file,
         timeout=table.timeout,
+        poll=table.poll,
         auth=auth,
     )
 

@@ -50,6 +50,9 @@ class Account:
     async def read(self, ref: CredentialsRef) -> Credentials:  # noqa: ARG002 - a source's signature
         return self.credentials
 
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
+        return None
+
 
 @dataclass
 class Connected:

@@ -62,6 +62,9 @@ class Accounts:
             raise KeyError("a mistake of ours")
         return Credentials(f"{ref.prefix}@example.com", SecretStr(f"pw-{ref.prefix}"))
 
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
+        return None
+
 
 @dataclass
 class World:
@@ -128,7 +131,7 @@ async def a_world(store: Store, *tenants: Tenant, **clients: Mapping[str, Any]) 
             open=lambda _tls, _limits: httpx.ASGITransport(app),
         ),
         credentials=Accounts(),
-        governor=Governor(clock, store, await store.permits()),
+        governor=Governor(clock, store, "this process", await store.permits(), await store.shapes()),
         store=store,
         clock=clock,
         tracer=spans.tracer,

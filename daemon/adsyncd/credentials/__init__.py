@@ -2,8 +2,9 @@
 
 from adsyncd.credentials.account import Credentials, CredentialsSource
 from adsyncd.credentials.reader import CredentialsReader
+from adsyncd.credentials.refusal import VaultState
 from adsyncd.credentials.secret import InCredential, InFile, InVariable, SecretRef, resolve_secret
-from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken, open_vault
+from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultStatus, VaultToken, open_vault
 
 __all__ = [
     "AppRole",
@@ -16,6 +17,8 @@ __all__ = [
     "SecretRef",
     "Vault",
     "VaultAccess",
+    "VaultState",
+    "VaultStatus",
     "VaultToken",
     "open_vault",
     "resolve_secret",

@@ -11,10 +11,14 @@ from adsyncd.tenant import CredentialsRef
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An account of an ad platform. Neither part shows in `repr`."""
+    """An account of an ad platform. Neither part shows in `repr`.
+
+    `version`: its number where its place counts versions, which is Vault.
+    """
 
     email: str = field(repr=False)
     password: SecretStr
+    version: int | None = field(default=None, compare=False)
 
 
 class CredentialsSource(Protocol):
@@ -22,6 +26,12 @@ class CredentialsSource(Protocol):
 
     async def read(self, ref: CredentialsRef) -> Credentials:
         """Return what `ref` leads to now; raises `CredentialsMissing` or `CredentialsUnavailable`."""
+
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:
+        """Return the newest version of it that was seen, and keep looking `until` then, on the clock's monotonic line.
+
+        None where none was seen yet, or versions are not counted. Asks nobody now.
+        """
 
 
 def credentials_of(content: object, where: str) -> Credentials:

@@ -28,14 +28,18 @@ class CredentialsReader:
         with span(self._tracer, SPAN_CREDENTIALS, {CREDENTIALS_SOURCE: _SOURCES[type(ref)]}):
             return await self._read(ref)
 
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:
+        """Return the newest version that was seen of what is in Vault, and keep looking `until` then; else None."""
+        return self._vault.newest(ref, until) if self._vault and isinstance(ref, VaultRef) else None
+
     async def _read(self, ref: CredentialsRef) -> Credentials:
         match ref:
-            case VaultRef(path):
+            case VaultRef():
                 if self._vault is None:
                     raise CredentialsMissing(
-                        f"the credentials {path} are in Vault, and the settings name none; add [vault]"
+                        f"the credentials {ref.path} are in Vault, and the settings name none; add [vault]"
                     )
-                return await self._vault.read(path)
+                return await self._vault.read(ref)
             case EnvRef(prefix):
                 return read_environment(prefix, self._environ)
             case SystemdRef(name):

@@ -4,6 +4,8 @@ What an operator has to mend is `CredentialsMissing`; what may pass by itself is
 repeats what Vault answered: it may be a proxy's page, and it may quote what was sent.
 """
 
+from enum import StrEnum
+
 from hvac.exceptions import (
     Forbidden,
     InvalidPath,
@@ -17,37 +19,100 @@ from requests.exceptions import RequestException, SSLError, Timeout
 
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 
-_UNANSWERED: tuple[tuple[type[Exception], type[CredentialsError], str], ...] = (
+
+class VaultState(StrEnum):
+    """What Vault is like: as a whole, for who signs in, or at one path."""
+
+    UP = "up"
+    UNASKED = "not asked yet"
+    # Vault answers nobody.
+    SEALED = "sealed"
+    UNINITIALIZED = "not initialized"
+    DOWN = "down"
+    SLOW = "slow"
+    FAILING = "failing"
+    LIMITED = "limited"
+    UNTRUSTED = "untrusted"
+    # Vault lets one identity not sign in.
+    REFUSED = "sign-in refused"
+    NO_SECRET = "own secret missing"  # noqa: S105 - a state
+    NO_NAMESPACE = "wrong namespace"
+    NO_ROLE = "role missing"
+    UNWRAPPED = "already unwrapped"
+    # Vault does not give one secret.
+    DENIED = "permission denied"
+    MISSING = "secret missing"
+    DELETED = "secret deleted"
+
+
+OUTAGES = frozenset(
+    {
+        VaultState.SEALED,
+        VaultState.UNINITIALIZED,
+        VaultState.DOWN,
+        VaultState.SLOW,
+        VaultState.FAILING,
+        VaultState.LIMITED,
+        VaultState.UNTRUSTED,
+    }
+)
+
+_UNANSWERED: tuple[tuple[type[Exception], type[CredentialsError], VaultState, str], ...] = (
     (
         InvalidPath,
         CredentialsMissing,
+        VaultState.NO_NAMESPACE,
         "has no such namespace, or is not Vault; check vault.namespace and vault.address",
     ),
-    (VaultDown, CredentialsUnavailable, "is sealed or in maintenance; unseal it"),
-    (VaultNotInitialized, CredentialsUnavailable, "is not initialized; initialize and unseal it"),
-    (RateLimitExceeded, CredentialsUnavailable, "has had too many requests; raise its quota if this goes on"),
-    (VaultError, CredentialsUnavailable, "failed; see its log"),
-    (Timeout, CredentialsUnavailable, "did not answer in time; see whether it is up"),
+    (VaultDown, CredentialsUnavailable, VaultState.SEALED, "is sealed or in maintenance; unseal it"),
+    (
+        VaultNotInitialized,
+        CredentialsUnavailable,
+        VaultState.UNINITIALIZED,
+        "is not initialized; initialize and unseal it",
+    ),
+    (
+        RateLimitExceeded,
+        CredentialsUnavailable,
+        VaultState.LIMITED,
+        "has had too many requests; raise its quota if this goes on",
+    ),
+    (VaultError, CredentialsUnavailable, VaultState.FAILING, "failed; see its log"),
+    (Timeout, CredentialsUnavailable, VaultState.SLOW, "did not answer in time; see whether it is up"),
     (
         SSLError,
         CredentialsUnavailable,
+        VaultState.UNTRUSTED,
         "shows no certificate that can be trusted; set vault.ca_file to its CA, and check that it names this host",
     ),
-    (RequestException, CredentialsUnavailable, "can't be reached; see whether it is up, and check vault.address"),
-    (OSError, CredentialsMissing, "can't be trusted without its CA; check that vault.ca_file is there and readable"),
+    (
+        RequestException,
+        CredentialsUnavailable,
+        VaultState.DOWN,
+        "can't be reached; see whether it is up, and check vault.address",
+    ),
+    (
+        OSError,
+        CredentialsMissing,
+        VaultState.UNTRUSTED,
+        "can't be trusted without its CA; check that vault.ca_file is there and readable",
+    ),
 )
 
 
-def approle_refused(exc: VaultError, vault: str) -> CredentialsError:
+def sign_in_refused(exc: VaultError, vault: str) -> CredentialsError:
     """Explain why the daemon could not sign in to `vault` by AppRole."""
     match exc:
         case InvalidRequest():
             return CredentialsMissing(
                 f"{vault} refuses the daemon's AppRole: its role id or secret id is wrong, used up or expired; "
-                "issue a new secret id, and check vault.auth"
+                "issue a new secret id, and check vault.auth",
+                VaultState.REFUSED,
             )
         case Forbidden():
-            return CredentialsMissing(f"{vault} has no sign-in by AppRole; enable it at auth/approle")
+            return CredentialsMissing(
+                f"{vault} has no sign-in by AppRole; enable it at auth/approle", VaultState.REFUSED
+            )
     return unanswered(exc, vault)
 
 
@@ -57,32 +122,91 @@ def token_refused(exc: VaultError, vault: str) -> CredentialsError:
         case Forbidden():
             return CredentialsMissing(
                 f"{vault} refuses the daemon's token: it is wrong, expired, revoked or without the policy 'default'; "
-                "issue a new one"
+                "issue a new one",
+                VaultState.REFUSED,
             )
     return unanswered(exc, vault)
 
 
-def read_refused(exc: VaultError, vault: str, mount: str, path: str) -> CredentialsError:
-    """Explain why `vault` would not give the secret at `path` of `mount`."""
+def unwrapping_refused(exc: VaultError, vault: str) -> CredentialsError:
+    """Explain why `vault` does not unwrap the daemon's secret id."""
+    match exc:
+        case InvalidRequest() | Forbidden():
+            return CredentialsMissing(
+                f"{vault} can't unwrap the daemon's secret id: its wrapping token was used before, or has expired. "
+                "If nothing of yours has used it, somebody else has the secret id: destroy that one; "
+                "then put a new wrapping token in its place",
+                VaultState.UNWRAPPED,
+            )
+    return unanswered(exc, vault)
+
+
+def wrapped_elsewhere(vault: str) -> CredentialsError:
+    """Explain why a wrapping token is not used: what it holds was not made by an AppRole's secret-id endpoint."""
+    return CredentialsMissing(
+        f"the wrapping token for the daemon's secret id was not made at auth/approle/role/ROLE/secret-id of {vault}: "
+        "somebody may have put another in its place; find out who, then put a new wrapping token there",
+        VaultState.UNWRAPPED,
+    )
+
+
+def role_refused(exc: VaultError, vault: str, role: str) -> CredentialsError:
+    """Explain why `vault` does not let the daemon sign in as the AppRole `role`."""
+    match exc:
+        case Forbidden():
+            return CredentialsMissing(
+                f"{vault} does not let the daemon sign in as {role}; give the daemon's policy read on "
+                f"auth/approle/role/{role}/role-id and update on auth/approle/role/{role}/secret-id",
+                VaultState.DENIED,
+            )
+        case InvalidPath():
+            return CredentialsMissing(
+                f"{vault} has no AppRole {role}; create it, or check auth.role", VaultState.NO_ROLE
+            )
+        case InvalidRequest():
+            return CredentialsMissing(
+                f"{vault} refuses the AppRole {role} with a secret id that it has just issued; "
+                "check what the role is bound to, such as secret_id_bound_cidrs",
+                VaultState.REFUSED,
+            )
+    return unanswered(exc, vault)
+
+
+def read_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -> CredentialsError:
+    """Explain why `vault` would not give `who` the secret at `path` of `mount`."""
     where = f"{mount}/{path}"
     match exc:
         case Forbidden():
             return CredentialsMissing(
-                f"{vault} does not let the daemon read {where}; "
-                f"check the path and vault.mount, and give the daemon's policy read on {mount}/data/{path}"
+                f"{vault} does not let {who} read {where}; "
+                f"check the path and vault.mount, and give its policy read on {mount}/data/{path}",
+                VaultState.DENIED,
             )
         case InvalidPath(json={"data": {"metadata": {"version": int(version)}}}):
             return CredentialsMissing(
-                f"version {version} of {where} is deleted in {vault}; undelete it or write a new one"
+                f"version {version} of {where} is deleted in {vault}; undelete it or write a new one",
+                VaultState.DELETED,
             )
         case InvalidPath():
             return CredentialsMissing(
                 f"{vault} has nothing at {where}; write email and password there, "
-                "or check the path and that vault.mount is a KV version 2 engine"
+                "or check the path and that vault.mount is a KV version 2 engine",
+                VaultState.MISSING,
             )
     return unanswered(exc, vault)
 
 
+def look_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -> CredentialsError:
+    """Explain why `vault` would not tell `who` the version of the secret at `path` of `mount`."""
+    if isinstance(exc, Forbidden):
+        return CredentialsMissing(
+            f"{vault} does not let {who} see the version of {mount}/{path}; "
+            f"give its policy read on {mount}/metadata/{path}",
+            VaultState.DENIED,
+        )
+    return read_refused(exc, vault, who, mount, path)
+
+
 def unanswered(exc: VaultError | OSError, vault: str) -> CredentialsError:
     """Explain why `vault` answered nothing useful, whatever it was asked."""
-    return next(error(f"{vault} {text}") for kind, error, text in _UNANSWERED if isinstance(exc, kind))
+    return next(error(f"{vault} {text}", state) for kind, error, state, text in _UNANSWERED if isinstance(exc, kind))

@@ -1,45 +1,57 @@
-"""Tenants' credentials in Vault, read under the daemon's one identity.
+"""Tenants' credentials in Vault, read under the daemon's identity or under one for each tenant.
 
-hvac blocks, so its calls run on a few threads of their own, under a deadline. Signing in happens when a read needs it,
-once for all that wait: first of all, when two thirds of the lease are over, and when Vault refuses the token.
+The daemon signs in by itself and stays signed in, whether somebody reads or not. As a tenant's AppRole it signs in when
+that tenant's credentials are wanted, with a secret id that it may issue but not use to read anything itself.
 """
 
+import math
 import re
-import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 import anyio
-import anyio.to_thread
-import hvac
-import requests
-from hvac.exceptions import Forbidden, VaultError
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
+import structlog
+from pydantic import SecretStr
 
 from adsyncd.clock import Clock
 from adsyncd.credentials.account import Credentials, credentials_of
-from adsyncd.credentials.refusal import approle_refused, read_refused, token_refused, unanswered
-from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
+from adsyncd.credentials.backoff import Backoff
+from adsyncd.credentials.connection import Connection
+from adsyncd.credentials.identity import Identity, Lease
+from adsyncd.credentials.refusal import VaultState
+from adsyncd.credentials.vault_api import Place, VaultApi
+from adsyncd.credentials.wrapped import WrappedSecret
+from adsyncd.errors import CredentialsError, CredentialsMissing
+from adsyncd.instruments import VAULT_UP, Instruments
+from adsyncd.schedule import share
+from adsyncd.tenant import VaultRef
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 
-_THREADS = 10  # as many as a requests session keeps connections
+_log = structlog.stdlib.get_logger(__name__)
+
+_LOOKS_AT_ONCE = 2  # of the ten that may ask: those who want to sign in come first
+_TICK_S = 1.0
 # Neither hvac nor Vault minds `..` in a path: acme/../globex would be globex's secret.
 _PATH = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AppRole:
-    """Sign-in by AppRole. `secret_id` is called at each sign-in; it may raise `CredentialsMissing`."""
+    """Sign-in by AppRole. `secret_id` is called at each sign-in; it may raise `CredentialsMissing`.
+
+    `wrapped`: what it returns is a token that the secret id is wrapped in.
+    """
 
     role_id: str
     secret_id: Callable[[], SecretStr] = field(repr=False)
+    wrapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,184 +63,184 @@ class VaultToken:
 
 @dataclass(frozen=True, slots=True)
 class VaultAccess:
-    """How to reach Vault. `ca_file`: PEM; None means certifi's. `timeout` bounds a read with all that it takes."""
+    """How to reach Vault. `ca_file`: PEM; None means certifi's. `timeout` bounds each exchange with Vault.
+
+    `poll`: how often Vault is asked for the version of credentials that are in use.
+    """
 
     address: str
     mount: str
     namespace: str | None
     ca_file: Path | None
     timeout: timedelta
+    poll: timedelta
     auth: AppRole | VaultToken
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """A client that is signed in, since `granted_s` on the clock's line; a `duration_s` of 0 has no end."""
+class VaultStatus:
+    """What Vault is like for the daemon, since when, and what is wrong, with its mend; None if nothing is."""
 
-    client: hvac.Client
-    granted_s: float
-    duration_s: float
-    renewable: bool
-
-    def aged(self, now_s: float) -> bool:
-        """Whether two thirds of it are over, so that there's time left to try more than once."""
-        return 0 < self.duration_s * 2 / 3 <= now_s - self.granted_s
+    state: VaultState
+    since: datetime
+    error: str | None
 
 
-class _Grant(BaseModel):
-    """A token's life, as Vault tells it of one granted or renewed (`auth`) or looked up (`data`)."""
+@dataclass(slots=True)
+class _Followed:
+    """Credentials in use `until` then; their version as seen last, to be looked at again when it is `due`."""
 
-    duration_s: float = Field(validation_alias=AliasChoices("lease_duration", "ttl"))
-    renewable: bool = False
-
-
-class _Login(_Grant):
-    client_token: SecretStr
-
-
-class _Secret(BaseModel):
-    data: dict[str, object]
+    until: float
+    due: float
+    version: int | None = None
 
 
 class Vault:
-    """Reads secrets. Made by `open_vault`, which owns the session."""
+    """Reads secrets, and watches over what it read. Made by `open_vault`."""
 
-    def __init__(self, access: VaultAccess, clock: Clock, session: requests.Session) -> None:
-        self._access = access
+    def __init__(
+        self, access: VaultAccess, api: VaultApi, clock: Clock, random: Random, instruments: Instruments
+    ) -> None:
+        self._mount = access.mount
+        self._poll_s = access.poll.total_seconds()
+        self._api = api
         self._clock = clock
-        self._session = session
-        self._name = f"Vault at {access.address}"
-        self._lease: Lease | None = None
-        self._signing_in = anyio.Lock()
-        self._limiter = anyio.CapacityLimiter(_THREADS)
-        self._threads = threading.Semaphore(_THREADS)
+        self._random = random
+        self._instruments = instruments
+        self._status = VaultStatus(VaultState.UNASKED, clock.now(), None)
+        self._outage = Backoff(clock, random, self._note)
+        self._connection = Connection(api.name, access.timeout.total_seconds(), self._outage)
+        self._refusal = Backoff(clock, random, self._note)
+        sign_in = partial(self._connection.ask, self._way_in(access.auth))
+        self._daemon = Identity(sign_in, self._renew, clock, self._refusal)
+        self._roles: dict[str, Identity] = {}
+        self._followed: dict[VaultRef, _Followed] = {}
+        self._looking = anyio.CapacityLimiter(_LOOKS_AT_ONCE)
 
-    async def read(self, path: str) -> Credentials:
-        """Return the credentials at `path` of the mount, in their newest version.
+    @property
+    def status(self) -> VaultStatus:
+        """What Vault is like: its own state, or what becomes of the daemon's sign-in. What befalls roles is theirs."""
+        return self._status
+
+    async def read(self, ref: VaultRef) -> Credentials:
+        """Return the credentials at the path of the mount, in their newest version.
 
         Raises `CredentialsMissing` for what an operator has to mend, `CredentialsUnavailable` for what may pass.
         """
-        if not _PATH.fullmatch(path):
+        if not _PATH.fullmatch(ref.path):
             raise CredentialsMissing(
-                f"{path!r} can't be a path in Vault; write names of letters, digits, '_', '-' and '.', with '/' between"
+                f"{ref.path!r} can't be a path in Vault; "
+                "write names of letters, digits, '_', '-' and '.', with '/' between"
             )
+        content, version = await self._ask_as(ref, self._api.secret)
+        if ref in self._followed:
+            self._followed[ref].version = version
+        return replace(credentials_of(content, f"{self._mount}/{ref.path} in {self._api.name}"), version=version)
+
+    def newest(self, ref: VaultRef, until: float) -> int | None:
+        """Return the newest version that was seen of credentials, if one was, and keep looking while they are in use.
+
+        `until` is on the clock's monotonic line. Nothing is asked here: that is what `run` does.
+        """
+        followed = self._followed.get(ref)
+        if followed is None:
+            followed = self._followed[ref] = _Followed(until, self._next_look(ref))
+        followed.until = max(followed.until, until)
+        return followed.version
+
+    async def run(self) -> None:
+        """Stay signed in, and look for new versions of credentials in use, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stay_signed_in)
+            while True:
+                now = self._clock.monotonic()
+                for ref, followed in list(self._followed.items()):
+                    if followed.until <= now:
+                        del self._followed[ref]
+                    elif followed.due <= now:
+                        followed.due = math.inf
+                        tasks.start_soon(self._look, ref, followed)
+                await anyio.sleep(min(_TICK_S, self._poll_s))
+
+    async def _stay_signed_in(self) -> None:
+        while True:
+            with suppress(CredentialsError):  # which shows in the status
+                await self._daemon.lease()
+            await anyio.sleep(max(self._daemon.due_s, self._outage.wait_s))
+
+    async def _look(self, ref: VaultRef, followed: _Followed) -> None:
+        async with self._looking:
+            try:
+                followed.version = await self._ask_as(ref, self._api.version)
+            except CredentialsError as error:
+                if error.state == VaultState.DENIED:  # and it will be: not asked again
+                    _log.warning("rotations go unnoticed until the platform refuses", path=ref.path, error=str(error))
+                    return
+            followed.due = self._next_look(ref)
+
+    def _next_look(self, ref: VaultRef) -> float:
+        """Return the next instant of a reference's own phase of the interval, so that not all are looked at at once."""
+        now = self._clock.monotonic()
+        return now + self._poll_s - (now - share(ref.path) * self._poll_s) % self._poll_s
+
+    async def _ask_as(self, ref: VaultRef, ask: Callable[[SecretStr, str, str], T]) -> T:
+        """Ask about what `ref` leads to as who it says. A token that may have died is replaced."""
+        if ref.role is None:
+            return await self._ask(self._daemon, lambda token: ask(token, "the daemon", ref.path))
+        if ref.role not in self._roles:
+            self._roles[ref.role] = self._as_role(ref.role)
+        return await self._ask(self._roles[ref.role], lambda token: ask(token, f"the AppRole {ref.role}", ref.path))
+
+    async def _ask(self, identity: Identity, ask: Callable[[SecretStr], T]) -> T:
+        lease = await identity.lease()
         try:
-            with anyio.fail_after(self._access.timeout.total_seconds()):
-                return credentials_of(await self._secret(path), f"{self._access.mount}/{path} in {self._name}")
-        except TimeoutError as exc:
-            raise unanswered(requests.Timeout(), self._name) from exc
+            return await self._connection.ask(partial(ask, lease.token))
+        except CredentialsMissing as error:
+            # An expired token, a revoked one and one that may not do this look alike.
+            if error.state != VaultState.DENIED or lease.young(self._clock.monotonic()):
+                raise
+        lease = await identity.lease(refused=lease)
+        return await self._connection.ask(partial(ask, lease.token))
 
-    async def _secret(self, path: str) -> object:
-        lease = await self._signed_in()
-        try:
-            return await self._call(partial(self._fetch, lease, path))
-        except Forbidden:
-            # An expired token, a revoked one and one that may not read this look alike: ask with a new one.
-            lease = await self._signed_in(refused=lease)
-        try:
-            return await self._call(partial(self._fetch, lease, path))
-        except Forbidden as exc:
-            raise read_refused(exc, self._name, self._access.mount, path) from exc
+    def _as_role(self, role: str) -> Identity:
+        async def sign_in() -> Lease:
+            return await self._ask(self._daemon, lambda token: self._api.sign_in_as(token, role))
 
-    async def _signed_in(self, refused: Lease | None = None) -> Lease:
-        """Return a lease that is neither `refused` nor old. A failed attempt leaves the old one in its place."""
-        lease = self._lease
-        if lease is not None and lease is not refused and not lease.aged(self._clock.monotonic()):
-            return lease
-        async with self._signing_in:
-            if self._lease is None or self._lease is lease:
-                if lease is None or lease is refused:
-                    self._lease = await self._call(self._sign_in)
-                else:
-                    self._lease = await self._call(partial(self._renew, lease))
-            return self._lease
+        return Identity(sign_in, self._renew, self._clock, Backoff(self._clock, self._random))
 
-    async def _call(self, blocking: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(self._on_thread, blocking, limiter=self._limiter, abandon_on_cancel=True)
-
-    def _on_thread(self, blocking: Callable[[], T]) -> T:
-        # A call whose caller gave up has left the limiter, but its thread hangs on: it is counted here until it ends.
-        if not self._threads.acquire(blocking=False):
-            raise CredentialsUnavailable(f"{self._name} has yet to answer earlier requests; see whether it is up")
-        try:
-            return blocking()
-        except OSError as exc:
-            raise unanswered(exc, self._name) from exc
-        finally:
-            self._threads.release()
-
-    def _fetch(self, lease: Lease, path: str) -> object:
-        try:
-            answer = lease.client.secrets.kv.v2.read_secret_version(
-                path, mount_point=self._access.mount, raise_on_deleted_version=True
-            )
-        except Forbidden:
-            raise
-        except VaultError as exc:
-            raise read_refused(exc, self._name, self._access.mount, path) from exc
-        return self._part(answer, "data", _Secret).data
-
-    def _sign_in(self) -> Lease:
-        match self._access.auth:
-            case AppRole(role_id, secret_id):
-                return self._by_approle(role_id, secret_id().get_secret_value())
+    def _way_in(self, auth: AppRole | VaultToken) -> Callable[[], Lease]:
+        match auth:
+            case AppRole(role_id, delivered, wrapped):
+                secret_id = WrappedSecret(delivered, self._api.unwrap) if wrapped else delivered
+                return lambda: self._api.sign_in(role_id, secret_id())
             case VaultToken(token):
-                return self._by_token(token().get_secret_value())
+                return lambda: self._api.look_up(token())
 
-    def _by_approle(self, role_id: str, secret_id: str) -> Lease:
-        now_s = self._clock.monotonic()
-        try:
-            answer = self._client("").auth.approle.login(role_id, secret_id, use_token=False)
-        except VaultError as exc:
-            raise approle_refused(exc, self._name) from exc
-        login = self._part(answer, "auth", _Login)
-        return Lease(self._client(login.client_token.get_secret_value()), now_s, login.duration_s, login.renewable)
+    async def _renew(self, lease: Lease) -> Lease | None:
+        return await self._connection.ask(partial(self._api.renew, lease))
 
-    def _by_token(self, token: str) -> Lease:
-        now_s = self._clock.monotonic()
-        client = self._client(token)
-        try:
-            answer = client.auth.token.lookup_self()
-        except VaultError as exc:
-            raise token_refused(exc, self._name) from exc
-        grant = self._part(answer, "data", _Grant)
-        return Lease(client, now_s, grant.duration_s, grant.renewable)
-
-    def _renew(self, lease: Lease) -> Lease:
-        now_s = self._clock.monotonic()
-        if lease.renewable:
-            with suppress(VaultError):
-                grant = self._part(lease.client.auth.token.renew_self(), "auth", _Grant)
-                # Towards the end of a token's longest life renewals get shorter and shorter.
-                if grant.duration_s >= lease.duration_s:
-                    return replace(lease, granted_s=now_s, duration_s=grant.duration_s)
-        return self._sign_in()
-
-    def _client(self, token: str) -> hvac.Client:
-        # An empty token is none at all; None would stand for VAULT_TOKEN or ~/.vault-token.
-        return hvac.Client(
-            self._access.address,
-            token=token,
-            session=self._session,
-            timeout=self._access.timeout.total_seconds(),  # type: ignore[arg-type]  # requests takes fractions
-            allow_redirects=False,  # they would carry the token to another host
-            namespace=self._access.namespace,
-        )
-
-    def _part(self, answer: object, key: str, model: type[M]) -> M:
-        try:
-            return model.model_validate(answer[key] if isinstance(answer, dict) else answer)
-        except (KeyError, ValidationError):
-            # `from None`: the error that is left out quotes the answer.
-            raise CredentialsUnavailable(
-                f"{self._name} does not answer as Vault does; check vault.address (redirects are not followed)"
-            ) from None
+    def _note(self) -> None:
+        """Say what changed: once, however often it is found to be so."""
+        error = self._outage.failure or self._refusal.failure
+        state = VaultState.UP if error is None else VaultState(error.state or VaultState.NO_SECRET)
+        before = self._status
+        since = before.since if state is before.state else self._clock.now()
+        self._status = VaultStatus(state, since, None if error is None else str(error))
+        if state is before.state:
+            return
+        self._instruments.set(VAULT_UP, int(error is None))
+        if error is not None:
+            log = _log.error if isinstance(error, CredentialsMissing) else _log.warning
+            log("vault fails", state=state, error=str(error))
+        elif before.error is not None:
+            _log.info("vault works again", was=before.state)
 
 
 @asynccontextmanager
-async def open_vault(access: VaultAccess, clock: Clock) -> AsyncIterator[Vault]:
+async def open_vault(
+    access: VaultAccess, clock: Clock, random: Random, instruments: Instruments
+) -> AsyncIterator[Vault]:
     """Open the way to Vault, without a request yet, and close its connections in the end."""
-    with requests.Session() as session:
-        session.trust_env = False  # no proxy, CA or .netrc but what the settings say
-        session.verify = str(access.ca_file) if access.ca_file else True
-        yield Vault(access, clock, session)
+    place = Place(access.address, access.mount, access.namespace, access.ca_file, access.timeout.total_seconds())
+    with closing(VaultApi(place, clock)) as api:
+        yield Vault(access, api, clock, random, instruments)

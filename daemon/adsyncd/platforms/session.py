@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from adsyncd.clock import Clock
 from adsyncd.credentials import Credentials, CredentialsSource
-from adsyncd.errors import AdsyncdError, SignInRefused
+from adsyncd.errors import AdsyncdError, CredentialsUnavailable, SignInRefused
 from adsyncd.instruments import SPAN_TOKEN, span
 from adsyncd.schedule import share
 from adsyncd.tenant import Tenant
@@ -42,6 +42,8 @@ class Session:
         self._clock = clock
         self._tracer = tracer
         self._credentials: Credentials | None = None
+        self._doubted = False  # the credentials may have been rotated
+        self._newest: int | None = None
         self._token: Token | None = None
         self._refresh_at = 0.0
         self._refreshing = anyio.Lock()
@@ -54,8 +56,10 @@ class Session:
         Raises what reading credentials or signing in raises, unless the token at hand is still good.
         """
         token = self._token
-        if token is not None and self._clock.monotonic() < self._refresh_at:
-            return token
+        if token is not None:
+            self._heed_rotation(token)
+            if self._clock.monotonic() < self._refresh_at:
+                return token
         try:
             return await self._refresh(token, sign_in)
         except AdsyncdError as error:
@@ -71,6 +75,7 @@ class Session:
         """Never give out a token again that the platform answered with 401."""
         if self._token is token:
             self._token = None
+            self._doubted = True
 
     def expires_in(self) -> float | None:
         """Return the seconds until the token at hand expires, or None without one."""
@@ -98,17 +103,38 @@ class Session:
             self._failure = None
             return self._token
 
+    def _heed_rotation(self, token: Token) -> None:
+        """See to it that the token is refreshed, once, when its credentials turn out to have a newer version."""
+        newest = self._source.newest(self._tenant.credentials, token.expires_at)
+        if newest is not None and newest != self._newest:
+            self._newest = newest
+            if self._credentials is None or self._credentials.version != newest:
+                self._doubted = True
+                self._refresh_at = self._clock.monotonic()
+
+    async def _read(self) -> Credentials:
+        """Read the credentials anew; while that fails for a time, the known ones have to do."""
+        known = self._credentials
+        try:
+            credentials = await self._source.read(self._tenant.credentials)
+        except CredentialsUnavailable:
+            if known is None:
+                raise
+            return known
+        self._doubted = False
+        return credentials
+
     async def _sign_in(self, sign_in: SignIn) -> Token:
         known = self._credentials
-        credentials = known or await self._source.read(self._tenant.credentials)
+        credentials = await self._read() if known is None or self._doubted else known
         asked_at = self._clock.monotonic()
         try:
             value, life_s = await sign_in(credentials)
         except SignInRefused:
             self._credentials = None
-            if known is None:
+            if credentials is not known:
                 raise
-            credentials = await self._source.read(self._tenant.credentials)
+            credentials = await self._read()
             if credentials == known:
                 raise
             asked_at = self._clock.monotonic()

@@ -259,7 +259,7 @@ class _Simulation:
         supervisor = Supervisor(
             connector=connector,
             credentials=self._vault,
-            governor=Governor(self._clock, store, await store.permits()),
+            governor=Governor(self._clock, store, f"life {number}", await store.permits(), await store.shapes()),
             store=store,
             clock=self._clock,
             tracer=NoOpTracer(),
@@ -315,6 +315,9 @@ class _Vault:
             raise CredentialsUnavailable("Vault is sealed")
         email = self._accounts[ref]
         return Credentials(email, SecretStr(self.passwords[email]))
+
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
+        return None
 
 
 class _Instruments(Instruments):

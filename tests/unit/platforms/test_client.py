@@ -96,6 +96,9 @@ class Platform:
             raise self.credentials_failure
         return Credentials("acme@example.com", SecretStr(PASSWORD))
 
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
+        return None
+
     @property
     def waits(self) -> list[float]:
         return [after - before for before, after in pairwise(self.sent_at)]

@@ -68,6 +68,9 @@ class Source:
     password: str = "old"
     failure: AdsyncdError | None = None
     reads: int = 0
+    version: int = 1
+    seen: int | None = None  # by who looks for new versions
+    followed_until: float = 0.0
 
     async def read(self, ref: CredentialsRef) -> Credentials:
         assert ref == a_tenant().credentials
@@ -75,7 +78,18 @@ class Source:
         await anyio.sleep(0.5)
         if self.failure is not None:
             raise self.failure
-        return Credentials("acme@example.com", SecretStr(self.password))
+        return Credentials("acme@example.com", SecretStr(self.password), self.version)
+
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:
+        assert ref == a_tenant().credentials
+        self.followed_until = until
+        return self.seen
+
+    def rotate(self, password: str) -> None:
+        """Write a new version, which is seen at once."""
+        self.password = password
+        self.version += 1
+        self.seen = self.version
 
 
 class Parts:
@@ -346,16 +360,13 @@ async def test_a_token_refused_during_a_failing_refresh_is_not_given_out_as_stil
         assert [type(got) for got in await outcomes(parts, 3)] == [Unavailable] * 3
 
 
-async def test_rotated_credentials_are_read_once_more_and_used() -> None:
+async def test_after_a_401_rotated_credentials_are_read_before_the_old_ones_are_tried() -> None:
     parts = Parts()
     first = await parts.token()
     parts.platform.password = parts.source.password = "new"
     second = await parts.replace(first)
-    assert second.value.get_secret_value() == "token-3"
     assert second.expires_at == anyio.current_time() - 1 + LIFE_S  # its sign-in took a second
-    assert parts.platform.asked == ["old", "old", "new"]
-    assert parts.source.reads == 2
-    await parts.replace(second)
+    assert parts.platform.asked == ["old", "new"]
     assert parts.source.reads == 2
 
 
@@ -404,7 +415,68 @@ async def test_rotated_credentials_that_are_refused_too_end_it() -> None:
     parts.platform.password, parts.source.password = "newest", "new"
     with pytest.raises(SignInRefused):
         await parts.replace(first)
+    assert parts.platform.asked == ["old", "new"]
+
+
+async def test_a_new_version_that_is_seen_is_signed_in_with_at_once_and_once() -> None:
+    parts = Parts()
+    first = await parts.token()
+    parts.source.rotate("new")
+    parts.platform.password = "new"
+    got = await outcomes(parts, 6, apart_s=0.1)
+    assert [token is first for token in got] == [False] * 6
+    assert parts.platform.asked == ["old", "new"]
+    await anyio.sleep(0.7 * LIFE_S)
+    await parts.token()
+    assert (parts.platform.asked, parts.source.reads) == (["old", "new"], 2)
+
+
+async def test_the_version_that_was_read_is_no_news_when_it_is_seen() -> None:
+    parts = Parts()
+    first = await parts.token()
+    parts.source.seen = 1
+    assert await parts.token() is first
+
+
+async def test_versions_are_looked_for_while_the_token_is_good() -> None:
+    parts = Parts()
+    first = await parts.token()
+    await parts.token()
+    assert parts.source.followed_until == first.expires_at
+
+
+async def test_a_new_version_that_the_platform_does_not_take_yet_leaves_the_token_at_hand() -> None:
+    parts = Parts()
+    first = await parts.token()
+    parts.source.rotate("new")
+    assert [await parts.token() is first for _ in range(20)] == [True] * 20
+    assert parts.platform.asked == ["old", "new"]
+    parts.platform.password = "new"
+    assert await parts.replace(first) is not first
+    assert parts.platform.asked == ["old", "new", "new"]
+
+
+async def test_a_new_version_that_can_not_be_read_just_now_is_read_with_the_next_refresh() -> None:
+    parts = Parts()
+    await parts.token()
+    parts.source.rotate("new")
+    parts.source.failure = CredentialsUnavailable("sealed")
+    second = await parts.token()
+    assert await parts.token() is second
+    assert parts.platform.asked == ["old", "old"]
+    parts.source.failure, parts.platform.password = None, "new"
+    await parts.to_the_end_of(second, share=0.9)
+    await parts.token()
     assert parts.platform.asked == ["old", "old", "new"]
+
+
+async def test_credentials_that_are_gone_when_a_401_has_them_read_again_are_not_used_any_more() -> None:
+    parts = Parts()
+    first = await parts.token()
+    parts.source.failure = CredentialsMissing("deleted")
+    with pytest.raises(CredentialsMissing):
+        await parts.replace(first)
+    assert parts.platform.asked == ["old"]
 
 
 @pytest.mark.parametrize("failure", [CredentialsMissing("nothing there"), CredentialsUnavailable("sealed")])

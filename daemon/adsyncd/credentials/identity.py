@@ -1,0 +1,90 @@
+"""Who asks Vault: a token that is renewed or replaced in time, by one attempt at a time that all who wait share."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+from pydantic import SecretStr
+
+from adsyncd.clock import Clock
+from adsyncd.credentials.backoff import Backoff
+from adsyncd.credentials.refusal import OUTAGES
+from adsyncd.errors import CredentialsError
+
+# A token that Vault has just granted and yet refuses to serve is good, and may not do what was asked.
+_YOUNG_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A Vault token, granted or renewed at `granted_s` on the clock's line; a `duration_s` of 0 has no end."""
+
+    token: SecretStr
+    granted_s: float
+    duration_s: float
+    renewable: bool
+
+    def due_s(self, now_s: float) -> float:
+        """Return in how many seconds two thirds of it are over, so that there's time left to try more than once."""
+        return self.granted_s + self.duration_s * 2 / 3 - now_s if self.duration_s else float("inf")
+
+    def over(self, now_s: float) -> bool:
+        """Whether it has come to its end."""
+        return 0 < self.duration_s <= now_s - self.granted_s
+
+    def young(self, now_s: float) -> bool:
+        """Whether a refusal can't mean that the token has died."""
+        return now_s - self.granted_s < _YOUNG_S
+
+
+class Identity:
+    """Keeps a lease. `sign_in` gets a new one, `renew` prolongs one or returns None where that is not possible."""
+
+    def __init__(
+        self,
+        sign_in: Callable[[], Awaitable[Lease]],
+        renew: Callable[[Lease], Awaitable[Lease | None]],
+        clock: Clock,
+        backoff: Backoff,
+    ) -> None:
+        self._sign_in = sign_in
+        self._renew = renew
+        self._clock = clock
+        self._backoff = backoff
+        self._lease: Lease | None = None
+        self._one_at_a_time = anyio.Lock()
+
+    @property
+    def due_s(self) -> float:
+        """In how many seconds there is something to do to stay signed in; 0 while nothing is known to be amiss."""
+        lease = self._lease
+        return max(self._backoff.wait_s, 0.0 if lease is None else lease.due_s(self._clock.monotonic()))
+
+    async def lease(self, refused: Lease | None = None) -> Lease:
+        """Return a lease that is not `refused`, renewed or replaced if two thirds of it are over.
+
+        A failed attempt leaves the old one in its place, which is good to its end. Raises `CredentialsError`.
+        """
+        lease = self._lease
+        if lease is not None and lease is not refused and lease.due_s(self._clock.monotonic()) > 0:
+            return lease
+        async with self._one_at_a_time:
+            if self._lease is not None and self._lease is not lease:
+                return self._lease  # somebody else's attempt, while this one waited
+            try:
+                self._backoff.check()
+                self._lease = await self._next(lease if lease is not refused else None)
+            except CredentialsError as error:
+                if error.state not in OUTAGES:  # those are everybody's, and waited for elsewhere
+                    self._backoff.fail(error)
+                if lease is None or lease is refused or lease.over(self._clock.monotonic()):
+                    raise
+                return lease
+            self._backoff.succeed()
+            return self._lease
+
+    async def _next(self, lease: Lease | None) -> Lease:
+        renewed = None
+        if lease is not None and lease.renewable and not lease.over(self._clock.monotonic()):
+            renewed = await self._renew(lease)
+        return renewed or await self._sign_in()

@@ -1,0 +1,185 @@
+"""Vault's HTTP API as far as adsyncd needs it, by hvac: blocking calls, checked answers, errors that explain."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+import hvac
+import requests
+from hvac.exceptions import Forbidden, InvalidRequest, VaultError
+from pydantic import AliasChoices, AliasPath, BaseModel, Field, SecretStr, ValidationError
+
+from adsyncd.clock import Clock
+from adsyncd.credentials import refusal
+from adsyncd.credentials.identity import Lease
+from adsyncd.credentials.refusal import VaultState
+from adsyncd.errors import CredentialsError, CredentialsUnavailable
+
+M = TypeVar("M", bound=BaseModel)
+Details = TypeVarTuple("Details")
+
+# As Vault says where it wrapped: whatever else is wrapped, such as a secret that its writer chose, is no secret id.
+_SECRET_ID_PATH = re.compile(r"auth/approle/role/[^/]+/secret-id")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where Vault is. `ca_file`: PEM; None means certifi's. `timeout_s` bounds each wait of a request."""
+
+    address: str
+    mount: str
+    namespace: str | None
+    ca_file: Path | None
+    timeout_s: float
+
+
+class _Grant(BaseModel):
+    """A token's life, as Vault tells it of one granted or renewed (`auth`) or looked up (`data`)."""
+
+    duration_s: float = Field(
+        validation_alias=AliasChoices(AliasPath("auth", "lease_duration"), AliasPath("data", "ttl"))
+    )
+    renewable: bool = Field(
+        default=False, validation_alias=AliasChoices(AliasPath("auth", "renewable"), AliasPath("data", "renewable"))
+    )
+
+
+class _Login(_Grant):
+    token: SecretStr = Field(validation_alias=AliasPath("auth", "client_token"))
+
+
+class _Secret(BaseModel):
+    content: dict[str, object] = Field(validation_alias=AliasPath("data", "data"))
+    version: int = Field(validation_alias=AliasPath("data", "metadata", "version"))
+
+
+class _Metadata(BaseModel):
+    version: int = Field(validation_alias=AliasPath("data", "current_version"))
+
+
+class _RoleId(BaseModel):
+    value: str = Field(validation_alias=AliasPath("data", "role_id"))
+
+
+class _SecretId(BaseModel):
+    value: SecretStr = Field(validation_alias=AliasPath("data", "secret_id"))
+
+
+class _Wrapping(BaseModel):
+    path: str = Field(validation_alias=AliasPath("data", "creation_path"))
+
+
+class VaultApi:
+    """Asks the Vault at `place`. All methods block, and raise `CredentialsError` and OSError."""
+
+    def __init__(self, place: Place, clock: Clock) -> None:
+        self.name = f"Vault at {place.address}"
+        self._place = place
+        self._clock = clock
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy, CA or .netrc but what the settings say
+        self._session.verify = str(place.ca_file) if place.ca_file else True
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def sign_in(self, role_id: str, secret_id: SecretStr) -> Lease:
+        """Sign in as the daemon, by AppRole."""
+        with self._explained(refusal.sign_in_refused):
+            return self._login(role_id, secret_id)
+
+    def sign_in_as(self, token: SecretStr, role: str) -> Lease:
+        """Sign in as the AppRole `role`, with a secret id that `token` may issue."""
+        with self._explained(refusal.role_refused, role):
+            approle = self._client(token).auth.approle
+            role_id = self._read(_RoleId, approle.read_role_id(role)).value
+            return self._login(role_id, self._read(_SecretId, approle.generate_secret_id(role)).value)
+
+    def look_up(self, token: SecretStr) -> Lease:
+        """Return the lease of a token that was issued elsewhere."""
+        now_s = self._clock.monotonic()
+        with self._explained(refusal.token_refused):
+            grant = self._read(_Grant, self._client(token).auth.token.lookup_self())
+        return Lease(token, now_s, grant.duration_s, grant.renewable)
+
+    def renew(self, lease: Lease) -> Lease | None:
+        """Return a lease prolonged to its full length, or None if that is not possible any more."""
+        now_s = self._clock.monotonic()
+        try:
+            answer = self._client(lease.token).auth.token.renew_self()
+        except (Forbidden, InvalidRequest):
+            return None
+        except VaultError as exc:
+            raise refusal.unanswered(exc, self.name) from exc
+        grant = self._read(_Grant, answer)
+        # Towards the end of a token's longest life renewals get shorter and shorter.
+        whole = grant.duration_s >= lease.duration_s
+        return replace(lease, granted_s=now_s, duration_s=grant.duration_s) if whole else None
+
+    def unwrap(self, token: SecretStr) -> SecretStr:
+        """Return the secret id that the wrapping token `token` stands for, for once: it is used up by that."""
+        with self._explained(refusal.unwrapping_refused):
+            lookup = {"token": token.get_secret_value()}
+            looked_up = self._client(SecretStr("")).adapter.post("/v1/sys/wrapping/lookup", json=lookup)
+            if not _SECRET_ID_PATH.fullmatch(self._read(_Wrapping, looked_up).path):
+                raise refusal.wrapped_elsewhere(self.name)
+            return self._read(_SecretId, self._client(token).adapter.post("/v1/sys/wrapping/unwrap")).value
+
+    def secret(self, token: SecretStr, who: str, path: str) -> tuple[dict[str, object], int]:
+        """Return the content and the number of the newest version of the secret at `path`, read by `who`."""
+        mount = self._place.mount
+        with self._explained(refusal.read_refused, who, mount, path):
+            answer = self._client(token).secrets.kv.v2.read_secret_version(
+                path, mount_point=mount, raise_on_deleted_version=True
+            )
+        secret = self._read(_Secret, answer)
+        return secret.content, secret.version
+
+    def version(self, token: SecretStr, who: str, path: str) -> int:
+        """Return the number of the newest version of the secret at `path`, without the secret."""
+        mount = self._place.mount
+        with self._explained(refusal.look_refused, who, mount, path):
+            answer = self._client(token).secrets.kv.v2.read_secret_metadata(path, mount_point=mount)
+        return self._read(_Metadata, answer).version
+
+    def _login(self, role_id: str, secret_id: SecretStr) -> Lease:
+        now_s = self._clock.monotonic()
+        answer = self._client(SecretStr("")).auth.approle.login(role_id, secret_id.get_secret_value(), use_token=False)
+        login = self._read(_Login, answer)
+        return Lease(login.token, now_s, login.duration_s, login.renewable)
+
+    def _client(self, token: SecretStr) -> hvac.Client:
+        # An empty token is none at all; None would stand for VAULT_TOKEN or ~/.vault-token.
+        return hvac.Client(
+            self._place.address,
+            token=token.get_secret_value(),
+            session=self._session,
+            timeout=self._place.timeout_s,  # type: ignore[arg-type]  # requests takes fractions
+            allow_redirects=False,  # they would carry the token to another host
+            namespace=self._place.namespace,
+        )
+
+    @contextmanager
+    def _explained(
+        self,
+        explain: Callable[[VaultError, str, *Details], CredentialsError],
+        *details: *Details,
+    ) -> Iterator[None]:
+        try:
+            yield
+        except VaultError as exc:
+            raise explain(exc, self.name, *details) from exc
+
+    def _read(self, model: type[M], answer: object) -> M:
+        try:
+            return model.model_validate(answer)
+        except ValidationError:
+            # `from None`: the error that is left out quotes the answer.
+            raise CredentialsUnavailable(
+                f"{self.name} does not answer as Vault does; check vault.address (redirects are not followed)",
+                VaultState.FAILING,
+            ) from None
