@@ -18,6 +18,7 @@ from opentelemetry.trace import Tracer
 from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
+from adsyncd.diff import Change
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, RunEnded, Stopping, StoreError
 from adsyncd.governor import Gate, Governor
 from adsyncd.instruments import DEAD_LETTERS, QUOTA_PERMITS, RUNS_OVERLAPPED, RUNS_PAUSED, TOKEN_EXPIRES_IN, Instruments
@@ -45,11 +46,12 @@ class Watch(Protocol):
 
 @dataclass(slots=True)
 class Bulkhead:
-    """What belongs to one tenant, and to no other."""
+    """What belongs to one tenant, and to no other. One that is `leaving` goes as soon as its run has ended."""
 
     tenant: Tenant
     session: Session
     gate: Gate
+    leaving: bool = False
     last_outcome: Outcome | None = None
     unrecorded: str | None = None  # why the database could not even be told that a run begins
 
@@ -93,18 +95,39 @@ class Supervisor:
         self._last_runs = await self._store.last_runs()
 
     def add(self, tenant: Tenant, dead_letters: int | None = None) -> None:
-        """Take charge of a tenant. `dead_letters`: how many it has, if that is known."""
+        """Take charge of a tenant, be it for the second time. `dead_letters`: how many it has, if that is known."""
         if dead_letters is not None:
             self._instruments.set(DEAD_LETTERS, dead_letters, tenant=tenant.id)
+        if (bulkhead := self._bulkheads.get(tenant.id)) is not None:  # its last run still goes on
+            bulkhead.leaving = False
+            self.change(Change(bulkhead.tenant, tenant))
+            return
         self._bulkheads[tenant.id] = Bulkhead(
-            tenant, self._connector.session(tenant, self._credentials), self._governor.gate(tenant)
+            tenant, self._connector.session(tenant, self._credentials), self._governor.change(tenant)
         )
+
+    def change(self, change: Change) -> None:
+        """Let a tenant be another: its quota counts at once, the rest from its next run on."""
+        bulkhead = self._bulkheads[change.new.id]
+        bulkhead.tenant = change.new
+        bulkhead.gate = self._governor.change(change.new)
+        if change.signs_in_anew:
+            bulkhead.session = self._connector.session(change.new, self._credentials)
+
+    def remove(self, tenant_id: str) -> None:
+        """Begin no run of a tenant any more. One that goes on comes to its end."""
+        self._bulkheads[tenant_id].leaving = True
+        self._let_go(tenant_id)
 
     def tick(self, tasks: TaskGroup, tenant_id: str, fire_time: datetime) -> None:
         """Start a tenant's run as a task of `tasks`.
 
-        While its last one still goes on, or it is paused, the tick is skipped and counted.
+        While its last one still goes on, or it is paused, the tick is skipped and counted. Of one that has been removed
+        it is of no account.
         """
+        bulkhead = self._bulkheads.get(tenant_id)
+        if bulkhead is None or bulkhead.leaving:
+            return
         if tenant_id in self._running:
             self._instruments.add(RUNS_OVERLAPPED, 1, tenant=tenant_id)
             _log.debug("tick skipped, the last run goes on", tenant=tenant_id)
@@ -211,14 +234,14 @@ class Supervisor:
         memory can't say whether a write that failed took place, nor what another process did. Raises StoreError.
         """
         bulkhead = self._bulkheads[tenant_id]
-        tenant = bulkhead.tenant
+        tenant, session = bulkhead.tenant, bulkhead.session
         open_runs = await self._store.open_runs(tenant_id)
 
         async def ended(run: Run) -> None:
             if self._watch is not None:
-                await self._watch.ended(run, bulkhead.session.failure)
+                await self._watch.ended(run, session.failure)
 
-        async with self._connector.client(tenant, bulkhead.session, bulkhead.gate, tally) as client:
+        async with self._connector.client(tenant, session, bulkhead.gate, tally) as client:
             pipeline = Pipeline(
                 tenant,
                 ListingCache(tenant, client, self._store, self._instruments),
@@ -277,8 +300,13 @@ class Supervisor:
             _log.exception("run broke down", tenant=tenant_id)
         finally:
             self._running.discard(tenant_id)
+            self._let_go(tenant_id)
             self._ended.set()
             self._ended = anyio.Event()
+
+    def _let_go(self, tenant_id: str) -> None:
+        if self._bulkheads[tenant_id].leaving and tenant_id not in self._running:
+            del self._bulkheads[tenant_id]
 
     async def _ends(self, tenant_id: str, fire_time: datetime) -> bool:
         """Run, and say whether the run has ended: a database in trouble, or a stop, leaves it to be taken up again."""

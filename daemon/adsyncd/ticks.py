@@ -39,6 +39,14 @@ class Ticker:
         """Tick for a tenant from now on."""
         self._scheduler.add_job(_nothing, trigger(tenant.schedule, tenant.id), id=tenant.id)
 
+    def change(self, tenant: Tenant) -> None:
+        """Tick by a tenant's new schedule from now on."""
+        self._scheduler.reschedule_job(tenant.id, trigger=trigger(tenant.schedule, tenant.id))
+
+    def remove(self, tenant_id: str) -> None:
+        """Tick for a tenant no more."""
+        self._scheduler.remove_job(tenant_id)
+
     def start(self) -> None:
         """Begin to tick on the running event loop."""
         self._scheduler.start()

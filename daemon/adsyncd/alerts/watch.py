@@ -101,6 +101,17 @@ class Watch:
         now = self._clock.now()
         self._tenants[tenant.id] = _Watched(tenant, now, overdue_at(tenant, now, tenant.sync.run_deadline))
 
+    def change(self, tenant: Tenant) -> None:
+        """Watch over a tenant by its new settings. If they say otherwise when it is overdue, its time starts anew."""
+        watched = self._tenants[tenant.id]
+        old, watched.tenant = watched.tenant, tenant
+        if (old.schedule, old.alerts) != (tenant.schedule, tenant.alerts):
+            watched.overdue_at = overdue_at(tenant, self._clock.now(), tenant.sync.run_deadline)
+
+    def remove(self, tenant_id: str) -> None:
+        """Watch over a tenant no more. The alerts that fire for it are over soon."""
+        del self._tenants[tenant_id]
+
     async def ended(self, run: Run, sign_in_error: AdsyncdError | None) -> None:
         """Judge a tenant by a run that was recorded just now. `sign_in_error`: why the last sign-in failed, if it did.
 
