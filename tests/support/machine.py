@@ -25,6 +25,7 @@ Requires=systemd-journald.service systemd-tmpfiles-setup.service dbus.socket
 After=systemd-journald.service systemd-tmpfiles-setup.service dbus.socket
 """
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENTER = 'for cgroup in $1; do echo $$ > "$cgroup/cgroup.procs"; done; shift; exec "$@"'
 _BOOT_S = 60.0
 
 
@@ -50,7 +51,10 @@ class Machine:
 
 @contextmanager
 def booted(checkout: Path) -> Iterator[Machine]:
-    """Yield a machine that has this checkout in its place. Where that can't be, it fails under CI and skips elsewhere."""
+    """Yield a machine that has the checkout in its place.
+
+    Where there can't be one, that fails under CI and skips elsewhere.
+    """
     if not shutil.which("systemd-nspawn") or os.geteuid() != 0:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
     with ExitStack() as stack:
@@ -61,15 +65,13 @@ def booted(checkout: Path) -> Iterator[Machine]:
         name = f"adsyncd-{uuid.uuid4().hex[:12]}"
         cgroups = [_cgroup(where, name, stack) for where in _hierarchies()]
 
-        def enter() -> None:
-            for cgroup in cgroups:
-                (cgroup / "cgroup.procs").write_text(str(os.getpid()))
-
         console = stack.enter_context((folder / "console").open("wb"))
         nspawn = subprocess.Popen(
-            _nspawn(name, root, checkout), stdin=subprocess.DEVNULL, stdout=console, stderr=console,
-            preexec_fn=enter,
-        )  # fmt: skip
+            ["sh", "-c", _ENTER, "sh", " ".join(map(str, cgroups)), *_nspawn(name, root, checkout)],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+        )
         try:
             yield _ready(nspawn, folder / "console")
         finally:
@@ -111,7 +113,7 @@ def _overlay(folder: Path, stack: ExitStack) -> Path:
 
 def _mount(stack: ExitStack, where: Path, *how: str) -> Path:
     subprocess.run(["mount", *how, where], check=True)
-    stack.callback(subprocess.run, ["umount", where], check=True)
+    stack.callback(lambda: subprocess.run(["umount", where], check=True))
     return where
 
 
