@@ -1,6 +1,6 @@
 """The composition root: builds every part, owns the exit stack and the task group, starts and stops.
 
-settings ─► telemetry ─► store ─► Vault ─► supervisor ─► ticks          stop: the same, backwards
+settings ─► telemetry ─► store ─► Vault ─► supervisor ─► ticks ─► drop-ins          stop: the same, backwards
 """
 
 import resource
@@ -8,8 +8,9 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
-from signal import SIG_IGN, SIGINT, SIGTERM, Signals, signal
+from functools import partial
+from pathlib import Path
+from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, Signals, signal
 from typing import Any, TypeVarTuple
 
 import anyio
@@ -22,7 +23,7 @@ from adsyncd import logs
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
 from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock, SystemClock, entropy
-from adsyncd.config import SecretRef, Settings
+from adsyncd.config import SecretRef, Settings, load_settings
 from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
 from adsyncd.credentials import (
     AppRole,
@@ -32,18 +33,21 @@ from adsyncd.credentials import (
     InVariable,
     Vault,
     VaultAccess,
+    VaultState,
     VaultToken,
     open_vault,
     resolve_secret,
 )
-from adsyncd.dropins import read_tenants
-from adsyncd.errors import Problem, Stopping
+from adsyncd.errors import Stopping
 from adsyncd.governor import Governor
+from adsyncd.inotify import watch
+from adsyncd.instruments import Instruments
 from adsyncd.owner import open_owner
 from adsyncd.platforms import Connector
+from adsyncd.reload import Reloader
 from adsyncd.replay import Replayed
+from adsyncd.roster import Roster
 from adsyncd.run import Run, Tally, whole_ms
-from adsyncd.schedule import missed, share, trigger
 from adsyncd.sd_notify import open_notifier, status_line
 from adsyncd.store import Store, open_store
 from adsyncd.supervisor import Supervisor
@@ -55,8 +59,6 @@ Arguments = TypeVarTuple("Arguments")
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_CATCH_UP_GAP_S = 0.05  # between the first runs after a start, so that they don't sign in all at once
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -66,6 +68,7 @@ class Parts:
     store: Store
     clock: Clock
     alerts: Watch
+    instruments: Instruments
     vault: Vault | None = None
 
 
@@ -114,45 +117,56 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
             instruments=telemetry.instruments,
             watch=alerts,
         )
-        yield Parts(supervisor, store, clock, alerts, vault)
+        yield Parts(supervisor, store, clock, alerts, telemetry.instruments, vault)
 
 
-async def serve(settings: Settings, environ: MutableMapping[str, str], log_level: str) -> None:
-    """Run the daemon until SIGTERM or SIGINT. A second signal, or `shutdown_grace`, cuts its farewell short.
+async def serve(config: Path, environ: MutableMapping[str, str], log_level: str) -> None:
+    """Run the daemon with the settings at `config` until SIGTERM or SIGINT; SIGHUP has it read its files again.
 
-    Tenants whose drop-ins are wrong are left out and logged. Raises ConfigError and StoreError before it is ready.
+    A second signal, or `shutdown_grace`, cuts its farewell short. Tenants whose drop-ins are wrong are left out and
+    logged. Raises ConfigError and StoreError before it is ready.
     """
+    settings = load_settings(config, environ)
     _raise_file_limit()
-    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, open_notifier(environ) as notifier:
+    with (
+        anyio.open_signal_receiver(SIGHUP) as hangups,
+        anyio.open_signal_receiver(SIGTERM, SIGINT) as signals,
+        open_notifier(environ) as notifier,
+    ):
         async with open_parts(settings, environ, log_level) as parts:
             supervisor = parts.supervisor
-            tenants, due, problems = await _load(settings, parts)
             await parts.alerts.recall()
+            ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
+            roster = Roster(supervisor, ticker, parts.alerts, parts.store, parts.clock)
+            load, telling = partial(load_settings, config, environ), partial(notifier.reloading, parts.clock)
+            reloader = Reloader(settings, load, roster, parts.clock, parts.instruments, telling)
+            first = await reloader.reload()
             vault = beside(parts.vault.run) if parts.vault else nullcontext()
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
-                ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
-                for tenant in tenants:
-                    parts.alerts.add(tenant)
-                    ticker.add(tenant)
                 ticker.start()
                 async with beside(
                     notifier.keep,
-                    lambda: status_line(tenants=len(tenants), runs=supervisor.runs, refused=len(problems)),
+                    lambda: _standing(parts, tenants=len(roster.tenants), refused=len(reloader.refused)),
                     lambda: ticker.is_punctual(parts.clock.now()),
                 ):
                     await notifier.ready()
-                    _log.info("ready", tenants=len(tenants), due=len(due))
-                    async with beside(catch_up, supervisor, runs, due):
+                    _log.info("ready", tenants=len(first.added), due=first.due)
+                    async with (
+                        beside(roster.catch_up, runs),
+                        beside(reloader.obey, hangups),
+                        beside(watch, reloader, config),
+                    ):
                         await anext(signals)
                     ticker.stop()
-                    await notifier.stopping(settings.shutdown_grace)
-                    _log.info("stopping", grace_s=settings.shutdown_grace.total_seconds())
+                    grace = reloader.settings.shutdown_grace
+                    await notifier.stopping(grace)
+                    _log.info("stopping", grace_s=grace.total_seconds())
                     with anyio.CancelScope() as farewell:
                         async with beside(_cancel_at_next, signals, farewell):
-                            await supervisor.drain(settings.shutdown_grace)
+                            await supervisor.drain(grace)
                     runs.cancel_scope.cancel()
             _log.info("stopped")  # while telemetry still takes it
-    for late in (SIGTERM, SIGINT):
+    for late in (SIGTERM, SIGINT, SIGHUP):
         signal(late, SIG_IGN)  # all is done, and the process would seem to have died of it
 
 
@@ -208,42 +222,6 @@ async def beside(
         raise failure
 
 
-async def _load(
-    settings: Settings, parts: Parts
-) -> tuple[list[Tenant], list[tuple[Tenant, datetime]], Sequence[Problem]]:
-    """Hand all good and enabled tenants to the supervisor.
-
-    Returns them, those of them that are due, since when, and what is wrong with the others.
-    """
-    read = await anyio.to_thread.run_sync(read_tenants, settings)
-    for problem in read.problems:
-        _log.error("drop-in refused", problem=str(problem))
-    tenants = [tenant for tenant in read.good.values() if tenant.enabled]
-    return tenants, await take_charge(parts, tenants), read.problems
-
-
-async def take_charge(parts: Parts, tenants: Iterable[Tenant]) -> list[tuple[Tenant, datetime]]:
-    """Hand tenants to the supervisor, and return those that are due already, since when, in the order to begin in."""
-    now = whole_ms(parts.clock.now())
-    open_runs = {run.tenant: run.fire_time for run in await parts.store.open_runs()}
-    last_fires = await parts.store.last_fire_times()
-    letters = await parts.store.dead_letter_counts()
-    due = []
-    for tenant in tenants:
-        parts.supervisor.add(tenant, letters.get(tenant.id, 0))
-        since = open_runs.get(tenant.id) or missed(trigger(tenant.schedule, tenant.id), last_fires.get(tenant.id), now)
-        if since is not None:
-            due.append((tenant, since))
-    return sorted(due, key=lambda pair: share(pair[0].id))
-
-
-async def catch_up(supervisor: Supervisor, runs: TaskGroup, due: Iterable[tuple[Tenant, datetime]]) -> None:
-    """Begin the runs that are due, one soon after the other."""
-    for tenant, fire_time in due:
-        supervisor.tick(runs, tenant.id, fire_time)
-        await anyio.sleep(_CATCH_UP_GAP_S)
-
-
 async def _cancel_at_next(signals: AsyncIterator[Signals], scope: anyio.CancelScope) -> None:
     await anext(signals)
     scope.cancel()
@@ -253,6 +231,17 @@ async def _stop_at_next(signals: AsyncIterator[Signals], supervisor: Supervisor,
     await anext(signals)
     supervisor.stop()
     await _cancel_at_next(signals, scope)
+
+
+def _standing(parts: Parts, tenants: int, refused: int) -> str:
+    """Return how the daemon stands, in a line for `systemctl status`."""
+    vault = parts.vault and parts.vault.status.state
+    return status_line(
+        tenants=tenants,
+        runs=parts.supervisor.runs,
+        refused=refused,
+        vault=f"Vault: {vault}" if vault and vault is not VaultState.UP else None,
+    )
 
 
 def _raise_file_limit() -> None:
