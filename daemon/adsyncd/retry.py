@@ -1,7 +1,8 @@
-"""Whether a failed request goes again, and after how long: exponential backoff with full jitter.
+"""Whether a failed request goes again, and after how long: exponential backoff with full jitter, within a budget.
 
 Full jitter (a uniform draw from zero to the exponential bound) spreads the retries of many clients best for the work
-they cost; source: AWS Architecture Blog, "Exponential Backoff And Jitter".
+they cost; source: AWS Architecture Blog, "Exponential Backoff And Jitter". The budget is botocore's retry quota, save
+that retries wait, and do not fail, when it is used up.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,11 @@ from random import Random
 from adsyncd.errors import AdsyncdError, Retry, Unavailable
 
 _MAX_ASKED_S = 300.0
+
+_BUDGET = 20.0  # retries
+_SUCCESS_ADDS = 0.2
+_ONE_COMES_IN_S = 10.0
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +42,30 @@ def wait_before_next(error: AdsyncdError, attempt: int, policy: Policy, random: 
 def backoff(attempt: int, policy: Policy, random: Random) -> float:
     """Return a uniform draw from zero to the exponential bound of the attempt, in seconds."""
     return random.uniform(0.0, min(policy.max_s, policy.base_s * 2.0**attempt))
+
+
+class RetryBudget:
+    """How many retries a tenant may make, so that a platform which is sick for it is not hammered.
+
+    A retry takes one. A request that succeeds gives back what its retries took, or a little if it had none; and one
+    comes back with time, so that whoever finds nothing left waits rather than fails.
+    """
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self, now: float) -> None:
+        self._left = _BUDGET
+        self._at = now  # when there were so many left; monotonic, as each `now`
+
+    def take(self, now: float) -> float:
+        """Take a retry and return 0, or return in how many seconds there will be one even if nothing succeeds."""
+        self._left = min(_BUDGET, self._left + (now - self._at) / _ONE_COMES_IN_S)
+        self._at = now
+        if self._left < 1 - _ROUNDING:
+            return (1 - self._left) * _ONE_COMES_IN_S
+        self._left -= 1
+        return 0.0
+
+    def succeeded(self, attempt: int) -> None:
+        """Take note that a request succeeded in this attempt, from 1."""
+        self._left = min(_BUDGET, self._left + (attempt - 1 or _SUCCESS_ADDS))
