@@ -192,7 +192,9 @@ class Supervisor:
         going = self._going.get(tenant_id)
         wait = going.tally.wait if going else None
         paused_since = self._pauses.get(tenant_id)
-        if tenant_id in self._running:
+        if bulkhead.leaving:
+            state = State.DRAINING
+        elif tenant_id in self._running:
             state = State.WAITING if wait else State.RUNNING
         else:
             state = State.PAUSED if paused_since else State.IDLE
@@ -264,7 +266,7 @@ class Supervisor:
 
     async def replay(self, tenant_id: str, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:
         """Push dead letters of a tenant again, counting in `tally`, and return what became of each."""
-        bulkhead = self._bulkheads[tenant_id]
+        bulkhead = self._known(tenant_id)
         tenant = bulkhead.tenant
         async with self._connector.client(tenant, bulkhead.session, bulkhead.gate, tally) as client:
             return await Replay(tenant, client, self._store, tally, self._tracer).run(letters)

@@ -47,6 +47,12 @@ class Ticker:
         """Tick for a tenant no more."""
         self._scheduler.remove_job(tenant_id)
 
+    def next_fire_time(self, tenant_id: str) -> datetime | None:
+        """Return when a tenant is due next, or None if it never is."""
+        job = self._scheduler.get_job(tenant_id)
+        due: datetime | None = job and job.next_run_time
+        return due and due.astimezone(UTC)
+
     def start(self) -> None:
         """Begin to tick on the running event loop."""
         self._scheduler.start()

@@ -159,3 +159,11 @@ async def test_a_wall_clock_that_was_put_forward_makes_the_scheduler_late_once(m
 async def test_a_clockwork_without_tenants_is_punctual() -> None:
     async with ticking() as (ticker, _):
         assert ticker.is_punctual(datetime.now(UTC))  # noqa: TID251 - APScheduler reads the wall clock, too
+
+
+async def test_it_tells_when_a_tenant_is_due_next() -> None:
+    rarely = Every(timedelta(days=30))
+    async with ticking(tenant("acme", rarely)) as (ticker, _):
+        now = datetime.now(UTC)  # noqa: TID251 - APScheduler lives by the real time
+        assert ticker.next_fire_time("acme") == next_fire(trigger(rarely, "acme"), now)
+        assert ticker.next_fire_time("globex") is None

@@ -1,0 +1,7 @@
+"""The control socket: HTTP over a Unix socket, by which operators ask the daemon how it stands and what it is to do."""
+
+from adsyncd.control.app import application
+from adsyncd.control.commands import Commands
+from adsyncd.control.server import listening, serving
+
+__all__ = ["Commands", "application", "listening", "serving"]

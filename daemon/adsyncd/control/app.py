@@ -1,0 +1,140 @@
+"""HTTP: the routes of the endpoints. Requests are checked, and whatever goes wrong becomes a problem (RFC 9457)."""
+
+import json
+from dataclasses import asdict
+from http import HTTPStatus
+
+import anyio
+import structlog
+from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from adsyncd.control import openapi, wire
+from adsyncd.control.commands import Commands
+from adsyncd.control.endpoints import ENDPOINTS, Asked, Endpoint, FilesRefused
+from adsyncd.control.peer import peer_of
+from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_LARGEST_BODY = 256 * 1024
+_BODY_S = 10.0
+
+_STATUSES = (
+    (NoSuchTenant, HTTPStatus.NOT_FOUND),
+    (CommandRefused, HTTPStatus.CONFLICT),
+    (Stopping, HTTPStatus.SERVICE_UNAVAILABLE),
+    (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+def application(commands: Commands) -> Starlette:
+    """Return the ASGI application that asks and tells `commands` what requests do."""
+    document = json.dumps(openapi.document(ENDPOINTS)).encode()
+
+    async def describe(_request: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    app = Starlette(
+        routes=[Route(openapi.PATH, describe), *(_route(endpoint, commands) for endpoint in ENDPOINTS)],
+        exception_handlers={
+            HTTPException: _impossible,
+            AdsyncdError: _refused,
+            ClientDisconnect: _unheard,
+            Exception: _broke_down,  # uvicorn logs it
+        },
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _route(endpoint: Endpoint, commands: Commands) -> Route:
+    answers = TypeAdapter(endpoint.answer)
+
+    async def answer(request: Request) -> Response:
+        asked = await _asked(endpoint, request)
+        if endpoint.method == "POST":
+            _log_command(endpoint, asked, request)
+        value = await endpoint.call(commands, asked)
+        return Response(answers.dump_json(value), endpoint.status, media_type="application/json")
+
+    return Route(endpoint.path, answer, methods=[endpoint.method])
+
+
+def _log_command(endpoint: Endpoint, asked: Asked, request: Request) -> None:
+    of = {"tenant": asked.tenant} if asked.tenant else {}
+    peer = peer_of(request)
+    by = {f"peer_{name}": value for name, value in asdict(peer).items()} if peer else {}
+    _log.info("command", command=endpoint.path.rpartition("/")[2], **of, **by)
+
+
+async def _asked(endpoint: Endpoint, request: Request) -> Asked:
+    """Return what a request asks for. Raises HTTPException if that can't be read, or is not what the endpoint takes."""
+    query = request.query_params
+    try:
+        if len(query) != len(query.multi_items()):
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "a key stands more than once in the query")
+        return Asked(
+            wire.OfOne.model_validate(request.path_params).tenant if request.path_params else "",
+            endpoint.query.model_validate(dict(query)),
+            endpoint.order.model_validate_json(await _body(request)) if endpoint.order else None,
+        )
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors()]
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(wrong)) from error
+
+
+async def _body(request: Request) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json")
+    body = b""
+    with anyio.move_on_after(_BODY_S):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _LARGEST_BODY:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {_LARGEST_BODY} bytes"
+                )
+        return body
+    raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {_BODY_S:g} s")
+
+
+async def _impossible(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
+    response = _problem(error.status_code, error.detail, f"see {openapi.PATH}")
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+    if isinstance(error, FilesRefused):
+        return _problem(status, error.what, error.mend, wire.FilesRefused, report=error.report)
+    if isinstance(error, CommandRefused):
+        return _problem(status, error.what, error.mend)
+    return _problem(status, str(error))
+
+
+async def _unheard(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=HTTPStatus.BAD_REQUEST)  # who asked has gone
+
+
+async def _broke_down(_request: Request, _error: Exception) -> Response:
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a mistake of adsyncd's", "see its log")
+
+
+def _problem(
+    status: int,
+    detail: str,
+    mend: str | None = None,
+    kind: type[wire.ProblemDetails] = wire.ProblemDetails,
+    **more: object,
+) -> Response:
+    problem = kind.model_validate(
+        {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, "mend": mend, **more}
+    )
+    return Response(problem.model_dump_json(), status, media_type=wire.PROBLEM_JSON)

@@ -1,0 +1,207 @@
+"""What can be asked of the daemon and told to it, as calls that know nothing of HTTP."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
+from typing import Protocol
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+import adsyncd
+from adsyncd.campaign import DeadLetter, PushState
+from adsyncd.clock import Clock
+from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
+from adsyncd.plan import Plan, plan
+from adsyncd.reload import Refusal, Reloaded
+from adsyncd.replay import Replayed
+from adsyncd.run import Run, Tally
+from adsyncd.status import DaemonStatus, State, TenantStatus
+from adsyncd.store import Store
+from adsyncd.supervisor import Supervisor
+from adsyncd.tenant import Tenant
+from adsyncd.ticks import Ticker
+
+_BUSY = frozenset({State.RUNNING, State.WAITING, State.DRAINING})
+
+
+class Files(Protocol):
+    """The drop-ins that are in force. See `adsyncd.reload.Reloader`."""
+
+    @property
+    def refused(self) -> Sequence[Refusal]:
+        """What is wrong, as of the last reload."""
+
+    @property
+    def disabled(self) -> Sequence[Tenant]:
+        """The tenants whose drop-ins let them rest."""
+
+    async def reload(self) -> Reloaded:
+        """Take up what the files say now, and return what that changed."""
+
+
+class Commands:
+    """Answers questions and carries out commands. `runs` is the task group in which triggered runs go on.
+
+    What they raise are NoSuchTenant, CommandRefused, Stopping and StoreError.
+    """
+
+    def __init__(
+        self, supervisor: Supervisor, ticker: Ticker, store: Store, files: Files, runs: TaskGroup, clock: Clock
+    ) -> None:
+        self._supervisor = supervisor
+        self._ticker = ticker
+        self._store = store
+        self._files = files
+        self._runs = runs
+        self._clock = clock
+        self._since = clock.now()
+
+    def check_ready(self) -> None:
+        """Raise Stopping if nothing new is begun any more."""
+        if self._supervisor.stopping:
+            raise Stopping("adsyncd is about to stop: nothing new is begun")
+
+    async def status(self) -> DaemonStatus:
+        """Say how the daemon stands."""
+        store = None
+        try:
+            await self._store.pauses()  # as good a question as any
+        except StoreError as error:
+            store = str(error)
+        states = [tenant.state for tenant in await self.tenants()]
+        return DaemonStatus(
+            version=adsyncd.__version__,
+            since=self._since,
+            stopping=self._supervisor.stopping,
+            tenants={state: states.count(state) for state in State if state in states},
+            runs=sum(state in _BUSY for state in states),
+            refused=[problem for refusal in self._files.refused for problem in refusal.problems],
+            store=store,
+        )
+
+    async def tenants(self) -> list[TenantStatus]:
+        """Say how each tenant stands, in the order of their ids."""
+        letters = await self._letter_counts()
+        disabled, refused = self._disabled(), self._refused()
+        found = []
+        for tenant_id in sorted({*self._supervisor.tenants, *disabled, *refused}):
+            with suppress(NoSuchTenant):  # it went meanwhile
+                found.append(self._status(tenant_id, letters, disabled, refused))
+            await anyio.lowlevel.checkpoint()  # there may be thousands, and runs go on
+        return found
+
+    async def tenant(self, tenant_id: str) -> TenantStatus:
+        """Say how a tenant stands."""
+        return self._status(tenant_id, await self._letter_counts(), self._disabled(), self._refused())
+
+    async def runs(self, tenant_id: str | None, limit: int) -> list[Run]:
+        """Return the latest runs, of one tenant or of all, newest first."""
+        return await self._store.runs(tenant_id, limit)
+
+    async def dead_letters(self, tenant_id: str | None, reason: str | None, limit: int) -> list[DeadLetter]:
+        """Return the oldest dead letters that match what is given."""
+        return await self._store.dead_letters(tenant_id, None, reason, limit)
+
+    async def plan(self) -> Plan:
+        """Say what the tenants that are served need of their quotas."""
+        tenants = self._supervisor.tenants
+        requests = await self._store.recent_requests(list(tenants))
+        return plan(list(tenants.values()), await self._store.campaign_counts(), requests, self._clock.now())
+
+    def trigger(self, tenant_id: str) -> datetime:
+        """Begin a run of a tenant, and return its fire time."""
+        self._refuse_disabled(tenant_id)
+        return self._supervisor.trigger(self._runs, tenant_id)
+
+    async def pause(self, tenant_id: str) -> TenantStatus:
+        """Let a tenant rest until it is resumed, and say how it stands."""
+        self._refuse_disabled(tenant_id)
+        await self._supervisor.pause(tenant_id)
+        return await self.tenant(tenant_id)
+
+    async def resume(self, tenant_id: str) -> TenantStatus:
+        """Let a tenant run again, and say how it stands."""
+        self._refuse_disabled(tenant_id)
+        await self._supervisor.resume(tenant_id)
+        return await self.tenant(tenant_id)
+
+    async def reload(self) -> Reloaded:
+        """Take up what the files say now, and return what that changed."""
+        self.check_ready()
+        return await self._files.reload()
+
+    async def meant(
+        self, tenant_id: str | None, campaign_ids: Sequence[str] | None, reason: str | None
+    ) -> list[DeadLetter]:
+        """Return the dead letters that match what is given. Raises CommandRefused if one that is named is none."""
+        found = await self._store.dead_letters(tenant_id, None, reason)
+        if campaign_ids is None:
+            return found
+        if missing := set(campaign_ids) - {letter.campaign_id for letter in found}:
+            raise CommandRefused(
+                f"no such dead letters of {tenant_id}: {', '.join(sorted(missing))}",
+                f"see adsyncd dead-letters list --tenant {tenant_id}",
+            )
+        return [letter for letter in found if letter.campaign_id in campaign_ids]
+
+    async def replay(self, letters: Sequence[DeadLetter]) -> list[Replayed]:
+        """Push dead letters again, the tenants side by side, and say what became of each."""
+        self.check_ready()
+        replayed: list[Replayed] = []
+
+        async def replay(tenant_id: str, its: Sequence[DeadLetter]) -> None:
+            try:
+                self._refuse_disabled(tenant_id)
+                self._supervisor.refuse_if_paused(tenant_id)
+                replayed.extend(await self._supervisor.replay(tenant_id, its, Tally()))
+            except AdsyncdError as error:
+                replayed.extend(Replayed(letter, PushState.PENDING, str(error)) for letter in its)
+
+        by_tenant = sorted(letters, key=lambda letter: letter.tenant)
+        async with anyio.create_task_group() as tenants:
+            for tenant_id, its in groupby(by_tenant, lambda letter: letter.tenant):
+                tenants.start_soon(replay, tenant_id, list(its))
+        return replayed
+
+    def _status(
+        self,
+        tenant_id: str,
+        letters: Mapping[str, int] | None,
+        disabled: Mapping[str, Tenant],
+        refused: Mapping[str, Refusal],
+    ) -> TenantStatus:
+        try:
+            status = self._supervisor.status(tenant_id, self._ticker.next_fire_time(tenant_id))
+        except NoSuchTenant:
+            if tenant := disabled.get(tenant_id):
+                status = TenantStatus(tenant_id, State.DISABLED, tenant.client_id, tenant.platform.name)
+            elif tenant_id in refused:
+                status = TenantStatus(tenant_id, State.REFUSED)
+            else:
+                raise
+        return replace(
+            status,
+            dead_letters=None if letters is None else letters.get(tenant_id, 0),
+            refused=refused[tenant_id].problems if tenant_id in refused else (),
+        )
+
+    def _disabled(self) -> dict[str, Tenant]:
+        return {tenant.id: tenant for tenant in self._files.disabled}
+
+    def _refused(self) -> dict[str, Refusal]:
+        return {refusal.tenant: refusal for refusal in self._files.refused if refusal.tenant is not None}
+
+    def _refuse_disabled(self, tenant_id: str) -> None:
+        if tenant_id in self._disabled():
+            raise CommandRefused(f"{tenant_id} is disabled", "enable it in its drop-in, and run: adsyncd reload")
+
+    async def _letter_counts(self) -> dict[str, int] | None:
+        """Return how many dead letters tenants have that have any, or None while the database can't tell."""
+        try:
+            return await self._store.dead_letter_counts()
+        except StoreError:
+            return None

@@ -1,0 +1,118 @@
+"""The OpenAPI 3.1 document of /v1, made of the table of endpoints and of the types of what goes over the wire."""
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
+
+import adsyncd
+from adsyncd.control import wire
+from adsyncd.control.endpoints import Endpoint
+
+PATH = "/v1/openapi.json"
+
+Json = dict[str, Any]
+
+# What any request may be refused for, and one with a body.
+_ALWAYS = {
+    HTTPStatus.BAD_REQUEST: "The request can't be read.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "What is asked for is malformed; `detail` says where.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A mistake of adsyncd's; its log says more.",
+}
+_BY_ITS_BODY = {
+    HTTPStatus.REQUEST_TIMEOUT: "The body does not arrive.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not said to be JSON.",
+}
+
+
+class _Schema(GenerateJsonSchema):
+    """Knows that an answer has all its keys, those that have a default, too."""
+
+    def field_is_required(
+        self,
+        field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField,
+        total: bool,
+    ) -> bool:
+        """Say whether a key has to be there."""
+        return self.mode == "serialization" or super().field_is_required(field, total)
+
+
+def document(endpoints: Sequence[Endpoint]) -> Json:
+    """Return the document of these endpoints, and of the document itself."""
+    orders = {endpoint.order for endpoint in endpoints if endpoint.order}
+    answers = {repr(endpoint.answer): endpoint.answer for endpoint in endpoints}
+    more = {repr(answer): answer for answer in (wire.ProblemDetails, wire.FilesRefused)}
+    schemas, definitions = TypeAdapter.json_schemas(
+        [
+            *((repr(order), "validation", TypeAdapter(order)) for order in orders),
+            *((name, "serialization", TypeAdapter(answer)) for name, answer in (answers | more).items()),
+        ],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_Schema,
+    )
+    by_type = {name: schema for (name, _), schema in schemas.items()}
+    paths: dict[str, Json] = {PATH: {"get": _itself()}}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "adsyncd",
+            "version": adsyncd.__version__,
+            "description": "How the daemon and its tenants stand, and what they are to do: HTTP over a Unix socket.",
+        },
+        "paths": paths,
+        "components": {"schemas": definitions["$defs"]},
+    }
+
+
+def _operation(endpoint: Endpoint, schemas: Mapping[str, Json]) -> Json:
+    refusals = {**_ALWAYS, **endpoint.refusals}
+    operation: Json = {"summary": endpoint.summary, "operationId": _name(endpoint)}
+    if parameters := _parameters(endpoint):
+        operation["parameters"] = parameters
+    if endpoint.order:
+        operation["requestBody"] = {"required": True, "content": _json(schemas[repr(endpoint.order)])}
+        refusals |= _BY_ITS_BODY
+    responses = {endpoint.status: {"description": "Done.", "content": _json(schemas[repr(endpoint.answer)])}}
+    for status, reason in sorted(refusals.items()):
+        problem = endpoint.conflict if status is HTTPStatus.CONFLICT else wire.ProblemDetails
+        responses[status] = {"description": reason, "content": _json(schemas[repr(problem)], wire.PROBLEM_JSON)}
+    operation["responses"] = {str(status.value): response for status, response in responses.items()}
+    return operation
+
+
+def _parameters(endpoint: Endpoint) -> list[Json]:
+    in_path = wire.OfOne.model_json_schema()["properties"] if "{" in endpoint.path else {}
+    in_query = endpoint.query.model_json_schema().get("properties", {})
+    return [
+        *({"name": name, "in": "path", "required": True, "schema": schema} for name, schema in in_path.items()),
+        *({"name": name, "in": "query", "schema": _without_null(schema)} for name, schema in in_query.items()),
+    ]
+
+
+def _without_null(schema: Json) -> Json:
+    """Leave out a default that no address can state."""
+    return {key: value for key, value in schema.items() if value is not None}
+
+
+def _itself() -> Json:
+    anything = {"type": "object"}
+    return {
+        "summary": "This document",
+        "operationId": "get_openapi",
+        "responses": {"200": {"description": "Done.", "content": _json(anything)}},
+    }
+
+
+def _name(endpoint: Endpoint) -> str:
+    return "_".join([endpoint.method.lower(), *re.findall(r"\w+", endpoint.path)[1:]])
+
+
+def _json(schema: Json, media_type: str = "application/json") -> Json:
+    return {media_type: {"schema": schema}}
