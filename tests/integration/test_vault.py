@@ -7,7 +7,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -16,7 +16,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from adsyncd.clock import SystemClock
 from adsyncd.credentials import (
     AppRole,
     Credentials,
@@ -24,35 +23,17 @@ from adsyncd.credentials import (
     Vault,
     VaultAccess,
     VaultToken,
-    open_vault,
     resolve_secret,
 )
+from adsyncd.credentials.identity import Lease
 from adsyncd.demo.openbao import OpenBao, Role, Tls
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
-from support.vault import by_role, by_token, private_tls, real_openbao
+from adsyncd.tenant import VaultRef
+from support.clock import SetClock
+from support.vault import by_role, by_token, opened, private_tls, real_openbao
 
 ACME = {"email": "ads@acme.example", "password": "canary-password"}
 CREDENTIALS = Credentials(ACME["email"], SecretStr(ACME["password"]))
-
-
-class SetClock:
-    """A clock that a test sets, for leases of hours."""
-
-    def __init__(self) -> None:
-        self.elapsed_s = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.elapsed_s)
-
-    def monotonic(self) -> float:
-        return self.elapsed_s
-
-    def since_boot(self) -> float:
-        return self.elapsed_s
-
-    @property
-    def boot_id(self) -> str:
-        return "one"
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +62,22 @@ async def role(server: OpenBao) -> Role:
 
 @pytest.fixture
 async def vault(server: OpenBao, role: Role) -> AsyncIterator[Vault]:
-    async with open_vault(by_role(server, role), SystemClock()) as vault:
+    async with opened(by_role(server, role)) as vault:
         yield vault
 
 
+async def read_again(vault: Vault) -> Credentials:
+    """Read as soon as the wait is over that a failure has caused."""
+    with anyio.fail_after(30):
+        while True:
+            with suppress(CredentialsError):
+                return await vault.read(VaultRef("adsyncd/acme"))
+            await anyio.sleep(0.02)
+
+
 async def read(access: VaultAccess, path: str = "adsyncd/acme") -> Credentials:
-    async with open_vault(access, SystemClock()) as vault:
-        return await vault.read(path)
+    async with opened(access) as vault:
+        return await vault.read(VaultRef(path))
 
 
 async def issue_token(server: OpenBao, **settings: object) -> SecretStr:
@@ -95,9 +85,14 @@ async def issue_token(server: OpenBao, **settings: object) -> SecretStr:
     return SecretStr(answer["auth"]["client_token"])
 
 
+def lease_of(vault: Vault) -> Lease:
+    lease = vault._daemon._lease
+    assert lease is not None
+    return lease
+
+
 def token_of(vault: Vault) -> str:
-    assert vault._lease is not None
-    return vault._lease.client.token
+    return lease_of(vault).token.get_secret_value()
 
 
 async def revoke(server: OpenBao, vault: Vault) -> None:
@@ -150,7 +145,7 @@ class TestSignIn:
         got: list[Credentials] = []
 
         async def take() -> None:
-            got.append(await vault.read("adsyncd/acme"))
+            got.append(await vault.read(VaultRef("adsyncd/acme")))
 
         async with anyio.create_task_group() as readers:
             for _ in range(50):
@@ -161,63 +156,65 @@ class TestSignIn:
     async def test_a_sign_in_that_fails_leaves_those_signed_in_alone(self, server: OpenBao, role: Role) -> None:
         secret_ids = [role.secret_id]
         access = replace(by_role(server, role), auth=AppRole(role.role_id, lambda: secret_ids[0]))
-        async with open_vault(access, SystemClock()) as vault:
-            await vault.read("adsyncd/acme")
+        clock = SetClock()
+        async with opened(access, clock) as vault:
+            await vault.read(VaultRef("adsyncd/acme"))
             secret_ids[0] = SecretStr("wrong")
+            clock.elapsed_s = 60.0
             with pytest.raises(CredentialsMissing, match="AppRole"):
-                await vault.read("not/allowed")  # for which it asks with a new token
-            assert await vault.read("adsyncd/acme") == CREDENTIALS
+                await vault.read(VaultRef("not/allowed"))  # for which it asks with a new token
+            assert await vault.read(VaultRef("adsyncd/acme")) == CREDENTIALS
 
 
 class TestTokenLife:
     async def test_past_two_thirds_of_its_lease_a_token_is_renewed(self, server: OpenBao, role: Role) -> None:
         clock = SetClock()
-        async with open_vault(by_role(server, role), clock) as vault:
-            await vault.read("adsyncd/acme")
+        async with opened(by_role(server, role), clock) as vault:
+            await vault.read(VaultRef("adsyncd/acme"))
             token = token_of(vault)
             clock.elapsed_s = 2399.0
-            await vault.read("adsyncd/acme")
+            await vault.read(VaultRef("adsyncd/acme"))
             renewed = await server.ask("POST", "auth/token/lookup", {"token": token})
             assert "last_renewal" not in renewed["data"]
             clock.elapsed_s = 2401.0
-            await vault.read("adsyncd/acme")
+            await vault.read(VaultRef("adsyncd/acme"))
             renewed = await server.ask("POST", "auth/token/lookup", {"token": token})
             assert "last_renewal" in renewed["data"]
             assert token_of(vault) == token
-            assert vault._lease is not None
-            assert vault._lease.granted_s == 2401.0
+            assert lease_of(vault).granted_s == 2401.0
 
     async def test_where_a_renewal_is_short_of_the_lease_it_signs_in_again(self, server: OpenBao, role: Role) -> None:
         clock = SetClock()
-        async with open_vault(by_role(server, role), clock) as vault:
-            await vault.read("adsyncd/acme")
+        async with opened(by_role(server, role), clock) as vault:
+            await vault.read(VaultRef("adsyncd/acme"))
             token = token_of(vault)
-            assert vault._lease is not None
-            vault._lease = replace(vault._lease, duration_s=4000.0)  # as if 3,600 s were what is left of a longer life
+            vault._daemon._lease = replace(
+                lease_of(vault), duration_s=4000.0
+            )  # as if 3,600 s were what is left of a longer life
             clock.elapsed_s = 2700.0
-            assert await vault.read("adsyncd/acme") == CREDENTIALS
+            assert await vault.read(VaultRef("adsyncd/acme")) == CREDENTIALS
             assert token_of(vault) != token
-            assert vault._lease.duration_s == 3600.0
+            assert lease_of(vault).duration_s == 3600.0
 
     async def test_a_token_that_can_not_be_renewed_is_replaced_in_time(self, server: OpenBao) -> None:
         clock = SetClock()
         batch = await server.put_role("batch", "adsyncd/*", token_type="batch", token_ttl="3600s")
-        async with open_vault(by_role(server, batch), clock) as vault:
-            await vault.read("adsyncd/acme")
+        async with opened(by_role(server, batch), clock) as vault:
+            await vault.read(VaultRef("adsyncd/acme"))
             token = token_of(vault)
             clock.elapsed_s = 2400.0
-            assert await vault.read("adsyncd/acme") == CREDENTIALS
+            assert await vault.read(VaultRef("adsyncd/acme")) == CREDENTIALS
             assert token_of(vault) != token
 
     async def test_a_token_that_expired_unnoticed_is_replaced(self, server: OpenBao) -> None:
         brief = await server.put_role("brief", "adsyncd/*", token_ttl="1s")
-        async with open_vault(by_role(server, brief), SetClock()) as vault:  # whose time stands still
-            await vault.read("adsyncd/acme")
+        async with opened(by_role(server, brief), SetClock()) as vault:  # whose time stands still
+            await vault.read(VaultRef("adsyncd/acme"))
             token = token_of(vault)
             with anyio.fail_after(30), suppress(httpx.HTTPStatusError):
                 while await server.ask("POST", "auth/token/lookup", {"token": token}):
                     pass
-            assert await vault.read("adsyncd/acme") == CREDENTIALS
+            assert await vault.read(VaultRef("adsyncd/acme")) == CREDENTIALS
             assert token_of(vault) != token
 
     @pytest.mark.usefixtures("role")
@@ -227,13 +224,13 @@ class TestTokenLife:
         file = InFile(tmp_path / "token")
         file.path.write_text((await issue_token(server)).get_secret_value())
         access = replace(by_token(server), auth=VaultToken(lambda: resolve_secret(file, {})))
-        async with open_vault(access, SystemClock()) as vault:
-            await vault.read("adsyncd/acme")
+        async with opened(access) as vault:
+            await vault.read(VaultRef("adsyncd/acme"))
             await revoke(server, vault)
             with pytest.raises(CredentialsMissing, match="expired, revoked"):
-                await vault.read("adsyncd/acme")
+                await vault.read(VaultRef("adsyncd/acme"))
             file.path.write_text((await issue_token(server)).get_secret_value())
-            assert await vault.read("adsyncd/acme") == CREDENTIALS
+            assert await read_again(vault) == CREDENTIALS
 
     async def test_a_rotated_secret_id_is_used_without_a_restart(
         self, server: OpenBao, role: Role, tmp_path: Path
@@ -241,50 +238,50 @@ class TestTokenLife:
         file = InFile(tmp_path / "secret-id")
         file.path.write_text(role.secret_id.get_secret_value())
         access = replace(by_role(server, role), auth=AppRole(role.role_id, lambda: resolve_secret(file, {})))
-        async with open_vault(access, SystemClock()) as vault:
-            await vault.read("adsyncd/acme")
+        async with opened(access) as vault:
+            await vault.read(VaultRef("adsyncd/acme"))
             old = {"secret_id": role.secret_id.get_secret_value()}
             await server.ask("POST", "auth/approle/role/adsyncd/secret-id/destroy", old)
-            assert await vault.read("adsyncd/acme") == CREDENTIALS
+            assert await vault.read(VaultRef("adsyncd/acme")) == CREDENTIALS
             await revoke(server, vault)
             with pytest.raises(CredentialsMissing, match="secret id is wrong, used up or expired"):
-                await vault.read("adsyncd/acme")
+                await vault.read(VaultRef("adsyncd/acme"))
             file.path.write_text((await server.new_secret_id("adsyncd")).get_secret_value())
-            assert await vault.read("adsyncd/acme") == CREDENTIALS
+            assert await read_again(vault) == CREDENTIALS
 
 
 class TestRefusals:
     async def test_a_path_where_nothing_is_is_named(self, vault: Vault) -> None:
         with pytest.raises(CredentialsMissing, match="nothing at secret/adsyncd/nobody; write email and password"):
-            await vault.read("adsyncd/nobody")
+            await vault.read(VaultRef("adsyncd/nobody"))
 
     async def test_a_deleted_version_is_named(self, server: OpenBao, vault: Vault) -> None:
         await server.put_secret("adsyncd/gone", ACME)
         await server.put_secret("adsyncd/gone", ACME)
         await server.ask("DELETE", "secret/data/adsyncd/gone")
         with pytest.raises(CredentialsMissing, match="version 2 of secret/adsyncd/gone is deleted"):
-            await vault.read("adsyncd/gone")
+            await vault.read(VaultRef("adsyncd/gone"))
 
     async def test_a_destroyed_version_is_named(self, server: OpenBao, vault: Vault) -> None:
         await server.put_secret("adsyncd/lost", ACME)
         await server.ask("PUT", "secret/destroy/adsyncd/lost", {"versions": [1]})
         with pytest.raises(CredentialsMissing, match="version 1 of secret/adsyncd/lost is deleted"):
-            await vault.read("adsyncd/lost")
+            await vault.read(VaultRef("adsyncd/lost"))
 
     async def test_a_secret_without_the_keys_is_named_without_its_content(self, server: OpenBao, vault: Vault) -> None:
         await server.put_secret("adsyncd/odd", {"user": "canary", "password": "canary"})
         with pytest.raises(CredentialsMissing, match=r"secret/adsyncd/odd in .* needs the keys email") as caught:
-            await vault.read("adsyncd/odd")
+            await vault.read(VaultRef("adsyncd/odd"))
         assert "canary" not in str(caught.value)
 
     async def test_a_path_that_the_policy_denies_is_named_and_harms_no_other(self, vault: Vault) -> None:
         with pytest.raises(CredentialsMissing, match=r"not let the daemon read .* read on secret/data/other/acme"):
-            await vault.read("other/acme")
-        assert await vault.read("adsyncd/acme") == CREDENTIALS
+            await vault.read(VaultRef("other/acme"))
+        assert await vault.read(VaultRef("adsyncd/acme")) == CREDENTIALS
 
     async def test_no_path_leads_to_a_neighbours_secret(self, vault: Vault) -> None:
         with pytest.raises(CredentialsMissing, match="can't be a path"):
-            await vault.read("adsyncd/globex/../acme")
+            await vault.read(VaultRef("adsyncd/globex/../acme"))
 
     async def test_a_wrong_mount_is_told_to_be_checked(self, server: OpenBao, role: Role) -> None:
         for access in (by_role(server, role), by_token(server)):  # denied, and not there
@@ -313,14 +310,14 @@ class TestOutages:
         self, server: OpenBao, vault: Vault, signed_in: bool
     ) -> None:
         if signed_in:
-            await vault.read("adsyncd/acme")
+            await vault.read(VaultRef("adsyncd/acme"))
         await server.seal()
         try:
             with pytest.raises(CredentialsUnavailable, match="is sealed"):
-                await vault.read("adsyncd/acme")
+                await vault.read(VaultRef("adsyncd/acme"))
         finally:
             await server.unseal()
-        assert await vault.read("adsyncd/acme") == CREDENTIALS
+        assert await read_again(vault) == CREDENTIALS
 
     async def test_a_vault_that_comes_back_without_its_tokens_is_signed_in_to_again(self, tmp_path: Path) -> None:
         secret_id = InFile(tmp_path / "secret-id")
@@ -335,30 +332,26 @@ class TestOutages:
             async with real_openbao() as server:
                 await prepare(server)
                 access = replace(by_token(server), auth=AppRole("fixed", lambda: resolve_secret(secret_id, {})))
-                vault = await stack.enter_async_context(open_vault(access, SystemClock()))
-                await vault.read("adsyncd/acme")
+                vault = await stack.enter_async_context(opened(access))
+                await vault.read(VaultRef("adsyncd/acme"))
             with pytest.raises(CredentialsUnavailable, match="can't be reached"):
-                await vault.read("adsyncd/acme")
+                await vault.read(VaultRef("adsyncd/acme"))
             async with real_openbao(port=httpx.URL(server.address).port) as server:
                 await prepare(server)
-                assert await vault.read("adsyncd/acme") == CREDENTIALS
+                assert await read_again(vault) == CREDENTIALS
 
     @pytest.mark.parametrize("signed_in", [True, False])
     async def test_a_frozen_vault_costs_the_timeout_and_is_read_again_once_thawed(
         self, server: OpenBao, role: Role, signed_in: bool
     ) -> None:
         access = replace(by_role(server, role), timeout=timedelta(seconds=0.5))
-        async with open_vault(access, SystemClock()) as vault:
+        async with opened(access) as vault:
             if signed_in:
-                await vault.read("adsyncd/acme")
+                await vault.read(VaultRef("adsyncd/acme"))
             async with frozen(server):
                 with pytest.raises(CredentialsUnavailable, match="did not answer in time"):
-                    await vault.read("adsyncd/acme")
-            with anyio.fail_after(30):
-                while True:
-                    with suppress(CredentialsUnavailable):
-                        assert await vault.read("adsyncd/acme") == CREDENTIALS
-                        break
+                    await vault.read(VaultRef("adsyncd/acme"))
+            assert await read_again(vault) == CREDENTIALS
 
     async def test_an_answer_that_drips_is_cut_off_by_the_timeout(self, server: OpenBao) -> None:
         async def drip(stream: anyio.abc.SocketStream) -> None:
@@ -442,10 +435,10 @@ async def test_no_secret_shows_in_logs_at_debug_nor_in_any_traceback(
     token = await issue_token(server)
     secrets = [ACME["email"], ACME["password"], *(secret.get_secret_value() for secret in (token, role.secret_id))]
     good, told = by_role(server, role), ""
-    async with open_vault(good, SystemClock()) as vault:
+    async with opened(good) as vault:
         for path in ("adsyncd/acme", "adsyncd/none", "adsyncd/odd", "other/acme"):
             try:
-                told += repr(await vault.read(path))
+                told += repr(await vault.read(VaultRef(path)))
             except CredentialsError as exc:
                 told += "".join(traceback.format_exception(exc))
             secrets.append(token_of(vault))

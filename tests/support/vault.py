@@ -2,17 +2,28 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 import trustme
+from opentelemetry.metrics import NoOpMeter
 from pydantic import SecretStr
 
-from adsyncd.credentials import AppRole, VaultAccess, VaultToken
+from adsyncd.clock import Clock, SystemClock
+from adsyncd.credentials import AppRole, Vault, VaultAccess, VaultToken, open_vault
 from adsyncd.demo.openbao import OpenBao, Role, Tls, openbao, openbao_binary
 from adsyncd.errors import AdsyncdError
+from adsyncd.instruments import Instruments
+
+
+class Least(Random):
+    """Draws the least that it may: the first wait after a failure is half a second."""
+
+    def uniform(self, a: float, b: float) -> float:  # noqa: ARG002 - a generator's signature
+        return a
 
 
 @asynccontextmanager
@@ -37,6 +48,13 @@ def private_tls(folder: Path) -> Tls:
     return tls
 
 
+def opened(
+    access: VaultAccess, clock: Clock | None = None, instruments: Instruments | None = None
+) -> AbstractAsyncContextManager[Vault]:
+    """Open the way to Vault as the daemon does; nobody looks at the metrics unless `instruments` are given."""
+    return open_vault(access, clock or SystemClock(), Least(), instruments or Instruments(NoOpMeter("test")))
+
+
 def by_role(server: OpenBao, role: Role) -> VaultAccess:
     """Return the access of a daemon that signs in by AppRole."""
     return _access(server, AppRole(role.role_id, lambda: role.secret_id))
@@ -48,4 +66,12 @@ def by_token(server: OpenBao, token: SecretStr | None = None) -> VaultAccess:
 
 
 def _access(server: OpenBao, auth: AppRole | VaultToken) -> VaultAccess:
-    return VaultAccess(server.address, "secret", None, None, timedelta(seconds=10), auth)
+    return VaultAccess(
+        address=server.address,
+        mount="secret",
+        namespace=None,
+        ca_file=None,
+        timeout=timedelta(seconds=10),
+        poll=timedelta(minutes=1),
+        auth=auth,
+    )

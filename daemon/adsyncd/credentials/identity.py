@@ -11,7 +11,6 @@ from adsyncd.credentials.backoff import Backoff
 from adsyncd.credentials.refusal import OUTAGES
 from adsyncd.errors import CredentialsError
 
-# A token that Vault has just granted and yet refuses to serve is good, and may not do what was asked.
 _YOUNG_S = 30.0
 
 
@@ -33,7 +32,7 @@ class Lease:
         return 0 < self.duration_s <= now_s - self.granted_s
 
     def young(self, now_s: float) -> bool:
-        """Whether a refusal can't mean that the token has died."""
+        """Whether a new one, if this one lives, would hardly be allowed more."""
         return now_s - self.granted_s < _YOUNG_S
 
 

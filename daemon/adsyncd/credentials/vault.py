@@ -196,11 +196,20 @@ class Vault:
         try:
             return await self._connection.ask(partial(ask, lease.token))
         except CredentialsMissing as error:
-            # An expired token, a revoked one and one that may not do this look alike.
-            if error.state != VaultState.DENIED or lease.young(self._clock.monotonic()):
+            # An expired token, a revoked one and one that may not do this look alike; and a new one may do more.
+            if error.state != VaultState.DENIED:
+                raise
+            if lease.young(self._clock.monotonic()) and await self._is_alive(lease):
                 raise
         lease = await identity.lease(refused=lease)
         return await self._connection.ask(partial(ask, lease.token))
+
+    async def _is_alive(self, lease: Lease) -> bool:
+        try:
+            await self._connection.ask(partial(self._api.look_up, lease.token))
+        except CredentialsMissing:
+            return False
+        return True
 
     def _as_role(self, role: str) -> Identity:
         async def sign_in() -> Lease:
