@@ -16,7 +16,6 @@ from typing import Any, TypeVarTuple
 import anyio
 import httpx
 import structlog
-from anyio.abc import TaskGroup
 from pydantic import SecretStr
 
 from adsyncd import logs

@@ -30,9 +30,9 @@ async def watch(reloader: Reloader, config: Path) -> None:
         async with anyio.create_task_group() as tasks:
             try:
                 if reloader.settings.watch:
-                    folders = [folder.absolute() for folder in reloader.settings.tenants_dirs]
+                    folders = reloader.settings.tenants_dirs
                     tasks.start_soon(_watch_drop_ins, folders, over, reloader)
-                    tasks.start_soon(_watch_places, folders, config.absolute(), over)
+                    tasks.start_soon(_watch_places, folders, config, over)
                     await anyio.lowlevel.checkpoint()  # in which they begin
                     await reloader.reload_until_done(patient=True)  # what changed before they did
                 await over.wait()
@@ -49,8 +49,9 @@ async def _watch_drop_ins(folders: Sequence[Path], over: anyio.Event, reloader: 
 
 async def _watch_places(folders: Sequence[Path], config: Path, over: anyio.Event) -> None:
     """Let everything begin anew when a directory of drop-ins is another, or the settings are."""
-    places = {config, config.with_name(_DATA), *folders, *(above for folder in folders for above in folder.parents)}
+    *folders, config = [path.absolute() for path in (*folders, config)]
     around = {_existing(folder.parents)[0] for folder in folders}
+    places = {config, config.with_name(_DATA), *folders, *(above for folder in folders for above in folder.parents)}
 
     async def begin_anew() -> None:
         over.set()

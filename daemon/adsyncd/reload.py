@@ -70,8 +70,8 @@ class _Files:
 class Reloader:
     """Keeps the roster to what the files say. `load` reads the settings, `telling` goes on around each reload.
 
-    `settings` are those that count, `refused` what is wrong, `disabled` the tenants whose drop-ins let them rest.
-    `elsewhere` is set as soon as changes are to be looked for in other places, or no more.
+    `settings` are those that count, `refused` is what is wrong. `elsewhere` is set as soon as changes are to be looked
+    for in other places, or no more.
     """
 
     def __init__(
@@ -85,7 +85,6 @@ class Reloader:
     ) -> None:
         self.settings = settings
         self.refused: tuple[Refusal, ...] = ()
-        self.disabled: tuple[Tenant, ...] = ()
         self.elsewhere = anyio.Event()
         self._stated = settings
         self._load = load
@@ -93,6 +92,7 @@ class Reloader:
         self._clock = clock
         self._instruments = instruments
         self._telling = telling
+        self._tenants = Tenants({}, {}, [])
         self._drop_ins = DropIns(clock)
         self._turn = anyio.Lock()
         self._begun = 0
@@ -103,6 +103,11 @@ class Reloader:
     def problems(self) -> list[Problem]:
         """All that is wrong."""
         return [problem for refusal in self.refused for problem in refusal.problems]
+
+    @property
+    def disabled(self) -> list[Tenant]:
+        """The tenants whose drop-ins let them rest."""
+        return [tenant for tenant in self._tenants.good.values() if not tenant.enabled]
 
     async def reload(self, *, patient: bool = False) -> Reloaded:
         """Take up what the files say now, and return what that changed. Raises StoreError.
@@ -145,7 +150,7 @@ class Reloader:
         self._heed(files)
         self._refuse(files)
         served, tenants = self._roster.tenants, files.tenants
-        self.disabled = tuple(tenant for tenant in tenants.good.values() if not tenant.enabled)
+        self._tenants = tenants
         difference = diff(served, tenants.good, served if tenants.directories else tenants.bad)
         due = await self._roster.apply(difference)
         report = Reloaded(
@@ -158,7 +163,7 @@ class Reloader:
             took_s=self._clock.monotonic() - began,
         )
         news = difference.added or difference.removed or difference.changed
-        log = _log.debug if patient and not news else _log.info
+        log = _log.debug if (patient and not news) or not self._ended else _log.info
         log(
             "reloaded",
             added=len(report.added),

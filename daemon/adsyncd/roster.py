@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from adsyncd.alerts import Watch
 from adsyncd.clock import Clock
 from adsyncd.diff import Change, Diff
+from adsyncd.run import whole_ms
 from adsyncd.schedule import missed, share, trigger
 from adsyncd.store import Store
 from adsyncd.supervisor import Supervisor
@@ -80,8 +81,7 @@ class Roster:
 
     async def _look_back(self, tenants: Collection[Tenant]) -> tuple[dict[str, datetime], dict[str, int]]:
         """Return for which fire times tenants are due already, in the order to begin in, and their dead letters."""
-        now = self._clock.now()
-        now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # runs are named to the millisecond
+        now = whole_ms(self._clock.now())
         open_runs = {run.tenant: run.fire_time for run in await self._store.open_runs()}
         last_fires = await self._store.last_fire_times()
         due = {}

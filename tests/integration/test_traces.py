@@ -98,7 +98,8 @@ async def parts_of(program: Program, collector: Collector) -> AsyncIterator[Part
     settings = load_settings(program.config, {})
     with otel_environ(**environ), restored_logging():
         async with daemon.open_parts(settings, os.environ, "info") as parts:
-            await daemon.take_charge(parts, read_tenants(settings).good.values())
+            for tenant in read_tenants(settings).good.values():
+                parts.supervisor.add(tenant)
             yield parts
 
 

@@ -8,7 +8,6 @@ from adsyncd import daemon, sd_notify
 from adsyncd.cli import event_loop
 from adsyncd.cli.options import CONFIG, Config, LogLevel
 from adsyncd.cli.output import print_error
-from adsyncd.config import load_settings
 from adsyncd.errors import AdsyncdError, ConfigError
 
 
@@ -20,7 +19,7 @@ def run(config: Config = CONFIG, log_level: LogLevel = "info") -> None:
     78 if the settings are wrong: starting it again won't mend that.
     """
     try:
-        event_loop.run(daemon.serve, load_settings(config, os.environ), os.environ, log_level)
+        event_loop.run(daemon.serve, config, os.environ, log_level)
     except AdsyncdError as error:
         sd_notify.tell_failure(error, os.environ)
         print_error(error)

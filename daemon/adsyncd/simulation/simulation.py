@@ -9,7 +9,7 @@ import sqlite3
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -28,16 +28,18 @@ from structlog.typing import EventDict, WrappedLogger
 
 from adsyncd.alerts import Watch
 from adsyncd.credentials import Credentials
-from adsyncd.daemon import Parts, beside, catch_up, take_charge
+from adsyncd.daemon import Parts, beside
+from adsyncd.diff import Diff
 from adsyncd.errors import AdsyncdError, CredentialsUnavailable, StoreError
 from adsyncd.governor import Governor
 from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, Instruments, Metric
 from adsyncd.limits import cools_for
 from adsyncd.platforms import Connector
+from adsyncd.roster import Roster
 from adsyncd.run import Outcome, Tally
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.network import Factory, Network, Wire
-from adsyncd.simulation.ticker import tick
+from adsyncd.simulation.ticker import Ticker
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
 from adsyncd.simulation.witness import Invariant, RunSeen, Violation, Witness
 from adsyncd.simulation.world import Change, End, Jump, Life, World
@@ -155,14 +157,16 @@ class _Simulation:
         self._witness.life_begins()
         wire, disk, instruments = Wire(self._network), self._disk(), _Instruments(self.overlapped)
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
-            parts, due = await self._start(life, number, store, wire, instruments)
+
+            def emit(tenant_id: str, fire_time: datetime) -> None:
+                self._witness.ticked(tenant_id)
+                parts.supervisor.tick(runs, tenant_id, fire_time)
+
+            ticker = Ticker(self._clock, emit)
+            parts, roster = await self._start(life, number, store, wire, instruments, ticker)
             async with anyio.create_task_group() as runs:
-
-                def emit(tenant_id: str, fire_time: datetime) -> None:
-                    self._witness.ticked(tenant_id)
-                    parts.supervisor.tick(runs, tenant_id, fire_time)
-
-                async with beside(tick, life.tenants, self._clock, emit), beside(catch_up, parts.supervisor, runs, due):
+                catching_up = beside(roster.catch_up, runs) if life.catches_up else nullcontext()
+                async with beside(ticker.run), catching_up:
                     await anyio.sleep(life.lasts_s)
                 self._witness.life_ends(life.tenants)
                 if life.end is End.STOP:
@@ -178,17 +182,18 @@ class _Simulation:
             self._clock.reboot()
 
     async def _start(
-        self, life: Life, number: int, store: Store, wire: Wire, instruments: "_Instruments"
-    ) -> tuple[Parts, list[tuple[Tenant, datetime]]]:
+        self, life: Life, number: int, store: Store, wire: Wire, instruments: "_Instruments", ticker: Ticker
+    ) -> tuple[Parts, Roster]:
         """Build all parts; again and again, as systemd does, while the database fails."""
         while True:
             try:
                 parts = await self._parts(store, wire, number, instruments)
-                due = await take_charge(parts, life.tenants)
+                roster = Roster(parts.supervisor, ticker, parts.alerts, store, self._clock)
+                await roster.apply(Diff(added=life.tenants))
             except StoreError:
                 await anyio.sleep(_RESTART_S)
             else:
-                return parts, due if life.catches_up else []
+                return parts, roster
 
     async def _settle(self) -> None:
         """Make everything well again, and see that it comes to its end."""
@@ -268,7 +273,7 @@ class _Simulation:
         nobody = Watch(
             [], store, connect=lambda: wire, clock=self._clock, random=connector.random, instruments=instruments
         )
-        return Parts(supervisor, store, self._clock, nobody)
+        return Parts(supervisor, store, self._clock, nobody, instruments)
 
     def _disk(self) -> "_Disk":
         return _Disk(self._disk_random, self._world)

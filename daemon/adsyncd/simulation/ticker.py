@@ -1,8 +1,8 @@
 """Ticks by the virtual clock: as `adsyncd.ticks`, whose scheduler reads the machine's."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
-from heapq import heapify, heapreplace
+from heapq import heappop, heappush
 
 import anyio
 from apscheduler.triggers.base import BaseTrigger
@@ -12,26 +12,55 @@ from adsyncd.schedule import next_fire, trigger
 from adsyncd.tenant import Tenant
 
 
-async def tick(tenants: Iterable[Tenant], clock: Clock, emit: Callable[[str, datetime], None]) -> None:
-    """Call `emit(tenant id, fire time)` at each fire time, until cancelled.
+class Ticker:
+    """Calls `emit(tenant id, fire time)` at each fire time of each tenant while it runs.
 
     As with APScheduler: who wakes up finds out what the wall says, fire times that were missed come as one tick for the
     latest of them, and none comes twice though the clock is set back.
     """
-    triggers = {tenant.id: trigger(tenant.schedule, tenant.id) for tenant in tenants}
-    now = clock.now()
-    line = [(_next(of, now), tenant_id) for tenant_id, of in triggers.items()]
-    heapify(line)
-    while line:
-        due, tenant_id = line[0]
-        if (wait_s := (due - clock.now()).total_seconds()) > 0:
-            await anyio.sleep(wait_s)
-            continue
-        following = due
-        while following <= clock.now():
-            due, following = following, _next(triggers[tenant_id], following)
-        emit(tenant_id, due)
-        heapreplace(line, (following, tenant_id))
+
+    def __init__(self, clock: Clock, emit: Callable[[str, datetime], None]) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._triggers: dict[str, BaseTrigger] = {}
+        self._due: dict[str, datetime] = {}
+        self._line: list[tuple[datetime, str]] = []  # what is due is in it, and what was before a change, too
+        self._changed = anyio.Event()
+
+    def add(self, tenant: Tenant) -> None:
+        """Tick for a tenant from now on."""
+        of = self._triggers[tenant.id] = trigger(tenant.schedule, tenant.id)
+        self._expect(tenant.id, _next(of, self._clock.now()))
+
+    def change(self, tenant: Tenant) -> None:
+        """Tick by a tenant's new schedule from now on."""
+        self.add(tenant)
+
+    def remove(self, tenant_id: str) -> None:
+        """Tick for a tenant no more."""
+        del self._triggers[tenant_id], self._due[tenant_id]
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            wait_s = (self._line[0][0] - self._clock.now()).total_seconds() if self._line else None
+            if wait_s is None or wait_s > 0:
+                self._changed = anyio.Event()
+                with anyio.move_on_after(wait_s):
+                    await self._changed.wait()
+                continue
+            due, tenant_id = heappop(self._line)
+            if self._due.get(tenant_id) == due:
+                following = due
+                while following <= self._clock.now():
+                    due, following = following, _next(self._triggers[tenant_id], following)
+                self._expect(tenant_id, following)
+                self._emit(tenant_id, due)
+
+    def _expect(self, tenant_id: str, due: datetime) -> None:
+        self._due[tenant_id] = due
+        heappush(self._line, (due, tenant_id))
+        self._changed.set()
 
 
 def _next(of: BaseTrigger, after: datetime) -> datetime:

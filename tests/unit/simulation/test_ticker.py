@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from adsyncd.schedule import next_fire, trigger
-from adsyncd.simulation.ticker import tick
+from adsyncd.simulation.ticker import Ticker
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
 from adsyncd.tenant import Cron, Every
 from support.tenants import a_tenant
@@ -23,8 +23,10 @@ def anyio_backend() -> tuple[str, Mapping[str, Any]]:
 async def ticks(clock: VirtualClock, *stretches: tuple[timedelta, timedelta]) -> list[datetime]:
     """Return the ticks of a quarterly tenant; in each stretch so much time passes, then the clock is set by so much."""
     told: list[datetime] = []
+    ticker = Ticker(clock, lambda _, fire_time: told.append(fire_time))
+    ticker.add(a_tenant(schedule=QUARTERLY))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(tick, [a_tenant(schedule=QUARTERLY)], clock, lambda _, fire_time: told.append(fire_time))
+        tasks.start_soon(ticker.run)
         for lasts, jump in stretches:
             await anyio.sleep(lasts.total_seconds())
             clock.jump(jump)
@@ -54,8 +56,11 @@ async def test_tenants_are_ticked_each_by_its_own_schedule() -> None:
     one = a_tenant(id="one", schedule=Every(10 * MINUTE))
     other = a_tenant(id="other", schedule=Every(25 * MINUTE))
     told: list[tuple[str, datetime]] = []
+    ticker = Ticker(VirtualClock(), lambda *ticked: told.append(ticked))
+    ticker.add(one)
+    ticker.add(other)
     with anyio.move_on_after(3600):
-        await tick([one, other], VirtualClock(), lambda *ticked: told.append(ticked))
+        await ticker.run()
     for tenant, number in ((one, 6), (other, 2)):
         of, expected = trigger(tenant.schedule, tenant.id), [START]
         while len(expected) <= number:
@@ -63,3 +68,23 @@ async def test_tenants_are_ticked_each_by_its_own_schedule() -> None:
             assert fire_time is not None
             expected.append(fire_time)
         assert [fire_time for tenant_id, fire_time in told if tenant_id == tenant.id][:number] == expected[1:]
+
+
+async def test_a_tenant_that_comes_changes_or_goes_is_ticked_so_from_then_on() -> None:
+    told: list[tuple[str, datetime]] = []
+    ticker = Ticker(VirtualClock(), lambda *ticked: told.append(ticked))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ticker.run)
+        await anyio.sleep(60)
+        ticker.add(a_tenant(schedule=QUARTERLY))
+        await anyio.sleep(15 * 60)
+        ticker.change(a_tenant(schedule=Cron("*/5 * * * *", "UTC")))
+        await anyio.sleep(5 * 60)
+        ticker.change(a_tenant(schedule=QUARTERLY))
+        await anyio.sleep(10 * 60)
+        ticker.remove("acme")
+        await anyio.sleep(60 * 60)
+        ticker.add(a_tenant(schedule=QUARTERLY))
+        await anyio.sleep(15 * 60)
+        tasks.cancel_scope.cancel()
+    assert [fire_time for _, fire_time in told] == at(15, 20, 30, 105)
