@@ -10,13 +10,15 @@ from pydantic import JsonValue
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from mock_api.clients import Verdict
 from mock_api.faults import Fault
-from mock_api.meters import Reading
 from mock_api.settings import Behaviour, RetryAfter
 
 DROP = "mock_api.drop"
 """ASGI extension: a callable that closes the connection at once."""
 
+_META_APP = 4  # Meta's codes: too many calls of an app, or to an ad account
+_META_AD_ACCOUNT = 80_004
 _CHUNK = b" " * 1_000_000
 _CHUNKS = 100
 
@@ -41,8 +43,9 @@ def failure(status: int, message: str, headers: Mapping[str, str] | None = None,
     return JSONResponse({"error": HTTPStatus(status).phrase, "message": message} | more, status, headers)
 
 
-def throttled(behaviour: Behaviour, wait_s: float, now: float) -> Response:
-    """Return a 429 that says in the platform's way to come again in `wait_s` seconds, rounded up."""
+def throttled(behaviour: Behaviour, verdict: Verdict, now: float) -> Response:
+    """Return a refusal that says in the platform's way when to come again, rounded up."""
+    wait_s = verdict.wait_s
     headers: dict[str, str] = {}
     body: dict[str, JsonValue] = {"retry_after": math.ceil(wait_s * 1000) / 1000}
     match behaviour.retry_after:
@@ -52,15 +55,11 @@ def throttled(behaviour: Behaviour, wait_s: float, now: float) -> Response:
             headers["Retry-After"] = formatdate(math.ceil(now + wait_s), usegmt=True)
         case RetryAfter.ABSENT:
             body = {}
-    return failure(429, "too many requests", headers, **body)
-
-
-def ratelimit(behaviour: Behaviour, reading: Reading) -> dict[str, str]:
-    """Return the header fields of draft-ietf-httpapi-ratelimit-headers."""
-    return {
-        "RateLimit-Policy": f'"default";q={behaviour.quota_requests};w={math.ceil(behaviour.quota_window_s)}',
-        "RateLimit": f'"default";r={reading.remaining};t={math.ceil(reading.reset_s)}',
-    }
+    if behaviour.throttle_status == HTTPStatus.TOO_MANY_REQUESTS:
+        return failure(429, "too many requests", headers, **body)
+    code, what = (_META_APP, "app") if verdict.by_platform else (_META_AD_ACCOUNT, "ad-account")
+    error = {"message": f"(#{code}) There have been too many calls from this {what}", "type": "OAuthException"}
+    return JSONResponse({"error": error | {"code": code}}, behaviour.throttle_status, headers)
 
 
 def instead(fault: Fault, redirect_to: str) -> Response | None:

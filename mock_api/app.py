@@ -22,10 +22,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from mock_api.accounts import Tokens, signing_in
-from mock_api.answers import failure, instead, ratelimit, spoilt, throttled
+from mock_api.answers import failure, instead, spoilt, throttled
 from mock_api.campaigns import Catalogue
-from mock_api.clients import Client
-from mock_api.ledger import Book
+from mock_api.clients import Client, Verdict
+from mock_api.ledger import Book, Counts
+from mock_api.meters import Meter, meter
+from mock_api.quota_fields import quota_fields
 from mock_api.settings import Settings, merge_patch
 
 _LARGEST_PAGE = 100
@@ -62,6 +64,8 @@ class AdPlatform:
         self._settings = Settings.model_validate(document)
         self._tokens = Tokens(random.Random(self._settings.seed))  # noqa: S311 - a mock's tokens are to be reproducible
         self._clients: dict[str, Client] = {}
+        self._shared = self._shared_meter()
+        self._counts = Counts()
 
     async def sign_in(self, request: Request) -> Response:
         """Exchange Basic credentials for an access token."""
@@ -91,6 +95,16 @@ class AdPlatform:
         if client_id not in account.clients:
             raise HTTPException(403, "this account may not act for this client id")
         return self._client(client_id)
+
+    def take(self, client: Client, now: float) -> Verdict:
+        """Count a request against the quotas of the client id and of the platform, or against none."""
+        verdict = client.take(now, self._shared)
+        if self._settings.shared is not None:
+            if verdict.accepted:
+                self._counts.accept(now, [self._settings.shared.window_s])
+            elif verdict.by_platform:
+                self._counts.refuse(now)
+        return verdict
 
     async def list_campaigns(self, client: Client, request: Request) -> Response:
         """Answer with one page of the client id's campaigns."""
@@ -139,12 +153,14 @@ class AdPlatform:
         )
 
     async def ledger(self, request: Request) -> Response:
-        """Answer with the pages of all client ids, or of `?client_id=`."""
+        """Answer with the pages of all client ids, or of `?client_id=`, and what the platform's own quota saw."""
         wanted = request.query_params.getlist("client_id") or self._clients
-        return JSONResponse({"clients": {client_id: self._client(client_id).book.as_json() for client_id in wanted}})
+        pages = {client_id: self._client(client_id).book.as_json() for client_id in wanted}
+        return JSONResponse({"clients": pages, "platform": self._counts.as_json()})
 
     async def reset_ledger(self, _: Request) -> Response:
         """Start an empty ledger. Meters and idempotency keys stay as they are."""
+        self._counts = Counts()
         for client in self._clients.values():
             client.book = Book()
         return Response(status_code=204)
@@ -153,14 +169,22 @@ class AdPlatform:
         """Merge a patch into the settings; it holds from the next request on. A bad one changes nothing."""
         patch = await _json(request)  # first: while it arrives another one may be merged
         document = merge_patch(self._document, patch)
+        before = self._settings
         try:
             self._settings = Settings.model_validate(document)
         except ValidationError as error:
             return failure(422, str(error))
         self._document = document
+        after = self._settings
+        if (after.shared, after.everyone.algorithm) != (before.shared, before.everyone.algorithm):
+            self._shared = self._shared_meter()
         for client in self._clients.values():
             client.adopt(self._settings.behaviour(client.id))
         return Response(status_code=204)
+
+    def _shared_meter(self) -> Meter | None:
+        shared = self._settings.shared
+        return None if shared is None else meter(self._settings.everyone.algorithm, shared)
 
     def _client(self, client_id: str) -> Client:
         client = self._clients.get(client_id)
@@ -185,17 +209,16 @@ class _Metered:
         client = self._platform.authorized(request)
         behaviour = client.behaviour
         now = self._platform.now()
-        reading = client.take(now)
+        verdict = self._platform.take(client, now)
         with client.in_flight():
-            if reading.accepted:
+            if verdict.accepted:
                 try:
                     response = await self._answer(client, request)
                 except HTTPException as error:
                     response = failure(error.status_code, error.detail, error.headers)
             else:
-                response = throttled(behaviour, reading.reset_s, now)
-            if behaviour.ratelimit_headers:
-                response.headers.update(ratelimit(behaviour, reading))
+                response = throttled(behaviour, verdict, now)
+            response.headers.update(quota_fields(behaviour.ratelimit_headers, client.id, verdict, now))
             await response(scope, receive, send)
 
 

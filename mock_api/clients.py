@@ -1,5 +1,6 @@
 """What the platform remembers of one client id."""
 
+import math
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 from mock_api.faults import Fault, draw
 from mock_api.ledger import Book
-from mock_api.meters import Reading, meter
+from mock_api.meters import Meter, Reading, meter, take
 from mock_api.settings import Behaviour
 
 _ABSURD_WAIT_S = 10 * 365 * 86_400.0
@@ -22,8 +23,28 @@ class Push:
     due: float
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a request, and how the client id's `windows` and the one of the `platform` stand with it."""
+
+    accepted: bool
+    windows: tuple[Reading, ...]
+    platform: Reading | None = None
+
+    @property
+    def wait_s(self) -> float:
+        """For a request that is refused: after how many seconds it would be accepted, if nobody else comes."""
+        readings = (*self.windows, self.platform) if self.platform else self.windows
+        return max(reading.reset_s for reading in readings if not reading.remaining)
+
+    @property
+    def by_platform(self) -> bool:
+        """Whether it is the platform alone that has no room for it."""
+        return not self.accepted and all(reading.remaining for reading in self.windows)
+
+
 class Client:
-    """A client id's meter, its page in the ledger, the keys of its pushes, and its own stream of randomness.
+    """A client id's meters, its page in the ledger, the keys of its pushes, and its own stream of randomness.
 
     The stream depends on the seed and the client id alone, so that what befalls one client id is the same whatever the
     others do.
@@ -34,29 +55,43 @@ class Client:
         self.behaviour = behaviour
         self.book = Book()
         self._rng = random.Random(f"{seed}/{client_id}")  # noqa: S311 - faults and jitter, no secret
-        self._meter = meter(behaviour.algorithm, behaviour.quota_requests, behaviour.quota_window_s)
+        self._meters = [meter(behaviour.algorithm, quota) for quota in behaviour.allowed]
+        self._seen = -math.inf
         self._pushes: dict[str, Push] = {}
         self._calls = 0
         self._in_flight = 0
 
     def adopt(self, behaviour: Behaviour) -> None:
-        """Change how the client id is treated; its meter forgets only if the quota itself changes."""
+        """Change how the client id is treated; its meters forget only if the quotas themselves change."""
         before, self.behaviour = self.behaviour, behaviour
-        quota = behaviour.algorithm, behaviour.quota_requests, behaviour.quota_window_s
-        if quota != (before.algorithm, before.quota_requests, before.quota_window_s):
-            self._meter = meter(*quota)
+        if (behaviour.algorithm, behaviour.allowed) != (before.algorithm, before.allowed):
+            self._meters = [meter(behaviour.algorithm, quota) for quota in behaviour.allowed]
 
-    def take(self, now: float) -> Reading:
-        """Count a request against the quota and book it."""
+    def take(self, now: float, platform: Meter | None = None) -> Verdict:
+        """Count a request against all quotas, that of the `platform` included, or against none; and book it."""
         if self.behaviour.fault is Fault.ABSURD_WAIT:
-            reading = Reading(accepted=False, remaining=0, reset_s=_ABSURD_WAIT_S)
+            readings = tuple(Reading(quota, 0, _ABSURD_WAIT_S) for quota in self.behaviour.allowed)
+            verdict = Verdict(accepted=False, windows=readings)
         else:
-            reading = self._meter.take(now)
-        if reading.accepted:
-            self.book.accept(now, self.behaviour.quota_window_s)
+            self._let_others_in(now)
+            accepted = take((*self._meters, platform) if platform else self._meters, now)
+            readings = tuple(each.read() for each in self._meters)
+            verdict = Verdict(accepted, readings, platform.read() if platform else None)
+        if verdict.accepted:
+            self.book.accept(now, [quota.window_s for quota in self.behaviour.allowed])
         else:
             self.book.refuse(now)
-        return reading
+            self.book.refused_by_platform += verdict.by_platform
+        return verdict
+
+    def _let_others_in(self, now: float) -> None:
+        """Take what somebody else asked for since the last request, or for as long as any window remembers."""
+        if self.behaviour.foreign_requests:
+            every_s = self.behaviour.quota_window_s / self.behaviour.foreign_requests
+            since = max(self._seen, now - max(quota.window_s for quota in self.behaviour.allowed))
+            for number in range(math.floor(since / every_s) + 1, math.floor(now / every_s) + 1):
+                self.book.foreign += take(self._meters, min(number * every_s, now))
+        self._seen = now
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:

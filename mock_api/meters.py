@@ -1,116 +1,172 @@
 """The four ways in which platforms count requests against a quota: pure, on the caller's time line.
 
-All of them leave a refused request uncounted. They differ in which bursts they let through, which is what a client
-cannot see and has to be safe against.
+A request counts against all of its quotas or, if it is refused, against none. The ways differ in which bursts they let
+through, which is what a client cannot see and has to be safe against.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a platform allows: `requests` per `window_s`."""
+
+    requests: int
+    window_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a meter said to one request.
+    """What a meter says of its quota, at the instant of a request and with it counted.
 
-    `remaining` requests would still be accepted at this instant; `reset_s` seconds from now it is at least one more,
-    if nobody else comes. For a refused request that is how long to wait.
+    `remaining` requests would still be accepted; `reset_s` seconds from now it is at least one more, if nobody else
+    comes. After a refusal by this meter `remaining` is 0, and that is how long to wait.
     """
 
-    accepted: bool
+    quota: Quota
     remaining: int
     reset_s: float
 
 
-class Meter(Protocol):
-    """Counts the requests of one client id against its quota."""
+class Meter(ABC):
+    """Counts requests against one quota. Times are seconds, and never less than before."""
 
-    def take(self, now: float) -> Reading:
-        """Accept and count a request that arrives at `now` (seconds, never less than before), or refuse it."""
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+        self._requests = quota.requests
+        self._window_s = quota.window_s
+        self._now = 0.0
+
+    def has_room(self, now: float) -> bool:
+        """Say whether a request that arrives at `now` would be accepted."""
+        self._now = now
+        self._advance()
+        return self._remaining() > 0
+
+    @abstractmethod
+    def count(self) -> None:
+        """Count the request that there was room for."""
+
+    def read(self) -> Reading:
+        """Return how the quota stands at the last request's instant."""
+        remaining = self._remaining()
+        return Reading(self._quota, remaining, self._more_in_s(remaining) if remaining < self._requests else 0.0)
+
+    @abstractmethod
+    def _advance(self) -> None:
+        """Forget what is over by now."""
+
+    @abstractmethod
+    def _remaining(self) -> int:
+        """Return how many requests would be accepted at once."""
+
+    @abstractmethod
+    def _more_in_s(self, remaining: int) -> float:
+        """Return after how many seconds there are more than `remaining`."""
 
 
-class SlidingLog:
+class SlidingLog(Meter):
     """At most `requests` accepted in any trailing `window_s`, (t - window, t], to the instant."""
 
-    def __init__(self, requests: int, window_s: float) -> None:
-        self._requests = requests
-        self._window_s = window_s
+    def __init__(self, quota: Quota) -> None:
+        super().__init__(quota)
         self._log: deque[float] = deque()
 
-    def take(self, now: float) -> Reading:
-        """Accept if fewer than `requests` were accepted within the last `window_s`."""
-        log = self._log
-        while log and log[0] + self._window_s <= now:
-            log.popleft()
-        accepted = len(log) < self._requests
-        if accepted:
-            log.append(now)
-        return Reading(accepted, self._requests - len(log), log[0] + self._window_s - now)
+    def count(self) -> None:
+        """Log the request."""
+        self._log.append(self._now)
+
+    def _advance(self) -> None:
+        while self._log and self._log[0] + self._window_s <= self._now:
+            self._log.popleft()
+
+    def _remaining(self) -> int:
+        return self._requests - len(self._log)
+
+    def _more_in_s(self, remaining: int) -> float:  # noqa: ARG002 - it is the oldest that leaves
+        return self._log[0] + self._window_s - self._now
 
 
-class FixedWindow:
+class FixedWindow(Meter):
     """At most `requests` in each window; windows start at the multiples of `window_s`."""
 
-    def __init__(self, requests: int, window_s: float) -> None:
-        self._requests = requests
-        self._window_s = window_s
+    def __init__(self, quota: Quota) -> None:
+        super().__init__(quota)
         self._index = 0
         self._count = 0
 
-    def take(self, now: float) -> Reading:
-        """Accept if this window's count is below `requests`."""
-        index = math.floor(now / self._window_s)
+    def count(self) -> None:
+        """Count the request in this window."""
+        self._count += 1
+
+    def _advance(self) -> None:
+        index = math.floor(self._now / self._window_s)
         if index != self._index:
             self._index, self._count = index, 0
-        accepted = self._count < self._requests
-        self._count += accepted
-        return Reading(accepted, self._requests - self._count, (index + 1) * self._window_s - now)
+
+    def _remaining(self) -> int:
+        return self._requests - self._count
+
+    def _more_in_s(self, remaining: int) -> float:  # noqa: ARG002 - all come back at the window's end
+        return (self._index + 1) * self._window_s - self._now
 
 
-class TokenBucket:
+class TokenBucket(Meter):
     """A burst of `requests`, refilled continuously at `requests` per `window_s`; it starts full."""
 
-    def __init__(self, requests: int, window_s: float) -> None:
-        self._requests = requests
-        self._rate = requests / window_s
-        self._level = float(requests)
+    def __init__(self, quota: Quota) -> None:
+        super().__init__(quota)
+        self._rate = quota.requests / quota.window_s
+        self._level = float(quota.requests)
         self._at = 0.0
 
-    def take(self, now: float) -> Reading:
-        """Accept if the bucket holds a whole request."""
-        self._level = min(self._requests, self._level + (now - self._at) * self._rate)
-        self._at = now
-        accepted = self._level >= 1
-        self._level -= accepted
-        whole = math.floor(self._level)
-        return Reading(accepted, whole, (whole + 1 - self._level) / self._rate)
+    def count(self) -> None:
+        """Take a request out of the bucket."""
+        self._level -= 1
+
+    def _advance(self) -> None:
+        self._level = min(self._requests, self._level + (self._now - self._at) * self._rate)
+        self._at = self._now
+
+    def _remaining(self) -> int:
+        return math.floor(self._level)
+
+    def _more_in_s(self, remaining: int) -> float:
+        return (remaining + 1 - self._level) / self._rate
 
 
-class WindowCounter:
+class WindowCounter(Meter):
     """Two fixed windows: the previous one's count, weighted by the share of it that still trails, plus this one's."""
 
-    def __init__(self, requests: int, window_s: float) -> None:
-        self._requests = requests
-        self._window_s = window_s
+    def __init__(self, quota: Quota) -> None:
+        super().__init__(quota)
         self._index = 0
         self._previous = 0
         self._current = 0
 
-    def take(self, now: float) -> Reading:
-        """Accept if the weighted count and this request together stay within `requests`."""
-        index = math.floor(now / self._window_s)
+    def count(self) -> None:
+        """Count the request in this window."""
+        self._current += 1
+
+    def _advance(self) -> None:
+        index = math.floor(self._now / self._window_s)
         if index != self._index:
             self._previous = self._current if index == self._index + 1 else 0
             self._index, self._current = index, 0
-        elapsed = now / self._window_s - index
-        used = self._previous * (1 - elapsed) + self._current
-        accepted = used + 1 <= self._requests
-        self._current += accepted
-        remaining = math.floor(self._requests - used - accepted)
-        return Reading(accepted, remaining, (self._frees_at(remaining + 1) - elapsed) * self._window_s)
+
+    def _remaining(self) -> int:
+        return math.floor(self._requests - self._previous * (1 - self._elapsed()) - self._current)
+
+    def _more_in_s(self, remaining: int) -> float:
+        return (self._frees_at(remaining + 1) - self._elapsed()) * self._window_s
+
+    def _elapsed(self) -> float:
+        return self._now / self._window_s - self._index
 
     def _frees_at(self, wanted: int) -> float:
         """Return when `wanted` more requests fit, in windows since this one's start: in this one or in the next."""
@@ -129,7 +185,7 @@ class Algorithm(StrEnum):
     WINDOW_COUNTER = "window-counter"
 
 
-_METERS: dict[Algorithm, Callable[[int, float], Meter]] = {
+_METERS: dict[Algorithm, type[Meter]] = {
     Algorithm.SLIDING_LOG: SlidingLog,
     Algorithm.FIXED_WINDOW: FixedWindow,
     Algorithm.TOKEN_BUCKET: TokenBucket,
@@ -137,6 +193,16 @@ _METERS: dict[Algorithm, Callable[[int, float], Meter]] = {
 }
 
 
-def meter(algorithm: Algorithm, requests: int, window_s: float) -> Meter:
-    """Return a fresh meter that allows `requests` (at least 1) per `window_s`."""
-    return _METERS[algorithm](requests, window_s)
+def meter(algorithm: Algorithm, quota: Quota) -> Meter:
+    """Return a fresh meter for `quota`, which allows at least 1 request."""
+    return _METERS[algorithm](quota)
+
+
+def take(meters: Iterable[Meter], now: float) -> bool:
+    """Accept a request and count it on all `meters`, if all have room for it; else it counts on none."""
+    meters = [*meters]
+    accepted = all([each.has_room(now) for each in meters])  # noqa: C419 - each of them is to learn what time it is
+    if accepted:
+        for each in meters:
+            each.count()
+    return accepted

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from mock_api.settings import Behaviour, Settings, merge_patch
+from mock_api.settings import Behaviour, RateLimitForm, Settings, merge_patch
+
+_PLATFORM = "seed", "token_lifetime_s", "platform_quota_requests", "platform_quota_window_s"
 
 _EPILOG = """
 FILE (JSON if it is named *.json, else TOML) holds the same settings, also for single client ids, and accounts:
@@ -16,6 +18,7 @@ FILE (JSON if it is named *.json, else TOML) holds the same settings, also for s
   seed = 7
   [everyone]
   push_latency_s = 0.1
+  quotas = [{ requests = 200, window_s = 3600 }]
   [clients.sick]
   fault = "hang"
   [accounts."acme@example.com"]
@@ -24,7 +27,8 @@ FILE (JSON if it is named *.json, else TOML) holds the same settings, also for s
 
 The command line goes over the file. POST /_settings merges JSON of the same shape into both at run time (RFC 7396):
 {"accounts": {EMAIL: {"generation": 1}}} revokes an account's tokens. GET /_ledger[?client_id=ID] shows what happened,
-POST /_ledger/reset forgets it. A request that passes the meter is counted, whatever fault befalls it then.
+POST /_ledger/reset forgets it. A request that passes the meters is counted, whatever fault befalls it then. What
+somebody else asks for (--foreign-requests) counts on the quotas of the client id, and not on the platform's.
 """
 
 
@@ -41,7 +45,6 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--certfile", help="serve TLS with this certificate (PEM)")
     result.add_argument("--keyfile", help="the certificate's key (PEM)")
     result.add_argument("--config", type=Path, metavar="FILE", help="settings, see below")
-    result.add_argument("--seed", metavar="X", help="what all randomness and all campaigns come from (default: 0)")
     result.add_argument(
         "--account",
         type=_account,
@@ -51,8 +54,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="EMAIL:PASSWORD=CLIENT[,CLIENT]",
         help="credentials, and the client ids that they open; may be repeated",
     )
-    lifetime = Settings.model_fields["token_lifetime_s"].default
-    result.add_argument("--token-lifetime-s", metavar="X", help=f"life of an access token (default: {lifetime})")
+    for name in _PLATFORM:
+        field = Settings.model_fields[name]
+        about = f"{field.description} (default: {field.default})"
+        result.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=about)
     group = result.add_argument_group("how client ids are treated")
     for name, field in Behaviour.model_fields.items():
         kind = field.annotation
@@ -61,7 +66,8 @@ def parser() -> argparse.ArgumentParser:
         if kind is bool:
             group.add_argument(option, default=None, action=argparse.BooleanOptionalAction, help=field.description)
         elif isinstance(kind, type) and issubclass(kind, StrEnum):
-            group.add_argument(option, choices=[str(choice) for choice in kind], help=about)
+            nargs, const = ("?", "ietf") if kind is RateLimitForm else (None, None)  # it was a flag once
+            group.add_argument(option, choices=[str(choice) for choice in kind], nargs=nargs, const=const, help=about)
         elif kind in (int, float, str):
             group.add_argument(option, metavar="X", help=about)
     return result
@@ -75,8 +81,7 @@ def document(options: argparse.Namespace) -> JsonValue:
         base = json.loads(text) if options.config.suffix == ".json" else tomllib.loads(text)
     everyone = {name: getattr(options, name, None) for name in Behaviour.model_fields}
     patch: dict[str, JsonValue] = {
-        "seed": options.seed,
-        "token_lifetime_s": options.token_lifetime_s,
+        **{name: getattr(options, name) for name in _PLATFORM},
         "accounts": dict(options.accounts),
         "everyone": everyone,
     }

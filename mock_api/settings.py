@@ -8,11 +8,11 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Self
 
-from pydantic import BaseModel, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, model_validator
 
 from mock_api.accounts import Account
 from mock_api.faults import Fault
-from mock_api.meters import Algorithm
+from mock_api.meters import Algorithm, Quota
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -27,6 +27,30 @@ class RetryAfter(StrEnum):
     ABSENT = "absent"
 
 
+class RateLimitForm(StrEnum):
+    """In which header fields every metered answer tells how the quota stands."""
+
+    OFF = "off"
+    IETF = "ietf"  # RateLimit and RateLimit-Policy, as in version 10 of draft-ietf-httpapi-ratelimit-headers
+    IETF_OLD = "ietf-old"  # as in version 07
+    X_RATELIMIT = "x-ratelimit"  # X-RateLimit-Limit, -Remaining and -Reset, in seconds from now
+    X_RATELIMIT_EPOCH_S = "x-ratelimit-epoch-s"  # or since the epoch
+    X_RATELIMIT_EPOCH_MS = "x-ratelimit-epoch-ms"  # or in milliseconds
+    META_USAGE = "meta-usage"  # Meta's percentages: X-Ad-Account-Usage, X-Business-Use-Case-Usage and X-App-Usage
+
+
+def _form(value: object) -> object:
+    """Take true for the form that there was first."""
+    return {True: RateLimitForm.IETF, False: RateLimitForm.OFF}.get(value, value) if isinstance(value, bool) else value
+
+
+class FurtherQuota(BaseModel, extra="forbid", frozen=True):
+    """A quota that holds beside the first one."""
+
+    requests: int = Field(ge=1)
+    window_s: float = Field(gt=0)
+
+
 class Behaviour(BaseModel, extra="forbid", frozen=True):
     """How the platform treats a client id. The defaults are the conditions that adsyncd is written for."""
 
@@ -38,9 +62,14 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
 
     quota_requests: int = Field(10, ge=1, description="requests accepted per window")
     quota_window_s: float = Field(60, gt=0, description="the window, in seconds")
+    quotas: tuple[FurtherQuota, ...] = Field((), description="further quotas; a request counts on all of them or none")
     algorithm: Algorithm = Field(Algorithm.SLIDING_LOG, description="how requests are counted")
+    foreign_requests: int = Field(0, ge=0, description="requests per window that somebody else makes, evenly spaced")
+    throttle_status: int = Field(429, ge=400, le=599, description="status of a refusal; any but 429 has Meta's body")
     retry_after: RetryAfter = Field(RetryAfter.BODY, description="how a 429 says when to come again")
-    ratelimit_headers: bool = Field(default=False, description="send the IETF draft's RateLimit and RateLimit-Policy")
+    ratelimit_headers: Annotated[RateLimitForm, BeforeValidator(_form)] = Field(
+        RateLimitForm.OFF, description="in which header fields answers tell how the quota stands"
+    )
 
     list_latency_s: Seconds = Field(0, description="time that a listing takes")
     push_latency_s: Seconds = Field(2, description="time that a push takes")
@@ -58,6 +87,12 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
     push_malformed: Rate = Field(0, description="share of pushes that take effect and answer half a JSON")
     fault: Fault = Field(Fault.NONE, description="what is wrong with every metered request")
     redirect_to: str = Field("http://redirected.invalid", description="origin that the fault `redirect` points to")
+
+    @cached_property
+    def allowed(self) -> tuple[Quota, ...]:
+        """All quotas of the client id; the first one is that of `quota_requests`."""
+        further = (Quota(quota.requests, quota.window_s) for quota in self.quotas)
+        return Quota(self.quota_requests, self.quota_window_s), *further
 
     @cached_property
     def listing_faults(self) -> tuple[tuple[Fault, float], ...]:
@@ -90,8 +125,10 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
 class Settings(BaseModel, extra="forbid", frozen=True):
     """The whole document. In `clients`, each entry needs only what differs from `everyone`."""
 
-    seed: int = 0
-    token_lifetime_s: int = Field(3600, ge=1)
+    seed: int = Field(0, description="what all randomness and all campaigns come from")
+    token_lifetime_s: int = Field(3600, ge=1, description="life of an access token")
+    platform_quota_requests: int = Field(0, ge=0, description="requests that all client ids share per window; 0: any")
+    platform_quota_window_s: float = Field(60, gt=0, description="that window, in seconds; counted as for everyone")
     accounts: dict[str, Account] = {"demo@example.com": Account(password="demo", clients=frozenset({"default"}))}  # noqa: S106 - the mock's own
     everyone: Behaviour = Behaviour()
     clients: dict[str, Behaviour] = {}
@@ -103,6 +140,12 @@ class Settings(BaseModel, extra="forbid", frozen=True):
             return document
         everyone = document.get("everyone")
         return document | {"clients": {name: merge_patch(everyone, own) for name, own in clients.items()}}
+
+    @cached_property
+    def shared(self) -> Quota | None:
+        """What the platform allows to all client ids together."""
+        requests = self.platform_quota_requests
+        return Quota(requests, self.platform_quota_window_s) if requests else None
 
     def behaviour(self, client_id: str) -> Behaviour:
         """Return how `client_id` is treated."""

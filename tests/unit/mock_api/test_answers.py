@@ -4,17 +4,21 @@ from email.utils import parsedate_to_datetime
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from mock_api.answers import instead, ratelimit, spoilt, throttled
+from mock_api.answers import instead, spoilt, throttled
+from mock_api.clients import Verdict
 from mock_api.faults import Fault
-from mock_api.meters import Reading
+from mock_api.meters import Quota, Reading
 from mock_api.settings import Behaviour, RetryAfter
 
 NOW = 1_800_000_000.5
 ANSWER = JSONResponse({"success": True, "count": 3, "data": [{"budget": 1.5}], "name": None})
 
 
+REFUSAL = Verdict(accepted=False, windows=(Reading(Quota(10, 60), 0, 1.2345),))
+
+
 def refusal(form: RetryAfter) -> tuple[str | None, float | None]:
-    answer = throttled(Behaviour(retry_after=form), 1.2345, NOW)
+    answer = throttled(Behaviour(retry_after=form), REFUSAL, NOW)
     assert answer.status_code == 429
     return answer.headers.get("retry-after"), json.loads(bytes(answer.body)).get("retry_after")
 
@@ -28,12 +32,14 @@ def test_a_429_says_when_to_come_again_in_the_form_that_is_set_and_never_too_ear
     assert parsedate_to_datetime(date).timestamp() == 1_800_000_002
 
 
-def test_ratelimit_fields_have_the_form_of_the_draft() -> None:
-    behaviour = Behaviour(quota_requests=10, quota_window_s=60)
-    assert ratelimit(behaviour, Reading(accepted=True, remaining=3, reset_s=29.2)) == {
-        "RateLimit-Policy": '"default";q=10;w=60',
-        "RateLimit": '"default";r=3;t=30',
-    }
+def test_a_refusal_may_be_a_400_with_the_code_of_meta_for_whose_quota_is_used_up() -> None:
+    behaviour = Behaviour(throttle_status=400, retry_after=RetryAfter.SECONDS)
+    room, full = Reading(Quota(10, 60), 3, 1), Reading(Quota(20, 60), 0, 1.2345)
+    for verdict, code in ((REFUSAL, 80_004), (Verdict(accepted=False, windows=(room,), platform=full), 4)):
+        answer = throttled(behaviour, verdict, NOW)
+        assert (answer.status_code, answer.headers["retry-after"]) == (400, "2")
+        error = json.loads(bytes(answer.body))["error"]
+        assert (error["code"], error["type"]) == (code, "OAuthException")
 
 
 @pytest.mark.parametrize(

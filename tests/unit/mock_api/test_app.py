@@ -144,6 +144,51 @@ async def test_every_metered_answer_tells_the_quota_where_that_is_switched_on() 
         assert "RateLimit" not in (await caller.list()).headers
 
 
+async def test_all_client_ids_share_the_quota_of_the_platform_and_the_ledger_tells_who_refused() -> None:
+    async with platform(quota_requests=3) as caller:
+        both = {"password": "pw", "clients": ["acme", "other"]}
+        await caller.change(platform_quota_requests=4, accounts={"acme@example.com": both})
+        answers = [await caller.list(headers={"X-Client-ID": client_id}) for client_id in ["acme"] * 4 + ["other"] * 2]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 200, 429]
+        ledger = (await caller.http.get("/_ledger")).json()
+        pages = [ledger["clients"][client_id] for client_id in ("acme", "other")]
+        assert [(page["refused"], page["refused_by_platform"]) for page in pages] == [(1, 0), (1, 1)]
+        shared = ledger["platform"]
+        assert (shared["accepted"], shared["refused"], shared["largest_windows"]) == (4, 1, {"60": 4})
+        await caller.http.post("/_ledger/reset")
+        assert (await caller.http.get("/_ledger")).json()["platform"]["accepted"] == 0
+
+
+async def test_new_settings_forget_what_is_spent_of_the_platforms_quota_only_if_they_change_it() -> None:
+    async with platform() as caller:
+        await caller.change(platform_quota_requests=1)
+        await caller.list()
+        await caller.change(everyone={"campaigns": 5})
+        assert (await caller.list()).status_code == 429
+        await caller.change(platform_quota_requests=2)
+        assert (await caller.list()).status_code == 200
+        await caller.change(platform_quota_requests=0)
+        assert [(await caller.list()).status_code for _ in range(5)] == [200] * 5
+
+
+async def test_a_request_counts_on_several_quotas_of_its_client_id() -> None:
+    async with platform(quota_requests=2, quotas=[{"requests": 3, "window_s": 600}]) as caller:
+        statuses = []
+        for _ in range(3):
+            statuses += [(await caller.list()).status_code for _ in range(2)]
+            caller.now.at += 60
+        assert statuses == [200, 200, 200, 429, 429, 429]
+        assert (await caller.ledger())["largest_windows"] == {"60": 2, "600": 3}
+
+
+async def test_a_refusal_may_be_another_status_than_429() -> None:
+    async with platform(quota_requests=1, throttle_status=400) as caller:
+        await caller.list()
+        answer = await caller.list()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, 80_004)
+        assert (await caller.ledger())["refused"] == 1
+
+
 async def test_a_listing_has_pages_of_the_size_that_is_asked_for_up_to_a_hundred() -> None:
     async with platform(campaigns=150) as caller:
         usual, asked, large = [

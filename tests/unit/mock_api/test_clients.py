@@ -2,7 +2,8 @@ import pytest
 
 from mock_api.clients import Client
 from mock_api.faults import Fault
-from mock_api.settings import Behaviour
+from mock_api.meters import Algorithm, Quota, meter
+from mock_api.settings import Behaviour, FurtherQuota
 
 RATES = ((Fault.UNAVAILABLE, 0.5),)
 
@@ -59,9 +60,9 @@ def test_the_401_comes_to_every_second_request() -> None:
 
 def test_an_absurd_wait_is_a_refusal_that_lasts_years() -> None:
     client = Client("acme", 0, Behaviour(fault=Fault.ABSURD_WAIT))
-    reading = client.take(0)
-    assert not reading.accepted
-    assert reading.reset_s > 1e8
+    verdict = client.take(0)
+    assert not verdict.accepted
+    assert verdict.wait_s > 1e8
     assert client.book.as_json()["refused"] == 1
 
 
@@ -72,6 +73,67 @@ def test_new_settings_forget_the_spent_quota_only_if_they_change_the_quota() -> 
     assert not client.take(1).accepted
     client.adopt(Behaviour(quota_requests=2, campaigns=5))
     assert client.take(2).accepted
+
+
+def quotas(*pairs: tuple[int, float]) -> Behaviour:
+    (requests, window_s), *further = pairs
+    return Behaviour(
+        quota_requests=requests,
+        quota_window_s=window_s,
+        quotas=tuple(FurtherQuota(requests=requests, window_s=window_s) for requests, window_s in further),
+    )
+
+
+def test_the_wait_is_for_the_last_of_the_quotas_that_have_no_room() -> None:
+    client = Client("acme", 0, quotas((1, 10), (2, 100)))
+    assert client.take(0).accepted
+    assert client.take(1).wait_s == 9
+    assert client.take(10).accepted
+    assert client.take(11).wait_s == 89
+    assert client.book.as_json()["largest_windows"] == {"10": 1, "100": 2}
+
+
+def test_new_settings_forget_the_spent_quotas_if_they_change_any_of_them() -> None:
+    client = Client("acme", 0, quotas((1, 10), (2, 100)))
+    assert client.take(0).accepted
+    client.adopt(quotas((1, 10), (3, 100)))
+    assert client.take(1).accepted
+
+
+def test_a_refusal_is_the_platforms_only_where_the_client_id_has_room() -> None:
+    shared = meter(Algorithm.SLIDING_LOG, Quota(2, 60))
+    acme, other = Client("acme", 0, quotas((1, 60))), Client("other", 0, quotas((10, 60)))
+    verdicts = [client.take(now, shared) for now, client in enumerate((acme, acme, other, other))]
+    assert [(verdict.accepted, verdict.by_platform) for verdict in verdicts] == [
+        (True, False),
+        (False, False),
+        (True, False),
+        (False, True),
+    ]
+    assert verdicts[-1].wait_s == 57
+    pages = [client.book.as_json() for client in (acme, other)]
+    assert [(page["refused"], page["refused_by_platform"]) for page in pages] == [(1, 0), (1, 1)]
+
+
+def test_what_the_platform_refuses_leaves_the_quota_of_the_client_id_alone() -> None:
+    shared = meter(Algorithm.SLIDING_LOG, Quota(1, 10))
+    client = Client("acme", 0, quotas((2, 60)))
+    assert [client.take(now, shared).accepted for now in (0, 1, 2, 10)] == [True, False, False, True]
+
+
+def test_somebody_else_has_used_the_quota_all_along_at_an_even_pace() -> None:
+    client = Client("acme", 0, Behaviour(quota_requests=10, quota_window_s=60, foreign_requests=6))
+    accepted = [client.take(1000 + n / 100).accepted for n in range(10)]
+    assert accepted == [True] * 4 + [False] * 6
+    page = client.book.as_json()
+    assert (page["accepted"], page["refused"], page["foreign"], page["largest_window"]) == (4, 6, 6, 4)
+    assert not client.take(1011).accepted  # what came back at 1010 was taken at once
+
+
+def test_nobody_else_uses_the_quota_unless_told() -> None:
+    client = Client("acme", 0, Behaviour(quota_requests=10))
+    assert sum(client.take(1000).accepted for _ in range(20)) == 10
+    assert client.book.as_json()["foreign"] == 0
 
 
 def test_latencies_vary_within_the_jitter() -> None:

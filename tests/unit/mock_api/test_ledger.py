@@ -11,14 +11,26 @@ from mock_api.ledger import Book
 def test_the_largest_window_is_the_most_accepted_in_any_trailing_window(instants: list[int], window: int) -> None:
     book = Book()
     for at in instants:
-        book.accept(at, window)
+        book.accept(at, [window])
     largest = max(sum(end - window < at <= end for at in instants) for end in instants)
     assert book.as_json()["largest_window"] == largest
 
 
+def test_each_window_has_its_own_largest_count_and_the_first_one_is_the_largest_window() -> None:
+    book = Book()
+    for at in range(8):
+        book.accept(at, [2, 0.5, 5])
+    page = book.as_json()
+    assert (page["largest_window"], page["largest_windows"]) == (2, {"2": 2, "0.5": 1, "5": 5})
+
+
+def test_a_page_without_requests_has_no_largest_window() -> None:
+    assert Book().as_json()["largest_window"] == 0
+
+
 def test_requests_are_booked_with_their_instants() -> None:
     book = Book()
-    book.accept(1.5, 60)
+    book.accept(1.5, [60])
     book.refuse(2.5)
     book.refuse(3.5)
     page = book.as_json()
@@ -39,7 +51,7 @@ def test_counts_stay_exact_when_the_oldest_details_are_forgotten(monkeypatch: py
     monkeypatch.setattr("mock_api.ledger._KEPT", 2)
     book = Book()
     for number in range(5):
-        book.accept(number, 60)
+        book.accept(number, [60])
         book.refuse(number)
         book.effect("a", str(number))
     page = book.as_json()

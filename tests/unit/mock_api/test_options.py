@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from mock_api.meters import Quota
 from mock_api.options import document, parser
-from mock_api.settings import Behaviour, Settings
+from mock_api.settings import Behaviour, RateLimitForm, Settings
 
 
 def given(*arguments: str) -> Any:  # noqa: ANN401 - any JSON
@@ -22,6 +23,27 @@ def test_options_go_over_the_file_and_leave_the_rest_of_it(tmp_path: Path) -> No
     settings = Settings.model_validate(given("--config", str(config), "--campaigns", "8", "--no-etag", "--seed", "3"))
     assert (settings.everyone.campaigns, settings.everyone.etag, settings.seed) == (8, False, 3)
     assert settings.behaviour("sick").fault == "hang"
+
+
+def test_the_quota_of_the_platform_is_an_option_too() -> None:
+    shared = Settings.model_validate(
+        given("--platform-quota-requests", "20", "--platform-quota-window-s", "1.5")
+    ).shared
+    assert shared == Quota(20, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "form"),
+    [
+        ([], RateLimitForm.OFF),
+        (["--ratelimit-headers"], RateLimitForm.IETF),
+        (["--ratelimit-headers", "meta-usage"], RateLimitForm.META_USAGE),
+    ],
+)
+def test_the_form_of_quota_fields_is_an_option_that_alone_means_the_draft(
+    arguments: list[str], form: RateLimitForm
+) -> None:
+    assert Settings.model_validate(given(*arguments)).everyone.ratelimit_headers is form
 
 
 def test_a_file_may_be_json(tmp_path: Path) -> None:
@@ -43,6 +65,6 @@ def test_an_account_without_client_ids_is_refused() -> None:
 
 def test_every_setting_with_a_single_value_has_an_option() -> None:
     text = parser().format_help()
-    collections = {"revisions", "deleted", "rejected"}
-    for name in Behaviour.model_fields.keys() - collections:
+    collections = {"accounts", "everyone", "clients", "revisions", "deleted", "rejected", "quotas"}
+    for name in (Behaviour.model_fields | Settings.model_fields).keys() - collections:
         assert f"--{name.replace('_', '-')}" in text

@@ -1,7 +1,8 @@
 import pytest
 from pydantic import JsonValue, ValidationError
 
-from mock_api.settings import Settings, merge_patch
+from mock_api.meters import Quota
+from mock_api.settings import RateLimitForm, Settings, merge_patch
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,27 @@ def test_what_is_set_for_a_client_id_lies_over_what_is_set_for_everyone() -> Non
     assert (other.campaigns, other.list_hang) == (7, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [(True, RateLimitForm.IETF), (False, RateLimitForm.OFF), ("x-ratelimit", RateLimitForm.X_RATELIMIT)],
+)
+def test_true_and_false_are_the_form_of_quota_fields_that_there_was_first_and_none(
+    value: JsonValue, form: RateLimitForm
+) -> None:
+    settings = Settings.model_validate({"everyone": {"ratelimit_headers": value}})
+    assert settings.everyone.ratelimit_headers is form
+
+
+def test_the_first_quota_and_the_further_ones_all_hold() -> None:
+    settings = Settings.model_validate({"everyone": {"quotas": [{"requests": 200, "window_s": 3600}]}})
+    assert settings.everyone.allowed == (Quota(10, 60), Quota(200, 3600))
+
+
+def test_the_platform_has_a_quota_of_its_own_only_if_one_is_set() -> None:
+    assert Settings().shared is None
+    assert Settings(platform_quota_requests=20).shared == Quota(20, 60)
+
+
 def test_the_defaults_are_the_conditions_that_the_daemon_is_written_for() -> None:
     usual = Settings().behaviour("default")
     assert (usual.quota_requests, usual.quota_window_s, usual.algorithm) == (10, 60, "sliding-log")
@@ -44,6 +66,9 @@ def test_the_defaults_are_the_conditions_that_the_daemon_is_written_for() -> Non
         ({"clients": {"sick": {"list_hang": 2}}}, "clients.sick.list_hang"),
         ({"clients": {"sick": {"push_drop": 0.6, "push_hang": 0.6}}}, "clients.sick"),
         ({"clients": []}, "clients"),
+        ({"everyone": {"quotas": [{"requests": 0, "window_s": 1}]}}, "everyone.quotas.0.requests"),
+        ({"everyone": {"ratelimit_headers": "meta"}}, "everyone.ratelimit_headers"),
+        ({"everyone": {"throttle_status": 200}}, "everyone.throttle_status"),
         (["everyone"], ""),
         ({"accounts": {"a@example.com": {"password": "p"}}}, "accounts.a@example.com.clients"),
     ],
