@@ -1,6 +1,8 @@
 """All that differs between SQLite and PostgreSQL, and their errors in plain words."""
 
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,33 @@ def lock_schema(connection: Connection) -> None:
     """Let no other process migrate before this transaction ends. SQLite's write lock does that already."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('adsyncd schema'))"))
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite database, or None for one of a server. Raises StoreError for any other URL."""
+    place = _url(url)
+    return Path(str(place.database)) if place.get_backend_name() == "sqlite" else None
+
+
+def back_up(connection: Connection, label: str) -> None:
+    """Copy a database's file to `FILE.LABEL`, as it was before the connection's transaction; nothing for a server's.
+
+    The copy is whole or not there, and its owner's alone. One that has the name already gives way: what it was a copy
+    of has become this database since. Raises StoreError.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    file = Path(str(connection.engine.url.database))
+    copy = file.with_name(f"{file.name}.{label}")
+    unfinished = copy.with_name(f"{copy.name}.unfinished")
+    try:
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(unfinished)) as target:
+            source.backup(target)
+        unfinished.replace(copy)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{file}: it can't be copied to {copy.name} before it is migrated: {error}") from error
 
 
 def cause(error: Exception) -> str | None:

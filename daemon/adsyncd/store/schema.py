@@ -2,9 +2,11 @@
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from adsyncd.store.dialects import lock_schema
+from adsyncd.store.dialects import back_up, lock_schema
 
 _MIGRATIONS = "adsyncd.store:migrations"  # found in the package, wherever that is installed
 
@@ -12,9 +14,12 @@ _MIGRATIONS = "adsyncd.store:migrations"  # found in the package, wherever that 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Bring the schema up to `revision`, within the connection's transaction.
 
-    Raises Alembic's CommandError for a schema that this version does not know: a newer one made it.
+    A file that holds an older one is copied first, to a name that tells its schema. Raises StoreError when it can't be,
+    and Alembic's CommandError for a schema that this version does not know: a newer one made it.
     """
     lock_schema(connection)
+    if (present := current(connection)) in known()[:-1]:
+        back_up(connection, f"schema-{present}")
     command.upgrade(_config(connection), revision)
 
 
@@ -24,7 +29,18 @@ def downgrade(connection: Connection, revision: str) -> None:
     command.downgrade(_config(connection), revision)
 
 
-def _config(connection: Connection) -> Config:
+def current(connection: Connection) -> str | None:
+    """Return the revision that a database is at, or None if it holds no schema of ours."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def known() -> list[str]:
+    """Return all revisions, oldest first."""
+    scripts = ScriptDirectory.from_config(_config())
+    return [script.revision for script in scripts.walk_revisions()][::-1]
+
+
+def _config(connection: Connection | None = None) -> Config:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", _MIGRATIONS)
     return config

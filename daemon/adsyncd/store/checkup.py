@@ -1,0 +1,112 @@
+"""Whether a database is fit to be used, found out without changing it."""
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Connection, exists, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from adsyncd.errors import Problem, StoreError
+from adsyncd.store import dialects, schema
+from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
+
+_MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """What was found: `facts` in words, and what is wrong."""
+
+    facts: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def wrong(self, file: Path | None, what: str, mend: str = "") -> None:
+        """Add a problem."""
+        self.problems.append(Problem(file, None, "store.url", what, mend))
+
+
+def check_up(url: str) -> Checkup:
+    """Look at the database at `url`. It blocks: all of an SQLite file is read."""
+    found = Checkup()
+    try:
+        file = dialects.file_of(url)
+        if file and not file.exists():
+            found.wrong(file, "there is no database", "start the daemon, which makes it, or name the right file")
+            return found
+        if file:
+            _file(file, found)
+        _database(url, file, found)
+    except StoreError as error:
+        found.wrong(None, str(error))
+    return found
+
+
+def _file(file: Path, found: Checkup) -> None:
+    about = file.stat()
+    if about.st_mode & 0o077:
+        found.wrong(file, f"others may use it (mode {about.st_mode & 0o777:04o})", f"chmod 600 {file}")
+    if not os.access(file, os.R_OK | os.W_OK) or not os.access(file.parent, os.W_OK | os.X_OK):
+        found.wrong(file, "this user may not write it or its folder", "check as the daemon's user, or give them to it")
+    free = shutil.disk_usage(file.parent).free
+    fact = f"{free / _MB:,.0f} MB free, the database has {about.st_size / _MB:,.0f} MB"
+    if free < about.st_size:
+        found.wrong(file, fact, "make room: an upgrade copies it first")
+    else:
+        found.facts.append(fact)
+
+
+def _database(url: str, file: Path | None, found: Checkup) -> None:
+    engine = dialects.engine(url, connections=1)
+    try:
+        with engine.connect() as connection:
+            if file:
+                _integrity(connection, file, found)
+            if _schema(connection, file, found):
+                _rows(connection, file, found)
+    except SQLAlchemyError as error:
+        raise dialects.store_error(engine.url, error) from error
+    finally:
+        engine.dispose()
+
+
+def _integrity(connection: Connection, file: Path, found: Checkup) -> None:
+    first = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
+    if first == "ok":
+        found.facts.append("SQLite finds it intact")
+    else:
+        found.wrong(file, f"it is damaged: {first}", "stop the daemon and restore a backup")
+
+
+def _schema(connection: Connection, file: Path | None, found: Checkup) -> bool:
+    """Say whether the schema is this version's."""
+    present, known = schema.current(connection), schema.known()
+    if present == known[-1]:
+        found.facts.append(f"schema {present}, as this version needs")
+        return True
+    if present in known:
+        found.facts.append(f"schema {present}, which the next start migrates to {known[-1]}")
+    elif present:
+        found.wrong(file, f"a newer adsyncd made its schema {present}", "run that one, or restore a backup")
+    else:
+        found.wrong(file, "it holds no schema of adsyncd", "start the daemon, which makes it, or name the right one")
+    return False
+
+
+def _rows(connection: Connection, file: Path | None, found: Checkup) -> None:
+    """Look for rows that belong to nothing."""
+    going = select(runs.c.run_id).where(runs.c.ended_at.is_(None))
+    listed = exists().where(
+        campaigns.c.tenant == dead_letters.c.tenant, campaigns.c.campaign_id == dead_letters.c.campaign_id
+    )
+    lost = {
+        "pushes belong to no open run": select(func.count()).where(pushes.c.run_id.not_in(going)),
+        "dead letters belong to no campaign": select(func.count()).select_from(dead_letters).where(~listed),
+    }
+    counts = {words: connection.execute(query).scalar_one() for words, query in lost.items()}
+    for words, count in counts.items():
+        if count:
+            found.wrong(file, f"{count} {words}", "restore a backup")
+    if not any(counts.values()):
+        found.facts.append("every push belongs to an open run, every dead letter to a campaign")
