@@ -1,39 +1,70 @@
 """`adsyncd check`: whether the settings and all drop-ins are right."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import print_json
+from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.errors import ConfigError, Problem
+from adsyncd.plan import ASSUMED_CAMPAIGNS, plan
+from adsyncd.store.checkup import Checkup, check_up
+from adsyncd.tenant import Tenant
+
+Store = Annotated[bool, typer.Option("--store", help="Look at the database, too, without migrating or mending it.")]
 
 
-def check(config: Config = CONFIG, json: Json = False) -> None:
+def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
     """Validate the settings and all drop-ins, and list every problem with its file, line, key and mend.
 
-    Nothing is started or written. Exits 0 if all is right, 1 if there is a problem.
+    It warns of schedules that a quota can't meet. Nothing is started or written. Exits 0 if all is right, 1 if there is
+    a problem.
     """
+    found = Checkup()
     try:
-        tenants = read_tenants(load_settings(config, os.environ))
-        problems, good = tenants.problems, len(tenants.good)
+        settings = load_settings(config, os.environ)
+        tenants = read_tenants(settings)
+        problems, good = tenants.problems, list(tenants.good.values())
+        if store:
+            found = check_up(settings.store.url)
     except ConfigError as error:
-        problems, good = error.problems, 0
+        problems, good = error.problems, []
+    problems = [*problems, *found.problems]
+    warnings = _warnings(good)
     if json:
-        print_json([_as_json(problem) for problem in problems])
+        print_json(
+            [_as_json(problem, "error") for problem in problems] + [_as_json(one, "warning") for one in warnings]
+        )
     else:
         for problem in problems:
             typer.echo(str(problem))
-        typer.echo(f"{_count(good, 'tenant')} ready, {_count(len(problems), 'problem')}", err=bool(problems))
+        for fact in found.facts:
+            typer.echo(f"store: {fact}")
+        for warning in warnings:
+            typer.echo(f"warning: {warning}", err=True)
+        counts = [f"{_count(len(good), 'tenant')} ready", _count(len(problems), "problem")]
+        counts += [_count(len(warnings), "warning")] if warnings else []
+        typer.echo(", ".join(counts), err=bool(problems))
     raise typer.Exit(1 if problems else 0)
 
 
-def _as_json(problem: Problem) -> dict[str, object]:
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(problem).items()}
+def _warnings(tenants: Sequence[Tenant]) -> list[Problem]:
+    """Return what can't be kept to, without asking the store what the tenants have."""
+    assumed = f"its quota can't meet the schedules, if a tenant has {ASSUMED_CAMPAIGNS} campaigns"
+    found = plan(tenants, {}, {}, SystemClock().now()).mends
+    return [Problem(None, None, name, assumed, mend) for name, mend in found.items()]
+
+
+def _as_json(problem: Problem, severity: str) -> dict[str, object]:
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(problem).items()}
+    return {"severity": severity, **values}
 
 
 def _count(number: int, noun: str) -> str:

@@ -138,7 +138,8 @@ def test_check_prints_its_problems_as_json(call: Call, folder: Path) -> None:
     (folder / "tenants.d" / "globex.toml").write_text(DROP_IN + "enabeld = true\n")
     said = call("check", "--json")
     [problem] = json.loads(said.out)
-    assert problem.keys() == {"path", "line", "key", "what", "mend"}
+    assert problem.keys() == {"severity", "path", "line", "key", "what", "mend"}
+    assert problem["severity"] == "error"
     assert (problem["path"], problem["line"], problem["key"]) == (
         str(folder / "tenants.d" / "globex.toml"),
         4,
@@ -147,8 +148,38 @@ def test_check_prints_its_problems_as_json(call: Call, folder: Path) -> None:
     assert said.code == 1
 
 
+def test_check_warns_of_a_schedule_that_the_quota_cannot_meet_with_numbers_and_the_mend(
+    call: Call, folder: Path
+) -> None:
+    (folder / "tenants.d" / "globex.toml").write_text(
+        DROP_IN.replace("acme", "globex") + 'schedule = { every = "5m" }\n'
+    )
+    said = call("check")
+    assert (said.code, said.out) == (0, "2 tenants ready, 0 problems, 1 warning\n")
+    assert said.err == (
+        "warning: tenant globex: its quota can't meet the schedules, if a tenant has 100 campaigns; a run takes up to "
+        "110 requests and 12m, and is due every 5m: let it be due every 12m or less often, or have the platform allow "
+        '37 requests per 1m, or push only what changed (sync.push = "changed")\n'
+    )
+    [warning] = json.loads(call("check", "--json").out)
+    assert (warning["severity"], warning["key"]) == ("warning", "tenant globex")
+    assert "37 requests per 1m" in warning["mend"]
+
+
+def test_check_says_how_the_database_is_when_it_is_asked_to(call: Call, folder: Path) -> None:
+    record(folder, a_run())
+    said = call("check", "--store")
+    assert said.code == 0
+    assert "store: SQLite finds it intact\n" in said.out
+    (folder / "adsyncd.db").chmod(0o644)
+    [problem] = json.loads(call("check", "--store", "--json").out)
+    assert (problem["path"], problem["key"]) == (str(folder / "adsyncd.db"), "store.url")
+    assert call("check").code == 0
+
+
 def test_check_makes_no_database(call: Call, folder: Path) -> None:
     call("check")
+    assert call("check", "--store").code == 1
     assert not (folder / "adsyncd.db").exists()
 
 
