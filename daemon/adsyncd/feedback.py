@@ -65,13 +65,12 @@ def read(status: int, headers: Mapping[str, str], body: bytes, now: datetime, di
     """
     answer = _Answer(status, headers, body, now)
     usages = list(_usages(answer, dialect.usages))
-    limits = _counts(answer, dialect.counters) or [limit for limit, _ in usages]
+    waits_s = [*_waits_s(answer, dialect), max((wait_s for _, wait_s in usages), default=None)]
+    limits = _counts(answer, dialect.counters) or [limit for limit, _ in usages if limit.used is not None]
     return Said(
-        next(filter(None, _waits_s(answer, dialect)), None)
-        or max((wait_s for _, wait_s in usages), default=None)
-        or None,
-        status == HTTPStatus.TOO_MANY_REQUESTS or any(_means(answer, rule) for rule in dialect.throttling),
-        tuple(dict.fromkeys(limits)),
+        wait_s=next(filter(None, waits_s), None),
+        throttled=status == HTTPStatus.TOO_MANY_REQUESTS or any(_means(answer, rule) for rule in dialect.throttling),
+        limits=tuple(dict.fromkeys(limits)),
     )
 
 
