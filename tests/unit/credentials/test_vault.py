@@ -1,29 +1,135 @@
 import threading
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import anyio
-import anyio.from_thread
-import hvac
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
-from adsyncd.clock import SystemClock
-from adsyncd.credentials.vault import AppRole, Lease, Vault, VaultAccess, VaultToken, open_vault
-from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
+from adsyncd.clock import Clock, SystemClock
+from adsyncd.credentials.identity import Lease
+from adsyncd.credentials.refusal import VaultState
+from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken
+from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
+from adsyncd.instruments import Instruments
+from adsyncd.tenant import VaultRef
+from support.clock import SetClock
+from support.vault import Least
 
-TIMEOUT_S = 30
+ACCESS = VaultAccess(
+    address="http://127.0.0.1:1",
+    mount="secret",
+    namespace=None,
+    ca_file=None,
+    timeout=timedelta(seconds=30),
+    poll=timedelta(seconds=60),
+    auth=AppRole("role", lambda: SecretStr("secret-id")),
+)
+CONTENT = {"email": "ads@acme.example", "password": "canary"}
+SEALED = CredentialsUnavailable("Vault is sealed", VaultState.SEALED)
+DENIED = CredentialsMissing("Vault does not let you", VaultState.DENIED)
+
+
+class Api:
+    """Vault's API without a network; an error in `failures` is raised by the method of its name."""
+
+    name = "Vault"
+
+    def __init__(self, clock: Clock, life_s: float = 3600) -> None:
+        self.clock = clock
+        self.life_s = life_s
+        self.failures: dict[str, CredentialsError] = {}
+        self.asked: list[str] = []
+        self.versions: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def sign_in(self, role_id: str, secret_id: SecretStr) -> Lease:
+        self._ask("sign_in")
+        return self._lease(f"{role_id}-{secret_id.get_secret_value()}")
+
+    def sign_in_as(self, token: SecretStr, role: str) -> Lease:
+        self._ask("sign_in_as")
+        return self._lease(f"{role} by {token.get_secret_value()}")
+
+    def renew(self, lease: Lease) -> Lease:
+        self._ask("renew")
+        return replace(lease, granted_s=self.clock.monotonic())
+
+    def look_up(self, token: SecretStr) -> Lease:
+        self._ask("look_up")
+        return self._lease(token.get_secret_value())
+
+    def secret(self, token: SecretStr, who: str, path: str) -> tuple[dict[str, object], int]:
+        self._ask(f"secret {path} as {token.get_secret_value()} of {who}", "secret")
+        return dict(CONTENT), self.versions.get(path, 1)
+
+    def version(self, _: SecretStr, __: str, path: str) -> int:
+        self._ask(f"version {path}", "version")
+        return self.versions.get(path, 1)
+
+    def _lease(self, token: str) -> Lease:
+        return Lease(SecretStr(token), self.clock.monotonic(), self.life_s, renewable=True)
+
+    def _ask(self, what: str, kind: str | None = None) -> None:
+        with self._lock:
+            self.asked.append(what)
+        if failure := self.failures.get(kind or what):
+            raise failure
+
+
+class World:
+    """A Vault on an API that answers as the test says, and a clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.clock = SetClock()
+        self.api = Api(self.clock)
+        self._metrics = InMemoryMetricReader()
+        meter = MeterProvider([self._metrics], shutdown_on_exit=False).get_meter("test")
+        self.vault = a_vault(ACCESS, self.api, self.clock, Instruments(meter))
+
+    async def read(self, path: str = "acme", role: str | None = None) -> int | None:
+        return (await self.vault.read(VaultRef(path, role))).version
+
+    async def fails(self, path: str = "acme", role: str | None = None) -> CredentialsError:
+        with pytest.raises(CredentialsError) as caught:
+            await self.read(path, role)
+        return caught.value
+
+    @property
+    def up(self) -> float | None:
+        """What the gauge says."""
+        data = self._metrics.get_metrics_data()
+        points = [
+            point.value  # type: ignore[union-attr]  # a gauge's
+            for resource in (data.resource_metrics if data else [])
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.data.data_points
+            if metric.name == "adsyncd.vault.up"
+        ]
+        return points[-1] if points else None
+
+
+def a_vault(access: VaultAccess, api: Api, clock: Clock, instruments: Instruments | None = None) -> Vault:
+    return Vault(
+        access,
+        api,  # type: ignore[arg-type]  # it has the methods that are used
+        clock,
+        Least(),
+        instruments or Instruments(NoOpMeter("test")),
+    )
 
 
 @pytest.fixture
-async def vault() -> AsyncIterator[Vault]:
-    auth = AppRole("role", lambda: pytest.fail("it signed in"))
-    access = VaultAccess("http://127.0.0.1:1", "secret", None, None, timedelta(seconds=TIMEOUT_S), auth)
-    async with open_vault(access, SystemClock()) as vault:
-        yield vault
+def world() -> World:
+    return World()
 
 
 @pytest.mark.parametrize(
@@ -31,59 +137,206 @@ async def vault() -> AsyncIterator[Vault]:
     ["", "..", "../globex", "acme/../globex", "acme/./x", "/acme", "acme/", "acme//x", "acme?version=1", "acme%2f..",
      "acme\n", "acmé", "acme#", "acme/*", "acme/+", "acme x"],
 )  # fmt: skip
-async def test_a_path_that_could_lead_elsewhere_is_refused_before_any_request(vault: Vault, path: str) -> None:
-    with pytest.raises(CredentialsMissing, match="can't be a path in Vault"):
-        await vault.read(path)
+async def test_a_path_that_could_lead_elsewhere_is_refused_before_any_request(world: World, path: str) -> None:
+    assert "can't be a path in Vault" in str(await world.fails(path))
+    assert not world.api.asked
 
 
-@given(duration_s=st.integers(1, 10**7), share=st.floats(0, 2))
-def test_a_lease_is_old_when_two_thirds_of_it_are_over(duration_s: int, share: float) -> None:
-    lease = Lease(hvac.Client(token=""), 1000.0, duration_s, renewable=True)
-    age_s = duration_s * share
-    assert lease.aged(1000.0 + age_s) == (1000.0 + age_s - 1000.0 >= duration_s * 2 / 3)
+class TestReading:
+    async def test_without_a_role_the_daemon_reads_itself(self, world: World) -> None:
+        assert await world.read() == 1
+        assert world.api.asked == ["sign_in", "secret acme as role-secret-id of the daemon"]
+
+    async def test_with_a_role_that_role_reads_with_a_token_of_its_own(self, world: World) -> None:
+        await world.read("a", "a")
+        await world.read("a", "a")
+        as_a = "secret a as a by role-secret-id of the AppRole a"
+        assert world.api.asked == ["sign_in", "sign_in_as", as_a, as_a]
+
+    async def test_a_thousand_roles_share_the_daemon_s_one_sign_in(self, world: World) -> None:
+        async with anyio.create_task_group() as readers:
+            for number in range(1000):
+                readers.start_soon(world.read, f"t{number}", f"t{number}")
+        assert world.api.asked.count("sign_in") == 1
+        assert world.api.asked.count("sign_in_as") == 1000
+
+    async def test_a_thousand_that_are_denied_cost_one_sign_in(self, world: World) -> None:
+        world.api.failures["secret"] = DENIED
+        async with anyio.create_task_group() as readers:
+            for number in range(1000):
+                readers.start_soon(world.fails, f"t{number}")
+        assert world.api.asked.count("sign_in") == 1
+
+    async def test_a_denial_is_asked_about_again_with_a_newer_token_which_may_be_allowed_more(
+        self, world: World
+    ) -> None:
+        world.api.failures["secret"] = DENIED
+        await world.fails()
+        world.clock.elapsed_s = 60.0
+        await world.fails()
+        assert world.api.asked.count("sign_in") == 2
+
+    async def test_a_young_token_that_is_dead_is_replaced(self, world: World) -> None:
+        world.api.failures["secret"] = DENIED
+        world.api.failures["look_up"] = CredentialsMissing("dead", VaultState.REFUSED)
+        await world.fails()
+        assert world.api.asked.count("sign_in") == 2
 
 
-def test_a_lease_without_an_end_never_gets_old() -> None:
-    assert not Lease(hvac.Client(token=""), 0.0, 0, renewable=False).aged(1e12)
+class TestStatus:
+    async def test_before_anybody_asked_nothing_is_known(self, world: World) -> None:
+        assert world.vault.status.state == "not asked yet"
+        assert world.up is None
+
+    async def test_it_says_what_is_wrong_since_when_and_when_it_is_over(self, world: World) -> None:
+        await world.read()
+        assert (world.vault.status.state, world.vault.status.error, world.up) == ("up", None, 1)
+        world.clock.elapsed_s = 100.0
+        began = world.clock.now()
+        world.api.failures["secret"] = SEALED
+        for _ in range(5):
+            world.clock.elapsed_s += 60
+            await world.fails()
+        status = world.vault.status
+        assert (status.state, status.error, world.up) == ("sealed", "Vault is sealed", 0)
+        assert status.since == began + timedelta(seconds=60)
+        world.api.failures.clear()
+        world.clock.elapsed_s += 60
+        await world.read()
+        assert (world.vault.status.state, world.vault.status.error, world.up) == ("up", None, 1)
+
+    @pytest.mark.parametrize("state", [VaultState.REFUSED, VaultState.UNWRAPPED, VaultState.NO_NAMESPACE])
+    async def test_a_sign_in_that_is_refused_is_a_state_of_its_own(self, world: World, state: VaultState) -> None:
+        world.api.failures["sign_in"] = CredentialsMissing("no", state)
+        await world.fails()
+        assert (world.vault.status.state, world.up) == (state, 0)
+
+    async def test_a_secret_of_the_daemon_s_own_that_is_not_there_is_a_state_of_its_own(self, world: World) -> None:
+        world.api.failures["sign_in"] = CredentialsMissing("the file is not there")
+        await world.fails()
+        assert world.vault.status.state == "own secret missing"
+
+    @pytest.mark.parametrize("what", ["secret", "sign_in_as"])
+    async def test_what_befalls_one_tenant_s_path_or_role_is_not_the_daemon_s_state(
+        self, world: World, what: str
+    ) -> None:
+        world.api.failures[what] = CredentialsMissing("deleted", VaultState.DELETED)
+        assert (await world.fails("a", "a")).state == "secret deleted"
+        assert world.vault.status.state == "up"
+
+    async def test_the_log_tells_the_first_failure_other_failures_and_the_end(self, world: World) -> None:
+        down = CredentialsUnavailable("Vault can't be reached", VaultState.DOWN)
+        with capture_logs() as logs:
+            await world.read()
+            for failure in (SEALED, SEALED, SEALED, down, down):
+                world.api.failures["secret"] = failure
+                world.clock.elapsed_s += 60
+                await world.fails()
+            world.api.failures.clear()
+            world.clock.elapsed_s += 60
+            await world.read()
+        assert [(entry["event"], entry["log_level"], entry.get("state")) for entry in logs] == [
+            ("vault fails", "warning", "sealed"),
+            ("vault fails", "warning", "down"),
+            ("vault works again", "info", None),
+        ]
+
+    async def test_what_an_operator_has_to_mend_is_logged_as_an_error(self, world: World) -> None:
+        world.api.failures["sign_in"] = CredentialsMissing("used before", VaultState.UNWRAPPED)
+        with capture_logs() as logs:
+            await world.fails()
+        assert [(entry["state"], entry["log_level"]) for entry in logs] == [("already unwrapped", "error")]
 
 
-async def test_no_token_of_the_environment_is_picked_up(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VAULT_TOKEN", "canary")
-    assert hvac.Client().token == "canary"
-    assert vault._client("").token == ""
+@asynccontextmanager
+async def running(api: Api, poll: timedelta) -> AsyncIterator[Vault]:
+    """Let a Vault live, in the real time."""
+    vault = a_vault(replace(ACCESS, poll=poll), api, SystemClock())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(vault.run)
+        yield vault
+        tasks.cancel_scope.cancel()
 
 
-async def test_calls_that_hang_after_their_callers_gave_up_still_count(vault: Vault) -> None:
-    release, all_hang, hanging = threading.Event(), anyio.Event(), []
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(30):
+        while not condition():  # noqa: ASYNC110 - what is asked of the API has no event
+            await anyio.sleep(0.005)
 
-    def hang() -> None:
-        hanging.append(threading.current_thread())
-        if len(hanging) == 10:
-            anyio.from_thread.run_sync(all_hang.set)
-        assert release.wait(TIMEOUT_S)
 
-    with anyio.fail_after(TIMEOUT_S):
-        async with anyio.create_task_group() as callers:
-            for _ in range(25):
-                callers.start_soon(vault._call, hang)
-            await all_hang.wait()
-            callers.cancel_scope.cancel()
-        try:
-            with pytest.raises(CredentialsUnavailable, match="yet to answer earlier requests"):
-                await vault._call(lambda: None)
-            assert len(hanging) == 10
-        finally:
-            release.set()
-        while True:
-            with suppress(CredentialsUnavailable):
-                assert await vault._call(lambda: "an answer") == "an answer"
-                break
+class TestLife:
+    async def test_it_signs_in_and_renews_though_nobody_reads(self) -> None:
+        api = Api(SystemClock(), life_s=0.05)
+        async with running(api, timedelta(hours=1)):
+            await until(lambda: api.asked.count("renew") >= 3)
+        assert api.asked.count("sign_in") == 1
+
+    async def test_what_fails_is_tried_again_until_it_works(self) -> None:
+        api = Api(SystemClock())
+        api.failures["sign_in"] = SEALED
+        async with running(api, timedelta(hours=1)) as vault:
+            await until(lambda: vault.status.state is VaultState.SEALED)
+            api.failures.clear()
+            await until(lambda: vault.status.state is VaultState.UP)
+        assert api.asked.count("sign_in") == 2
+
+    async def test_a_new_version_of_credentials_in_use_is_seen(self) -> None:
+        api, ref = Api(SystemClock()), VaultRef("acme")
+        async with running(api, timedelta(milliseconds=5)) as vault:
+            assert vault.newest(ref, until=1e12) is None
+            await until(lambda: vault.newest(ref, 1e12) == 1)
+            api.versions["acme"] = 2
+            await until(lambda: vault.newest(ref, 1e12) == 2)
+
+    async def test_the_version_that_was_read_is_known_without_a_look(self) -> None:
+        vault, ref = a_vault(ACCESS, Api(SystemClock()), SystemClock()), VaultRef("acme")
+        vault.newest(ref, 1e12)
+        await vault.read(ref)
+        assert vault.newest(ref, 1e12) == 1
+
+    async def test_credentials_out_of_use_are_not_looked_at(self) -> None:
+        api = Api(SystemClock())
+        async with running(api, timedelta(milliseconds=5)) as vault:
+            vault.newest(VaultRef("out-of-use"), SystemClock().monotonic() + 0.05)
+            vault.newest(VaultRef("in-use"), 1e12)
+            await until(lambda: VaultRef("out-of-use") not in vault._followed)
+            before = api.asked.count("version out-of-use")
+            in_use = api.asked.count("version in-use")
+            await until(lambda: api.asked.count("version in-use") > in_use + 3)
+            assert api.asked.count("version out-of-use") == before
+
+    async def test_a_look_that_is_denied_is_told_once_and_not_repeated(self) -> None:
+        api = Api(SystemClock())
+        api.failures["version"] = DENIED
+        with capture_logs() as logs:
+            async with running(api, timedelta(milliseconds=5)) as vault:
+                vault.newest(VaultRef("acme"), 1e12)
+                await until(lambda: any(entry["event"].startswith("rotations go unnoticed") for entry in logs))
+                api.failures.clear()
+                vault.newest(VaultRef("globex"), 1e12)
+                await until(lambda: api.asked.count("version globex") > 3)
+        assert api.asked.count("version acme") == 1
+
+    async def test_a_look_that_vault_does_not_answer_is_repeated(self) -> None:
+        api = Api(SystemClock())
+        api.failures["version"] = SEALED
+        async with running(api, timedelta(milliseconds=5)) as vault:
+            vault.newest(VaultRef("acme"), 1e12)
+            await until(lambda: vault.status.state is VaultState.SEALED)
+            api.failures.clear()
+            await until(lambda: vault.newest(VaultRef("acme"), 1e12) == 1)
+
+    async def test_looks_are_spread_over_the_interval(self) -> None:
+        vault = a_vault(ACCESS, Api(SetClock()), SetClock())
+        dues = sorted(vault._next_look(VaultRef(f"tenant-{number}")) for number in range(1000))
+        assert all(0 < due <= 60 for due in dues)
+        assert max(after - before for before, after in pairwise(dues)) < 1
 
 
 def test_the_way_in_shows_no_secret() -> None:
     secret = SecretStr("canary")
     environ = {"SECRET": "canary"}
     for auth in (AppRole("role", lambda: secret), VaultToken(lambda: SecretStr(environ["SECRET"]))):
-        access = VaultAccess("http://127.0.0.1:1", "secret", None, None, timedelta(seconds=1), auth)
+        access = replace(ACCESS, auth=auth)
         assert "canary" not in repr(access)
         assert "lambda" not in repr(access)

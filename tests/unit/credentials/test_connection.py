@@ -1,0 +1,156 @@
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+
+import anyio
+import anyio.from_thread
+import pytest
+
+from adsyncd.clock import SystemClock
+from adsyncd.credentials.backoff import Backoff
+from adsyncd.credentials.connection import Connection
+from adsyncd.credentials.refusal import VaultState
+from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
+from support.clock import SetClock
+
+TIMEOUT_S = 30.0
+
+
+class Vault:
+    """Counts who asks, and how many at once; `failure` is raised instead of an answer."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.asked = self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def answer(self) -> str:
+        with self._lock:
+            self.asked += 1
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        threading.Event().wait(0.001)
+        with self._lock:
+            self.at_once -= 1
+        if self.failure is not None:
+            raise self.failure
+        return "an answer"
+
+
+def connection(clock: SetClock | SystemClock, timeout_s: float = TIMEOUT_S) -> Connection:
+    return Connection("Vault", timeout_s, Backoff(clock, Random(1)))
+
+
+async def outcomes(to: Connection, ask: Callable[[], str], callers: int) -> list[str]:
+    """What so many hear who ask at once: the answer, or the state of an error."""
+    heard: list[str] = []
+
+    async def caller() -> None:
+        try:
+            heard.append(await to.ask(ask))
+        except CredentialsError as error:
+            heard.append(error.state)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(callers):
+            tasks.start_soon(caller)
+    return heard
+
+
+async def test_a_thousand_who_ask_at_once_get_their_answers_ten_at_a_time() -> None:
+    vault = Vault()
+    assert await outcomes(connection(SystemClock()), vault.answer, 1000) == ["an answer"] * 1000
+    assert vault.most_at_once == 10
+
+
+async def test_when_vault_is_down_the_first_ten_find_out_and_the_others_hear_of_it() -> None:
+    vault, clock = Vault(), SetClock()
+    vault.failure = CredentialsUnavailable("sealed", VaultState.SEALED)
+    to = connection(clock)
+    assert await outcomes(to, vault.answer, 1000) == ["sealed"] * 1000
+    assert vault.asked <= 10
+    first = vault.asked
+    assert await outcomes(to, vault.answer, 1000) == ["sealed"] * 1000
+    assert vault.asked == first  # the wait is not over
+    clock.elapsed_s += 60
+    assert await outcomes(to, vault.answer, 1000) == ["sealed"] * 1000
+    assert vault.asked == first + 1  # one finds out for all
+    clock.elapsed_s += 60
+    vault.failure = None
+    assert await outcomes(to, vault.answer, 1000) == ["an answer"] * 1000
+
+
+async def test_who_is_refused_does_not_hold_up_others() -> None:
+    vault = Vault()
+    to = connection(SetClock())
+    vault.failure = CredentialsMissing("no", VaultState.DENIED)
+    assert await outcomes(to, vault.answer, 20) == ["permission denied"] * 20
+    assert vault.asked == 20
+
+
+async def test_a_refusal_shows_that_vault_is_back_and_what_never_came_to_asking_does_not() -> None:
+    vault, clock = Vault(), SetClock()
+    to = connection(clock)
+    vault.failure = CredentialsUnavailable("down", VaultState.DOWN)
+    await outcomes(to, vault.answer, 1)
+    clock.elapsed_s += 60
+    vault.failure = CredentialsMissing("the secret id's file is not there")
+    await outcomes(to, vault.answer, 1)
+    assert to._outage.failure is not None
+    vault.failure = CredentialsMissing("no", VaultState.REFUSED)
+    await outcomes(to, vault.answer, 1)
+    assert to._outage.failure is None
+
+
+async def test_the_deadline_is_for_who_is_served_and_not_for_who_stands_in_line() -> None:
+    def half_a_deadline() -> str:
+        threading.Event().wait(0.1)
+        return "an answer"
+
+    assert await outcomes(connection(SystemClock(), 0.5), half_a_deadline, 100) == ["an answer"] * 100
+
+
+async def test_what_takes_too_long_is_given_up_and_told_as_slow() -> None:
+    release = threading.Event()
+    try:
+        assert await outcomes(connection(SetClock(), 0.05), lambda: str(release.wait(TIMEOUT_S)), 30) == ["slow"] * 30
+    finally:
+        release.set()
+
+
+async def test_a_network_s_error_is_told_as_what_it_is() -> None:
+    vault = Vault()
+    vault.failure = OSError("no CA bundle")
+    assert await outcomes(connection(SetClock()), vault.answer, 1) == ["untrusted"]
+
+
+async def test_calls_that_hang_after_their_callers_gave_up_still_count() -> None:
+    clock = SetClock()
+    to = connection(clock)
+    release, all_hang, hanging = threading.Event(), anyio.Event(), []
+
+    def hang() -> str:
+        hanging.append(threading.current_thread())
+        if len(hanging) == 10:
+            anyio.from_thread.run_sync(all_hang.set)
+        assert release.wait(TIMEOUT_S)
+        return ""
+
+    with anyio.fail_after(TIMEOUT_S):
+        async with anyio.create_task_group() as callers:
+            for _ in range(25):
+                callers.start_soon(to.ask, hang)
+            await all_hang.wait()
+            callers.cancel_scope.cancel()
+        try:
+            with pytest.raises(CredentialsUnavailable, match="yet to answer earlier requests"):
+                await to.ask(lambda: "")
+            assert len(hanging) == 10
+        finally:
+            release.set()
+        while True:
+            clock.elapsed_s += 60
+            with suppress(CredentialsUnavailable):
+                assert await to.ask(lambda: "an answer") == "an answer"
+                break

@@ -1,0 +1,145 @@
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import requests
+from pydantic import SecretStr
+from requests.adapters import BaseAdapter
+
+from adsyncd.credentials.identity import Lease
+from adsyncd.credentials.refusal import VaultState
+from adsyncd.credentials.vault_api import Place, VaultApi
+from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
+from support.clock import SetClock
+
+TOKEN = SecretStr("canary-token")
+
+
+class Script(BaseAdapter):
+    """Answers by path, without a network, and keeps what it was asked."""
+
+    def __init__(self, answers: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.answers = answers
+        self.asked: list[requests.PreparedRequest] = []
+
+    def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
+        self.asked.append(request)
+        answer = self.answers[request.path_url]
+        response = requests.Response()
+        response.request, response.url = request, str(request.url)
+        response.status_code = answer if isinstance(answer, int) else 200
+        response.headers["content-type"] = "application/json"
+        response._content = b"{}" if isinstance(answer, int) else json.dumps(answer).encode()
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+def scripted(answers: Mapping[str, Any], namespace: str | None = None) -> tuple[VaultApi, Script]:
+    api, script = VaultApi(Place("http://vault.invalid", "kv", namespace, None, 1.0), SetClock()), Script(answers)
+    api._session.mount("http://", script)
+    return api, script
+
+
+def body_of(request: requests.PreparedRequest) -> object:
+    assert isinstance(request.body, bytes)
+    return json.loads(request.body)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", "canary-of-the-environment")
+
+
+def test_a_sign_in_is_asked_for_without_any_token_and_becomes_a_lease() -> None:
+    auth = {"client_token": "t", "lease_duration": 60, "renewable": True, "accessor": "a"}
+    api, script = scripted({"/v1/auth/approle/login": {"auth": auth}}, namespace="team")
+    assert api.sign_in("role", SecretStr("secret-id")) == Lease(SecretStr("t"), 0.0, 60, renewable=True)
+    [asked] = script.asked
+    assert "X-Vault-Token" not in asked.headers
+    assert asked.headers["X-Vault-Namespace"] == "team"
+    assert body_of(asked) == {"role_id": "role", "secret_id": "secret-id"}
+
+
+def test_as_a_role_it_signs_in_with_a_secret_id_that_it_has_just_issued() -> None:
+    api, script = scripted(
+        {
+            "/v1/auth/approle/role/acme/role-id": {"data": {"role_id": "r"}},
+            "/v1/auth/approle/role/acme/secret-id": {"data": {"secret_id": "s"}},
+            "/v1/auth/approle/login": {"auth": {"client_token": "t", "lease_duration": 60, "renewable": False}},
+        }
+    )
+    assert api.sign_in_as(TOKEN, "acme").token == SecretStr("t")
+    assert [asked.headers.get("X-Vault-Token") for asked in script.asked] == ["canary-token", "canary-token", None]
+    assert body_of(script.asked[-1]) == {"role_id": "r", "secret_id": "s"}
+
+
+@pytest.mark.parametrize(("answered_s", "prolonged"), [(3600, True), (7200, True), (3599, False)])
+def test_a_renewal_counts_if_it_is_as_long_as_the_lease_was(answered_s: int, prolonged: bool) -> None:
+    api, _ = scripted({"/v1/auth/token/renew-self": {"auth": {"lease_duration": answered_s, "renewable": True}}})
+    lease = Lease(TOKEN, -2400.0, 3600.0, renewable=True)
+    renewed = Lease(TOKEN, 0.0, answered_s, renewable=True)
+    assert api.renew(lease) == (renewed if prolonged else None)
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_renewal_that_is_refused_is_none(status: int) -> None:
+    api, _ = scripted({"/v1/auth/token/renew-self": status})
+    assert api.renew(Lease(TOKEN, 0.0, 3600.0, renewable=True)) is None
+
+
+def test_a_renewal_that_a_sealed_vault_does_not_answer_is_told() -> None:
+    api, _ = scripted({"/v1/auth/token/renew-self": 503})
+    with pytest.raises(CredentialsUnavailable, match="sealed"):
+        api.renew(Lease(TOKEN, 0.0, 3600.0, renewable=True))
+
+
+def test_a_secret_id_is_unwrapped_after_a_look_at_where_it_was_wrapped() -> None:
+    api, script = scripted(
+        {
+            "/v1/sys/wrapping/lookup": {"data": {"creation_path": "auth/approle/role/adsyncd/secret-id"}},
+            "/v1/sys/wrapping/unwrap": {"data": {"secret_id": "s"}},
+        }
+    )
+    assert api.unwrap(TOKEN) == SecretStr("s")
+    assert [asked.path_url for asked in script.asked] == ["/v1/sys/wrapping/lookup", "/v1/sys/wrapping/unwrap"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "secret/data/adsyncd/acme",
+        "auth/approle/role/adsyncd/role-id",
+        "auth/approle/role/adsyncd/secret-id/lookup",
+        "auth/approle/role/a/b/secret-id",
+        "kv/auth/approle/role/adsyncd/secret-id",
+        "auth/approle/role/adsyncd/secret-id\n",
+        "sys/wrapping/wrap",
+        "",
+    ],
+)
+def test_what_was_not_wrapped_as_a_secret_id_is_not_unwrapped(path: str) -> None:
+    api, script = scripted({"/v1/sys/wrapping/lookup": {"data": {"creation_path": path}}})
+    with pytest.raises(CredentialsMissing, match="was not made at auth/approle/role/ROLE/secret-id") as caught:
+        api.unwrap(TOKEN)
+    assert caught.value.state == VaultState.UNWRAPPED
+    assert len(script.asked) == 1
+
+
+def test_the_version_of_a_secret_is_asked_for_without_the_secret() -> None:
+    api, script = scripted({"/v1/kv/metadata/adsyncd/acme": {"data": {"current_version": 7, "versions": {}}}})
+    assert api.version(TOKEN, "the daemon", "adsyncd/acme") == 7
+    assert [asked.path_url for asked in script.asked] == ["/v1/kv/metadata/adsyncd/acme"]
+
+
+@pytest.mark.parametrize("answer", [{}, [], {"data": None}, {"data": {"data": "canary", "metadata": {}}}, "canary"])
+def test_what_is_no_answer_of_vault_s_is_told_without_a_word_of_it(answer: object) -> None:
+    api, _ = scripted({"/v1/kv/data/adsyncd/acme": answer})
+    with pytest.raises(CredentialsUnavailable, match="does not answer as Vault does") as caught:
+        api.secret(TOKEN, "the daemon", "adsyncd/acme")
+    assert caught.value.state == VaultState.FAILING
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
