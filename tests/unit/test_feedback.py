@@ -280,38 +280,17 @@ names = st.sampled_from(
         *(usage.header for usage in STANDARD.usages),
     ]
 )
-pieces = st.sampled_from(
-    [
-        '"',
-        "\\",
-        ";",
-        ",",
-        "=",
-        "r",
-        "q",
-        "w",
-        "t",
-        "-",
-        ".",
-        "e9",
-        "limit=",
-        "remaining=",
-        "qu=",
-        "5",
-        "00",
-        " ",
-        "{",
-        "[",
-    ]
-)
+pieces = st.sampled_from([*'"\\;,=rqwt-. {[', "e9", "limit=", "remaining=", "qu=", "5", "00"])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["call_count", "acc_id_util_pct", "reset_time_duration", "estimated_time_to_regain_access"]
-                + ["retry_after", "error", "code", "details", "errors"]
+                [
+                    *("call_count", "acc_id_util_pct", "reset_time_duration", "estimated_time_to_regain_access"),
+                    *("retry_after", "error", "code", "details", "errors"),
+                ]
             ),
             inner,
             max_size=3,
