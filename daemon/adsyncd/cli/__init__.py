@@ -1,7 +1,7 @@
 """The command line: what an operator types, sees and gets as an exit code.
 
 Exit codes: 0 it is done; 1 it failed, and standard error says why; 2 it was asked in the wrong way; 3 a sync or a
-replay left some campaigns behind; 78 the daemon can't start with these settings.
+replay left some campaigns behind; 4 there is no daemon to ask; 78 the daemon can't start with these settings.
 """
 
 import os
@@ -13,15 +13,19 @@ import typer
 import adsyncd
 from adsyncd.cli import dead_letters
 from adsyncd.cli.check import check
+from adsyncd.cli.client import NoDaemon
+from adsyncd.cli.commands import pause, reload, resume, trigger
 from adsyncd.cli.demo import demo
 from adsyncd.cli.output import print_error
+from adsyncd.cli.plan import plan
 from adsyncd.cli.run import run
 from adsyncd.cli.runs import runs
 from adsyncd.cli.simulate import simulate
+from adsyncd.cli.status import status
 from adsyncd.cli.sync import sync
 from adsyncd.errors import AdsyncdError
 
-_COMMANDS = (run, check, sync, runs, simulate, demo)
+_COMMANDS = (run, check, sync, status, trigger, pause, resume, reload, runs, plan, simulate, demo)
 
 
 def application() -> typer.Typer:
@@ -49,7 +53,7 @@ def main() -> None:
         application()()
     except AdsyncdError as error:
         print_error(error)
-        sys.exit(1)
+        sys.exit(4 if isinstance(error, NoDaemon) else 1)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

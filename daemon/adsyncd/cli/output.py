@@ -13,6 +13,7 @@ from rich.table import Table
 from adsyncd.campaign import DeadLetter
 from adsyncd.duration import format_duration
 from adsyncd.errors import AdsyncdError
+from adsyncd.plan import Plan
 from adsyncd.run import Outcome, Run
 from adsyncd.simulation.forecast import Forecast
 
@@ -53,9 +54,9 @@ def run_as_json(run: Run) -> dict[str, object]:
 
 def print_runs(runs: Sequence[Run]) -> None:
     """Print runs as a table that fits the terminal, and below it what went wrong in them."""
-    console = _console()
+    console = new_console()
     wide = console.width >= _WIDE
-    table = _table()
+    table = new_table()
     table.add_column("tenant", overflow="fold")
     table.add_column("started (UTC)", no_wrap=True)
     table.add_column("took", justify="right", no_wrap=True)
@@ -94,7 +95,7 @@ def letter_as_json(letter: DeadLetter) -> dict[str, object]:
 
 def print_letters(letters: Sequence[DeadLetter]) -> None:
     """Print dead letters as a table."""
-    table = _table()
+    table = new_table()
     for name in ("tenant", "campaign", "died (UTC)"):
         table.add_column(name, overflow="fold")
     table.add_column("attempts", justify="right", no_wrap=True)
@@ -102,7 +103,7 @@ def print_letters(letters: Sequence[DeadLetter]) -> None:
     for letter in letters:
         died = f"{letter.dead_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(letter.tenant, letter.campaign_id, died, str(letter.attempts), letter.reason)
-    _console().print(table, markup=False, highlight=False)  # reasons are the platform's words
+    new_console().print(table, markup=False, highlight=False)  # reasons are the platform's words
 
 
 def print_letter(letter: DeadLetter) -> None:
@@ -122,7 +123,7 @@ def forecast_as_json(forecast: Forecast) -> dict[str, object]:
 
 def print_forecasts(forecasts: Sequence[Forecast]) -> None:
     """Print forecasts as a table, and below it how those tenants can be helped that need it."""
-    table = _table()
+    table = new_table()
     table.add_column("tenant", overflow="fold")
     for name in ("campaigns", "runs", "typical", "longest", "requests", "skipped", "cut short", "failed", "quota left"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -138,7 +139,7 @@ def print_forecasts(forecasts: Sequence[Forecast]) -> None:
             f"{forecast.quota_left:.0%}",
             "[green]kept[/]" if forecast.keeps_schedule else "[red]not kept[/]",
         )
-    console = _console()
+    console = new_console()
     console.print(table)
     for forecast in forecasts:
         if forecast.mend:
@@ -146,15 +147,58 @@ def print_forecasts(forecasts: Sequence[Forecast]) -> None:
             console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
+def plan_as_json(plan: Plan) -> dict[str, object]:
+    """Return a plan as `plan --json` prints it; times in seconds, shares as 1 for all."""
+    tenants = [_rounded(asdict(tenant)) for tenant in plan.tenants]
+    return {"tenants": tenants, "platforms": [_rounded(asdict(platform)) for platform in plan.platforms]}
+
+
+def print_plan(plan: Plan) -> None:
+    """Print a plan as tables of tenants and of platforms, and below them what those need that need more."""
+    tenants = new_table()
+    tenants.add_column("tenant", overflow="fold")
+    for name in ("campaigns", "requests", "usual", "takes", "due every", "shortest", "of quota"):
+        tenants.add_column(name, justify="right", no_wrap=True)
+    tenants.add_column("schedule", no_wrap=True)
+    for one in plan.tenants:
+        tenants.add_row(
+            one.tenant,
+            f"{one.campaigns}{'' if one.known else '?'}",
+            str(one.most_requests),
+            "" if one.usual_requests is None else str(one.usual_requests),
+            *(_seconds(time) or "never" for time in (one.takes_s, one.due_s, one.shortest_s)),
+            f"{one.share:.0%}",
+            "[red]can't be met[/]" if one.mend else "[green]can be met[/]",
+        )
+    platforms = new_table()
+    platforms.add_column("platform", overflow="fold")
+    for name in ("tenants", "of quota", "headroom"):
+        platforms.add_column(name, justify="right", no_wrap=True)
+    for each in plan.platforms:
+        shares = ("" if share is None else f"{share:.0%}" for share in (each.share, each.headroom))
+        platforms.add_row(each.platform, str(each.tenants), *shares)
+    console = new_console()
+    for table in (tenants, platforms):
+        console.print(table)
+    for name, mend in plan.mends.items():
+        console.print(f"{name}: {mend}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _rounded(values: dict[str, object]) -> dict[str, object]:
+    return {key: round(value, 3) if isinstance(value, float) else value for key, value in values.items()}
+
+
 def _seconds(time: float | None) -> str:
     return "" if time is None else format_duration(timedelta(seconds=round(time)))
 
 
-def _console() -> Console:
+def new_console() -> Console:
+    """Return a console on standard output: as wide as the terminal, or as any table if it is none."""
     return Console(width=None if sys.stdout.isatty() else _UNBOUND)
 
 
-def _table() -> Table:
+def new_table() -> Table:
+    """Return an empty table in the way of all of ours."""
     return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
 
 

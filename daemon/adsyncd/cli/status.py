@@ -1,0 +1,82 @@
+"""`adsyncd status`: what the daemon and its tenants do, and what they wait for."""
+
+import os
+from contextlib import suppress
+from typing import Annotated, Any
+
+import anyio
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from adsyncd.cli.client import Client, path_of, reaching
+from adsyncd.cli.options import CONFIG, Config, Json
+from adsyncd.cli.output import new_console, print_json
+from adsyncd.cli.standing import daemon_view, tenant_view
+from adsyncd.clock import SystemClock
+from adsyncd.config import Settings, load_settings
+from adsyncd.status import DaemonStatus, TenantStatus
+
+_LOOKS_EACH_S = 1.0
+
+_DAEMON = TypeAdapter(DaemonStatus)
+_TENANT = TypeAdapter(TenantStatus)
+_TENANTS = TypeAdapter(list[TenantStatus])
+
+
+def status(
+    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="All that is known of this one.")] = None,
+    config: Config = CONFIG,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again each second, until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what the daemon's tenants do, what each waits for and until when, and when its run will be done.
+
+    That is foreseen from what is left of the run, by the quota alone. Times are local ones.
+
+    Exits 0, or 1 if there is no such tenant, 4 if there is no daemon.
+    """
+    settings = load_settings(config, os.environ)
+    console = new_console()
+    if watch and (json or not console.is_terminal):
+        raise typer.BadParameter("--watch draws on a terminal: leave it out, or --json and what takes the output")
+    if json:
+        print_json(anyio.run(_values, settings, tenant))
+    elif not watch:
+        console.print(anyio.run(_look, settings, tenant), soft_wrap=not console.is_terminal)
+    else:
+        with suppress(KeyboardInterrupt):
+            anyio.run(_watch, settings, tenant, console)
+
+
+async def _values(settings: Settings, tenant: str | None) -> Any:  # noqa: ANN401 - JSON
+    async with reaching(settings) as daemon:
+        if tenant is not None:
+            return _TENANT.dump_python(await daemon.ask("GET", path_of(tenant), _TENANT), mode="json")
+        return {
+            "daemon": _DAEMON.dump_python(await daemon.ask("GET", "/v1/status", _DAEMON), mode="json"),
+            "tenants": _TENANTS.dump_python(await daemon.ask("GET", "/v1/tenants", _TENANTS), mode="json"),
+        }
+
+
+async def _look(settings: Settings, tenant: str | None) -> RenderableType:
+    async with reaching(settings) as daemon:
+        return await _view(daemon, tenant)
+
+
+async def _watch(settings: Settings, tenant: str | None, console: Console) -> None:
+    async with reaching(settings) as daemon:
+        with Live(await _view(daemon, tenant), console=console, auto_refresh=False, screen=True) as live:
+            while True:
+                await anyio.sleep(_LOOKS_EACH_S)
+                live.update(await _view(daemon, tenant), refresh=True)
+
+
+async def _view(daemon: Client, tenant: str | None) -> RenderableType:
+    now = SystemClock().now()
+    if tenant is not None:
+        return tenant_view(await daemon.ask("GET", path_of(tenant), _TENANT), now)
+    status = await daemon.ask("GET", "/v1/status", _DAEMON)
+    tenants = await daemon.ask("GET", "/v1/tenants", _TENANTS)
+    return daemon_view(status, tenants, now)
