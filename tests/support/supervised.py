@@ -1,0 +1,139 @@
+"""A supervisor with all of its real parts, on the virtual clock, and the mock platform in the same process."""
+
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+import anyio
+import httpx
+from anyio.abc import TaskGroup
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from pydantic import SecretStr
+
+from adsyncd.credentials import Credentials
+from adsyncd.governor import Governor
+from adsyncd.instruments import TENANT, Instruments, Metric
+from adsyncd.platforms import Connector
+from adsyncd.run import Run
+from adsyncd.simulation.virtual_time import START
+from adsyncd.store import Store
+from adsyncd.supervisor import Supervisor
+from adsyncd.tenant import CredentialsRef, EnvRef, Quota, Tenant
+from mock_api.app import create_app
+from support.platform import HEALTHY, accounts
+from support.spans import Spans
+from support.tenants import a_tenant
+from support.virtual_time import VirtualClock
+
+TLS = ssl.create_default_context()
+AMPLE = Quota(1000, timedelta(seconds=60))
+
+
+def tenant(name: str, **changes: Any) -> Tenant:  # noqa: ANN401 - a tenant's fields
+    return a_tenant(**{"id": name, "client_id": name, "credentials": EnvRef(name), "quota": AMPLE, **changes})
+
+
+def fire_time(number: int) -> datetime:
+    return START + timedelta(minutes=15 * number)
+
+
+class Accounts:
+    """Every tenant's credentials: those of its client id, but for one of whom reading them breaks down."""
+
+    async def read(self, ref: CredentialsRef) -> Credentials:
+        assert isinstance(ref, EnvRef)
+        if ref.prefix == "broken":
+            raise KeyError("a mistake of ours")
+        return Credentials(f"{ref.prefix}@example.com", SecretStr(f"pw-{ref.prefix}"))
+
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
+        return None
+
+
+@dataclass
+class World:
+    """A process: its supervisor, and the platform that it speaks to."""
+
+    store: Store
+    clock: VirtualClock
+    instruments: Instruments
+    supervisor: Supervisor
+    spans: Spans
+    tasks: TaskGroup
+    metrics: InMemoryMetricReader
+    platform: httpx.AsyncClient
+
+    def tick(self, tenant: str = "acme", number: int = 0) -> None:
+        self.supervisor.tick(self.tasks, tenant, fire_time(number))
+
+    async def ended(self, tenant: str = "acme", number: int = 0) -> Run:
+        """Wait for the end of a tenant's run, to the tenth of a second, and return its record."""
+        with anyio.fail_after(3600):
+            while True:
+                for run in await self.store.runs(tenant, 99):
+                    if run.fire_time == fire_time(number) and run.outcome:
+                        return run
+                await anyio.sleep(0.1)
+
+    async def ledger(self, client_id: str = "acme") -> dict[str, Any]:
+        answer = await self.platform.get("/_ledger", params={"client_id": client_id})
+        page: dict[str, Any] = answer.json()["clients"][client_id]
+        return page
+
+    def measured(self, metric: Metric) -> dict[str, float]:
+        """Return what a metric says, by tenant."""
+        data = self.metrics.get_metrics_data()
+        assert data
+        [resource] = json.loads(data.to_json())["resource_metrics"]
+        return {
+            point["attributes"][TENANT]: point["value"]
+            for scope in resource["scope_metrics"]
+            for measured in scope["metrics"]
+            if measured["name"] == metric.name
+            for point in measured["data"]["data_points"]
+        }
+
+
+@asynccontextmanager
+async def a_world(store: Store, *tenants: Tenant, **clients: Mapping[str, Any]) -> AsyncIterator[World]:
+    """Begin a process with these tenants. `clients`: how the platform treats some, healthy where nothing is said."""
+    names = {tenant.client_id for tenant in tenants} | clients.keys()
+    document: dict[str, Any] = {
+        "accounts": accounts(*names),
+        "everyone": {**HEALTHY, "push_latency_s": 2, "campaigns": 20},
+        "clients": {name.replace("_", "-"): dict(treatment) for name, treatment in clients.items()},
+    }
+    clock, spans, metrics = VirtualClock(), Spans(), InMemoryMetricReader()
+    app = create_app(document, lambda: clock.now().timestamp())
+    instruments = Instruments(MeterProvider([metrics], shutdown_on_exit=False).get_meter("test"))
+    supervisor = Supervisor(
+        connector=Connector(
+            tls=TLS,
+            clock=clock,
+            random=Random(0),
+            tracer=spans.tracer,
+            instruments=instruments,
+            traced=lambda inner: inner,
+            open=lambda _tls, _limits: httpx.ASGITransport(app),
+        ),
+        credentials=Accounts(),
+        governor=Governor(clock, store, "this process", await store.permits(), await store.shapes()),
+        store=store,
+        clock=clock,
+        tracer=spans.tracer,
+        instruments=instruments,
+    )
+    for tenant in tenants:
+        supervisor.add(tenant)
+    async with (
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ads.invalid") as platform,
+        anyio.create_task_group() as tasks,
+    ):
+        yield World(store, clock, instruments, supervisor, spans, tasks, metrics, platform)
+        tasks.cancel_scope.cancel()
