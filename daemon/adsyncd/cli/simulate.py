@@ -7,31 +7,29 @@ from typing import Annotated
 
 import anyio
 import typer
-from opentelemetry.trace import NoOpTracer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from sqlalchemy import make_url
 
+from adsyncd.cli.history import read_history
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import forecast_as_json, print_forecasts, print_json
-from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.duration import format_duration
 from adsyncd.errors import ConfigError, Problem
+from adsyncd.plan import ASSUMED_CAMPAIGNS
 from adsyncd.simulation.forecast import forecasts, tenants_world
 from adsyncd.simulation.network import MOCK_PLATFORM, load_factory
 from adsyncd.simulation.simulation import Course, Simulator
 from adsyncd.simulation.world import World
-from adsyncd.store import open_store
 from adsyncd.tenant import Tenant
-
-_UNKNOWN = 100  # campaigns of a tenant of which the store knows nothing
 
 Hours = Annotated[float, typer.Option("--hours", min=0.1, max=24 * 31, help="How much time to simulate.")]
 Campaigns = Annotated[
     int | None,
-    typer.Option(min=0, help=f"Campaigns of each tenant. By default as many as the store has, else {_UNKNOWN}."),
+    typer.Option(
+        min=0, help=f"Campaigns of each tenant. By default as many as the store has, else {ASSUMED_CAMPAIGNS}."
+    ),
 ]
 Faults = Annotated[bool, typer.Option("--faults/--healthy", help="Whether platforms fail now and then.")]
 Seed = Annotated[int, typer.Option(help="Decides each latency and fault: the same one, the same answer.")]
@@ -82,17 +80,9 @@ def _tenants(settings: Settings) -> list[Tenant]:
 
 
 def _sizes(settings: Settings, tenants: Sequence[Tenant], campaigns: int | None) -> dict[str, int]:
-    known = {} if campaigns is not None else anyio.run(_known, settings)
-    usual = _UNKNOWN if campaigns is None else campaigns
+    known = {} if campaigns is not None else anyio.run(read_history, settings, tenants).campaigns
+    usual = ASSUMED_CAMPAIGNS if campaigns is None else campaigns
     return {tenant.id: known.get(tenant.id, usual) for tenant in tenants}
-
-
-async def _known(settings: Settings) -> dict[str, int]:
-    place = make_url(settings.store.url)
-    if place.get_backend_name() == "sqlite" and not await anyio.Path(str(place.database)).exists():
-        return {}  # rather than make it
-    async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
-        return await store.campaign_counts()
 
 
 def _simulated(world: World, platform: str) -> Course:

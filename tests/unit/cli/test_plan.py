@@ -1,0 +1,145 @@
+"""`adsyncd plan`, called in this process as the shell calls it."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.cli import main
+from adsyncd.plan import PlatformPlan, TenantPlan
+from adsyncd.run import Outcome
+from adsyncd.store import open_store
+from adsyncd.tenant import PushPolicy
+from support.records import NOON, HandClock, page, run
+
+SETTINGS = """\
+tenants_dirs = ["{folder}/tenants.d"]
+store = {{ url = "sqlite:///{folder}/adsyncd.db" }}
+[platforms.mixo]
+base_url = "https://ads.example.com"
+quota = {{ requests = 20, per = "60s" }}
+"""
+DROP_IN = """\
+client_id = "{name}"
+platform = "mixo"
+credentials = {{ env = "ACME" }}
+schedule = {{ every = "{every}" }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Plan = Callable[..., Said]
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Plan:
+    """Plan for tenants, each given as `acme="15m"`, with arguments."""
+    folder = tmp_path / "tenants.d"
+    folder.mkdir()
+    (tmp_path / "adsyncd.toml").write_text(SETTINGS.format(folder=tmp_path))
+    monkeypatch.setattr(os, "environ", {"ADSYNCD_CONFIG": str(tmp_path / "adsyncd.toml")})
+
+    def call(*arguments: str, **tenants: str) -> Said:
+        for name, every in tenants.items():
+            (folder / f"{name}.toml").write_text(DROP_IN.format(name=name, every=every))
+        monkeypatch.setattr(sys, "argv", ["adsyncd", "plan", *arguments])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        code = exited.value.code
+        assert isinstance(code, int)
+        return Said(code, *capsys.readouterr())
+
+    return call
+
+
+def planned(said: Said) -> dict[str, dict[str, Any]]:
+    return {tenant["tenant"]: tenant for tenant in json.loads(said.out)["tenants"]}
+
+
+def test_it_exits_0_if_the_quotas_are_enough_and_shows_the_numbers(plan: Plan) -> None:
+    said = plan(acme="15m")
+    assert said.code == 0
+    assert said.err == "note: nobody has listed 1 of 1 tenants yet: each is taken to have 100 campaigns\n"
+    [acme] = [line.split() for line in said.out.splitlines() if line.startswith("acme")]
+    assert acme[:7] == ["acme", "100?", "110", "11m1s", "15m", "11m1s", "73%"]
+    [mixo] = [line.split() for line in said.out.splitlines() if line.startswith("mixo")]
+    assert mixo == ["mixo", "1", "37%", "63%"]
+
+
+def test_it_exits_1_and_says_what_would_help_if_a_quota_is_not_enough(plan: Plan) -> None:
+    said = plan(acme="15m", globex="5m")
+    assert said.code == 1
+    assert "tenant globex: a run takes up to 110 requests and 12m, and is due every 5m" in said.out
+    assert "platform mixo: its tenants need 147% of its quota" in said.out
+    assert "tenant acme:" not in said.out
+
+
+def test_it_shows_one_tenant_alone_but_counts_on_the_others(plan: Plan) -> None:
+    said = plan("acme", "--json", acme="15m", globex="1h")
+    assert said.code == 0
+    assert list(planned(said)) == ["acme"]
+    [platform] = json.loads(said.out)["platforms"]
+    assert (platform["tenants"], platform["share"]) == (2, 0.459)
+
+
+def test_a_tenant_that_there_is_not_is_an_error(plan: Plan) -> None:
+    said = plan("acmee", acme="15m")
+    assert said.code == 1
+    assert 'did you mean "acme"?' in said.err
+
+
+def test_its_json_has_the_keys_of_the_values(plan: Plan) -> None:
+    found = json.loads(plan("--json", acme="15m").out)
+    assert list(found) == ["tenants", "platforms"]
+    assert list(found["tenants"][0]) == [field.name for field in fields(TenantPlan)]
+    assert list(found["platforms"][0]) == [field.name for field in fields(PlatformPlan)]
+
+
+def test_it_knows_from_the_store_what_tenants_have_and_what_their_runs_took(plan: Plan, tmp_path: Path) -> None:
+    async def run_once() -> None:
+        place = f"sqlite:///{tmp_path}/adsyncd.db"
+        async with open_store(place, clock=HandClock(), tracer=NoOpTracer()) as store:
+            await store.begin(run("acme"))
+            await store.keep_page(run("acme"), page("c1", "c2", "c3"), PushPolicy.ALL)
+            ended = replace(run("acme"), ended_at=NOON, outcome=Outcome.SUCCEEDED, requests=7)
+            await store.finish(ended, mark_deleted=False)
+
+    anyio.run(run_once)
+    said = plan("--json", acme="15m")
+    assert said.err == ""
+    acme = planned(said)["acme"]
+    assert (acme["campaigns"], acme["known"], acme["most_requests"], acme["usual_requests"]) == (3, True, 4, 7)
+
+
+def test_without_a_store_it_assumes_and_makes_none(plan: Plan, tmp_path: Path) -> None:
+    assert planned(plan("--json", acme="15m"))["acme"]["campaigns"] == 100
+    assert not (tmp_path / "adsyncd.db").exists()
+
+
+def test_a_store_that_cannot_be_read_is_named_and_no_obstacle(plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "adsyncd.db").write_bytes(b"no database at all" * 100)
+    said = plan(acme="15m")
+    assert said.code == 0
+    assert said.err.startswith("note: nothing is known of what the tenants have: ")
+    assert "adsyncd.db" in said.err
+
+
+def test_drop_ins_that_are_wrong_are_left_out_and_named(plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "tenants.d").joinpath("hooli.toml").write_text("client_id = 1")
+    said = plan(acme="15m")
+    assert said.code == 0
+    assert "warning: left out: " in said.err
+    assert "hooli.toml" in said.err
