@@ -41,6 +41,8 @@ tenants_dirs = ["{drop_ins}"]
 shutdown_grace = "0s"
 [store]
 url = "{store_url(folder)}"
+[control]
+socket = "{folder}/control.sock"
 [platforms.mock]
 base_url = "{base_url}"
 {more}

@@ -18,7 +18,7 @@ import httpx
 import structlog
 from pydantic import SecretStr
 
-from adsyncd import logs
+from adsyncd import control, logs
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
 from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock, SystemClock, entropy
@@ -128,6 +128,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
     settings = load_settings(config, environ)
     _raise_file_limit()
     with (
+        control.listening(settings.control.socket, settings.control.group) as listener,
         anyio.open_signal_receiver(SIGHUP) as hangups,
         anyio.open_signal_receiver(SIGTERM, SIGINT) as signals,
         open_notifier(environ) as notifier,
@@ -135,6 +136,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
         async with open_parts(settings, environ, log_level) as parts:
             supervisor = parts.supervisor
             await parts.alerts.recall()
+            await supervisor.recall()
             ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
             roster = Roster(supervisor, ticker, parts.alerts, parts.store, parts.clock)
             load, telling = partial(load_settings, config, environ), partial(notifier.reloading, parts.clock)
@@ -143,10 +145,14 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             vault = beside(parts.vault.run) if parts.vault else nullcontext()
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
                 ticker.start()
-                async with beside(
-                    notifier.keep,
-                    lambda: _standing(parts, tenants=len(roster.tenants), refused=len(reloader.refused)),
-                    lambda: ticker.is_punctual(parts.clock.now()),
+                commands = control.Commands(supervisor, ticker, parts.store, reloader, runs, parts.clock)
+                async with (
+                    beside(control.serve, control.application(commands), listener),
+                    beside(
+                        notifier.keep,
+                        lambda: _standing(parts, tenants=len(roster.tenants), refused=len(reloader.refused)),
+                        lambda: ticker.is_punctual(parts.clock.now()),
+                    ),
                 ):
                     await notifier.ready()
                     _log.info("ready", tenants=len(first.added), due=first.due)

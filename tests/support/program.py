@@ -31,9 +31,11 @@ class Program:
         return self.folder / "adsyncd.toml"
 
     def settings(self, **tables: Any) -> None:  # noqa: ANN401 - whatever settings hold
-        """Write the settings: `platforms={"mixo": {"base_url": ...}}`. The store and the drop-ins are in the folder."""
+        """Write the settings: `platforms={"mixo": {"base_url": ...}}`. All else that they name is in the folder."""
         store = {"url": f"sqlite:///{self.folder}/adsyncd.db"}
-        _write(self.config, {"tenants_dirs": [str(self.folder / "tenants.d")], "store": store, **tables})
+        control = {"socket": str(self.folder / "control.sock")}
+        files = {"tenants_dirs": [str(self.folder / "tenants.d")], "store": store}
+        _write(self.config, {**files, **tables, "control": tables.get("control", control)})
 
     def tenant(self, tenant_id: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
         """Write a drop-in: platform `mixo`, the client id its own, and one run, unless `keys` say otherwise."""

@@ -2,6 +2,6 @@
 
 from adsyncd.control.app import application
 from adsyncd.control.commands import Commands
-from adsyncd.control.server import listening, serving
+from adsyncd.control.server import listening, serve
 
-__all__ = ["Commands", "application", "listening", "serving"]
+__all__ = ["Commands", "application", "listening", "serve"]

@@ -7,8 +7,8 @@ connects while the daemon starts waits until it serves.
 import grp
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import anyio
@@ -50,9 +50,8 @@ def listening(path: Path, group: str | None) -> Iterator[socket.socket]:
                     path.unlink()
 
 
-@asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve `app` on a socket that listens, while the block lasts."""
+async def serve(app: ASGIApp, listener: socket.socket) -> None:
+    """Serve `app` on a socket that listens, until cancelled."""
     server = _Server(
         uvicorn.Config(
             app,
@@ -68,14 +67,14 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
         )
     )
 
-    async def serve() -> None:
+    async def run() -> None:
         with anyio.CancelScope(shield=True):  # ends in order, by `should_exit`
             await server.serve([listener])
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(serve)
+        tasks.start_soon(run)
         try:
-            yield
+            await anyio.sleep_forever()
         finally:
             server.should_exit = True
 

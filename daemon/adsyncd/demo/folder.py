@@ -27,6 +27,9 @@ auth = {{ method = "approle", role_id = {role_id}, secret_id = {{ env = {variabl
 [platforms.mixo]
 base_url = {platform}
 
+[control]
+socket = {socket}
+
 [defaults]
 schedule = {{ every = "1d" }}  # a tenant that never ran is due at once
 sync = {{ timeout = "1s", max_attempts = 10, run_deadline = "2m" }}
@@ -62,6 +65,7 @@ class Folder:
                 role_id=_quoted(role_id),
                 variable=_quoted(SECRET_ID_VARIABLE),
                 platform=_quoted(platform),
+                socket=_quoted(str(self.path / "control.sock")),
             )
         )
         for tenant in scene.tenants:
