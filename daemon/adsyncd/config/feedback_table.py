@@ -8,7 +8,6 @@ from adsyncd.config.notation import ConfigTable, HeaderName, JsonPath, Whole
 from adsyncd.config.problems import wrong
 from adsyncd.dialect import PRESETS, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
 
-_ENDS = 2
 _FAILURE = 400
 _MOST = 16  # entries of each kind: all of them are looked for in every answer
 
@@ -62,7 +61,10 @@ def _value(value: object) -> object:
             return value
         case int() | str() if not isinstance(value, bool):
             return value
-    raise wrong("expected a whole number, a text, or the first and the last number of a range")
+    raise wrong(
+        "expected a whole number, a text, or the first and the last number of a range",
+        'for example 17, "busy" or [80000, 80014]',
+    )
 
 
 Value = Annotated[int | str | tuple[int, int], BeforeValidator(_value)]

@@ -43,6 +43,7 @@ _EXPECTED = {
 _RULES = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "too_long": "must have at most {max_length} entries",
     "too_short": "must not be empty",
     "union_tag_invalid": "must have one of the methods {expected_tags}",
     "union_tag_not_found": "must have a method",
