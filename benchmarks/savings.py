@@ -112,7 +112,7 @@ async def run(sync: Mapping[str, str], etag: bool) -> Count:
                 open=lambda _tls, _limits: Counted(app, count),
             ),
             credentials=Source(),
-            governor=Governor(clock, store, []),
+            governor=Governor(clock, store, "this process"),
             store=store,
             clock=clock,
             tracer=NoOpTracer(),

@@ -1,95 +1,294 @@
 """The bucket of returning permits: what may be sent when, decided from plain numbers.
 
-A bucket holds N permits. A permit is *held* from its grant until the answer's headers, then it *cools* for the window
-and a guard, then it is *free*. The server counted the request somewhere between its sending and its answer, so a
-permit that comes back a whole window after the answer can't ever make N + 1 in the server's window, wherever its
-instant was. Held + cooling + free = N, always.
+A bucket holds the N permits of one window. A permit is *held* from its grant until the answer's headers, then it
+*cools* for the window and a guard, then it is *free*. The server counted the request somewhere between its sending and
+its answer, so a permit that comes back a whole window after the answer can't ever make N + 1 in the server's window,
+wherever its instant was. Held + cooling + free = N, always.
 
     free ──grant──► held ──answer, or given up──► cooling ──window + guard──► free
       ▲               │
       └───refund──────┘   only when the request provably never left
 
-All times are seconds on one monotonic line, handed in by the caller.
+A quota has one bucket for each of its windows; a grant takes a permit of each, or none. All times are seconds on one
+monotonic line, handed in by the caller.
 """
 
-from collections.abc import Mapping
-from heapq import heapify, heappop, heappush
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from heapq import heapify, heappop, heappush, nsmallest
 
-from adsyncd.tenant import Quota
+from adsyncd.run import WaitReason
+from adsyncd.tenant import Quota, Window
 
 GUARD_SHARE = 0.001
 GUARD_S = 0.005
 
+Numbers = tuple[int, ...]  # of the permits that one grant took, one in each window
 
-def cools_for(quota: Quota) -> float:
+
+def cools_for(window: Window | Quota) -> float:
     """Return for how many seconds a permit cools: the window, and a guard for what two clocks differ by."""
-    return quota.per.total_seconds() * (1 + GUARD_SHARE) + GUARD_S
+    return _guarded(window.per)
+
+
+def _guarded(per: timedelta) -> float:
+    return per.total_seconds() * (1 + GUARD_SHARE) + GUARD_S
 
 
 class Bucket:
-    """The permits of one client id, each with a number. `cooling`: by number, the instants at which some are free."""
+    """The permits of one window, each with a number. `cooling`: by number, the instants at which some are free."""
 
-    __slots__ = ("_closed_until", "_cooling", "_cools_for", "_held", "_permits", "_returned", "_unused")
+    __slots__ = ("_fresh", "_order", "_returned", "_spare", "_until", "cools_for", "held", "requests")
 
-    def __init__(self, quota: Quota, cooling: Mapping[int, float] | None = None) -> None:
-        self._permits = quota.requests
-        self._cools_for = cools_for(quota)
-        self._held = 0
-        self._cooling = [(free_at, number) for number, free_at in (cooling or {}).items()]
-        heapify(self._cooling)
-        taken = frozenset(cooling or ())
-        self._unused = (number for number in range(self._permits) if number not in taken)  # a quota may be huge
-        self._returned: list[int] = []
-        self._closed_until = 0.0
+    def __init__(self, window: Window, cooling: Mapping[int, float] | None = None) -> None:
+        self.requests = window.requests
+        self.cools_for = cools_for(window)
+        self.held = 0
+        self._until: dict[int, float] = dict(cooling or {})  # of those that cool
+        self._order = [(free_at, number) for number, free_at in self._until.items()]  # a heap; may hold what is past
+        heapify(self._order)
+        self._fresh = max(self._until, default=-1) + 1  # numbers from here on were never out: a quota may be huge
+        self._returned: set[int] = set()
+        self._spare: set[int] = set()  # of a quota that was larger
+        for number in range(self._fresh):
+            if number not in self._until:
+                self._return(number)
 
-    def take(self, now: float) -> int | None:
-        """Grant a permit and return its number, or None if none is free or the server has asked for silence."""
-        cooling = self._cooling
-        while cooling and cooling[0][0] <= now:
-            self._return(heappop(cooling)[1])
-        if self._held + len(cooling) >= self._permits or self.closed(now):
-            return None
-        self._held += 1
-        return self._returned.pop() if self._returned else next(self._unused)
+    def free(self, now: float) -> int:
+        """Return how many permits are free; below zero while more are out than the quota has by now."""
+        order = self._order
+        while order and order[0][0] <= now:
+            free_at, number = heappop(order)
+            if self._until.get(number) == free_at:
+                del self._until[number]
+                self._return(number)
+        return self.requests - self.held - len(self._until)
 
-    def cool(self, number: int, now: float) -> None:
-        """Let a held permit cool: its request was answered, or can no longer be told from one that was."""
-        self._held -= 1
-        heappush(self._cooling, (now + self._cools_for, number))
+    def take(self) -> int:
+        """Grant a permit that is free, and return its number."""
+        self.held += 1
+        if self._returned:
+            return self._returned.pop()
+        self._fresh += 1
+        return self._fresh - 1
+
+    def cool(self, number: int, since: float) -> None:
+        """Let a held permit cool, whose request the server has counted by `since`."""
+        self.held -= 1
+        self._cool(number, since + self.cools_for)
 
     def refund(self, number: int) -> None:
         """Free a held permit at once: its request never left this machine."""
-        self._held -= 1
+        self.held -= 1
         self._return(number)
+
+    def taken_elsewhere(self, number: int, until: float) -> None:
+        """Take note that a permit which is not held here is out in another process, until then."""
+        while self._fresh <= number:
+            self._return(self._fresh)
+            self._fresh += 1
+        self._returned.discard(number)
+        self._spare.discard(number)
+        self._cool(number, until)
+
+    def opens_at(self, now: float) -> float | None:
+        """Return the earliest instant at which a permit is free, or None if that takes an answer first."""
+        missing = 1 - self.free(now)
+        if missing <= 0:
+            return now
+        if missing > len(self._until):
+            return None
+        return nsmallest(missing, self._until.values())[-1]
+
+    def change(self, window: Window) -> None:
+        """Make it another window's. What cools goes on cooling as it did."""
+        self.requests = window.requests
+        self.cools_for = cools_for(window)
+        known = self._returned | self._spare
+        self._returned, self._spare = set(), set()
+        for number in known:
+            self._return(number)
+
+    def counted_by(self) -> float:
+        """Return the instant by which the server has counted all that cool; long ago without any."""
+        return max(self._until.values(), default=0.0) - self.cools_for
+
+    def returns(self, count: int, now: float) -> deque[float]:
+        """Return, in their order, when the next `count` permits are free, if all that is held is answered now."""
+        free = min(count, max(0, self.free(now)))
+        out = sorted([*self._until.values(), *[now + self.cools_for] * self.held])
+        more_than_allowed = max(0, len(out) - self.requests)
+        return deque([now] * free + out[more_than_allowed : more_than_allowed + count - free])
+
+    def _cool(self, number: int, free_at: float) -> None:
+        self._until[number] = free_at
+        heappush(self._order, (free_at, number))
+
+    def _return(self, number: int) -> None:
+        (self._returned if number < self.requests else self._spare).add(number)
+
+
+class Limits:
+    """All that bounds the requests of one client id, or of one platform's tenants together.
+
+    `paced`: grants are spaced so that even a server that counts in halves of windows, or allows but small bursts, takes
+    each. `cooling`: for each window the instants, by number, at which permits are free. Before `quiet_until` there
+    is no grant: what was sent until then was not counted in these windows.
+    """
+
+    def __init__(
+        self,
+        quota: Quota,
+        *,
+        paced: bool = False,
+        cooling: Sequence[Mapping[int, float]] = (),
+        quiet_until: float = 0.0,
+    ) -> None:
+        given = [*cooling, *[{}] * len(quota.windows)]
+        self.buckets = [Bucket(window, known) for window, known in zip(quota.windows, given, strict=False)]
+        self._quota = quota
+        self._closed_until = 0.0
+        self._quiet_until = quiet_until
+        self._settling = False  # until all that is held has cooled
+        self._space_s = 0.0
+        self._paced_until = 0.0
+        self._left = -1  # grants that the server's own count leaves until `_left_until`; below zero: it has none
+        self._left_until = 0.0
+        self.pace(paced=paced)
+
+    def can_grant(self, now: float) -> bool:
+        """Say whether there is a grant to be made now."""
+        if now < self._paced_until or now < self._closed_until or now < self._quiet_until:
+            return False
+        if self._left >= 0:
+            if now >= self._left_until:
+                self._left = -1
+            elif not self._left:
+                return False
+        if self._settling and not self._settled(now):
+            return False
+        for bucket in self.buckets:  # noqa: SIM110 - this is in the way of every request, and faster than all()
+            if bucket.free(now) <= 0:
+                return False
+        return True
+
+    def take(self, now: float) -> Numbers | None:
+        """Grant a permit in each window and return their numbers, or None if that can't be now."""
+        if not self.can_grant(now):
+            return None
+        buckets = self.buckets
+        if self._left > 0:
+            self._left -= 1
+        if self._space_s:
+            self._paced_until = now + self._space_s
+        if len(buckets) == 1:
+            return (buckets[0].take(),)
+        return tuple([bucket.take() for bucket in buckets])
+
+    def cool(self, numbers: Numbers, since: float) -> None:
+        """Let held permits cool, whose request the server has counted by `since`."""
+        for bucket, number in zip(self.buckets, numbers, strict=False):  # there were fewer windows, or more, before
+            bucket.cool(number, since)
+            if self._settling:
+                self._quiet_until = max(self._quiet_until, since + self.longest_s)
+
+    def refund(self, numbers: Numbers) -> None:
+        """Free held permits at once: their request never left this machine."""
+        for bucket, number in zip(self.buckets, numbers, strict=False):
+            bucket.refund(number)
 
     def close(self, until: float) -> None:
         """Grant nothing before `until`, which the server asked for. An earlier instant changes nothing."""
         self._closed_until = max(self._closed_until, until)
 
-    def closed(self, now: float) -> bool:
-        """Whether the server has asked for silence."""
-        return now < self._closed_until
+    def keep_quiet(self, until: float) -> None:
+        """Grant nothing before `until`: before it, not all that was sent is known."""
+        self._quiet_until = max(self._quiet_until, until)
+
+    def tighten(self, remaining: int, until: float, now: float) -> None:
+        """Grant no more than the server says that `remaining` are, less what is on its way, until then.
+
+        It can only take away: a count that leaves more than the last one, while that holds, changes nothing.
+        """
+        left = max(0, remaining - self.held)
+        if self._left < 0 or now >= self._left_until or left <= self._left:
+            self._left, self._left_until = left, until
+
+    def pace(self, *, paced: bool) -> None:
+        """Space grants evenly from now on, or no longer."""
+        spaces = [window.per.total_seconds() / max(1, window.requests - 1) for window in self._quota.windows]
+        self._space_s = max(spaces) * (1 + GUARD_SHARE) if paced else 0.0
+
+    def change(self, quota: Quota, now: float) -> None:
+        """Take over another quota at once. What was spent stays spent, and is never counted for less than it may be.
+
+        Where a window is longer than before, or new, nobody knows how much was sent within it: so there is no grant
+        before all that was ever sent has left it.
+        """
+        before = self._quota
+        self._quota = quota
+        counted_by = max(bucket.counted_by() for bucket in self.buckets)
+        longer = len(quota.windows) > len(before.windows) or any(
+            new.per > old.per for new, old in zip(quota.windows, before.windows, strict=False)
+        )
+        for bucket, window in zip(self.buckets, quota.windows, strict=False):
+            bucket.change(window)
+        self.buckets += [Bucket(window) for window in quota.windows[len(self.buckets) :]]
+        del self.buckets[len(quota.windows) :]
+        if longer:
+            self._settling = True
+            self._quiet_until = max(self._quiet_until, max(counted_by, now) + self.longest_s)
+        self.pace(paced=bool(self._space_s))
 
     def opens_at(self, now: float) -> float | None:
-        """Return the earliest instant at which a permit can be granted, or None if that takes an answer first."""
-        missing = 1 - self.free(now)
-        if missing <= 0:
-            return max(now, self._closed_until)
-        returning = sorted(free_at for free_at, _ in self._cooling if free_at > now)
-        return max(returning[missing - 1], self._closed_until) if missing <= len(returning) else None
+        """Return the earliest instant at which a grant can be made, or None if that takes an answer first."""
+        return self.blocks(now)[1]
+
+    def blocks(self, now: float) -> tuple[WaitReason, float | None]:
+        """Return what stands longest in the way of a grant, and until when if that is known; `now` if nothing does."""
+        found: tuple[WaitReason, float | None] = WaitReason.QUOTA, max(now, self._paced_until, self._quiet_until)
+        for bucket in self.buckets:
+            opens_at = bucket.opens_at(now)
+            if opens_at is None or (self._settling and self.held):
+                return WaitReason.QUOTA, None
+            found = max(found, (WaitReason.QUOTA, opens_at), key=lambda block: block[1] or 0.0)
+        if self._left == 0 and self._left_until > (found[1] or 0.0):
+            found = WaitReason.FEEDBACK, self._left_until
+        if self._closed_until > (found[1] or 0.0):
+            found = WaitReason.RETRY_AFTER, self._closed_until
+        return found
+
+    def nth_at(self, count: int, now: float) -> float:
+        """Return when the grant after `count` - 1 others can be made, if each is answered at once."""
+        at = max(now, self._closed_until, self._quiet_until, self._paced_until) - self._space_s
+        lines = [(bucket.returns(count, now), bucket.cools_for) for bucket in self.buckets]
+        for _ in range(count):
+            at = max(at + self._space_s, *(returns[0] for returns, _ in lines))
+            for returns, cools_for_s in lines:
+                returns.popleft()
+                returns.append(at + cools_for_s)
+        return at
 
     def free(self, now: float) -> int:
-        """Return how many permits are free, whether or not the server has asked for silence. Any thread may ask.
+        """Return how many permits are free in the scarcest window, whether or not one may be taken now."""
+        return min(bucket.free(now) for bucket in self.buckets)
 
-        It is below zero while more are out than the quota has by now.
-        """
-        return self._permits - self._held - sum(free_at > now for free_at, _ in list(self._cooling))
+    @property
+    def paced(self) -> bool:
+        """Whether grants are spaced."""
+        return bool(self._space_s)
 
     @property
     def held(self) -> int:
         """How many permits are out with a request."""
-        return self._held
+        return self.buckets[0].held
 
-    def _return(self, number: int) -> None:
-        if number < self._permits:  # a number beyond dates from a larger quota
-            self._returned.append(number)
+    @property
+    def longest_s(self) -> float:
+        """For how many seconds a permit of the longest window cools."""
+        return max(bucket.cools_for for bucket in self.buckets)
+
+    def _settled(self, now: float) -> bool:
+        self._settling = bool(self.held) or now < self._quiet_until
+        return not self._settling

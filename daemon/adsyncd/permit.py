@@ -1,6 +1,9 @@
-"""A permit as it is put on record, so that a restart finds out what the process before it had out."""
+"""A permit as it is put on record, so that other processes, and the one after a restart, find out what is out."""
 
 from dataclasses import dataclass
+from datetime import datetime
+
+from adsyncd.tenant import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +22,31 @@ class PermitRecord:
     free_at: float
     boot_id: str
     owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That a process wants a permit out. It is granted if the permit's record is its own, or none, or past by `at`.
+
+    `at` is in seconds since the boot of `record`. Of another boot nobody knows when its records are past: one is taken
+    for that if it is still as it was `seen` a whole window ago.
+    """
+
+    record: PermitRecord
+    at: float
+    seen: PermitRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRecord:
+    """What was found out of how a platform counts a client id's requests, while its quota was what `quota` says.
+
+    `strict`: the arrival bound that the quota states does not hold.
+    """
+
+    platform: str
+    client_id: str
+    quota: str
+    shape: Shape
+    strict: bool
+    since: datetime

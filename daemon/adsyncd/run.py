@@ -1,5 +1,6 @@
 """One run of one tenant: its name, its counts while it goes, and its record when it is over."""
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,10 +36,15 @@ class WaitReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A wait that is under way; `until` is when it will be over, if that is known."""
+    """A wait that is under way; `until` is when it will be over, if that is known. `detail`: whose, and why."""
 
     reason: WaitReason
     until: datetime | None = None
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Name it in words that fit behind "waiting for the"."""
+        return f"{self.reason} of {self.detail}" if self.detail else str(self.reason)
 
 
 @dataclass(slots=True)
@@ -48,6 +54,7 @@ class Tally:
     `requests` are all metered requests sent, `retries` those of them that repeat one that failed, `refused` the
     429s among the answers; `waited_s` is the time in which at least one request waited for quota, in seconds.
     `announced`: the most campaigns that a page named in all. `waits`: those that are under way now, oldest first.
+    `cut_short`: what was waited for when the run was cancelled.
     """
 
     listed: int = 0
@@ -61,6 +68,7 @@ class Tally:
     waited_s: float = 0.0
     announced: int = 0
     waits: dict[int, Wait] = field(default_factory=dict)
+    cut_short: Wait | None = None
     _begun: int = 0
 
     @contextmanager
@@ -70,13 +78,17 @@ class Tally:
         self.waits[number] = Wait(reason, until)
         try:
             yield lambda wait: self.waits.__setitem__(number, wait)
+        except CancelledError:
+            self.cut_short = self.cut_short or self.wait
+            raise
         finally:
             del self.waits[number]
 
     @property
     def wait(self) -> Wait | None:
-        """The wait that began first of those that are under way."""
-        return next(iter(self.waits.values()), None)
+        """What the run waits for: of those waits that are under way, the one that is over first as far as is known."""
+        known = [wait for wait in self.waits.values() if wait.until is not None]
+        return min(known, key=_over, default=next(iter(self.waits.values()), None))
 
     @property
     def settled(self) -> int:
@@ -105,6 +117,11 @@ class Run:
     refused: int = 0
     waited_s: float = 0.0
     error: str | None = None
+
+
+def _over(wait: Wait) -> datetime:
+    assert wait.until is not None  # noqa: S101 - those that are asked are known
+    return wait.until
 
 
 def whole_ms(instant: datetime) -> datetime:

@@ -1,4 +1,6 @@
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from random import Random
@@ -10,16 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adsyncd.errors import Stopping, StoreError
-from adsyncd.governor import Gate, Governor
+from adsyncd.feedback import Limit
+from adsyncd.governor import Gate, Priority
 from adsyncd.limits import cools_for
-from adsyncd.permit import PermitRecord
-from adsyncd.tenant import Quota
-from support.gates import MemoryLedger, a_gate
+from adsyncd.permit import Claim, PermitRecord
+from adsyncd.run import WaitReason
+from adsyncd.tenant import Platform, Quota, Shape, Window
+from mock_api import meters
+from mock_api.meters import Algorithm, meter
+from support.gates import MemoryLedger, a_gate, a_governor
 from support.tenants import a_tenant
 from support.virtual_time import BACKEND, VirtualClock
 
 WINDOW = 60.0
-COOLS_FOR = cools_for(Quota(1, timedelta(seconds=WINDOW)))
+COOLS_FOR = cools_for(Window(1, timedelta(seconds=WINDOW)))
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +48,10 @@ class Server:
         permit = await through.acquire()
         kind = self.random.choice(["answered", "answered", "answered", "never left", "timed out", "cancelled"])
         if kind == "never left":
-            await anyio.sleep(self.random.uniform(0, 2))
-            permit.refund()
+            try:
+                await anyio.sleep(self.random.uniform(0, 2))
+            finally:
+                permit.refund()
             return
         round_trip = self.random.uniform(0, 5)
         arrival = self.random.uniform(0, round_trip)
@@ -58,7 +66,8 @@ class Server:
     async def recorded_request(self, through: Gate) -> None:
         """Be killed at any instant: what a process does after that, this does not do."""
         permit = await through.acquire()
-        await permit.put_on_record(5.0)
+        while not await permit.put_on_record(5.0):
+            permit = await through.acquire(again=True)
         round_trip = self.random.uniform(0, 5)
         arrival = self.random.uniform(0, round_trip)
         await anyio.sleep(arrival)
@@ -172,14 +181,20 @@ async def test_nobody_passes_before_the_instant_that_the_platform_stated(closing
 
 async def test_who_waits_is_told_until_when() -> None:
     through = gate(1)
-    told: list[float | None] = []
+    told: list[tuple[WaitReason, float | None]] = []
     start = anyio.current_time()
     permit = await through.acquire()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(through.acquire, told.append)
+        tasks.start_soon(through.acquire, Priority.PUSH, lambda *what: told.append(what))
         await anyio.sleep(5)
         permit.cool()
-    assert told == [None, pytest.approx(start + 5 + COOLS_FOR)]
+        await anyio.sleep(5)
+        through.close(100)
+    assert told == [
+        (WaitReason.QUOTA, None),
+        (WaitReason.QUOTA, pytest.approx(start + 5 + COOLS_FOR)),
+        (WaitReason.RETRY_AFTER, pytest.approx(start + 110)),
+    ]
 
 
 async def test_the_line_is_served_steadily_at_the_quota() -> None:
@@ -261,9 +276,9 @@ async def test_no_kill_at_whatever_instant_and_no_edit_before_the_restart_lets_m
             for _ in range(40):
                 tasks.start_soon(server.recorded_request, through)
 
-    for life_s, quota in [*kills, (10_000, WHOLE)]:
+    for number, (life_s, quota) in enumerate([*kills, (10_000, WHOLE)]):
         clock = RebootedClock() if reboots and life_s == kills[-1][0] else VirtualClock()
-        through = Governor(clock, ledger, list(ledger.records.values())).gate(a_tenant(quota=quota))
+        through = a_governor(clock, ledger, owner=f"life {number}").gate(a_tenant(quota=quota))
         with anyio.move_on_after(life_s):
             await live(through)
     assert server.most_in_a_window() <= 4
@@ -272,8 +287,8 @@ async def test_no_kill_at_whatever_instant_and_no_edit_before_the_restart_lets_m
 
 async def test_a_permit_that_could_not_be_put_on_record_is_given_back() -> None:
     class Broken(MemoryLedger):
-        async def hold_permit(self, record: PermitRecord) -> None:
-            raise StoreError(f"the disk is full, no room for {record.number}")
+        async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
+            raise StoreError(f"the disk is full, no room for {len(claims)}")
 
     through = a_gate(Quota(1, timedelta(seconds=WINDOW)), VirtualClock(), Broken())
     for _ in range(3):
@@ -285,20 +300,332 @@ async def test_a_permit_that_could_not_be_put_on_record_is_given_back() -> None:
 
 async def test_a_record_that_took_too_long_to_write_is_written_again_before_the_request_leaves() -> None:
     class Slow(MemoryLedger):
-        async def hold_permit(self, record: PermitRecord) -> None:
+        async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
             await anyio.sleep(0.1 if self.records else 30.0)
-            await super().hold_permit(record)
+            return await super().claim_permits(claims)
 
     ledger = Slow()
     permit = a_gate(Quota(1, timedelta(seconds=WINDOW)), VirtualClock(), ledger).acquire_nowait()
     assert permit is not None
-    await permit.put_on_record(10.0)
+    assert await permit.put_on_record(10.0)
     (record,) = ledger.records.values()
     assert record.free_at > anyio.current_time() + 10.0 + COOLS_FOR
 
 
 async def test_tenants_of_one_client_id_share_its_gate_and_others_do_not() -> None:
-    governor = Governor(VirtualClock(), MemoryLedger(), [])
+    governor = a_governor(VirtualClock())
     one, same, other = a_tenant(id="a"), a_tenant(id="b"), a_tenant(id="c", client_id="other")
     assert governor.gate(one) is governor.gate(same)
     assert governor.gate(one) is not governor.gate(other)
+
+
+async def test_listings_go_before_pushes_and_replays_last_and_each_in_its_order() -> None:
+    through, served = gate(1), []
+    permit = await through.acquire()
+
+    async def wait(priority: Priority, number: int) -> None:
+        granted = await through.acquire(priority)
+        served.append((priority, number))
+        granted.refund()
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            for priority in (Priority.REPLAY, Priority.PUSH, Priority.LISTING):
+                tasks.start_soon(wait, priority, number)
+        await anyio.sleep(1)
+        permit.refund()
+    assert served == [(priority, number) for priority in Priority for number in range(3)]
+
+
+class Processes:
+    """Several processes with one client id, and one ledger: each may be killed at any instant, or frozen."""
+
+    def __init__(self, seed: int, quota: Quota, platform_quota: Quota | None = None) -> None:
+        self.server = Server(seed)
+        self.ledger = MemoryLedger()
+        self.tenant = a_tenant(quota=quota, platform=Platform("mixo", "http://mixo", platform_quota))
+
+    async def live(self, name: str, begins_s: float, lasts_s: float, requests: int) -> None:
+        await anyio.sleep(begins_s)
+        through = a_governor(VirtualClock(), self.ledger, name).gate(self.tenant)
+        with anyio.move_on_after(lasts_s):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(requests):
+                    tasks.start_soon(self.server.recorded_request, through)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    permits=st.integers(1, 6),
+    platform_permits=st.none() | st.integers(1, 4),
+    lives=st.lists(st.tuples(st.floats(0, 200), st.floats(0, 400), st.integers(1, 30)), min_size=2, max_size=6),
+)
+async def test_several_processes_that_are_killed_anywhere_never_send_more_than_the_quota_together(
+    seed: int, permits: int, platform_permits: int | None, lives: list[tuple[float, float, int]]
+) -> None:
+    window = timedelta(seconds=WINDOW)
+    shared = None if platform_permits is None else Quota(platform_permits, window)
+    processes = Processes(seed, Quota(permits, window), shared)
+    async with anyio.create_task_group() as tasks:
+        for number, (begins_s, lasts_s, requests) in enumerate(lives):
+            tasks.start_soon(processes.live, f"process {number}", begins_s, lasts_s, requests)
+    await processes.live("the last", 0.0, 1e9, 5)
+    assert processes.server.most_in_a_window() <= min(permits, platform_permits or permits)
+    assert len(processes.server.counted) >= 5
+
+
+async def test_two_processes_that_both_have_work_both_get_on_and_use_all_of_the_quota() -> None:
+    processes, counts = Processes(1, Quota(10, timedelta(seconds=WINDOW))), Counter[str]()
+
+    async def work(name: str) -> None:
+        through = a_governor(VirtualClock(), processes.ledger, name).gate(processes.tenant)
+
+        async def request() -> None:
+            permit = await through.acquire()
+            while not await permit.put_on_record(5.0):
+                permit = await through.acquire(again=True)
+            await anyio.sleep(0.1)
+            permit.cool()
+            counts[name] += 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(request)
+
+    with anyio.move_on_after(20 * WINDOW):
+        async with anyio.create_task_group() as tasks:
+            for name in ("one", "two"):
+                tasks.start_soon(work, name)
+    assert sum(counts.values()) >= 190
+    assert min(counts.values()) >= 40
+
+
+def member(id_: str, permits: int, platform_permits: int, weight: int = 1) -> Any:  # noqa: ANN401 - a tenant
+    window = timedelta(seconds=WINDOW)
+    platform = Platform("mixo", "http://mixo", Quota(platform_permits, window))
+    return a_tenant(id=id_, client_id=id_, quota=Quota(permits, window), platform=platform, weight=weight)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    platform_permits=st.integers(1, 12),
+    quotas=st.lists(st.integers(1, 8), min_size=1, max_size=6),
+)
+async def test_no_tenant_s_permit_is_spent_without_the_platform_s_nor_the_reverse(
+    seed: int, platform_permits: int, quotas: list[int]
+) -> None:
+    governor, random = a_governor(VirtualClock()), Random(seed)
+    each = [Server(seed + number) for number in range(len(quotas))]
+    gates = [governor.gate(member(f"t{number}", permits, platform_permits)) for number, permits in enumerate(quotas)]
+
+    async def request(number: int) -> None:
+        await anyio.sleep(random.uniform(0, 100))
+        with anyio.move_on_after(random.uniform(0, 300)):
+            await each[number].request(gates[number])
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(len(quotas)):
+            for _ in range(15):
+                tasks.start_soon(request, number)
+    for own, permits in zip(each, quotas, strict=True):
+        assert own.most_in_a_window() <= permits
+    both = Server(seed)
+    both.counted = [at for own in each for at in own.counted]
+    assert both.most_in_a_window() <= platform_permits
+    await anyio.sleep(COOLS_FOR + 0.001)
+    assert [through.free for through in gates] == quotas  # whatever was cancelled, timed out or never left
+    pools = {id(through._pool): through._pool for through in gates}
+    for pool in pools.values():
+        assert pool is not None
+        assert pool.limits.free(anyio.current_time()) == platform_permits
+
+
+@settings(max_examples=40, deadline=None)
+@given(weights=st.lists(st.integers(1, 4), min_size=2, max_size=6), platform_permits=st.integers(1, 12))
+async def test_tenants_that_could_go_get_grants_by_their_weights_within_one_turn(
+    weights: list[int], platform_permits: int
+) -> None:
+    governor = a_governor(VirtualClock())
+    names = [f"t{number}" for number in range(len(weights))]
+    counts = Counter[str]()
+
+    async def backlog(name: str, weight: int) -> None:
+        through = governor.gate(member(name, 1000, platform_permits, weight))
+
+        async def request() -> None:
+            permit = await through.acquire()
+            counts[name] += 1
+            permit.cool()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(400):
+                tasks.start_soon(request)
+
+    with anyio.move_on_after(20 * WINDOW):
+        async with anyio.create_task_group() as tasks:
+            for name, weight in zip(names, weights, strict=True):
+                tasks.start_soon(backlog, name, weight)
+    turns = [counts[name] / weight for name, weight in zip(names, weights, strict=True)]
+    assert max(turns) - min(turns) <= 1.001 + platform_permits / min(weights)  # the first came when nobody else waited yet
+    assert sum(counts.values()) >= 19 * platform_permits
+
+
+async def test_a_light_tenant_hardly_waits_for_heavy_ones_and_nothing_is_left_unused_for_its_sake() -> None:
+    governor, waits = a_governor(VirtualClock()), []
+    heavy = [governor.gate(member(f"heavy{number}", 1000, 20)) for number in range(3)]
+    light = governor.gate(member("light", 1000, 20))
+    granted = 0
+
+    async def request(through: Gate) -> None:
+        nonlocal granted
+        permit = await through.acquire()
+        granted += 1
+        permit.cool()
+
+    with anyio.move_on_after(10 * WINDOW):
+        async with anyio.create_task_group() as tasks:
+            for through in heavy:
+                for _ in range(500):
+                    tasks.start_soon(request, through)
+            for _ in range(5):
+                await anyio.sleep(WINDOW)
+                asked_at = anyio.current_time()
+                await request(light)
+                waits.append(anyio.current_time() - asked_at)
+    assert max(waits) <= COOLS_FOR
+    assert granted >= 9 * 20
+
+
+async def test_a_tenant_whose_own_quota_is_used_up_takes_no_turn_of_the_others() -> None:
+    governor = a_governor(VirtualClock())
+    blocked, free = governor.gate(member("blocked", 1, 5)), governor.gate(member("free", 100, 5))
+    start = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        await blocked.acquire()
+        for _ in range(50):
+            tasks.start_soon(blocked.acquire)
+        for _ in range(4):
+            await free.acquire()
+        assert anyio.current_time() == start
+        tasks.cancel_scope.cancel()
+
+
+async def test_who_waits_for_the_platform_s_quota_is_told_so() -> None:
+    governor, told = a_governor(VirtualClock()), []
+    one, other = governor.gate(member("one", 5, 1)), governor.gate(member("other", 5, 1))
+    (await one.acquire()).cool()
+    await other.acquire(Priority.PUSH, lambda *what: told.append(what))
+    assert told == [(WaitReason.PLATFORM_QUOTA, pytest.approx(anyio.current_time()))]
+
+
+async def test_a_platform_s_quota_that_is_new_counts_from_when_all_before_it_is_over() -> None:
+    governor, start = a_governor(VirtualClock()), anyio.current_time()
+    tenant = a_tenant(quota=Quota(5, timedelta(seconds=WINDOW)))
+    (await governor.gate(tenant).acquire()).cool()
+    limited = replace(tenant, platform=replace(tenant.platform, quota=Quota(3, timedelta(seconds=WINDOW))))
+    await governor.change(limited).acquire()
+    assert anyio.current_time() - start == pytest.approx(COOLS_FOR)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    stated=st.lists(st.tuples(st.floats(0, 30), st.integers(0, 12), st.floats(0, 90)), max_size=8),
+    requests=st.integers(1, 40),
+)
+async def test_what_a_platform_states_never_makes_a_grant_that_would_not_have_been(
+    stated: list[tuple[float, int, float]], requests: int
+) -> None:
+    async def granted(*, heeds: bool) -> list[float]:
+        through, instants, start = gate(5), [], anyio.current_time()
+
+        async def request() -> None:
+            permit = await through.acquire()
+            instants.append(anyio.current_time() - start)
+            permit.cool()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(requests):
+                tasks.start_soon(request)
+            for pause_s, remaining, reset_s in stated if heeds else []:
+                await anyio.sleep(pause_s)
+                through.heed([Limit(remaining=remaining, reset_s=reset_s)], refused=False)
+        return instants
+
+    without, heeding = await granted(heeds=False), await granted(heeds=True)
+    assert all(later >= sooner - 1e-6 for sooner, later in zip(without, heeding, strict=True))
+
+
+async def refusals(algorithm: Algorithm, windows: int, ledger: MemoryLedger, **quota: Any) -> list[int]:  # noqa: ANN401
+    """Keep a gate busy before a server that counts in this way; return how many it refused in each window."""
+    through = a_governor(VirtualClock(), ledger).gate(a_tenant(quota=Quota(10, timedelta(seconds=WINDOW), **quota)))
+    counter, start, refused = meter(algorithm, meters.Quota(10, WINDOW)), anyio.current_time(), Counter[int]()
+
+    async def work() -> None:
+        while True:
+            permit = await through.acquire()
+            await anyio.sleep(0.05)
+            accepted = meters.take([counter], anyio.current_time() - start)
+            await anyio.sleep(0.05)
+            permit.cool()
+            through.heed([], refused=not accepted)
+            if not accepted:
+                refused[int((anyio.current_time() - start) / WINDOW)] += 1
+                through.close(counter.read().reset_s)
+
+    with anyio.move_on_after(windows * WINDOW):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(work)
+    return [refused[number] for number in range(windows)]
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.SLIDING_LOG, Algorithm.FIXED_WINDOW, Algorithm.TOKEN_BUCKET])
+async def test_where_bursts_are_taken_they_stay(algorithm: Algorithm) -> None:
+    ledger = MemoryLedger()
+    assert await refusals(algorithm, 20, ledger) == [0] * 20
+    assert ledger.shapes == []
+
+
+async def test_a_platform_that_keeps_refusing_bursts_gets_spaced_requests_and_that_is_remembered() -> None:
+    ledger = MemoryLedger()
+    found = await refusals(Algorithm.WINDOW_COUNTER, 20, ledger)
+    assert sum(found[:5]) > 0
+    assert found[8:] == [0] * 12
+    assert [(shape.shape, shape.strict) for shape in ledger.shapes] == [(Shape.PACED, False)]
+    assert await refusals(Algorithm.WINDOW_COUNTER, 10, ledger) == [0] * 10
+
+
+async def test_spacing_that_is_asked_for_is_there_from_the_first_request_on() -> None:
+    assert await refusals(Algorithm.WINDOW_COUNTER, 20, MemoryLedger(), shape=Shape.PACED) == [0] * 20
+
+
+async def test_bursts_that_are_asked_for_stay_though_they_are_refused() -> None:
+    ledger = MemoryLedger()
+    assert sum(await refusals(Algorithm.WINDOW_COUNTER, 20, ledger, shape=Shape.BURST)) > 5
+    assert ledger.shapes == []
+
+
+async def test_an_arrival_bound_lets_permits_cool_from_when_the_request_was_counted_until_a_refusal() -> None:
+    ledger, clock = MemoryLedger(), VirtualClock()
+    quota = Quota(1, timedelta(seconds=WINDOW), arrival_bound=timedelta(seconds=0.5))
+    for refused, counted_after_s in [(False, 0.6), (True, 2.0), (False, 2.0)]:
+        through = a_governor(clock, ledger).gate(a_tenant(quota=quota))
+        start = anyio.current_time()
+        permit = await through.acquire()
+        await anyio.sleep(2.0)
+        through.heed([], refused=refused)
+        permit.cool(written_at=start + 0.1)
+        await through.acquire()
+        assert anyio.current_time() - start == pytest.approx(counted_after_s + COOLS_FOR)
+    assert [shape.strict for shape in ledger.shapes] == [True]
+
+
+async def test_how_long_more_requests_will_take_is_foreseen() -> None:
+    governor = a_governor(VirtualClock())
+    through = governor.gate(member("one", 10, 5))
+    assert through.foresee(0) == 0
+    assert through.foresee(5) == 0
+    assert through.foresee(11) == pytest.approx(2 * COOLS_FOR)
+    assert gate(10).foresee(11) == pytest.approx(COOLS_FOR)

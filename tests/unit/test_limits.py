@@ -1,31 +1,54 @@
 import tracemalloc
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from adsyncd.limits import Bucket, cools_for
-from adsyncd.tenant import Quota
+from adsyncd.limits import Bucket, Limits, Numbers, cools_for
+from adsyncd.run import WaitReason
+from adsyncd.tenant import Quota, Window
 
 WINDOW = 10.0
-COOLS_FOR = cools_for(Quota(1, timedelta(seconds=WINDOW)))
+COOLS_FOR = cools_for(Window(1, timedelta(seconds=WINDOW)))
+
+
+def a_window(requests: int, per_s: float = WINDOW) -> Window:
+    return Window(requests, timedelta(seconds=per_s))
+
+
+def a_quota(requests: int, per_s: float = WINDOW, *also: Window) -> Quota:
+    return Quota(requests, timedelta(seconds=per_s), also=also)
 
 
 def bucket(permits: int = 2, cooling: dict[int, float] | None = None) -> Bucket:
-    return Bucket(Quota(permits, timedelta(seconds=WINDOW)), cooling)
+    return Bucket(a_window(permits), cooling)
 
 
-class Permits(RuleBasedStateMachine):
-    """Requests come and go at any instants; each is counted by the server at any instant while it is held."""
+QUOTAS = st.builds(
+    a_quota,
+    st.integers(1, 5),
+    st.sampled_from([5.0, WINDOW]),
+    *[st.builds(a_window, st.integers(1, 8), st.sampled_from([20.0, 40.0]))],
+) | st.builds(a_quota, st.integers(1, 5), st.sampled_from([5.0, WINDOW, 15.0]))
 
-    @initialize(permits=st.integers(1, 5))
-    def start(self, permits: int) -> None:
-        self.permits = permits
-        self.bucket = bucket(permits)
+
+class Requests(RuleBasedStateMachine):
+    """Requests come and go at any instants; each is counted by the server at any instant while it is held.
+
+    The quota is edited meanwhile, other processes take permits, and the server states its own count.
+    """
+
+    @initialize(quota=QUOTAS)
+    def start(self, quota: Quota) -> None:
+        self.quota = quota
+        self.limits = Limits(quota)
         self.now = 0.0
-        self.held: list[tuple[float, int]] = []  # grant instants and numbers
-        self.counted: list[tuple[float, float]] = []  # (earliest, latest) instant at which the server counted
+        self.held: list[Numbers] = []
+        self.counted: list[float] = []  # the latest instant at which the server counted
+        self.closed_until = 0.0
+        self.stated: tuple[int, float] | None = None
 
     @rule(seconds=st.floats(0, 15))
     def wait(self, seconds: float) -> None:
@@ -33,88 +56,226 @@ class Permits(RuleBasedStateMachine):
 
     @rule()
     def take(self) -> None:
-        opens_at = self.bucket.opens_at(self.now)
-        number = self.bucket.take(self.now)
-        assert (number is not None) == (opens_at is not None and opens_at <= self.now)
-        if number is not None:
-            assert number not in [other for _, other in self.held]
-            self.held.append((self.now, number))
+        opens_at = self.limits.opens_at(self.now)
+        numbers = self.limits.take(self.now)
+        assert (numbers is not None) == (opens_at is not None and opens_at <= self.now)
+        if numbers is None:
+            return
+        assert self.now >= self.closed_until
+        for place, number in enumerate(numbers):
+            assert all(number != other[place] for other in self.held if len(other) > place)
+        self.held.append(numbers)
+        for window in self.quota.windows:  # worst case: all that is held is counted now
+            in_window = sum(1 for at in self.counted if at > self.now - window.per.total_seconds())
+            assert in_window + len(self.held) <= window.requests
+        if self.stated is not None and self.now < self.stated[1]:
+            remaining, until = self.stated
+            assert remaining > 0
+            self.stated = remaining - 1, until
 
     @rule(data=st.data())
     def cool(self, data: st.DataObject) -> None:
         if self.held:
-            granted, number = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
-            self.counted.append((granted, self.now))
-            self.bucket.cool(number, self.now)
+            numbers = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
+            self.counted.append(self.now)
+            self.limits.cool(numbers, self.now)
 
     @rule()
     def refund(self) -> None:
         if self.held:
-            self.bucket.refund(self.held.pop()[1])
+            self.limits.refund(self.held.pop())
 
     @rule(seconds=st.floats(-5, 20))
     def close(self, seconds: float) -> None:
-        self.bucket.close(self.now + seconds)
+        self.limits.close(self.now + seconds)
+        self.closed_until = max(self.closed_until, self.now + seconds)
+
+    @rule(remaining=st.integers(0, 6), reset_s=st.floats(0.1, 20))
+    def state(self, remaining: int, reset_s: float) -> None:
+        self.limits.tighten(remaining, self.now + reset_s, self.now)
+        left = max(0, remaining - len(self.held))
+        if self.stated is None or self.now >= self.stated[1] or left <= self.stated[0]:
+            self.stated = left, self.now + reset_s
+
+    @rule(quota=QUOTAS)
+    def edit(self, quota: Quota) -> None:
+        self.quota = quota
+        self.limits.change(quota, self.now)
+
+    @rule(paced=st.booleans())
+    def pace(self, paced: bool) -> None:
+        self.limits.pace(paced=paced)
 
     @invariant()
-    def no_choice_of_instants_exceeds_the_quota(self) -> None:
-        if not hasattr(self, "bucket"):
+    def no_more_permits_are_free_than_nobody_has(self) -> None:
+        if hasattr(self, "limits"):
+            assert self.limits.held == len(self.held)
+            assert self.limits.free(self.now) <= min(window.requests for window in self.quota.windows) - len(self.held)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "limits"):
             return
-        # Worst case of a window that ends now: whatever was answered within it, and all that is still held.
-        in_window = sum(1 for _, latest in self.counted if latest > self.now - WINDOW)
-        assert in_window + len(self.held) <= self.permits
-
-    @invariant()
-    def permits_are_neither_made_nor_lost(self) -> None:
-        if hasattr(self, "bucket"):
-            cooling = sum(1 for _, latest in self.counted if latest + COOLS_FOR > self.now)
-            assert self.bucket.held == len(self.held)
-            assert self.bucket.free(self.now) == self.permits - len(self.held) - cooling
+        for numbers in self.held:
+            self.limits.cool(numbers, self.now)
+        later = max(self.now, self.closed_until) + 200
+        assert self.limits.take(later) is not None
+        assert self.limits.free(later) == min(window.requests for window in self.quota.windows) - 1
 
 
-TestPermits = Permits.TestCase
+TestRequests = Requests.TestCase
 
 
 def test_a_permit_comes_back_a_window_after_the_answer_not_after_the_sending() -> None:
-    one = bucket(1)
-    number = one.take(0.0)
-    assert number is not None
-    one.cool(number, 3.0)
+    one = Limits(a_quota(1))
+    numbers = one.take(0.0)
+    assert numbers is not None
+    one.cool(numbers, 3.0)
     assert one.take(WINDOW + 2.9) is None
     assert one.opens_at(4.0) == 3.0 + COOLS_FOR
-    assert one.take(3.0 + COOLS_FOR) == number
+    assert one.take(3.0 + COOLS_FOR) == numbers
 
 
 def test_a_refunded_permit_is_free_at_once() -> None:
-    one = bucket(1)
-    number = one.take(0.0)
-    assert number is not None
+    one = Limits(a_quota(1))
+    numbers = one.take(0.0)
+    assert numbers is not None
     assert one.opens_at(0.0) is None
-    one.refund(number)
-    assert one.take(0.0) == number
+    one.refund(numbers)
+    assert one.take(0.0) == numbers
+
+
+def test_a_grant_takes_a_permit_of_each_window_or_none() -> None:
+    both = Limits(a_quota(3, WINDOW, a_window(4, 60.0)))
+    for _ in range(3):
+        numbers = both.take(0.0)
+        assert numbers is not None
+        both.cool(numbers, 0.0)
+    assert both.take(0.0) is None
+    assert [one.free(0.0) for one in both.buckets] == [0, 1]
+    assert both.take(COOLS_FOR) is not None
+    assert both.take(COOLS_FOR) is None  # the minute is used up, though the ten seconds are not
+    assert [one.free(COOLS_FOR) for one in both.buckets] == [2, 0]
+    assert both.opens_at(COOLS_FOR) == cools_for(a_window(4, 60.0))
+
+
+def test_paced_grants_are_a_window_less_one_request_apart_even_after_a_rest() -> None:
+    paced = Limits(a_quota(11), paced=True)
+    granted = []
+    for at in (0.0, 0.5, 1.0, 1.01, 1.9, 2.1, 50.0, 50.0, 51.1):
+        numbers = paced.take(at)
+        if numbers is not None:
+            granted.append(at)
+            paced.cool(numbers, at)
+    assert granted == [0.0, 1.01, 2.1, 50.0, 51.1]
+
+
+def test_what_the_server_counts_leaves_as_many_grants_as_it_says_less_those_on_their_way() -> None:
+    told = Limits(a_quota(10))
+    on_its_way = told.take(0.0)
+    assert on_its_way is not None
+    told.tighten(3, 5.0, 0.0)
+    assert [told.take(1.0) is not None for _ in range(3)] == [True, True, False]
+    assert told.blocks(1.0) == (WaitReason.FEEDBACK, 5.0)
+    told.tighten(9, 6.0, 1.0)  # more than it said before: that changes nothing
+    assert told.take(1.0) is None
+    assert told.take(5.0) is not None
+
+
+def test_a_window_that_grows_or_is_new_grants_nothing_before_all_that_was_sent_has_left_it() -> None:
+    for quota in (a_quota(5, 30.0), a_quota(5, WINDOW, a_window(20, 30.0))):
+        grown = Limits(a_quota(5))
+        old, out = grown.take(0.0), grown.take(0.0)
+        assert old is not None
+        assert out is not None
+        grown.cool(old, 1.0)
+        grown.change(quota, 20.0)
+        assert grown.opens_at(20.0) is None  # one is still out
+        grown.cool(out, 25.0)
+        opens_at = 25.0 + cools_for(a_window(1, 30.0))
+        assert grown.opens_at(26.0) == opens_at
+        assert grown.take(opens_at - 0.1) is None
+        assert grown.take(opens_at) is not None
+
+
+def test_a_quota_that_shrinks_and_grows_again_loses_no_permit_and_forgets_none() -> None:
+    edited = Limits(a_quota(4))
+    taken = [edited.take(0.0) for _ in range(4)]
+    edited.change(a_quota(2), 0.0)
+    assert edited.free(0.0) == -2
+    for numbers in taken:
+        assert numbers is not None
+        edited.cool(numbers, 1.0)
+    edited.change(a_quota(4), 2.0)
+    assert edited.free(2.0) == 0
+    again = [edited.take(1.0 + COOLS_FOR) for _ in range(5)]
+    assert None not in again[:4]
+    assert len(set(again[:4])) == 4
+    assert again[4] is None
+
+
+def test_the_nth_grant_is_foreseen() -> None:
+    limits = Limits(a_quota(3))
+    for _ in range(2):
+        numbers = limits.take(0.0)
+        assert numbers is not None
+        limits.cool(numbers, 1.0)
+    back = 1.0 + COOLS_FOR
+    assert [limits.nth_at(count, 2.0) for count in (1, 2, 3)] == [2.0, back, back]
+    assert limits.nth_at(4, 2.0) == 2.0 + COOLS_FOR
+    assert limits.nth_at(6, 2.0) == back + COOLS_FOR
+    assert Limits(a_quota(11), paced=True).nth_at(5, 0.0) == pytest.approx(4 * WINDOW / 10 * 1.001)
+
+
+@given(st.integers(1, 4), st.lists(st.integers(1, 30), min_size=1, max_size=5))
+def test_what_is_foreseen_is_what_comes_when_answers_come_at_once(permits: int, counts: list[int]) -> None:
+    limits, now = Limits(a_quota(permits, WINDOW, a_window(2 * permits, 45.0))), 0.0
+    for count in counts:
+        foreseen = limits.nth_at(count, now)
+        for _ in range(count):
+            opens_at = limits.opens_at(now)
+            assert opens_at is not None
+            now = opens_at
+            numbers = limits.take(now)
+            assert numbers is not None
+            limits.cool(numbers, now)
+        assert abs(now - foreseen) < 1e-6
 
 
 def test_permits_that_were_out_before_a_restart_are_free_when_they_said_and_not_before() -> None:
     restored = bucket(2, {0: 7.0, 1: 4.0})
-    assert restored.take(3.9) is None
+    assert restored.free(3.9) == 0
     assert restored.opens_at(0.0) == 4.0
-    assert restored.take(4.0) == 1
-    assert restored.take(6.9) is None
-    assert restored.take(7.0) == 0
+    assert restored.free(4.0) == 1
+    assert restored.take() == 1
+    assert restored.free(6.9) == 0
+    assert restored.free(7.0) == 1
+    assert restored.take() == 0
 
 
 def test_permits_of_a_larger_quota_count_until_they_have_cooled_and_are_gone_then() -> None:
     restored = bucket(1, {0: 7.0, 1: 4.0, 9: 5.0})
     assert restored.free(0.0) == -2
-    assert restored.take(5.0) is None  # one is still out, and that is all that the quota has now
+    assert restored.free(5.0) == 0  # one is still out, and that is all that the quota has now
     assert restored.opens_at(5.0) == 7.0
-    assert restored.take(7.0) == 0
-    assert restored.take(100.0) is None
+    assert restored.free(7.0) == 1
+    assert restored.take() == 0
+    assert restored.free(100.0) == 0
+
+
+def test_permits_that_another_process_has_are_not_granted_before_they_are_back() -> None:
+    shared = bucket(3)
+    shared.taken_elsewhere(1, 6.0)
+    assert shared.free(0.0) == 2
+    assert {shared.take(), shared.take()} == {0, 2}
+    shared.taken_elsewhere(1, 8.0)  # and took it again
+    assert shared.free(6.0) == 0
+    assert shared.free(8.0) == 1
+    assert shared.take() == 1
 
 
 @given(st.lists(st.floats(0, 100), min_size=1))
 def test_nothing_is_granted_before_the_latest_instant_the_server_stated(instants: list[float]) -> None:
-    closed = bucket()
+    closed = Limits(a_quota(2))
     for instant in instants:
         closed.close(instant)
     assert closed.take(max(instants) - 0.001) is None
@@ -122,9 +283,9 @@ def test_nothing_is_granted_before_the_latest_instant_the_server_stated(instants
     assert closed.take(max(instants)) is not None
 
 
-def test_a_bucket_costs_nothing_for_permits_that_were_never_out() -> None:
+def test_limits_cost_nothing_for_permits_that_were_never_out() -> None:
     tracemalloc.start()
-    bucket(permits=1_000_000)
+    Limits(a_quota(1_000_000))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

@@ -11,6 +11,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from adsyncd.campaign import PushState
+from adsyncd.diff import Change
 from adsyncd.instruments import (
     DEAD_LETTERS,
     QUOTA_PERMITS,
@@ -18,6 +19,7 @@ from adsyncd.instruments import (
     TOKEN_EXPIRES_IN,
 )
 from adsyncd.run import Outcome, Run, Tally, run_id
+from adsyncd.status import State
 from adsyncd.store import Store, journal
 from adsyncd.tenant import EnvRef, Quota, Tenant
 from support.inline_store import Disk, inline_store
@@ -128,12 +130,11 @@ async def test_a_mistake_of_ours_in_one_run_ends_there(store: Store) -> None:
     async with a_world(store, tenant("broken"), tenant("acme")) as world:
         with capture_logs() as logged:
             world.tick("broken")
-            world.tick("nobody")
             world.tick("acme")
             assert (await world.ended("acme")).outcome is Outcome.SUCCEEDED
         run = await world.ended("broken")
         assert (run.outcome, run.error) == (Outcome.FAILED, "internal error: see the log")
-    assert [entry.get("tenant") for entry in logged if entry["event"] == "run broke down"].count("nobody") == 1
+    assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["run broke down"]
 
 
 async def test_a_run_that_the_database_did_not_let_begin_begins_when_it_is_back(store: Store, disk: Disk) -> None:
@@ -219,6 +220,96 @@ async def test_what_another_process_left_open_is_taken_up_too(world: World) -> N
     await world.store.begin(other)
     world.tick(number=2)
     assert (await world.ended(number=1)).pushed == 20
+
+
+# Tenants that come, change and go
+
+
+async def test_who_is_removed_runs_to_the_end_and_never_again(store: Store) -> None:
+    async with a_world(store, tenant("acme")) as world:
+        world.tick(number=0)
+        await anyio.sleep(3)
+        world.supervisor.remove("acme")
+        assert world.supervisor.status("acme", None).state is State.DRAINING
+        world.tick(number=1)
+        run = await world.ended(number=0)
+        assert (run.outcome, run.pushed) == (Outcome.SUCCEEDED, 20)
+        await anyio.sleep(1)
+        assert "acme" not in world.supervisor.tenants
+        assert world.measured(QUOTA_PERMITS) == {}
+        world.tick(number=2)
+        await anyio.sleep(60)
+        assert len(await world.store.runs("acme", 9)) == 1
+        assert world.measured(RUNS_OVERLAPPED) == {}
+
+
+async def test_who_is_removed_at_rest_is_gone_at_once(world: World) -> None:
+    world.supervisor.remove("acme")
+    assert not world.supervisor.tenants
+
+
+async def test_who_is_put_back_while_the_last_run_goes_on_does_not_run_twice_at_once(world: World) -> None:
+    world.tick(number=0)
+    await anyio.sleep(3)
+    world.supervisor.remove("acme")
+    world.supervisor.add(tenant("acme", page_size=20))
+    world.tick(number=1)
+    assert world.measured(RUNS_OVERLAPPED) == {"acme": 1}
+    await world.ended(number=0)
+    world.tick(number=2)
+    run = await world.ended(number=2)
+    assert (run.requests, run.pushed) == (21, 20)  # one page, as it says now
+
+
+async def test_a_run_goes_on_by_what_the_tenant_was_when_it_began_and_the_next_by_what_it_is(store: Store) -> None:
+    before, after = tenant("acme"), tenant("acme", client_id="globex", credentials=EnvRef("globex"), page_size=20)
+    async with a_world(store, before, globex={}) as world:
+        world.tick(number=0)
+        await anyio.sleep(3)
+        world.supervisor.change(Change(before, after))
+        await world.ended(number=0)
+        assert (await world.ledger("acme"))["effects_total"] == 20
+        world.tick(number=1)
+        await world.ended(number=1)
+        ledger = await world.ledger("globex")
+    assert (ledger["effects_total"], ledger["accepted"]) == (20, 21)
+
+
+async def test_another_quota_counts_at_once_and_forgets_no_permit_that_was_spent(store: Store) -> None:
+    small, large = (
+        tenant("acme", quota=Quota(5, timedelta(seconds=60))),
+        tenant("acme", quota=Quota(10, timedelta(seconds=60))),
+    )
+    async with a_world(store, small, acme={"quota_requests": 10, "quota_window_s": 60}) as world:
+        world.tick()
+        await anyio.sleep(30)
+        assert (await world.ledger())["accepted"] == 5
+        world.supervisor.change(Change(small, large))
+        await anyio.sleep(1)
+        assert (await world.ledger())["accepted"] == 10
+        world.supervisor.remove("acme")
+        world.supervisor.add(small)
+        await world.ended()
+        ledger = await world.ledger()
+    assert (ledger["refused"], ledger["largest_window"]) == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"quota": Quota(7, timedelta(seconds=7)), "page_size": 7}, True),
+        ({"credentials": EnvRef("globex")}, False),
+        ({"client_id": "globex"}, False),
+        ({"base_url": "http://other.invalid"}, False),
+    ],
+)
+async def test_a_session_lasts_until_who_signs_in_or_where_is_another(
+    world: World, changes: Mapping[str, Any], kept: bool
+) -> None:
+    bulkhead = world.supervisor._bulkheads["acme"]
+    session = bulkhead.session
+    world.supervisor.change(Change(bulkhead.tenant, tenant("acme", **changes)))
+    assert (bulkhead.session is session) is kept
 
 
 # Stopping

@@ -7,7 +7,8 @@ one more try.
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from random import Random
@@ -18,8 +19,10 @@ import httpx
 from opentelemetry.trace import Tracer
 from pydantic import SecretStr
 
+from adsyncd.breaker import Breaker
 from adsyncd.campaign import Page
 from adsyncd.clock import Clock
+from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials, CredentialsSource
 from adsyncd.errors import (
     AdsyncdError,
@@ -32,13 +35,13 @@ from adsyncd.errors import (
     Unavailable,
 )
 from adsyncd.feedback import retry_after_s
-from adsyncd.governor import Gate
+from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import Instruments
 from adsyncd.platforms import wire
 from adsyncd.platforms.session import Session
-from adsyncd.platforms.transport import AUTHORIZE, UNMETERED, GovernedTransport, repeatable
-from adsyncd.retry import Policy, wait_before_next
-from adsyncd.run import Tally
+from adsyncd.platforms.transport import AUTHORIZE, PRIORITY, UNMETERED, GovernedTransport, repeatable
+from adsyncd.retry import Policy, RetryBudget, wait_before_next
+from adsyncd.run import Tally, WaitReason
 from adsyncd.tenant import Tenant
 
 T = TypeVar("T")
@@ -53,7 +56,7 @@ def _sockets(tls: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncBaseTransp
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """What all tenants' clients share, so that a client costs little and is made when a run needs it.
+    """What all tenants' clients share, the breakers of hosts too; so a client costs little, and is made for each run.
 
     `traced` wraps the transport that sends, so that each request becomes a span. The TLS context is shared, since
     each would cost 30 ms and 700 KB; connections never are. `open` opens the connections of a client; in a
@@ -67,6 +70,7 @@ class Connector:
     instruments: Instruments
     traced: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
     open: Callable[[ssl.SSLContext, httpx.Limits], httpx.AsyncBaseTransport] = _sockets
+    _breakers: dict[str, Breaker] = field(default_factory=dict)
 
     def session(self, tenant: Tenant, source: CredentialsSource) -> Session:
         """Return a tenant's session, signed out."""
@@ -74,16 +78,29 @@ class Connector:
 
     @asynccontextmanager
     async def client(
-        self, tenant: Tenant, session: Session, gate: Gate, tally: Tally
+        self,
+        tenant: Tenant,
+        session: Session,
+        gate: Gate,
+        tally: Tally,
+        *,
+        budget: RetryBudget,
+        concurrency: Concurrency,
+        pushes: Priority = Priority.PUSH,
     ) -> AsyncIterator["PlatformClient"]:
-        """Open a client for one run, which counts in `tally` what it does."""
-        connections = tenant.sync.concurrency + 1  # the pushes and the listing
+        """Open a client for one run, which counts in `tally` what it does; `pushes` says who goes first for quota.
+
+        What it finds out about the tenant's `concurrency` is told to that.
+        """
+        connections = concurrency.most + 1  # the pushes and the listing
         timeout_s = tenant.sync.timeout.total_seconds()
         inner = self.open(self.tls, httpx.Limits(max_connections=connections, max_keepalive_connections=connections))
         transport = GovernedTransport(
             self.traced(inner),
             tenant=tenant,
             gate=gate,
+            breaker=self._breaker(tenant.platform.base_url),
+            concurrency=concurrency,
             tally=tally,
             clock=self.clock,
             random=self.random,
@@ -101,7 +118,19 @@ class Connector:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={"accept": "application/json", "accept-encoding": "identity", "x-client-id": tenant.client_id},
         ) as http:
-            yield PlatformClient(http, tenant, session, gate, self)
+            yield PlatformClient(http, tenant, session, gate, budget, tally, self, pushes)
+
+    def stop(self) -> None:
+        """Turn away who waits in front of a breaker."""
+        for breaker in self._breakers.values():
+            breaker.stop()
+
+    def _breaker(self, base_url: str) -> Breaker:
+        """Return the breaker of a host, with all of its tenants."""
+        host = httpx.URL(base_url).netloc.decode("ascii")
+        if host not in self._breakers:
+            self._breakers[host] = Breaker(host, self.clock, self.random, self.instruments)
+        return self._breakers[host]
 
 
 class PlatformClient:
@@ -111,13 +140,24 @@ class PlatformClient:
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, tenant: Tenant, session: Session, gate: Gate, shared: Connector
+        self,
+        http: httpx.AsyncClient,
+        tenant: Tenant,
+        session: Session,
+        gate: Gate,
+        budget: RetryBudget,
+        tally: Tally,
+        shared: Connector,
+        pushes: Priority,
     ) -> None:
         self._http = http
         self._tenant = tenant
         self._session = session
         self._gate = gate
+        self._budget = budget
+        self._tally = tally
         self._shared = shared
+        self._pushes = pushes
         self._policy = Policy(tenant.sync.max_attempts)
 
     async def page(self, number: int, known: Page | None = None) -> Page:
@@ -130,7 +170,7 @@ class PlatformClient:
             "/api/campaigns",
             params={"page": number, "limit": self._tenant.sync.page_size},
             headers={"if-none-match": known.etag} if known and known.etag else {},
-            extensions={AUTHORIZE: self._authorize},
+            extensions={AUTHORIZE: self._authorize, PRIORITY: Priority.LISTING},
         )
 
         def read(answer: httpx.Response) -> Page:
@@ -151,7 +191,7 @@ class PlatformClient:
             f"/api/campaigns/{quote(campaign_id, safe='')}/sync",
             json={"campaign_id": campaign_id},
             headers={"idempotency-key": key},
-            extensions={AUTHORIZE: self._authorize},
+            extensions={AUTHORIZE: self._authorize, PRIORITY: self._pushes},
         )
         _, attempts = await self._attempt(request, lambda answer: _done(_accepted(answer, self._shared.clock)))
         return attempts
@@ -161,18 +201,31 @@ class PlatformClient:
         attempt = 1
         while True:
             try:
-                answer = await self._send(request)
-                return read(answer), attempt
+                result = read(await self._send(request))
             except Throttled:
-                wait_s = 0.0  # the gate is closed for as long as the platform asked
+                wait_s = None  # the gate is closed for as long as the platform asked
             except AdsyncdError as error:
-                again = wait_before_next(error, attempt, self._policy, self._shared.random)
-                if again is None:
+                wait_s = wait_before_next(error, attempt, self._policy, self._shared.random)
+                if wait_s is None:
                     if isinstance(error, PlatformError):
                         error.attempts = attempt
                     raise
-                wait_s = again
                 attempt += 1
+            else:
+                self._budget.succeeded(attempt)
+                return result, attempt
+            if wait_s is None:
+                await self._gate.pause(0.0)
+            else:
+                await self._wait_to_retry(wait_s)
+
+    async def _wait_to_retry(self, wait_s: float) -> None:
+        await self._wait(WaitReason.BACKOFF, wait_s)
+        while wait_s := self._budget.take(self._shared.clock.monotonic()):
+            await self._wait(WaitReason.RETRY_BUDGET, wait_s)
+
+    async def _wait(self, reason: WaitReason, wait_s: float) -> None:
+        with self._tally.waiting(reason, self._shared.clock.now() + timedelta(seconds=wait_s)):
             await self._gate.pause(wait_s)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:

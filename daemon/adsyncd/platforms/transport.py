@@ -3,40 +3,62 @@
 It is an httpx transport, so that no page, push, retry or sign-in can go around it. Errors of the network become ours
 here, redirects end here, and a 429 closes the gate here.
 
-    take a permit ─► and a token ─► send ─► headers: the permit cools ─► read a bounded body
-                      └───────────────┴─ never left: the permit is given back
+    pass the breaker ─► take a permit ─► and a token ─► send ─► headers: the permit cools ─► read a bounded body
+                                          └──────────────┴─ never left: the permit is given back
 """
 
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from http import HTTPStatus
+from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 
 import anyio
 import httpx
 from opentelemetry.trace import Tracer
 
+from adsyncd.breaker import Breaker, Passage
 from adsyncd.clock import Clock
+from adsyncd.concurrency import Concurrency
 from adsyncd.errors import BadAnswer, PlatformError, Throttled, Unavailable, WaitTooLong
-from adsyncd.feedback import retry_after_s
-from adsyncd.governor import Gate, Permit
-from adsyncd.instruments import QUOTA_WAIT, REQUESTS, RETRIES, SPAN_QUOTA_WAIT, Instruments, span
-from adsyncd.run import Tally
+from adsyncd.feedback import read
+from adsyncd.governor import Gate, Permit, Priority
+from adsyncd.instruments import (
+    QUOTA_WAIT,
+    REQUESTS,
+    RETRIES,
+    SERVER_ADDRESS,
+    SPAN_BREAKER_WAIT,
+    SPAN_QUOTA_WAIT,
+    WAIT_REASON,
+    WAIT_UNTIL,
+    Instruments,
+    span,
+)
+from adsyncd.run import Tally, Wait, WaitReason
 from adsyncd.tenant import Tenant
 
 # Extensions of a request.
 UNMETERED = "adsyncd.unmetered"  # the platform does not count it
 AUTHORIZE = "adsyncd.authorize"  # is awaited with it when its turn has come: a token might expire while it waits
 SENDINGS = "adsyncd.sendings"  # how often it was sent by now, whatever the reason
+PRIORITY = "adsyncd.priority"  # of those that wait for quota; a push's, if it isn't said
+WRITTEN_AT = "adsyncd.written_at"  # the monotonic instant at which it was fully written
+
+_WRITTEN = ".send_request_body.complete"  # how httpcore's event is called, behind the protocol's name
 
 _MOST_MIB = 2  # a thousand campaigns of 2 KiB; so much hostile JSON stalls the event loop for a fifth of a second
 _LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
 _MOST_DOUBLINGS = 6  # of the seconds for which 429s in a row close the gate that don't say for how long
 
-_USED_UP = "the quota is used up", "lengthen sync.run_deadline"
-_ASKED_FOR_SILENCE = "the platform answered 429 and asks for silence", "see whether the drop-in's quota is too large"
+_TOO_LARGE = "see whether the drop-in's quota is too large"
+_IN_THE_WAY = {
+    WaitReason.QUOTA: ("the quota is used up", "lengthen sync.run_deadline"),
+    WaitReason.PLATFORM_QUOTA: ("the platform's quota for all tenants is used up", "lengthen sync.run_deadline"),
+    WaitReason.RETRY_AFTER: ("the platform answered 429 and asks for silence", _TOO_LARGE),
+    WaitReason.FEEDBACK: ("by the platform's own count nothing is left", _TOO_LARGE),
+}
 
 _TELLING = 12  # characters of a token that are enough to know it by
 
@@ -52,6 +74,8 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         *,
         tenant: Tenant,
         gate: Gate,
+        breaker: Breaker,
+        concurrency: Concurrency,
         tally: Tally,
         clock: Clock,
         random: Random,
@@ -61,6 +85,8 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._inner = inner
         self._tenant = tenant
         self._gate = gate
+        self._breaker = breaker
+        self._concurrency = concurrency
         self._tally = tally
         self._clock = clock
         self._random = random
@@ -69,8 +95,10 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._timeout_s = tenant.sync.timeout.total_seconds()
         self._refusals = 0  # 429s in a row
         self._closed_until = 0.0
+        self._pushes = 0  # in flight
         self._waiting = 0
         self._waiting_since = 0.0
+        self._tells_written = tenant.quota.arrival_bound is not None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Wait for a permit, send, and return the answer with its body; one that says no, if need be without.
@@ -78,7 +106,35 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         Raises `Unavailable`, `BadAnswer`, `Throttled` for a 429 to a metered request, `WaitTooLong`, `Stopping` and
         `StoreError`.
         """
-        permit = None if UNMETERED in request.extensions else await self._acquire(request)
+        permit, passage = await self._admit(request)
+        with passage:
+            is_push = permit is not None and request.extensions.get(PRIORITY) is not Priority.LISTING
+            answer = await (self._answer_push if is_push else self._answer)(request, permit)
+            if answer.is_server_error:
+                passage.failed(f"the platform answered {answer.status_code}")
+            return answer
+
+    async def _answer_push(self, request: httpx.Request, permit: Permit | None) -> httpx.Response:
+        """Return the answer to a push, and let it tell how many may be in flight at once."""
+        self._pushes += 1
+        in_flight, sent_at = self._pushes, self._clock.monotonic()
+
+        def learn(*, ok: bool) -> None:
+            now = self._clock.monotonic()
+            self._concurrency.sample(now - sent_at, in_flight, ok, now)
+
+        try:
+            answer = await self._answer(request, permit)
+        except Unavailable:
+            learn(ok=False)
+            raise
+        finally:
+            self._pushes -= 1
+        if answer.is_success or answer.is_server_error:  # a refusal is quick, and tells nothing
+            learn(ok=answer.is_success)
+        return answer
+
+    async def _answer(self, request: httpx.Request, permit: Permit | None) -> httpx.Response:
         answer, body = None, b""
         try:
             with anyio.fail_after(self._timeout_s):
@@ -108,18 +164,25 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         sendings = request.extensions[SENDINGS] = request.extensions.get(SENDINGS, 0) + 1
         if permit is None:
             return await self._inner.handle_async_request(request)
+        if self._tells_written:
+            request.extensions.pop(WRITTEN_AT, None)
+            request.extensions["trace"] = partial(self._note_written, request)
         try:
             answer = await self._inner.handle_async_request(request)
         except _NEVER_LEFT:
             permit.refund()
             raise
         except BaseException:
-            permit.cool()
+            permit.cool(request.extensions.get(WRITTEN_AT))
             self._count("none", sendings)
             raise
-        permit.cool()
+        permit.cool(request.extensions.get(WRITTEN_AT))
         self._count(f"{answer.status_code // 100}xx", sendings)
         return answer
+
+    async def _note_written(self, request: httpx.Request, event: str, _info: object) -> None:
+        if event.endswith(_WRITTEN):
+            request.extensions[WRITTEN_AT] = self._clock.monotonic()
 
     def _count(self, status: str, sendings: int) -> None:
         self._tally.requests += 1
@@ -128,19 +191,62 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             self._tally.retries += 1
             self._instruments.add(RETRIES, 1, tenant=self._tenant.id)
 
-    async def _acquire(self, request: httpx.Request) -> Permit:
-        permit = self._gate.acquire_nowait()
-        if permit is None:
-            with span(self._tracer, SPAN_QUOTA_WAIT), self._wait():
-                permit = await self._gate.acquire(self._foresee)
-        if AUTHORIZE in request.extensions:
-            try:
-                await request.extensions[AUTHORIZE](request)
-            except BaseException:
+    async def _admit(self, request: httpx.Request) -> tuple[Permit | None, Passage]:
+        """Wait until it may leave: for the breaker, and then for a permit if it is metered."""
+        while True:
+            if self._breaker.holds(self._tenant.client_id):
+                await self._hold(request.url.host)
+            permit = None if UNMETERED in request.extensions else await self._acquire(request)
+            if passage := self._breaker.enter(self._tenant.client_id):
+                return permit, passage
+            if permit is not None:  # the breaker opened meanwhile, or somebody else probes
                 permit.refund()
-                raise
-        await permit.put_on_record(self._timeout_s)
-        return permit
+
+    async def _hold(self, host: str) -> None:
+        """Wait for the breaker, and say so."""
+        attributes = {SERVER_ADDRESS: host, WAIT_REASON: WaitReason.BREAKER}
+        with (
+            span(self._tracer, SPAN_BREAKER_WAIT, attributes) as current,
+            self._tally.waiting(WaitReason.BREAKER) as tell,
+        ):
+
+            def foresee(wait_s: float) -> None:
+                until = self._clock.now() + timedelta(seconds=wait_s)
+                tell(Wait(WaitReason.BREAKER, until, self._breaker.trouble))
+                current.set_attribute(WAIT_UNTIL, until.isoformat(timespec="milliseconds"))
+
+            await self._breaker.wait(self._tenant.client_id, foresee)
+
+    async def _acquire(self, request: httpx.Request) -> Permit:
+        permit = self._gate.acquire_nowait() or await self._queue(request)
+        while True:
+            if AUTHORIZE in request.extensions:
+                try:
+                    await request.extensions[AUTHORIZE](request)
+                except BaseException:
+                    permit.refund()
+                    raise
+            if await permit.put_on_record(self._timeout_s):
+                return permit
+            permit = await self._queue(request, again=True)  # another process had taken it
+
+    async def _queue(self, request: httpx.Request, *, again: bool = False) -> Permit:
+        """Wait for a permit, and say for what and until when: in the tally, and in the wait's span."""
+        priority = request.extensions.get(PRIORITY, Priority.PUSH)
+        with (
+            span(self._tracer, SPAN_QUOTA_WAIT) as current,
+            self._wait(),
+            self._tally.waiting(WaitReason.QUOTA) as tell,
+        ):
+
+            def foresee(reason: WaitReason, opens_at: float | None) -> None:
+                until = self._foresee(reason, opens_at)
+                tell(Wait(reason, until))
+                current.set_attribute(WAIT_REASON, reason)
+                if until is not None:
+                    current.set_attribute(WAIT_UNTIL, until.isoformat(timespec="milliseconds"))
+
+            return await self._gate.acquire(priority, foresee, again=again)
 
     @contextmanager
     def _wait(self) -> Iterator[None]:
@@ -155,36 +261,40 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             if not self._waiting:
                 waited_s = self._clock.monotonic() - self._waiting_since
                 self._tally.waited_s += waited_s
-                self._tally.waits_until = None
                 self._instruments.add(QUOTA_WAIT, waited_s, tenant=self._tenant.id)
 
-    def _foresee(self, opens_at: float | None) -> None:
-        """Say until when the run waits, unless that is after its end: such a wait is not begun."""
-        self._tally.waits_until = None
+    def _foresee(self, reason: WaitReason, opens_at: float | None) -> datetime | None:
+        """Return until when the run waits, unless that is after its end: such a wait is not begun."""
         if opens_at is None:
-            return
+            return None
         wait_s = opens_at - self._clock.monotonic()
         if opens_at > anyio.current_effective_deadline():
-            why, mend = _ASKED_FOR_SILENCE if self._gate.closed else _USED_UP
+            why, mend = _IN_THE_WAY[reason]
             raise WaitTooLong(f"{why} for another {wait_s:.0f} s, which the run may not last; {mend}")
-        self._tally.waits_until = self._clock.now() + timedelta(seconds=wait_s)
+        return self._clock.now() + timedelta(seconds=wait_s)
 
     def _heed(self, answer: httpx.Response, body: bytes) -> None:
-        """Close the gate on a 429: for as long as it asks, or for longer and longer if it doesn't say."""
-        if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+        """Take note of what an answer says of limits.
+
+        A refusal closes the gate: for as long as it asks, or for longer and longer if it doesn't say.
+        """
+        now_wall, dialect = self._clock.now(), self._tenant.platform.dialect
+        said = read(answer.status_code, answer.headers, body, now_wall, dialect)
+        self._gate.heed(said.limits, refused=said.throttled)
+        if not said.throttled:
             self._refusals = 0
             return
         self._tally.refused += 1
         now = self._clock.monotonic()
         if now >= self._closed_until:  # else it was on its way when the gate closed, and is no news
             self._refusals += 1
-        wait_s = retry_after_s(answer.headers, body, self._clock.now())
+        wait_s = said.wait_s
         if wait_s is None:
             wait_s = 2.0 ** min(self._refusals, _MOST_DOUBLINGS) * self._random.uniform(1.0, 1.1)
         wait_s = min(wait_s, _LONGEST_CLOSING_S)
         self._closed_until = max(self._closed_until, now + wait_s)
         self._gate.close(wait_s)
-        raise Throttled(f"the platform answered 429, to be asked again in {wait_s:.0f} s")
+        raise Throttled(f"the platform answered {answer.status_code}, to be asked again in {wait_s:.0f} s")
 
     def _translated(self, error: Exception, url: httpx.URL) -> PlatformError:
         """Say what went wrong on the way. A failed connection's own words are repeated: they come from this side."""

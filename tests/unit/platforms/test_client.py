@@ -3,8 +3,8 @@ import json
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from contextlib import AbstractContextManager, asynccontextmanager
+from datetime import datetime, timedelta
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -17,6 +17,7 @@ from opentelemetry.trace import NoOpTracer
 from pydantic import SecretStr
 
 from adsyncd.campaign import Page
+from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials
 from adsyncd.errors import (
     AdsyncdError,
@@ -34,7 +35,8 @@ from adsyncd.errors import (
 from adsyncd.instruments import Instruments
 from adsyncd.limits import cools_for
 from adsyncd.platforms import Connector, PlatformClient
-from adsyncd.run import Tally
+from adsyncd.retry import RetryBudget
+from adsyncd.run import Tally, Wait, WaitReason
 from adsyncd.tenant import CredentialsRef, Quota
 from support.gates import a_gate
 from support.records import campaign
@@ -122,10 +124,24 @@ def ok(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"data": [], "pagination": {"total": 0, "has_more": False}})
 
 
+class Heard(Tally):
+    """Remembers for what there were waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: list[WaitReason] = []
+
+    def waiting(
+        self, reason: WaitReason, until: datetime | None = None
+    ) -> AbstractContextManager[Callable[[Wait], None]]:
+        self.reasons.append(reason)
+        return super().waiting(reason, until)
+
+
 class Parts:
     """A tenant's client and all that it works with."""
 
-    def __init__(self, platform: Platform, client: PlatformClient, tally: Tally, stop: Callable[[], None]) -> None:
+    def __init__(self, platform: Platform, client: PlatformClient, tally: "Heard", stop: Callable[[], None]) -> None:
         self.platform = platform
         self.client = client
         self.tally = tally
@@ -141,7 +157,7 @@ class Parts:
 @asynccontextmanager
 async def connected(*script: Answer, sign_ins: Iterable[Answer] = (), **tenant_changes: object) -> AsyncIterator[Parts]:
     """A client at a platform that gives the answers of `script`, and then yes to everything."""
-    platform, clock, tally = Platform(), VirtualClock(), Tally()
+    platform, clock, tally = Platform(), VirtualClock(), Heard()
     platform.script.extend(script)
     platform.sign_in_script.extend(sign_ins)
     connector = Connector(
@@ -154,7 +170,9 @@ async def connected(*script: Answer, sign_ins: Iterable[Answer] = (), **tenant_c
     )
     tenant = a_tenant(**{"quota": MUCH, **tenant_changes})
     gate = a_gate(tenant.quota, clock)
-    async with connector.client(tenant, connector.session(tenant, platform), gate, tally) as client:
+    budget, concurrency = RetryBudget(clock.monotonic()), Concurrency.of(tenant.sync.concurrency)
+    session = connector.session(tenant, platform)
+    async with connector.client(tenant, session, gate, tally, budget=budget, concurrency=concurrency) as client:
         yield Parts(platform, client, tally, gate.stop)
 
 
@@ -554,6 +572,59 @@ async def test_words_that_repeat_the_token_or_its_beginning_are_not_repeated(ech
 async def test_words_that_repeat_the_newer_token_of_a_second_try_are_not_repeated_either() -> None:
     async with connected(httpx.Response(401), httpx.Response(403, json={"error": "canary-token-2"})) as parts:
         assert str(await parts.failed()) == "the platform answered 403"
+
+
+# The retry budget
+
+
+async def test_retries_in_vain_wait_when_their_budget_is_used_up_and_that_costs_no_attempt() -> None:
+    async with connected(quota=MUCH) as parts:
+        took = []
+        for _ in range(20):
+            parts.platform.script.extend([httpx.Response(503)] * 5)
+            start = anyio.current_time()
+            assert (await parts.failed()).attempts == 5
+            took.append(anyio.current_time() - start)
+            await parts.client.page(1)  # the platform is well, but for these
+        assert set(took[:5]) == {0.5 + 1 + 2 + 4}
+        assert took[-5:] == pytest.approx([40] * 5, abs=3)  # four retries, of which one comes back each ten seconds
+        assert parts.tally.reasons.count(WaitReason.BACKOFF) == 80
+        assert parts.tally.reasons.count(WaitReason.RETRY_BUDGET) >= 20
+
+
+async def test_what_waits_for_its_budget_says_so_and_ends_at_a_stop() -> None:
+    async with connected(quota=MUCH) as parts:
+        for _ in range(12):
+            parts.platform.script.extend([httpx.Response(503)] * 5)
+            await parts.failed()
+            await parts.client.page(1)
+        parts.platform.script.extend([httpx.Response(503)] * 5)
+
+        async def push() -> None:
+            with pytest.raises(Stopping):
+                await parts.client.push("cmp-1", "key")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(push)
+            with anyio.fail_after(60):
+                while not (parts.tally.wait and parts.tally.wait.reason is WaitReason.RETRY_BUDGET):
+                    await anyio.sleep(0.1)
+            stopped_at = anyio.current_time()
+            parts.stop()
+        assert anyio.current_time() == stopped_at
+
+
+async def test_a_tenant_of_a_platform_as_flaky_as_ours_never_waits_for_its_budget() -> None:
+    random = Random(5)
+    async with connected(quota=Quota(100_000, timedelta(seconds=60))) as parts:
+        for number in range(1000):
+            failures = next(count for count in range(5) if count == 4 or random.random() >= 0.3)
+            parts.platform.script.extend(
+                httpx.Response(503) if random.random() < 2 / 3 else httpx.ReadTimeout("") for _ in range(failures)
+            )
+            await parts.client.page(number + 1)
+        assert set(parts.tally.reasons) == {WaitReason.BACKOFF}
+        assert parts.tally.retries > 300
 
 
 # Ends

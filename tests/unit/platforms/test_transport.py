@@ -1,5 +1,6 @@
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -16,16 +17,19 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from adsyncd.breaker import Breaker
+from adsyncd.concurrency import Concurrency
+from adsyncd.dialect import STANDARD, Throttling
 from adsyncd.errors import BadAnswer, Stopping, StoreError, Throttled, Unavailable, WaitTooLong
 from adsyncd.instruments import Instruments
 from adsyncd.limits import cools_for
-from adsyncd.permit import PermitRecord
+from adsyncd.permit import Claim, PermitRecord
 from adsyncd.platforms.transport import SENDINGS, UNMETERED, GovernedTransport
 from adsyncd.run import Tally
-from adsyncd.tenant import Quota
+from adsyncd.tenant import Platform, Quota
 from support.gates import MemoryLedger, a_gate
 from support.tenants import a_tenant
-from support.virtual_time import BACKEND, VirtualClock
+from support.virtual_time import BACKEND, START, VirtualClock
 
 TIMEOUT_S = 10.0
 MIB = 2**20
@@ -63,6 +67,9 @@ class Body(httpx.AsyncByteStream):
         self.closed = True
 
 
+PLATFORM = Platform("mixo", "http://ads.invalid", quota=None)
+
+
 class Parts:
     """A transport and all that it works with. The platform answers what `handler` does, 200 by default."""
 
@@ -73,13 +80,18 @@ class Parts:
         permits: int = 10,
         meter: Meter | None = None,
         ledger: MemoryLedger | None = None,
+        arrival_bound: timedelta | None = None,
+        platform: Platform = PLATFORM,
     ) -> None:
         clock = VirtualClock()
-        tenant = a_tenant(quota=Quota(permits, timedelta(seconds=60)), timeout=timedelta(seconds=TIMEOUT_S))
+        quota = Quota(permits, timedelta(seconds=60), arrival_bound=arrival_bound)
+        tenant = a_tenant(quota=quota, timeout=timedelta(seconds=TIMEOUT_S), platform=platform)
         self.permits = permits
         self.cools_for = cools_for(tenant.quota)
         self.handler = handler or answering(200)
         self.gate = a_gate(tenant.quota, clock, ledger)
+        self.breaker = Breaker("ads.invalid", clock, Random(7), Instruments(meter or NoOpMeter("test")))
+        self.concurrency = Concurrency.of(None)
         self.tally = Tally()
         self.spans = InMemorySpanExporter()
         self.start = anyio.current_time()
@@ -90,6 +102,8 @@ class Parts:
             httpx.MockTransport(self._handle),
             tenant=tenant,
             gate=self.gate,
+            breaker=self.breaker,
+            concurrency=self.concurrency,
             tally=self.tally,
             clock=clock,
             random=Random(7),
@@ -125,7 +139,7 @@ class Parts:
 
     @property
     def held(self) -> int:
-        return self.gate._bucket.held
+        return self.gate.limits.held
 
 
 def answering(status: int, *, after_s: float = 0.0, **answer: Any) -> Handler:  # noqa: ANN401 - of a Response
@@ -221,8 +235,8 @@ async def test_a_permit_cools_from_the_headers_and_not_from_the_end_of_a_slow_bo
 
 async def test_a_permit_that_can_not_be_put_on_record_is_given_back_and_nothing_is_sent() -> None:
     class BrokenLedger(MemoryLedger):
-        async def hold_permit(self, record: PermitRecord) -> None:  # noqa: ARG002 - a ledger's signature
-            raise StoreError("disk full")
+        async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
+            raise StoreError(f"disk full: no room for {len(claims)}")
 
     parts = Parts(ledger=BrokenLedger())
     with pytest.raises(StoreError):
@@ -489,7 +503,7 @@ async def test_a_wait_beyond_the_end_of_the_run_is_not_begun_by_anyone_in_the_li
     assert parts.now == 0
     assert len(told) == 5
     assert all(text.startswith("the platform answered 429 and asks for silence for another 3600 s") for text in told)
-    assert (parts.tally.waits_until, parts.tally.waited_s) == (None, 0)
+    assert (parts.tally.wait, parts.tally.waited_s) == (None, 0)
 
 
 async def test_a_quota_that_outlasts_the_run_is_told_as_that() -> None:
@@ -533,7 +547,7 @@ async def test_what_is_not_metered_has_the_same_deadline_and_bound() -> None:
 async def test_a_429_to_what_is_not_metered_does_not_close_the_gate() -> None:
     parts = Parts(answering(429, headers={"retry-after": "90"}))
     assert (await parts.send(unmetered=True)).status_code == 429
-    assert (parts.tally.refused, parts.gate.closed) == (0, False)
+    assert (parts.tally.refused, parts.gate.limits.opens_at(0.0)) == (0, 0.0)
 
 
 async def test_a_stopped_gate_turns_waiting_requests_away_at_once_and_lets_others_finish() -> None:
@@ -594,7 +608,7 @@ async def test_until_when_the_run_waits_is_told_while_it_waits_and_is_known() ->
             tasks.start_soon(parts.send)
         for at in (1, 6, 61, 66, 71, 126, 131, 136):
             await anyio.sleep(at - parts.now)
-            until = parts.tally.waits_until
+            until = parts.tally.wait and parts.tally.wait.until
             told.append(until and parts.now + (until - VirtualClock().now()).total_seconds())
     first, second = 5 + parts.cools_for, 10 + 2 * parts.cools_for
     assert told == [
@@ -658,3 +672,59 @@ async def test_closing_it_closes_the_connections_beneath() -> None:
     async with httpx.AsyncClient(transport=parts.transport):
         assert not inner.closed
     assert inner.closed
+
+
+async def test_what_an_answer_says_of_limits_holds_whether_it_is_a_success_or_not() -> None:
+    for status in (200, 503, 404):
+        parts = Parts(
+            answering(status, headers={"ratelimit": '"default";r=2;t=30', "ratelimit-policy": '"default";q=9'})
+        )
+        await parts.send()
+        parts.handler = answering(200)
+        await parts.send_many(3)
+        assert parts.sent_at == [0, 0, 0, pytest.approx(30)], status
+
+
+async def test_a_platform_s_own_way_to_refuse_is_taken_for_a_429() -> None:
+    dialect = replace(STANDARD, throttling=(Throttling(status=400, path="error.code", values=(17,)),))
+    parts = Parts(
+        answering(400, json={"error": {"code": 17}, "retry_after": 90}), platform=replace(PLATFORM, dialect=dialect)
+    )
+    assert await parts.refused() == "the platform answered 400, to be asked again in 90 s"
+    parts.handler = answering(400, json={"error": {"code": 100}})
+    assert (await parts.send()).status_code == 400
+    assert parts.now == pytest.approx(90)
+
+
+async def test_with_an_arrival_bound_a_permit_cools_from_when_the_request_was_written() -> None:
+    async def slow(request: httpx.Request) -> httpx.Response:
+        await anyio.sleep(0.5)
+        await request.extensions["trace"]("http11.send_request_body.complete", {})
+        await anyio.sleep(4.5)
+        return httpx.Response(200)
+
+    parts = Parts(slow, permits=1, arrival_bound=timedelta(seconds=1))
+    await parts.send()
+    await parts.send()
+    assert parts.sent_at[1] == pytest.approx(0.5 + 1 + parts.cools_for)
+
+
+async def test_a_permit_that_another_process_has_taken_meanwhile_is_waited_for_again() -> None:
+    ledger = MemoryLedger()
+    one, other = Parts(permits=1, ledger=ledger), Parts(permits=1, ledger=ledger)
+    other.gate.account._owner = "another process"
+    await one.send()
+    await other.send()
+    assert other.sent_at == [pytest.approx(one.cools_for)]
+
+
+async def test_the_wait_s_span_says_for_what_and_until_when() -> None:
+    parts = Parts(answering(200), permits=1)
+    await parts.send()
+    await parts.send()
+    [wait] = parts.spans.get_finished_spans()
+    until = (START + timedelta(seconds=parts.start + parts.cools_for)).isoformat(timespec="milliseconds")
+    assert (wait.name, dict(wait.attributes or {})) == (
+        "quota.wait",
+        {"adsyncd.wait.reason": "quota", "adsyncd.wait.until": until},
+    )

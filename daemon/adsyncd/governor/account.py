@@ -1,0 +1,142 @@
+"""A quota's limits, and how its permits stand on record beside those that other processes have out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from adsyncd.clock import Clock
+from adsyncd.limits import Limits, Numbers, cools_for
+from adsyncd.permit import Claim, PermitRecord
+from adsyncd.tenant import Quota, Window
+
+_RECORDED_WITHIN_S = 5.0
+_ROUNDING_S = 1e-6  # two clocks' numbers are not the same to the last bit
+
+
+class Account:
+    """The quota of one client id or, with an empty one, of a platform. `records`: what other processes had out."""
+
+    def __init__(
+        self, platform: str, client_id: str, quota: Quota, records: Iterable[PermitRecord], clock: Clock, owner: str
+    ) -> None:
+        self.platform = platform
+        self.client_id = client_id
+        self.quota = quota
+        self._clock = clock
+        self._owner = owner
+        self._window_ms = _lengths(quota)
+        self._of_other_boots: dict[tuple[int, int], PermitRecord] = {}
+        records = list(records)
+        self.limits = Limits(quota, quiet_until=self._quiet_until(records))
+        self.learn(records)
+
+    def change(self, quota: Quota, now: float) -> None:
+        """Take over another quota at once."""
+        if quota != self.quota:
+            self.limits.change(quota, now)
+            self.quota = quota
+            self._window_ms = _lengths(quota)
+
+    def claims(self, numbers: Numbers, timeout_s: float) -> list[Claim]:
+        """Return what has to be on record before a request leaves that ends within `timeout_s`.
+
+        It holds if it is on record within `_RECORDED_WITHIN_S` from now.
+        """
+        now = self._clock.since_boot()
+        return [
+            Claim(
+                self._record(index, number, now + _RECORDED_WITHIN_S + timeout_s + bucket.cools_for),
+                now,
+                self._of_other_boots.get((self._window_ms[index], number)),
+            )
+            for index, (number, bucket) in enumerate(zip(numbers, self.limits.buckets, strict=False))
+        ]
+
+    def holds(self, claims: Sequence[Claim]) -> bool:
+        """Say whether claims that are on record by now were put there in time."""
+        return all(self._clock.since_boot() <= claim.at + _RECORDED_WITHIN_S for claim in claims)
+
+    def notes(self, claims: Sequence[Claim], cools_since: float | None) -> list[Claim]:
+        """Return what goes on record of permits that are back: they cool since then, or are free at once."""
+        now = self._clock.since_boot()
+        ago = 0.0 if cools_since is None else self._clock.monotonic() - cools_since
+        cooling = 0.0 if cools_since is None else 1.0
+        lengths = dict(zip(self._window_ms, self.limits.buckets, strict=True))
+        return [
+            replace(
+                claim,
+                record=replace(
+                    claim.record,
+                    free_at=now + cooling * (lengths[claim.record.window_ms].cools_for - ago),
+                ),
+            )
+            for claim in claims
+            if claim.record.window_ms in lengths
+        ]
+
+    def learn(self, records: Iterable[PermitRecord]) -> None:
+        """Take note of what other processes have out."""
+        now, since_boot = self._clock.monotonic(), self._clock.since_boot()
+        places = {length: index for index, length in enumerate(self._window_ms)}
+        for record in records:
+            whose = record.platform, record.client_id
+            if record.owner == self._owner or whose != (self.platform, self.client_id):
+                continue
+            if record.window_ms not in places:
+                continue
+            bucket = self.limits.buckets[places[record.window_ms]]
+            if record.boot_id == self._clock.boot_id:
+                if record.free_at > since_boot:
+                    bucket.taken_elsewhere(record.number, now + record.free_at - since_boot + _ROUNDING_S)
+            elif self._of_other_boots.get((record.window_ms, record.number)) != record:
+                # What happened before a reboot, or on another machine, can't be told from any clock: it is past when
+                # it has stayed as it is for a whole window from now.
+                self._of_other_boots[record.window_ms, record.number] = record
+                bucket.taken_elsewhere(record.number, now + bucket.cools_for)
+
+    def _record(self, index: int, number: int, free_at: float) -> PermitRecord:
+        return PermitRecord(
+            self.platform, self.client_id, self._window_ms[index], number, free_at, self._clock.boot_id, self._owner
+        )
+
+    def _quiet_until(self, records: Sequence[PermitRecord]) -> float:
+        """Return the instant from which on all that was sent is known to today's windows.
+
+        What was counted in a window that the quota has no longer, or when it had not yet one that it has now, may have
+        been more within today's than is on record of them: there is no grant before the last of it is out of them.
+        """
+        recorded = {record.window_ms for record in records}
+        unknown = [window for window in self.quota.windows if _ms(window) not in recorded]
+        quiet_s = 0.0
+        for record in records:
+            gone = record.window_ms not in self._window_ms
+            for window in self.quota.windows if gone else unknown:
+                longer_s = max(0.0, cools_for(window) - _cooled_s(record))
+                quiet_s = max(quiet_s, self._left_s(record) + longer_s)
+        return self._clock.monotonic() + quiet_s if quiet_s else 0.0
+
+    def _left_s(self, record: PermitRecord) -> float:
+        """Return for how many seconds a permit on record cools yet."""
+        if record.boot_id != self._clock.boot_id:
+            return _cooled_s(record)
+        return record.free_at - self._clock.since_boot()
+
+
+def by_account(records: Iterable[PermitRecord]) -> Mapping[tuple[str, str], list[PermitRecord]]:
+    """Sort records by platform and client id."""
+    found: dict[tuple[str, str], list[PermitRecord]] = {}
+    for record in records:
+        found.setdefault((record.platform, record.client_id), []).append(record)
+    return found
+
+
+def _lengths(quota: Quota) -> tuple[int, ...]:
+    return tuple(_ms(window) for window in quota.windows)
+
+
+def _ms(window: Window) -> int:
+    return round(window.per.total_seconds() * 1000)
+
+
+def _cooled_s(record: PermitRecord) -> float:
+    return cools_for(Window(1, timedelta(milliseconds=record.window_ms)))

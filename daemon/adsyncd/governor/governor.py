@@ -1,0 +1,71 @@
+"""All gates: one for each client id of each platform, for as long as the process lives."""
+
+from collections.abc import Iterable
+
+from adsyncd.clock import Clock
+from adsyncd.governor.account import Account, by_account
+from adsyncd.governor.gate import Gate, Ledger
+from adsyncd.governor.pool import Pool
+from adsyncd.permit import PermitRecord, ShapeRecord
+from adsyncd.tenant import Platform, Tenant
+
+
+class Governor:
+    """Keeps the gates. `owner` is this process; `records` is what others, or those before it, had out.
+
+    A gate outlives the runs and even the drop-in of its tenant, so that nothing which happens to a tenant
+    makes its client id's quota come back sooner.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        owner: str,
+        records: Iterable[PermitRecord] = (),
+        shapes: Iterable[ShapeRecord] = (),
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._owner = owner
+        self._records = by_account(records)
+        self._shapes = {(shape.platform, shape.client_id): shape for shape in shapes}
+        self._gates: dict[tuple[str, str], Gate] = {}
+        self._pools: dict[str, Pool] = {}
+
+    def gate(self, tenant: Tenant) -> Gate:
+        """Return the gate of a tenant's client id. Tenants with the same client id pass through the same one."""
+        platform, client_id = key = (tenant.platform.name, tenant.client_id)
+        pool = self._pool(tenant.platform)
+        if key not in self._gates:
+            account = Account(platform, client_id, tenant.quota, self._records.get(key, ()), self._clock, self._owner)
+            self._gates[key] = Gate(account, self._clock, self._ledger, self._shapes.get(key))
+        gate = self._gates[key]
+        gate.join(pool, tenant.weight)
+        return gate
+
+    def change(self, tenant: Tenant) -> Gate:
+        """Let a tenant's quota, weight and platform's quota count as they are now. What was spent stays spent."""
+        gate = self.gate(tenant)
+        gate.change(tenant.quota)
+        return gate
+
+    def stop(self) -> None:
+        """Stop all gates: requests that are on their way finish, no other is sent."""
+        for gate in self._gates.values():
+            gate.stop()
+
+    def _pool(self, platform: Platform) -> Pool | None:
+        name, now = platform.name, self._clock.monotonic()
+        if platform.quota is None:
+            self._pools.pop(name, None)
+            return None
+        if name not in self._pools:
+            records = self._records.get((name, ""), ())
+            account = Account(name, "", platform.quota, records, self._clock, self._owner)
+            if any(of == name for of, _ in self._gates):  # nobody has counted what was sent without a quota
+                account.limits.keep_quiet(now + account.limits.longest_s)
+            self._pools[name] = Pool(account, self._clock)
+        pool = self._pools[name]
+        pool.account.change(platform.quota, now)
+        return pool

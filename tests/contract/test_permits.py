@@ -1,0 +1,115 @@
+"""What the governor asks of a ledger: the store keeps it on both databases, and so does the tests' own in memory."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import anyio
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.governor import Ledger
+from adsyncd.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.store import Store, open_store
+from adsyncd.tenant import Shape
+from support.gates import MemoryLedger
+from support.records import NOON, HandClock
+
+
+@pytest.fixture(params=["store", "memory"])
+async def ledger(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Ledger]:
+    if request.param == "memory":
+        yield MemoryLedger()
+        return
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        yield store
+
+
+def claim(number: int = 0, *, owner: str = "one", free_at: float = 100.0, at: float = 30.0, **more: str | int) -> Claim:
+    record = PermitRecord("mixo", "acme", 60_000, number, free_at, "this boot", owner)
+    return Claim(replace(record, **more), at)  # type: ignore[arg-type]  # fields of a record
+
+
+async def records(ledger: Ledger) -> set[PermitRecord]:
+    if isinstance(ledger, MemoryLedger):
+        return set(ledger.records.values())
+    assert isinstance(ledger, Store)
+    return set(await ledger.permits())
+
+
+async def test_a_permit_that_nobody_has_is_granted_and_on_record(ledger: Ledger) -> None:
+    assert not await ledger.claim_permits([claim(0), claim(1)])
+    assert await records(ledger) == {claim(0).record, claim(1).record}
+
+
+async def test_one_that_another_process_has_is_not_and_none_of_those_that_were_asked_for_with_it(
+    ledger: Ledger,
+) -> None:
+    await ledger.claim_permits([claim(1)])
+    taken = await ledger.claim_permits([claim(0, owner="other"), claim(1, owner="other"), claim(2, owner="other")])
+    assert set(taken) == {claim(1).record} == await records(ledger)
+
+
+async def test_one_s_own_is_granted_again_whenever_he_asks(ledger: Ledger) -> None:
+    await ledger.claim_permits([claim(free_at=100.0)])
+    assert not await ledger.claim_permits([claim(free_at=200.0, at=31.0)])
+    assert await records(ledger) == {claim(free_at=200.0).record}
+
+
+async def test_another_s_is_granted_from_the_instant_on_at_which_it_is_free(ledger: Ledger) -> None:
+    await ledger.claim_permits([claim(free_at=100.0)])
+    assert await ledger.claim_permits([claim(owner="other", free_at=200.0, at=99.999)])
+    assert not await ledger.claim_permits([claim(owner="other", free_at=200.0, at=100.0)])
+    assert await ledger.claim_permits([claim(free_at=200.0, at=101.0)])
+
+
+async def test_of_another_boot_one_is_granted_only_if_it_is_still_as_it_was_seen(ledger: Ledger) -> None:
+    old = claim(boot_id="another boot", owner="other", free_at=5.0)
+    await ledger.claim_permits([old])
+    assert await ledger.claim_permits([claim(at=1e9)])
+    assert await ledger.claim_permits([replace(claim(at=1e9), seen=replace(old.record, free_at=4.0))])
+    assert not await ledger.claim_permits([replace(claim(), seen=old.record)])
+
+
+async def test_a_note_says_when_one_s_own_is_free_and_leaves_another_s_as_it_is(ledger: Ledger) -> None:
+    await ledger.claim_permits([claim(0), claim(1, owner="other")])
+    ledger.note_permits([claim(0, free_at=70.0), claim(1, free_at=70.0)])
+    for _ in range(100):
+        if claim(0, free_at=70.0).record in await records(ledger):
+            break
+        await anyio.sleep(0.01)
+    assert await records(ledger) == {claim(0, free_at=70.0).record, claim(1, owner="other").record}
+
+
+async def test_windows_client_ids_and_platforms_are_told_apart(ledger: Ledger) -> None:
+    others = [claim(window_ms=1), claim(client_id=""), claim(platform="other")]
+    await ledger.claim_permits(others)
+    assert not await ledger.claim_permits([claim(owner="another")])
+    assert await records(ledger) == {claim(owner="another").record, *(other.record for other in others)}
+
+
+async def test_many_processes_that_ask_at_once_get_each_permit_once(url: str) -> None:
+    won: list[int] = []
+
+    async def process(owner: str) -> None:
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store, anyio.create_task_group() as tasks:
+
+            async def ask(number: int) -> None:
+                if not await store.claim_permits([claim(number, owner=owner), claim(number + 1, owner=owner)]):
+                    won.append(number)
+
+            for number in range(0, 60, 2):
+                tasks.start_soon(ask, number)
+
+    async with anyio.create_task_group() as processes:
+        for owner in ("one", "two", "three"):
+            processes.start_soon(process, owner)
+    assert sorted(won) == list(range(0, 60, 2))
+
+
+async def test_what_was_found_out_of_counting_is_remembered(url: str) -> None:
+    found = ShapeRecord("mixo", "acme", "10/60s", Shape.PACED, strict=True, since=NOON)
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        store.note_shape(replace(found, shape=Shape.BURST))
+        store.note_shape(found)
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        assert await store.shapes() == [found]
