@@ -15,6 +15,11 @@ import anyio.abc
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from structlog.testing import capture_logs
 
 from adsyncd.credentials import (
     AppRole,
@@ -29,8 +34,18 @@ from adsyncd.credentials.identity import Lease
 from adsyncd.demo.openbao import OpenBao, Role, Tls
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.tenant import VaultRef
+from support import web
 from support.clock import SetClock
-from support.vault import by_role, by_token, opened, private_tls, real_openbao
+from support.vault import (
+    by_role,
+    by_token,
+    documented_policy,
+    opened,
+    private_tls,
+    real_openbao,
+    wrapped,
+    wrapped_secret_id,
+)
 
 ACME = {"email": "ads@acme.example", "password": "canary-password"}
 CREDENTIALS = Credentials(ACME["email"], SecretStr(ACME["password"]))
@@ -137,7 +152,7 @@ class TestSignIn:
         with pytest.raises(CredentialsMissing, match=r"refuses the daemon's token.*issue a new one"):
             await read(by_token(server, SecretStr("wrong")))
 
-    async def test_fifty_reads_at_once_sign_in_once(self, server: OpenBao, vault: Vault) -> None:
+    async def test_a_thousand_reads_at_once_sign_in_once(self, server: OpenBao, vault: Vault) -> None:
         async def accessors() -> set[str]:
             return set((await server.ask("LIST", "auth/token/accessors"))["data"]["keys"])
 
@@ -148,9 +163,9 @@ class TestSignIn:
             got.append(await vault.read(VaultRef("adsyncd/acme")))
 
         async with anyio.create_task_group() as readers:
-            for _ in range(50):
+            for _ in range(1000):
                 readers.start_soon(take)
-        assert got == [CREDENTIALS] * 50
+        assert got == [CREDENTIALS] * 1000
         assert len(await accessors() - before) == 1
 
     async def test_a_sign_in_that_fails_leaves_those_signed_in_alone(self, server: OpenBao, role: Role) -> None:
@@ -250,6 +265,218 @@ class TestTokenLife:
             assert await read_again(vault) == CREDENTIALS
 
 
+class TestAnIdentityForEachTenant:
+    @pytest.fixture
+    async def broker(self, server: OpenBao) -> VaultAccess:
+        """A daemon and the tenants acme and globex, as the docs set them up."""
+        policies = {"adsyncd-broker": documented_policy("adsyncd-broker")}
+        policies["adsyncd-broker"] += policies["adsyncd-broker"].replace("acme", "globex")
+        for tenant in ("acme", "globex"):
+            policies[f"adsyncd-{tenant}"] = documented_policy("adsyncd-acme").replace("acme", tenant)
+        for name, policy in policies.items():
+            await server.ask("PUT", f"sys/policies/acl/{name}", {"policy": policy})
+            once = {"secret_id_ttl": "1m", "secret_id_num_uses": 1} if name != "adsyncd-broker" else {}
+            await server.ask("POST", f"auth/approle/role/{name}", {"token_policies": [name], "token_ttl": "1h", **once})
+        await server.put_secret("adsyncd/globex", {"email": "ads@globex.example", "password": "pw"})
+        role_id = await server.ask("GET", "auth/approle/role/adsyncd-broker/role-id")
+        return by_role(server, Role(role_id["data"]["role_id"], await server.new_secret_id("adsyncd-broker")))
+
+    async def test_each_role_reads_and_follows_its_tenant_s_secret(self, broker: VaultAccess) -> None:
+        async with opened(broker) as vault:
+            assert await vault.read(VaultRef("adsyncd/acme", "adsyncd-acme")) == CREDENTIALS
+            assert (await vault.read(VaultRef("adsyncd/globex", "adsyncd-globex"))).email == "ads@globex.example"
+            acme = VaultRef("adsyncd/acme", "adsyncd-acme")
+            assert await vault._ask_as(acme, vault._api.version) == (await vault.read(acme)).version
+
+    @pytest.mark.parametrize("role", ["adsyncd-acme", None])
+    async def test_neither_a_neighbour_s_role_nor_the_daemon_reads_a_tenant_s_secret(
+        self, broker: VaultAccess, role: str | None
+    ) -> None:
+        async with opened(broker) as vault:
+            with pytest.raises(CredentialsMissing, match=r"does not let .* read secret/adsyncd/globex") as caught:
+                await vault.read(VaultRef("adsyncd/globex", role))
+            assert caught.value.state == "permission denied"
+            assert ("the AppRole adsyncd-acme" if role else "the daemon") in str(caught.value)
+            assert (await vault.read(VaultRef("adsyncd/globex", "adsyncd-globex"))).email == "ads@globex.example"
+
+    async def test_no_tenant_s_token_opens_another_s_secret_whoever_has_it(
+        self, server: OpenBao, broker: VaultAccess
+    ) -> None:
+        async with opened(broker) as vault:
+            await vault.read(VaultRef("adsyncd/acme", "adsyncd-acme"))
+            acme = vault._roles["adsyncd-acme"]._lease
+            daemon = lease_of(vault)
+        assert acme is not None
+        async with httpx.AsyncClient(base_url=f"{server.address}/v1/secret/data/adsyncd/", trust_env=False) as http:
+            statuses = {
+                (whose, path): (
+                    await http.get(path, headers={"X-Vault-Token": lease.token.get_secret_value()})
+                ).status_code
+                for whose, lease in (("acme", acme), ("daemon", daemon))
+                for path in ("acme", "globex")
+            }
+        assert statuses == {
+            ("acme", "acme"): 200,
+            ("acme", "globex"): 403,
+            ("daemon", "acme"): 403,
+            ("daemon", "globex"): 403,
+        }
+
+    async def test_a_role_that_the_daemon_may_not_take_or_that_is_not_there_is_told(
+        self, server: OpenBao, broker: VaultAccess
+    ) -> None:
+        await server.put_role("stranger", "adsyncd/*")
+        async with opened(broker) as vault:
+            with pytest.raises(
+                CredentialsMissing, match=r"not let the daemon sign in as stranger.*role/stranger/role-id"
+            ):
+                await vault.read(VaultRef("adsyncd/acme", "stranger"))
+        with pytest.raises(CredentialsMissing, match=r"no AppRole nobody; create it") as caught:
+            async with opened(by_token(server)) as vault:
+                await vault.read(VaultRef("adsyncd/acme", "nobody"))
+        assert caught.value.state == "role missing"
+
+    async def test_a_dead_token_of_a_role_or_of_the_daemon_is_replaced(
+        self, server: OpenBao, broker: VaultAccess
+    ) -> None:
+        acme = VaultRef("adsyncd/acme", "adsyncd-acme")
+        async with opened(broker) as vault:
+            await vault.read(acme)
+            lease = vault._roles["adsyncd-acme"]._lease
+            assert lease is not None
+            for token in (lease.token.get_secret_value(), token_of(vault)):
+                await server.ask("POST", "auth/token/revoke", {"token": token})
+            assert await vault.read(acme) == CREDENTIALS
+
+    async def test_the_one_identity_of_the_docs_reads_and_follows_all_tenants(self, server: OpenBao) -> None:
+        await server.ask("PUT", "sys/policies/acl/simple", {"policy": documented_policy("adsyncd")})
+        await server.ask("POST", "auth/approle/role/simple", {"token_policies": ["simple"]})
+        role_id = await server.ask("GET", "auth/approle/role/simple/role-id")
+        role = Role(role_id["data"]["role_id"], await server.new_secret_id("simple"))
+        async with opened(by_role(server, role)) as vault:
+            version = (await vault.read(VaultRef("adsyncd/acme"))).version
+            assert await vault._ask_as(VaultRef("adsyncd/acme"), vault._api.version) == version
+
+
+class TestWrappedSecretId:
+    def access(self, server: OpenBao, role: Role, delivered: list[SecretStr]) -> VaultAccess:
+        """A daemon whose place for the wrapping token holds the last of `delivered`."""
+        return replace(by_role(server, role), auth=AppRole(role.role_id, lambda: delivered[-1], wrapped=True))
+
+    async def test_it_is_unwrapped_once_and_serves_for_every_sign_in(self, server: OpenBao, role: Role) -> None:
+        delivered = [await wrapped_secret_id(server, "adsyncd")]
+        async with opened(self.access(server, role, delivered)) as vault:
+            for _ in range(2):
+                assert await vault.read(VaultRef("adsyncd/acme")) == CREDENTIALS
+                await revoke(server, vault)
+
+    async def test_a_new_one_is_unwrapped_when_the_old_secret_id_is_refused(self, server: OpenBao) -> None:
+        brief = await server.put_role("once", "adsyncd/*", secret_id_num_uses=1)
+        delivered = [await wrapped_secret_id(server, "once")]
+        async with opened(self.access(server, brief, delivered)) as vault:
+            await vault.read(VaultRef("adsyncd/acme"))
+            await revoke(server, vault)
+            with pytest.raises(CredentialsMissing, match="used up"):
+                await vault.read(VaultRef("adsyncd/acme"))
+            delivered.append(await wrapped_secret_id(server, "once"))
+            assert await read_again(vault) == CREDENTIALS
+
+    async def test_one_that_somebody_else_unwrapped_is_an_alarm(self, server: OpenBao, role: Role) -> None:
+        delivered = [await wrapped_secret_id(server, "adsyncd")]
+        async with httpx.AsyncClient(base_url=f"{server.address}/v1/", trust_env=False) as thief:
+            token = {"X-Vault-Token": delivered[0].get_secret_value()}
+            (await thief.post("sys/wrapping/unwrap", headers=token)).raise_for_status()
+        async with opened(self.access(server, role, delivered)) as vault:
+            with pytest.raises(CredentialsMissing, match="was used before, or has expired") as caught:
+                await vault.read(VaultRef("adsyncd/acme"))
+            assert caught.value.state == vault.status.state == "already unwrapped"
+            delivered.append(await wrapped_secret_id(server, "adsyncd"))
+            assert await read_again(vault) == CREDENTIALS
+
+    async def test_one_that_was_made_elsewhere_is_an_alarm_and_stays_wrapped(self, server: OpenBao, role: Role) -> None:
+        await server.put_secret("forged", {"secret_id": role.secret_id.get_secret_value()})
+        forged = await wrapped(server, "GET", "secret/data/forged")
+        async with opened(self.access(server, role, [forged])) as vault:
+            with pytest.raises(CredentialsMissing, match="was not made at auth/approle/role/ROLE/secret-id") as caught:
+                await vault.read(VaultRef("adsyncd/acme"))
+            assert caught.value.state == "already unwrapped"
+        await server.ask("POST", "sys/wrapping/lookup", {"token": forged.get_secret_value()})
+
+    async def test_a_sealed_vault_does_not_use_it_up(self, server: OpenBao, role: Role) -> None:
+        delivered = [await wrapped_secret_id(server, "adsyncd")]
+        async with opened(self.access(server, role, delivered)) as vault:
+            await server.seal()
+            try:
+                with pytest.raises(CredentialsUnavailable, match="sealed"):
+                    await vault.read(VaultRef("adsyncd/acme"))
+            finally:
+                await server.unseal()
+            assert await read_again(vault) == CREDENTIALS
+
+
+@asynccontextmanager
+async def living(access: VaultAccess) -> AsyncIterator[Vault]:
+    """Let a Vault live, as the daemon does."""
+    async with opened(access) as vault, anyio.create_task_group() as tasks:
+        tasks.start_soon(vault.run)
+        yield vault
+        tasks.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(30):
+        while not condition():  # noqa: ASYNC110 - another process's doing
+            await anyio.sleep(0.02)
+
+
+class TestLifeWithoutReads:
+    async def test_the_token_is_renewed_and_at_the_end_of_its_longest_life_replaced(self, server: OpenBao) -> None:
+        brief = await server.put_role("short", "adsyncd/*", token_ttl="1s", token_max_ttl="2s")
+        async with living(by_role(server, brief)) as vault:
+            await until(lambda: vault.status.state == "up")
+            first = lease_of(vault)
+            await until(lambda: lease_of(vault).granted_s > first.granted_s)
+            assert lease_of(vault).token == first.token
+            await until(lambda: lease_of(vault).token != first.token)
+            assert vault.status.state == "up"
+            assert await vault.read(VaultRef("adsyncd/acme")) == CREDENTIALS
+
+    async def test_a_vault_that_is_sealed_at_the_start_is_signed_in_to_once_it_is_open(
+        self, server: OpenBao, role: Role
+    ) -> None:
+        await server.seal()
+        try:
+            async with living(by_role(server, role)) as vault:
+                await until(lambda: vault.status.state == "sealed")
+                await server.unseal()
+                await until(lambda: vault.status.state == "up")
+                assert lease_of(vault)
+        finally:
+            await server.unseal()
+
+    async def test_a_new_version_is_seen_and_read(self, server: OpenBao) -> None:
+        await server.put_secret("adsyncd/rotated", ACME)
+        ref = VaultRef("adsyncd/rotated")
+        async with living(replace(by_token(server), poll=timedelta(milliseconds=50))) as vault:
+            assert (await vault.read(ref)).version == 1
+            vault.newest(ref, until=1e12)
+            await server.put_secret("adsyncd/rotated", {**ACME, "password": "new"})
+            await until(lambda: vault.newest(ref, 1e12) == 2)
+            rotated = await vault.read(ref)
+            assert (rotated.version, rotated.password.get_secret_value()) == (2, "new")
+
+    async def test_where_the_policy_lacks_metadata_the_version_stays_unknown_and_reads_go_on(
+        self, server: OpenBao, role: Role
+    ) -> None:
+        ref = VaultRef("adsyncd/acme")
+        with capture_logs() as logs:
+            async with living(replace(by_role(server, role), poll=timedelta(milliseconds=50))) as vault:
+                vault.newest(ref, until=1e12)
+                await until(lambda: any(entry["event"].startswith("rotations go unnoticed") for entry in logs))
+                assert await vault.read(ref) == CREDENTIALS
+        assert "give its policy read on secret/metadata/adsyncd/acme" in str(logs)
+
+
 class TestRefusals:
     async def test_a_path_where_nothing_is_is_named(self, vault: Vault) -> None:
         with pytest.raises(CredentialsMissing, match="nothing at secret/adsyncd/nobody; write email and password"):
@@ -305,6 +532,33 @@ class TestRefusals:
 
 
 class TestOutages:
+    @pytest.mark.parametrize(("status", "state"), [(503, "sealed"), (500, "failing"), (429, "limited")])
+    async def test_a_thousand_reads_of_a_vault_in_trouble_are_few_requests(
+        self, server: OpenBao, vault: Vault, status: int, state: str
+    ) -> None:
+        asked = 0
+
+        async def refuse(_: Request) -> Response:
+            nonlocal asked
+            asked += 1
+            return Response(status_code=status)
+
+        async def fail(of: Vault) -> None:
+            with pytest.raises(CredentialsUnavailable) as caught:
+                await of.read(VaultRef("adsyncd/acme"))
+            assert caught.value.state == state
+
+        await vault.read(VaultRef("adsyncd/acme"))
+        routes = [Route("/{path:path}", refuse, methods=["GET", "POST"])]
+        async with web.serving(Starlette(routes=routes)) as address, opened(by_token(server)) as signed_out:
+            vault._api._place = signed_out._api._place = replace(vault._api._place, address=address)
+            for of, most in ((vault, 10), (signed_out, 1)):
+                asked = 0
+                async with anyio.create_task_group() as readers:
+                    for _ in range(1000):
+                        readers.start_soon(fail, of)
+                assert 1 <= asked <= most
+
     @pytest.mark.parametrize("signed_in", [True, False])
     async def test_a_sealed_vault_is_told_and_read_again_once_unsealed(
         self, server: OpenBao, vault: Vault, signed_in: bool

@@ -1,12 +1,14 @@
 """A real OpenBao for tests, and the ways to reach it."""
 
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 
+import httpx
 import pytest
 import trustme
 from opentelemetry.metrics import NoOpMeter
@@ -24,6 +26,26 @@ class Least(Random):
 
     def uniform(self, a: float, b: float) -> float:  # noqa: ARG002 - a generator's signature
         return a
+
+
+def documented_policy(name: str) -> str:
+    """Return the policy in `docs/vault.md` that its first line calls `name`."""
+    page = (Path(__file__).parents[2] / "docs" / "vault.md").read_text(encoding="utf-8")
+    [policy] = re.findall(rf"```hcl\n# {name}\.hcl\b.*\n([^`]+)```", page)
+    return str(policy)
+
+
+async def wrapped_secret_id(server: OpenBao, role: str, ttl: str = "60s") -> SecretStr:
+    """Return a wrapping token of a new secret id of the AppRole `role`."""
+    return await wrapped(server, "POST", f"auth/approle/role/{role}/secret-id", ttl)
+
+
+async def wrapped(server: OpenBao, method: str, path: str, ttl: str = "60s") -> SecretStr:
+    """Return a wrapping token of what root is answered."""
+    headers = {"X-Vault-Token": server.root_token.get_secret_value(), "X-Vault-Wrap-TTL": ttl}
+    async with httpx.AsyncClient(base_url=f"{server.address}/v1/", headers=headers, trust_env=False) as http:
+        answer = (await http.request(method, path)).raise_for_status().json()
+    return SecretStr(answer["wrap_info"]["token"])
 
 
 @asynccontextmanager
