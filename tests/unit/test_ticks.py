@@ -96,6 +96,17 @@ async def test_tenants_can_be_added_while_it_ticks() -> None:
     assert {name for name, _ in ticks} == {"late"}
 
 
+async def test_a_tenant_that_is_removed_is_ticked_no_more_and_one_that_changes_by_its_new_schedule() -> None:
+    async with ticking(tenant("gone"), tenant("slow"), tenant("fast", Every(timedelta(hours=1)))) as (ticker, ticks):
+        await until(lambda: len(of("gone", ticks)) > 0 and len(of("slow", ticks)) > 0)
+        ticker.remove("gone")
+        ticker.change(tenant("slow", Every(timedelta(days=365))))
+        before = len(of("gone", ticks)), len(of("slow", ticks))
+        ticker.change(tenant("fast"))
+        await until(lambda: len(of("fast", ticks)) > 4)
+        assert (len(of("gone", ticks)), len(of("slow", ticks))) == before
+
+
 async def test_a_mistake_in_what_a_tick_sets_off_stops_no_other_tick() -> None:
     ticks: Ticks = []
 

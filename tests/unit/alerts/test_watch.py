@@ -18,7 +18,7 @@ from adsyncd.errors import CredentialsUnavailable
 from adsyncd.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, SPAN_RUN, TENANT, Instruments, span
 from adsyncd.run import Outcome, Run, run_id
 from adsyncd.store import Store
-from adsyncd.tenant import Cron
+from adsyncd.tenant import AlertSettings, Cron, Every
 from support.alertmanager import Receivers
 from support.alerts import an_alert
 from support.inline_store import Disk, inline_store
@@ -318,6 +318,38 @@ async def test_an_alert_of_a_tenant_that_is_gone_is_resolved(world: World) -> No
     async with world.daemon(HOOK):
         await anyio.sleep(1)
     assert world.hooked() == [("gone", "runs_failing", "resolved")]
+
+
+async def test_a_tenant_that_is_removed_neither_rings_nor_goes_on_to(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        for _ in range(3):
+            await world.run(watch, FAILED)
+        watch.remove("acme")
+        await world.run(watch, FAILED, after=timedelta(days=1))
+        await anyio.sleep(60)
+    assert world.hooked() == [("acme", "runs_failing", "firing"), ("acme", "runs_failing", "resolved")]
+
+
+async def test_a_tenant_that_changes_is_judged_by_what_it_says_from_then_on(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        await world.run(watch, FAILED)
+        watch.change(a_tenant(alerts=AlertSettings(min_success_rate=0.9, failures=2)))
+        await world.run(watch, FAILED)
+        assert world.hooked() == [("acme", "runs_failing", "firing")]
+
+
+async def test_another_schedule_gives_a_tenant_new_time_and_another_page_size_does_not(world: World) -> None:
+    slow = a_tenant(schedule=Every(timedelta(days=1)))
+    async with world.daemon(HOOK, tenants=()) as watch:
+        watch.add(slow)
+        await anyio.sleep(86400)
+        watch.change(a_tenant())
+        for number in range(1, 80):
+            await anyio.sleep(60)
+            assert world.hooked() == []
+            watch.change(a_tenant(page_size=number))
+        await anyio.sleep(20 * 60)
+    assert world.hooked() == [("acme", "no_success", "firing")]
 
 
 async def test_a_tenant_that_is_not_watched_over_is_not_judged(world: World) -> None:
