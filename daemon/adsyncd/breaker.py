@@ -14,33 +14,41 @@ import structlog
 
 from adsyncd.circuit import Circuit
 from adsyncd.clock import Clock
-from adsyncd.errors import Stopping
+from adsyncd.errors import PlatformError, Stopping, Unavailable
 from adsyncd.instruments import BREAKER_OPEN, Instruments
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class Passage:
-    """A request's way through. Exactly one of `answered`, `failed` and `abandon` ends it."""
+    """A request's way through, as a context. An error that leaves it tells whether the host lives.
 
-    __slots__ = ("_breaker", "_client_id", "_probe")
+    `Unavailable` says that it does not, any other of the platform's errors that it does; what else leaves it, as a
+    cancellation does, says nothing. Without an error the host lives, unless it `failed`.
+    """
+
+    __slots__ = ("_breaker", "_client_id", "_probe", "_why")
 
     def __init__(self, breaker: "Breaker", client_id: str, *, probe: bool) -> None:
         self._breaker = breaker
         self._client_id = client_id
         self._probe = probe
+        self._why: str | None = None
 
-    def answered(self) -> None:
-        """Say that the host answered, and not with a 5xx."""
-        self._breaker._answered(self._client_id)  # noqa: SLF001 - the two are one mechanism
+    def __enter__(self) -> None: ...
 
     def failed(self, why: str) -> None:
-        """Say that there was no answer, or a 5xx."""
-        self._breaker._failed(self._client_id, why, probe=self._probe)  # noqa: SLF001
+        """Say that the host answered that it can't."""
+        self._why = why
 
-    def abandon(self) -> None:
-        """Say that nobody will ever know: it was cancelled."""
-        self._breaker._abandoned(probe=self._probe)  # noqa: SLF001
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        why = str(error) if isinstance(error, Unavailable) else self._why
+        if why is not None:
+            self._breaker._failed(self._client_id, why, probe=self._probe)  # noqa: SLF001 - the two are one mechanism
+        elif error is None or isinstance(error, PlatformError):
+            self._breaker._answered(self._client_id)  # noqa: SLF001
+        else:
+            self._breaker._abandoned(probe=self._probe)  # noqa: SLF001
 
 
 class Breaker:

@@ -22,6 +22,7 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_trace_i
 
 from adsyncd.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.clock import Clock
+from adsyncd.concurrency import Concurrency
 from adsyncd.duration import format_duration
 from adsyncd.errors import (
     AdsyncdError,
@@ -98,6 +99,7 @@ class Journal(Protocol):
 class Pipeline:
     """Runs one tenant once. `tally` is counted up while it goes, for whoever shows progress.
 
+    `concurrency` says how many pushes may go on at once, which may change with each of them.
     `on_end` is called with the record of a run that ended, while its span is still open.
     """
 
@@ -108,6 +110,7 @@ class Pipeline:
         journal: Journal,
         tally: Tally,
         *,
+        concurrency: Concurrency,
         clock: Clock,
         tracer: Tracer,
         instruments: Instruments,
@@ -117,6 +120,7 @@ class Pipeline:
         self._source = source
         self._journal = journal
         self._tally = tally
+        self._concurrency = concurrency
         self._clock = clock
         self._tracer = tracer
         self._instruments = instruments
@@ -175,10 +179,9 @@ class Pipeline:
         except (Stopping, StoreError):
             raise
         except TimeoutError:
-            return (
-                Outcome.ABANDONED,
-                f"not done within run_deadline ({format_duration(self._tenant.sync.run_deadline)})",
-            )
+            late = f"not done within run_deadline ({format_duration(self._tenant.sync.run_deadline)})"
+            wait = self._tally.cut_short
+            return Outcome.ABANDONED, f"{late}: was waiting for the {wait}" if wait else late
         except AdsyncdError as failure:
             return Outcome.FAILED, str(failure)
         except Exception:  # noqa: BLE001 - a mistake of ours ends this run, and is recorded as its end
@@ -189,10 +192,11 @@ class Pipeline:
     async def _sync(self, run: Run, standing: Standing) -> None:
         """List and push at the same time. After an error that concerns the whole run, what is on its way comes back."""
         give, take = anyio.create_memory_object_stream[Push](self._tenant.sync.page_size)
+        slots = anyio.CapacityLimiter(self._concurrency.limit)
         with anyio.move_on_after(self._tenant.sync.run_deadline.total_seconds()) as deadline, take:
             async with anyio.create_task_group() as pushing:
-                for _ in range(self._tenant.sync.concurrency):
-                    pushing.start_soon(self._push_from, run, take)
+                for _ in range(self._concurrency.most):
+                    pushing.start_soon(self._push_from, run, take, slots)
                 with give, self._listing:
                     await self._list(run, standing, give)
         if self._fatal is not None:
@@ -235,12 +239,14 @@ class Pipeline:
                 )
             number += 1
 
-    async def _push_from(self, run: Run, queue: MemoryObjectReceiveStream[Push]) -> None:
+    async def _push_from(self, run: Run, queue: MemoryObjectReceiveStream[Push], slots: anyio.CapacityLimiter) -> None:
         try:
             async for push in queue:
-                if self._fatal is not None:
-                    return
-                await self._push(run, push)
+                async with slots:
+                    if self._fatal is not None:
+                        return
+                    await self._push(run, push)
+                slots.total_tokens = self._concurrency.limit
         except AdsyncdError as error:
             self._end(error)
 

@@ -15,6 +15,7 @@ import structlog
 from opentelemetry.trace import Tracer, format_trace_id
 
 from adsyncd.campaign import DeadLetter, PushState
+from adsyncd.concurrency import Concurrency
 from adsyncd.errors import AdsyncdError
 from adsyncd.instruments import (
     ATTEMPT,
@@ -59,13 +60,26 @@ class Letters(Protocol):
 
 
 class Replay:
-    """Replays dead letters of one tenant once. `tally` is counted up while it goes, for whoever shows progress."""
+    """Replays dead letters of one tenant once. `tally` is counted up while it goes, for whoever shows progress.
 
-    def __init__(self, tenant: Tenant, platform: Platform, store: Letters, tally: Tally, tracer: Tracer) -> None:
+    `concurrency` says how many pushes may go on at once, which may change with each of them.
+    """
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        platform: Platform,
+        store: Letters,
+        tally: Tally,
+        *,
+        concurrency: Concurrency,
+        tracer: Tracer,
+    ) -> None:
         self._tenant = tenant
         self._platform = platform
         self._store = store
         self._tally = tally
+        self._concurrency = concurrency
         self._tracer = tracer
         self._replayed: dict[str, Replayed] = {}
         self._fatal: AdsyncdError | None = None
@@ -82,9 +96,10 @@ class Replay:
         ):
             trace_id = format_trace_id(current.get_span_context().trace_id)
             waiting = iter(letters)
+            slots = anyio.CapacityLimiter(self._concurrency.limit)
             async with anyio.create_task_group() as pushing:
-                for _ in range(self._tenant.sync.concurrency):
-                    pushing.start_soon(self._replay_from, waiting, trace_id)
+                for _ in range(self._concurrency.most):
+                    pushing.start_soon(self._replay_from, waiting, slots, trace_id)
             if self._fatal is not None:
                 mark_failed(current, self._fatal)
         left = str(self._fatal)
@@ -92,12 +107,14 @@ class Replay:
             self._replayed.get(letter.campaign_id) or Replayed(letter, PushState.PENDING, left) for letter in letters
         ]
 
-    async def _replay_from(self, waiting: Iterator[DeadLetter], trace_id: str) -> None:
+    async def _replay_from(self, waiting: Iterator[DeadLetter], slots: anyio.CapacityLimiter, trace_id: str) -> None:
         try:
             for letter in waiting:
-                if self._fatal is not None:
-                    return
-                await self._replay(letter, trace_id)
+                async with slots:
+                    if self._fatal is not None:
+                        return
+                    await self._replay(letter, trace_id)
+                slots.total_tokens = self._concurrency.limit
         except AdsyncdError as error:
             self._fatal = self._fatal or error
 

@@ -1,7 +1,7 @@
 """One bulkhead a tenant: what happens behind one is not felt behind another.
 
-A bulkhead owns what its tenant's runs share (session, gate) and lets one run go at a time. A run is a task of its own,
-in a context of its own, under its own deadline; whatever it raises ends here.
+A bulkhead owns what its tenant's runs share (session, gate, retry budget, concurrency) and lets one run go at a time.
+A run is a task of its own, in a context of its own, under its own deadline; whatever it raises ends here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,26 @@ from opentelemetry.trace import Tracer
 
 from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock
+from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import CredentialsSource
 from adsyncd.diff import Change
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, RunEnded, Stopping, StoreError
-from adsyncd.governor import Gate, Governor
-from adsyncd.instruments import DEAD_LETTERS, QUOTA_PERMITS, RUNS_OVERLAPPED, RUNS_PAUSED, TOKEN_EXPIRES_IN, Instruments
+from adsyncd.governor import Gate, Governor, Priority
+from adsyncd.instruments import (
+    CONCURRENCY,
+    DEAD_LETTERS,
+    QUOTA_PERMITS,
+    RUNS_OVERLAPPED,
+    RUNS_PAUSED,
+    TOKEN_EXPIRES_IN,
+    Instruments,
+)
 from adsyncd.listing_cache import ListingCache
 from adsyncd.pipeline import Pipeline
 from adsyncd.plan import takes_s
 from adsyncd.platforms import Connector, Session
 from adsyncd.replay import Replay, Replayed
+from adsyncd.retry import RetryBudget
 from adsyncd.run import Outcome, Run, Tally, run_id, whole_ms
 from adsyncd.status import Going, State, TenantStatus, progress, remaining_requests
 from adsyncd.store import Store
@@ -51,6 +61,8 @@ class Bulkhead:
     tenant: Tenant
     session: Session
     gate: Gate
+    budget: RetryBudget
+    concurrency: Concurrency
     leaving: bool = False
     last_outcome: Outcome | None = None
     unrecorded: str | None = None  # why the database could not even be told that a run begins
@@ -87,6 +99,7 @@ class Supervisor:
         self._stopping = False
         self._ended = anyio.Event()
         instruments.observe(QUOTA_PERMITS, self._free_permits)
+        instruments.observe(CONCURRENCY, self._concurrency_limits)
         instruments.observe(TOKEN_EXPIRES_IN, self._token_lives)
 
     async def recall(self) -> None:
@@ -103,7 +116,11 @@ class Supervisor:
             self.change(Change(bulkhead.tenant, tenant))
             return
         self._bulkheads[tenant.id] = Bulkhead(
-            tenant, self._connector.session(tenant, self._credentials), self._governor.change(tenant)
+            tenant,
+            self._connector.session(tenant, self._credentials),
+            self._governor.change(tenant),
+            RetryBudget(self._clock.monotonic()),
+            Concurrency.of(tenant.sync.concurrency),
         )
 
     def change(self, change: Change) -> None:
@@ -113,6 +130,8 @@ class Supervisor:
         bulkhead.gate = self._governor.change(change.new)
         if change.signs_in_anew:
             bulkhead.session = self._connector.session(change.new, self._credentials)
+        if change.new.sync.concurrency != change.old.sync.concurrency:
+            bulkhead.concurrency = Concurrency.of(change.new.sync.concurrency)
 
     def remove(self, tenant_id: str) -> None:
         """Begin no run of a tenant any more. One that goes on comes to its end."""
@@ -236,19 +255,22 @@ class Supervisor:
         memory can't say whether a write that failed took place, nor what another process did. Raises StoreError.
         """
         bulkhead = self._bulkheads[tenant_id]
-        tenant, session = bulkhead.tenant, bulkhead.session
+        tenant, session, concurrency = bulkhead.tenant, bulkhead.session, bulkhead.concurrency
         open_runs = await self._store.open_runs(tenant_id)
 
         async def ended(run: Run) -> None:
             if self._watch is not None:
                 await self._watch.ended(run, session.failure)
 
-        async with self._connector.client(tenant, session, bulkhead.gate, tally) as client:
+        async with self._connector.client(
+            tenant, session, bulkhead.gate, tally, budget=bulkhead.budget, concurrency=concurrency
+        ) as client:
             pipeline = Pipeline(
                 tenant,
                 ListingCache(tenant, client, self._store, self._instruments),
                 self._store,
                 tally,
+                concurrency=concurrency,
                 clock=self._clock,
                 tracer=self._tracer,
                 instruments=self._instruments,
@@ -268,8 +290,18 @@ class Supervisor:
         """Push dead letters of a tenant again, counting in `tally`, and return what became of each."""
         bulkhead = self._known(tenant_id)
         tenant = bulkhead.tenant
-        async with self._connector.client(tenant, bulkhead.session, bulkhead.gate, tally) as client:
-            return await Replay(tenant, client, self._store, tally, self._tracer).run(letters)
+        concurrency = bulkhead.concurrency
+        async with self._connector.client(
+            tenant,
+            bulkhead.session,
+            bulkhead.gate,
+            tally,
+            budget=bulkhead.budget,
+            concurrency=concurrency,
+            pushes=Priority.REPLAY,
+        ) as client:
+            replay = Replay(tenant, client, self._store, tally, concurrency=concurrency, tracer=self._tracer)
+            return await replay.run(letters)
 
     @property
     def runs(self) -> int:
@@ -280,6 +312,7 @@ class Supervisor:
         """Send nothing new. What is on its way comes back, then its run is left open."""
         self._stopping = True
         self._governor.stop()
+        self._connector.stop()
 
     async def drain(self, grace: timedelta) -> None:
         """Stop, and wait until all runs have ended, for `grace` at most."""
@@ -344,6 +377,9 @@ class Supervisor:
 
     def _free_permits(self) -> Mapping[str, float]:
         return {tenant_id: bulkhead.gate.free for tenant_id, bulkhead in list(self._bulkheads.items())}
+
+    def _concurrency_limits(self) -> Mapping[str, float]:
+        return {tenant_id: bulkhead.concurrency.limit for tenant_id, bulkhead in list(self._bulkheads.items())}
 
     def _token_lives(self) -> Mapping[str, float]:
         lives = [(tenant_id, bulkhead.session.expires_in()) for tenant_id, bulkhead in list(self._bulkheads.items())]

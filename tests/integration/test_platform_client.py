@@ -20,11 +20,13 @@ from opentelemetry.trace import NoOpTracer
 from pydantic import SecretStr
 
 from adsyncd.clock import SystemClock
+from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials
 from adsyncd.errors import BadAnswer, PlatformError, Rejected, SignInRefused, Unavailable
 from adsyncd.governor import Gate
 from adsyncd.instruments import Instruments
 from adsyncd.platforms import Connector, PlatformClient
+from adsyncd.retry import RetryBudget
 from adsyncd.run import Tally
 from adsyncd.tenant import CredentialsRef, Quota
 from support.gates import a_gate
@@ -84,7 +86,8 @@ async def connected(
     tenant = a_tenant(**{"quota": QUOTA, "base_url": base_url, **tenant_changes})
     tally, gate = Tally(), a_gate(tenant.quota, clock)
     session = connector.session(tenant, account or Account(tenant.client_id))
-    async with connector.client(tenant, session, gate, tally) as client:
+    budget, concurrency = RetryBudget(clock.monotonic()), Concurrency.of(tenant.sync.concurrency)
+    async with connector.client(tenant, session, gate, tally, budget=budget, concurrency=concurrency) as client:
         yield Connected(client, tally, gate)
 
 

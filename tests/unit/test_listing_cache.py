@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from adsyncd.campaign import Page
+from adsyncd.concurrency import Concurrency
 from adsyncd.errors import Stopping, Unavailable
 from adsyncd.instruments import LISTED_FROM, SPAN_PAGE, Instruments
 from adsyncd.listing_cache import ListingCache
@@ -85,6 +86,7 @@ async def run(
         ListingCache(tenant, platform, store, instruments),
         store,
         Tally(),
+        concurrency=Concurrency.of(tenant.sync.concurrency),
         clock=VirtualClock(),
         tracer=(spans or Spans()).tracer,
         instruments=instruments,

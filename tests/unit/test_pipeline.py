@@ -14,6 +14,7 @@ from opentelemetry.trace import NoOpTracer, StatusCode, Tracer
 from structlog.testing import capture_logs
 
 from adsyncd.campaign import Page, Push, idempotency_key
+from adsyncd.concurrency import Concurrency
 from adsyncd.errors import (
     BadAnswer,
     CredentialsMissing,
@@ -121,13 +122,16 @@ async def run(
     tally: Tally | None = None,
     tracer: Tracer | None = None,
     clock: VirtualClock | None = None,
+    concurrency: Concurrency | None = None,
 ) -> Run:
     """Run the tenant for the fire time `number`; again for the same one means to take it up."""
+    tenant = tenant or a_tenant(page_size=source.page_size, run_deadline=FOREVER)
     pipeline = Pipeline(
-        tenant or a_tenant(page_size=source.page_size, run_deadline=FOREVER),
+        tenant,
         source,
         journal,
         tally or Tally(),
+        concurrency=concurrency or Concurrency.of(tenant.sync.concurrency),
         clock=clock or VirtualClock(),
         tracer=tracer or NoOpTracer(),
         instruments=SILENT,
@@ -857,7 +861,16 @@ async def test_whatever_happens_the_counts_reconcile_and_every_campaign_is_accou
 
 
 async def run_in(world: World, number: int, tenant: Tenant) -> None:
-    pipeline = Pipeline(tenant, world, world, Tally(), clock=VirtualClock(), tracer=NoOpTracer(), instruments=SILENT)
+    pipeline = Pipeline(
+        tenant,
+        world,
+        world,
+        Tally(),
+        concurrency=Concurrency.of(tenant.sync.concurrency),
+        clock=VirtualClock(),
+        tracer=NoOpTracer(),
+        instruments=SILENT,
+    )
     await pipeline.run(fire_time(number))
 
 

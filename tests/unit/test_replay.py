@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.trace import NoOpTracer, StatusCode, Tracer
 
 from adsyncd.campaign import DeadLetter, PushState
+from adsyncd.concurrency import Concurrency
 from adsyncd.errors import (
     BadAnswer,
     CredentialsMissing,
@@ -94,10 +95,11 @@ async def replay(
     *,
     tally: Tally | None = None,
     tracer: Tracer | None = None,
-    concurrency: int = 5,
+    concurrency: int | Concurrency = 5,
 ) -> list[Replayed]:
-    tenant = a_tenant(concurrency=concurrency)
-    return await Replay(tenant, platform, store, tally or Tally(), tracer or NoOpTracer()).run(of)
+    found_out = concurrency if isinstance(concurrency, Concurrency) else Concurrency.of(concurrency)
+    tracer = tracer or NoOpTracer()
+    return await Replay(a_tenant(), platform, store, tally or Tally(), concurrency=found_out, tracer=tracer).run(of)
 
 
 async def test_what_is_replayed_is_pushed_with_the_key_with_which_it_died_and_is_no_dead_letter_any_more(
