@@ -31,25 +31,24 @@ SEEDS = range(40)  # within so many worlds each bug is found, most of them in th
 
 def permit_returned_on_send(patch: pytest.MonkeyPatch) -> None:
     """It cools from the send, and not from the answer: the platform may have counted the request later."""
-    sent_at: dict[tuple[Gate, int], float] = {}
-    record = Gate._record
+    sent_at: dict[Permit, float] = {}
+    record, cool = Permit.put_on_record, Permit.cool
 
-    async def recorded(gate: Gate, number: int, timeout_s: float) -> None:
-        await record(gate, number, timeout_s)
-        sent_at[gate, number] = anyio.current_time()
+    async def recorded(permit: Permit, timeout_s: float) -> bool:
+        granted = await record(permit, timeout_s)
+        sent_at[permit] = anyio.current_time()
+        return granted
 
-    def cool(gate: Gate, number: int) -> None:
-        gate._bucket.cool(number, sent_at[gate, number])
-        gate._wake()
-
-    patch.setattr(Gate, "_record", recorded)
-    patch.setattr(Gate, "_cool", cool)
+    patch.setattr(Permit, "put_on_record", recorded)
+    patch.setattr(Permit, "cool", lambda permit, _written_at=None: cool(permit, sent_at[permit]))
+    patch.setattr(Gate, "counted_by", lambda _gate, at: at)
 
 
 def permit_not_on_record(patch: pytest.MonkeyPatch) -> None:
     """It is in memory alone, so a process that is killed forgets what it had out."""
 
-    async def put_on_record(_permit: Permit, _timeout_s: float) -> None: ...
+    async def put_on_record(_permit: Permit, _timeout_s: float) -> bool:
+        return True
 
     patch.setattr(Permit, "put_on_record", put_on_record)
 
@@ -58,9 +57,9 @@ def refund_on_read_timeout(patch: pytest.MonkeyPatch) -> None:
     """A permit is given back when nobody waits for the answer any more, though the platform counted the request."""
     cool = Permit.cool
 
-    def refund_if_abandoned(permit: Permit) -> None:
+    def refund_if_abandoned(permit: Permit, written_at: float | None = None) -> None:
         if sys.exception() is None:
-            cool(permit)
+            cool(permit, written_at)
         else:
             permit.refund()
 
