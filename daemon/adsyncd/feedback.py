@@ -152,13 +152,13 @@ def _usages(answer: _Answer, usages: Iterable[Usage]) -> Iterator[tuple[Limit, f
 def _counts(answer: _Answer, counters: Iterable[Counter]) -> list[Limit]:
     """Return the limits that count requests; those that are told by a policy alone come last."""
     policies = list(_policies(answer.fields.get("ratelimit-policy", "")))
-    stated = list(_ratelimit(answer))
+    stated = list(_ratelimit(answer.fields["ratelimit"], answer)) if "ratelimit" in answer.fields else []
     if not stated:
         for counter in counters:
-            requests, remaining, reset = (
-                answer.fields.get(name, "") for name in (counter.requests, counter.remaining, counter.reset)
-            )
-            if requests or remaining:
+            if counter.remaining in answer.fields or counter.requests in answer.fields:
+                requests, remaining, reset = (
+                    answer.fields.get(name, "") for name in (counter.requests, counter.remaining, counter.reset)
+                )
                 stated.append(("", _limit(answer, requests, remaining, reset)))
                 policies += _policies(requests)
     limits = []
@@ -173,9 +173,9 @@ def _counts(answer: _Answer, counters: Iterable[Counter]) -> list[Limit]:
     return [limit for limit in limits if limit.remaining is not None or limit.window_s is not None]
 
 
-def _ratelimit(answer: _Answer) -> Iterator[tuple[str, Limit]]:
+def _ratelimit(text: str, answer: _Answer) -> Iterator[tuple[str, Limit]]:
     """Yield the limits of the field `RateLimit`, each with its name; in versions before 08 it has none."""
-    members = list(_members(answer.fields.get("ratelimit", "")))
+    members = list(_members(text))
     single = dict(name.split("=", 1) for name, _ in members if "=" in name)
     if "remaining" in single:
         yield "", _limit(answer, single.get("limit", ""), single["remaining"], single.get("reset", ""))
