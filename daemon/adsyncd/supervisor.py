@@ -33,7 +33,6 @@ from adsyncd.instruments import (
 )
 from adsyncd.listing_cache import ListingCache
 from adsyncd.pipeline import Pipeline
-from adsyncd.plan import takes_s
 from adsyncd.platforms import Connector, Session
 from adsyncd.replay import Replay, Replayed
 from adsyncd.retry import RetryBudget
@@ -112,7 +111,7 @@ class Supervisor:
         if dead_letters is not None:
             self._instruments.set(DEAD_LETTERS, dead_letters, tenant=tenant.id)
         if (bulkhead := self._bulkheads.get(tenant.id)) is not None:  # its last run still goes on
-            bulkhead.leaving = False
+            pass
             self.change(Change(bulkhead.tenant, tenant))
             return
         self._bulkheads[tenant.id] = Bulkhead(
@@ -231,7 +230,7 @@ class Supervisor:
             last_run=last_run,
             permits=tenant.quota.requests,
             permits_free=gate.free,
-            shape=tenant.quota.shape,
+            shape=gate.shape,
             error=str(failure) if failure else None,
         )
 
@@ -240,8 +239,7 @@ class Supervisor:
         remaining = remaining_requests(tally, bulkhead.tenant.sync.page_size)
         if remaining is None:
             return None
-        held_up_s = takes_s(max(0, remaining - bulkhead.gate.free), bulkhead.tenant.quota)
-        return self._clock.now() + timedelta(seconds=held_up_s)
+        return self._clock.now() + timedelta(seconds=bulkhead.gate.foresee(remaining))
 
     def _known(self, tenant_id: str) -> Bulkhead:
         if tenant_id not in self._bulkheads:
