@@ -17,7 +17,7 @@
     ├── CommandRefused       an operator asks for what can't be done as things stand
     │   └── NoSuchTenant     there is none of that name
     ├── ListingError         the pages do not add up to a listing: give up
-    ├── LeaseHeld            somebody else is at work on the tenant: leave it to them
+    ├── LeaseHeld            another process is at work on the tenant: leave it to that one
     └── StoreError           the database can't be used
         ├── RunEnded         the run that was to begin has ended already
         └── LeaseLost        another process has taken over the tenant
@@ -162,7 +162,7 @@ class ListingError(AdsyncdError):
 
 
 class LeaseHeld(AdsyncdError):
-    """Somebody else is at work on the tenant, and alive. The message says who, and what to do."""
+    """Another process is at work on the tenant, and alive. The message says which one, and what to do."""
 
 
 class StoreError(AdsyncdError):

@@ -13,7 +13,7 @@ still has to write.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
@@ -63,6 +63,15 @@ class Ledger(Protocol):
         """Give a sign of life for those of these leases that were not taken over."""
 
 
+@dataclass(slots=True)
+class _Hold:
+    """What a process does for a tenant at once: so many things, under one lease."""
+
+    users: int = 0
+    lease: Lease | None = None
+    taking: anyio.Lock = field(default_factory=anyio.Lock)
+
+
 class Leases:
     """The leases of this process. Others may take them over `ttl_s` seconds after its last sign of life."""
 
@@ -70,39 +79,38 @@ class Leases:
         self._ledger = ledger
         self._owner = owner
         self._ttl_s = ttl_s
-        self._busy: set[str] = set()
-        self._held: dict[str, Lease] = {}
+        self._holds: dict[str, _Hold] = {}
 
     @asynccontextmanager
     async def hold(self, tenant: str, pause: Callable[[float], Awaitable[None]] = anyio.sleep) -> AsyncIterator[Lease]:
-        """Hold a tenant's lease while the body goes on.
+        """Hold a tenant's lease while the body goes on; all bodies in this process share it.
 
         One that another process holds is watched, up to the time to live; `pause` waits meanwhile, and what it raises,
         this raises. Raises LeaseHeld as soon as there is a sign of life, and StoreError.
 
         A body that is cancelled leaves the lease to run out: its process is about to end, or takes it again.
         """
-        if tenant in self._busy:
-            raise LeaseHeld(f"tenant {tenant} is busy: a run or a replay of it goes on")
-        self._busy.add(tenant)
+        hold = self._holds.setdefault(tenant, _Hold())
+        hold.users += 1
         try:
-            lease = self._held[tenant] = await self._take(tenant, pause)
-            try:
-                yield lease
-            finally:
-                del self._held[tenant]
-                with suppress(StoreError):  # it runs out
-                    await self._ledger.give_lease(lease)
+            async with hold.taking:
+                lease = hold.lease = hold.lease or await self._take(tenant, pause)
+            yield lease
         finally:
-            self._busy.remove(tenant)
+            hold.users -= 1
+            if not hold.users:
+                del self._holds[tenant]
+                if hold.lease:
+                    with suppress(StoreError):  # then it runs out
+                        await self._ledger.give_lease(hold.lease)
 
     async def run(self) -> None:
         """Give signs of life for all that is held, until cancelled."""
         while True:
             await anyio.sleep(self._ttl_s / _BEATS)
-            if self._held:
+            if held := [hold.lease for hold in self._holds.values() if hold.lease]:
                 with suppress(StoreError):  # the runs themselves tell of it
-                    await self._ledger.beat_leases(list(self._held.values()))
+                    await self._ledger.beat_leases(held)
 
     async def _take(self, tenant: str, pause: Callable[[float], Awaitable[None]]) -> Lease:
         seen = lease = await self._ledger.take_lease(tenant, self._owner.id)

@@ -200,12 +200,43 @@ async def test_a_death_that_becomes_known_in_the_meantime_is_not_waited_for(stor
         assert await waited(Leases(store, owner)) == 4
 
 
-async def test_a_process_is_at_work_on_a_tenant_once_at_a_time(store: Store) -> None:
-    leases = Leases(store, Owner("mine"))
-    async with leases.hold("acme"):
-        with pytest.raises(LeaseHeld, match="tenant acme is busy"):
-            await waited(leases)
-    assert await waited(leases) == 0
+async def test_what_a_process_does_for_a_tenant_at_once_shares_a_lease_up_to_the_last(store: Store) -> None:
+    mine, yours = Leases(store, Owner("mine")), Leases(store, Owner("yours"))
+    leases: list[Lease] = []
+
+    async def work(lasts_s: float) -> None:
+        async with mine.hold("acme") as lease:
+            leases.append(lease)
+            await anyio.sleep(lasts_s)
+
+    async with beating(mine), anyio.create_task_group() as tasks:
+        for lasts_s in (3, 8.5, 6):
+            tasks.start_soon(work, lasts_s)
+        await anyio.sleep(8)
+        assert await waited(yours) == 1
+    assert leases == [Lease("acme", "mine", 1, 0)] * 3
+
+
+async def test_a_lease_that_is_taken_while_it_is_given_back_is_held() -> None:
+    left = anyio.Event()
+
+    async def keep_the_database_busy() -> None:
+        while True:
+            await store.take_lease("globex", "mine")
+
+    async def leave() -> None:
+        async with mine.hold("acme"):
+            await anyio.sleep(0.25)
+            left.set()
+
+    async with inline_store(Disk(takes_s=0.5)) as store, anyio.create_task_group() as tasks:
+        mine = Leases(store, Owner("mine"))
+        tasks.start_soon(keep_the_database_busy)
+        tasks.start_soon(leave)
+        await left.wait()
+        async with mine.hold("acme") as lease:
+            await store.held(lease).begin(run())
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_lease_is_given_back_whatever_becomes_of_the_work(store: Store) -> None:
