@@ -39,12 +39,12 @@ def _guarded(per: timedelta) -> float:
 class Bucket:
     """The permits of one window, each with a number. `cooling`: by number, the instants at which some are free."""
 
-    __slots__ = ("_fresh", "_order", "_returned", "_spare", "_until", "cools_for", "held", "requests")
+    __slots__ = ("_fresh", "_order", "_returned", "_spare", "_until", "cools_for", "out", "requests")
 
     def __init__(self, window: Window, cooling: Mapping[int, float] | None = None) -> None:
         self.requests = window.requests
         self.cools_for = cools_for(window)
-        self.held = 0
+        self.out: set[int] = set()  # those that are held
         self._until: dict[int, float] = dict(cooling or {})  # of those that cool
         self._order = [(free_at, number) for number, free_at in self._until.items()]  # a heap; may hold what is past
         heapify(self._order)
@@ -63,25 +63,29 @@ class Bucket:
             if self._until.get(number) == free_at:
                 del self._until[number]
                 self._return(number)
-        return self.requests - self.held - len(self._until)
+        return self.requests - len(self.out) - len(self._until)
 
     def take(self) -> int:
         """Grant a permit that is free, and return its number."""
-        self.held += 1
         if self._returned:
-            return self._returned.pop()
-        self._fresh += 1
-        return self._fresh - 1
+            number = self._returned.pop()
+        else:
+            number = self._fresh
+            self._fresh += 1
+        self.out.add(number)
+        return number
 
     def cool(self, number: int, since: float) -> None:
-        """Let a held permit cool, whose request the server has counted by `since`."""
-        self.held -= 1
-        self._cool(number, since + self.cools_for)
+        """Let a held permit cool, whose request the server has counted by `since`; another bucket's is none here."""
+        if number in self.out:
+            self.out.remove(number)
+            self._cool(number, since + self.cools_for)
 
     def refund(self, number: int) -> None:
         """Free a held permit at once: its request never left this machine."""
-        self.held -= 1
-        self._return(number)
+        if number in self.out:
+            self.out.remove(number)
+            self._return(number)
 
     def taken_elsewhere(self, number: int, until: float) -> None:
         """Take note that a permit which is not held here is out in another process, until then."""
@@ -117,7 +121,7 @@ class Bucket:
     def returns(self, count: int, now: float) -> deque[float]:
         """Return, in their order, when the next `count` permits are free, if all that is held is answered now."""
         free = min(count, max(0, self.free(now)))
-        out = sorted([*self._until.values(), *[now + self.cools_for] * self.held])
+        out = sorted([*self._until.values(), *[now + self.cools_for] * len(self.out)])
         more_than_allowed = max(0, len(out) - self.requests)
         return deque([now] * free + out[more_than_allowed : more_than_allowed + count - free])
 
@@ -151,7 +155,7 @@ class Limits:
         self._closed_until = 0.0
         self._quiet_until = quiet_until
         self._settling = False  # until all that is held has cooled
-        self._space_s = 0.0
+        self.space_s = 0.0  # between two grants
         self._paced_until = 0.0
         self._left = -1  # grants that the server's own count leaves until `_left_until`; below zero: it has none
         self._left_until = 0.0
@@ -180,8 +184,8 @@ class Limits:
         buckets = self.buckets
         if self._left > 0:
             self._left -= 1
-        if self._space_s:
-            self._paced_until = now + self._space_s
+        if self.space_s:
+            self._paced_until = now + self.space_s
         if len(buckets) == 1:
             return (buckets[0].take(),)
         return tuple([bucket.take() for bucket in buckets])
@@ -202,6 +206,10 @@ class Limits:
         """Grant nothing before `until`, which the server asked for. An earlier instant changes nothing."""
         self._closed_until = max(self._closed_until, until)
 
+    def rest(self, until: float) -> None:
+        """Grant nothing before `until`, so that grants stay spaced which others make, too."""
+        self._paced_until = max(self._paced_until, until)
+
     def keep_quiet(self, until: float) -> None:
         """Grant nothing before `until`: before it, not all that was sent is known."""
         self._quiet_until = max(self._quiet_until, until)
@@ -218,7 +226,7 @@ class Limits:
     def pace(self, *, paced: bool) -> None:
         """Space grants evenly from now on, or no longer."""
         spaces = [window.per.total_seconds() / max(1, window.requests - 1) for window in self._quota.windows]
-        self._space_s = max(spaces) * (1 + GUARD_SHARE) if paced else 0.0
+        self.space_s = max(spaces) * (1 + GUARD_SHARE) if paced else 0.0
 
     def change(self, quota: Quota, now: float) -> None:
         """Take over another quota at once. What was spent stays spent, and is never counted for less than it may be.
@@ -239,7 +247,7 @@ class Limits:
         if longer:
             self._settling = True
             self._quiet_until = max(self._quiet_until, max(counted_by, now) + self.longest_s)
-        self.pace(paced=bool(self._space_s))
+        self.pace(paced=bool(self.space_s))
 
     def opens_at(self, now: float) -> float | None:
         """Return the earliest instant at which a grant can be made, or None if that takes an answer first."""
@@ -261,10 +269,10 @@ class Limits:
 
     def nth_at(self, count: int, now: float) -> float:
         """Return when the grant after `count` - 1 others can be made, if each is answered at once."""
-        at = max(now, self._closed_until, self._quiet_until, self._paced_until) - self._space_s
+        at = max(now, self._closed_until, self._quiet_until, self._paced_until) - self.space_s
         lines = [(bucket.returns(count, now), bucket.cools_for) for bucket in self.buckets]
         for _ in range(count):
-            at = max(at + self._space_s, *(returns[0] for returns, _ in lines))
+            at = max(at + self.space_s, *(returns[0] for returns, _ in lines))
             for returns, cools_for_s in lines:
                 returns.popleft()
                 returns.append(at + cools_for_s)
@@ -277,12 +285,12 @@ class Limits:
     @property
     def paced(self) -> bool:
         """Whether grants are spaced."""
-        return bool(self._space_s)
+        return bool(self.space_s)
 
     @property
     def held(self) -> int:
         """How many permits are out with a request."""
-        return self.buckets[0].held
+        return len(self.buckets[0].out)
 
     @property
     def longest_s(self) -> float:

@@ -1,6 +1,5 @@
 """One run of one tenant: its name, its counts while it goes, and its record when it is over."""
 
-from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,8 +77,9 @@ class Tally:
         self.waits[number] = Wait(reason, until)
         try:
             yield lambda wait: self.waits.__setitem__(number, wait)
-        except CancelledError:
-            self.cut_short = self.cut_short or self.wait
+        except BaseException as error:
+            if not isinstance(error, Exception):  # cancelled
+                self.cut_short = self.cut_short or self.wait
             raise
         finally:
             del self.waits[number]

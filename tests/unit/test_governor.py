@@ -468,7 +468,9 @@ async def test_tenants_that_could_go_get_grants_by_their_weights_within_one_turn
             for name, weight in zip(names, weights, strict=True):
                 tasks.start_soon(backlog, name, weight)
     turns = [counts[name] / weight for name, weight in zip(names, weights, strict=True)]
-    assert max(turns) - min(turns) <= 1.001 + platform_permits / min(weights)  # the first came when nobody else waited yet
+    assert max(turns) - min(turns) <= 1.001 + platform_permits / min(
+        weights
+    )  # the first came when nobody else waited yet
     assert sum(counts.values()) >= 19 * platform_permits
 
 
@@ -599,6 +601,30 @@ async def test_a_platform_that_keeps_refusing_bursts_gets_spaced_requests_and_th
 
 async def test_spacing_that_is_asked_for_is_there_from_the_first_request_on() -> None:
     assert await refusals(Algorithm.WINDOW_COUNTER, 20, MemoryLedger(), shape=Shape.PACED) == [0] * 20
+
+
+@pytest.mark.parametrize("reboots", [False, True])
+async def test_several_processes_and_those_after_a_restart_keep_the_spacing_together(reboots: bool) -> None:
+    quota = Quota(10, timedelta(seconds=WINDOW), shape=Shape.PACED)
+    ledger, granted = MemoryLedger(), list[float]()
+
+    async def live(name: str, clock: VirtualClock) -> None:
+        through = a_governor(clock, ledger, name).gate(a_tenant(quota=quota))
+        while True:
+            permit = await through.acquire()
+            while not await permit.put_on_record(5.0):
+                permit = await through.acquire(again=True)
+            granted.append(anyio.current_time())
+            permit.cool()
+
+    for number in range(5):
+        with anyio.move_on_after(100 + 3 * number):
+            async with anyio.create_task_group() as tasks:
+                for name in ("one", "two"):
+                    clock = RebootedClock() if reboots and number == 4 else VirtualClock()
+                    tasks.start_soon(live, f"{name} {number}", clock)
+    assert min(later - sooner for sooner, later in pairwise(granted)) >= WINDOW / 9
+    assert len(granted) >= 60
 
 
 async def test_bursts_that_are_asked_for_stay_though_they_are_refused() -> None:

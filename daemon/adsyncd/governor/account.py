@@ -10,6 +10,7 @@ from adsyncd.permit import Claim, PermitRecord
 from adsyncd.tenant import Quota, Window
 
 _RECORDED_WITHIN_S = 5.0
+_PACE_MS = 0  # stands in the place of a window's length for the one permit that spaces requests
 _ROUNDING_S = 1e-6  # two clocks' numbers are not the same to the last bit
 
 
@@ -43,14 +44,14 @@ class Account:
         It holds if it is on record within `_RECORDED_WITHIN_S` from now.
         """
         now = self._clock.since_boot()
-        return [
-            Claim(
-                self._record(index, number, now + _RECORDED_WITHIN_S + timeout_s + bucket.cools_for),
-                now,
-                self._of_other_boots.get((self._window_ms[index], number)),
-            )
-            for index, (number, bucket) in enumerate(zip(numbers, self.limits.buckets, strict=False))
+        last_s = now + _RECORDED_WITHIN_S + timeout_s  # of the request
+        claims = [
+            self._claim(length, number, last_s + bucket.cools_for, now)
+            for length, number, bucket in zip(self._window_ms, numbers, self.limits.buckets, strict=False)
         ]
+        if self.limits.paced:
+            claims.append(self._claim(_PACE_MS, 0, now + self.limits.space_s, now))
+        return claims
 
     def holds(self, claims: Sequence[Claim]) -> bool:
         """Say whether claims that are on record by now were put there in time."""
@@ -82,6 +83,12 @@ class Account:
             whose = record.platform, record.client_id
             if record.owner == self._owner or whose != (self.platform, self.client_id):
                 continue
+            if record.window_ms == _PACE_MS:
+                known = record.boot_id == self._clock.boot_id
+                self.limits.rest(now + (record.free_at - since_boot + _ROUNDING_S if known else self.limits.space_s))
+                if not known:
+                    self._of_other_boots[_PACE_MS, 0] = record
+                continue
             if record.window_ms not in places:
                 continue
             bucket = self.limits.buckets[places[record.window_ms]]
@@ -94,10 +101,11 @@ class Account:
                 self._of_other_boots[record.window_ms, record.number] = record
                 bucket.taken_elsewhere(record.number, now + bucket.cools_for)
 
-    def _record(self, index: int, number: int, free_at: float) -> PermitRecord:
-        return PermitRecord(
-            self.platform, self.client_id, self._window_ms[index], number, free_at, self._clock.boot_id, self._owner
+    def _claim(self, window_ms: int, number: int, free_at: float, now: float) -> Claim:
+        record = PermitRecord(
+            self.platform, self.client_id, window_ms, number, free_at, self._clock.boot_id, self._owner
         )
+        return Claim(record, now, self._of_other_boots.get((window_ms, number)))
 
     def _quiet_until(self, records: Sequence[PermitRecord]) -> float:
         """Return the instant from which on all that was sent is known to today's windows.
@@ -109,6 +117,8 @@ class Account:
         unknown = [window for window in self.quota.windows if _ms(window) not in recorded]
         quiet_s = 0.0
         for record in records:
+            if record.window_ms == _PACE_MS:
+                continue
             gone = record.window_ms not in self._window_ms
             for window in self.quota.windows if gone else unknown:
                 longer_s = max(0.0, cools_for(window) - _cooled_s(record))
