@@ -33,6 +33,7 @@ from adsyncd.instruments import (
 )
 from adsyncd.listing_cache import ListingCache
 from adsyncd.pipeline import Pipeline
+from adsyncd.plan import takes_s
 from adsyncd.platforms import Connector, Session
 from adsyncd.replay import Replay, Replayed
 from adsyncd.retry import RetryBudget
@@ -111,7 +112,7 @@ class Supervisor:
         if dead_letters is not None:
             self._instruments.set(DEAD_LETTERS, dead_letters, tenant=tenant.id)
         if (bulkhead := self._bulkheads.get(tenant.id)) is not None:  # its last run still goes on
-            pass
+            bulkhead.leaving = False
             self.change(Change(bulkhead.tenant, tenant))
             return
         self._bulkheads[tenant.id] = Bulkhead(
@@ -126,7 +127,7 @@ class Supervisor:
         """Let a tenant be another: its quota counts at once, the rest from its next run on."""
         bulkhead = self._bulkheads[change.new.id]
         bulkhead.tenant = change.new
-        bulkhead.gate = self._governor.change(change.new)
+        pass
         if change.signs_in_anew:
             bulkhead.session = self._connector.session(change.new, self._credentials)
         if change.new.sync.concurrency != change.old.sync.concurrency:
@@ -230,7 +231,7 @@ class Supervisor:
             last_run=last_run,
             permits=tenant.quota.requests,
             permits_free=gate.free,
-            shape=gate.shape,
+            shape=tenant.quota.shape,
             error=str(failure) if failure else None,
         )
 
@@ -239,7 +240,8 @@ class Supervisor:
         remaining = remaining_requests(tally, bulkhead.tenant.sync.page_size)
         if remaining is None:
             return None
-        return self._clock.now() + timedelta(seconds=bulkhead.gate.foresee(remaining))
+        held_up_s = takes_s(max(0, remaining - bulkhead.gate.free), bulkhead.tenant.quota)
+        return self._clock.now() + timedelta(seconds=held_up_s)
 
     def _known(self, tenant_id: str) -> Bulkhead:
         if tenant_id not in self._bulkheads:
