@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from adsyncd import daemon
+from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.platforms import wire
@@ -25,14 +26,15 @@ from support.logging_state import restored_logging
 from support.otlp import otel_environ
 from support.platform import HEALTHY, running_platform
 from support.program import Program
-from support.vault import real_openbao
+from support.vault import real_openbao, wrapped_secret_id
 from support.web import serving
 
 PASSWORD = "canary-password"
 TOKEN = "canary-token"
 MOCK_TOKEN = "mock-token-"
 VAULT_TOKEN = "canary-vault-token"
-VAULT_TOKEN_OF_A_ROLE = rb"\bs\.[A-Za-z0-9]{24}"
+VAULT_TOKEN_OF_A_ROLE = rb"\bs\.[A-Za-z0-9]{24}"  # the wrapping tokens, too
+UUID = rb"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"  # what secret ids are, also those that nobody sees
 
 # What is wrong with what the mock platform answers a tenant.
 MOCK: Mapping[str, Mapping[str, str]] = {
@@ -46,9 +48,14 @@ MOCK: Mapping[str, Mapping[str, str]] = {
     "dropping": {"fault": "drop"},
     "unauthorized": {"fault": "unauthorized"},
 }
+BROKER = """
+path "auth/approle/role/adsyncd-brokered/role-id"   { capabilities = ["read"] }
+path "auth/approle/role/adsyncd-brokered/secret-id" { capabilities = ["update"] }
+"""
+WELL = ("good", "unauthorized", "brokered")
 # Where the hostile platform puts what it was sent in secret.
 HOSTILE = ("echo", "echo-401", "echo-sign-in", "echo-header", "echo-json", "redirect", "redirect-host")
-SICK = [*(tenant for tenant in MOCK if tenant not in ("good", "unauthorized")), *HOSTILE, "refused", "sealed"]
+SICK = [*(tenant for tenant in MOCK if tenant not in WELL), *HOSTILE, "refused", "sealed"]
 
 
 def forms(secret: str) -> set[bytes]:
@@ -98,12 +105,15 @@ class Aftermath:
 
     places: Mapping[str, bytes]
     runs: Mapping[str, Mapping[str, Any]]
-    secret_id: str
+    secret_ids: tuple[str, str]  # one as it is, and a token that one was wrapped in
 
 
 @pytest.fixture(scope="module")
 async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Aftermath]:
-    """Run all tenants but one in a daemon that signs in to Vault by AppRole, that one where Vault is sealed."""
+    """Run all tenants but two in a daemon that signs in to Vault by AppRole.
+
+    One of them is read as a role of its own, by a daemon whose secret id is wrapped, one where Vault is sealed.
+    """
     folder = tmp_path_factory.mktemp("secrets")
     collector = Collector()
     async with AsyncExitStack() as stack:
@@ -115,9 +125,18 @@ async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
         role = await vault.put_role("adsyncd", "adsyncd/*")
         await vault.ask("POST", "auth/token/create", {"id": VAULT_TOKEN, "policies": ["adsyncd"]})
         secret_id = role.secret_id.get_secret_value()
+        broker = await vault.put_role("broker", "nothing")
+        await vault.ask("PUT", "sys/policies/acl/broker", {"policy": BROKER})
+        await vault.put_role("adsyncd-brokered", "adsyncd/brokered")
+        wrapping_token = (await wrapped_secret_id(vault, "broker", "10m")).get_secret_value()
         program = Program(
             folder,
-            {"ROLE": secret_id, "TOKEN": VAULT_TOKEN, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint},
+            {
+                "ROLE": secret_id,
+                "WRAPPED": wrapping_token,
+                "TOKEN": VAULT_TOKEN,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            },
         )
 
         def settings(auth: Mapping[str, Any]) -> None:
@@ -140,11 +159,19 @@ async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
             cmdline = Path(f"/proc/{first.process.pid}/cmdline").read_bytes()  # noqa: ASYNC240 - no disk
             database = files(folder)
             assert database.keys() == {"adsyncd.db", "adsyncd.db-wal", "adsyncd.db-shm"}
+        content = {"email": "brokered@example.com", "password": f"{PASSWORD}-brokered"}
+        await vault.put_secret("adsyncd/brokered", content)
+        program.tenant("brokered", credentials={"vault": "adsyncd/brokered"}, auth={"role": "adsyncd-brokered"})
+        settings(
+            {"method": "approle", "role_id": broker.role_id, "secret_id": {"env": "WRAPPED", "wrapped": True}},
+        )
+        async with program.daemon("--log-level", "debug") as third:
+            await third.logs("run ended", len(SICK) + 2)
         await vault.seal()
         settings({"method": "token", "token": {"env": "TOKEN"}})
         program.tenant("sealed", credentials={"vault": "adsyncd/sealed"})
         async with program.daemon("--log-level", "debug") as second:
-            await second.logs("run ended", len(SICK) + 2)
+            await second.logs("run ended", len(SICK) + 3)
         shown = [await program.run("runs", *options) for options in ((), ("--json",))]
         checked = await program.run("check")
         yield Aftermath(
@@ -157,7 +184,7 @@ async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
                 **collector.bodies,
             },
             {run["tenant"]: run for run in json.loads(shown[1].stdout)},
-            secret_id,
+            (secret_id, wrapping_token),
         )
 
 
@@ -174,18 +201,19 @@ def mock_settings() -> Mapping[str, Any]:
                 "password": f"{PASSWORD}-{tenant}",
                 "clients": [] if tenant == "forbidden" else [tenant],
             }
-            for tenant in MOCK
+            for tenant in (*MOCK, "brokered")
         },
         "clients": MOCK,
     }
 
 
 async def test_no_secret_is_found_anywhere(aftermath: Aftermath) -> None:
-    for secret in (PASSWORD, TOKEN, MOCK_TOKEN, VAULT_TOKEN, aftermath.secret_id):
+    for secret in (PASSWORD, TOKEN, MOCK_TOKEN, VAULT_TOKEN, *aftermath.secret_ids):
         for place, content in aftermath.places.items():
             assert [form for form in forms(secret) if form in content] == [], place
     for place, content in aftermath.places.items():
         assert re.findall(VAULT_TOKEN_OF_A_ROLE, content) == [], place
+        assert set(re.findall(UUID, content)) <= {SystemClock().boot_id.encode()}, place
 
 
 async def test_the_search_looked_at_what_happened(aftermath: Aftermath) -> None:
@@ -200,7 +228,7 @@ async def test_the_search_looked_at_what_happened(aftermath: Aftermath) -> None:
 
 async def test_each_run_came_as_far_as_the_secret_that_it_is_about(aftermath: Aftermath) -> None:
     outcomes = {tenant: run["outcome"] for tenant, run in aftermath.runs.items()}
-    assert outcomes == {**dict.fromkeys(SICK, "failed"), "good": "succeeded", "unauthorized": "succeeded"}
+    assert outcomes == {**dict.fromkeys(SICK, "failed"), **dict.fromkeys(WELL, "succeeded")}
     errors = {tenant: run["error"] for tenant, run in aftermath.runs.items()}
     for tenant, words in {
         "wrong-password": "the platform refused email and password",
