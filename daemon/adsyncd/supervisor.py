@@ -33,7 +33,6 @@ from adsyncd.instruments import (
 )
 from adsyncd.listing_cache import ListingCache
 from adsyncd.pipeline import Pipeline
-from adsyncd.plan import takes_s
 from adsyncd.platforms import Connector, Session
 from adsyncd.replay import Replay, Replayed
 from adsyncd.retry import RetryBudget
@@ -127,7 +126,7 @@ class Supervisor:
         """Let a tenant be another: its quota counts at once, the rest from its next run on."""
         bulkhead = self._bulkheads[change.new.id]
         bulkhead.tenant = change.new
-        pass
+        bulkhead.gate = self._governor.change(change.new)
         if change.signs_in_anew:
             bulkhead.session = self._connector.session(change.new, self._credentials)
         if change.new.sync.concurrency != change.old.sync.concurrency:
@@ -231,7 +230,7 @@ class Supervisor:
             last_run=last_run,
             permits=tenant.quota.requests,
             permits_free=gate.free,
-            shape=tenant.quota.shape,
+            shape=gate.shape,
             error=str(failure) if failure else None,
         )
 
@@ -240,8 +239,7 @@ class Supervisor:
         remaining = remaining_requests(tally, bulkhead.tenant.sync.page_size)
         if remaining is None:
             return None
-        held_up_s = takes_s(max(0, remaining - bulkhead.gate.free), bulkhead.tenant.quota)
-        return self._clock.now() + timedelta(seconds=held_up_s)
+        return self._clock.now() + timedelta(seconds=bulkhead.gate.foresee(remaining))
 
     def _known(self, tenant_id: str) -> Bulkhead:
         if tenant_id not in self._bulkheads:
