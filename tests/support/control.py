@@ -1,0 +1,150 @@
+"""What the control socket serves, in this process: a real supervisor and store, and a platform that is always well."""
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import anyio
+import httpx
+from anyio.abc import TaskGroup
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.trace import NoOpTracer
+from pydantic import SecretStr
+from starlette.applications import Starlette
+
+from adsyncd.campaign import PushState
+from adsyncd.clock import SystemClock
+from adsyncd.control import Commands, application
+from adsyncd.credentials import Credentials
+from adsyncd.governor import Governor
+from adsyncd.instruments import Instruments
+from adsyncd.lease import Leases
+from adsyncd.owner import Owner
+from adsyncd.platforms import Connector
+from adsyncd.reload import Refusal, Reloaded
+from adsyncd.store import Store, open_store
+from adsyncd.supervisor import Supervisor
+from adsyncd.tenant import CredentialsRef, EnvRef, Every, PushPolicy, Quota, Tenant
+from adsyncd.ticks import Ticker
+from mock_api.app import create_app
+from support.platform import HEALTHY, accounts
+from support.records import page, run, settle
+from support.tenants import a_tenant
+
+_TLS = ssl.create_default_context()
+RARELY = Every(timedelta(days=300))
+UNCHANGED = Reloaded((), (), (), ("acme",), (), 0, 0.01)
+
+
+class Accounts:
+    """Every tenant's credentials: those of its client id."""
+
+    async def read(self, ref: CredentialsRef) -> Credentials:
+        assert isinstance(ref, EnvRef)
+        return Credentials(f"{ref.prefix}@example.com", SecretStr(f"pw-{ref.prefix}"))
+
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - the protocol's
+        return None
+
+
+@dataclass(slots=True)
+class FakeFiles:
+    """Drop-ins of which a test says what a reload comes to."""
+
+    refused: Sequence[Refusal] = ()
+    disabled: Sequence[Tenant] = ()
+    report: Reloaded = UNCHANGED
+
+    async def reload(self) -> Reloaded:
+        return self.report
+
+
+@dataclass(slots=True)
+class Inside:
+    """The inside of a daemon. `platform` are the mock platform's own endpoints."""
+
+    app: Starlette
+    commands: Commands
+    supervisor: Supervisor
+    store: Store
+    runs: TaskGroup
+    platform: httpx.AsyncClient
+    files: FakeFiles = field(default_factory=FakeFiles)
+
+    async def idle(self) -> None:
+        """Return once no run goes on."""
+        with anyio.fail_after(20):
+            while self.supervisor.runs:  # noqa: ASYNC110 - as an operator would
+                await anyio.sleep(0.01)
+
+    async def treat(self, **treatment: object) -> None:
+        """Have the platform treat everyone so."""
+        (await self.platform.post("/_settings", json={"everyone": treatment})).raise_for_status()
+
+
+def tenant(name: str, **changes: Any) -> Tenant:  # noqa: ANN401 - a tenant's fields
+    ample = Quota(1000, timedelta(seconds=60))
+    return a_tenant(
+        **{"id": name, "client_id": name, "credentials": EnvRef(name), "quota": ample, "schedule": RARELY, **changes}
+    )
+
+
+@asynccontextmanager
+async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
+    """Begin a daemon's inside with these tenants, none of which is due, and a database in `folder`."""
+    clock, tracer = SystemClock(), NoOpTracer()
+    platform = create_app(
+        {
+            "accounts": accounts(*(one.client_id for one in tenants)),
+            "everyone": {**HEALTHY, "campaigns": 12, "push_hang": 0},
+        },
+        lambda: clock.now().timestamp(),
+    )
+    instruments = Instruments(MeterProvider(shutdown_on_exit=False).get_meter("test"))
+    async with (
+        open_store(f"sqlite:///{folder}/adsyncd.db", clock=clock, tracer=tracer) as store,
+        httpx.AsyncClient(transport=httpx.ASGITransport(platform), base_url="http://ads.invalid") as admin,
+        anyio.create_task_group() as runs,
+    ):
+        supervisor = Supervisor(
+            connector=Connector(
+                tls=_TLS,
+                clock=clock,
+                random=Random(0),
+                tracer=tracer,
+                instruments=instruments,
+                traced=lambda inner: inner,
+                open=lambda _tls, _limits: httpx.ASGITransport(platform),
+            ),
+            credentials=Accounts(),
+            governor=Governor(clock, store, "test", await store.permits(), await store.shapes()),
+            store=store,
+            leases=Leases(store, Owner("this process")),
+            clock=clock,
+            tracer=tracer,
+            instruments=instruments,
+        )
+        await supervisor.recall()
+        ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
+        for one in tenants:
+            supervisor.add(one)
+            ticker.add(one)
+        ticker.start()
+        files = FakeFiles()
+        commands = Commands(supervisor, ticker, store, files, runs, clock)
+        yield Inside(application(commands), commands, supervisor, store, runs, admin, files)
+        ticker.stop()
+        runs.cancel_scope.cancel()
+
+
+async def bury(store: Store, tenant_id: str, *campaign_ids: str, reason: str = "over budget") -> None:
+    """Have campaigns of a tenant die in a run."""
+    of = run(tenant_id)
+    await store.begin(of)
+    for push in await store.keep_page(of, page(*campaign_ids), PushPolicy.ALL):
+        await settle(store, of, push, PushState.DEAD_LETTERED, error=reason, attempts=1)
