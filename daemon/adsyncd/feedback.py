@@ -74,11 +74,6 @@ def read(status: int, headers: Mapping[str, str], body: bytes, now: datetime, di
     )
 
 
-def retry_after_s(headers: Mapping[str, str], body: bytes, now: datetime) -> float | None:
-    """Return the seconds for which a failure asks to be left alone, or None if it says nothing usable."""
-    return read(HTTPStatus.SERVICE_UNAVAILABLE, headers, body, now).wait_s
-
-
 class _Answer:
     """An answer, whose parts are parsed when they are asked for."""
 

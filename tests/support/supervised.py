@@ -19,6 +19,8 @@ from pydantic import SecretStr
 from adsyncd.credentials import Credentials
 from adsyncd.governor import Governor
 from adsyncd.instruments import TENANT, Instruments, Metric
+from adsyncd.lease import Leases
+from adsyncd.owner import Owner
 from adsyncd.platforms import Connector
 from adsyncd.run import Run
 from adsyncd.simulation.virtual_time import START
@@ -125,6 +127,7 @@ async def a_world(store: Store, *tenants: Tenant, **clients: Mapping[str, Any]) 
         credentials=Accounts(),
         governor=Governor(clock, store, "this process", await store.permits(), await store.shapes()),
         store=store,
+        leases=Leases(store, Owner("this process")),
         clock=clock,
         tracer=spans.tracer,
         instruments=instruments,

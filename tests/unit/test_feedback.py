@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.dialect import PRESETS, STANDARD, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
-from adsyncd.feedback import LONGEST_S, Limit, Said, read, retry_after_s
+from adsyncd.feedback import LONGEST_S, Limit, Said, read
 
 NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 EPOCH_S = int(NOW.timestamp())
@@ -47,7 +47,6 @@ def test_every_form_in_which_a_platform_states_a_wait_is_understood(
 ) -> None:
     assert read(503, headers, body, NOW) == Said(wait_s)
     assert read(429, headers, body, NOW) == Said(wait_s, throttled=True)
-    assert retry_after_s(headers, body, NOW) == wait_s
 
 
 @pytest.mark.parametrize(

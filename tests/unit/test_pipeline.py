@@ -29,7 +29,7 @@ from adsyncd.errors import (
 )
 from adsyncd.instruments import Instruments
 from adsyncd.pipeline import Journal, Pipeline
-from adsyncd.run import Outcome, Run, Tally, run_id
+from adsyncd.run import Outcome, Run, Tally, Wait, WaitReason, run_id
 from adsyncd.simulation.virtual_time import START
 from adsyncd.store import Standing, Store, tables
 from adsyncd.tenant import PushPolicy, Tenant
@@ -186,6 +186,22 @@ async def test_pages_and_pushes_flow_at_the_same_time(store: Store) -> None:
     await run(source, store, tenant=a_tenant(concurrency=5))
     assert anyio.current_time() - began == pytest.approx(1 + 100 / 5 * 2)  # only the first page was waited for
     assert source.peak == 5
+
+
+async def test_as_many_pushes_go_at_once_as_the_limit_says_while_it_changes(store: Store) -> None:
+    limit = Concurrency(1, 20, 5)
+    begun: Counter[float] = Counter()
+
+    class Changing(Source):
+        async def push(self, campaign_id: str, key: str) -> int:
+            begun[anyio.current_time() - began] += 1
+            attempts = await super().push(campaign_id, key)
+            limit.limit = 12 if begun.total() < 41 else 2
+            return attempts
+
+    began = anyio.current_time()
+    await run(Changing(ids(47), page_size=200, push_s=2), store, concurrency=limit)
+    assert list(begun.values()) == [5, 12, 12, 12, 2, 2, 2]
 
 
 async def test_a_run_holds_no_more_campaigns_than_two_pages_and_what_is_on_its_way(store: Store) -> None:
@@ -420,6 +436,24 @@ async def test_a_run_that_takes_too_long_is_abandoned(store: Store) -> None:
     assert (record.pushed, record.listed) == (10, 30)
     assert reconciles(record)
     assert record.ended_at == record.started_at + timedelta(minutes=5)
+
+
+async def test_a_run_that_was_waiting_when_its_time_was_up_says_what_for(store: Store) -> None:
+    tally = Tally()
+
+    class Held(Source):
+        async def push(self, campaign_id: str, key: str) -> int:
+            if self.pushed:
+                with tally.waiting(WaitReason.BREAKER) as tell:
+                    tell(Wait(WaitReason.BREAKER, detail="ads.invalid: nothing but failures"))
+                    await anyio.sleep(1000)
+            return await super().push(campaign_id, key)
+
+    record = await run(Held(), store, tally=tally, tenant=a_tenant(run_deadline=timedelta(minutes=5), concurrency=1))
+    assert record.error == (
+        "not done within run_deadline (5m): was waiting for the circuit breaker of ads.invalid: nothing but failures"
+    )
+    assert (record.outcome, record.pushed) == (Outcome.ABANDONED, 1)
 
 
 async def test_the_first_cause_is_told_even_when_time_is_up_before_the_rest_came_back(store: Store) -> None:

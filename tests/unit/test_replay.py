@@ -132,6 +132,20 @@ async def test_a_replay_pushes_as_many_at_once_as_the_tenant_allows(store: Store
     assert (platform.peak, anyio.current_time() - began) == (3, 6)
 
 
+async def test_a_replay_pushes_as_many_at_once_as_proves_to_be_good(store: Store) -> None:
+    limit = Concurrency(1, 20, 2)
+
+    class Roomy(Platform):
+        async def push(self, campaign_id: str, key: str) -> int:
+            attempts = await super().push(campaign_id, key)
+            limit.limit = 7
+            return attempts
+
+    platform, dead = Roomy(), await letters(store, *[f"c{number}" for number in range(30)])
+    await replay(platform, store, dead, concurrency=limit)
+    assert platform.peak == 7
+
+
 @pytest.mark.parametrize("error", [SignInRefused("refused"), CredentialsMissing("none"), Stopping("stopping")])
 async def test_an_error_that_concerns_them_all_ends_the_replay_and_leaves_the_rest_as_it_was(
     store: Store, error: Exception

@@ -34,7 +34,7 @@ from adsyncd.errors import (
     Unauthorized,
     Unavailable,
 )
-from adsyncd.feedback import retry_after_s
+from adsyncd.feedback import read as said
 from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import Instruments
 from adsyncd.platforms import wire
@@ -176,7 +176,7 @@ class PlatformClient:
         def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
                 return known
-            return replace(wire.read_page(_accepted(answer, self._shared.clock), number), etag=_etag(answer))
+            return replace(wire.read_page(self._accepted(answer), number), etag=_etag(answer))
 
         page, _ = await self._attempt(request, read)
         return page
@@ -193,7 +193,7 @@ class PlatformClient:
             headers={"idempotency-key": key},
             extensions={AUTHORIZE: self._authorize, PRIORITY: self._pushes},
         )
-        _, attempts = await self._attempt(request, lambda answer: _done(_accepted(answer, self._shared.clock)))
+        _, attempts = await self._attempt(request, lambda answer: _done(self._accepted(answer)))
         return attempts
 
     async def _attempt(self, request: httpx.Request, read: Callable[[httpx.Response], T]) -> tuple[T, int]:
@@ -253,22 +253,22 @@ class PlatformClient:
             raise SignInRefused(
                 f"the platform answered {answer.status_code} to the sign-in; see whether base_url is right"
             )
-        return wire.read_token(_accepted(answer, self._shared.clock))
+        return wire.read_token(self._accepted(answer))
 
-
-def _accepted(answer: httpx.Response, clock: Clock) -> bytes:
-    """Return the body of an answer that says yes, and raise the error that any other one means."""
-    status = answer.status_code
-    if answer.is_success:
-        return answer.content
-    if status == HTTPStatus.UNAUTHORIZED:
-        raise Unauthorized("the platform answered 401 to a token that it had just issued")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
-        after_s = retry_after_s(answer.headers, answer.content, clock.now())
-        raise Unavailable(f"the platform answered {status}", after_s)
-    if status >= HTTPStatus.BAD_REQUEST:
-        raise Rejected(f"the platform answered {status}{_reason(answer)}", status)
-    raise BadAnswer(f"the platform answered {status}, which its API does not know")
+    def _accepted(self, answer: httpx.Response) -> bytes:
+        """Return the body of an answer that says yes, and raise the error that any other one means."""
+        status = answer.status_code
+        if answer.is_success:
+            return answer.content
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise Unauthorized("the platform answered 401 to a token that it had just issued")
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+            now, dialect = self._shared.clock.now(), self._tenant.platform.dialect
+            after_s = said(status, answer.headers, answer.content, now, dialect).wait_s
+            raise Unavailable(f"the platform answered {status}", after_s)
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise Rejected(f"the platform answered {status}{_reason(answer)}", status)
+        raise BadAnswer(f"the platform answered {status}, which its API does not know")
 
 
 def _etag(answer: httpx.Response) -> str | None:

@@ -50,13 +50,14 @@ _WRITTEN = ".send_request_body.complete"  # how httpcore's event is called, behi
 
 _MOST_MIB = 2  # a thousand campaigns of 2 KiB; so much hostile JSON stalls the event loop for a fifth of a second
 _LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
+_LONGEST_AFTER_FAILURE_S = 300.0  # more than that can't be meant for this run
 _MOST_DOUBLINGS = 6  # of the seconds for which 429s in a row close the gate that don't say for how long
 
 _TOO_LARGE = "see whether the drop-in's quota is too large"
 _IN_THE_WAY = {
     WaitReason.QUOTA: ("the quota is used up", "lengthen sync.run_deadline"),
     WaitReason.PLATFORM_QUOTA: ("the platform's quota for all tenants is used up", "lengthen sync.run_deadline"),
-    WaitReason.RETRY_AFTER: ("the platform answered 429 and asks for silence", _TOO_LARGE),
+    WaitReason.RETRY_AFTER: ("the platform asks for silence", _TOO_LARGE),
     WaitReason.FEEDBACK: ("by the platform's own count nothing is left", _TOO_LARGE),
 }
 
@@ -276,13 +277,15 @@ class GovernedTransport(httpx.AsyncBaseTransport):
     def _heed(self, answer: httpx.Response, body: bytes) -> None:
         """Take note of what an answer says of limits.
 
-        A refusal closes the gate: for as long as it asks, or for longer and longer if it doesn't say.
+        The gate closes for as long as it asks; after a refusal that doesn't say so, for longer and longer.
         """
         now_wall, dialect = self._clock.now(), self._tenant.platform.dialect
         said = read(answer.status_code, answer.headers, body, now_wall, dialect)
         self._gate.heed(said.limits, refused=said.throttled)
         if not said.throttled:
             self._refusals = 0
+            if said.wait_s is not None:
+                self._gate.close(min(said.wait_s, _LONGEST_AFTER_FAILURE_S))
             return
         self._tally.refused += 1
         now = self._clock.monotonic()

@@ -502,7 +502,7 @@ async def test_a_wait_beyond_the_end_of_the_run_is_not_begun_by_anyone_in_the_li
                 tasks.start_soon(request)
     assert parts.now == 0
     assert len(told) == 5
-    assert all(text.startswith("the platform answered 429 and asks for silence for another 3600 s") for text in told)
+    assert all(text.startswith("the platform asks for silence for another 3600 s") for text in told)
     assert (parts.tally.wait, parts.tally.waited_s) == (None, 0)
 
 
@@ -728,3 +728,12 @@ async def test_the_wait_s_span_says_for_what_and_until_when() -> None:
         "quota.wait",
         {"adsyncd.wait.reason": "quota", "adsyncd.wait.until": until},
     )
+
+
+async def test_nothing_is_sent_before_the_time_that_a_failure_states_up_to_five_minutes() -> None:
+    for stated, waits_s in (("90", 90), ("315360000", 300)):
+        parts = Parts(answering(503, headers={"retry-after": stated}))
+        await parts.send()
+        parts.handler = answering(200)
+        await parts.send_many(3)
+        assert parts.sent_at == [0, *[pytest.approx(waits_s)] * 3]
