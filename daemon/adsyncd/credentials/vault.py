@@ -38,6 +38,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _LOOKS_AT_ONCE = 2  # of the ten that may ask: those who want to sign in come first
 _TICK_S = 1.0
+_DENIED_AGAIN_S = 3600.0  # whoever may not look now hardly may in a minute
 # Neither hvac nor Vault minds `..` in a path: acme/../globex would be globex's secret.
 _PATH = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
@@ -93,6 +94,7 @@ class _Followed:
     until: float
     due: float
     version: int | None = None
+    denied: bool = False
 
 
 class Vault:
@@ -165,17 +167,24 @@ class Vault:
     async def _stay_signed_in(self) -> None:
         while True:
             with suppress(CredentialsError):  # which shows in the status
-                await self._daemon.lease()
-            await anyio.sleep(max(self._daemon.due_s, self._outage.wait_s))
+                lease = await self._daemon.lease()
+                await self._is_alive(lease)  # asked for the status alone, which is to be true though nobody reads
+            await anyio.sleep(self._outage.wait_s or min(self._daemon.due_s, self._poll_s))
 
     async def _look(self, ref: VaultRef, followed: _Followed) -> None:
         async with self._looking:
             try:
                 followed.version = await self._ask_as(ref, self._api.version)
             except CredentialsError as error:
-                if error.state == VaultState.DENIED:  # and it will be: not asked again
-                    _log.warning("rotations go unnoticed until the platform refuses", path=ref.path, error=str(error))
+                if error.state == VaultState.DENIED:
+                    followed.due = self._clock.monotonic() + _DENIED_AGAIN_S
+                    if not followed.denied:
+                        _log.warning(
+                            "rotations go unnoticed until the platform refuses", path=ref.path, error=str(error)
+                        )
+                    followed.denied = True
                     return
+            followed.denied = False
             followed.due = self._next_look(ref)
 
     def _next_look(self, ref: VaultRef) -> float:

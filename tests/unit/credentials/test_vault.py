@@ -280,6 +280,16 @@ class TestLife:
             await until(lambda: vault.status.state is VaultState.UP)
         assert api.asked.count("sign_in") == 2
 
+    async def test_the_state_is_known_though_nobody_reads(self) -> None:
+        api = Api(SystemClock())
+        async with running(api, timedelta(milliseconds=5)) as vault:
+            await until(lambda: vault.status.state is VaultState.UP)
+            api.failures["look_up"] = SEALED
+            await until(lambda: vault.status.state is VaultState.SEALED)
+            api.failures.clear()
+            await until(lambda: vault.status.state is VaultState.UP)
+        assert api.asked.count("sign_in") == 1
+
     async def test_a_new_version_of_credentials_in_use_is_seen(self) -> None:
         api, ref = Api(SystemClock()), VaultRef("acme")
         async with running(api, timedelta(milliseconds=5)) as vault:
@@ -305,7 +315,7 @@ class TestLife:
             await until(lambda: api.asked.count("version in-use") > in_use + 3)
             assert api.asked.count("version out-of-use") == before
 
-    async def test_a_look_that_is_denied_is_told_once_and_not_repeated(self) -> None:
+    async def test_a_look_that_is_denied_is_told_once_and_not_repeated_for_long(self) -> None:
         api = Api(SystemClock())
         api.failures["version"] = DENIED
         with capture_logs() as logs:
