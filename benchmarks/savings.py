@@ -26,6 +26,8 @@ from adsyncd.config import TenantFile
 from adsyncd.credentials import Credentials
 from adsyncd.governor import Governor
 from adsyncd.instruments import Instruments
+from adsyncd.lease import Leases
+from adsyncd.owner import Owner
 from adsyncd.platforms import Connector
 from adsyncd.run import Tally
 from adsyncd.simulation.memory import memory_engine
@@ -114,6 +116,7 @@ async def run(sync: Mapping[str, str], etag: bool) -> Count:
             credentials=Source(),
             governor=Governor(clock, store, "this process"),
             store=store,
+            leases=Leases(store, Owner("this process")),
             clock=clock,
             tracer=NoOpTracer(),
             instruments=instruments,

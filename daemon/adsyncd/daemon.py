@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from adsyncd import control, logs
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
-from adsyncd.campaign import DeadLetter
+from adsyncd.campaign import DeadLetter, PushState
 from adsyncd.clock import Clock, SystemClock, entropy
 from adsyncd.config import SecretRef, Settings, load_settings
 from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
@@ -37,10 +37,11 @@ from adsyncd.credentials import (
     open_vault,
     resolve_secret,
 )
-from adsyncd.errors import Stopping
+from adsyncd.errors import AdsyncdError, Stopping
 from adsyncd.governor import Governor
 from adsyncd.inotify import watch
 from adsyncd.instruments import Instruments
+from adsyncd.lease import Leases
 from adsyncd.owner import open_owner
 from adsyncd.platforms import Connector
 from adsyncd.reload import Reloader
@@ -85,6 +86,8 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
         logs.configure(log_level, sys.stderr, telemetry.logger_provider, journal)
         store = await stack.enter_async_context(open_store(settings.store.url, clock=clock, tracer=telemetry.tracer))
         owner = stack.enter_context(open_owner(clock.boot_id, entropy()))
+        leases = Leases(store, owner)
+        await stack.enter_async_context(beside(leases.run))
         vault = None
         if settings.vault:
             vault = await stack.enter_async_context(
@@ -111,6 +114,7 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
             credentials=CredentialsReader(vault, environ, telemetry.tracer),
             governor=Governor(clock, store, owner.id, await store.permits(), await store.shapes()),
             store=store,
+            leases=leases,
             clock=clock,
             tracer=telemetry.tracer,
             instruments=telemetry.instruments,
@@ -179,7 +183,7 @@ async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
     """Run one tenant now, without a daemon, counting in `tally`; what a run before this one left open comes first.
 
     SIGTERM or SIGINT lets what is on its way come back; the run stays open then. Raises Stopping when a second one cuts
-    that short, and StoreError.
+    that short, LeaseHeld while another process is at work on the tenant, and StoreError.
     """
     parts.supervisor.add(tenant)
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.CancelScope() as patience:
@@ -199,7 +203,10 @@ async def replay_once(
     replayed: list[Replayed] = []
 
     async def replay(tenant: Tenant, letters: Sequence[DeadLetter]) -> None:
-        replayed.extend(await parts.supervisor.replay(tenant.id, letters, tally))
+        try:
+            replayed.extend(await parts.supervisor.replay(tenant.id, letters, tally))
+        except AdsyncdError as error:
+            replayed.extend(Replayed(letter, PushState.PENDING, str(error)) for letter in letters)
 
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.CancelScope() as patience:
         async with beside(_stop_at_next, signals, parts.supervisor, patience), anyio.create_task_group() as tenants:

@@ -5,6 +5,7 @@ A run is a task of its own, in a context of its own, under its own deadline; wha
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,7 +21,7 @@ from adsyncd.clock import Clock
 from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import CredentialsSource
 from adsyncd.diff import Change
-from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, RunEnded, Stopping, StoreError
+from adsyncd.errors import AdsyncdError, CommandRefused, LeaseHeld, NoSuchTenant, RunEnded, Stopping, StoreError
 from adsyncd.governor import Gate, Governor, Priority
 from adsyncd.instruments import (
     CONCURRENCY,
@@ -31,9 +32,10 @@ from adsyncd.instruments import (
     TOKEN_EXPIRES_IN,
     Instruments,
 )
+from adsyncd.lease import Leases
 from adsyncd.listing_cache import ListingCache
 from adsyncd.pipeline import Pipeline
-from adsyncd.platforms import Connector, Session
+from adsyncd.platforms import Connector, PlatformClient, Session
 from adsyncd.replay import Replay, Replayed
 from adsyncd.retry import RetryBudget
 from adsyncd.run import Outcome, Run, Tally, run_id, whole_ms
@@ -65,6 +67,7 @@ class Bulkhead:
     leaving: bool = False
     last_outcome: Outcome | None = None
     unrecorded: str | None = None  # why the database could not even be told that a run begins
+    elsewhere: bool = False  # at its last tick another process was at work on it
 
 
 class Supervisor:
@@ -77,6 +80,7 @@ class Supervisor:
         credentials: CredentialsSource,
         governor: Governor,
         store: Store,
+        leases: Leases,
         clock: Clock,
         tracer: Tracer,
         instruments: Instruments,
@@ -86,6 +90,7 @@ class Supervisor:
         self._credentials = credentials
         self._governor = governor
         self._store = store
+        self._leases = leases
         self._clock = clock
         self._tracer = tracer
         self._instruments = instruments
@@ -250,30 +255,29 @@ class Supervisor:
         """Run a tenant now, counting in `tally`, and return the run's record.
 
         A run that was cut off is taken up in place of the one for `fire_time`. The store is asked for it each time:
-        memory can't say whether a write that failed took place, nor what another process did. Raises StoreError.
+        memory can't say whether a write that failed took place, nor what another process did. Raises StoreError, and
+        LeaseHeld while another process is at work on the tenant.
         """
         bulkhead = self._bulkheads[tenant_id]
-        tenant, session, concurrency = bulkhead.tenant, bulkhead.session, bulkhead.concurrency
-        open_runs = await self._store.open_runs(tenant_id)
+        async with self._leases.hold(tenant_id, bulkhead.gate.pause) as lease, self._client(bulkhead, tally) as client:
+            tenant, session = bulkhead.tenant, bulkhead.session
 
-        async def ended(run: Run) -> None:
-            if self._watch is not None:
-                await self._watch.ended(run, session.failure)
+            async def ended(run: Run) -> None:
+                if self._watch is not None:
+                    await self._watch.ended(run, session.failure)
 
-        async with self._connector.client(
-            tenant, session, bulkhead.gate, tally, budget=bulkhead.budget, concurrency=concurrency
-        ) as client:
             pipeline = Pipeline(
                 tenant,
                 ListingCache(tenant, client, self._store, self._instruments),
-                self._store,
+                self._store.held(lease),
                 tally,
-                concurrency=concurrency,
+                concurrency=bulkhead.concurrency,
                 clock=self._clock,
                 tracer=self._tracer,
                 instruments=self._instruments,
                 on_end=ended,
             )
+            open_runs = await self._store.open_runs(tenant_id)
             fire_time = open_runs[0].fire_time if open_runs else fire_time
             self._going[tenant_id] = Going(run_id(tenant_id, fire_time), self._clock.now(), tally)
             try:
@@ -285,21 +289,25 @@ class Supervisor:
             return run
 
     async def replay(self, tenant_id: str, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:
-        """Push dead letters of a tenant again, counting in `tally`, and return what became of each."""
+        """Push dead letters of a tenant again, counting in `tally`, and return what became of each.
+
+        A run of this process may go on meanwhile. Raises StoreError, and LeaseHeld while another process is at work on
+        the tenant.
+        """
         bulkhead = self._known(tenant_id)
-        tenant = bulkhead.tenant
-        concurrency = bulkhead.concurrency
-        async with self._connector.client(
-            tenant,
-            bulkhead.session,
-            bulkhead.gate,
-            tally,
-            budget=bulkhead.budget,
-            concurrency=concurrency,
-            pushes=Priority.REPLAY,
-        ) as client:
-            replay = Replay(tenant, client, self._store, tally, concurrency=concurrency, tracer=self._tracer)
-            return await replay.run(letters)
+        async with (
+            self._leases.hold(tenant_id, bulkhead.gate.pause) as lease,
+            self._client(bulkhead, tally, Priority.REPLAY) as client,
+        ):
+            tenant, concurrency, store = bulkhead.tenant, bulkhead.concurrency, self._store.held(lease)
+            return await Replay(tenant, client, store, tally, concurrency=concurrency, tracer=self._tracer).run(letters)
+
+    def _client(
+        self, of: Bulkhead, tally: Tally, pushes: Priority = Priority.PUSH
+    ) -> AbstractAsyncContextManager[PlatformClient]:
+        return self._connector.client(
+            of.tenant, of.session, of.gate, tally, budget=of.budget, concurrency=of.concurrency, pushes=pushes
+        )
 
     @property
     def runs(self) -> int:
@@ -346,14 +354,20 @@ class Supervisor:
         bulkhead = self._bulkheads[tenant_id]
         try:
             run = await self.sync(tenant_id, fire_time, Tally())
-        except RunEnded:  # by a write that seemed to have failed
+        except RunEnded:  # by a write that seemed to have failed, or by another process
+            return True
+        except LeaseHeld as held:
+            self._instruments.add(RUNS_OVERLAPPED, 1, tenant=tenant_id)
+            log = _log.debug if bulkhead.elsewhere else _log.info
+            log("tick skipped, another process is at work", tenant=tenant_id, reason=str(held))
+            bulkhead.elsewhere = True
             return True
         except StoreError as error:
             log = _log.error if bulkhead.unrecorded is None else _log.debug
             log("run not recorded", tenant=tenant_id, error=str(error))
             bulkhead.unrecorded = str(error)
             return False
-        bulkhead.unrecorded = None
+        bulkhead.unrecorded, bulkhead.elsewhere = None, False
         self._report(run)
         return run.outcome is not None
 

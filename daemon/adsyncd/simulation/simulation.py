@@ -33,6 +33,7 @@ from adsyncd.diff import Diff
 from adsyncd.errors import AdsyncdError, CredentialsUnavailable, StoreError
 from adsyncd.governor import Governor
 from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, Instruments, Metric
+from adsyncd.lease import Leases
 from adsyncd.limits import cools_for
 from adsyncd.platforms import Connector
 from adsyncd.roster import Roster
@@ -219,11 +220,15 @@ class _Simulation:
     async def _check_permits(self, instruments: "_Instruments", tenants: Iterable[Tenant]) -> None:
         """See that all permits come back, when nothing is sent any more."""
         # What a life before had out is on record for as long as it may have been under way, and by its own quota.
-        most_s = (cools_for(tenant.quota) + tenant.sync.timeout.total_seconds() for tenant in self._world.tenants)
+        most_s = (
+            cools_for(window) + tenant.sync.timeout.total_seconds()
+            for tenant in self._world.tenants
+            for window in tenant.quota.windows
+        )
         await anyio.sleep(_RECORDED_WITHIN_S + max(most_s, default=0.0))
         free = instruments.observed[QUOTA_PERMITS]()
         for tenant in tenants:
-            if free[tenant.id] != tenant.quota.requests:
+            if free[tenant.id] != min(window.requests for window in tenant.quota.windows):
                 self._witness.break_(Invariant.DRAINED, f"{tenant.id} has {free[tenant.id]} permits left in the end")
 
     async def _end_well(self, parts: Parts, tenant: Tenant) -> None:
@@ -266,6 +271,7 @@ class _Simulation:
             credentials=self._vault,
             governor=Governor(self._clock, store, f"life {number}", await store.permits(), await store.shapes()),
             store=store,
+            leases=Leases(store, _Sole(f"life {number}")),
             clock=self._clock,
             tracer=NoOpTracer(),
             instruments=instruments,
@@ -277,6 +283,17 @@ class _Simulation:
 
     def _disk(self) -> "_Disk":
         return _Disk(self._disk_random, self._world)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sole:
+    """The owner of a life: there is one at a time, so nobody watches for its signs of life either."""
+
+    id: str
+
+    def is_gone(self, other: str) -> bool:
+        """All others have ended."""
+        return other != self.id
 
 
 class _Disk:
