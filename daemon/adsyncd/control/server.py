@@ -31,18 +31,18 @@ def listening(path: Path, group: str | None) -> Iterator[socket.socket]:
 
     What a daemon left behind that died is replaced. Raises ConfigError, also if a daemon that lives listens there.
     """
+    _make_way(path)
     with socket.socket(socket.AF_UNIX) as listener:
-        _make_way(path)
         try:
             listener.bind(str(path))
-            mine = path.stat().st_ino
-            if group is not None:
-                os.chown(path, -1, _group_id(group))
-            path.chmod(_MODE)  # bind left it to the umask
-            listener.listen(_BACKLOG)
         except OSError as error:
             raise _unusable(path, error) from error
+        mine = path.stat().st_ino
         try:
+            if group is not None:
+                _give_to(group, path)
+            path.chmod(_MODE)  # bind left it to the umask
+            listener.listen(_BACKLOG)
             yield listener
         finally:
             with suppress(OSError):
@@ -109,22 +109,19 @@ def _make_way(path: Path) -> None:
     raise _wrong(f"another adsyncd listens at {path}", "stop it, or give each one a socket of its own")
 
 
-def _group_id(name: str) -> int:
+def _give_to(group: str, path: Path) -> None:
     try:
-        return grp.getgrnam(name).gr_gid
+        os.chown(path, -1, grp.getgrnam(group).gr_gid)
     except KeyError as error:
-        raise ConfigError(
-            [
-                Problem(
-                    None, None, "control.group", f'there is no group "{name}"', f"create it: groupadd --system {name}"
-                )
-            ]
-        ) from error
+        raise _wrong(f'there is no group "{group}"', f"create it: groupadd --system {group}", "group") from error
+    except PermissionError as error:
+        what, mend = f'the daemon is no member of "{group}"', "let its user be one (in the unit: SupplementaryGroups=)"
+        raise _wrong(what, mend, "group") from error
 
 
 def _unusable(path: Path, error: OSError) -> ConfigError:
     return _wrong(f"can't listen at {path}: {error.strerror or error}", "put the socket where the daemon may write")
 
 
-def _wrong(what: str, mend: str) -> ConfigError:
-    return ConfigError([Problem(None, None, "control.socket", what, mend)])
+def _wrong(what: str, mend: str, key: str = "socket") -> ConfigError:
+    return ConfigError([Problem(None, None, f"control.{key}", what, mend)])

@@ -1,0 +1,246 @@
+"""The control socket on a real file system: who may come in, whose it is, and who is at its other end."""
+
+import grp
+import os
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from pydantic import TypeAdapter
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from structlog.testing import capture_logs
+
+from adsyncd.cli.client import NoDaemon, Refused, path_of, reaching
+from adsyncd.config import Settings
+from adsyncd.control import listening, serve, wire
+from adsyncd.control.peer import Peer, peer_of
+from adsyncd.daemon import beside
+from adsyncd.errors import ConfigError
+from support.control import an_inside, tenant
+
+# A visit by another process.
+VISIT = """
+import socket, sys
+visitor = socket.socket(socket.AF_UNIX)
+visitor.connect(sys.argv[1])
+visitor.sendall(b"GET / HTTP/1.1\\r\\nHost: adsyncd\\r\\n\\r\\n")
+assert visitor.recv(99).startswith(b"HTTP/1.1 200")
+"""
+
+HEALTH = TypeAdapter(wire.Health)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "control.sock"
+
+
+def settings_of(place: Path) -> Settings:
+    return Settings.model_validate({"control": {"socket": str(place)}})
+
+
+@asynccontextmanager
+async def served(app: Starlette, place: Path, group: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve at `place`, and yield a client that is connected to it."""
+    transport = httpx.AsyncHTTPTransport(uds=str(place))
+    with listening(place, group) as listener:
+        async with (
+            beside(serve, app, listener),
+            httpx.AsyncClient(transport=transport, base_url="http://adsyncd") as client,
+        ):
+            yield client
+
+
+async def ask(place: Path, within_s: float = 10.0) -> wire.Health:
+    async with reaching(settings_of(place)) as daemon:
+        return await daemon.ask("GET", "/v1/health", HEALTH, within_s=within_s)
+
+
+# Whose it is
+
+
+def test_its_owner_and_group_may_come_in_and_nobody_else(place: Path) -> None:
+    umask = os.umask(0o077)  # as the command has it
+    try:
+        with listening(place, grp.getgrgid(os.getgid()).gr_name):
+            found = place.stat()
+    finally:
+        os.umask(umask)
+    assert stat.S_ISSOCK(found.st_mode)
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getgid())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give it to any group")
+def test_it_is_given_to_the_group_of_the_settings(place: Path) -> None:
+    other = next(group for group in grp.getgrall() if group.gr_gid != os.getgid())
+    with listening(place, other.gr_name):
+        assert place.stat().st_gid == other.gr_gid
+
+
+def test_it_is_gone_in_the_end(place: Path) -> None:
+    with listening(place, None):
+        assert place.exists()
+    assert not place.exists()
+
+
+def test_what_a_dead_daemon_left_is_replaced(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(place))
+        dead.listen()
+    with listening(place, None), socket.socket(socket.AF_UNIX) as visitor:
+        visitor.connect(str(place))
+
+
+def test_a_daemon_that_lives_is_left_alone(place: Path) -> None:
+    with listening(place, None):
+        with (
+            pytest.raises(ConfigError, match=r"another adsyncd listens at .*; stop it, or give each"),
+            listening(place, None),
+        ):
+            pass
+        with socket.socket(socket.AF_UNIX) as visitor:
+            visitor.connect(str(place))
+
+
+def test_what_somebody_else_put_in_its_place_is_left(place: Path) -> None:
+    with listening(place, None):
+        place.unlink()
+        place.write_text("")
+    assert place.exists()
+
+
+def test_each_reason_for_which_it_can_t_be_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place, group, words in (
+        (tmp_path / "no" / "control.sock", None, f"there is no directory {tmp_path}/no; create it"),
+        (tmp_path / "file", None, "is there, and no socket; remove it"),
+        (tmp_path / ("x" * 200), None, "AF_UNIX path too long; put the socket"),
+        (tmp_path / "control.sock", "no-such", 'control.group: there is no group "no-such"; create it'),
+    ):
+        with pytest.raises(ConfigError) as raised, listening(place, group):
+            pass
+        assert words in str(raised.value)
+    assert (tmp_path / "file").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+# Who is at the other end
+
+
+async def test_the_kernel_says_who_commands(tmp_path: Path, place: Path) -> None:
+    async with an_inside(tmp_path, tenant("acme")) as inside, served(inside.app, place) as client:
+        with capture_logs() as log:
+            (await client.post("/v1/tenants/acme/pause")).raise_for_status()
+    me = {"peer_pid": os.getpid(), "peer_uid": os.getuid(), "peer_gid": os.getgid()}
+    assert log == [{"event": "command", "command": "pause", "tenant": "acme", "log_level": "info", **me}]
+
+
+async def test_each_connection_has_its_own_peer(place: Path) -> None:
+    seen: list[Peer | None] = []
+
+    async def note(request: Request) -> Response:
+        seen.append(peer_of(request))
+        return Response()
+
+    async with served(Starlette(routes=[Route("/", note)]), place) as client:
+        await client.get("/")
+        await anyio.run_process([sys.executable, "-c", VISIT, str(place)])
+        await client.get("/")
+    first, second, third = seen
+    assert first == third == Peer(os.getpid(), os.getuid(), os.getgid())
+    assert second
+    assert second.pid != os.getpid()
+
+
+# Who asks
+
+
+async def test_who_connects_before_the_daemon_serves_is_answered_when_it_does(tmp_path: Path, place: Path) -> None:
+    answers: list[wire.Health] = []
+
+    async def early() -> None:
+        answers.append(await ask(place))
+
+    async with an_inside(tmp_path, tenant("acme")) as inside:
+        with listening(place, None) as listener:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(early)
+                await anyio.wait_all_tasks_blocked()
+                assert answers == []
+                async with beside(serve, inside.app, listener):
+                    with anyio.fail_after(10):
+                        while not answers:  # noqa: ASYNC110 - as short as can be
+                            await anyio.sleep(0.01)
+    assert answers == [wire.Health()]
+
+
+async def test_an_answer_under_way_is_given_before_the_end(place: Path) -> None:
+    begun, go_on = anyio.Event(), anyio.Event()
+    answers: list[httpx.Response] = []
+
+    async def slow(_: Request) -> Response:
+        begun.set()
+        await go_on.wait()
+        return Response("done")
+
+    async def visit(client: httpx.AsyncClient) -> None:
+        answers.append(await client.get("/"))
+
+    async with anyio.create_task_group() as tasks, served(Starlette(routes=[Route("/", slow)]), place) as client:
+        tasks.start_soon(visit, client)
+        await begun.wait()
+        go_on.set()
+        with anyio.fail_after(10):
+            while not answers:  # noqa: ASYNC110 - as short as can be
+                await anyio.sleep(0.01)
+    assert answers[0].text == "done"
+
+
+async def test_each_way_to_find_no_daemon_is_told_apart(place: Path) -> None:
+    with pytest.raises(NoDaemon, match="there is no such socket; start the daemon"):
+        await ask(place)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(place))
+    with pytest.raises(NoDaemon, match="it has ended and left its socket behind; start it again"):
+        await ask(place)
+    silent = place.with_name("silent.sock")
+    with listening(silent, None), pytest.raises(NoDaemon, match=r"not answered within 0\.1 s"):
+        await ask(silent, within_s=0.1)
+    async with served(Starlette(), place):
+        with pytest.raises(NoDaemon, match=r"\(Not Found\) is no adsyncd of this version"):
+            await ask(place)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else")
+async def test_who_may_not_ask_is_told_who_may() -> None:
+    with tempfile.TemporaryDirectory() as folder, listening(place := Path(folder, "control.sock"), None):
+        await anyio.Path(folder).chmod(0o755)
+        await anyio.Path(place).chmod(0o600)  # to root's group this test still belongs
+        os.seteuid(65534)
+        try:
+            with pytest.raises(NoDaemon, match="you may not ask it; run this as its user or root"):
+                await ask(place)
+        finally:
+            os.seteuid(0)
+
+
+async def test_what_the_daemon_refuses_is_told_with_its_mend(tmp_path: Path, place: Path) -> None:
+    async with (
+        an_inside(tmp_path, tenant("acme")) as inside,
+        served(inside.app, place),
+        reaching(settings_of(place)) as daemon,
+    ):
+        with pytest.raises(Refused, match='there is no tenant "hooli"; adsyncd status lists all of them'):
+            await daemon.ask("GET", path_of("hooli"), HEALTH)
+        with pytest.raises(Refused, match="tenant: String should match pattern"):
+            await daemon.ask("GET", path_of("..%2f?"), HEALTH)
