@@ -4,7 +4,7 @@ import argparse
 import resource
 import sys
 
-from benchmarks import idle, isolation, journal, mock_api, savings, throughput
+from benchmarks import fairness, idle, isolation, journal, matrix, mock_api, permits, savings, throughput
 from benchmarks.figures import keep, write_readme
 
 BENCHMARKS = {
@@ -14,14 +14,19 @@ BENCHMARKS = {
     "journal": journal.measure,
     "isolation": isolation.measure,
     "savings": savings.measure,
+    "matrix": matrix.measure,
+    "permits": permits.measure,
+    "fairness": fairness.measure,
 }
+GROUPS = {"governor": ("matrix", "permits", "fairness")}
 
 
 def main() -> None:
     """Run, print each figure as it is found, and keep the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*BENCHMARKS, *GROUPS]))
+    named = parser.parse_args().names or list(BENCHMARKS)
+    names = [each for name in named for each in GROUPS.get(name, (name,))]
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"no benchmark is named {unknown[0]}; there are {', '.join(BENCHMARKS)}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,0 +1,137 @@
+"""What a permit costs: granted and given back, in memory and on record, beside other limiters and beside a request.
+
+Nobody waits for quota. A pair is a grant and its release; the others' is what they ask for before a request, as nothing
+of theirs is given back. What stays in memory is counted by the CPU's time, which is the clock's on an idle core. "On
+record" is with the rows that a restart needs, in an SQLite file, written before the request and once more when the
+permit is back; 100 client ids have five requests each under way, as the store commits for all who wait at once. A bare
+request is a GET by httpx on an open connection to the mock platform in another process. All take turns, and the median
+turn counts; rates tell nothing about another machine, shares do.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import anyio
+import httpx
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.clock import SystemClock
+from adsyncd.governor import Gate, Governor, Ledger
+from adsyncd.store import open_store
+from adsyncd.tenant import Quota
+from benchmarks.config import HEALTHY, store_url, tenant_ids
+from benchmarks.contenders import Spent, timed
+from benchmarks.figures import Figure
+from benchmarks.limiters import PEERS, Limiter, NoLedger, tenant
+from benchmarks.processes import running_platform
+
+AMPLE = Quota(10_000, timedelta(milliseconds=10))
+AMPLE_FOR_PEERS = Quota(1_000_000, timedelta(seconds=1))  # some know whole seconds alone
+PAIRS = 10_000
+TURNS = 5
+CLIENT_IDS = 100
+AT_ONCE = 5  # requests of each
+ON_RECORD = 20  # by each of these, in a turn
+REQUESTS = 300
+TIMEOUT_S = 10.0
+
+LEAST_A_SECOND = 300_000
+LEAST_ON_RECORD = 20_000
+MOST_OF_A_REQUEST = 3.0
+
+Turn = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Something that a turn does so many `times`."""
+
+    times: int
+    turn: Turn
+
+
+def measure() -> list[Figure]:
+    """Measure all in turns."""
+    with running_platform({"everyone": HEALTHY}) as (base_url, _):
+        each = anyio.run(take_turns, base_url)
+    ours, recorded, request = (each.pop(name) for name in ("adsyncd", "on record", "request"))
+    return [
+        Figure("pairs a CPU second, adsyncd", round(1 / ours.cpu_s), at_least=LEAST_A_SECOND),
+        *(Figure(f"grants a CPU second, {name}", round(1 / peer.cpu_s)) for name, peer in each.items()),
+        Figure("pairs a second, adsyncd, on record", round(1 / recorded.wall_s), at_least=LEAST_ON_RECORD),
+        Figure("pairs a CPU second, adsyncd, on record", round(1 / recorded.cpu_s)),
+        Figure("CPU time of a pair, share of a bare request's", share(ours, request), "%", at_most=MOST_OF_A_REQUEST),
+        Figure("CPU time of a pair on record, share of a bare request's", share(recorded, request), "%"),
+    ]
+
+
+def share(part: Spent, whole: Spent) -> float:
+    return round(100 * part.cpu_s / whole.cpu_s, 2)
+
+
+async def take_turns(base_url: str) -> dict[str, Spent]:
+    """Return what each contender spends on one pair, grant or request."""
+    with TemporaryDirectory() as folder:
+        async with (
+            open_store(store_url(Path(folder)), clock=SystemClock(), tracer=NoOpTracer()) as store,
+            httpx.AsyncClient(base_url=base_url, trust_env=False) as http,
+        ):
+            own, others = gate("acme", NoLedger()), {name: make(AMPLE_FOR_PEERS) for name, make in PEERS.items()}
+            gates = [gate(client_id, store) for client_id in tenant_ids(CLIENT_IDS)]
+            contenders = {
+                "adsyncd": Contender(PAIRS, partial(pairs, own)),
+                **{name: Contender(PAIRS, partial(grants, peer)) for name, peer in others.items()},
+                "on record": Contender(len(gates) * AT_ONCE * ON_RECORD, partial(recorded, gates)),
+                "request": Contender(REQUESTS, partial(requests, http)),
+            }
+            await requests(http)  # opens the connection
+            turns = [{name: await timed(one.turn) for name, one in contenders.items()} for _ in range(TURNS)]
+    return {
+        name: Spent(
+            median(turn[name].wall_s for turn in turns) / one.times,
+            median(turn[name].cpu_s for turn in turns) / one.times,
+        )
+        for name, one in contenders.items()
+    }
+
+
+def gate(client_id: str, ledger: Ledger) -> Gate:
+    return Governor(SystemClock(), ledger, "benchmark").gate(tenant(client_id, AMPLE))
+
+
+async def pairs(of: Gate) -> None:
+    for _ in range(PAIRS):
+        permit = await of.acquire()
+        permit.cool()
+
+
+async def grants(limiter: Limiter) -> None:
+    for _ in range(PAIRS):
+        await limiter.send("acme", accepted)
+
+
+async def accepted() -> float:
+    return 0.0
+
+
+async def recorded(gates: list[Gate]) -> None:
+    async def work(of: Gate) -> None:
+        for _ in range(ON_RECORD):
+            permit = await of.acquire()
+            assert await permit.put_on_record(TIMEOUT_S)
+            permit.cool()
+
+    async with anyio.create_task_group() as tasks:
+        for each in gates:
+            for _ in range(AT_ONCE):
+                tasks.start_soon(work, each)
+
+
+async def requests(http: httpx.AsyncClient) -> None:
+    for _ in range(REQUESTS):
+        (await http.get("/health")).raise_for_status()
