@@ -61,7 +61,7 @@ class QuotaTable(ConfigTable):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        if len({window.per for window in (self, *self.also)}) <= len(self.also):
+        if len({self.per, *(window.per for window in self.also)}) <= len(self.also):
             raise wrong("has two windows of the same length, of which the stricter one alone would count", echo=False)
         return self
 
