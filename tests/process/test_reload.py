@@ -1,0 +1,152 @@
+"""The real daemon takes up what changes in its files while runs go on."""
+
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.program import Daemon, Program
+
+TENANTS = ("acme", "globex", "initech")
+CAMPAIGNS = 12
+AMPLE = {"requests": 1000, "per": "60s"}
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[Platform]:
+    """A platform on which a run takes some seconds."""
+    everyone = {**HEALTHY, "campaigns": CAMPAIGNS, "push_latency_s": 1}
+    async with running_platform({"accounts": accounts(*TENANTS), "everyone": everyone}) as running:
+        yield running
+
+
+@pytest.fixture
+def program(tmp_path: Path, platform: Platform) -> Program:
+    environ = {f"{name.upper()}_EMAIL": f"{name}@example.com" for name in TENANTS}
+    environ |= {f"{name.upper()}_PASSWORD": f"pw-{name}" for name in TENANTS}
+    installed = Program(tmp_path, environ)
+    (tmp_path / "tenants.d").mkdir()
+    configure(installed, platform)
+    return installed
+
+
+def configure(program: Program, platform: Platform, **settings: Any) -> None:  # noqa: ANN401 - whatever settings hold
+    platforms = {"mixo": {"base_url": platform.base_url}}
+    program.settings(**{"platforms": platforms, "defaults": {"quota": AMPLE, "sync": {"concurrency": 3}}, **settings})
+
+
+def tenant(program: Program, name: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
+    program.tenant(name, **{"credentials": {"env": name.upper()}, **keys})
+
+
+async def reload(daemon: Daemon) -> dict[str, Any]:
+    """Ask for a reload by SIGHUP, and return what is logged of it."""
+    before = len(daemon.events("reloaded"))
+    daemon.process.send_signal(signal.SIGHUP)
+    await daemon.logs("reloaded", before + 1)
+    return daemon.events("reloaded")[before]
+
+
+def counts(event: dict[str, Any]) -> dict[str, int]:
+    return {key: event[key] for key in ("added", "removed", "changed", "unchanged", "refused") if event[key]}
+
+
+async def reach_effects(platform: Platform, name: str, count: int) -> None:
+    with anyio.fail_after(30):
+        while (await platform.ledger(name))["effects_total"] < count:  # noqa: ASYNC110 - another process's
+            await anyio.sleep(0.05)
+
+
+async def test_a_hangup_takes_up_what_is_good_keeps_what_was_good_and_disturbs_no_run(
+    program: Program, platform: Platform
+) -> None:
+    tenant(program, "acme")
+    async with program.daemon() as daemon:
+        await reach_effects(platform, "acme", 1)
+        tenant(program, "globex")
+        assert counts(await reload(daemon)) == {"added": 1, "unchanged": 1}
+        await reach_effects(platform, "globex", 1)
+        bad = program.folder / "tenants.d" / "globex.toml"
+        good = bad.read_text()
+        bad.write_text(good + "nonsense")
+        assert counts(await reload(daemon)) == {"unchanged": 2, "refused": 1}
+        [refusal] = daemon.events("drop-in refused")
+        assert (refusal["tenant"], refusal["goes_on"]) == ("globex", True)
+        assert refusal["problem"].startswith(f"{bad}:5: ")
+        assert counts(await reload(daemon)) == {"unchanged": 2, "refused": 1}
+        assert len(daemon.events("drop-in refused")) == 1
+        bad.write_text(good + "enabled = false")
+        assert counts(await reload(daemon)) == {"removed": 1, "unchanged": 1}
+        await daemon.logs("drop-in no longer refused")
+        await daemon.logs("run ended", 2)
+    ended = {run["tenant"]: (run["outcome"], run["pushed"]) for run in daemon.events("run ended")}
+    assert ended == dict.fromkeys(["acme", "globex"], ("succeeded", CAMPAIGNS))
+    assert (await platform.ledger("acme"))["effects_total"] == CAMPAIGNS
+    assert "Traceback" not in daemon.log.read_text()
+
+
+async def test_settings_that_are_broken_keep_the_old_ones(program: Program, platform: Platform) -> None:
+    async with program.daemon() as daemon:
+        await daemon.logs("ready")
+        whole = program.config.read_text()
+        program.config.write_text(whole + "[platforms]\n")
+        tenant(program, "acme")
+        assert counts(await reload(daemon)) == {"added": 1, "refused": 1}
+        assert daemon.events("settings refused")
+        program.config.write_text(whole.replace("adsyncd.db", "other.db"))
+        assert counts(await reload(daemon)) == {"unchanged": 1}
+        [warning] = daemon.events("settings changed that need a restart")
+        assert warning["keys"] == ["store"]
+        await reach_effects(platform, "acme", 1)
+    assert not (program.folder / "other.db").exists()
+
+
+async def test_a_file_that_others_may_change_is_refused_by_daemon_and_check_alike(program: Program) -> None:
+    tenant(program, "acme")
+    tenant(program, "globex")
+    path = program.folder / "tenants.d" / "globex.toml"
+    path.chmod(0o666)
+    async with program.daemon() as daemon:
+        await daemon.logs("ready")
+        [refusal] = daemon.events("drop-in refused")
+        checked = await program.run("check", "--json")
+        assert checked.returncode == 1
+        [problem] = [one for one in json.loads(checked.stdout) if one["severity"] == "error"]
+        assert problem["mend"] == f"chmod go-w {path}"
+        assert refusal["problem"].endswith(problem["mend"])
+        path.chmod(0o644)
+        assert counts(await reload(daemon)) == {"added": 1, "unchanged": 1}
+
+
+async def test_with_watch_nobody_needs_to_ask(program: Program, platform: Platform) -> None:
+    configure(program, platform, watch=True)
+    async with program.daemon() as daemon:
+        await daemon.logs("ready")
+        tenant(program, "acme")
+        await reach_effects(platform, "acme", 1)
+        tenant(program, "globex")
+        await reach_effects(platform, "globex", 1)
+        (program.folder / "tenants.d" / "acme.toml").unlink()
+        await daemon.logs("run ended", 2)
+        configure(program, platform, watch=True, shutdown_grace="1s")
+        tenant(program, "acme", schedule={"every": "1s"})
+        await reach_effects(platform, "acme", 2 * CAMPAIGNS)
+    assert [event["grace_s"] for event in daemon.events("stopping")] == [1.0]
+    assert "Traceback" not in daemon.log.read_text()
+
+
+async def test_a_hangup_on_the_way_out_changes_nothing(program: Program, platform: Platform) -> None:
+    tenant(program, "acme")
+    async with program.started() as daemon:
+        await reach_effects(platform, "acme", 1)
+        daemon.process.send_signal(signal.SIGTERM)
+        await daemon.logs("stopping")
+        daemon.process.send_signal(signal.SIGHUP)
+        with anyio.fail_after(20):
+            assert await daemon.process.wait() == 0
+    assert daemon.events("stopped")
