@@ -55,24 +55,26 @@ class Identity:
 
     @property
     def due_s(self) -> float:
-        """In how many seconds there is something to do to stay signed in; 0 while nothing is known to be amiss."""
-        lease = self._lease
-        return max(self._backoff.wait_s, 0.0 if lease is None else lease.due_s(self._clock.monotonic()))
+        """In how many seconds there is something to do to be signed in, or to stay so; not above 0: now."""
+        if self._backoff.failure is not None:
+            return self._backoff.wait_s
+        return 0.0 if self._lease is None else self._lease.due_s(self._clock.monotonic())
 
     async def lease(self, refused: Lease | None = None) -> Lease:
         """Return a lease that is not `refused`, renewed or replaced if two thirds of it are over.
 
-        A failed attempt leaves the old one in its place, which is good to its end. Raises `CredentialsError`.
+        A failed sign-in leaves the old one in its place, which is good to its end, and is repeated in time. Raises
+        `CredentialsError`.
         """
         lease = self._lease
-        if lease is not None and lease is not refused and lease.due_s(self._clock.monotonic()) > 0:
+        if lease is not None and lease is not refused and self.due_s > 0 and not lease.over(self._clock.monotonic()):
             return lease
         async with self._one_at_a_time:
             if self._lease is not None and self._lease is not lease:
                 return self._lease  # somebody else's attempt, while this one waited
             try:
                 self._backoff.check()
-                self._lease = await self._next(lease if lease is not refused else None)
+                self._lease = await self._next(None if lease is refused or self._backoff.failure else lease)
             except CredentialsError as error:
                 if error.state not in OUTAGES:  # those are everybody's, and waited for elsewhere
                     self._backoff.fail(error)

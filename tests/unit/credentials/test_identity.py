@@ -185,6 +185,10 @@ async def test_a_refused_lease_that_can_not_be_replaced_is_left_to_those_whom_it
     with pytest.raises(CredentialsMissing):
         await identity.lease(refused=first)
     assert await identity.lease() is first
+    vault.failure = None
+    await anyio.sleep(identity.due_s)
+    assert (await identity.lease()).token != first.token
+    assert vault.renewals == 0  # which would not show whether the sign-in works again
 
 
 async def test_when_the_one_who_signs_in_is_cancelled_another_goes_on() -> None:
