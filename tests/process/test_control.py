@@ -1,0 +1,194 @@
+"""The real daemon and the commands that ask it and tell it what to do, over its real control socket."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.program import Program
+
+CAMPAIGNS = 12
+PASSWORDS = ("pw-acme", "pw-globex", "mock-token")
+
+
+@pytest.fixture(scope="module")
+async def shared_platform() -> AsyncIterator[Platform]:
+    async with running_platform({"accounts": accounts("acme", "globex")}) as running:
+        yield running
+
+
+@pytest.fixture
+async def platform(shared_platform: Platform) -> Platform:
+    """A healthy platform with an empty ledger."""
+    await shared_platform.change(everyone={**HEALTHY, "campaigns": CAMPAIGNS, "push_hang": 0})
+    await shared_platform.reset_ledger()
+    return shared_platform
+
+
+@pytest.fixture
+def program(tmp_path: Path, platform: Platform) -> Program:
+    """An installation with the tenant acme."""
+    environ = {
+        f"{name.upper()}_{key}": f"{value}{name}{more}"
+        for name in ("acme", "globex")
+        for key, value, more in (("EMAIL", "", "@example.com"), ("PASSWORD", "pw-", ""))
+    }
+    installed = Program(tmp_path, environ)
+    installed.settings(
+        platforms={"mixo": {"base_url": platform.base_url}}, defaults={"quota": {"requests": 1000, "per": "60s"}}
+    )
+    tenant(installed, "acme")
+    return installed
+
+
+def tenant(program: Program, name: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
+    program.tenant(name, **{"credentials": {"env": name.upper()}, **keys})
+
+
+async def run(program: Program, *arguments: str, code: int = 0) -> str:
+    """Run a command that ends with this exit code, and return what it says."""
+    ended = await program.run(*arguments)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == code, said.decode()
+    assert b"Traceback" not in said
+    assert not [secret for secret in PASSWORDS if secret.encode() in said]
+    return said.decode()
+
+
+async def status_of(program: Program, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(await run(program, "status", name, "--json"))
+    return found
+
+
+async def reach_effects(platform: Platform, name: str, count: int) -> None:
+    """Return once so many pushes of a tenant have taken effect."""
+    with anyio.fail_after(60):
+        while (await platform.ledger(name))["effects_total"] < count:  # noqa: ASYNC110 - another process's
+            await anyio.sleep(0.05)
+
+
+@pytest.mark.parametrize("command", [("status",), ("trigger", "acme"), ("reload", "--json")])
+async def test_without_a_daemon_a_command_that_asks_it_says_so(program: Program, command: tuple[str, ...]) -> None:
+    said = await run(program, *command, code=4)
+    assert said.startswith(f"error: no daemon answers at {program.folder}/control.sock: there is no such socket")
+
+
+async def test_status_shows_what_tenants_wait_for_and_what_became_of_them(program: Program, platform: Platform) -> None:
+    tenant(program, "globex", quota={"requests": 5, "per": "1h"}, sync={"run_deadline": "1d"})
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")  # of acme
+        await reach_effects(platform, "globex", 4)
+        globex = await status_of(program, "globex")
+        assert (globex["state"], globex["wait"]["reason"]) == ("waiting", "quota")
+        assert globex["run"]["announced"] == CAMPAIGNS
+        [sentence, *_] = (await run(program, "status", "globex")).splitlines()
+        assert sentence.startswith("globex waits for quota until ")
+        assert "at the present quota the rest takes until" in sentence
+        table = (await run(program, "status")).splitlines()
+        assert table[0].split()[:2] == ["tenant", "state"]
+        assert [line.split()[:2] for line in table[1:3]] == [["acme", "idle"], ["globex", "waiting"]]
+        seen = json.loads(await run(program, "status", "--json"))
+        assert seen["daemon"]["tenants"] == {"idle": 1, "waiting": 1}
+        assert [one["id"] for one in seen["tenants"]] == ["acme", "globex"]
+        assert seen["tenants"][0]["last_run"]["pushed"] == CAMPAIGNS
+        assert "a run of globex goes on already; see adsyncd status globex" in await run(
+            program, "trigger", "globex", code=1
+        )
+
+
+async def test_a_tenant_is_run_by_command(program: Program, platform: Platform) -> None:
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+        assert await run(program, "trigger", "acme") == "a run of acme begins; see adsyncd status acme --watch\n"
+        await reach_effects(platform, "acme", 2 * CAMPAIGNS)
+        assert 'there is no tenant "hooli"; adsyncd status lists all' in await run(program, "trigger", "hooli", code=1)
+        [command, *_] = daemon.events("command")
+        assert (command["command"], command["tenant"], command["peer_uid"]) == ("trigger", "acme", os.getuid())
+
+
+async def test_a_pause_outlives_the_daemon_until_it_is_resumed(program: Program, platform: Platform) -> None:
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+        assert (await run(program, "pause", "acme")).startswith("acme is paused since ")
+        assert "resume it first" in await run(program, "trigger", "acme", code=1)
+    for name in ("acme", "globex"):
+        tenant(program, name, schedule={"every": "1s"})
+    async with program.daemon() as daemon:
+        await reach_effects(platform, "globex", 3 * CAMPAIGNS)
+        assert (await status_of(program, "acme"))["state"] == "paused"
+        assert (await platform.ledger("acme"))["effects_total"] == CAMPAIGNS
+        assert not (await run(program, "resume", "acme")).startswith("acme is paused")
+        await reach_effects(platform, "acme", 2 * CAMPAIGNS)
+
+
+async def test_a_reload_says_what_changed_and_what_is_refused(program: Program) -> None:
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+        tenant(program, "globex")
+        assert (await run(program, "reload")).splitlines()[0] == "added: globex"
+        tenant(program, "acme", page_sise=3)
+        said = await run(program, "reload", code=1)
+        [checked, _] = (await run(program, "check", code=1)).splitlines()
+        assert said.splitlines()[0] == checked
+        assert "page_sise" in checked
+        report = json.loads(await run(program, "reload", "--json", code=1))
+        assert ([one["tenant"] for one in report["refused"]], report["unchanged"]) == (["acme"], ["acme", "globex"])
+        acme = await status_of(program, "acme")
+        assert (acme["state"], len(acme["refused"])) == ("idle", 1)
+        tenant(program, "acme")
+        await run(program, "reload")
+        assert (await status_of(program, "acme"))["refused"] == []
+
+
+async def test_no_second_daemon_takes_the_first_one_s_socket(program: Program) -> None:
+    async with program.daemon() as daemon:
+        await daemon.logs("ready")
+        said = await run(program, "run", code=78)
+        assert "control.socket: another adsyncd listens at " in said
+        await status_of(program, "acme")
+    assert not (program.folder / "control.sock").exists()
+
+
+async def test_a_daemon_that_was_killed_leaves_nothing_in_the_next_one_s_way(program: Program) -> None:
+    async with program.started() as daemon:
+        await daemon.logs("ready")
+        daemon.process.kill()
+        await daemon.process.wait()
+    assert "it has ended and left its socket behind" in await run(program, "status", code=4)
+    async with program.daemon() as daemon:
+        await daemon.logs("ready", 2)
+        await run(program, "status")
+
+
+async def test_a_watch_goes_on_until_ctrl_c(program: Program) -> None:
+    ours, theirs = pty.openpty()
+    drawn = b""
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+        command = program._command("status", "acme", "--watch")
+        environ = {**program._environ(), "TERM": "xterm-256color"}
+        process = await anyio.open_process(command, env=environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        async with process:
+            with anyio.fail_after(20), suppress(OSError):  # how Linux says that nobody has the terminal's other end
+                while True:
+                    await anyio.wait_readable(ours)
+                    drawn += os.read(ours, 65536)
+                    if drawn.count(b"acme is idle until") >= 2 and process.returncode is None:
+                        process.send_signal(signal.SIGINT)
+            assert await process.wait() == 0
+    os.close(ours)
+    assert b"Traceback" not in drawn
+
+
+async def test_a_watch_is_for_terminals(program: Program) -> None:
+    assert "--watch draws on a terminal" in await run(program, "status", "--watch", code=2)

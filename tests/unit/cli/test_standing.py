@@ -1,0 +1,141 @@
+import io
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from adsyncd.cli.standing import daemon_view, sentence, tenant_view
+from adsyncd.errors import Problem
+from adsyncd.run import Outcome, Wait, WaitReason
+from adsyncd.status import DaemonStatus, Progress, State, TenantStatus
+from adsyncd.tenant import Shape
+from support.records import NOON, run
+
+WRONG = Problem(Path("acme.toml"), 3, "quota", "is no table", "write quota = { ... }")
+IDLE = TenantStatus(
+    "acme", State.IDLE, "acme-1", "mixo", next_fire_time=NOON + timedelta(minutes=3), permits=10, permits_free=7,
+    shape=Shape.BURST,
+)  # fmt: skip
+RUN = Progress(
+    "acme-20261125T120000.000Z", NOON - timedelta(minutes=5), announced=40, listed=40, pushed=9, skipped=2,
+    dead_lettered=0, failed=1, requests=14, retries=3, refused=1, waited_s=61.4, done_at=NOON + timedelta(minutes=16),
+)  # fmt: skip
+RUNNING = replace(IDLE, state=State.RUNNING, run=RUN)
+WAITING = replace(RUNNING, state=State.WAITING, wait=Wait(WaitReason.QUOTA, NOON + timedelta(seconds=42)))
+DAEMON = DaemonStatus("0.1.0", NOON - timedelta(days=2), False, {State.IDLE: 1}, 0, (), None)  # noqa: FBT003 - as it stands
+
+
+@pytest.fixture(autouse=True, params=["UTC"])
+def _zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Be in a time zone: Greenwich's, unless a test says otherwise."""
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def shown(view: RenderableType, width: int = 160) -> list[str]:
+    """Return what no terminal gets to see of a view, line by line."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(view, soft_wrap=True)
+    text = console.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
+    return [re.sub(" +", " ", line).strip() for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("tenant", "words"),
+    [
+        (IDLE, "acme is idle until 12:03:00, in 3m"),
+        (replace(IDLE, next_fire_time=NOON + timedelta(days=3)), "acme is idle until 2026-11-28 12:00, in 3d"),
+        (replace(IDLE, next_fire_time=None), "acme is idle"),
+        (
+            WAITING,
+            (
+                "acme waits for quota until 12:00:42, in 42s; 12 of 40 campaigns are done with; "
+                "at the present quota the rest takes until 12:16:00, in 16m"
+            ),
+        ),
+        (
+            replace(WAITING, wait=Wait(WaitReason.CREDENTIALS), run=replace(RUN, announced=0, done_at=None)),
+            "acme waits for credentials; it has yet to list its campaigns",
+        ),
+        (replace(RUNNING, run=None), "acme runs; it has yet to list its campaigns"),
+        (replace(RUNNING, run=replace(RUN, done_at=None)), "acme runs; 12 of 40 campaigns are done with"),
+        (
+            replace(RUNNING, run=replace(RUN, done_at=None), paused_since=NOON),
+            "acme runs; 12 of 40 campaigns are done with; then it pauses",
+        ),
+        (
+            replace(RUNNING, state=State.DRAINING, run=replace(RUN, done_at=None)),
+            "acme runs; 12 of 40 campaigns are done with; its drop-in is gone, so this is its last run",
+        ),
+        (
+            replace(IDLE, state=State.PAUSED, paused_since=NOON - timedelta(hours=1)),
+            "acme is paused since 11:00:00: it runs again after adsyncd resume acme",
+        ),
+        (TenantStatus("acme", State.DISABLED, "acme", "mixo"), "acme is disabled by its drop-in"),
+        (TenantStatus("acme", State.REFUSED), "acme can't run: its files are wrong"),
+    ],
+)
+def test_one_line_says_what_a_tenant_does_and_what_it_waits_for(tenant: TenantStatus, words: str) -> None:
+    assert sentence(tenant, NOON) == words
+
+
+@pytest.mark.parametrize("state", State)
+def test_there_are_words_for_each_state(state: State) -> None:
+    assert sentence(replace(WAITING, state=state, paused_since=NOON), NOON).startswith("acme ")
+    assert shown(tenant_view(replace(WAITING, state=state), NOON))
+
+
+def test_of_one_tenant_all_is_shown() -> None:
+    last = replace(run(number=-1), ended_at=NOON - timedelta(minutes=7), outcome=Outcome.PARTIAL, listed=3, pushed=2)
+    tenant = replace(WAITING, last_run=last, dead_letters=2, error="1 of 3 campaigns were not pushed", refused=(WRONG,))
+    assert shown(tenant_view(tenant, NOON))[1:] == [
+        "client id acme-1 at mixo",
+        "permits 7 of 10 are free, shape burst",
+        (
+            "run acme-20261125T120000.000Z, since 11:55:00: 9 pushed, 2 skipped, 0 dead, 1 failed; "
+            "14 requests, 3 retries, 1 answered 429, waited 61 s"
+        ),
+        f"last run partial 7m ago ({last.run_id}): 2 of 3 pushed, trace {last.trace_id}",
+        "next run 12:03:00, in 3m",
+        "dead letters 2, see adsyncd dead-letters list --tenant acme",
+        "error 1 of 3 campaigns were not pushed",
+        f"refused {WRONG}",
+    ]
+
+
+def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
+    refused = TenantStatus("globex", State.REFUSED)
+    daemon = replace(DAEMON, tenants={State.WAITING: 1, State.REFUSED: 1}, refused=[WRONG], store="the disk is full")
+    lines = shown(daemon_view(daemon, [replace(WAITING, error="[red]503"), refused], NOON))
+    assert lines[0] == "tenant state waits for campaigns done in next run in last run permits dead letters"
+    assert lines[1:3] == ["acme waiting quota 42s 12/40 16m 3m 7/10", "globex refused"]
+    assert lines[3:] == [
+        "acme: [red]503",
+        str(WRONG),
+        "database: the disk is full",
+        "adsyncd 0.1.0 since 2026-11-23 12:00: 1 waiting, 1 refused",
+    ]
+
+
+def test_a_daemon_without_tenants_or_about_to_stop_says_so() -> None:
+    assert shown(daemon_view(replace(DAEMON, tenants={}), [], NOON))[-1].endswith(": no tenants")
+    assert ", about to stop: 1 idle" in shown(daemon_view(replace(DAEMON, stopping=True), [IDLE], NOON))[-1]
+
+
+@pytest.mark.parametrize(("after", "words"), [(0, "0s"), (-5, "0s"), (0.2, "1s"), (599.5, "10m"), (601, "11m")])
+def test_a_time_to_wait_is_never_told_too_short(after: float, words: str) -> None:
+    until = NOON + timedelta(seconds=after)
+    assert f"in {words};" in sentence(replace(WAITING, wait=Wait(WaitReason.QUOTA, until)), NOON)
+
+
+@pytest.mark.parametrize("_zone", ["Asia/Tokyo"], indirect=True)
+def test_instants_are_local_ones() -> None:
+    assert sentence(IDLE, NOON) == "acme is idle until 21:03:00, in 3m"
