@@ -131,7 +131,9 @@ async def forgetful(base_url: str, tenants: int, campaigns: int) -> Spent:
 
     async def forget(_store: Store, *_what: object, **_more: object) -> None: ...
 
-    with patch.multiple(Store, keep_page=keep_page, settle=forget, hold_permit=forget):
+    def ignore(_store: Store, *_what: object) -> None: ...
+
+    with patch.multiple(Store, keep_page=keep_page, settle=forget, claim_permits=forget, note_permits=ignore):
         return await adsyncd(base_url, tenants, campaigns)
 
 

@@ -34,7 +34,7 @@ from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.virtual_time import BACKEND, VirtualClock
 from adsyncd.store.store import store_in
 from adsyncd.supervisor import Supervisor
-from adsyncd.tenant import Platform, Tenant
+from adsyncd.tenant import CredentialsRef, Platform, Tenant
 from benchmarks.config import ACCOUNT, HEALTHY, accounts
 from benchmarks.figures import Figure
 from mock_api.app import create_app
@@ -80,6 +80,9 @@ class Counted(httpx.ASGITransport):
 class Source:
     async def read(self, _: object) -> Credentials:
         return Credentials(ACCOUNT["email"], SecretStr(ACCOUNT["password"]))
+
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
+        return None
 
 
 def measure() -> list[Figure]:
