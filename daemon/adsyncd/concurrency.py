@@ -65,16 +65,15 @@ class Concurrency:
 
     def _judge(self, latency_s: float) -> int:
         """Return the limit that follows from a round with this mean latency."""
-        base_s = self._base_s or latency_s
-        self._rounds += 1
         if self._usual:
             usual, self._usual = self._usual, 0
-            self._base_s = (base_s + latency_s) / 2
+            self._base_s = (latency_s + (self._base_s or latency_s)) / 2
             return usual
-        self._base_s = base_s + min(0.0, latency_s - base_s) * _LOWER
-        if self._rounds % _ROUNDS == 0:
+        self._rounds += 1
+        if not self._base_s or self._rounds % _ROUNDS == 0:
             self._usual = self.limit
             return self.limit // 2
+        self._base_s += min(0.0, latency_s - self._base_s) * _LOWER
         queued = self._in_flight * (1 - self._base_s / latency_s)
         if queued > _MANY:
             return self.limit - int(queued / 2)
