@@ -466,9 +466,11 @@ class TestLifeWithoutReads:
             assert (rotated.version, rotated.password.get_secret_value()) == (2, "new")
 
     async def test_where_the_policy_lacks_metadata_the_version_stays_unknown_and_reads_go_on(
-        self, server: OpenBao, role: Role
+        self, server: OpenBao
     ) -> None:
-        ref = VaultRef("adsyncd/acme")
+        role, ref = await server.put_role("blind", "adsyncd/*"), VaultRef("adsyncd/acme")
+        policy = 'path "secret/data/adsyncd/*" { capabilities = ["read"] }'
+        await server.ask("PUT", "sys/policies/acl/blind", {"policy": policy})
         with capture_logs() as logs:
             async with living(replace(by_role(server, role), poll=timedelta(milliseconds=50))) as vault:
                 vault.newest(ref, until=1e12)

@@ -67,11 +67,12 @@ class OpenBao:
         await self.ask("POST", f"secret/data/{path}", {"data": content})
 
     async def put_role(self, name: str, readable: str, **settings: object) -> Role:
-        """Make an AppRole that may read the secrets that match `readable` (`adsyncd/*`), with a secret id.
+        """Make an AppRole that may read and follow the secrets that match `readable` (`adsyncd/*`), with a secret id.
 
         `settings` are the API's for an AppRole, such as `token_ttl="60s"`.
         """
-        policy = f'path "secret/data/{readable}" {{ capabilities = ["read"] }}'
+        paths = (f"secret/{kind}/{readable}" for kind in ("data", "metadata"))
+        policy = "".join(f'path "{path}" {{ capabilities = ["read"] }}\n' for path in paths)
         await self.ask("PUT", f"sys/policies/acl/{name}", {"policy": policy})
         await self.ask("POST", f"auth/approle/role/{name}", {"token_policies": [name], **settings})
         role_id = await self.ask("GET", f"auth/approle/role/{name}/role-id")
