@@ -48,3 +48,8 @@ async def test_a_failed_read_is_a_span_with_its_error_type(spans: InMemorySpanEx
 async def test_a_reference_to_vault_without_vault_says_what_to_add(spans: InMemorySpanExporter) -> None:
     with pytest.raises(CredentialsMissing, match=r"add \[vault\]"):
         await reader(spans, ENVIRON).read(VaultRef("adsyncd/acme"))
+
+
+async def test_versions_are_known_of_what_is_in_vault_alone(spans: InMemorySpanExporter) -> None:
+    assert reader(spans, ENVIRON).newest(EnvRef("ACME"), until=1e12) is None
+    assert reader(spans, ENVIRON).newest(VaultRef("adsyncd/acme"), until=1e12) is None  # the settings name none
