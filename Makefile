@@ -9,12 +9,13 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 PREFIX ?= /opt/adsyncd
 LOCAL ?= /usr/local
 ETC ?= /etc
+SOURCES := $(shell find daemon mock_api -name '*.py' -o -name '*.mako' -o -name py.typed)
 MAN := adsyncd.1 adsyncd.toml.5 adsyncd-tenant.5
 # Before what changes the running system: skip that where there is none, and for an installation into DESTDIR.
 LIVE := $(if $(DESTDIR),:,test ! -d /run/systemd/system ||)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak lock wheel program man install uninstall clean
+.PHONY: help demo test check format bench soak lock wheel program install uninstall clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,15 +66,20 @@ build/environment.made: requirements-runtime.lock .venv/installed
 	$(PIP) --python build/environment/bin/python install --requirement requirements-runtime.lock
 	@touch $@
 
-program: build/environment.made # an environment with what runs in production, and nothing else
+# build/environment: what runs in production, and nothing else.
+build/program.made: build/environment.made pyproject.toml README.md LICENSE $(SOURCES)
 	rm -rf build/wheel
 	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel >/dev/null
 	$(PIP) --python build/environment/bin/python install --no-deps --no-index --force-reinstall build/wheel/*.whl
+	@touch $@
 
-man: .venv/installed ## build/man/: the manual pages
+build/man.made: docs/man.py docs/configuration.md .venv/installed $(SOURCES)
 	$(BIN)/python docs/man.py build/man
+	@touch $@
 
-install: program man ## install to /opt/adsyncd (PREFIX), with units, manual pages and an example configuration; honours DESTDIR
+program: build/program.made build/man.made ## build/: the program and its manual pages, as install copies them
+
+install: program ## install to /opt/adsyncd (PREFIX), with units, manual pages and an example configuration; honours DESTDIR
 	install -d $(DESTDIR)$(dir $(PREFIX)) $(addprefix $(DESTDIR)$(LOCAL)/,bin lib/systemd/system lib/sysusers.d share/man/man1 share/man/man5) $(DESTDIR)$(ETC)/adsyncd/tenants.d
 	rm -rf $(DESTDIR)$(PREFIX).new
 	cp -R --preserve=timestamps,links build/environment $(DESTDIR)$(PREFIX).new
@@ -92,12 +98,12 @@ install: program man ## install to /opt/adsyncd (PREFIX), with units, manual pag
 	@$(LIVE) echo 'Installed. "systemctl enable --now adsyncd" starts it, "systemctl restart adsyncd" ends an upgrade.'
 
 uninstall: ## remove what install installed; what is the operator's stays: changed settings, tenants, the database
-	@$(LIVE) systemctl disable --now --quiet adsyncd || true
+	@$(LIVE) ! systemctl cat adsyncd >/dev/null 2>&1 || systemctl disable --now --quiet adsyncd
 	rm -rf $(DESTDIR)$(PREFIX)
 	rm -f $(addprefix $(DESTDIR)$(LOCAL)/,bin/adsyncd lib/systemd/system/adsyncd.service lib/sysusers.d/adsyncd.conf)
 	rm -f $(foreach page,$(MAN),$(DESTDIR)$(LOCAL)/share/man/man$(subst .,,$(suffix $(page)))/$(page)) $(DESTDIR)$(ETC)/adsyncd/tenants.d/acme.toml.example
 	! cmp -s systemd/adsyncd.toml $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml || rm $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml
-	for folder in $(ETC)/adsyncd/tenants.d $(ETC)/adsyncd /var/lib/adsyncd $(addprefix $(LOCAL)/,lib/systemd/system lib/systemd lib/sysusers.d share/man/man1 share/man/man5); do rmdir --ignore-fail-on-non-empty $(DESTDIR)$$folder; done
+	for folder in $(ETC)/adsyncd/tenants.d $(ETC)/adsyncd /var/lib/adsyncd $(addprefix $(LOCAL)/,lib/systemd/system lib/systemd lib/sysusers.d share/man/man1 share/man/man5); do test ! -d $(DESTDIR)$$folder || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$folder; done
 	@$(LIVE) systemctl daemon-reload
 	@for kept in $(ETC)/adsyncd /var/lib/adsyncd; do test ! -e $(DESTDIR)$$kept || echo "Kept $$kept, which is yours to remove."; done
 	@$(LIVE) test -e /var/lib/adsyncd || userdel adsyncd

@@ -31,9 +31,10 @@ _BOOT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A booted machine, by the process id of its systemd."""
+    """A booted machine: the process id of its systemd, and where its files are seen from outside."""
 
     systemd: int
+    root: Path
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in it, as root, to its end."""
@@ -45,8 +46,8 @@ class Machine:
         return done
 
     def path(self, inside: str) -> Path:
-        """Return where a file of it is seen from outside."""
-        return Path(f"/proc/{self.systemd}/root{inside}")
+        """Return where a file of it is seen from outside; not those of /run, /tmp and /proc."""
+        return self.root / inside.lstrip("/")
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def booted(checkout: Path) -> Iterator[Machine]:
             stderr=console,
         )
         try:
-            yield _ready(nspawn, folder / "console")
+            yield _ready(nspawn, root, folder / "console")
         finally:
             for child in _children(nspawn.pid):
                 os.kill(child, signal.SIGRTMIN + 4)  # systemd's power-off
@@ -135,11 +136,11 @@ def _cgroup(hierarchy: Path, name: str, stack: ExitStack) -> Path:
     return cgroup
 
 
-def _ready(nspawn: subprocess.Popen[bytes], console: Path) -> Machine:
+def _ready(nspawn: subprocess.Popen[bytes], root: Path, console: Path) -> Machine:
     deadline = time.monotonic() + _BOOT_S
     while time.monotonic() < deadline and nspawn.poll() is None:
         for child in _children(nspawn.pid):
-            machine = Machine(child)
+            machine = Machine(child, root)
             if machine.run("systemctl", "is-active", "tests.target", check=False).returncode == 0:
                 return machine
         time.sleep(0.1)

@@ -1,0 +1,63 @@
+"""A new version on the database of an old one, which was killed in the middle of a run."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from adsyncd.store import dialects, schema
+from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.program import Program
+
+CAMPAIGNS = 12
+QUOTA = {"requests": 8, "window_s": 5}
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[Platform]:
+    everyone = {
+        **HEALTHY,
+        "campaigns": CAMPAIGNS,
+        "quota_requests": QUOTA["requests"],
+        "quota_window_s": QUOTA["window_s"],
+    }
+    async with running_platform({"accounts": accounts("acme"), "everyone": everyone}) as running:
+        yield running
+
+
+async def test_a_new_version_takes_up_the_run_and_the_permits_that_an_old_one_left_and_keeps_a_copy(
+    platform: Platform, tmp_path: Path
+) -> None:
+    program = Program(tmp_path, {"ACME_EMAIL": "acme@example.com", "ACME_PASSWORD": "pw-acme"})
+    program.settings(platforms={"mixo": {"base_url": platform.base_url}})
+    quota = {"requests": QUOTA["requests"], "per": f"{QUOTA['window_s']}s"}
+    program.tenant("acme", credentials={"env": "ACME"}, quota=quota)
+    async with program.started() as old:
+        with anyio.fail_after(30):
+            while (await platform.ledger("acme"))["effects_total"] < 3:  # noqa: ASYNC110 - another process's
+                await anyio.sleep(0.05)
+        old.process.kill()
+        await old.process.wait()
+    make_old(tmp_path / "adsyncd.db")
+
+    async with program.daemon() as new:
+        await new.logs("run ended")
+    run = (await program.runs())["acme"]
+    assert (run["outcome"], run["pushed"], run["refused"]) == ("succeeded", CAMPAIGNS, 0)
+    ledger = await platform.ledger("acme")
+    assert [sum(by_key.values()) for by_key in ledger["effects"].values()] == [1] * CAMPAIGNS
+    assert ledger["refused"] == 0  # the old one's permits are cooling still
+    copy = tmp_path / "adsyncd.db.schema-0001"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert b"store: SQLite finds it intact" in (await program.run("check", "--store")).stdout
+
+
+def make_old(database: Path) -> None:
+    """Give a database the schema of the first version, with all that this has a place for."""
+    engine = dialects.engine(f"sqlite:///{database}", connections=1).execution_options(writes=True)
+    try:
+        with engine.begin() as connection:
+            schema.downgrade(connection, "0001")
+    finally:
+        engine.dispose()

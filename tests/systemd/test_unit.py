@@ -1,0 +1,69 @@
+"""What systemd makes of the unit file, and of how a daemon starts and stops."""
+
+import json
+import re
+
+import pytest
+
+from support.service import Service, until
+
+
+def test_the_unit_is_valid_and_exposes_little(service: Service) -> None:
+    place = service.show("FragmentPath")
+    assert service.machine.run("systemd-analyze", "verify", place).stderr == ""
+    service.machine.run("systemd-analyze", "security", "--offline=true", "--threshold=15", place)
+
+
+@pytest.mark.parametrize("limit", ["MemoryMax", "LimitNOFILE"])
+def test_what_it_may_use_is_bounded(service: Service, limit: str) -> None:
+    assert service.show(limit) != "infinity"
+
+
+def test_a_new_installation_is_ready_with_no_tenants(service: Service) -> None:
+    service.settings()
+    service.systemctl("start")
+    assert (service.show("ActiveState"), service.show("NotifyAccess")) == ("active", "main")
+    assert service.show("StatusText") == "0 tenants; 0 runs going"
+    service.systemctl("stop")
+    assert service.show("Result") == "success"
+    assert service.journal("-p", "warning") == []
+
+
+def test_a_start_that_fails_says_why_and_is_not_tried_again_in_vain(service: Service) -> None:
+    service.settings(shutdown_grace="soon")
+    assert service.systemctl("start", check=False).returncode != 0
+    why = r"/etc/adsyncd/adsyncd\.toml:\d: shutdown_grace: expected a duration .*"
+    shown = service.systemctl("status", check=False).stdout
+    assert re.search(f'Status: "{why}"', shown)
+    assert "status=78/CONFIG" in shown
+    assert service.show("ActiveState") == "failed"
+    [line] = service.journal("-p", "err", "_TRANSPORT=stdout")
+    assert re.fullmatch(f"error: {why}", line["MESSAGE"])
+
+
+async def test_a_start_that_may_succeed_later_is_tried_again_until_it_does(service: Service) -> None:
+    service.settings(store={"url": "postgresql+psycopg://adsyncd@127.0.0.1:1/adsyncd"})
+    assert service.systemctl("start", check=False).returncode != 0
+    await until(lambda: int(service.show("NRestarts")) > 1)
+    service.settings()
+    await until(lambda: service.show("ActiveState") == "active")
+
+
+async def test_a_vault_that_is_down_is_a_state_and_no_failure(service: Service) -> None:
+    secret_id = {"credential": "vault-secret-id"}
+    auth = {"method": "approle", "role_id": "adsyncd", "secret_id": secret_id}
+    service.settings(vault={"address": "http://127.0.0.1:1", "auth": auth})
+    service.credential("adsyncd.vault-secret-id", "s3cret")
+    service.systemctl("start")
+    await until(lambda: service.show("StatusText") == "0 tenants; 0 runs going; Vault: down")
+    assert service.show("ActiveState") == "active"
+
+
+async def test_files_that_are_refused_show_in_the_status(service: Service) -> None:
+    service.settings(platforms={"mixo": {"base_url": "http://127.0.0.1:1"}})
+    service.tenant("acme", credentials={"env": "ACME"}, enabled=False)
+    service.tenant("globex", credentials={"env": "GLOBEX"}, quotas={})
+    service.systemctl("start")
+    await until(lambda: service.show("StatusText") == "0 tenants; 0 runs going; 1 file refused")
+    [entry] = service.journal("-p", "err")
+    assert "/etc/adsyncd/tenants.d/globex.toml" in json.dumps(entry)
