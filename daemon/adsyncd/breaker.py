@@ -92,6 +92,11 @@ class Breaker:
         self._wake()
 
     @property
+    def is_open(self) -> bool:
+        """Whether anybody is kept back."""
+        return self._circuit.is_open
+
+    @property
     def trouble(self) -> str:
         """What is wrong with the host, while the circuit is open."""
         since = self._clock.now() - timedelta(seconds=self._clock.monotonic() - self._circuit.since)

@@ -149,7 +149,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             vault = beside(parts.vault.run) if parts.vault else nullcontext()
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
                 ticker.start()
-                commands = control.Commands(supervisor, ticker, parts.store, reloader, runs, parts.clock)
+                commands = control.Commands(supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock)
                 async with (
                     beside(control.serve, control.application(commands), listener),
                     beside(

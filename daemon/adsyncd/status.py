@@ -1,7 +1,7 @@
-"""How a tenant and the daemon stand, as values: what a tenant does, what it waits for, and when that will be over."""
+"""How a tenant stands, as values: what it does, what it waits for, and when that will be over."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,14 +14,16 @@ from adsyncd.tenant import Shape
 class State(StrEnum):
     """What a tenant does.
 
-    `WAITING`: it runs, and a request waits. `DRAINING`: its drop-in is gone, its run goes on. `DISABLED`: its drop-in
-    says so. `REFUSED`: its files were never right.
+    `WAITING`: it runs, and a request waits. `ELSEWHERE`: at its last tick another process was at work on it.
+    `DRAINING`: its drop-in is gone, its run goes on. `DISABLED`: its drop-in says so. `REFUSED`: its files were never
+    right.
     """
 
     IDLE = "idle"
     RUNNING = "running"
     WAITING = "waiting"
     PAUSED = "paused"
+    ELSEWHERE = "running elsewhere"
     DISABLED = "disabled"
     REFUSED = "refused"
     DRAINING = "draining"
@@ -83,22 +85,6 @@ class TenantStatus:
     dead_letters: int | None = None
     error: str | None = None
     refused: Sequence[Problem] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DaemonStatus:
-    """How the daemon stands: how many tenants are in which state, how many runs go on, which files were refused.
-
-    `store`: why the database can't be used, or None.
-    """
-
-    version: str
-    since: datetime
-    stopping: bool
-    tenants: Mapping[State, int]
-    runs: int
-    refused: Sequence[Problem]
-    store: str | None
 
 
 def progress(going: Going, done_at: datetime | None) -> Progress:

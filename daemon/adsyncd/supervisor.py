@@ -204,6 +204,11 @@ class Supervisor:
         return {tenant_id: bulkhead.tenant for tenant_id, bulkhead in self._bulkheads.items()}
 
     @property
+    def open_breakers(self) -> Sequence[str]:
+        """What is wrong with the hosts of platforms that are left alone for now."""
+        return self._connector.open_breakers
+
+    @property
     def stopping(self) -> bool:
         """Whether it was told to stop."""
         return self._stopping
@@ -219,8 +224,10 @@ class Supervisor:
             state = State.DRAINING
         elif tenant_id in self._running:
             state = State.WAITING if wait else State.RUNNING
+        elif paused_since:
+            state = State.PAUSED
         else:
-            state = State.PAUSED if paused_since else State.IDLE
+            state = State.ELSEWHERE if bulkhead.elsewhere else State.IDLE
         last_run = self._last_runs.get(tenant_id)
         failure = bulkhead.unrecorded or bulkhead.session.failure or (last_run and last_run.error)
         return TenantStatus(

@@ -91,7 +91,7 @@ async def test_status_shows_what_tenants_wait_for_and_what_became_of_them(progra
         assert (globex["state"], globex["wait"]["reason"]) == ("waiting", "quota")
         assert globex["run"]["announced"] == CAMPAIGNS
         [sentence, *_] = (await run(program, "status", "globex")).splitlines()
-        assert sentence.startswith("globex waits for quota until ")
+        assert sentence.startswith("globex waits for the quota until ")
         assert "at the present quota the rest takes until" in sentence
         table = (await run(program, "status")).splitlines()
         assert table[0].split()[:2] == ["tenant", "state"]

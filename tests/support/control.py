@@ -136,7 +136,7 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
             ticker.add(one)
         ticker.start()
         files = FakeFiles()
-        commands = Commands(supervisor, ticker, store, files, runs, clock)
+        commands = Commands(supervisor, ticker, store, files, None, runs, clock)
         yield Inside(application(commands), commands, supervisor, store, runs, admin, files)
         ticker.stop()
         runs.cancel_scope.cancel()

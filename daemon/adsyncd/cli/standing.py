@@ -7,15 +7,18 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from adsyncd.cli.output import new_table
+from adsyncd.control import DaemonStatus
+from adsyncd.credentials import VaultState
 from adsyncd.duration import format_duration
 from adsyncd.run import Run
-from adsyncd.status import DaemonStatus, Progress, State, TenantStatus
+from adsyncd.status import Progress, State, TenantStatus
 
 _STYLES = {
     State.IDLE: "dim",
     State.RUNNING: "green",
     State.WAITING: "cyan",
     State.PAUSED: "yellow",
+    State.ELSEWHERE: "green",
     State.DISABLED: "dim",
     State.REFUSED: "red",
     State.DRAINING: "magenta",
@@ -31,6 +34,10 @@ def sentence(tenant: TenantStatus, now: datetime) -> str:
             does = "is idle" + (f" until {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else "")
         case State.PAUSED:
             does = f"is paused {_since(tenant.paused_since, now)}: it runs again after adsyncd resume {tenant.id}"
+        case State.ELSEWHERE:
+            does = "was in the hands of another process at its last tick" + (
+                f"; its next one is at {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else ""
+            )
         case State.DISABLED:
             does = "is disabled by its drop-in"
         case State.REFUSED:
@@ -74,13 +81,13 @@ def daemon_view(daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: date
             f"{tenant.permits_free}/{tenant.permits}" if tenant.permits else "",
             str(tenant.dead_letters or ""),
         )
-    return Group(table, *_wrong(daemon, tenants), Text(_summary(daemon, now)))
+    return Group(table, *_wrong(daemon, tenants, now), Text(_summary(daemon, now)))
 
 
 def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
     if tenant.wait:
         until = f" until {_at(tenant.wait.until, now)}" if tenant.wait.until else ""
-        yield f"waits for {tenant.wait.reason}{until}"
+        yield f"waits for the {tenant.wait}{until}"
     else:
         yield "runs"
     run = tenant.run
@@ -122,12 +129,16 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
         yield "refused", str(problem)
 
 
-def _wrong(daemon: DaemonStatus, tenants: Sequence[TenantStatus]) -> Iterator[Text]:
+def _wrong(daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: datetime) -> Iterator[Text]:
     for tenant in tenants:
         if tenant.error:
             yield Text(f"{tenant.id}: {tenant.error}", style="red")
     for problem in daemon.refused:
         yield Text(str(problem), style="red")
+    for breaker in daemon.breakers:
+        yield Text(f"left alone for now: {breaker}", style="red")
+    if (vault := daemon.vault) and vault.state not in (VaultState.UP, VaultState.UNASKED):
+        yield Text(f"Vault: {vault.state} {_since(vault.since, now)}: {vault.error}", style="red")
     if daemon.store:
         yield Text(f"database: {daemon.store}", style="red")
 

@@ -16,7 +16,8 @@ from adsyncd.cli.output import new_console, print_json
 from adsyncd.cli.standing import daemon_view, tenant_view
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
-from adsyncd.status import DaemonStatus, TenantStatus
+from adsyncd.control import DaemonStatus
+from adsyncd.status import TenantStatus
 
 _LOOKS_EACH_S = 1.0
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Protocol
@@ -14,18 +14,38 @@ from anyio.abc import TaskGroup
 import adsyncd
 from adsyncd.campaign import DeadLetter, PushState
 from adsyncd.clock import Clock
-from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
+from adsyncd.credentials import Vault, VaultStatus
+from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Problem, Stopping, StoreError
 from adsyncd.plan import Plan, plan
 from adsyncd.reload import Refusal, Reloaded
 from adsyncd.replay import Replayed
 from adsyncd.run import Run, Tally
-from adsyncd.status import DaemonStatus, State, TenantStatus
+from adsyncd.status import State, TenantStatus
 from adsyncd.store import Store
 from adsyncd.supervisor import Supervisor
 from adsyncd.tenant import Tenant
 from adsyncd.ticks import Ticker
 
 _BUSY = frozenset({State.RUNNING, State.WAITING, State.DRAINING})
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """How the daemon stands: how many tenants are in which state, how many runs go on, and what is wrong.
+
+    `refused`: what is wrong with files. `vault`: how Vault stands, None where there is none. `breakers`: the hosts of
+    platforms that are left alone for now, and why. `store`: why the database can't be used, or None.
+    """
+
+    version: str
+    since: datetime
+    stopping: bool
+    tenants: Mapping[State, int]
+    runs: int
+    refused: Sequence[Problem]
+    vault: VaultStatus | None
+    breakers: Sequence[str]
+    store: str | None
 
 
 class Files(Protocol):
@@ -50,12 +70,20 @@ class Commands:
     """
 
     def __init__(
-        self, supervisor: Supervisor, ticker: Ticker, store: Store, files: Files, runs: TaskGroup, clock: Clock
+        self,
+        supervisor: Supervisor,
+        ticker: Ticker,
+        store: Store,
+        files: Files,
+        vault: Vault | None,
+        runs: TaskGroup,
+        clock: Clock,
     ) -> None:
         self._supervisor = supervisor
         self._ticker = ticker
         self._store = store
         self._files = files
+        self._vault = vault
         self._runs = runs
         self._clock = clock
         self._since = clock.now()
@@ -80,6 +108,8 @@ class Commands:
             tenants={state: states.count(state) for state in State if state in states},
             runs=sum(state in _BUSY for state in states),
             refused=[problem for refusal in self._files.refused for problem in refusal.problems],
+            vault=self._vault.status if self._vault else None,
+            breakers=self._supervisor.open_breakers,
             store=store,
         )
 

@@ -125,6 +125,11 @@ class Connector:
         for breaker in self._breakers.values():
             breaker.stop()
 
+    @property
+    def open_breakers(self) -> list[str]:
+        """What is wrong with the hosts whose breaker is open."""
+        return [breaker.trouble for breaker in self._breakers.values() if breaker.is_open]
+
     def _breaker(self, base_url: str) -> Breaker:
         """Return the breaker of a host, with all of its tenants."""
         host = httpx.URL(base_url).netloc.decode("ascii")

@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console, RenderableType
 
 from adsyncd.cli.standing import daemon_view, sentence, tenant_view
+from adsyncd.control import DaemonStatus
+from adsyncd.credentials import VaultState, VaultStatus
 from adsyncd.errors import Problem
 from adsyncd.run import Outcome, Wait, WaitReason
-from adsyncd.status import DaemonStatus, Progress, State, TenantStatus
+from adsyncd.status import Progress, State, TenantStatus
 from adsyncd.tenant import Shape
 from support.records import NOON, run
 
@@ -27,7 +29,10 @@ RUN = Progress(
 )  # fmt: skip
 RUNNING = replace(IDLE, state=State.RUNNING, run=RUN)
 WAITING = replace(RUNNING, state=State.WAITING, wait=Wait(WaitReason.QUOTA, NOON + timedelta(seconds=42)))
-DAEMON = DaemonStatus("0.1.0", NOON - timedelta(days=2), False, {State.IDLE: 1}, 0, (), None)  # noqa: FBT003 - as it stands
+DAEMON = DaemonStatus(
+    "0.1.0", NOON - timedelta(days=2), stopping=False, tenants={State.IDLE: 1}, runs=0,
+    refused=(), vault=None, breakers=(), store=None,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True, params=["UTC"])
@@ -57,13 +62,13 @@ def shown(view: RenderableType, width: int = 160) -> list[str]:
         (
             WAITING,
             (
-                "acme waits for quota until 12:00:42, in 42s; 12 of 40 campaigns are done with; "
+                "acme waits for the quota until 12:00:42, in 42s; 12 of 40 campaigns are done with; "
                 "at the present quota the rest takes until 12:16:00, in 16m"
             ),
         ),
         (
             replace(WAITING, wait=Wait(WaitReason.CREDENTIALS), run=replace(RUN, announced=0, done_at=None)),
-            "acme waits for credentials; it has yet to list its campaigns",
+            "acme waits for the credentials; it has yet to list its campaigns",
         ),
         (replace(RUNNING, run=None), "acme runs; it has yet to list its campaigns"),
         (replace(RUNNING, run=replace(RUN, done_at=None)), "acme runs; 12 of 40 campaigns are done with"),
@@ -78,6 +83,17 @@ def shown(view: RenderableType, width: int = 160) -> list[str]:
         (
             replace(IDLE, state=State.PAUSED, paused_since=NOON - timedelta(hours=1)),
             "acme is paused since 11:00:00: it runs again after adsyncd resume acme",
+        ),
+        (
+            replace(IDLE, state=State.ELSEWHERE),
+            "acme was in the hands of another process at its last tick; its next one is at 12:03:00, in 3m",
+        ),
+        (
+            replace(WAITING, wait=Wait(WaitReason.BREAKER, detail="ads.example.com")),
+            (
+                "acme waits for the circuit breaker of ads.example.com; 12 of 40 campaigns are done with; "
+                "at the present quota the rest takes until 12:16:00, in 16m"
+            ),
         ),
         (TenantStatus("acme", State.DISABLED, "acme", "mixo"), "acme is disabled by its drop-in"),
         (TenantStatus("acme", State.REFUSED), "acme can't run: its files are wrong"),
@@ -113,13 +129,22 @@ def test_of_one_tenant_all_is_shown() -> None:
 
 def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
     refused = TenantStatus("globex", State.REFUSED)
-    daemon = replace(DAEMON, tenants={State.WAITING: 1, State.REFUSED: 1}, refused=[WRONG], store="the disk is full")
+    daemon = replace(
+        DAEMON,
+        tenants={State.WAITING: 1, State.REFUSED: 1},
+        refused=[WRONG],
+        vault=VaultStatus(VaultState.SEALED, NOON - timedelta(minutes=2), "unseal it"),
+        breakers=["ads: nothing but failures"],
+        store="the disk is full",
+    )
     lines = shown(daemon_view(daemon, [replace(WAITING, error="[red]503"), refused], NOON))
     assert lines[0] == "tenant state waits for campaigns done in next run in last run permits dead letters"
     assert lines[1:3] == ["acme waiting quota 42s 12/40 16m 3m 7/10", "globex refused"]
     assert lines[3:] == [
         "acme: [red]503",
         str(WRONG),
+        "left alone for now: ads: nothing but failures",
+        "Vault: sealed since 11:58:00: unseal it",
         "database: the disk is full",
         "adsyncd 0.1.0 since 2026-11-23 12:00: 1 waiting, 1 refused",
     ]
