@@ -12,10 +12,12 @@ from structlog.testing import capture_logs
 
 from adsyncd.campaign import PushState
 from adsyncd.diff import Change
+from adsyncd.errors import NoSuchTenant
 from adsyncd.instruments import (
     DEAD_LETTERS,
     QUOTA_PERMITS,
     RUNS_OVERLAPPED,
+    RUNS_PAUSED,
     TOKEN_EXPIRES_IN,
 )
 from adsyncd.run import Outcome, Run, Tally, run_id
@@ -424,3 +426,52 @@ async def test_permits_and_tokens_are_measured_for_each_tenant(store: Store) -> 
         await world.ended("globex")
         assert world.measured(QUOTA_PERMITS) == {"acme": 1000, "globex": 8}
         assert 3580 < world.measured(TOKEN_EXPIRES_IN)["globex"] < 3600
+
+
+# Paused, and how a tenant stands
+
+
+async def test_the_ticks_of_a_paused_tenant_are_skipped_and_counted_until_it_is_resumed(world: World) -> None:
+    await world.supervisor.pause("acme")
+    world.tick(number=0)
+    world.tick(number=1)
+    assert world.measured(RUNS_PAUSED) == {"acme": 2}
+    await world.supervisor.resume("acme")
+    world.tick(number=2)
+    await world.ended(number=2)
+    assert [run.fire_time for run in await world.store.runs("acme", 9)] == [fire_time(2)]
+
+
+async def test_pauses_and_last_runs_are_recalled_after_a_restart(store: Store) -> None:
+    async with a_world(store, tenant("acme")) as world:
+        world.tick()
+        ended = await world.ended()
+        await world.supervisor.pause("acme")
+    async with a_world(store, tenant("acme")) as world:
+        await world.supervisor.recall()
+        status = world.supervisor.status("acme", fire_time(1))
+        assert (status.state, status.last_run, status.next_fire_time) == (State.PAUSED, ended, None)
+        world.tick(number=1)
+        assert world.measured(RUNS_PAUSED) == {"acme": 1}
+
+
+async def test_a_tenant_that_is_removed_drains_as_long_as_its_run_goes_on(world: World) -> None:
+    world.tick()
+    await anyio.sleep(1)
+    world.supervisor.remove("acme")
+    assert world.supervisor.status("acme", None).state is State.DRAINING
+    await world.ended()
+    with pytest.raises(NoSuchTenant):
+        world.supervisor.status("acme", None)
+
+
+async def test_why_nothing_can_be_recorded_is_told_until_it_can(world: World, disk: Disk) -> None:
+    disk.gone = True
+    world.tick()
+    await anyio.sleep(1)
+    gone = world.supervisor.status("acme", None)
+    assert gone.state is State.RUNNING
+    assert gone.error
+    disk.gone = False
+    await world.ended()
+    assert world.supervisor.status("acme", None).error is None

@@ -122,9 +122,20 @@ async def test_the_daemon_counts_its_tenants_by_state(inside: Inside, api: httpx
     status = await ask(api, "/v1/status")
     assert status["tenants"] == {"idle": 1, "paused": 1, "disabled": 1, "refused": 1}
     assert (status["version"], status["runs"], status["stopping"]) == (adsyncd.__version__, 0, False)
+    assert (status["vault"], status["store"]) == (None, None)
     assert [problem["what"] for problem in status["refused"]] == [WRONG.what]
     states = {one["id"]: one["state"] for one in await ask(api, "/v1/tenants")}
     assert states == {"acme": "paused", "globex": "idle", "hooli": "refused", "initech": "disabled"}
+
+
+async def test_hosts_that_are_left_alone_are_told_with_the_reason(inside: Inside, api: httpx.AsyncClient) -> None:
+    assert (await ask(api, "/v1/status"))["breakers"] == []
+    breaker = inside.supervisor._connector._breaker("http://ads.invalid")
+    breaker._last = "no answer"
+    for second in range(0, 24, 2):
+        breaker._circuit.failed(("acme", "globex")[second % 4 // 2], second, probe=False)
+    [told] = (await ask(api, "/v1/status"))["breakers"]
+    assert told.startswith("ads.invalid: nothing but failures since ")
 
 
 async def test_a_tenant_whose_file_is_wrong_goes_on_and_says_so(inside: Inside, api: httpx.AsyncClient) -> None:
