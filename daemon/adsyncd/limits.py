@@ -23,6 +23,8 @@ from adsyncd.tenant import Quota, Window
 
 GUARD_SHARE = 0.001
 GUARD_S = 0.005
+_UNKNOWN_SPREAD = 0.01  # of a window, as long as no answer has told
+_ANSWERS = 32  # so many of the latest tell how far arrivals are spread
 
 Numbers = tuple[int, ...]  # of the permits that one grant took, one in each window
 
@@ -157,6 +159,7 @@ class Limits:
         self._settling = False  # until all that is held has cooled
         self.space_s = 0.0  # between two grants
         self._paced_until = 0.0
+        self._spreads: deque[float] = deque(maxlen=_ANSWERS)
         self._left = -1  # grants that the server's own count leaves until `_left_until`; below zero: it has none
         self._left_until = 0.0
         self.pace(paced=paced)
@@ -224,9 +227,24 @@ class Limits:
             self._left, self._left_until = left, until
 
     def pace(self, *, paced: bool) -> None:
-        """Space grants evenly from now on, or no longer."""
-        spaces = [window.per.total_seconds() / max(1, window.requests - 1) for window in self._quota.windows]
-        self.space_s = max(spaces) * (1 + GUARD_SHARE) if paced else 0.0
+        """Space grants evenly from now on, or no longer: a window, and what arrivals are spread by, by N - 1.
+
+        A window that counts the one before by weight takes N - 1 requests at even intervals, wherever it begins. It
+        refuses the second of a window whose first was sent before it began, if the window before was full for the same
+        reason: the spread, once a window, keeps that from happening twice in a row.
+        """
+        spread_s = max(self._spreads, default=_UNKNOWN_SPREAD * self._quota.per.total_seconds())
+        spaces = [
+            (window.per.total_seconds() * (1 + GUARD_SHARE) + spread_s) / max(1, window.requests - 1)
+            for window in self._quota.windows
+        ]
+        self.space_s = max(spaces) if paced else 0.0
+
+    def arrived_within(self, spread_s: float) -> None:
+        """Take note that a request was counted within so many seconds of its grant."""
+        if self.space_s:
+            self._spreads.append(spread_s)
+            self.pace(paced=True)
 
     def change(self, quota: Quota, now: float) -> None:
         """Take over another quota at once. What was spent stays spent, and is never counted for less than it may be.

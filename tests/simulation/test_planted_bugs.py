@@ -40,7 +40,7 @@ def permit_returned_on_send(patch: pytest.MonkeyPatch) -> None:
         return granted
 
     patch.setattr(Permit, "put_on_record", recorded)
-    patch.setattr(Permit, "cool", lambda permit, _written_at=None: cool(permit, sent_at[permit]))
+    patch.setattr(Permit, "cool", lambda permit, _written_at=None, **_: cool(permit, sent_at[permit]))
     patch.setattr(Gate, "counted_by", lambda _gate, at: at)
 
 
@@ -57,8 +57,8 @@ def refund_on_read_timeout(patch: pytest.MonkeyPatch) -> None:
     """A permit is given back when nobody waits for the answer any more, though the platform counted the request."""
     cool = Permit.cool
 
-    def refund_if_abandoned(permit: Permit, written_at: float | None = None) -> None:
-        if sys.exception() is None:
+    def refund_if_abandoned(permit: Permit, written_at: float | None = None, *, answered: bool = True) -> None:
+        if answered:
             cool(permit, written_at)
         else:
             permit.refund()

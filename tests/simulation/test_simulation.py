@@ -86,7 +86,7 @@ def test_a_seed_takes_the_same_course_in_each_process_and_another_seed_another(s
 def test_healthy_tenants_live_as_if_there_were_no_sick_ones(simulator: Simulator) -> None:
     compared = 0
     for seed in range(6):
-        world = _steady(draw_world(seed, tenants=6, hours=0.4, sick=0.5))
+        world = _steady(draw_world(seed, tenants=6, hours=0.4, sick=0.5, shared=0.0))
         alone = replace(world, lives=tuple(_without(life, world.sick) for life in world.lives))
         among, lonely = (
             [_to_the_millisecond(run) for run in simulator.run(each).runs if run.tenant not in world.sick]

@@ -161,6 +161,7 @@ def test_a_grant_takes_a_permit_of_each_window_or_none() -> None:
 
 def test_paced_grants_are_a_window_less_one_request_apart_even_after_a_rest() -> None:
     paced = Limits(a_quota(11), paced=True)
+    paced.arrived_within(0.01)
     granted = []
     for at in (0.0, 0.5, 1.0, 1.01, 1.9, 2.1, 50.0, 50.0, 51.1):
         numbers = paced.take(at)
@@ -168,6 +169,18 @@ def test_paced_grants_are_a_window_less_one_request_apart_even_after_a_rest() ->
             granted.append(at)
             paced.cool(numbers, at)
     assert granted == [0.0, 1.01, 2.1, 50.0, 51.1]
+
+
+def test_spaces_make_up_for_what_arrivals_are_spread_by_but_remember_no_old_spread() -> None:
+    paced = Limits(a_quota(11), paced=True)
+    paced.arrived_within(2.0)
+    assert paced.space_s == pytest.approx((WINDOW * 1.001 + 2.0) / 10)
+    for _ in range(32):
+        paced.arrived_within(0.5)
+    assert paced.space_s == pytest.approx((WINDOW * 1.001 + 0.5) / 10)
+    paced.pace(paced=False)
+    paced.arrived_within(2.0)
+    assert paced.space_s == 0
 
 
 def test_what_the_server_counts_leaves_as_many_grants_as_it_says_less_those_on_their_way() -> None:
@@ -224,7 +237,7 @@ def test_the_nth_grant_is_foreseen() -> None:
     assert [limits.nth_at(count, 2.0) for count in (1, 2, 3)] == [2.0, back, back]
     assert limits.nth_at(4, 2.0) == 2.0 + COOLS_FOR
     assert limits.nth_at(6, 2.0) == back + COOLS_FOR
-    assert Limits(a_quota(11), paced=True).nth_at(5, 0.0) == pytest.approx(4 * WINDOW / 10 * 1.001)
+    assert Limits(a_quota(11), paced=True).nth_at(5, 0.0) == pytest.approx(4 * (WINDOW * 1.001 + 0.1) / 10)
 
 
 @given(st.integers(1, 4), st.lists(st.integers(1, 30), min_size=1, max_size=5))

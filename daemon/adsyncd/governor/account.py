@@ -1,7 +1,6 @@
 """A quota's limits, and how its permits stand on record beside those that other processes have out."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from adsyncd.clock import Clock
@@ -60,19 +59,12 @@ class Account:
     def notes(self, claims: Sequence[Claim], cools_since: float | None) -> list[Claim]:
         """Return what goes on record of permits that are back: they cool since then, or are free at once."""
         now = self._clock.since_boot()
-        ago = 0.0 if cools_since is None else self._clock.monotonic() - cools_since
-        cooling = 0.0 if cools_since is None else 1.0
-        lengths = dict(zip(self._window_ms, self.limits.buckets, strict=True))
+        since = None if cools_since is None else now - (self._clock.monotonic() - cools_since)
+        buckets = dict(zip(self._window_ms, self.limits.buckets, strict=True))
         return [
-            replace(
-                claim,
-                record=replace(
-                    claim.record,
-                    free_at=now + cooling * (lengths[claim.record.window_ms].cools_for - ago),
-                ),
-            )
+            self._claim(length, claim.record.number, now if since is None else since + buckets[length].cools_for, now)
             for claim in claims
-            if claim.record.window_ms in lengths
+            if (length := claim.record.window_ms) in buckets
         ]
 
     def learn(self, records: Iterable[PermitRecord]) -> None:

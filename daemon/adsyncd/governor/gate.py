@@ -61,10 +61,11 @@ class Ledger(Protocol):
 class Permit:
     """A permit that was granted for one request. Exactly one of `cool` and `refund` ends it."""
 
-    __slots__ = ("_claims", "_gate", "_numbers", "_pool", "_shared")
+    __slots__ = ("_claims", "_gate", "_granted_at", "_numbers", "_pool", "_shared")
 
-    def __init__(self, gate: "Gate", numbers: Numbers, pool: Pool | None, shared: Numbers) -> None:
+    def __init__(self, gate: "Gate", granted_at: float, numbers: Numbers, pool: Pool | None, shared: Numbers) -> None:
         self._gate = gate
+        self._granted_at = granted_at
         self._numbers = numbers
         self._pool = pool
         self._shared = shared
@@ -95,13 +96,15 @@ class Permit:
             pool.account.learn(taken)
         return False
 
-    def cool(self, written_at: float | None = None) -> None:
+    def cool(self, written_at: float | None = None, *, answered: bool = True) -> None:
         """Let it cool: the request was answered, or given up after it may have left.
 
         `written_at`: the monotonic instant at which it was fully written, if it was.
         """
         gate = self._gate
         since = gate.counted_by(written_at)
+        if answered and gate.limits.space_s:
+            gate.limits.arrived_within(since - self._granted_at)
         gate.limits.cool(self._numbers, since)
         if self._pool is not None:
             self._pool.limits.cool(self._shared, since)
@@ -177,10 +180,10 @@ class Gate:
         now, pool = self._clock.monotonic(), self._pool
         if pool is None:
             numbers = self.limits.take(now)
-            return None if numbers is None else Permit(self, numbers, None, ())
+            return None if numbers is None else Permit(self, now, numbers, None, ())
         if not self.limits.can_grant(now) or (shared := pool.take(now)) is None:
             return None
-        return Permit(self, self._taken(now), pool, shared)
+        return Permit(self, now, self._taken(now), pool, shared)
 
     async def acquire(
         self, priority: Priority = Priority.PUSH, on_wait: OnWait | None = None, *, again: bool = False
@@ -287,7 +290,7 @@ class Gate:
         line = next(line for line in self._lines if line)
         waiter = line.popleft()
         self.waiting -= 1
-        waiter.permit = Permit(self, self._taken(now), self._pool, shared)
+        waiter.permit = Permit(self, now, self._taken(now), self._pool, shared)
         waiter.turn.set()
 
     def rest(self, now: float) -> None:

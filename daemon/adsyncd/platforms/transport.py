@@ -174,7 +174,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             permit.refund()
             raise
         except BaseException:
-            permit.cool(request.extensions.get(WRITTEN_AT))
+            permit.cool(request.extensions.get(WRITTEN_AT), answered=False)
             self._count("none", sendings)
             raise
         permit.cool(request.extensions.get(WRITTEN_AT))

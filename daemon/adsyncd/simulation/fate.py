@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from random import Random
 
 from adsyncd.config import TenantFile
 from adsyncd.config.tenant_file import ScheduleTable
 from adsyncd.simulation.network import Line
 from adsyncd.simulation.world import Catalogue, Change, End, Jump, Life, Span, World, campaign_id
-from adsyncd.tenant import Platform, Quota, Tenant
+from adsyncd.tenant import Platform, Quota, Shape, Tenant
 
 BASE_URL = "http://ads.simulated"
 
@@ -24,23 +25,31 @@ _FLAKY: Mapping[str, object] = {
 _FAULTS = ("503", "hang", "drop", "html", "redirect", "unauthorized", "wrong-types", "repeating")
 _SICKNESSES = ("flaky", "flaky", "flaky", "far", "far", "faulty", "faulty", "revoked", "rotated", "picky", "absurd")
 
-# Servers that a bucket of returning permits is safe with; the fourth way of counting refuses legal bursts.
+# Servers that bursts are safe with; the fourth way of counting refuses legal ones, and gets spaced requests.
 _ALGORITHMS = ("sliding-log", "fixed-window", "token-bucket")
+_HEADERS = ("off", "off", "ietf", "ietf-old", "x-ratelimit", "x-ratelimit-epoch-s", "x-ratelimit-epoch-ms")
 
 
-def draw_world(seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5) -> World:
-    """Return the world that a seed stands for. `sick`: the share of its tenants that something befalls."""
-    return _Fate(seed, tenants, hours * 3600, sick).world()
+def draw_world(
+    seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4
+) -> World:
+    """Return the world that a seed stands for.
+
+    `sick`: the share of its tenants that something befalls. `shared`: the share of worlds whose platform has a quota of
+    its own, too.
+    """
+    return _Fate(seed, tenants, hours * 3600, sick, shared).world()
 
 
 class _Fate:
-    def __init__(self, seed: int, tenants: int, lasts_s: float, sick: float) -> None:
+    def __init__(self, seed: int, tenants: int, lasts_s: float, sick: float, shared: float) -> None:
         self._random = Random(seed)  # noqa: S311 - a simulation
         self._seed = seed
         self._lasts_s = lasts_s
         self._ids = [f"tenant-{number}" for number in range(tenants)]
         self._sick = {id_: self._random.choice(_SICKNESSES) for id_ in self._ids if self._random.random() < sick}
         self._changes: list[Change] = []
+        self._platform = Platform("simulated", BASE_URL, self._shared() if self._random.random() < shared else None)
 
     def world(self) -> World:
         random = self._random
@@ -57,11 +66,12 @@ class _Fate:
                     "token_lifetime_s": random.randint(200, 3600),
                     "accounts": {_email(id_): {"password": "old", "clients": [id_]} for id_ in self._ids},
                     "clients": clients,
+                    **self._shared_as_json(),
                 }
             },
             accounts={tenant.credentials: (_email(id_), "old") for id_, tenant in tenants.items()},
             lives=tuple(self._lives(tenants)),
-            lines={id_: self._line(id_) for id_ in self._ids},
+            lines={id_: self._line(id_, tenants[id_].quota) for id_ in self._ids},
             catalogues=catalogues,
             sick=self._sick,
             changes=tuple(sorted(self._changes, key=lambda change: change.at_s)),
@@ -81,7 +91,13 @@ class _Fate:
                 "platform": "simulated",
                 "schedule": self._schedule(),
                 "credentials": {"vault": f"adsyncd/{id_}"},
-                "quota": {"requests": random.randint(3, 12), "per": random.choice(("20s", "30s", "60s"))},
+                "quota": {
+                    "requests": random.randint(3, 12),
+                    "per": random.choice(("20s", "30s", "60s")),
+                    "shape": random.choices(("auto", "paced"), (0.85, 0.15))[0],
+                    "also": random.choices(([], [{"requests": random.randint(25, 50), "per": "5m"}]), (0.7, 0.3))[0],
+                },
+                "weight": random.randint(1, 3),
                 "sync": {
                     "page_size": random.choice((3, 5, 10)),
                     "concurrency": random.choice((1, 3, 5)),
@@ -93,7 +109,7 @@ class _Fate:
                 },
             }
         )
-        return described.tenant(id_, Platform("simulated", BASE_URL, quota=None))
+        return described.tenant(id_, self._platform)
 
     def _schedule(self) -> dict[str, str]:
         if self._random.random() < 0.2:  # noqa: PLR2004 - a share
@@ -108,7 +124,9 @@ class _Fate:
             "campaigns": count,
             "quota_requests": quota.requests,
             "quota_window_s": quota.per.total_seconds(),
-            "algorithm": random.choice(_ALGORITHMS),
+            "quotas": [{"requests": one.requests, "window_s": one.per.total_seconds()} for one in quota.also],
+            "algorithm": "window-counter" if quota.shape is Shape.PACED else random.choice(_ALGORITHMS),
+            "ratelimit_headers": random.choice(_HEADERS),
             "retry_after": random.choice(("seconds", "date", "body", "absent")),
             "etag": random.random() < 0.5,  # noqa: PLR2004 - a share
             "list_latency_s": random.choice((0.0, 0.5)),
@@ -134,8 +152,18 @@ class _Fate:
     def _only_gains(self, id_: str) -> bool:
         return self._ids.index(id_) < len(self._ids) // 2
 
-    def _line(self, id_: str) -> Line:
-        longest_s = self._random.choice((0.1, 0.4, 1.0))
+    def _shared(self) -> Quota:
+        return Quota(self._random.randint(8, 20), timedelta(seconds=self._random.choice((20, 60))))
+
+    def _shared_as_json(self) -> dict[str, object]:
+        quota = self._platform.quota
+        if quota is None:
+            return {}
+        return {"platform_quota_requests": quota.requests, "platform_quota_window_s": quota.per.total_seconds()}
+
+    def _line(self, id_: str, quota: Quota) -> Line:
+        # Spacing is worth nothing where a line takes away as much of it as it pleases.
+        longest_s = 0.1 if quota.shape is Shape.PACED else self._random.choice((0.1, 0.4, 1.0))
         if self._sick.get(id_) == "far":
             return Line(0.02, longest_s, unreachable=0.1, lost=0.05)
         return Line(0.02, longest_s)
@@ -183,7 +211,7 @@ class _Fate:
         allowed = tenant.quota
         quota = replace(allowed, requests=random.randint((allowed.requests + 1) // 2, allowed.requests))
         if random.random() < 0.3:  # noqa: PLR2004 - a share
-            quota = Quota(max(1, allowed.requests // 2), allowed.per / 2)
+            quota = replace(allowed, requests=max(1, allowed.requests // 2), per=allowed.per / 2)
         return replace(
             tenant,
             schedule=ScheduleTable.model_validate(self._schedule()).schedule(),

@@ -10,6 +10,7 @@ import importlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from random import Random
 from typing import Any, Protocol, cast
 
@@ -18,6 +19,7 @@ import httpx
 from anyio.abc import TaskGroup
 
 from adsyncd.errors import ConfigError, Problem
+from adsyncd.simulation.virtual_time import START
 
 Message = MutableMapping[str, Any]
 Application = Callable[
@@ -149,7 +151,9 @@ class Network:
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                exchange.headers = message["headers"]
+                # As every server does that has a clock: RFC 9110, 6.6.1.
+                date = formatdate(START.timestamp() + anyio.current_time(), usegmt=True)
+                exchange.headers = [*message["headers"], (b"date", date.encode())]
             else:
                 exchange.body += message.get("body", b"")
 

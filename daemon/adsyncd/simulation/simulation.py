@@ -204,7 +204,8 @@ class _Simulation:
         for base_url, cure in self._world.cures.items():
             await self._network.ask(base_url, "POST", "/_settings", cure)
         instruments = _Instruments(self.overlapped)
-        async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=self._disk()) as store:
+        disk = _Disk(self._disk_random, replace(self._world, failures=(), stalls=()))
+        async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
             parts = await self._parts(store, Wire(self._network), len(self._world.lives), instruments)
             async with anyio.create_task_group() as tasks:
                 for tenant in self._world.tenants:

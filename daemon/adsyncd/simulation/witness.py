@@ -19,7 +19,7 @@ from adsyncd.run import Outcome
 from adsyncd.schedule import intervals
 from adsyncd.simulation.virtual_time import START
 from adsyncd.simulation.world import Span, World
-from adsyncd.tenant import Tenant
+from adsyncd.tenant import Quota, Shape, Tenant, Window
 
 _MOST_VIOLATIONS = 20
 _LATEST_S = 5.0  # does a run begin after its tick
@@ -255,19 +255,28 @@ class Witness:
         return span.from_s < self._life_began_s or any(span.overlaps(other) for other in self._excused)
 
     def _longest_s(self, tenant: Tenant, requests: int) -> float:
-        """Return how long a run with so many requests may take: windows full of quota, each emptied in turn."""
+        """Return how long a run with so many requests may take: windows full of quota, each emptied in turn.
+
+        Of a platform's quota it has no less than what is left over when everybody has as much to do.
+        """
         line = self._world.lines[tenant.client_id]
-        each_s = 2 * line.longest_s + 3.5 + 4 * self._world.store_s
-        requests_a_window = (tenant.quota.requests + 1) // 2  # as the drop-in may have been edited
-        windows = math.ceil(requests / requests_a_window) + 1
-        return windows * (cools_for(tenant.quota) + requests_a_window * each_s) + 10
+        each_s = 2 * line.longest_s + 4.5 + 4 * self._world.store_s
+        longest_s = sum(_windows_s(window, requests, each_s) for window in tenant.quota.windows) + 10
+        if tenant.quota.shape is Shape.PACED:
+            longest_s += requests * tenant.quota.per.total_seconds()
+        if tenant.platform.quota:
+            everybody = len(self._world.tenants) * 3  # by weight
+            longest_s += _windows_s(tenant.platform.quota, requests * everybody, each_s)
+        return longest_s
 
     # What is left in the end.
 
     def check_ledger(self, tenant: Tenant, page: Mapping[str, Any]) -> None:
         """Compare what runs say with what a platform has in its ledger of a tenant's client id."""
-        if page["largest_window"] > tenant.quota.requests:
-            self.break_(Invariant.QUOTA, f"{tenant.id} got {page['largest_window']} requests in a window")
+        for window in tenant.quota.windows:
+            largest = page["largest_windows"].get(f"{window.per.total_seconds():g}", 0)
+            if largest > window.requests:
+                self.break_(Invariant.QUOTA, f"{tenant.id} got {largest} requests in {window.per}")
         self.pushes += page["effects_total"]
         for campaign, effects in page["effects"].items():
             for key, times in effects.items():
@@ -314,3 +323,8 @@ class Witness:
         befell_s += sum(span.to_s - span.from_s for span in (*self._world.failures, *self._world.stalls))
         interval_s = max(intervals(schedule, START)[1] for schedule in schedules).total_seconds()
         return interval_s + (lives + 1) * a_run_s + befell_s
+
+
+def _windows_s(window: Window | Quota, requests: int, each_s: float) -> float:
+    requests_a_window = (window.requests + 1) // 2  # as the drop-in may have been edited
+    return (math.ceil(requests / requests_a_window) + 1) * (cools_for(window) + requests_a_window * each_s)

@@ -79,7 +79,13 @@ def _rows(claims: Sequence[Claim]) -> list[Mapping[str, Any]]:
     for one in claims:
         record = one.record
         rows[record.platform, record.client_id, record.window_ms, record.number] = {
-            **asdict(record),
+            "platform": record.platform,  # written out: asdict() takes ten times as long
+            "client_id": record.client_id,
+            "window_ms": record.window_ms,
+            "number": record.number,
+            "free_at": record.free_at,
+            "boot_id": record.boot_id,
+            "owner": record.owner,
             "at": one.at,
             "seen_owner": one.seen.owner if one.seen else None,
             "seen_free_at": one.seen.free_at if one.seen else None,
