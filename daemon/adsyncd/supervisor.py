@@ -6,7 +6,6 @@ A run is a task of its own, in a context of its own, under its own deadline; wha
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -16,13 +15,14 @@ from anyio.abc import TaskGroup
 from opentelemetry import context as telemetry
 from opentelemetry.trace import Tracer
 
+from adsyncd.bulkhead import Bulkhead
 from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock
 from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import CredentialsSource
 from adsyncd.diff import Change
 from adsyncd.errors import AdsyncdError, CommandRefused, LeaseHeld, NoSuchTenant, RunEnded, Stopping, StoreError
-from adsyncd.governor import Gate, Governor, Priority
+from adsyncd.governor import Governor, Priority
 from adsyncd.instruments import (
     CONCURRENCY,
     DEAD_LETTERS,
@@ -35,11 +35,11 @@ from adsyncd.instruments import (
 from adsyncd.lease import Leases
 from adsyncd.listing_cache import ListingCache
 from adsyncd.pipeline import Pipeline
-from adsyncd.platforms import Connector, PlatformClient, Session
+from adsyncd.platforms import Connector, PlatformClient
 from adsyncd.replay import Replay, Replayed
 from adsyncd.retry import RetryBudget
 from adsyncd.run import Outcome, Run, Tally, run_id, whole_ms
-from adsyncd.status import Going, State, TenantStatus, progress, remaining_requests
+from adsyncd.status import Going, TenantStatus
 from adsyncd.store import Store
 from adsyncd.tenant import Tenant
 
@@ -53,21 +53,6 @@ class Watch(Protocol):
 
     async def ended(self, run: Run, sign_in_error: AdsyncdError | None) -> None:
         """Take note of a run that was recorded just now, and of why its tenant's last sign-in failed, if it did."""
-
-
-@dataclass(slots=True)
-class Bulkhead:
-    """What belongs to one tenant, and to no other. One that is `leaving` goes as soon as its run has ended."""
-
-    tenant: Tenant
-    session: Session
-    gate: Gate
-    budget: RetryBudget
-    concurrency: Concurrency
-    leaving: bool = False
-    last_outcome: Outcome | None = None
-    unrecorded: str | None = None  # why the database could not even be told that a run begins
-    elsewhere: bool = False  # at its last tick another process was at work on it
 
 
 class Supervisor:
@@ -97,7 +82,6 @@ class Supervisor:
         self._watch = watch
         self._bulkheads: dict[str, Bulkhead] = {}
         self._running: set[str] = set()
-        self._going: dict[str, Going] = {}
         self._last_runs: dict[str, Run] = {}
         self._pauses: dict[str, datetime] = {}
         self._stopping = False
@@ -215,43 +199,13 @@ class Supervisor:
 
     def status(self, tenant_id: str, next_fire_time: datetime | None) -> TenantStatus:
         """Say how a tenant stands. Raises NoSuchTenant."""
-        bulkhead = self._known(tenant_id)
-        tenant, gate = bulkhead.tenant, bulkhead.gate
-        going = self._going.get(tenant_id)
-        wait = going.tally.wait if going else None
-        paused_since = self._pauses.get(tenant_id)
-        if bulkhead.leaving:
-            state = State.DRAINING
-        elif tenant_id in self._running:
-            state = State.WAITING if wait else State.RUNNING
-        elif paused_since:
-            state = State.PAUSED
-        else:
-            state = State.ELSEWHERE if bulkhead.elsewhere else State.IDLE
-        last_run = self._last_runs.get(tenant_id)
-        failure = bulkhead.unrecorded or bulkhead.session.failure or (last_run and last_run.error)
-        return TenantStatus(
-            tenant.id,
-            state,
-            tenant.client_id,
-            tenant.platform.name,
-            wait=wait,
-            run=progress(going, self._done_at(bulkhead, going.tally)) if going else None,
-            next_fire_time=None if paused_since else next_fire_time,
-            paused_since=paused_since,
-            last_run=last_run,
-            permits=tenant.quota.requests,
-            permits_free=gate.free,
-            shape=gate.shape,
-            error=str(failure) if failure else None,
+        return self._known(tenant_id).status(
+            self._clock.now(),
+            running=tenant_id in self._running,
+            paused_since=self._pauses.get(tenant_id),
+            last_run=self._last_runs.get(tenant_id),
+            next_fire_time=next_fire_time,
         )
-
-    def _done_at(self, bulkhead: Bulkhead, tally: Tally) -> datetime | None:
-        """Foresee when a run will be done if nothing but the quota holds it up."""
-        remaining = remaining_requests(tally, bulkhead.tenant.sync.page_size)
-        if remaining is None:
-            return None
-        return self._clock.now() + timedelta(seconds=bulkhead.gate.foresee(remaining))
 
     def _known(self, tenant_id: str) -> Bulkhead:
         if tenant_id not in self._bulkheads:
@@ -286,11 +240,11 @@ class Supervisor:
             )
             open_runs = await self._store.open_runs(tenant_id)
             fire_time = open_runs[0].fire_time if open_runs else fire_time
-            self._going[tenant_id] = Going(run_id(tenant_id, fire_time), self._clock.now(), tally)
+            bulkhead.going = Going(run_id(tenant_id, fire_time), self._clock.now(), tally)
             try:
                 run = await pipeline.run(fire_time)
             finally:
-                del self._going[tenant_id]
+                bulkhead.going = None
             if run.outcome is not None:
                 self._last_runs[tenant_id] = run
             return run

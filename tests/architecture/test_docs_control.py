@@ -1,0 +1,102 @@
+import io
+import re
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.main import get_command
+
+from adsyncd.cli import application, standing
+from adsyncd.control import openapi, wire
+from adsyncd.control.endpoints import ENDPOINTS
+from adsyncd.control.peer import Peer
+from adsyncd.run import Outcome, Run, Wait, WaitReason
+from adsyncd.status import Progress, State, TenantStatus
+from adsyncd.tenant import Shape
+
+PAGE = (Path(__file__).parents[2] / "docs" / "control.md").read_text(encoding="utf-8")
+
+
+def first_column(header: str) -> list[str]:
+    """The names in the first column of a table."""
+    table = re.search(rf"^\| {header} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert table
+    return [name for row in table[1].splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+def test_each_endpoint_is_documented_as_it_describes_itself() -> None:
+    rows = re.findall(r"^\| `((?:GET|POST) \S+)` \| (.+) \|$", PAGE, re.MULTILINE)
+    ours = [(f"{endpoint.method} {endpoint.path}", endpoint.summary) for endpoint in ENDPOINTS]
+    assert rows == [*ours, (f"GET {openapi.PATH}", "This document")]
+
+
+def test_each_key_of_a_tenant_is_documented() -> None:
+    assert sorted(first_column("key")) == sorted(field.name for field in fields(TenantStatus))
+
+
+def test_each_state_is_documented() -> None:
+    assert sorted(first_column("state")) == sorted(State)
+
+
+def test_each_command_exists() -> None:
+    commands = set(get_command(application()).commands)  # type: ignore[attr-defined]  # it is a group
+    assert {name.split()[1] for name in first_column("command")} <= commands
+    assert {"status", "trigger", "pause", "resume", "reload"} == {name.split()[1] for name in first_column("command")}
+
+
+def test_the_limits_are_those_of_the_queries() -> None:
+    runs, letters = wire.RunsQuery().limit, wire.DeadLettersQuery.model_validate({}).limit
+    assert f"(runs: {runs} unless told, dead letters: {letters}; at most 1000)" in PAGE
+    assert set(re.findall(r"`\?(\w+)=`", PAGE)) == wire.DeadLettersQuery.model_fields.keys()
+
+
+def test_what_is_logged_of_a_command_is_documented() -> None:
+    assert set(re.findall(r"`(peer_\w+)`", PAGE)) == {f"peer_{field.name}" for field in fields(Peer)}
+
+
+def test_the_example_is_what_status_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "_local", lambda instant, _: f"{instant:%H:%M:%S}")  # wherever this is tested
+    now = datetime(2026, 11, 25, 15, 3, 23, tzinfo=UTC)
+
+    def at(minute: int, second: int = 0) -> datetime:
+        return now.replace(minute=minute, second=second)
+
+    tenant = TenantStatus(
+        "globex",
+        State.WAITING,
+        "globex",
+        "mixo",
+        wait=Wait(WaitReason.QUOTA, at(4, 5)),
+        run=Progress(
+            "globex-20261125T150000.000Z",
+            at(0),
+            announced=40,
+            listed=40,
+            pushed=12,
+            skipped=0,
+            dead_lettered=0,
+            failed=0,
+            requests=16,
+            retries=0,
+            refused=0,
+            waited_s=61.0,
+            done_at=at(20, 10),
+        ),
+        next_fire_time=at(15),
+        last_run=replace(
+            Run("globex", "globex-20261125T144500.000Z", now, now, "5bd66ef5095369c7b0d1f8f4bd33716a"),
+            ended_at=now - timedelta(minutes=13, seconds=30),
+            outcome=Outcome.SUCCEEDED,
+            listed=40,
+            pushed=40,
+        ),
+        permits=10,
+        shape=Shape.BURST,
+    )
+    console = Console(file=io.StringIO(), width=160)
+    console.print(standing.tenant_view(tenant, now), soft_wrap=True)
+    said = console.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
+    [example] = re.findall(r"^\$ adsyncd status globex\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+    assert [line.split() for line in example.splitlines()] == [line.split() for line in said.splitlines()]
