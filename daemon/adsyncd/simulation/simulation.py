@@ -203,6 +203,7 @@ class _Simulation:
         self._vault.outages = ()
         for base_url, cure in self._world.cures.items():
             await self._network.ask(base_url, "POST", "/_settings", cure)
+        await anyio.sleep(1)  # a tick of the last instant has had that for its fire time
         instruments = _Instruments(self.overlapped)
         disk = _Disk(self._disk_random, replace(self._world, failures=(), stalls=()))
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
