@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from adsyncd.demo.openbao import OpenBao, openbao
+from adsyncd.demo.openbao import OpenBao
 from support.platform import HEALTHY, Platform, accounts, running_platform
 from support.service import Service, until
+from support.vault import real_openbao
 
 CAMPAIGNS = 30
+EMAIL = "acme@example.com"
+AMPLE = {"requests": 1000, "per": "1s"}
 BLOCK = "import signal; signal.signal(signal.SIGUSR2, lambda *_: __import__('time').sleep(600))\n"
 
 
@@ -23,7 +26,7 @@ async def platform() -> AsyncIterator[Platform]:
 
 @pytest.fixture
 async def vault() -> AsyncIterator[OpenBao]:
-    async with openbao() as server:
+    async with real_openbao() as server:
         yield server
 
 
@@ -32,7 +35,20 @@ def configure(service: Service, platform: Platform, **tables: object) -> None:
     service.settings(platforms={"mixo": {"base_url": platform.base_url}}, **tables)
     service.override("LoadCredential=acme")
     service.credential("acme", '{"email": "acme@example.com", "password": "pw-acme"}')
-    service.tenant("acme", credentials={"credential": "acme"}, quota={"requests": 1000, "per": "1s"})
+    service.tenant("acme", credentials={"credential": "acme"}, quota=AMPLE)
+
+
+async def configure_vault(service: Service, platform: Platform, vault: OpenBao, **keys: object) -> str:
+    """Serve acme, whose credentials are in Vault, and return the secret id with which they are read."""
+    role = await vault.put_role("adsyncd", "adsyncd/*")
+    await vault.put_secret("adsyncd/acme", {"email": EMAIL, "password": "pw-acme"})
+    auth = {"method": "approle", "role_id": role.role_id, "secret_id": {"credential": "vault-secret-id"}}
+    service.settings(
+        platforms={"mixo": {"base_url": platform.base_url}}, vault={"address": vault.address, "auth": auth}
+    )
+    service.credential("adsyncd.vault-secret-id", role.secret_id.get_secret_value())
+    service.tenant("acme", credentials={"vault": "adsyncd/acme"}, quota=AMPLE, **keys)
+    return role.secret_id.get_secret_value()
 
 
 async def pushed(platform: Platform, count: int) -> None:
@@ -53,20 +69,13 @@ async def ends_well(service: Service, platform: Platform) -> None:
 async def test_a_hardened_service_syncs_with_secrets_from_its_credentials_alone(
     service: Service, platform: Platform, vault: OpenBao
 ) -> None:
-    role = await vault.put_role("adsyncd", "adsyncd/*")
-    await vault.put_secret("adsyncd/acme", {"email": "acme@example.com", "password": "pw-acme"})
-    auth = {"method": "approle", "role_id": role.role_id, "secret_id": {"credential": "vault-secret-id"}}
-    service.settings(
-        platforms={"mixo": {"base_url": platform.base_url}}, vault={"address": vault.address, "auth": auth}
-    )
-    service.credential("adsyncd.vault-secret-id", role.secret_id.get_secret_value())
-    service.tenant("acme", credentials={"vault": "adsyncd/acme"}, quota={"requests": 1000, "per": "1s"})
+    secret_id = await configure_vault(service, platform, vault)
     service.systemctl("start")
     await ends_well(service, platform)
 
     process = f"/proc/{service.show('MainPID')}"
     environ = service.machine.run("cat", f"{process}/environ").stdout
-    assert role.secret_id.get_secret_value() not in environ
+    assert secret_id not in environ
     assert "CREDENTIALS_DIRECTORY=/run/credentials/adsyncd.service" in environ
     status = service.machine.run("cat", f"{process}/status").stdout
     assert "NoNewPrivs:\t1" in status
@@ -77,6 +86,22 @@ async def test_a_hardened_service_syncs_with_secrets_from_its_credentials_alone(
         assert b"pw-acme" not in written.read_bytes()
     service.systemctl("stop")
     assert all("pw-acme" not in str(entry) for entry in service.journal())
+
+
+async def test_a_password_that_is_rotated_in_the_midst_of_a_run_costs_one_refusal_and_no_campaign(
+    service: Service, platform: Platform, vault: OpenBao
+) -> None:
+    await platform.change(everyone={"push_latency_s": 0.1})
+    await configure_vault(service, platform, vault, sync={"concurrency": 1, "page_size": CAMPAIGNS})
+    service.systemctl("start")
+    await pushed(platform, 5)
+    await vault.put_secret("adsyncd/acme", {"email": EMAIL, "password": "new"})
+    await platform.change(accounts={EMAIL: {"password": "new", "generation": 1}})  # ends the old one's tokens
+    await ends_well(service, platform)
+    ledger = await platform.ledger("acme")
+    assert ledger["tokens_issued"] == 2
+    [(requests,)] = service.query("SELECT requests FROM runs")
+    assert requests - ledger["accepted"] == 1  # the one that was refused
 
 
 async def test_a_killed_service_is_back_and_goes_on_with_its_run(service: Service, platform: Platform) -> None:
@@ -138,9 +163,7 @@ async def test_a_stop_in_the_middle_of_a_run_takes_the_time_that_it_needs_and_th
 async def test_a_second_signal_cuts_a_stop_short(service: Service, platform: Platform) -> None:
     await platform.change(everyone={"push_latency_s": 60})
     configure(service, platform, shutdown_grace="10m")
-    service.tenant(
-        "acme", credentials={"credential": "acme"}, quota={"requests": 1000, "per": "1s"}, sync={"timeout": "5m"}
-    )
+    service.tenant("acme", credentials={"credential": "acme"}, quota=AMPLE, sync={"timeout": "5m"})
     service.systemctl("start")
     await until(lambda: service.query("SELECT 1 FROM pushes"))
     service.machine.run("systemctl", "stop", "--no-block", "adsyncd")

@@ -5,13 +5,18 @@ import re
 
 import pytest
 
-from support.service import Service, until
+from support.service import CHECKOUT, Service, until
 
 
 def test_the_unit_is_valid_and_exposes_little(service: Service) -> None:
     place = service.show("FragmentPath")
     assert service.machine.run("systemd-analyze", "verify", place).stderr == ""
     service.machine.run("systemd-analyze", "security", "--offline=true", "--threshold=15", place)
+    listed = service.machine.run("systemd-analyze", "security", "--offline=true", "--json=short", place).stdout
+    page = (CHECKOUT / "docs" / "systemd.md").read_text(encoding="utf-8")
+    for point in json.loads(listed):
+        if float(point["exposure"] or 0):
+            assert f"| `{point['name'].replace('|', chr(92) + '|')}` |" in page
 
 
 @pytest.mark.parametrize("limit", ["MemoryMax", "LimitNOFILE"])
