@@ -23,7 +23,7 @@ class Owner:
     def is_gone(self, other: str) -> bool:
         """Say whether another owner's process is known to have ended; not where that can't be told from here."""
         place, name = _address(other)
-        if place != _address(self.id)[0]:
+        if not place or place != _address(self.id)[0]:
             return False
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
@@ -49,7 +49,7 @@ def open_owner(boot_id: str, random: Random) -> Iterator[Owner]:
 
 
 def _address(owner: str) -> tuple[str, str]:
-    """Return the place that an owner can be looked for from, and the name."""
+    """Return the place that an owner can be looked for from, and the name; nothing where its id tells neither."""
     place, _, name = owner.partition("; ")[2].rpartition(" ")
     return place, name
 

@@ -8,7 +8,8 @@ from opentelemetry.trace import NoOpTracer
 
 from adsyncd.campaign import PushState
 from adsyncd.errors import LeaseLost
-from adsyncd.lease import Lease
+from adsyncd.lease import Lease, Leases
+from adsyncd.owner import Owner
 from adsyncd.store import Store, open_store, tables
 from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, page, rows, run, settle
@@ -108,6 +109,21 @@ async def test_what_one_has_lost_holds_up_no_other_s_writes(store: Store) -> Non
             tasks.start_soon(begin, tenant, lease)
     assert refused == ["t7"]
     assert {each.tenant for each in await store.open_runs()} == held.keys() - {"t7"}
+
+
+async def test_a_process_that_stands_still_for_longer_than_the_time_to_live_finds_its_lease_lost(
+    store: Store, url: str
+) -> None:
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as other:
+        still, moving = Leases(store, Owner("still"), ttl_s=0.3), Leases(other, Owner("moving"), ttl_s=0.3)
+        async with still.hold("acme") as lost:  # without a task that gives signs of life
+            await store.held(lost).begin(run())
+            async with moving.hold("acme") as lease:
+                await other.held(lease).begin(run())
+                with pytest.raises(LeaseLost):
+                    await store.held(lost).keep_page(run(), page("c1"), ALL)
+                await other.held(lease).keep_page(run(), page("c2"), ALL)
+        assert [row.campaign_id for row in await rows(store, tables.campaigns)] == ["c2"]
 
 
 async def test_two_processes_that_take_and_write_each_other_s_tenants_don_t_wait_for_each_other(

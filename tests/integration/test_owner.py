@@ -95,6 +95,10 @@ def test_without_a_file_descriptor_to_look_with_nobody_is_known_to_be_gone(here:
     assert here.is_gone(other.id)
 
 
+def test_of_one_that_tells_no_place_it_is_not_known() -> None:
+    assert not Owner("this process").is_gone("another process; elsewhere")
+
+
 def test_an_owner_is_named_in_words_first(here: Owner) -> None:
     words, _, _ = here.id.partition("; ")
     assert words.startswith("process ")

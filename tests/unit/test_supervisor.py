@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from adsyncd.campaign import PushState
 from adsyncd.diff import Change
-from adsyncd.errors import NoSuchTenant
+from adsyncd.errors import LeaseHeld, NoSuchTenant
 from adsyncd.instruments import (
     DEAD_LETTERS,
     QUOTA_PERMITS,
@@ -20,11 +20,15 @@ from adsyncd.instruments import (
     RUNS_PAUSED,
     TOKEN_EXPIRES_IN,
 )
+from adsyncd.lease import Lease, Leases
+from adsyncd.owner import Owner
 from adsyncd.run import Outcome, Run, Tally, run_id
+from adsyncd.simulation.virtual_time import START
 from adsyncd.status import State
-from adsyncd.store import Store, journal
+from adsyncd.store import Store, journal, tables
 from adsyncd.tenant import EnvRef, Quota, Tenant
 from support.inline_store import Disk, inline_store
+from support.records import rows
 from support.supervised import World, a_world, fire_time, tenant
 from support.virtual_time import BACKEND
 
@@ -312,6 +316,89 @@ async def test_a_session_lasts_until_who_signs_in_or_where_is_another(
     session = bulkhead.session
     world.supervisor.change(Change(bulkhead.tenant, tenant("acme", **changes)))
     assert (bulkhead.session is session) is kept
+
+
+# Other processes
+
+
+OTHER = "process 7 on box; elsewhere"
+
+
+async def test_a_tick_is_skipped_and_counted_while_another_process_is_at_work_and_that_is_told_once(
+    store: Store,
+) -> None:
+    other = Leases(store, Owner(OTHER))
+    async with a_world(store, tenant("acme")) as world:
+        world.tasks.start_soon(other.run)
+        with capture_logs() as logged:
+            async with other.hold("acme"):
+                for number in range(3):
+                    world.tick(number=number)
+                    await anyio.sleep(20)
+            world.tick(number=3)
+            assert (await world.ended(number=3)).outcome is Outcome.SUCCEEDED
+        assert [run.fire_time for run in await world.store.runs("acme", 9)] == [fire_time(3)]
+        assert world.measured(RUNS_OVERLAPPED) == {"acme": 3}
+        assert (await world.ledger())["effects_total"] == 20
+    skipped = [entry for entry in logged if entry["event"] == "tick skipped, another process is at work"]
+    assert [entry["log_level"] for entry in skipped] == ["info", "debug", "debug"]
+    assert skipped[0]["reason"].startswith("tenant acme is in the hands of process 7 on box")
+
+
+async def test_a_tenant_whose_process_gives_no_sign_of_life_is_taken_over(store: Store) -> None:
+    await store.take_lease("acme", OTHER)
+    await store.begin(Run("acme", run_id("acme", fire_time(0)), fire_time(0), fire_time(0), "0" * 32))
+    async with a_world(store, tenant("acme")) as world:
+        world.tick(number=1)
+        run = await world.ended(number=0)
+        assert (run.outcome, run.ended_at) == (Outcome.SUCCEEDED, START + timedelta(seconds=30 + 8))
+
+
+async def test_a_run_whose_tenant_was_taken_over_ends_without_a_record_and_sends_nothing_more(store: Store) -> None:
+    async with a_world(store, tenant("acme", concurrency=2)) as world:
+        with capture_logs() as logged:
+            world.tick(number=0)
+            await anyio.sleep(3)
+            [mine] = await rows(store, tables.leases)
+            await store.take_lease("acme", OTHER, over=Lease(**mine._mapping))
+            await anyio.sleep(10)
+        assert (await world.ledger())["accepted"] == 2 + 2 * 2  # pages, and pushes of which two were under way
+        [run] = await store.runs("acme", 9)
+        assert (run.outcome, run.pushed) == (None, 2)
+        told = [(entry["log_level"], entry["event"]) for entry in logged if "taken over" in str(entry)]
+        assert told == [("warning", "run left open"), ("debug", "run interrupted")]
+        assert world.measured(RUNS_OVERLAPPED) == {}
+
+
+async def test_a_replay_waits_for_no_run_of_its_process_but_leaves_alone_whom_another_is_at_work_on(
+    store: Store,
+) -> None:
+    async with a_world(store, tenant("acme"), acme={"rejected": ["cmp-0001"]}) as world:
+        world.tick(number=0)
+        assert (await world.ended(number=0)).dead_lettered == 1
+        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": []}}})
+        letters = await store.dead_letters()
+        world.tick(number=1)
+        await anyio.sleep(1)
+        replayed = await world.supervisor.replay("acme", letters, Tally())
+        assert [each.state for each in replayed] == [PushState.PUSHED]
+        assert world.supervisor.runs == 1
+        await world.ended(number=1)
+        other = Leases(store, Owner(OTHER))
+        world.tasks.start_soon(other.run)
+        async with other.hold("acme"):
+            with pytest.raises(LeaseHeld):
+                await world.supervisor.replay("acme", letters, Tally())
+
+
+async def test_a_stop_does_not_wait_for_another_process(store: Store) -> None:
+    await store.take_lease("acme", OTHER)
+    async with a_world(store, tenant("acme")) as world:
+        world.tick()
+        await anyio.sleep(5)
+        before = anyio.current_time()
+        await world.supervisor.drain(timedelta(seconds=20))
+        assert anyio.current_time() - before < 1
 
 
 # Stopping

@@ -1,0 +1,135 @@
+"""Real processes that share a store: one at a time is at work on a tenant, and what a dead one leaves is taken up."""
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+
+import anyio
+import pytest
+
+from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.program import Program
+
+TENANTS = ("acme", "globex", "initech")
+CAMPAIGNS = 12
+SKIPPED = "tick skipped, another process is at work"
+BEFORE_IT_RUNS_OUT_S = 20  # the time to live is 30 s
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[Platform]:
+    """A platform that lets each push take effect anew, whatever its idempotency key."""
+    everyone = {**HEALTHY, "campaigns": CAMPAIGNS, "push_hang": 0, "push_latency_s": 0.2, "idempotency": False}
+    async with running_platform({"accounts": accounts(*TENANTS), "everyone": everyone}) as running:
+        yield running
+
+
+def install(folder: Path, platform: Platform, tenants: tuple[str, ...], **keys: Any) -> Program:  # noqa: ANN401 - a drop-in's
+    """Make an installation whose database is in the folder above, for all to share."""
+    folder.mkdir()
+    environ = {f"{name.upper()}_EMAIL": f"{name}@example.com" for name in TENANTS}
+    environ |= {f"{name.upper()}_PASSWORD": f"pw-{name}" for name in TENANTS}
+    program = Program(folder, environ)
+    program.settings(
+        store={"url": f"sqlite:///{folder.parent}/adsyncd.db"},
+        platforms={"mixo": {"base_url": platform.base_url}},
+        defaults={"quota": {"requests": 1000, "per": "60s"}},
+    )
+    for name in tenants:
+        program.tenant(name, credentials={"env": name.upper()}, **keys)
+    return program
+
+
+async def reach_effects(platform: Platform, name: str, count: int) -> None:
+    """Return once so many pushes of a tenant have taken effect."""
+    with anyio.fail_after(60):
+        while (await platform.ledger(name))["effects_total"] < count:  # noqa: ASYNC110 - another process's
+            await anyio.sleep(0.05)
+
+
+async def runs(program: Program, tenant: str) -> list[dict[str, Any]]:
+    """Return a tenant's runs, the first one first."""
+    shown = await program.run("runs", tenant, "--json", "--limit", "1000")
+    found: list[dict[str, Any]] = json.loads(shown.stdout)
+    return found[::-1]
+
+
+async def test_two_daemons_with_one_store_run_each_tenant_once_at_a_time_and_push_everything_once(
+    tmp_path: Path, platform: Platform
+) -> None:
+    often = {"schedule": {"every": "1s"}}
+    one, other = (install(tmp_path / name, platform, TENANTS, **often) for name in ("one", "other"))
+    async with one.daemon() as first, other.daemon() as second:
+        for name in TENANTS:
+            await reach_effects(platform, name, 3 * CAMPAIGNS)
+    for name in TENANTS:
+        history = await runs(one, name)
+        done = [run for run in history if run["outcome"]]
+        assert len(done) >= 2
+        assert all((run["outcome"], run["pushed"]) == ("succeeded", CAMPAIGNS) for run in done)
+        assert all(before["ended_at"] <= after["started_at"] for before, after in pairwise(done))
+        ledger = await platform.ledger(name)
+        assert all(set(keys.values()) == {1} for keys in ledger["effects"].values())
+        assert ledger["effects_total"] == sum(run["pushed"] for run in history)
+        assert ledger["refused"] == 0
+    assert first.events(SKIPPED) or second.events(SKIPPED)
+    for daemon in (first, second):
+        assert "Traceback" not in daemon.log.read_text()
+        assert not daemon.events("run not recorded")
+
+
+async def test_a_daemon_takes_up_what_a_dead_one_beside_it_left_before_its_lease_has_run_out(
+    tmp_path: Path, platform: Platform
+) -> None:
+    await platform.change(everyone={"push_hang": 1, "idempotency": True})
+    often = {"schedule": {"every": "1s"}, "sync": {"timeout": "10m"}}
+    one, other = (install(tmp_path / name, platform, TENANTS[:1], **often) for name in ("one", "other"))
+    async with one.started() as first:
+        await reach_effects(platform, "acme", 5)
+        async with other.daemon() as second:
+            await second.logs(SKIPPED, within_s=BEFORE_IT_RUNS_OUT_S)
+            [left] = await runs(one, "acme")
+            await platform.change(everyone={"push_hang": 0})
+            first.process.send_signal(SIGKILL)
+            await second.logs("run ended", within_s=BEFORE_IT_RUNS_OUT_S)
+    taken_up, *_ = await runs(one, "acme")
+    assert taken_up["run_id"] == left["run_id"]
+    assert (taken_up["outcome"], taken_up["pushed"]) == ("succeeded", CAMPAIGNS)
+    ledger = await platform.ledger("acme")
+    assert all(set(keys.values()) == {1} for keys in ledger["effects"].values())
+
+
+async def test_commands_leave_alone_whom_a_daemon_is_at_work_on_and_say_so(tmp_path: Path, platform: Platform) -> None:
+    await platform.change(clients={"acme": {"rejected": ["cmp-0001"]}})
+    program = install(tmp_path / "one", platform, TENANTS[:1])
+    assert (await program.run("sync", "acme")).returncode == 3
+    await platform.change(clients={"acme": {"push_hang": 1}})
+    said: dict[str, tuple[int, str, str]] = {}
+
+    async def call(*command: str) -> None:
+        ended = await program.run(*command)
+        said[command[0]] = ended.returncode, ended.stdout.decode(), ended.stderr.decode()
+
+    program.tenant("acme", credentials={"env": "ACME"}, schedule={"every": "1s"}, sync={"timeout": "10m"})
+    async with program.started() as daemon:
+        await reach_effects(platform, "acme", CAMPAIGNS - 1 + 5)
+        whose = f"tenant acme is in the hands of process {daemon.process.pid} on "
+        mend = "; wait until that is done, or look with `adsyncd status acme`"
+        async with anyio.create_task_group() as commands:
+            commands.start_soon(call, "sync", "acme")
+            commands.start_soon(call, "dead-letters", "replay", "--all", "--json")
+    code, _, error = said["sync"]
+    assert code == 1
+    assert error.startswith(f"error: {whose}")
+    assert error.endswith(f"{mend}\n")
+    code, out, _ = said["dead-letters"]
+    [letter] = json.loads(out)
+    assert (code, letter["outcome"]) == (1, "pending")
+    assert letter["error"].startswith(whose)
+    with closing(sqlite3.connect(tmp_path / "adsyncd.db")) as database:
+        assert database.execute("SELECT count(*) FROM dead_letters").fetchone() == (1,)
