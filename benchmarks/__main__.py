@@ -4,7 +4,7 @@ import argparse
 import resource
 import sys
 
-from benchmarks import fairness, idle, isolation, journal, matrix, mock_api, permits, savings, throughput
+from benchmarks import fairness, idle, isolation, journal, matrix, mock_api, permits, reload, savings, throughput
 from benchmarks.figures import keep, write_readme
 
 BENCHMARKS = {
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "throughput": throughput.measure,
     "journal": journal.measure,
     "isolation": isolation.measure,
+    "reload": reload.measure,
     "savings": savings.measure,
     "matrix": matrix.measure,
     "permits": permits.measure,

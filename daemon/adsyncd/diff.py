@@ -46,7 +46,7 @@ def diff(served: Mapping[str, Tenant], described: Mapping[str, Tenant], unclear:
         new = old if tenant_id in unclear else described.get(tenant_id)
         if new is None or not new.enabled:
             removed.append(tenant_id)
-        elif new != old:
+        elif new is not old and new != old:  # most are the same object
             changed.append(Change(old, new))
         else:
             unchanged.append(tenant_id)

@@ -1,0 +1,148 @@
+"""What a reload costs: a thousand drop-ins that all change, and ten thousand of which one does.
+
+The daemon's parts with an SQLite file, in which one tenant's run pushes campaigns all the time to a mock platform that
+is a process of its own and takes 50 ms for each. Every drop-in changes its schedule, its quota and a key that counts
+from the next run on. Stretches with a reload and as long ones without take turns. A delay is how much later than asked
+a task wakes up that sleeps for a millisecond again and again: what a run would be held up. Medians of the turns.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import anyio
+
+from adsyncd.cli import event_loop
+from adsyncd.config import load_settings
+from adsyncd.daemon import beside, open_parts
+from adsyncd.reload import Reloader
+from adsyncd.roster import Roster
+from adsyncd.run import Tally
+from adsyncd.ticks import Ticker
+from benchmarks.config import ENVIRON, FAR_AWAY, FROM_ENVIRON, HEALTHY, accounts, tenant_ids, write_config
+from benchmarks.figures import Figure
+from benchmarks.processes import running_platform
+
+Result = TypeVar("Result")
+
+TURNS = 7
+BUSY = "busy"
+UNLIMITED = {"quota_requests": 1_000_000, "quota_window_s": 1}
+PLATFORM = {
+    "accounts": accounts([BUSY]),
+    "everyone": {**HEALTHY, **UNLIMITED, "campaigns": 100_000, "push_latency_s": 0.05},
+}
+DROP_IN = 'schedule = {{ every = "{days}d" }}\nquota = {{ requests = {days}, per = "60s" }}\nsync.page_size = {days}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A reload, and the largest delays and the pushes of a stretch with it and of one without, in s and pushes/s."""
+
+    took_s: float
+    delay_s: float
+    quiet_delay_s: float
+    pushes: float
+    quiet_pushes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    folder: Path
+    reloader: Reloader
+    tally: Tally
+
+
+def measure() -> list[Figure]:
+    """Measure both."""
+    with running_platform(PLATFORM) as (base_url, _):
+        all_change = event_loop.run(turns, base_url, 1000, 1000)
+        one_changes = event_loop.run(turns, base_url, 10_000, 1)
+    return [
+        Figure("time, 1,000 files that all changed", took(all_change), "s", at_most=2),
+        Figure("largest delay meanwhile", delay_ms(all_change), "ms", at_most=50),
+        *compared("1,000 that all changed", all_change),
+        Figure("time, 10,000 files of which 1 changed", took(one_changes), "s", at_most=2),
+        Figure("largest delay meanwhile, 10,000 files", delay_ms(one_changes), "ms", at_most=50),
+        *compared("10,000 of which 1 changed", one_changes),
+    ]
+
+
+def took(seen: list[Turn]) -> float:
+    return round(median(turn.took_s for turn in seen), 2)
+
+
+def delay_ms(seen: list[Turn]) -> float:
+    return round(1000 * median(turn.delay_s for turn in seen), 1)
+
+
+def compared(what: str, seen: list[Turn]) -> list[Figure]:
+    delay = median(turn.delay_s / turn.quiet_delay_s for turn in seen)
+    pushes = median(turn.pushes / turn.quiet_pushes for turn in seen)
+    return [
+        Figure(f"largest delay, ratio to none, {what}", round(delay, 2)),
+        Figure(f"pushes a second, ratio to none, {what}", round(pushes, 2)),
+    ]
+
+
+async def turns(base_url: str, files: int, changed: int) -> list[Turn]:
+    """Measure `changed` of `files` drop-ins."""
+    seen: list[Turn] = []
+    async with scene(base_url, files) as at_work:
+        for number in range(2, 2 + TURNS):
+            quiet, quiet_pushes, _ = await felt(at_work, partial(anyio.sleep, 1))
+            for tenant_id in tenant_ids(changed):
+                drop_in = DROP_IN.format(days=number)
+                (at_work.folder / "tenants.d" / f"{tenant_id}.toml").write_text(f'client_id = "{tenant_id}"\n{drop_in}')
+            delay_s, pushes, report = await felt(at_work, at_work.reloader.reload)
+            assert len(report.changed) == changed, report
+            seen.append(Turn(report.took_s, delay_s, quiet, pushes, quiet_pushes))
+    return seen
+
+
+async def felt(at_work: Scene, act: Callable[[], Awaitable[Result]]) -> tuple[float, float, Result]:
+    """Return the largest delay while `act` goes on, how many pushes a second there were, and what it returned."""
+    delays = [0.0]
+
+    async def feel() -> None:
+        while True:
+            asked_at = time.monotonic()
+            await anyio.sleep(0.001)
+            delays.append(time.monotonic() - asked_at - 0.001)
+
+    began, pushed = time.monotonic(), at_work.tally.pushed
+    async with beside(feel):
+        result = await act()
+    return max(delays), (at_work.tally.pushed - pushed) / (time.monotonic() - began), result
+
+
+@asynccontextmanager
+async def scene(base_url: str, files: int) -> AsyncIterator[Scene]:
+    """Serve so many tenants that rest, and one that has begun to push. Nobody catches up with what is due."""
+    os.environ.update(ENVIRON)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        special = {BUSY: 'quota = { requests = 1000000, per = "1s" }\nsync.run_deadline = "1h"\n'}
+        tenants = dict.fromkeys(tenant_ids(files), "") | special
+        config = write_config(folder, base_url, tenants, defaults=FAR_AWAY + FROM_ENVIRON)
+        settings = load_settings(config, os.environ)
+        async with open_parts(settings, os.environ, "error") as parts, anyio.create_task_group() as tasks:
+            ticker, tally = Ticker(lambda _id, _fire_time: None), Tally()
+            roster = Roster(parts.supervisor, ticker, parts.alerts, parts.store, parts.clock)
+            load = partial(load_settings, config, os.environ)
+            reloader = Reloader(settings, load, roster, parts.clock, parts.instruments)
+            assert len((await reloader.reload()).added) == files + 1
+            ticker.start()
+            tasks.start_soon(parts.supervisor.sync, BUSY, parts.clock.now(), tally)
+            while tally.pushed < 100:  # noqa: ASYNC110 - nobody says so
+                await anyio.sleep(0.1)
+            yield Scene(folder, reloader, tally)
+            ticker.stop()
+            tasks.cancel_scope.cancel()
