@@ -184,7 +184,7 @@ async def test_a_reload_returns_when_it_is_done_and_fails_when_a_file_is_refused
 
     service.tenant("globex", credentials={"credential": "acme"})
     service.systemctl("reload")
-    assert service.show("StatusText").startswith("2 tenants; ")
+    await until(lambda: service.show("StatusText").startswith("2 tenants; "))
 
     good = (files / "globex.toml").read_text()
     (files / "globex.toml").write_text(good + "nonsense = true\n")
