@@ -158,6 +158,7 @@ async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
         async with program.daemon("--log-level", "debug") as first:
             await first.logs("run ended", len(SICK) + 1)
             cmdline = Path(f"/proc/{first.process.pid}/cmdline").read_bytes()  # noqa: ASYNC240 - no disk
+            asked = await program.run("status", "--json")
             database = files(folder)
             assert database.keys() == {"adsyncd.db", "adsyncd.db-wal", "adsyncd.db-shm"}
         content = {"email": "brokered@example.com", "password": f"{PASSWORD}-brokered"}
@@ -182,6 +183,7 @@ async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
                 "log": first.log.read_bytes(),
                 "runs": b"".join(run.stdout + run.stderr for run in shown),
                 "check": checked.stdout + checked.stderr,
+                "status": asked.stdout + asked.stderr,
                 **collector.bodies,
             },
             {run["tenant"]: run for run in json.loads(shown[1].stdout)},
@@ -219,13 +221,15 @@ async def test_no_secret_is_found_anywhere(aftermath: Aftermath) -> None:
 
 
 async def test_the_search_looked_at_what_happened(aftermath: Aftermath) -> None:
-    everywhere = {"command line", "database", "log", "runs", "check", "traces", "metrics", "logs"}
+    everywhere = {"command line", "database", "log", "runs", "check", "status", "traces", "metrics", "logs"}
     assert aftermath.places.keys() == everywhere
-    for place in everywhere - {"command line", "check"}:
+    for place in everywhere - {"command line", "check", "status"}:
         for tenant in aftermath.runs:
             assert tenant.encode() in aftermath.places[place], place
     assert b"adsyncd" in aftermath.places["command line"]
     assert b"ready" in aftermath.places["check"]
+    for tenant in ("good", *HOSTILE):
+        assert f'"id": "{tenant}"'.encode() in aftermath.places["status"]
 
 
 async def test_each_run_came_as_far_as_the_secret_that_it_is_about(aftermath: Aftermath) -> None:

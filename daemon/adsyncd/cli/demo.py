@@ -8,8 +8,6 @@ import anyio
 import typer
 from rich.console import Console
 
-from adsyncd.errors import AdsyncdError
-
 
 def demo() -> None:
     """Show all of it on this machine, in under a minute.
@@ -18,11 +16,8 @@ def demo() -> None:
     shows their progress, what became of each tenant, and the trace of a run. What it started it ends; the database
     is kept in a new folder of /tmp, to be looked at. Exits 1 if anything is not as it has to be.
     """
-    try:
-        from adsyncd.demo.scene import Scene  # noqa: PLC0415 - needs an extra that a plain install is without
-        from adsyncd.demo.story import play  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise AdsyncdError(f"the demo needs {error.name}; run: pip install 'adsyncd[demo]'") from error
+    from adsyncd.demo.scene import Scene  # noqa: PLC0415 - no other command has to wait for these
+    from adsyncd.demo.story import play  # noqa: PLC0415
     raise typer.Exit(anyio.run(play, Scene(), _Console(), _called()))
 
 
