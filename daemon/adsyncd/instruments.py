@@ -89,7 +89,10 @@ TOKEN_EXPIRES_IN = Metric("gauge", "adsyncd.token.expires_in", "s", "Time until 
 VAULT_UP = Metric("gauge", "adsyncd.vault.up", "1", "1 while Vault answers the daemon and lets it sign in, else 0")
 ALERTS = Metric("gauge", "adsyncd.alerts", "{alert}", "1 while an alert fires, by tenant and alert; 0 when it is over")
 DROP_INS_REFUSED = Metric(
-    "gauge", "adsyncd.drop_ins.refused", "{tenant}", "Tenants whose drop-ins are wrong; wrong settings count as one more"
+    "gauge",
+    "adsyncd.drop_ins.refused",
+    "{tenant}",
+    "Tenants whose drop-ins are wrong; wrong settings count as one more",
 )
 TELEMETRY_LOST = Metric(
     "counter", "adsyncd.telemetry.lost", "{item}", "Spans and log records that could not be exported, by signal"
