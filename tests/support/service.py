@@ -104,7 +104,8 @@ class Service:
 
 def build() -> None:
     """Make what `make install` copies, once for all machines."""
-    subprocess.run(make("program"), cwd=CHECKOUT, check=True, capture_output=True)
+    one_at_a_time = ["flock", str(CHECKOUT / "Makefile")]
+    subprocess.run([*one_at_a_time, *make("program")], check=True, capture_output=True)
 
 
 def make(*targets: str) -> Sequence[str]:
