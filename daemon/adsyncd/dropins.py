@@ -119,7 +119,7 @@ class DropIns:
                 if first.quota == one.tenant.quota:
                     tenants.good[tenant_id] = one.tenant
                 else:
-                    tenants.bad[tenant_id] = [reader.disagreement(sources[tenant_id], first)]
+                    tenants.bad[tenant_id] = reader.disagreement(sources[tenant_id], first)
         return tenants
 
 
@@ -145,12 +145,15 @@ class _Reader:
         except ConfigError as error:
             return _Known(looks, settled, None, error.problems)
 
-    def disagreement(self, source: _Sources, first: Tenant) -> Problem:
+    def disagreement(self, source: _Sources, first: Tenant) -> list[Problem]:
         """Say that a tenant's quota is not that of the `first` one of its client id."""
         what = f'differs from that of tenant "{first.id}", which has the same platform and client_id'
-        return self._located(
-            Fault(("quota",), what, "both are metered as one: state the same quota"), self._files(source)
-        )
+        fault = Fault(("quota",), what, "both are metered as one: state the same quota")
+        try:
+            files = self._files(source)
+        except ConfigError as error:  # they have changed meanwhile
+            return error.problems
+        return [self._located(fault, files)] if files else [Problem(source.main, None, "quota", what, fault.mend)]
 
     def _tenant(self, tenant_id: str, source: _Sources) -> Tenant | None:
         """Return the tenant, or None if it is masked. Raises ConfigError."""

@@ -132,8 +132,10 @@ class Reloader:
             except StoreError as error:
                 _log.error("not reloaded: it is tried again", error=str(error), after_s=_AGAIN_S)
                 await anyio.sleep(_AGAIN_S)
-            else:
-                return
+                continue
+            except Exception:  # noqa: BLE001 - a mistake of ours costs a reload, and nobody's run
+                _log.exception("reload broke down")
+            return
 
     async def obey(self, hangups: AsyncIterator[Signals]) -> None:
         """Reload at each SIGHUP, until cancelled."""

@@ -3,6 +3,7 @@ import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -461,6 +462,24 @@ def test_a_file_that_goes_away_while_it_is_looked_for_is_none(
     path.unlink()
     monkeypatch.setattr(dropins, "_names", lambda folder: names if folder == folders.low else [])
     assert folders.read() == Tenants({}, {}, [])
+
+
+@pytest.mark.parametrize("text", ["", "nonsense"])
+def test_a_file_that_changes_while_a_disagreement_is_located_rejects_its_tenant_alone(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    folders.write("low/a.toml", ACME)
+    path = folders.write("low/b.toml", ACME + 'quota = { requests = 20, per = "60s" }')
+    disagreement = dropins._Reader.disagreement
+
+    def change_and_locate(*arguments: Any) -> list[Problem]:  # noqa: ANN401 - its own
+        path.write_text(text)
+        return disagreement(*arguments)
+
+    monkeypatch.setattr(dropins._Reader, "disagreement", change_and_locate)
+    tenants = folders.read()
+    assert list(tenants.good) == ["a"]
+    assert [problem.path for problem in tenants.bad["b"]] == [path]
 
 
 def test_a_disagreement_ends_when_the_other_tenant_changes(folders: Folders, drop_ins: DropIns) -> None:

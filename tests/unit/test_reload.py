@@ -353,6 +353,18 @@ async def test_who_can_wait_has_it_tried_again(
     assert [entry["event"] for entry in logged].count("not reloaded: it is tried again") == 2
 
 
+async def test_a_mistake_of_ours_costs_a_reload_and_nothing_else(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch, logged: Logs
+) -> None:
+    installed.write("tenants.d/acme.toml", ACME)
+    with monkeypatch.context() as patch:
+        patch.setattr(reload, "diff", None)
+        await installed.reloader.reload_until_done()
+    assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["reload broke down"]
+    await installed.reloader.reload_until_done()
+    assert list(installed.roster.tenants) == ["acme"]
+
+
 async def test_each_hangup_is_a_reload(installed: Installation) -> None:
     async def hangups() -> AsyncIterator[Signals]:
         for name in ("acme", "globex"):
