@@ -344,6 +344,13 @@ def test_a_directory_that_others_may_change_is_a_problem_and_of_no_account(folde
     assert [problem.mend for problem in tenants.directories] == [f"chmod go-w {folders.low}"]
 
 
+def test_of_a_volume_of_kubernetes_the_link_to_its_data_can_be_named(folders: Folders) -> None:
+    folders.write("low/..1/acme.toml", ACME)
+    (folders.low / "..data").symlink_to("..1")
+    folders.low.chmod(0o777)
+    assert list(folders.read(tenants_dirs=[str(folders.low / "..data")]).good) == ["acme"]
+
+
 def test_an_empty_file_that_others_may_change_masks_nobody(folders: Folders) -> None:
     folders.write("low/acme.toml", ACME)
     path = folders.write("high/acme.toml", "")

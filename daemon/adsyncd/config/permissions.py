@@ -1,8 +1,8 @@
 """Who may change a drop-in: root and the user that adsyncd runs as. Whoever else may, could have it do as he likes.
 
 A group is no one else if nobody but these two is in it, as with the private groups that Debian gives to users (and its
-OpenSSH accepts for the same reason). Nothing is writable on a file system that is mounted read-only, whatever the modes
-say; Kubernetes mounts its volumes so, with 0777.
+OpenSSH accepts for the same reason). That the file system is mounted read-only says nothing: systemd mounts all of them
+so for a hardened service, and for that service alone.
 """
 
 import grp
@@ -33,8 +33,7 @@ class Custodians:
             what, mend = "may be changed by others than root and the daemon's user", f"chmod go-w {quoted}"
         else:
             return None
-        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-        return None if read_only else Problem(path, None, None, what, mend)
+        return Problem(path, None, None, what, mend)
 
     def _only_ours(self, path: Path, gid: int) -> bool:
         """Say whether a group's right to write is nobody else's. With an ACL it stands for whoever the ACL names."""

@@ -87,10 +87,3 @@ def test_a_file_system_without_attributes_has_no_acl(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(os, "listxattr", refuse)
     assert objection(tmp_path, 0o664) is None
-
-
-def test_on_a_read_only_file_system_nobody_may_change_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    *values, flags, longest = os.statvfs(tmp_path)
-    read_only = os.statvfs_result((*values, flags | os.ST_RDONLY, longest))
-    monkeypatch.setattr(os, "statvfs", lambda _: read_only)
-    assert objection(tmp_path, 0o777, STRANGER) is None
