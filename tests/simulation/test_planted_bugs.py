@@ -5,7 +5,7 @@ That these worlds are in order without a planted bug is in test_simulation.py.
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import httpx
@@ -13,8 +13,9 @@ import pytest
 
 from adsyncd.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.credentials import CredentialsSource
-from adsyncd.governor import Gate, Permit
-from adsyncd.limits import Bucket
+from adsyncd.governor import Gate, Governor, Permit
+from adsyncd.limits import Bucket, Limits
+from adsyncd.permit import Claim, PermitRecord
 from adsyncd.platforms import Connector, PlatformClient, Session
 from adsyncd.run import Run
 from adsyncd.simulation.simulation import Simulator
@@ -51,6 +52,28 @@ def permit_not_on_record(patch: pytest.MonkeyPatch) -> None:
         return True
 
     patch.setattr(Permit, "put_on_record", put_on_record)
+
+
+def permit_of_another_process_taken(patch: pytest.MonkeyPatch) -> None:
+    """What another process has on record is not looked at."""
+    claim_permits = Store.claim_permits
+
+    async def claimed(store: Store, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
+        await claim_permits(store, claims)
+        return ()
+
+    patch.setattr(Store, "claim_permits", claimed)
+
+
+def platform_quota_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Each tenant keeps to its own quota alone."""
+    patch.setattr(Governor, "_pool", lambda _governor, _platform: None)
+
+
+def requests_not_spaced(patch: pytest.MonkeyPatch) -> None:
+    """A platform that refuses bursts gets them."""
+    pace = Limits.pace
+    patch.setattr(Limits, "pace", lambda limits, *, paced: pace(limits, paced=paced and False))
 
 
 def refund_on_read_timeout(patch: pytest.MonkeyPatch) -> None:
@@ -165,6 +188,9 @@ def permit_lost_on_failure(patch: pytest.MonkeyPatch) -> None:
 PLANTS: dict[Plant, Invariant] = {
     permit_returned_on_send: Invariant.QUOTA,
     permit_not_on_record: Invariant.QUOTA,
+    permit_of_another_process_taken: Invariant.QUOTA,
+    platform_quota_ignored: Invariant.QUOTA,
+    requests_not_spaced: Invariant.QUOTA,
     refund_on_read_timeout: Invariant.QUOTA,
     journal_after_send: Invariant.JOURNALED,
     key_changing_on_retry: Invariant.ONCE,

@@ -28,6 +28,7 @@ def befalls(world: World) -> Counter[str]:
         {
             **{words: sum(life.end is end for life in world.lives) for end, words in _ENDS.items()},
             "drop-ins edited": edited,
+            "a second process": sum(life.guest is not None for life in world.lives),
             "clock set forward": sum(jump.by_s > 0 for jump in world.jumps),
             "clock set back": sum(jump.by_s < 0 for jump in world.jumps),
             "Vault sealed": len(world.outages),

@@ -30,9 +30,7 @@ _ALGORITHMS = ("sliding-log", "fixed-window", "token-bucket")
 _HEADERS = ("off", "off", "ietf", "ietf-old", "x-ratelimit", "x-ratelimit-epoch-s", "x-ratelimit-epoch-ms")
 
 
-def draw_world(
-    seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4
-) -> World:
+def draw_world(seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4) -> World:
     """Return the world that a seed stands for.
 
     `sick`: the share of its tenants that something befalls. `shared`: the share of worlds whose platform has a quota of
@@ -198,12 +196,20 @@ class _Fate:
         for end_s in ends_s:
             down_s = random.choice((0.0, random.uniform(0, 5), random.uniform(0, 120)))
             how = random.choice((End.STOP, End.KILL, End.KILL, End.KILL, End.REBOOT))
-            yield Life(tuple(described.values()), end_s - begins_s, how, down_s)
+            lasts_s = end_s - begins_s
+            yield Life(tuple(described.values()), lasts_s, how, down_s, guest=self._guest(lasts_s, how, down_s))
             begins_s = end_s
             if random.random() < 0.5:  # noqa: PLR2004 - a share
                 id_ = random.choice(self._ids)
                 if described.pop(id_, None) is None or random.random() < 0.8:  # noqa: PLR2004 - a share
                     described[id_] = self._edited(tenants[id_])
+
+    def _guest(self, lasts_s: float, how: End, down_s: float) -> Span | None:
+        """Let an operator come now and then. No machine goes down under him, and he sees no clean stop's end."""
+        if self._random.random() > 0.25:  # noqa: PLR2004 - a share
+            return None
+        begins_s = self._random.uniform(0, lasts_s)
+        return Span(begins_s, self._random.uniform(begins_s, lasts_s + (down_s if how is End.KILL else 0.0)))
 
     def _edited(self, tenant: Tenant) -> Tenant:
         """Return a tenant with another schedule and a quota that the platform still allows."""

@@ -5,58 +5,52 @@ life ─► down ─► life ─► … ─► all well again ─► one more li
   └─ supervisor, pipeline, governor, retry: the real ones, built anew; the database alone goes on
 """
 
-import sqlite3
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
-from typing import TypeVar
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
-from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
-from opentelemetry.util.types import AttributeValue
-from pydantic import SecretStr
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import OperationalError
 from structlog.typing import EventDict, WrappedLogger
 
 from adsyncd.alerts import Watch
-from adsyncd.credentials import Credentials
 from adsyncd.daemon import Parts, beside
 from adsyncd.diff import Diff
-from adsyncd.errors import AdsyncdError, CredentialsUnavailable, StoreError
+from adsyncd.errors import AdsyncdError, StoreError
 from adsyncd.governor import Governor
-from adsyncd.instruments import QUOTA_PERMITS, RUNS_OVERLAPPED, Instruments, Metric
+from adsyncd.instruments import QUOTA_PERMITS, Instruments
 from adsyncd.lease import Leases
 from adsyncd.limits import cools_for
 from adsyncd.platforms import Connector
 from adsyncd.roster import Roster
-from adsyncd.run import Outcome, Tally
+from adsyncd.run import Outcome, Tally, whole_ms
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.network import Factory, Network, Wire
+from adsyncd.simulation.surroundings import CountingInstruments, Disk, Owner, Vault
 from adsyncd.simulation.ticker import Ticker
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
 from adsyncd.simulation.witness import Invariant, RunSeen, Violation, Witness
-from adsyncd.simulation.world import Change, End, Jump, Life, World
+from adsyncd.simulation.world import Change, End, Jump, Life, Span, World
 from adsyncd.store.store import Store, store_in
 from adsyncd.store.tables import campaigns
 from adsyncd.supervisor import Supervisor
-from adsyncd.tenant import CredentialsRef, Tenant
+from adsyncd.tenant import Tenant
 
 _GRACE = timedelta(seconds=20)
 _LAST_RUN_WITHIN = timedelta(hours=2)
 _RECORDED_WITHIN_S = 5.0
 _WATCH_S = 300.0
 _RESTART_S = 5.0
+_ASKS_EVERY_S = (5.0, 90.0)
 _ROUNDS = 3  # in which a tenant is to come to its end: one for a run that is open, one of its own, one to spare
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +118,7 @@ class _Simulation:
         self._witness = witness
         self._clock = VirtualClock()
         self._engine = engine
-        self._vault = _Vault(world)
+        self._vault = Vault(world)
         self._disk_random = Random(f"{world.seed}/disk")  # noqa: S311 - a simulation
         platforms = {
             base_url: factory(settings, lambda: START.timestamp() + anyio.current_time())
@@ -132,6 +126,8 @@ class _Simulation:
         }
         self._network = Network(platforms, world.lines, world.seed, witness, around)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._operator = Random(f"{world.seed}/operator")  # noqa: S311 - a simulation
+        self._ended: set[str] = set()
         self.overlapped: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -155,40 +151,74 @@ class _Simulation:
                     self._clock.jump(timedelta(seconds=event.by_s))
 
     async def _live(self, life: Life, number: int) -> None:
-        self._witness.life_begins()
-        wire, disk, instruments = Wire(self._network), self._disk(), _Instruments(self.overlapped)
+        self._witness.life_begins(life.guest)
+        async with anyio.create_task_group() as beside_it:
+            if life.guest and life.tenants:
+                beside_it.start_soon(self._visit, life, life.guest, number)
+            await self._be_alive(life, f"life {number}", guest=False)
+            await anyio.sleep(life.down_s)
+        if life.end is End.REBOOT:
+            self._clock.reboot()
+
+    async def _ask_for_runs(self, tenants: Sequence[Tenant], emit: Callable[[str, datetime], None]) -> None:
+        """Run a tenant now and then, as an operator does who is at work beside the daemon."""
+        while True:
+            await anyio.sleep(self._operator.uniform(*_ASKS_EVERY_S))
+            emit(self._operator.choice(tenants).id, whole_ms(self._clock.now()))
+
+    async def _visit(self, life: Life, stays: Span, number: int) -> None:
+        """Be a second process for a while."""
+        await anyio.sleep(stays.from_s)
+        visit = replace(life, lasts_s=stays.to_s - stays.from_s, end=End.KILL)
+        await self._be_alive(visit, f"guest of life {number}", guest=True)
+
+    async def _be_alive(self, life: Life, owner: str, *, guest: bool) -> None:
+        wire, disk, instruments = Wire(self._network), self._disk(), CountingInstruments(self.overlapped)
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
 
             def emit(tenant_id: str, fire_time: datetime) -> None:
-                self._witness.ticked(tenant_id)
+                if not guest:
+                    self._witness.ticked(tenant_id)
                 parts.supervisor.tick(runs, tenant_id, fire_time)
 
             ticker = Ticker(self._clock, emit)
-            parts, roster = await self._start(life, number, store, wire, instruments, ticker)
+            leases = Leases(store, Owner(owner, self._ended))
+            with anyio.move_on_after(life.lasts_s if guest else None) as killed:
+                parts, roster = await self._start(life, owner, store, wire, instruments, ticker, leases)
+            if killed.cancelled_caught:
+                self._ended.add(owner)
+                return
             async with anyio.create_task_group() as runs:
                 catching_up = beside(roster.catch_up, runs) if life.catches_up else nullcontext()
-                async with beside(ticker.run), catching_up:
-                    await anyio.sleep(life.lasts_s)
-                self._witness.life_ends(life.tenants)
+                begin = partial(self._ask_for_runs, life.tenants, emit) if guest else ticker.run
+                async with beside(leases.run), beside(begin), catching_up:
+                    await anyio.sleep_until(killed.deadline) if guest else await anyio.sleep(life.lasts_s)
+                if not guest:
+                    self._witness.life_ends(life.tenants)
                 if life.end is End.STOP:
                     await parts.supervisor.drain(_GRACE)
                 # From this instant on nothing of this life has an effect any more, whatever it still tries.
                 wire.cut = True
                 disk.dead.set()
+                self._ended.add(owner)
                 runs.cancel_scope.cancel()
         if life.end is End.STOP:
             await self._check_permits(instruments, life.tenants)
-        await anyio.sleep(life.down_s)
-        if life.end is End.REBOOT:
-            self._clock.reboot()
 
     async def _start(
-        self, life: Life, number: int, store: Store, wire: Wire, instruments: "_Instruments", ticker: Ticker
+        self,
+        life: Life,
+        owner: str,
+        store: Store,
+        wire: Wire,
+        instruments: CountingInstruments,
+        ticker: Ticker,
+        leases: Leases,
     ) -> tuple[Parts, Roster]:
         """Build all parts; again and again, as systemd does, while the database fails."""
         while True:
             try:
-                parts = await self._parts(store, wire, number, instruments)
+                parts = await self._parts(store, wire, owner, instruments, leases)
                 roster = Roster(parts.supervisor, ticker, parts.alerts, store, self._clock)
                 await roster.apply(Diff(added=life.tenants))
             except StoreError:
@@ -204,10 +234,12 @@ class _Simulation:
         for base_url, cure in self._world.cures.items():
             await self._network.ask(base_url, "POST", "/_settings", cure)
         await anyio.sleep(1)  # a tick of the last instant has had that for its fire time
-        instruments = _Instruments(self.overlapped)
-        disk = _Disk(self._disk_random, replace(self._world, failures=(), stalls=()))
+        instruments = CountingInstruments(self.overlapped)
+        disk = Disk(self._disk_random, replace(self._world, failures=(), stalls=()))
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
-            parts = await self._parts(store, Wire(self._network), len(self._world.lives), instruments)
+            owner = "the last life"
+            leases = Leases(store, Owner(owner, self._ended))
+            parts = await self._parts(store, Wire(self._network), owner, instruments, leases)
             async with anyio.create_task_group() as tasks:
                 for tenant in self._world.tenants:
                     sync = replace(tenant.sync, run_deadline=_LAST_RUN_WITHIN, list_cache=timedelta(0))
@@ -219,7 +251,7 @@ class _Simulation:
                 self._witness.break_(Invariant.DRAINED, f"{run.run_id} is still open")
         await self._look_back()
 
-    async def _check_permits(self, instruments: "_Instruments", tenants: Iterable[Tenant]) -> None:
+    async def _check_permits(self, instruments: CountingInstruments, tenants: Iterable[Tenant]) -> None:
         """See that all permits come back, when nothing is sent any more."""
         # What a life before had out is on record for as long as it may have been under way, and by its own quota.
         most_s = (
@@ -258,11 +290,11 @@ class _Simulation:
             self._witness.check_campaigns([(row.tenant, row.campaign_id) for row in live])
         self._witness.check_progress()
 
-    async def _parts(self, store: Store, wire: Wire, number: int, instruments: Instruments) -> Parts:
+    async def _parts(self, store: Store, wire: Wire, owner: str, instruments: Instruments, leases: Leases) -> Parts:
         connector = Connector(
             tls=self._tls,
             clock=self._clock,
-            random=Random(f"{self._world.seed}/{number}"),  # noqa: S311 - a simulation
+            random=Random(f"{self._world.seed}/{owner}"),  # noqa: S311 - a simulation
             tracer=NoOpTracer(),
             instruments=instruments,
             traced=lambda inner: inner,
@@ -271,9 +303,9 @@ class _Simulation:
         supervisor = Supervisor(
             connector=connector,
             credentials=self._vault,
-            governor=Governor(self._clock, store, f"life {number}", await store.permits(), await store.shapes()),
+            governor=Governor(self._clock, store, owner, await store.permits(), await store.shapes()),
             store=store,
-            leases=Leases(store, _Sole(f"life {number}")),
+            leases=leases,
             clock=self._clock,
             tracer=NoOpTracer(),
             instruments=instruments,
@@ -283,83 +315,8 @@ class _Simulation:
         )
         return Parts(supervisor, store, self._clock, nobody, instruments)
 
-    def _disk(self) -> "_Disk":
-        return _Disk(self._disk_random, self._world)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sole:
-    """The owner of a life: there is one at a time, so nobody watches for its signs of life either."""
-
-    id: str
-
-    def is_gone(self, other: str) -> bool:
-        """All others have ended."""
-        return other != self.id
-
-
-class _Disk:
-    """Where the store's calls are made: at once or after a while, and for a daemon that is dead not at all."""
-
-    def __init__(self, random: Random, world: World) -> None:
-        self._random = random
-        self._world = world
-        self.dead = anyio.Event()
-
-    async def __call__(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG002 - one at a time here anyway
-        await self._wait()
-        result = call()
-        await self._wait()  # it is committed, and who asked for it does not know yet
-        return result
-
-    async def _wait(self) -> None:
-        now = anyio.current_time()
-        wait_s = self._random.uniform(0, self._world.store_s) if self._world.store_s else 0.0
-        wait_s += sum(stall.to_s - now for stall in self._world.stalls if stall.holds(now))
-        if wait_s:
-            with anyio.move_on_after(wait_s, shield=True):
-                await self.dead.wait()
-        if self.dead.is_set():
-            raise StoreError("the process is dead")
-        if any(failure.holds(now) for failure in self._world.failures):
-            raise OperationalError("", {}, sqlite3.OperationalError("disk I/O error"))
-
-
-class _Vault:
-    """Where credentials come from."""
-
-    def __init__(self, world: World) -> None:
-        self._accounts = {ref: email for ref, (email, _) in world.accounts.items()}
-        self.passwords = dict(world.accounts.values())
-        self.outages = world.outages
-
-    async def read(self, ref: CredentialsRef) -> Credentials:
-        now = anyio.current_time()
-        if any(outage.holds(now) for outage in self.outages):
-            raise CredentialsUnavailable("Vault is sealed")
-        email = self._accounts[ref]
-        return Credentials(email, SecretStr(self.passwords[email]))
-
-    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
-        return None
-
-
-class _Instruments(Instruments):
-    """Counts the ticks that are skipped, and knows who says what gauges show."""
-
-    def __init__(self, overlapped: Counter[str]) -> None:
-        super().__init__(NoOpMeter("simulation"))
-        self._overlapped = overlapped
-        self.observed: dict[Metric, Callable[[], Mapping[str, float]]] = {}
-
-    def add(self, metric: Metric, amount: float, **attributes: AttributeValue) -> None:  # noqa: ARG002 - as its parent's
-        if metric is RUNS_OVERLAPPED:
-            self._overlapped[str(attributes["tenant"])] += 1
-
-    def record(self, metric: Metric, value: float, **attributes: AttributeValue) -> None: ...
-
-    def observe(self, metric: Metric, read: Callable[[], Mapping[str, float]]) -> None:
-        self.observed[metric] = read
+    def _disk(self) -> Disk:
+        return Disk(self._disk_random, self._world)
 
 
 async def _tell_the_time(watch: Callable[[float], None]) -> None:

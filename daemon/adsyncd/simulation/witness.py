@@ -6,7 +6,7 @@ Of what the daemon says of itself nothing is believed.
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from adsyncd.campaign import PushState
+from adsyncd.lease import TTL_S
 from adsyncd.limits import cools_for
 from adsyncd.run import Outcome
 from adsyncd.schedule import intervals
@@ -120,11 +121,17 @@ class Witness:
         if len(self.violations) < _MOST_VIOLATIONS:
             self.violations.append(Violation(invariant, self._elapsed(), what))
 
-    def life_begins(self) -> None:
-        """Take note that the daemon comes to life."""
+    def life_begins(self, guest: Span | None = None) -> None:
+        """Take note that the daemon comes to life, and from when to when of its life another process is there.
+
+        Whose runs the other one takes up, and leaves lying when it is killed, have to wait for that.
+        """
         self.note("a life begins")
         self._life_began_s = self._elapsed()
         self._ticked.clear()
+        if guest is not None:
+            stays = Span(self._life_began_s + guest.from_s, self._life_began_s + guest.to_s)
+            self._excused = (*self._excused, replace(stays, to_s=stays.to_s + TTL_S))
 
     def life_ends(self, tenants: Iterable[Tenant]) -> None:
         """Take note that it dies, or is told to stop. `tenants` were those of its drop-ins."""

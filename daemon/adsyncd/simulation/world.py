@@ -20,7 +20,8 @@ class End(StrEnum):
 class Life:
     """One life of the daemon: the tenants of its drop-ins, how long it lasts, and for how long nothing follows.
 
-    Unless it `catches_up` it begins as if nobody had missed a run.
+    Unless it `catches_up` it begins as if nobody had missed a run. `guest`: from when to when, from its beginning, an
+    operator runs tenants by a process of his own, until it is killed.
     """
 
     tenants: tuple[Tenant, ...]
@@ -28,6 +29,7 @@ class Life:
     end: End = End.STOP
     down_s: float = 0.0
     catches_up: bool = True
+    guest: "Span | None" = None
 
 
 @dataclass(frozen=True, slots=True)
