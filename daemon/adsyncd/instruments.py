@@ -82,7 +82,9 @@ BREAKER_OPEN = Metric("gauge", "adsyncd.breaker.open", "{breaker}", "1 while a h
 CONCURRENCY = Metric("gauge", "adsyncd.concurrency", "{push}", "How many pushes of a tenant may be in flight at once")
 RUN_DURATION = Metric("histogram", "adsyncd.run.duration", "s", "How long runs took, by outcome")
 RUNS = Metric("counter", "adsyncd.runs", "{run}", "Runs that ended, by tenant and outcome")
-RUNS_OVERLAPPED = Metric("counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: the last run still went on")
+RUNS_OVERLAPPED = Metric(
+    "counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: a run still went on, here or elsewhere"
+)
 RUNS_PAUSED = Metric("counter", "adsyncd.runs.paused", "{run}", "Ticks skipped: an operator has paused the tenant")
 DEAD_LETTERS = Metric("gauge", "adsyncd.dead_letters", "{campaign}", "A tenant's dead letters")
 TOKEN_EXPIRES_IN = Metric("gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires")

@@ -102,7 +102,8 @@ def replay(
     """Push dead letters again, now and without a daemon, each with the idempotency key with which it died.
 
     What is pushed is no dead letter any more; what fails again stays one, for the new reason. Ctrl-C lets what is on
-    its way come back; the rest is left as it is. Each tenant's quota is kept, so that many take their time.
+    its way come back; the rest is left as it is, and so are those of tenants that another process, such as the daemon,
+    is at work on. Each tenant's quota is kept, so that many take their time.
 
     Exits 0 when all were pushed, 3 when some were not, 1 when none could even be tried.
     """

@@ -28,8 +28,9 @@ def sync(
 ) -> None:
     """Run one tenant now, without a daemon.
 
-    Exits 0 when all campaigns were pushed, 3 when some were not, 1 when the run failed. Ctrl-C lets what is on its way
-    come back; the next run of the tenant goes on where this one stopped.
+    Exits 0 when all campaigns were pushed, 3 when some were not, 1 when the run failed, or none was begun since another
+    process, such as the daemon, is at work on the tenant. Ctrl-C lets what is on its way come back; the next run of the
+    tenant goes on where this one stopped.
     """
     settings = load_settings(config, os.environ)
     found = find_tenant(settings, read_tenants(settings), tenant)
