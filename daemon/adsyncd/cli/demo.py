@@ -18,6 +18,7 @@ def demo() -> None:
     """
     from adsyncd.demo.scene import Scene  # noqa: PLC0415 - no other command has to wait for these
     from adsyncd.demo.story import play  # noqa: PLC0415
+
     raise typer.Exit(anyio.run(play, Scene(), _Console(), _called()))
 
 
