@@ -5,7 +5,8 @@ That these worlds are in order without a planted bug is in test_simulation.py.
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from adsyncd.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.credentials import CredentialsSource
 from adsyncd.governor import Gate, Governor, Permit
+from adsyncd.lease import Lease, Leases
 from adsyncd.limits import Bucket, Limits
 from adsyncd.permit import Claim, PermitRecord
 from adsyncd.platforms import Connector, PlatformClient, Session
@@ -185,6 +187,17 @@ def permit_lost_on_failure(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Bucket, "cool", lose)
 
 
+def two_processes_at_work_on_a_tenant(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks whether another process has the tenant's lease."""
+
+    @asynccontextmanager
+    async def hold(_leases: Leases, tenant: str, _pause: object) -> AsyncIterator[Lease]:
+        yield Lease(tenant, "", 0, 0)
+
+    patch.setattr(Leases, "hold", hold)
+    patch.setattr(Store, "held", lambda store, _lease: store)
+
+
 PLANTS: dict[Plant, Invariant] = {
     permit_returned_on_send: Invariant.QUOTA,
     permit_not_on_record: Invariant.QUOTA,
@@ -199,6 +212,7 @@ PLANTS: dict[Plant, Invariant] = {
     push_lost_on_resume: Invariant.KEPT,
     one_run_at_a_time: Invariant.ISOLATION,
     permit_lost_on_failure: Invariant.DRAINED,
+    two_processes_at_work_on_a_tenant: Invariant.RECONCILED,
 }
 
 
