@@ -655,3 +655,16 @@ async def test_how_long_more_requests_will_take_is_foreseen() -> None:
     assert through.foresee(5) == 0
     assert through.foresee(11) == pytest.approx(2 * COOLS_FOR)
     assert gate(10).foresee(11) == pytest.approx(COOLS_FOR)
+
+
+async def test_what_is_foreseen_counts_those_who_wait_for_the_platform_s_quota_too() -> None:
+    governor = a_governor(VirtualClock())
+    light, heavy = governor.gate(member("light", 1000, 10)), governor.gate(member("heavy", 1000, 10, weight=4))
+    async with anyio.create_task_group() as tasks:
+        for through in (light, heavy):
+            for _ in range(20):
+                tasks.start_soon(through.acquire)
+        await anyio.sleep(1)
+        for through, windows in ((light, 5), (heavy, 2)):
+            assert through.foresee(10) == pytest.approx(windows * COOLS_FOR, abs=2)
+        tasks.cancel_scope.cancel()

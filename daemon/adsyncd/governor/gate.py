@@ -266,12 +266,15 @@ class Gate:
         return Shape.PACED if self.limits.paced else Shape.BURST
 
     def foresee(self, requests: int) -> float:
-        """Return in how many seconds so many more requests can have been sent, if all is well and nobody else sends."""
+        """Return in how many seconds so many more requests can have been sent, if all is well.
+
+        Of a platform's quota it has its share beside those who wait for it, too.
+        """
         if requests <= 0:
             return 0.0
         now = self._clock.monotonic()
         ours = self.limits.nth_at(requests, now)
-        shared = self._pool.limits.nth_at(requests, now) if self._pool else now
+        shared = self._pool.nth_at(self, requests, now) if self._pool else now
         return max(ours, shared) - now
 
     def counted_by(self, written_at: float | None) -> float:

@@ -5,6 +5,7 @@ or at which nobody waits, is not in the round: what it leaves over is the others
 "Efficient Fair Queuing Using Deficit Round Robin", 1996.)
 """
 
+import math
 from collections import deque
 from typing import Protocol
 
@@ -57,6 +58,11 @@ class Pool:
             if len(self._round) == 1:
                 self._grants_left = member.weight
         self.serve()
+
+    def nth_at(self, member: Member, count: int, now: float) -> float:
+        """Return when a gate can have its grant after `count` - 1 others, beside those that wait now."""
+        others = sum(other.weight for other in self._round if other is not member)
+        return self.limits.nth_at(math.ceil(count * (member.weight + others) / member.weight), now)
 
     def serve(self) -> None:
         """Grant what can be granted now, in turn, and wake up for the next."""
