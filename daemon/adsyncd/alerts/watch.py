@@ -153,14 +153,31 @@ class Watch:
     async def _check_all(self) -> None:
         """Look again and again for what no run's end shows: that there is none, or no such tenant any more."""
         while True:
-            now = self._clock.now()
-            for tenant_id, watched in self._tenants.items():
-                if watched.overdue_at is not None and watched.overdue_at <= now:
-                    self._apply(tenant_id, {AlertName.NO_SUCCESS: no_success(watched.tenant, watched.well_at)})
+            for tenant_id, watched in list(self._tenants.items()):
+                if self._is_overdue(watched):
+                    well = await self._is_well_elsewhere(watched)
+                    wrong = None if well else no_success(watched.tenant, watched.well_at)
+                    self._apply(tenant_id, {AlertName.NO_SUCCESS: wrong})
             for alert in [alert for alert in self._alerts.values() if alert.tenant not in self._tenants]:
                 self._apply(alert.tenant, {alert.name: None})
             await self._save()
             await anyio.sleep(_CHECK_S)
+
+    def _is_overdue(self, watched: _Watched) -> bool:
+        return watched.overdue_at is not None and watched.overdue_at <= self._clock.now()
+
+    async def _is_well_elsewhere(self, watched: _Watched) -> bool:
+        """Ask the store whether another process's run has got through lately, and take note of it."""
+        try:
+            latest = await self._memory.runs(watched.tenant.id, runs_needed(watched.tenant.alerts))
+        except StoreError:
+            return False
+        for run in latest:
+            if run.ended_at and run.ended_at > watched.well_at and got_through(watched.tenant.alerts, run):
+                watched.well_at = run.ended_at
+                watched.overdue_at = overdue_at(watched.tenant, run.ended_at, run.ended_at - run.started_at)
+                break
+        return not self._is_overdue(watched)
 
     async def _repeat(self, courier: Courier, every_s: float) -> None:
         while True:

@@ -39,7 +39,7 @@ def load_factory(name: str) -> Factory:
     try:
         return cast("Factory", getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError) as error:
-        mend = 'install the extra: pip install "adsyncd[demo]"'
+        mend = "write MODULE:FACTORY of something that can be imported here"
         raise ConfigError([Problem(None, None, None, f"there is no platform {name} ({error})", mend)]) from error
 
 

@@ -128,8 +128,8 @@ def test_without_a_tenant_it_says_where_to_put_one(simulate: Simulate) -> None:
     assert "put a drop-in for each into one of tenants_dirs" in said.err
 
 
-def test_a_platform_that_is_not_there_is_an_error_that_says_what_to_install(simulate: Simulate) -> None:
+def test_a_platform_that_is_not_there_is_an_error_that_says_what_to_write(simulate: Simulate) -> None:
     said = simulate("--campaigns", "5", "--platform", "nothing.here:create", acme="15m")
     assert said.code == 1
     assert "error: there is no platform nothing.here:create" in said.err
-    assert "adsyncd[demo]" in said.err
+    assert "write MODULE:FACTORY" in said.err
