@@ -35,7 +35,10 @@ class WaitReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A wait that is under way; `until` is when it will be over, if that is known. `detail`: whose, and why."""
+    """A wait that is under way; `until` is when it will be over, if that is known.
+
+    `detail`: whose breaker it is and why, or after which failure it came to this.
+    """
 
     reason: WaitReason
     until: datetime | None = None
@@ -43,7 +46,8 @@ class Wait:
 
     def __str__(self) -> str:
         """Name it in words that fit behind "waiting for the"."""
-        return f"{self.reason} of {self.detail}" if self.detail else str(self.reason)
+        link = "of" if self.reason is WaitReason.BREAKER else "after"
+        return f"{self.reason} {link} {self.detail}" if self.detail else str(self.reason)
 
 
 @dataclass(slots=True)
@@ -71,10 +75,12 @@ class Tally:
     _begun: int = 0
 
     @contextmanager
-    def waiting(self, reason: WaitReason, until: datetime | None = None) -> Iterator[Callable[[Wait], None]]:
+    def waiting(
+        self, reason: WaitReason, until: datetime | None = None, detail: str = ""
+    ) -> Iterator[Callable[[Wait], None]]:
         """Count as waiting while the body goes on; what is yielded takes what became of that wait."""
         number = self._begun = self._begun + 1
-        self.waits[number] = Wait(reason, until)
+        self.waits[number] = Wait(reason, until, detail)
         try:
             yield lambda wait: self.waits.__setitem__(number, wait)
         except BaseException as error:

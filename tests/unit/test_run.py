@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta, timezone
 
-from adsyncd.run import Tally, run_id
+from adsyncd.run import Tally, Wait, WaitReason, run_id
 
 FIRE = datetime(2026, 11, 25, 10, 15, tzinfo=UTC)
 
@@ -18,3 +18,9 @@ def test_runs_a_millisecond_apart_have_names_of_their_own_that_sort_by_time() ->
 
 def test_campaigns_whose_outcome_is_known_are_settled_whatever_it_is() -> None:
     assert Tally(listed=20, pushed=1, skipped=2, dead_lettered=3, failed=4).settled == 10
+
+
+def test_a_wait_says_after_what_or_on_whose_account() -> None:
+    assert str(Wait(WaitReason.QUOTA)) == "quota"
+    assert str(Wait(WaitReason.BACKOFF, detail="Vault is sealed")) == "backoff after Vault is sealed"
+    assert str(Wait(WaitReason.BREAKER, detail="ads.example.com")) == "circuit breaker of ads.example.com"

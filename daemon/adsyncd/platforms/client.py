@@ -216,21 +216,22 @@ class PlatformClient:
                         error.attempts = attempt
                     raise
                 attempt += 1
+                why = str(error)
             else:
                 self._budget.succeeded(attempt)
                 return result, attempt
             if wait_s is None:
                 await self._gate.pause(0.0)
             else:
-                await self._wait_to_retry(wait_s)
+                await self._wait_to_retry(wait_s, why)
 
-    async def _wait_to_retry(self, wait_s: float) -> None:
-        await self._wait(WaitReason.BACKOFF, wait_s)
+    async def _wait_to_retry(self, wait_s: float, why: str) -> None:
+        await self._wait(WaitReason.BACKOFF, wait_s, why)
         while wait_s := self._budget.take(self._shared.clock.monotonic()):
-            await self._wait(WaitReason.RETRY_BUDGET, wait_s)
+            await self._wait(WaitReason.RETRY_BUDGET, wait_s, why)
 
-    async def _wait(self, reason: WaitReason, wait_s: float) -> None:
-        with self._tally.waiting(reason, self._shared.clock.now() + timedelta(seconds=wait_s)):
+    async def _wait(self, reason: WaitReason, wait_s: float, why: str) -> None:
+        with self._tally.waiting(reason, self._shared.clock.now() + timedelta(seconds=wait_s), why):
             await self._gate.pause(wait_s)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
@@ -241,7 +242,8 @@ class PlatformClient:
         return answer
 
     async def _authorize(self, request: httpx.Request) -> None:
-        token = request.extensions[_TOKEN] = await self._session.token(self._sign_in)
+        with self._tally.waiting(WaitReason.CREDENTIALS):
+            token = request.extensions[_TOKEN] = await self._session.token(self._sign_in)
         request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
 
     async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:

@@ -125,16 +125,21 @@ def ok(request: httpx.Request) -> httpx.Response:
 
 
 class Heard(Tally):
-    """Remembers for what there were waits."""
+    """Remembers for what there were waits between attempts, and what they came after."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reasons: list[WaitReason] = []
+        self.failures: list[str] = []
 
     @contextmanager
-    def waiting(self, reason: WaitReason, until: datetime | None = None) -> Iterator[Callable[[Wait], None]]:
-        self.reasons.append(reason)
-        with super().waiting(reason, until) as tell:
+    def waiting(
+        self, reason: WaitReason, until: datetime | None = None, detail: str = ""
+    ) -> Iterator[Callable[[Wait], None]]:
+        if reason is not WaitReason.CREDENTIALS:
+            self.reasons.append(reason)
+            self.failures.append(detail)
+        with super().waiting(reason, until, detail) as tell:
             yield tell
 
 
@@ -343,6 +348,7 @@ async def test_waits_between_attempts_grow_to_a_bound() -> None:
     async with connected(*[httpx.Response(503)] * 9, max_attempts=10) as parts:
         await parts.client.push("cmp-1", "key")
     assert parts.platform.waits == pytest.approx([0.5, 1, 2, 4, 8, 16, 20, 20, 20])
+    assert set(parts.tally.failures) == {"the platform answered 503"}
 
 
 async def test_a_503_s_own_wait_is_the_least_that_is_waited() -> None:
