@@ -11,7 +11,16 @@ from typing import Literal
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.metrics import _Gauge as Gauge
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NoOpTracer,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+)
 from opentelemetry.util.types import AttributeValue
 
 from adsyncd.errors import AdsyncdError
@@ -121,8 +130,12 @@ def span(
 
     An exception that leaves the body makes it an error with `error.type`. The exception's text goes along only if it is
     one of ours, which hold no secrets; a stack trace never does. Not to be held across a `yield`: what runs between
-    belongs to somebody else. In a trace that is not sampled the root alone is made, and stands for all spans below it.
+    belongs to somebody else. In a trace that is not sampled the root alone is made, and stands for all spans below it;
+    where nobody traces, none is.
     """
+    if isinstance(tracer, NoOpTracer):
+        yield INVALID_SPAN
+        return
     parent = get_current_span()
     if parent.get_span_context().is_valid and not parent.get_span_context().trace_flags.sampled:
         yield parent
