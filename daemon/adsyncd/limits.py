@@ -67,6 +67,10 @@ class Bucket:
                 self._return(number)
         return self.requests - len(self.out) - len(self._until)
 
+    def look(self, now: float) -> int:
+        """Return how many permits are free, and change nothing: any thread may ask."""
+        return self.requests - len(self.out) - sum(free_at > now for free_at in list(self._until.values()))
+
     def take(self) -> int:
         """Grant a permit that is free, and return its number."""
         if self._returned:
@@ -297,8 +301,11 @@ class Limits:
         return at
 
     def free(self, now: float) -> int:
-        """Return how many permits are free in the scarcest window, whether or not one may be taken now."""
-        return min(bucket.free(now) for bucket in self.buckets)
+        """Return how many permits are free in the scarcest window, whether or not one may be taken now.
+
+        Any thread may ask.
+        """
+        return min(bucket.look(now) for bucket in self.buckets)
 
     @property
     def paced(self) -> bool:

@@ -276,6 +276,15 @@ def test_permits_of_a_larger_quota_count_until_they_have_cooled_and_are_gone_the
     assert restored.free(100.0) == 0
 
 
+def test_to_ask_how_many_are_free_changes_nothing() -> None:
+    asked = Limits(a_quota(1))
+    numbers = asked.take(0.0)
+    assert numbers is not None
+    asked.cool(numbers, 0.0)
+    assert asked.free(1000.0) == 1
+    assert asked.take(1.0) is None
+
+
 def test_permits_that_another_process_has_are_not_granted_before_they_are_back() -> None:
     shared = bucket(3)
     shared.taken_elsewhere(1, 6.0)
