@@ -22,7 +22,7 @@ from adsyncd import control, logs
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
 from adsyncd.campaign import DeadLetter, PushState
 from adsyncd.clock import Clock, SystemClock, entropy
-from adsyncd.config import SecretRef, Settings, load_settings
+from adsyncd.config import SecretRef, Settings, load_guarded_settings
 from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
 from adsyncd.credentials import (
     AppRole,
@@ -129,7 +129,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
     A second signal, or `shutdown_grace`, cuts its farewell short. Tenants whose drop-ins are wrong are left out and
     logged. Raises ConfigError and StoreError before it is ready.
     """
-    settings = load_settings(config, environ)
+    settings = load_guarded_settings(config, environ)
     _raise_file_limit()
     with (
         control.listening(settings.control.socket, settings.control.group) as listener,
@@ -143,7 +143,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             await supervisor.recall()
             ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
             roster = Roster(supervisor, ticker, parts.alerts, parts.store, parts.clock)
-            load, telling = partial(load_settings, config, environ), partial(notifier.reloading, parts.clock)
+            load, telling = partial(load_guarded_settings, config, environ), partial(notifier.reloading, parts.clock)
             reloader = Reloader(settings, load, roster, parts.clock, parts.instruments, telling)
             first = await reloader.reload()
             vault = beside(parts.vault.run) if parts.vault else nullcontext()

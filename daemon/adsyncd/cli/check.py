@@ -11,7 +11,7 @@ import typer
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import print_json
 from adsyncd.clock import SystemClock
-from adsyncd.config import load_settings
+from adsyncd.config import load_guarded_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.plan import ASSUMED_CAMPAIGNS, plan
@@ -29,7 +29,7 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
     """
     found = Checkup()
     try:
-        settings = load_settings(config, os.environ)
+        settings = load_guarded_settings(config, os.environ)
         tenants = read_tenants(settings)
         problems, good = tenants.problems, list(tenants.good.values())
         if store:

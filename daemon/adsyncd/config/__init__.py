@@ -1,7 +1,15 @@
 """The configuration as operators write it: settings, tenants' drop-ins, and what is wrong with them."""
 
-from adsyncd.config.settings import DEFAULT_PATH, SecretRef, Settings, load_settings
+from adsyncd.config.settings import DEFAULT_PATH, SecretRef, Settings, load_guarded_settings, load_settings
 from adsyncd.config.tenant_file import TenantFile
 from adsyncd.config.variables import CONFIG_VARIABLE
 
-__all__ = ["CONFIG_VARIABLE", "DEFAULT_PATH", "SecretRef", "Settings", "TenantFile", "load_settings"]
+__all__ = [
+    "CONFIG_VARIABLE",
+    "DEFAULT_PATH",
+    "SecretRef",
+    "Settings",
+    "TenantFile",
+    "load_guarded_settings",
+    "load_settings",
+]

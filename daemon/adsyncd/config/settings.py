@@ -1,5 +1,6 @@
 """The daemon's settings: every key, its default and its bounds; read from one file and the environment."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +26,7 @@ from adsyncd.config.notation import (
     VaultPath,
     WebhookUrl,
 )
+from adsyncd.config.permissions import Custodians
 from adsyncd.config.problems import Fault, faults, in_order, known_keys, wrong
 from adsyncd.config.tenant_file import QuotaTable, TenantDefaults
 from adsyncd.config.toml_file import TomlFile, place, read_toml
@@ -147,6 +149,17 @@ class Settings(ConfigTable):
     alerts: ReceiversTable = ReceiversTable()
     platforms: dict[PlatformName, PlatformTable] = Field(default_factory=dict)
     defaults: TenantDefaults = TenantDefaults()
+
+
+def load_guarded_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read the settings as `load_settings` does, but of a file that others may change nothing.
+
+    Who may change where credentials are sent to has them.
+    """
+    settings = load_settings(path, environ)
+    if objection := Custodians(os.geteuid()).objection(path, path.stat()):
+        raise ConfigError([objection])
+    return settings
 
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from adsyncd.config import Settings, load_settings
+from adsyncd.config import Settings, load_guarded_settings, load_settings
 from adsyncd.config.settings import AppRoleAuth, SecretIdRef, SecretRef, TokenAuth
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.tenant import Platform, Quota
@@ -206,3 +206,12 @@ def test_a_missing_file_is_told_with_the_ways_to_name_another(path: Path) -> Non
     assert str(caught.value) == (
         f"{path}: can't be read: No such file or directory; create it, or name another with --config or ADSYNCD_CONFIG"
     )
+
+
+def test_the_daemon_s_settings_are_refused_if_others_may_change_them(path: Path) -> None:
+    path.write_text(FULL)
+    path.chmod(0o644)
+    assert load_guarded_settings(path, {}) == load_settings(path, {})
+    path.chmod(0o666)
+    with pytest.raises(ConfigError, match=r"may be changed by others.*chmod go-w"):
+        load_guarded_settings(path, {})
