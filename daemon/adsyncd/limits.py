@@ -85,13 +85,14 @@ class Bucket:
         """Let a held permit cool, whose request the server has counted by `since`; another bucket's is none here."""
         if number in self.out:
             self.out.remove(number)
-            self._cool(number, since + self.cools_for)
+            self._cool(number, max(since + self.cools_for, self._until.get(number, 0.0)))
 
     def refund(self, number: int) -> None:
         """Free a held permit at once: its request never left this machine."""
         if number in self.out:
             self.out.remove(number)
-            self._return(number)
+            if number not in self._until:  # it is known by now that another process has it
+                self._return(number)
 
     def taken_elsewhere(self, number: int, until: float) -> None:
         """Take note that a permit which is not held here is out in another process, until then."""

@@ -375,6 +375,28 @@ async def test_several_processes_that_are_killed_anywhere_never_send_more_than_t
     assert len(processes.server.counted) >= 5
 
 
+async def test_a_line_in_front_of_permits_that_another_process_has_comes_to_its_turn() -> None:
+    ledger, quota, served = MemoryLedger(), Quota(3, timedelta(seconds=WINDOW)), 0
+    one, other = (a_governor(VirtualClock(), ledger, name).gate(a_tenant(quota=quota)) for name in ("one", "other"))
+    for _ in range(2):
+        assert await (await one.acquire()).put_on_record(5.0)  # and never answered
+
+    async def request() -> None:
+        nonlocal served
+        permit = await other.acquire()
+        while not await permit.put_on_record(5.0):
+            await anyio.sleep(0.01)  # as the store takes its time
+            permit = await other.acquire(again=True)
+        permit.cool()
+        served += 1
+
+    with anyio.move_on_after(3 * WINDOW):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(request)
+    assert served == 5
+
+
 async def test_two_processes_that_both_have_work_both_get_on_and_use_all_of_the_quota() -> None:
     processes, counts = Processes(1, Quota(10, timedelta(seconds=WINDOW))), Counter[str]()
 

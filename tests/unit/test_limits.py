@@ -276,6 +276,17 @@ def test_permits_of_a_larger_quota_count_until_they_have_cooled_and_are_gone_the
     assert restored.free(100.0) == 0
 
 
+def test_a_permit_that_is_found_to_be_another_process_s_is_not_granted_to_the_next_in_line() -> None:
+    shared = bucket(2)
+    first = shared.take()
+    shared.taken_elsewhere(first, 6.0)
+    shared.refund(first)
+    assert shared.free(0.0) == 1
+    assert shared.take() != first
+    assert shared.free(6.0) == 1
+    assert shared.take() == first
+
+
 def test_to_ask_how_many_are_free_changes_nothing() -> None:
     asked = Limits(a_quota(1))
     numbers = asked.take(0.0)

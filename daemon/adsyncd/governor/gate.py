@@ -90,10 +90,10 @@ class Permit:
         except BaseException:
             self.refund()
             raise
-        self.refund()
         gate.account.learn(taken)
         if pool:
             pool.account.learn(taken)
+        self.refund()  # who is next in line knows then what is taken
         return False
 
     def cool(self, written_at: float | None = None, *, answered: bool = True) -> None:
