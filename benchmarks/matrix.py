@@ -9,8 +9,14 @@ seconds, and asks his limiter again.
 adsyncd is told what an operator knows: `shape = "paced"` for the window counter, `arrival_bound = "500ms"` for pushes.
 "Told nothing" has the defaults: it finds out on its own that a platform takes spaced requests alone, and the refusals
 are those that it needs for that. The ideal is 109 whole windows and one round trip; `used` is its share of the time
-that it took. All of it is in `results/governor.json`, as a table in [results/governor.md](results/governor.md), and
-drawn in `results/governor.svg`.
+that it took.
+
+Two targets can't be met by any rule that has no more to go by. After 0.6 s of round trip at most 60 / 60.6, 99.0 %, can
+be used without a bound on arrivals, and a guard against clocks takes a tenth of a percent of that. On a window counter
+nine evenly spaced requests a window make 89.3 % of 1,100, and the more arrivals are spread, the less.
+
+All of it is in `results/governor.json`, as a table in [results/governor.md](results/governor.md), and drawn in
+`results/governor.svg`.
 """
 
 import math
