@@ -37,14 +37,20 @@ async def in_thread(call: Callable[[], Result], limiter: anyio.CapacityLimiter) 
 class Ticket(Generic[Result]):
     """A write in the queue, and what became of it. `batch`: how many writes its transaction held.
 
-    `lease`: the one that has to be held still when it is done.
+    `lease`: the one that has to be held still when it is done. `done`: for one who waits for it.
     """
 
-    def __init__(self, operation: Operation[Any, Result], item: object, lease: Lease | None = None) -> None:
+    def __init__(
+        self,
+        operation: Operation[Any, Result],
+        item: object,
+        lease: Lease | None = None,
+        done: anyio.Event | None = None,
+    ) -> None:
         self.operation = operation
         self.item = item
         self.lease = lease
-        self.done = anyio.Event()
+        self.done = done
         self.batch = 0
         self.error: Exception | None = None
         self.result: Result
@@ -79,9 +85,10 @@ class Writer:
 
         Given a `lease`, it is refused if that was lost.
         """
-        ticket = Ticket(operation, item, lease)
+        done = anyio.Event()
+        ticket = Ticket(operation, item, lease, done)
         await self._queue.send(ticket)
-        await ticket.done.wait()
+        await done.wait()
         return ticket
 
     def post(self, operation: Operation[Item, Result], item: Item) -> None:
@@ -114,7 +121,8 @@ class Writer:
             for ticket in batch:
                 ticket.error = error
         for ticket in batch:
-            ticket.done.set()
+            if ticket.done is not None:
+                ticket.done.set()
 
     def _transact(self, batch: list[Ticket[Any]]) -> None:
         ordered = sorted(batch, key=lambda ticket: self._operations.index(ticket.operation))
