@@ -258,11 +258,11 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         try:
             yield
         finally:
+            now = self._clock.monotonic()
+            waited_s, self._waiting_since = now - self._waiting_since, now
             self._waiting -= 1
-            if not self._waiting:
-                waited_s = self._clock.monotonic() - self._waiting_since
-                self._tally.waited_s += waited_s
-                self._instruments.add(QUOTA_WAIT, waited_s, tenant=self._tenant.id)
+            self._tally.waited_s += waited_s
+            self._instruments.add(QUOTA_WAIT, waited_s, tenant=self._tenant.id)
 
     def _foresee(self, reason: WaitReason, opens_at: float | None) -> datetime | None:
         """Return until when the run waits, unless that is after its end: such a wait is not begun."""

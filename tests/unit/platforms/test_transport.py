@@ -600,6 +600,16 @@ async def test_the_waited_time_is_that_in_which_at_least_one_request_waited() ->
     assert parts.tally.waited_s == pytest.approx(2 * parts.cools_for - 20)
 
 
+async def test_the_waited_time_grows_while_others_still_wait() -> None:
+    parts = Parts(permits=1)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(parts.send)
+        await anyio.sleep(parts.cools_for + 1)  # the second has left, the third waits
+        assert parts.tally.waited_s == pytest.approx(parts.cools_for)
+    assert parts.tally.waited_s == pytest.approx(2 * parts.cools_for)
+
+
 async def test_until_when_the_run_waits_is_told_while_it_waits_and_is_known() -> None:
     parts = Parts(answering(200, after_s=5), permits=1)
     told = []
