@@ -20,14 +20,13 @@ from adsyncd.clock import Clock, SystemClock
 from adsyncd.config import Settings, TenantFile
 from adsyncd.config.permissions import Custodians
 from adsyncd.config.problems import Fault, faults, in_order
-from adsyncd.config.toml_file import TomlFile, place, read_toml
+from adsyncd.config.toml_file import TomlFile, place, read_toml, unreadable
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.schedule import trigger
 from adsyncd.tenant import Cron, Tenant
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CHOICES = {"schedule", "credentials"}  # each states one kind out of several: tables of two kinds can't be merged
-_READABLE = "let the daemon's user read it"
 _ITSELF = "put the drop-in itself there"
 _SETTLED_S = 1.0
 
@@ -220,7 +219,7 @@ class _Reader:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ConfigError([_unreadable(path, error)]) from error
+            raise ConfigError([unreadable(path, error, _ITSELF)]) from error
         target = Path(os.path.realpath(path)) if linked else path
         if target == Path(os.devnull):
             return None
@@ -230,7 +229,7 @@ class _Reader:
             raise ConfigError([Problem(path, None, None, "is no regular file", _ITSELF)])
         if objection := self._custodians.objection(path, status):
             raise ConfigError([objection])
-        file = read_toml(path, _READABLE)
+        file = read_toml(path, _ITSELF)
         return file if file.text else None
 
 
@@ -245,7 +244,7 @@ def _find(directories: Sequence[Path], custodians: Custodians) -> tuple[dict[str
         except FileNotFoundError:
             continue
         except OSError as error:
-            objection = _unreadable(directory, error)
+            objection = unreadable(directory, error, _ITSELF)
         found = True
         if objection:
             problems.append(objection)
@@ -266,7 +265,7 @@ def _find_overrides(folder: Path, source: _Sources, custodians: Custodians) -> N
         names = _names(folder)
         objection = custodians.objection(folder, folder.stat())
     except OSError as error:
-        objection = _unreadable(folder, error)
+        objection = unreadable(folder, error, _ITSELF)
     if objection:
         source.problems.append(objection)
     else:
@@ -285,10 +284,6 @@ def _look(path: Path) -> Look | None:
     except OSError:
         return None
     return seen.st_ctime_ns, seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_dev
-
-
-def _unreadable(path: Path, error: OSError) -> Problem:
-    return Problem(path, None, None, f"can't be read: {error.strerror}", _READABLE)
 
 
 def _merge(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from adsyncd.cli.client import NoDaemon, Refused, path_of, reaching
-from adsyncd.config import Settings
 from adsyncd.control import listening, serve, wire
 from adsyncd.control.peer import Peer, peer_of
 from adsyncd.daemon import beside
@@ -45,10 +44,6 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "control.sock"
 
 
-def settings_of(place: Path) -> Settings:
-    return Settings.model_validate({"control": {"socket": str(place)}})
-
-
 @asynccontextmanager
 async def served(app: Starlette, place: Path, group: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """Serve at `place`, and yield a client that is connected to it."""
@@ -62,7 +57,7 @@ async def served(app: Starlette, place: Path, group: str | None = None) -> Async
 
 
 async def ask(place: Path, within_s: float = 10.0) -> wire.Health:
-    async with reaching(settings_of(place)) as daemon:
+    async with reaching(place) as daemon:
         return await daemon.ask("GET", "/v1/health", HEALTH, within_s=within_s)
 
 
@@ -238,7 +233,7 @@ async def test_what_the_daemon_refuses_is_told_with_its_mend(tmp_path: Path, pla
     async with (
         an_inside(tmp_path, tenant("acme")) as inside,
         served(inside.app, place),
-        reaching(settings_of(place)) as daemon,
+        reaching(place) as daemon,
     ):
         with pytest.raises(Refused, match='there is no tenant "hooli"; adsyncd status lists all of them'):
             await daemon.ask("GET", path_of("hooli"), HEALTH)

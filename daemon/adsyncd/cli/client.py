@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -10,7 +11,6 @@ import anyio
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from adsyncd.config import Settings
 from adsyncd.control import wire
 from adsyncd.errors import AdsyncdError
 
@@ -60,9 +60,8 @@ class Client:
 
 
 @asynccontextmanager
-async def reaching(settings: Settings) -> AsyncIterator[Client]:
-    """Open the way to the daemon that these settings are for."""
-    socket = settings.control.socket
+async def reaching(socket: Path) -> AsyncIterator[Client]:
+    """Open the way to the daemon that listens there."""
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
     async with httpx.AsyncClient(transport=transport, base_url="http://adsyncd", timeout=None) as http:  # noqa: S113 - the whole request has a deadline, each time
         yield Client(http, str(socket))

@@ -14,7 +14,7 @@ from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import print_json
 from adsyncd.cli.standing import sentence
 from adsyncd.clock import SystemClock
-from adsyncd.config import load_settings
+from adsyncd.config import control_socket
 from adsyncd.control import wire
 from adsyncd.reload import Reloaded
 from adsyncd.status import TenantStatus
@@ -87,10 +87,10 @@ def _of(tenant: str, command: str) -> str:
 
 
 def _tell(config: Path, path: str, answers: TypeAdapter[T], within_s: float = ANSWERS_WITHIN_S) -> T:
-    settings = load_settings(config, os.environ)
+    socket = control_socket(config, os.environ)
 
     async def told() -> T:
-        async with reaching(settings) as daemon:
+        async with reaching(socket) as daemon:
             return await daemon.ask("POST", path, answers, within_s=within_s)
 
     return anyio.run(told)

@@ -22,7 +22,7 @@ RUN_KEYS = (
     "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
 )  # fmt: skip
 
-_WIDE = 120  # columns that the trace ids need
+WIDE = 120  # columns of a terminal that has room for all, such as trace ids
 _UNBOUND = 160  # what is no terminal has room for all
 
 _STYLES = {
@@ -55,7 +55,7 @@ def run_as_json(run: Run) -> dict[str, object]:
 def print_runs(runs: Sequence[Run]) -> None:
     """Print runs as a table that fits the terminal, and below it what went wrong in them."""
     console = new_console()
-    wide = console.width >= _WIDE
+    wide = console.width >= WIDE
     table = new_table()
     table.add_column("tenant", overflow="fold")
     table.add_column("started (UTC)", no_wrap=True)

@@ -58,16 +58,22 @@ def tenant_view(tenant: TenantStatus, now: datetime) -> RenderableType:
     return Group(Text(sentence(tenant, now), style=_STYLES[tenant.state]), table)
 
 
-def daemon_view(daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: datetime) -> RenderableType:
-    """Return a table of the tenants, and below it what is wrong and how the daemon stands."""
+def daemon_view(
+    daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: datetime, *, wide: bool = True, cut: bool = False
+) -> RenderableType:
+    """Return a table of the tenants, and below it what is wrong and how the daemon stands.
+
+    That is above it where the end is `cut` off. Permits are shown where it is `wide`, dead letters if there are any.
+    """
+    deadly = any(tenant.dead_letters for tenant in tenants)
     table = new_table()
     table.add_column("tenant", overflow="fold")
     for name in ("state", "waits for"):
-        table.add_column(name, no_wrap=True)
-    for name in ("campaigns", "done in", "next run in"):
+        table.add_column(name)
+    for name in ("campaigns", "done in", "next in"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last run", no_wrap=True)
-    for name in ("permits", "dead letters"):
+    table.add_column("last run")
+    for name in ("permits",) * wide + ("dead letters",) * deadly:
         table.add_column(name, justify="right", no_wrap=True)
     for tenant in tenants:
         table.add_row(
@@ -78,16 +84,17 @@ def daemon_view(daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: date
             _in(tenant.run.done_at if tenant.run else None, now),
             _in(tenant.next_fire_time, now),
             _ended(tenant.last_run, now),
-            f"{tenant.permits_free}/{tenant.permits}" if tenant.permits else "",
-            str(tenant.dead_letters or ""),
+            *(_permits(tenant),) * wide,
+            *(str(tenant.dead_letters or ""),) * deadly,
         )
-    return Group(table, *_wrong(daemon, tenants, now), Text(_summary(daemon, now)))
+    words = (*_wrong(daemon, tenants, now), Text(_summary(daemon, now)))
+    return Group(*words, table) if cut else Group(table, *words)
 
 
 def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
-    if tenant.wait:
-        until = f" until {_at(tenant.wait.until, now)}" if tenant.wait.until else ""
-        yield f"waits for the {tenant.wait}{until}"
+    if wait := tenant.wait:
+        until = f" until {_at(wait.until, now)}" if wait.until else ""
+        yield f"waits for the {wait.reason}{until}" + (f" ({wait.detail})" if wait.detail else "")
     else:
         yield "runs"
     run = tenant.run
@@ -153,6 +160,10 @@ def _waits(tenant: TenantStatus, now: datetime) -> str:
     if tenant.wait is None:
         return ""
     return f"{tenant.wait.reason} {_in(tenant.wait.until, now)}".strip()
+
+
+def _permits(tenant: TenantStatus) -> str:
+    return f"{tenant.permits_free}/{tenant.permits}" if tenant.permits else ""
 
 
 def _ended(run: Run | None, now: datetime) -> str:

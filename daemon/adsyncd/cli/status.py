@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -12,10 +13,10 @@ from rich.live import Live
 
 from adsyncd.cli.client import Client, path_of, reaching
 from adsyncd.cli.options import CONFIG, Config, Json
-from adsyncd.cli.output import new_console, print_json
+from adsyncd.cli.output import WIDE, new_console, print_json
 from adsyncd.cli.standing import daemon_view, tenant_view
 from adsyncd.clock import SystemClock
-from adsyncd.config import Settings, load_settings
+from adsyncd.config import control_socket
 from adsyncd.control import DaemonStatus
 from adsyncd.status import TenantStatus
 
@@ -38,21 +39,21 @@ def status(
 
     Exits 0, or 1 if there is no such tenant, 4 if there is no daemon.
     """
-    settings = load_settings(config, os.environ)
+    socket = control_socket(config, os.environ)
     console = new_console()
     if watch and (json or not console.is_terminal):
         raise typer.BadParameter("--watch draws on a terminal: leave it out, or --json and what takes the output")
     if json:
-        print_json(anyio.run(_values, settings, tenant))
+        print_json(anyio.run(_values, socket, tenant))
     elif not watch:
-        console.print(anyio.run(_look, settings, tenant), soft_wrap=not console.is_terminal)
+        console.print(anyio.run(_look, socket, tenant, console), soft_wrap=not console.is_terminal)
     else:
         with suppress(KeyboardInterrupt):
-            anyio.run(_watch, settings, tenant, console)
+            anyio.run(_watch, socket, tenant, console)
 
 
-async def _values(settings: Settings, tenant: str | None) -> Any:  # noqa: ANN401 - JSON
-    async with reaching(settings) as daemon:
+async def _values(socket: Path, tenant: str | None) -> Any:  # noqa: ANN401 - JSON
+    async with reaching(socket) as daemon:
         if tenant is not None:
             return _TENANT.dump_python(await daemon.ask("GET", path_of(tenant), _TENANT), mode="json")
         return {
@@ -61,23 +62,23 @@ async def _values(settings: Settings, tenant: str | None) -> Any:  # noqa: ANN40
         }
 
 
-async def _look(settings: Settings, tenant: str | None) -> RenderableType:
-    async with reaching(settings) as daemon:
-        return await _view(daemon, tenant)
+async def _look(socket: Path, tenant: str | None, console: Console) -> RenderableType:
+    async with reaching(socket) as daemon:
+        return await _view(daemon, tenant, console)
 
 
-async def _watch(settings: Settings, tenant: str | None, console: Console) -> None:
-    async with reaching(settings) as daemon:
-        with Live(await _view(daemon, tenant), console=console, auto_refresh=False, screen=True) as live:
+async def _watch(socket: Path, tenant: str | None, console: Console) -> None:
+    async with reaching(socket) as daemon:
+        with Live(await _view(daemon, tenant, console), console=console, auto_refresh=False, screen=True) as live:
             while True:
                 await anyio.sleep(_LOOKS_EACH_S)
-                live.update(await _view(daemon, tenant), refresh=True)
+                live.update(await _view(daemon, tenant, console), refresh=True)
 
 
-async def _view(daemon: Client, tenant: str | None) -> RenderableType:
+async def _view(daemon: Client, tenant: str | None, console: Console) -> RenderableType:
     now = SystemClock().now()
     if tenant is not None:
         return tenant_view(await daemon.ask("GET", path_of(tenant), _TENANT), now)
     status = await daemon.ask("GET", "/v1/status", _DAEMON)
     tenants = await daemon.ask("GET", "/v1/tenants", _TENANTS)
-    return daemon_view(status, tenants, now)
+    return daemon_view(status, tenants, now, wide=console.width >= WIDE, cut=console.is_alt_screen)

@@ -1,6 +1,13 @@
 """The configuration as operators write it: settings, tenants' drop-ins, and what is wrong with them."""
 
-from adsyncd.config.settings import DEFAULT_PATH, SecretRef, Settings, load_guarded_settings, load_settings
+from adsyncd.config.settings import (
+    DEFAULT_PATH,
+    SecretRef,
+    Settings,
+    control_socket,
+    load_guarded_settings,
+    load_settings,
+)
 from adsyncd.config.tenant_file import TenantFile
 from adsyncd.config.variables import CONFIG_VARIABLE
 
@@ -10,6 +17,7 @@ __all__ = [
     "SecretRef",
     "Settings",
     "TenantFile",
+    "control_socket",
     "load_guarded_settings",
     "load_settings",
 ]

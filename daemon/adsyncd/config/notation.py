@@ -1,6 +1,7 @@
 """How single values are written in the settings and drop-ins: durations, addresses, names, and what bounds them."""
 
 import json
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from adsyncd.config.problems import wrong
 from adsyncd.duration import parse_duration
 
 _MOST_AT_ONCE = 100
+_LONGEST_SOCKET = 107  # and a zero byte: unix(7)
 
 
 class Variable(str):
@@ -89,6 +91,12 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _socket_path(value: Path) -> Path:
+    if len(os.fsencode(value)) > _LONGEST_SOCKET:
+        raise wrong(f"must have at most {_LONGEST_SOCKET} bytes, as no socket's path is longer")
+    return value
+
+
 def _concurrency(value: object) -> object:
     number = isinstance(value, int) and not isinstance(value, bool)
     if value != "auto" and not (number and 1 <= value <= _MOST_AT_ONCE):  # type: ignore[operator]  # a number, here
@@ -113,6 +121,7 @@ StoreUrl = Annotated[
     str, _text(r"(sqlite:///|postgresql\+psycopg://).+", "sqlite:///... or postgresql+psycopg://...", echo=False)
 ]
 AbsolutePath = Annotated[Path, _text("/.*", "an absolute path")]
+SocketPath = Annotated[AbsolutePath, AfterValidator(_socket_path)]
 PlatformName = Annotated[str, _text("[a-z0-9][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -")]
 ClientId = Annotated[str, _text("[!-~]{1,256}", "1 to 256 visible ASCII characters")]
 Crontab = Annotated[str, _text(r"\s*\S+(\s+\S+){4}\s*", 'five fields such as "*/15 * * * *"')]

@@ -114,7 +114,7 @@ def _fault(detail: ErrorDetails, known: dict[Key, FieldInfo]) -> Fault:
     else:
         rule = _RULES.get(kind) or f"expected {_EXPECTED.get(kind, 'another value')}"
         what = rule.format(**context).replace("'", '"')
-    got = f", got {_echo(key, detail['input'])}" if context.get("echo", True) else ""
+    got = f", got {_echo(key, detail['input'])}" if context.get("echo", not kind.startswith("union_tag")) else ""
     return Fault(key, what + got, mend)
 
 

@@ -18,6 +18,7 @@ from adsyncd.config.notation import (
     Flag,
     Interval,
     PlatformName,
+    SocketPath,
     SomeDuration,
     SomeText,
     StoreUrl,
@@ -35,6 +36,7 @@ from adsyncd.errors import ConfigError, Problem
 from adsyncd.tenant import Platform
 
 DEFAULT_PATH = Path("/etc/adsyncd/adsyncd.toml")
+_ABSENT = f"create it, or name another with --config or {CONFIG_VARIABLE}"
 
 
 class StoreTable(ConfigTable):
@@ -113,7 +115,7 @@ class VaultTable(ConfigTable):
 class ControlTable(ConfigTable):
     """Where the daemon takes questions and commands. `group`: whose members may, beside the daemon's own user."""
 
-    socket: AbsolutePath = Path("/run/adsyncd/control.sock")
+    socket: SocketPath = Path("/run/adsyncd/control.sock")
     group: SomeText | None = Field(None, examples=["adsyncd"])
 
 
@@ -167,7 +169,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 
     Raises ConfigError with everything that is wrong.
     """
-    file = read_toml(path, f"create it, or name another with --config or {CONFIG_VARIABLE}")
+    file = read_toml(path, _ABSENT)
     laid = overlay(file.data, environ, known_keys(Settings))
 
     try:
@@ -180,6 +182,19 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
         problems = [_located(fault, file, laid) for fault in found]
         raise ConfigError(sorted([*problems, *laid.problems], key=in_order))
     return settings
+
+
+def control_socket(path: Path, environ: Mapping[str, str]) -> Path:
+    """Return where the daemon of these settings listens, whatever else is wrong in them: it goes on with earlier ones.
+
+    Raises ConfigError with everything that is wrong, if that hides the answer.
+    """
+    file = read_toml(path, _ABSENT)
+    laid = overlay(file.data, environ, known_keys(Settings))
+    try:
+        return ControlTable.model_validate(laid.data.get("control", {})).socket
+    except ValidationError:
+        return load_settings(path, environ).control.socket
 
 
 def _located(fault: Fault, file: TomlFile, laid: Overlay) -> Problem:

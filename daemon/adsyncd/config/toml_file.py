@@ -47,13 +47,13 @@ class TomlFile:
             return {}
 
 
-def read_toml(path: Path, mend: str) -> TomlFile:
-    """Read a file of at most `MAX_BYTES`. Raises ConfigError; its mend is `mend` if the file can't be opened."""
+def read_toml(path: Path, absent: str) -> TomlFile:
+    """Read a file of at most `MAX_BYTES`. Raises ConfigError; its mend is `absent` if there is no such file."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise _refusal(path, None, f"can't be read: {error.strerror}", mend) from error
+        raise ConfigError([unreadable(path, error, absent)]) from error
     if len(content) > MAX_BYTES:
         raise _refusal(path, None, "is larger than 1 MiB", "check that it is the right file")
     try:
@@ -72,6 +72,20 @@ def read_toml(path: Path, mend: str) -> TomlFile:
         raise _refusal(path, line, f"is not TOML: {what[:1].lower()}{what[1:]}", mend) from error
     except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         raise _refusal(path, None, "holds a value that is too long or nested too deep", "shorten it") from error
+
+
+def unreadable(path: Path, error: OSError, absent: str) -> Problem:
+    """Say why a file or directory can't be read, and what to do about it: `absent` if there is none."""
+    match error:
+        case FileNotFoundError():
+            mend = absent
+        case IsADirectoryError():
+            mend = "put a file there"
+        case NotADirectoryError():
+            mend = "put a directory there"
+        case _:
+            mend = "let the user that runs this read it"
+    return Problem(path, None, None, f"can't be read: {error.strerror}", mend)
 
 
 def place(key: Key, files: Sequence[TomlFile]) -> tuple[Path, int | None]:

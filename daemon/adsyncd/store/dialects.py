@@ -232,5 +232,7 @@ def _make_private(url: URL) -> None:
         path.touch(mode=0o600)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: there is no directory {path.parent}; make it, or change store.url") from error
+    except PermissionError as error:
+        raise StoreError(f"{path}: this user may not write it; run this as the daemon's user") from error
     except OSError as error:
         raise StoreError(f"{path}: it can't be made or written: {error.strerror}") from error

@@ -314,6 +314,17 @@ def test_a_missing_configuration_is_said_in_a_line(call: Call, command: str, fol
     assert "create it, or name another with --config or ADSYNCD_CONFIG" in said.out + said.err
 
 
+@pytest.mark.parametrize("command", [("status",), ("pause", "acme"), ("reload",)])
+def test_a_mistake_in_the_settings_does_not_stand_between_an_operator_and_the_daemon(
+    call: Call, command: tuple[str, ...], folder: Path
+) -> None:
+    with (folder / "adsyncd.toml").open("a") as settings:
+        settings.write(f'bse_url = "x"\n[control]\nsocket = "{folder}/control.sock"\n')
+    said = call(*command)
+    assert (said.code, said.out) == (4, "")
+    assert said.err.startswith(f"error: no daemon answers at {folder}/control.sock: there is no such socket")
+
+
 @pytest.mark.parametrize(
     ("command", "codes"),
     [

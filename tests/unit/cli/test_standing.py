@@ -53,6 +53,13 @@ def shown(view: RenderableType, width: int = 160) -> list[str]:
     return [re.sub(" +", " ", line).strip() for line in text.splitlines()]
 
 
+def table_at(width: int, tenants: list[TenantStatus]) -> list[str]:
+    """Return what a terminal of that width, which is no wide one, shows of the table."""
+    screen = io.StringIO()
+    Console(file=screen, width=width).print(daemon_view(DAEMON, tenants, NOON, wide=False))
+    return screen.getvalue().splitlines()
+
+
 @pytest.mark.parametrize(
     ("tenant", "words"),
     [
@@ -89,9 +96,10 @@ def shown(view: RenderableType, width: int = 160) -> list[str]:
             "acme was in the hands of another process at its last tick; its next one is at 12:03:00, in 3m",
         ),
         (
-            replace(WAITING, wait=Wait(WaitReason.BREAKER, detail="ads.example.com")),
+            replace(WAITING, wait=Wait(WaitReason.BREAKER, NOON + timedelta(seconds=42), "ads.example.com: no answer")),
             (
-                "acme waits for the circuit breaker of ads.example.com; 12 of 40 campaigns are done with; "
+                "acme waits for the circuit breaker until 12:00:42, in 42s (ads.example.com: no answer); "
+                "12 of 40 campaigns are done with; "
                 "at the present quota the rest takes until 12:16:00, in 16m"
             ),
         ),
@@ -138,7 +146,7 @@ def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
         store="the disk is full",
     )
     lines = shown(daemon_view(daemon, [replace(WAITING, error="[red]503"), refused], NOON))
-    assert lines[0] == "tenant state waits for campaigns done in next run in last run permits dead letters"
+    assert lines[0] == "tenant state waits for campaigns done in next in last run permits"
     assert lines[1:3] == ["acme waiting quota 42s 12/40 16m 3m 7/10", "globex refused"]
     assert lines[3:] == [
         "acme: [red]503",
@@ -148,6 +156,24 @@ def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
         "database: the disk is full",
         "adsyncd 0.1.0 since 2026-11-23 12:00: 1 waiting, 1 refused",
     ]
+
+
+def test_the_table_fits_a_narrow_terminal_and_still_names_tenants_and_dead_letters() -> None:
+    busy = replace(
+        WAITING, id="a-client-of-some-size", wait=Wait(WaitReason.PLATFORM_QUOTA, NOON + timedelta(seconds=42))
+    )
+    last = replace(run(), outcome=Outcome.SUCCEEDED, ended_at=NOON - timedelta(seconds=84))
+    tenants = [replace(busy, last_run=last), replace(IDLE, state=State.ELSEWHERE, last_run=last)]
+    lines = table_at(80, tenants)
+    assert re.sub(" +", " ", lines[0]).strip() == "tenant state waits for campaigns done in next in last run"
+    assert lines[1].startswith("a-client-")
+    assert [line for line in lines if line.startswith("acme ")]
+    assert "dead letters" in table_at(80, [replace(IDLE, dead_letters=2)])[0]
+
+
+def test_what_is_wrong_comes_first_where_the_end_would_be_cut_off() -> None:
+    lines = shown(daemon_view(replace(DAEMON, store="the disk is full"), [IDLE], NOON, cut=True))
+    assert [line.split()[0] for line in lines] == ["database:", "adsyncd", "tenant", "acme"]
 
 
 def test_a_daemon_without_tenants_or_about_to_stop_says_so() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from adsyncd.config import Settings, load_guarded_settings, load_settings
+from adsyncd.config import Settings, control_socket, load_guarded_settings, load_settings
 from adsyncd.config.settings import AppRoleAuth, SecretIdRef, SecretRef, TokenAuth
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.tenant import Platform, Quota
@@ -206,6 +206,32 @@ def test_a_missing_file_is_told_with_the_ways_to_name_another(path: Path) -> Non
     assert str(caught.value) == (
         f"{path}: can't be read: No such file or directory; create it, or name another with --config or ADSYNCD_CONFIG"
     )
+
+
+def test_a_file_that_is_there_is_not_told_to_be_created(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(tmp_path, {})
+    assert str(caught.value) == f"{tmp_path}: can't be read: Is a directory; put a file there"
+
+
+def test_a_socket_s_path_is_no_longer_than_the_system_takes(path: Path) -> None:
+    longest = "/" + "x" * 106
+    assert load(path, f'[control]\nsocket = "{longest}"').control.socket == Path(longest)
+    [problem] = problems(path, f'[control]\nsocket = "{longest}x"')
+    assert (problem.line, problem.key) == (2, "control.socket")
+    assert "must have at most 107 bytes" in problem.what
+
+
+def test_where_the_daemon_listens_is_known_whatever_else_is_wrong(path: Path) -> None:
+    path.write_text('wach = true\n[control]\nsocket = "/run/ours.sock"\n')
+    assert control_socket(path, {}) == Path("/run/ours.sock")
+    assert control_socket(path, {"ADSYNCD_CONTROL__SOCKET": "/run/mine.sock"}) == Path("/run/mine.sock")
+    path.write_text("wach = true\n")
+    assert control_socket(path, {}) == Path("/run/adsyncd/control.sock")
+    path.write_text('wach = true\n[control]\nsocket = "ours.sock"\n')
+    with pytest.raises(ConfigError) as caught:
+        control_socket(path, {})
+    assert [problem.key for problem in caught.value.problems] == ["wach", "control.socket"]
 
 
 def test_the_daemon_s_settings_are_refused_if_others_may_change_them(path: Path) -> None:

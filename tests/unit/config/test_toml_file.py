@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.config.toml_file import MAX_BYTES, Key, TomlFile, key_lines, place, read_toml
+from adsyncd.config.toml_file import MAX_BYTES, Key, TomlFile, key_lines, place, read_toml, unreadable
 from adsyncd.errors import ConfigError, Problem
 
 DOCUMENT = '''\
@@ -154,9 +154,13 @@ def test_a_file_that_is_no_toml_is_refused_at_its_line(
     assert problem.mend
 
 
-def test_a_file_that_cannot_be_opened_is_refused_with_the_mend_of_the_caller(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none.toml").what == "can't be read: No such file or directory"
-    assert refusal(tmp_path).mend == "mend it"
+def test_a_file_that_cannot_be_opened_is_refused_with_what_mends_just_that(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    absent = refusal(tmp_path / "none.toml")
+    assert (absent.what, absent.mend) == ("can't be read: No such file or directory", "mend it")
+    assert refusal(tmp_path).mend == "put a file there"
+    assert refusal(tmp_path / "file" / "acme.toml").mend == "put a directory there"
+    assert unreadable(tmp_path, PermissionError(), "").mend == "let the user that runs this read it"
 
 
 @given(content=st.one_of(st.binary(max_size=60), NASTY.map(str.encode), documents().map(lambda made: made[0].encode())))
