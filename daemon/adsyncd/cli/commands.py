@@ -1,7 +1,6 @@
 """`adsyncd trigger`, `pause`, `resume` and `reload`: what the daemon is told to do."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -11,7 +10,7 @@ from pydantic import TypeAdapter
 
 from adsyncd.cli.client import ANSWERS_WITHIN_S, Refused, path_of, reaching
 from adsyncd.cli.options import CONFIG, Config, Json
-from adsyncd.cli.output import print_json
+from adsyncd.cli.output import listed, print_json
 from adsyncd.cli.standing import sentence
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
@@ -109,11 +108,6 @@ def _print_reloaded(reloaded: Reloaded) -> None:
             typer.echo(str(problem))
     for what, tenants in (("added", reloaded.added), ("changed", reloaded.changed), ("removed", reloaded.removed)):
         if tenants:
-            typer.echo(f"{what}: {_listed(tenants)}")
+            typer.echo(f"{what}: {listed(tenants, most=20)}")
     counts = [f"{len(reloaded.unchanged)} unchanged", f"{len(reloaded.refused)} refused"]
     typer.echo(f"{', '.join(counts)}, in {reloaded.took_s:.1f} s", err=bool(reloaded.refused))
-
-
-def _listed(tenants: Sequence[str], most: int = 20) -> str:
-    more = f" and {len(tenants) - most} more" if len(tenants) > most else ""
-    return ", ".join(tenants[:most]) + more

@@ -192,6 +192,12 @@ def _seconds(time: float | None) -> str:
     return "" if time is None else format_duration(timedelta(seconds=round(time)))
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """Name the first ones, `most` of them, and say how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def new_console() -> Console:
     """Return a console on standard output: as wide as the terminal, or as any table if it is none."""
     return Console(width=None if sys.stdout.isatty() else _UNBOUND)

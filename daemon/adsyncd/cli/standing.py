@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from adsyncd.cli.output import new_table
+from adsyncd.cli.output import listed, new_table
 from adsyncd.control import DaemonStatus
 from adsyncd.credentials import VaultState
 from adsyncd.duration import format_duration
@@ -61,9 +61,10 @@ def tenant_view(tenant: TenantStatus, now: datetime) -> RenderableType:
 def daemon_view(
     daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: datetime, *, wide: bool = True, cut: bool = False
 ) -> RenderableType:
-    """Return a table of the tenants, and below it what is wrong and how the daemon stands.
+    """Return a table of the tenants, and below it what is wrong with them, with the daemon, and how that stands.
 
-    That is above it where the end is `cut` off. Permits are shown where it is `wide`, dead letters if there are any.
+    The daemon comes first where the end is `cut` off. Permits are shown where it is `wide`, dead letters where there
+    are any.
     """
     deadly = any(tenant.dead_letters for tenant in tenants)
     table = new_table()
@@ -87,8 +88,9 @@ def daemon_view(
             *(_permits(tenant),) * wide,
             *(str(tenant.dead_letters or ""),) * deadly,
         )
-    words = (*_wrong(daemon, tenants, now), Text(_summary(daemon, now)))
-    return Group(*words, table) if cut else Group(table, *words)
+    about_tenants = Group(table, *_errors(tenants))
+    about_daemon = Group(*_wrong(daemon, now), Text(_summary(daemon, now)))
+    return Group(about_daemon, about_tenants) if cut else Group(about_tenants, about_daemon)
 
 
 def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
@@ -136,10 +138,17 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
         yield "refused", str(problem)
 
 
-def _wrong(daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: datetime) -> Iterator[Text]:
+def _errors(tenants: Sequence[TenantStatus]) -> Iterator[Text]:
+    """Tell each error once, with whom it befell: what is everybody's would fill the screen."""
+    befell: dict[str, list[str]] = {}
     for tenant in tenants:
         if tenant.error:
-            yield Text(f"{tenant.id}: {tenant.error}", style="red")
+            befell.setdefault(tenant.error, []).append(tenant.id)
+    for error, ids in befell.items():
+        yield Text(f"{listed(ids, most=3)}: {error}", style="red")
+
+
+def _wrong(daemon: DaemonStatus, now: datetime) -> Iterator[Text]:
     for problem in daemon.refused:
         yield Text(str(problem), style="red")
     for breaker in daemon.breakers:

@@ -172,8 +172,15 @@ def test_the_table_fits_a_narrow_terminal_and_still_names_tenants_and_dead_lette
 
 
 def test_what_is_wrong_comes_first_where_the_end_would_be_cut_off() -> None:
-    lines = shown(daemon_view(replace(DAEMON, store="the disk is full"), [IDLE], NOON, cut=True))
-    assert [line.split()[0] for line in lines] == ["database:", "adsyncd", "tenant", "acme"]
+    tenants = [replace(IDLE, error="HTTP 503")]
+    lines = shown(daemon_view(replace(DAEMON, store="the disk is full"), tenants, NOON, cut=True))
+    assert [line.split()[0] for line in lines] == ["database:", "adsyncd", "tenant", "acme", "acme:"]
+
+
+def test_what_is_wrong_with_many_tenants_is_told_once() -> None:
+    tenants = [replace(IDLE, id=f"t{number}", error="HTTP 503") for number in range(5)]
+    lines = shown(daemon_view(DAEMON, [*tenants, replace(IDLE, error="HTTP 403")], NOON))
+    assert lines[-3:-1] == ["t0, t1, t2 and 2 more: HTTP 503", "acme: HTTP 403"]
 
 
 def test_a_daemon_without_tenants_or_about_to_stop_says_so() -> None:
