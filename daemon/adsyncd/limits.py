@@ -25,6 +25,7 @@ GUARD_SHARE = 0.001
 GUARD_S = 0.005
 _UNKNOWN_SPREAD = 0.01  # of a window, as long as no answer has told
 _ANSWERS = 32  # so many of the latest tell how far arrivals are spread
+_ONE_BY_ONE = 1000  # grants that are foreseen one after the other
 
 Numbers = tuple[int, ...]  # of the permits that one grant took, one in each window
 
@@ -64,7 +65,8 @@ class Bucket:
             free_at, number = heappop(order)
             if self._until.get(number) == free_at:
                 del self._until[number]
-                self._return(number)
+                if number not in self.out:  # it was found to be another process's while it was held
+                    self._return(number)
         return self.requests - len(self.out) - len(self._until)
 
     def look(self, now: float) -> int:
@@ -110,7 +112,12 @@ class Bucket:
             return now
         if missing > len(self._until):
             return None
-        return nsmallest(missing, self._until.values())[-1]
+        if missing > 1:
+            return nsmallest(missing, self._until.values())[-1]
+        order = self._order
+        while self._until.get(order[0][1]) != order[0][0]:
+            heappop(order)
+        return order[0][0]
 
     def change(self, window: Window) -> None:
         """Make it another window's. What cools goes on cooling as it did."""
@@ -165,18 +172,16 @@ class Limits:
         self.space_s = 0.0  # between two grants
         self._paced_until = 0.0
         self._spreads: deque[float] = deque(maxlen=_ANSWERS)
-        self._left = -1  # grants that the server's own count leaves until `_left_until`; below zero: it has none
-        self._left_until = 0.0
+        self._left: list[tuple[int, float]] = []  # grants that the server's own counts leave, and until when
         self.pace(paced=paced)
 
     def can_grant(self, now: float) -> bool:
         """Say whether there is a grant to be made now."""
         if now < self._paced_until or now < self._closed_until or now < self._quiet_until:
             return False
-        if self._left >= 0:
-            if now >= self._left_until:
-                self._left = -1
-            elif not self._left:
+        if self._left:
+            self._left = [(left, until) for left, until in self._left if until > now]
+            if any(not left for left, _ in self._left):
                 return False
         if self._settling and not self._settled(now):
             return False
@@ -190,8 +195,8 @@ class Limits:
         if not self.can_grant(now):
             return None
         buckets = self.buckets
-        if self._left > 0:
-            self._left -= 1
+        if self._left:
+            self._left = [(left - 1, until) for left, until in self._left]
         if self.space_s:
             self._paced_until = now + self.space_s
         if len(buckets) == 1:
@@ -225,11 +230,13 @@ class Limits:
     def tighten(self, remaining: int, until: float, now: float) -> None:
         """Grant no more than the server says that `remaining` are, less what is on its way, until then.
 
-        It can only take away: a count that leaves more than the last one, while that holds, changes nothing.
+        It can only take away: each count holds until its own end, be there one for a second and one for a day. One that
+        leaves more than another, and for less long, changes nothing.
         """
         left = max(0, remaining - self.held)
-        if self._left < 0 or now >= self._left_until or left <= self._left:
-            self._left, self._left_until = left, until
+        if until > now and all(left < other or until > longer for other, longer in self._left):
+            self._left = [(other, ends) for other, ends in self._left if other < left or ends > until]
+            self._left.append((left, until))
 
     def pace(self, *, paced: bool) -> None:
         """Space grants evenly from now on, or no longer: a window, and what arrivals are spread by, by N - 1.
@@ -284,14 +291,25 @@ class Limits:
             if opens_at is None or (self._settling and self.held):
                 return WaitReason.QUOTA, None
             found = max(found, (WaitReason.QUOTA, opens_at), key=lambda block: block[1] or 0.0)
-        if self._left == 0 and self._left_until > (found[1] or 0.0):
-            found = WaitReason.FEEDBACK, self._left_until
+        left_until = max((until for left, until in self._left if not left), default=0.0)
+        if left_until > (found[1] or 0.0):
+            found = WaitReason.FEEDBACK, left_until
         if self._closed_until > (found[1] or 0.0):
             found = WaitReason.RETRY_AFTER, self._closed_until
         return found
 
     def nth_at(self, count: int, now: float) -> float:
-        """Return when the grant after `count` - 1 others can be made, if each is answered at once."""
+        """Return when the grant after `count` - 1 others can be made, if each is answered at once.
+
+        However many: after the first ones it goes round and round in the window that allows the least.
+        """
+        slowest = max(self.buckets, key=lambda bucket: bucket.cools_for / bucket.requests)
+        rounds = max(0, count - _ONE_BY_ONE) // slowest.requests
+        return self._nth_at(count - rounds * slowest.requests, now) + rounds * max(
+            slowest.cools_for, self.space_s * slowest.requests
+        )
+
+    def _nth_at(self, count: int, now: float) -> float:
         at = max(now, self._closed_until, self._quiet_until, self._paced_until) - self.space_s
         lines = [(bucket.returns(count, now), bucket.cools_for) for bucket in self.buckets]
         for _ in range(count):

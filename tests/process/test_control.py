@@ -179,12 +179,15 @@ async def test_a_watch_goes_on_until_ctrl_c(program: Program) -> None:
         process = await anyio.open_process(command, env=environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
         os.close(theirs)
         async with process:
+            with anyio.fail_after(20):
+                while drawn.count(b"acme is idle until") < 2:
+                    await anyio.wait_readable(ours)
+                    drawn += os.read(ours, 65536)
+            process.send_signal(signal.SIGINT)
             with anyio.fail_after(20), suppress(OSError):  # how Linux says that nobody has the terminal's other end
                 while True:
                     await anyio.wait_readable(ours)
                     drawn += os.read(ours, 65536)
-                    if drawn.count(b"acme is idle until") >= 2 and process.returncode is None:
-                        process.send_signal(signal.SIGINT)
             assert await process.wait() == 0
     os.close(ours)
     assert b"Traceback" not in drawn

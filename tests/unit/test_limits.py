@@ -48,7 +48,7 @@ class Requests(RuleBasedStateMachine):
         self.held: list[Numbers] = []
         self.counted: list[float] = []  # the latest instant at which the server counted
         self.closed_until = 0.0
-        self.stated: tuple[int, float] | None = None
+        self.stated: list[tuple[int, float]] = []
 
     @rule(seconds=st.floats(0, 15))
     def wait(self, seconds: float) -> None:
@@ -68,10 +68,8 @@ class Requests(RuleBasedStateMachine):
         for window in self.quota.windows:  # worst case: all that is held is counted now
             in_window = sum(1 for at in self.counted if at > self.now - window.per.total_seconds())
             assert in_window + len(self.held) <= window.requests
-        if self.stated is not None and self.now < self.stated[1]:
-            remaining, until = self.stated
-            assert remaining > 0
-            self.stated = remaining - 1, until
+        self.stated = [(left - 1, until) for left, until in self.stated if until > self.now]
+        assert all(left >= 0 for left, _ in self.stated)
 
     @rule(data=st.data())
     def cool(self, data: st.DataObject) -> None:
@@ -93,9 +91,7 @@ class Requests(RuleBasedStateMachine):
     @rule(remaining=st.integers(0, 6), reset_s=st.floats(0.1, 20))
     def state(self, remaining: int, reset_s: float) -> None:
         self.limits.tighten(remaining, self.now + reset_s, self.now)
-        left = max(0, remaining - len(self.held))
-        if self.stated is None or self.now >= self.stated[1] or left <= self.stated[0]:
-            self.stated = left, self.now + reset_s
+        self.stated.append((max(0, remaining - len(self.held)), self.now + reset_s))
 
     @rule(quota=QUOTAS)
     def edit(self, quota: Quota) -> None:

@@ -108,5 +108,5 @@ async def test_nothing_leaves_a_life_that_is_over() -> None:
 
 def test_a_platform_is_loaded_by_its_name() -> None:
     assert load_factory("collections:Counter") is __import__("collections").Counter
-    with pytest.raises(ConfigError, match=r"no platform collections:Contour .*adsyncd\[demo\]"):
+    with pytest.raises(ConfigError, match=r"no platform collections:Contour .*MODULE:FACTORY"):
         load_factory("collections:Contour")
