@@ -98,7 +98,7 @@ def test_healthy_tenants_live_as_if_there_were_no_sick_ones(simulator: Simulator
 
 
 def _steady(world: World) -> World:
-    """Leave out what befalls all, and what tenants share by design: the disk, catching up, a clean stop, an operator."""
+    """Leave out what befalls all and what tenants share by design: the disk, catching up, clean stops, an operator."""
     lives = (replace(life, catches_up=False, end=End.KILL, guest=None) for life in world.lives)
     return replace(world, lives=tuple(lives), jumps=(), outages=(), failures=(), stalls=(), store_s=0.0, cures={})
 
