@@ -17,7 +17,7 @@ class Bulkhead:
     """What a tenant's runs share, and how they go. One that is `leaving` goes as soon as its run has ended.
 
     `going`: the run that goes on. `elsewhere`: at the last tick another process was at work on the tenant.
-    `unrecorded`: why the database could not even be told that a run begins.
+    `unrecorded`: why the database could not even be told that a run begins. `left_open`: why the latest run has no end.
     """
 
     tenant: Tenant
@@ -29,6 +29,7 @@ class Bulkhead:
     going: Going | None = None
     last_outcome: Outcome | None = None
     unrecorded: str | None = None
+    left_open: str | None = None
     elsewhere: bool = False
 
     def status(
@@ -41,7 +42,7 @@ class Bulkhead:
         next_fire_time: datetime | None,
     ) -> TenantStatus:
         """Say how the tenant stands. `running`: a run of it was begun and has not ended yet."""
-        failure = self.unrecorded or self.session.failure or (last_run and last_run.error)
+        failure = self.unrecorded or self.left_open or self.session.failure or (last_run and last_run.error)
         return TenantStatus(
             self.tenant.id,
             self._state(running=running, paused=paused_since is not None),

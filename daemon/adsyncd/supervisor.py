@@ -329,6 +329,7 @@ class Supervisor:
             bulkhead.unrecorded = str(error)
             return False
         bulkhead.unrecorded, bulkhead.elsewhere = None, False
+        bulkhead.left_open = None if run.outcome else run.error
         self._report(run)
         return run.outcome is not None
 

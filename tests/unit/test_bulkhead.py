@@ -89,7 +89,8 @@ def test_the_error_is_what_stands_in_the_way_now_or_what_went_wrong_last() -> No
     assert status(a_bulkhead()).error is None
     assert status(a_bulkhead(), last_run=PARTIAL).error == PARTIAL.error
     assert status(a_bulkhead(session=refused), last_run=PARTIAL).error == "wrong password"
-    assert status(a_bulkhead(session=refused, unrecorded="disk full"), last_run=PARTIAL).error == "disk full"
+    assert status(a_bulkhead(session=refused, left_open="disk full"), last_run=PARTIAL).error == "disk full"
+    assert status(a_bulkhead(left_open="taken over", unrecorded="disk full"), last_run=PARTIAL).error == "disk full"
 
 
 def test_permits_are_told_as_they_are_let_out() -> None:

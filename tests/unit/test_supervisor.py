@@ -562,3 +562,14 @@ async def test_why_nothing_can_be_recorded_is_told_until_it_can(world: World, di
     disk.gone = False
     await world.ended()
     assert world.supervisor.status("acme", None).error is None
+
+
+async def test_why_a_run_was_left_open_is_told_from_then_on(world: World, disk: Disk) -> None:
+    world.tick()
+    await anyio.sleep(3)
+    disk.gone = True
+    await anyio.sleep(10)  # its pushes are back, and it is not yet taken up again
+    assert "the disk is gone" in str(world.supervisor.status("acme", None).error)
+    disk.gone = False
+    await world.ended()
+    assert world.supervisor.status("acme", None).error is None
