@@ -43,12 +43,13 @@ class Bulkhead:
     ) -> TenantStatus:
         """Say how the tenant stands. `running`: a run of it was begun and has not ended yet."""
         failure = self.unrecorded or self.left_open or self.session.failure or (last_run and last_run.error)
+        wait = self.going.tally.wait(now) if self.going else None
         return TenantStatus(
             self.tenant.id,
-            self._state(running=running, paused=paused_since is not None),
+            self._state(running=running, waiting=wait is not None, paused=paused_since is not None),
             self.tenant.client_id,
             self.tenant.platform.name,
-            wait=self.going.tally.wait if self.going else None,
+            wait=wait,
             run=progress(self.going, self._done_at(self.going, now)) if self.going else None,
             next_fire_time=None if paused_since else next_fire_time,
             paused_since=paused_since,
@@ -59,11 +60,11 @@ class Bulkhead:
             error=str(failure) if failure else None,
         )
 
-    def _state(self, *, running: bool, paused: bool) -> State:
+    def _state(self, *, running: bool, waiting: bool, paused: bool) -> State:
         if self.leaving:
             return State.DRAINING
         if running:
-            return State.WAITING if self.going and self.going.tally.wait else State.RUNNING
+            return State.WAITING if waiting else State.RUNNING
         if paused:
             return State.PAUSED
         return State.ELSEWHERE if self.elsewhere else State.IDLE

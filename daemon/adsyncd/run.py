@@ -85,15 +85,17 @@ class Tally:
             yield lambda wait: self.waits.__setitem__(number, wait)
         except BaseException as error:
             if not isinstance(error, Exception):  # cancelled
-                self.cut_short = self.cut_short or self.wait
+                self.cut_short = self.cut_short or next(iter(self.waits.values()))
             raise
         finally:
             del self.waits[number]
 
-    @property
-    def wait(self) -> Wait | None:
-        """What the run waits for: of those waits that are under way, the one that is over first as far as is known."""
-        known = [wait for wait in self.waits.values() if wait.until is not None]
+    def wait(self, now: datetime) -> Wait | None:
+        """Say what the run waits for: of the waits that are under way, the one that is over first as far as is known.
+
+        Who stands in line behind others hears nothing new until he is the first, so what he was told may be over.
+        """
+        known = [wait for wait in self.waits.values() if wait.until is not None and wait.until > now]
         return min(known, key=_over, default=next(iter(self.waits.values()), None))
 
     @property

@@ -64,7 +64,7 @@ class Progress:
 class TenantStatus:
     """How a tenant stands.
 
-    `wait` is what the request waits for that has waited longest; `last_run` the latest that ended; `permits_free` how
+    `wait` is what is over first of all that its requests wait for; `last_run` the latest that ended; `permits_free` how
     many of `permits` could be taken now, and `shape` how they are let out. `error` is what went wrong last and has not
     been followed by a success; `refused` what is wrong with its files, so that their last good version counts. One that
     is disabled or refused has no permits.

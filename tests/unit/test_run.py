@@ -20,6 +20,19 @@ def test_campaigns_whose_outcome_is_known_are_settled_whatever_it_is() -> None:
     assert Tally(listed=20, pushed=1, skipped=2, dead_lettered=3, failed=4).settled == 10
 
 
+def test_of_several_waits_the_one_that_is_over_first_is_told_but_none_that_is_over_already() -> None:
+    tally = Tally()
+    in_line, first, later = (FIRE + timedelta(seconds=s) for s in (2, 20, 40))
+    with (
+        tally.waiting(WaitReason.BACKOFF, later),
+        tally.waiting(WaitReason.QUOTA, in_line),
+        tally.waiting(WaitReason.QUOTA, first),
+    ):
+        told = [tally.wait(FIRE + timedelta(seconds=s)) for s in (1, 3, 21, 41)]
+        assert [wait and wait.until for wait in told] == [in_line, first, later, later]
+    assert tally.wait(FIRE) is None
+
+
 def test_a_wait_says_after_what_or_on_whose_account() -> None:
     assert str(Wait(WaitReason.QUOTA)) == "quota"
     assert str(Wait(WaitReason.BACKOFF, detail="Vault is sealed")) == "backoff after Vault is sealed"

@@ -4,6 +4,7 @@ import anyio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from adsyncd.clock import SystemClock
 from adsyncd.run import Tally, Wait
 
 _REDRAW_S = 0.1
@@ -29,8 +30,8 @@ async def show(name: str, tally: Tally, console: Console) -> None:
 
 def _doing(tally: Tally) -> str:
     retries = f"{tally.retries} retries" if tally.retries else ""
-    waits = _waits(tally.wait) if tally.wait else ""
-    return ", ".join(part for part in (retries, waits) if part)
+    wait = tally.wait(SystemClock().now())
+    return ", ".join(part for part in (retries, _waits(wait) if wait else "") if part)
 
 
 def _waits(wait: Wait) -> str:

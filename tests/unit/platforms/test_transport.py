@@ -503,7 +503,7 @@ async def test_a_wait_beyond_the_end_of_the_run_is_not_begun_by_anyone_in_the_li
     assert parts.now == 0
     assert len(told) == 5
     assert all(text.startswith("the platform asks for silence for another 3600 s") for text in told)
-    assert (parts.tally.wait, parts.tally.waited_s) == (None, 0)
+    assert (parts.tally.waits, parts.tally.waited_s) == ({}, 0)
 
 
 async def test_a_quota_that_outlasts_the_run_is_told_as_that() -> None:
@@ -618,7 +618,8 @@ async def test_until_when_the_run_waits_is_told_while_it_waits_and_is_known() ->
             tasks.start_soon(parts.send)
         for at in (1, 6, 61, 66, 71, 126, 131, 136):
             await anyio.sleep(at - parts.now)
-            until = parts.tally.wait and parts.tally.wait.until
+            wait = parts.tally.wait(VirtualClock().now())
+            until = wait and wait.until
             told.append(until and parts.now + (until - VirtualClock().now()).total_seconds())
     first, second = 5 + parts.cools_for, 10 + 2 * parts.cools_for
     assert told == [
