@@ -9,9 +9,10 @@ from opentelemetry.trace import NoOpTracer
 
 from adsyncd.governor import Ledger
 from adsyncd.permit import Claim, PermitRecord, ShapeRecord
-from adsyncd.store import Store, open_store
+from adsyncd.store import Store, dialects, open_store, permits, schema
 from adsyncd.tenant import Shape
 from support.gates import MemoryLedger
+from support.postgres import Postgres
 from support.records import NOON, HandClock
 
 
@@ -80,6 +81,16 @@ async def test_a_note_says_when_one_s_own_is_free_and_leaves_another_s_as_it_is(
     assert await records(ledger) == {claim(0, free_at=70.0).record, claim(1, owner="other").record}
 
 
+async def test_a_record_is_forgotten_if_it_is_still_as_it_was(ledger: Ledger) -> None:
+    await ledger.claim_permits([claim(0), claim(1), claim(2)])
+    ledger.forget_permits([claim(0).record, claim(1, free_at=99.0).record, claim(2, owner="other").record])
+    for _ in range(100):
+        if claim(0).record not in await records(ledger):
+            break
+        await anyio.sleep(0.01)
+    assert await records(ledger) == {claim(1).record, claim(2).record}
+
+
 async def test_windows_client_ids_and_platforms_are_told_apart(ledger: Ledger) -> None:
     others = [claim(window_ms=1), claim(client_id=""), claim(platform="other")]
     await ledger.claim_permits(others)
@@ -104,6 +115,22 @@ async def test_many_processes_that_ask_at_once_get_each_permit_once(url: str) ->
         for owner in ("one", "two", "three"):
             processes.start_soon(process, owner)
     assert sorted(won) == list(range(0, 60, 2))
+
+
+def test_processes_that_note_their_own_permits_and_ask_for_each_other_s_never_wait_for_each_other(
+    postgres: Postgres,
+) -> None:
+    with postgres.database() as place:
+        engine = dialects.engine(place.render_as_string(hide_password=False), connections=2)
+        with engine.begin() as connection:
+            schema.upgrade(connection)
+            permits.claim(connection, [[claim(0, owner="one")], [claim(1, owner="two")]])
+        with engine.begin() as one, engine.begin() as two:
+            permits.note(one, [[claim(0, owner="one", free_at=90.0)]])
+            permits.note(two, [[claim(1, owner="two", free_at=90.0)]])
+            assert permits.claim(one, [[claim(1, owner="one")]]) != [()]
+            assert permits.claim(two, [[claim(0, owner="two")]]) != [()]
+        engine.dispose()
 
 
 async def test_what_was_found_out_of_counting_is_remembered(url: str) -> None:

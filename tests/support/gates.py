@@ -26,6 +26,11 @@ class MemoryLedger:
     def note_permits(self, claims: Sequence[Claim]) -> None:
         self.records |= {_key(claim.record): claim.record for claim in claims if self._may(claim)}
 
+    def forget_permits(self, records: Sequence[PermitRecord]) -> None:
+        for record in records:
+            if self.records.get(_key(record)) == record:
+                del self.records[_key(record)]
+
     def note_shape(self, record: ShapeRecord) -> None:
         self.shapes.append(record)
 

@@ -249,6 +249,8 @@ async def test_a_pause_lasts_as_long_as_it_says_and_ends_at_once_when_the_gate_i
         await anyio.sleep(1)
         through.stop()
     assert anyio.current_time() - start == pytest.approx(4)
+    with pytest.raises(Stopping):
+        await through.pause(0)
 
 
 class RebootedClock(VirtualClock):
@@ -283,6 +285,50 @@ async def test_no_kill_at_whatever_instant_and_no_edit_before_the_restart_lets_m
             await live(through)
     assert server.most_in_a_window() <= 4
     assert len(server.counted) > 0
+
+
+async def test_what_a_quota_of_old_had_out_before_a_reboot_is_waited_for_once_and_not_at_each_start() -> None:
+    ledger, waits = MemoryLedger(), []
+    day, minute = Quota(5, timedelta(days=1)), Quota(10, timedelta(seconds=WINDOW))
+    for owner, clock, quota in (
+        ("before", VirtualClock(), day),
+        ("after", RebootedClock(), minute),
+        ("again", RebootedClock(), minute),
+    ):
+        asked_at = anyio.current_time()
+        permit = await a_governor(clock, ledger, owner).gate(a_tenant(quota=quota)).acquire()
+        waits.append(anyio.current_time() - asked_at)
+        assert await permit.put_on_record(5.0)
+        permit.cool()
+        await anyio.sleep(86_400)
+    assert waits == [0, pytest.approx(cools_for(day), abs=1), 0]
+
+
+async def test_permits_from_before_a_reboot_that_nobody_needed_since_are_waited_for_once_and_not_at_each_start() -> (
+    None
+):
+    ledger, quota, free = MemoryLedger(), Quota(3, timedelta(seconds=WINDOW)), []
+    for owner, clock in (("before", VirtualClock()), ("after", RebootedClock()), ("again", RebootedClock())):
+        through = a_governor(clock, ledger, owner).gate(a_tenant(quota=quota))
+        free.append(through.free)
+        permits = [await through.acquire() for _ in range(3 if owner == "before" else 1)]
+        for permit in permits:
+            assert await permit.put_on_record(5.0)
+            permit.cool()
+        await anyio.sleep(2 * WINDOW)
+    assert free == [3, 0, 3]
+
+
+async def test_what_is_known_of_another_process_s_permits_takes_room_once() -> None:
+    ledger, quota = MemoryLedger(), Quota(100, timedelta(days=1))
+    gates = [a_governor(VirtualClock(), ledger, name).gate(a_tenant(quota=quota)) for name in ("one", "other")]
+    for _ in range(40):
+        for through in gates:
+            permit = await through.acquire()
+            while not await permit.put_on_record(5.0):
+                permit = await through.acquire(again=True)
+            permit.cool()
+    assert all(len(through.limits.buckets[0]._order) <= 200 for through in gates)
 
 
 async def test_a_permit_that_could_not_be_put_on_record_is_given_back() -> None:
@@ -551,6 +597,39 @@ async def test_a_platform_s_quota_that_is_new_counts_from_when_all_before_it_is_
     limited = replace(tenant, platform=replace(tenant.platform, quota=Quota(3, timedelta(seconds=WINDOW))))
     await governor.change(limited).acquire()
     assert anyio.current_time() - start == pytest.approx(COOLS_FOR)
+
+
+async def test_a_platform_s_quota_that_is_new_at_a_restart_counts_what_its_tenants_sent_before() -> None:
+    ledger, start = MemoryLedger(), anyio.current_time()
+    tenant = a_tenant(quota=Quota(5, timedelta(seconds=WINDOW)))
+    permit = await a_governor(VirtualClock(), ledger, "before").gate(tenant).acquire()
+    assert await permit.put_on_record(5.0)
+    permit.cool()
+    limited = replace(tenant, platform=replace(tenant.platform, quota=Quota(3, timedelta(seconds=WINDOW))))
+    await a_governor(VirtualClock(), ledger, "after").gate(limited).acquire()
+    assert anyio.current_time() - start == pytest.approx(COOLS_FOR)
+
+
+@pytest.mark.parametrize("quota", [Quota(10, timedelta(seconds=WINDOW)), None])
+async def test_who_waits_for_a_platform_s_quota_goes_at_once_when_it_grows_or_ends(quota: Quota | None) -> None:
+    governor, tenant = a_governor(VirtualClock()), member("one", 50, 1)
+    through, start = governor.gate(tenant), anyio.current_time()
+    (await through.acquire()).cool()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(through.acquire)
+        await anyio.sleep(1)
+        governor.change(replace(tenant, platform=replace(tenant.platform, quota=quota)))
+    assert anyio.current_time() - start == pytest.approx(1)
+
+
+async def test_a_platform_s_quota_may_be_spaced_too() -> None:
+    platform = Platform("mixo", "http://mixo", Quota(11, timedelta(seconds=WINDOW), shape=Shape.PACED))
+    governor, granted = a_governor(VirtualClock()), list[float]()
+    for name in ("one", "other"):
+        through = governor.gate(replace(member(name, 50, 1), platform=platform))
+        (await through.acquire()).cool()
+        granted.append(anyio.current_time())
+    assert granted[1] - granted[0] >= WINDOW / 10
 
 
 @settings(max_examples=40, deadline=None)

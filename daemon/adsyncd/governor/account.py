@@ -1,12 +1,13 @@
 """A quota's limits, and how its permits stand on record beside those that other processes have out."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from adsyncd.clock import Clock
 from adsyncd.limits import Limits, Numbers, cools_for
 from adsyncd.permit import Claim, PermitRecord
-from adsyncd.tenant import Quota, Window
+from adsyncd.tenant import Quota, Shape, Window
 
 _RECORDED_WITHIN_S = 5.0
 _PACE_MS = 0  # stands in the place of a window's length for the one permit that spaces requests
@@ -25,9 +26,12 @@ class Account:
         self._clock = clock
         self._owner = owner
         self._window_ms = _lengths(quota)
-        self._of_other_boots: dict[tuple[int, int], PermitRecord] = {}
+        self._seen: dict[tuple[int, int], PermitRecord] = {}
+        self._passing: deque[tuple[float, PermitRecord]] = deque()  # that nobody renews, and when all are known as past
         records = list(records)
-        self.limits = Limits(quota, quiet_until=self._quiet_until(records))
+        quiet_until = self._quiet_until(records)
+        self.limits = Limits(quota, paced=quota.shape is Shape.PACED, quiet_until=quiet_until)
+        self._passing.extend((quiet_until, record) for record in records if self._is_gone(record))
         self.learn(records)
 
     def change(self, quota: Quota, now: float) -> None:
@@ -36,6 +40,8 @@ class Account:
             self.limits.change(quota, now)
             self.quota = quota
             self._window_ms = _lengths(quota)
+            self.limits.pace(paced=quota.shape is Shape.PACED)
+            self._seen.clear()  # the buckets may be others
 
     def claims(self, numbers: Numbers, timeout_s: float) -> list[Claim]:
         """Return what has to be on record before a request leaves that ends within `timeout_s`.
@@ -79,25 +85,38 @@ class Account:
                 known = record.boot_id == self._clock.boot_id
                 self.limits.rest(now + (record.free_at - since_boot + _ROUNDING_S if known else self.limits.space_s))
                 if not known:
-                    self._of_other_boots[_PACE_MS, 0] = record
+                    self._seen[_PACE_MS, 0] = record
                 continue
-            if record.window_ms not in places:
+            if record.window_ms not in places or self._seen.get((record.window_ms, record.number)) == record:
                 continue
+            self._seen[record.window_ms, record.number] = record
             bucket = self.limits.buckets[places[record.window_ms]]
             if record.boot_id == self._clock.boot_id:
                 if record.free_at > since_boot:
                     bucket.taken_elsewhere(record.number, now + record.free_at - since_boot + _ROUNDING_S)
-            elif self._of_other_boots.get((record.window_ms, record.number)) != record:
+            else:
                 # What happened before a reboot, or on another machine, can't be told from any clock: it is past when
                 # it has stayed as it is for a whole window from now.
-                self._of_other_boots[record.window_ms, record.number] = record
                 bucket.taken_elsewhere(record.number, now + bucket.cools_for)
+                self._passing.append((now + bucket.cools_for, record))
+
+    def past(self) -> list[PermitRecord]:
+        """Return, once, records of which only having waited tells that they are past: a restart would wait anew."""
+        now, past = self._clock.monotonic(), []
+        while self._passing and self._passing[0][0] <= now:
+            past.append(self._passing.popleft()[1])
+        return past
+
+    def _is_gone(self, record: PermitRecord) -> bool:
+        """Say whether a record is of a window that the quota has no longer."""
+        return record.client_id == self.client_id and record.window_ms not in (_PACE_MS, *self._window_ms)
 
     def _claim(self, window_ms: int, number: int, free_at: float, now: float) -> Claim:
         record = PermitRecord(
             self.platform, self.client_id, window_ms, number, free_at, self._clock.boot_id, self._owner
         )
-        return Claim(record, now, self._of_other_boots.get((window_ms, number)))
+        seen = self._seen.get((window_ms, number))
+        return Claim(record, now, seen if seen and seen.boot_id != self._clock.boot_id else None)
 
     def _quiet_until(self, records: Sequence[PermitRecord]) -> float:
         """Return the instant from which on all that was sent is known to today's windows.
@@ -105,7 +124,7 @@ class Account:
         What was counted in a window that the quota has no longer, or when it had not yet one that it has now, may have
         been more within today's than is on record of them: there is no grant before the last of it is out of them.
         """
-        recorded = {record.window_ms for record in records}
+        recorded = {record.window_ms for record in records if record.client_id == self.client_id}
         unknown = [window for window in self.quota.windows if _ms(window) not in recorded]
         quiet_s = 0.0
         for record in records:

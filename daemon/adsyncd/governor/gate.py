@@ -54,6 +54,9 @@ class Ledger(Protocol):
     def note_permits(self, claims: Sequence[Claim]) -> None:
         """Record soon when permits are free that were claimed. It may be left out: they are on record for longer."""
 
+    def forget_permits(self, records: Sequence[PermitRecord]) -> None:
+        """Remove records soon, but for those that have changed since."""
+
     def note_shape(self, record: ShapeRecord) -> None:
         """Record soon what was found out of a platform's counting."""
 
@@ -86,6 +89,7 @@ class Permit:
                     break
                 if gate.account.holds(own):
                     self._claims = own, shared
+                    self._forget_the_past()
                     return True
         except BaseException:
             self.refund()
@@ -107,6 +111,8 @@ class Permit:
             gate.limits.arrived_within(since - self._granted_at)
         gate.limits.cool(self._numbers, since)
         if self._pool is not None:
+            if answered:
+                self._pool.limits.arrived_within(since - self._granted_at)
             self._pool.limits.cool(self._shared, since)
         self._is_back(since)
 
@@ -116,6 +122,13 @@ class Permit:
         if self._pool is not None:
             self._pool.limits.refund(self._shared)
         self._is_back(None)
+
+    def _forget_the_past(self) -> None:
+        past = self._gate.account.past()
+        if self._pool is not None:
+            past += self._pool.account.past()
+        if past:
+            self._gate.ledger.forget_permits(past)
 
     def _is_back(self, cools_since: float | None) -> None:
         gate, pool = self._gate, self._pool
@@ -162,7 +175,10 @@ class Gate:
 
     def join(self, pool: Pool | None, weight: int) -> None:
         """Share a platform's quota with other gates, for `weight` grants a turn; None: it has none."""
+        if self._pool is not None and self._pool is not pool:
+            self._pool.leave(self)
         self._pool, self.weight = pool, weight
+        self.serve()
 
     def change(self, quota: Quota) -> None:
         """Take over another quota at once. What was found out about the old one is forgotten."""
@@ -221,6 +237,7 @@ class Gate:
         """Wait for `wait_s` seconds before another request. Raises `Stopping` as soon as the gate is stopped."""
         with anyio.move_on_after(wait_s):
             await self._stopped.wait()
+        if self._stopped.is_set():
             raise Stopping(_STOPPING)
 
     def close(self, wait_s: float) -> None:

@@ -61,11 +61,14 @@ class Governor:
             self._pools.pop(name, None)
             return None
         if name not in self._pools:
-            records = self._records.get((name, ""), ())
+            records = self._records.get((name, "")) or self._sent_by_tenants(name)
             account = Account(name, "", platform.quota, records, self._clock, self._owner)
             if any(of == name for of, _ in self._gates):  # nobody has counted what was sent without a quota
                 account.limits.keep_quiet(now + account.limits.longest_s)
             self._pools[name] = Pool(account, self._clock)
         pool = self._pools[name]
-        pool.account.change(platform.quota, now)
+        pool.change(platform.quota)
         return pool
+
+    def _sent_by_tenants(self, platform: str) -> list[PermitRecord]:
+        return [record for (of, _), records in self._records.items() if of == platform for record in records]

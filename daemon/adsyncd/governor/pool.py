@@ -13,6 +13,7 @@ from adsyncd.clock import Clock
 from adsyncd.governor.account import Account
 from adsyncd.governor.alarm import Alarm
 from adsyncd.limits import Limits, Numbers
+from adsyncd.tenant import Quota
 
 
 class Member(Protocol):
@@ -46,6 +47,12 @@ class Pool:
         """What bounds all tenants together."""
         return self.account.limits
 
+    def change(self, quota: Quota) -> None:
+        """Take over another quota at once."""
+        if quota != self.account.quota:
+            self.account.change(quota, self._clock.monotonic())
+            self.serve()
+
     def take(self, now: float) -> Numbers | None:
         """Take permits out of turn, which can be while nobody waits for his."""
         return None if self._round else self.limits.take(now)
@@ -58,6 +65,12 @@ class Pool:
             if len(self._round) == 1:
                 self._grants_left = member.weight
         self.serve()
+
+    def leave(self, member: Member) -> None:
+        """Let a gate go its own way, which has no part in this quota any more."""
+        if member.in_round:
+            self._round.rotate(-self._round.index(member))
+            self._next_turn(leaves=True)
 
     def nth_at(self, member: Member, count: int, now: float) -> float:
         """Return when a gate can have its grant after `count` - 1 others, beside those that wait now."""

@@ -134,7 +134,7 @@ def _upsert(
         statement = statement.from_select(columns, source)
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key),
-        set_={name: statement.excluded[name] for name in columns},
+        set_={name: statement.excluded[name] for name in columns if not table.c[name].primary_key},
         where=where and where(statement.excluded),
     )
 
@@ -147,6 +147,11 @@ def insert_missing(connection: Connection, table: Table) -> Insert:
 @cache
 def _insert_missing(system: str, table: Table) -> Insert:
     return _INSERTS[system](table).on_conflict_do_nothing()
+
+
+def writers_meet(connection: Connection) -> bool:
+    """Whether others write at the same time, and wait for single rows. SQLite has one writer at a time."""
+    return connection.dialect.name == "postgresql"
 
 
 def lock_schema(connection: Connection) -> None:

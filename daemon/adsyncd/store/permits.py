@@ -1,16 +1,34 @@
 """The permits that may be out with a request, over all processes, and what was found out of how they are counted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple, fields
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, String, and_, bindparam, or_, select, tuple_
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    Double,
+    String,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    or_,
+    select,
+    true,
+    tuple_,
+)
 
 from adsyncd.permit import Claim, PermitRecord, ShapeRecord
-from adsyncd.store.dialects import Columns, upsert
+from adsyncd.store.dialects import Columns, upsert, writers_meet
 from adsyncd.store.tables import permits, shapes
 
 _CHANGED = ["free_at", "boot_id", "owner"]
+_ALL = list(permits.columns.keys())
+_FORGET = delete(permits).where(*[column == bindparam(f"of_{column.name}") for column in permits.columns])
 
 
 class _Taken(Exception):
@@ -34,6 +52,16 @@ def note(connection: Connection, items: Sequence[Sequence[Claim]]) -> list[None]
     """Record when permits are free that a process has out, but of those that another one has taken nothing."""
     rows = _rows([one for claims in items for one in claims])
     connection.execute(upsert(connection, permits, _CHANGED, where=_may_have), rows)
+    return [None] * len(items)
+
+
+def forget(connection: Connection, items: Sequence[Sequence[PermitRecord]]) -> list[None]:
+    """Remove records, but for those that have changed since."""
+    records = sorted({astuple(record) for records in items for record in records})
+    rows = [
+        {f"of_{field.name}": value for field, value in zip(fields(PermitRecord), row, strict=True)} for row in records
+    ]
+    connection.execute(_FORGET, rows)
     return [None] * len(items)
 
 
@@ -66,7 +94,8 @@ def _claimed_alone(connection: Connection, claims: Sequence[Claim]) -> tuple[Per
 
 def _claim(connection: Connection, claims: Sequence[Claim]) -> None:
     rows = _rows(claims)
-    statement = upsert(connection, permits, _CHANGED, where=_may_have)
+    source = _UNLESS_TAKEN if writers_meet(connection) else None
+    statement = upsert(connection, permits, _ALL, source, where=_may_have)
     with connection.begin_nested():
         done = connection.execute(statement, rows, execution_options={"preserve_rowcount": True})
         if done.rowcount != len(rows):
@@ -93,7 +122,7 @@ def _rows(claims: Sequence[Claim]) -> list[Mapping[str, Any]]:
     return [rows[key] for key in sorted(rows)]
 
 
-def _may_have(wanted: Columns) -> ColumnElement[bool]:
+def _may_have(wanted: Columns | SimpleNamespace) -> ColumnElement[bool]:
     return or_(
         permits.c.owner == wanted.owner,
         and_(permits.c.boot_id == wanted.boot_id, permits.c.free_at <= bindparam("at", type_=Double)),
@@ -102,3 +131,17 @@ def _may_have(wanted: Columns) -> ColumnElement[bool]:
             permits.c.free_at == bindparam("seen_free_at", type_=Double),
         ),
     )
+
+
+def _given(column: Column[Any]) -> BindParameter[Any]:
+    return bindparam(column.name, type_=column.type)
+
+
+# The row of a conflict is locked even if it stays as it is: so without this, two processes that both note some of their
+# own permits, and ask for one of the other's, would wait for each other.
+_UNLESS_TAKEN = select(*map(_given, permits.columns)).where(
+    ~exists().where(
+        *[column == _given(column) for column in permits.primary_key],
+        _may_have(SimpleNamespace(owner=_given(permits.c.owner), boot_id=_given(permits.c.boot_id))).is_not(true()),
+    )
+)

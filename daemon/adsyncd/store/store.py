@@ -55,7 +55,7 @@ async def store_in(
     writer = Writer(
         engine.execution_options(writes=True).begin,
         (
-            *(permits.note, permits.claim),  # not the other way: what is claimed anew is not free
+            *(permits.forget, permits.note, permits.claim),  # not the other way: what is claimed anew is not free
             *(journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
             *(dead_letters.replay, dead_letters.discard),
             *(alerts.keep, permits.keep_shape),
@@ -220,6 +220,10 @@ class Store:
     def note_permits(self, claims: Sequence[Claim]) -> None:
         """Record soon when permits are free that were claimed; what another process has by then stays as it is."""
         self._writer.post(permits.note, claims)
+
+    def forget_permits(self, records: Sequence[PermitRecord]) -> None:
+        """Remove soon what is on record of permits, but for those of which it has changed since."""
+        self._writer.post(permits.forget, records)
 
     def note_shape(self, record: ShapeRecord) -> None:
         """Record soon what was found out of how a client id's requests are counted."""
