@@ -191,6 +191,16 @@ def test_what_the_server_counts_leaves_as_many_grants_as_it_says_less_those_on_t
     assert told.take(5.0) is not None
 
 
+def test_each_of_the_server_s_counts_holds_until_its_own_end() -> None:
+    told = Limits(a_quota(10))
+    told.tighten(3, 80_000.0, 0.0)
+    told.tighten(2, 1.0, 0.0)
+    assert [told.take(0.0) is not None for _ in range(3)] == [True, True, False]
+    assert [told.take(1.0) is not None for _ in range(2)] == [True, False]
+    told.tighten(0, 2.0, 1.0)
+    assert told.blocks(1.0) == (WaitReason.FEEDBACK, 80_000.0)
+
+
 def test_a_window_that_grows_or_is_new_grants_nothing_before_all_that_was_sent_has_left_it() -> None:
     for quota in (a_quota(5, 30.0), a_quota(5, WINDOW, a_window(20, 30.0))):
         grown = Limits(a_quota(5))
@@ -251,6 +261,15 @@ def test_what_is_foreseen_is_what_comes_when_answers_come_at_once(permits: int, 
         assert abs(now - foreseen) < 1e-6
 
 
+@given(st.integers(1, 40), st.integers(1, 3000), st.booleans())
+def test_however_many_grants_are_foreseen_in_no_time(permits: int, count: int, paced: bool) -> None:
+    limits = Limits(a_quota(permits), paced=paced)
+    taken = (count - 1) * limits.space_s if paced else (count - 1) // permits * COOLS_FOR
+    if permits > 1 or not paced:
+        assert limits.nth_at(count, 0.0) == pytest.approx(taken)
+    assert limits.nth_at(10**12, 0.0) > 10**9
+
+
 def test_permits_that_were_out_before_a_restart_are_free_when_they_said_and_not_before() -> None:
     restored = bucket(2, {0: 7.0, 1: 4.0})
     assert restored.free(3.9) == 0
@@ -281,6 +300,14 @@ def test_a_permit_that_is_found_to_be_another_process_s_is_not_granted_to_the_ne
     assert shared.take() != first
     assert shared.free(6.0) == 1
     assert shared.take() == first
+
+
+def test_a_permit_that_is_held_is_granted_to_nobody_else_though_another_process_has_given_it_back() -> None:
+    shared = bucket(2)
+    held = shared.take()
+    shared.taken_elsewhere(held, 6.0)
+    assert shared.free(7.0) == 1
+    assert shared.take() != held
 
 
 def test_to_ask_how_many_are_free_changes_nothing() -> None:
