@@ -159,7 +159,8 @@ class Pipeline:
                 letters = await self._journal.finish(ended, mark_deleted=self._consistent and standing.next_page == 1)
         except (Stopping, StoreError) as failure:
             mark_failed(current, failure)
-            _log.warning("run left open", reason=str(failure))
+            log = _log.info if isinstance(failure, Stopping) else _log.warning
+            log("run left open", reason=str(failure))
             return self._record(run, None, str(failure))
         current.set_attribute(OUTCOME, outcome)
         if error is not None:

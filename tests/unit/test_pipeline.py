@@ -588,7 +588,11 @@ async def test_a_stop_lets_what_is_on_its_way_come_back_and_leaves_the_run_open(
 
 async def test_a_stop_of_the_listing_leaves_the_run_open(store: Store) -> None:
     source = Source(page_faults={2: Stopping("stopping")})
-    record = await run(source, store)
+    with capture_logs() as logged:
+        record = await run(source, store)
+    assert [(entry["event"], entry["log_level"]) for entry in logged] == [
+        ("run left open", "info")
+    ]  # a stop is no fault
     assert record.outcome is None
     assert record.pushed == source.effects.total() > 0
     source.page_faults = {}

@@ -76,7 +76,7 @@ def print_runs(runs: Sequence[Run]) -> None:
             f"[{style}]{run.outcome or 'open'}[/]",
             f"{run.pushed}/{run.listed}",
             _not_pushed(run),
-            *(str(n) for n in (run.requests, run.retries, run.refused)),
+            *(str(n) if run.outcome else "" for n in (run.requests, run.retries, run.refused)),  # known in the end
             *([run.trace_id] if wide else []),
         )
     console.print(table)

@@ -9,8 +9,10 @@ from opentelemetry.trace import NoOpTracer
 
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import print_json, print_runs, run_as_json
+from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
+from adsyncd.dropins import read_tenants
 from adsyncd.run import Run
 from adsyncd.store import open_store
 
@@ -24,8 +26,13 @@ def runs(
     """Show the latest runs, newest first, with what went wrong and the id of each one's trace.
 
     The daemon need not run. A run that still goes on, or was cut off and will be resumed, is open.
+
+    Exits 0, or 1 if there is neither a run of the tenant nor the tenant itself.
     """
-    found = anyio.run(_runs, load_settings(config, os.environ), tenant, limit)
+    settings = load_settings(config, os.environ)
+    found = anyio.run(_runs, settings, tenant, limit)
+    if tenant is not None and not found:
+        find_tenant(settings, read_tenants(settings), tenant)
     if json:
         print_json([run_as_json(run) for run in found])
     elif found:

@@ -235,7 +235,7 @@ def test_runs_are_a_plain_table_with_trace_ids_where_there_is_no_terminal(call: 
         *("tenant", "started", "(UTC)", "took", "outcome", "pushed", "not", "pushed"),
         *("requests", "retries", "429s", "trace", "id"),
     ]
-    assert opened.split()[:4] == ["globex", "2026-11-25", "12:15:00", "open"]
+    assert opened.split() == ["globex", "2026-11-25", "12:15:00", "open", "0/0", f"{1:032x}"]
     assert ended.split() == [
         *("acme", "2026-11-25", "12:00:00", "2m3s", "partial", "97/100"),
         *("2", "failed,", "1", "dead", "117", "7", "0", "0" * 32),
@@ -264,6 +264,12 @@ def test_no_runs_are_no_failure(call: Call) -> None:
     assert call("runs") == Said(0, "no runs yet\n", "")
     assert call("runs", "acme") == Said(0, "no runs of acme yet\n", "")
     assert call("runs", "--json") == Said(0, "[]\n", "")
+
+
+def test_no_runs_of_a_tenant_that_is_not_there_are_a_mistake(call: Call, folder: Path) -> None:
+    assert call("runs", "amce") == Said(1, "", 'error: there is no tenant "amce"; did you mean "acme"?\n')
+    record(folder, a_run("amce"))  # it was there
+    assert call("runs", "amce").code == 0
 
 
 def test_the_database_is_its_owner_s_alone(call: Call, folder: Path) -> None:
