@@ -50,7 +50,7 @@ class Evidence:
             self._open = _Window(now)
         self._open.refused += refused
         self._open.accepted += not refused
-        self._open.busy = self._open.busy or waiting
+        self._open.busy = waiting  # to the end: of one that was cut short nobody knows what it would have let through
         return (self.shape, self.trial) != before
 
     def _judge(self, window: _Window) -> None:

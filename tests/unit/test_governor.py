@@ -504,7 +504,7 @@ async def test_no_tenant_s_permit_is_spent_without_the_platform_s_nor_the_revers
     assert both.most_in_a_window() <= platform_permits
     await anyio.sleep(COOLS_FOR + 0.001)
     assert [through.free for through in gates] == quotas  # whatever was cancelled, timed out or never left
-    pools = {id(through._pool): through._pool for through in gates}
+    pools = {id(through.pool): through.pool for through in gates}
     for pool in pools.values():
         assert pool is not None
         assert pool.limits.free(anyio.current_time()) == platform_permits
@@ -597,6 +597,19 @@ async def test_a_platform_s_quota_that_is_new_counts_from_when_all_before_it_is_
     limited = replace(tenant, platform=replace(tenant.platform, quota=Quota(3, timedelta(seconds=WINDOW))))
     await governor.change(limited).acquire()
     assert anyio.current_time() - start == pytest.approx(COOLS_FOR)
+
+
+async def test_a_platform_s_quota_that_is_new_counts_what_is_on_its_way_too() -> None:
+    governor, start = a_governor(VirtualClock()), anyio.current_time()
+    tenant = a_tenant(quota=Quota(5, timedelta(seconds=WINDOW)))
+    on_its_way = await governor.gate(tenant).acquire()
+    limited = replace(tenant, platform=replace(tenant.platform, quota=Quota(3, timedelta(seconds=WINDOW))))
+    through = governor.change(limited)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(through.acquire)
+        await anyio.sleep(7)
+        on_its_way.cool()
+    assert anyio.current_time() - start == pytest.approx(7 + COOLS_FOR)
 
 
 async def test_a_platform_s_quota_that_is_new_at_a_restart_counts_what_its_tenants_sent_before() -> None:

@@ -67,3 +67,13 @@ def test_a_trial_is_not_judged_by_windows_in_which_there_was_nothing_to_do() -> 
     assert (evidence.shape, evidence.trial) == (Shape.PACED, True)
     live(evidence, [(9, 0)] * 5, start=after)
     assert (evidence.shape, evidence.trial) == (Shape.PACED, False)
+
+
+def test_a_window_in_which_the_work_came_to_its_end_proves_nothing_on_trial() -> None:
+    evidence, number = Evidence(W), 0
+    number = live(evidence, [(8, 2)] * 3 + [(9, 0)], start=number)
+    for _ in range(3):  # runs, of a whole window and the beginning of another
+        number = live(evidence, [(9, 0), (2, 0)], start=number)
+        evidence.answered(number * (W + 1) - 2, refused=False, waiting=False)
+        number += 60
+    assert (evidence.shape, evidence.trial) == (Shape.PACED, False)

@@ -114,6 +114,8 @@ class Permit:
             if answered:
                 self._pool.limits.arrived_within(since - self._granted_at)
             self._pool.limits.cool(self._shared, since)
+        if gate.pool is not None and gate.pool is not self._pool:  # it is new, and has not counted this
+            gate.pool.limits.keep_quiet(since + gate.pool.limits.longest_s)
         self._is_back(since)
 
     def refund(self) -> None:
@@ -162,7 +164,7 @@ class Gate:
         self.weight = 1
         self.in_round = False
         self._clock = clock
-        self._pool: Pool | None = None
+        self.pool: Pool | None = None
         self._lines: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Priority)
         self.waiting = 0  # requests, in all lines
         self._foretold: tuple[_Waiter, WaitReason, float | None] | None = None
@@ -175,9 +177,9 @@ class Gate:
 
     def join(self, pool: Pool | None, weight: int) -> None:
         """Share a platform's quota with other gates, for `weight` grants a turn; None: it has none."""
-        if self._pool is not None and self._pool is not pool:
-            self._pool.leave(self)
-        self._pool, self.weight = pool, weight
+        if self.pool is not None and self.pool is not pool:
+            self.pool.leave(self)
+        self.pool, self.weight = pool, weight
         self.serve()
 
     def change(self, quota: Quota) -> None:
@@ -193,7 +195,7 @@ class Gate:
             raise Stopping(_STOPPING)
         if self.waiting:
             return None
-        now, pool = self._clock.monotonic(), self._pool
+        now, pool = self._clock.monotonic(), self.pool
         if pool is None:
             numbers = self.limits.take(now)
             return None if numbers is None else Permit(self, now, numbers, None, ())
@@ -291,7 +293,7 @@ class Gate:
             return 0.0
         now = self._clock.monotonic()
         ours = self.limits.nth_at(requests, now)
-        shared = self._pool.nth_at(self, requests, now) if self._pool else now
+        shared = self.pool.nth_at(self, requests, now) if self.pool else now
         return max(ours, shared) - now
 
     def counted_by(self, written_at: float | None) -> float:
@@ -310,7 +312,7 @@ class Gate:
         line = next(line for line in self._lines if line)
         waiter = line.popleft()
         self.waiting -= 1
-        waiter.permit = Permit(self, now, self._taken(now), self._pool, shared)
+        waiter.permit = Permit(self, now, self._taken(now), self.pool, shared)
         waiter.turn.set()
 
     def rest(self, now: float) -> None:
@@ -323,11 +325,11 @@ class Gate:
         if not self.waiting:
             return
         now = self._clock.monotonic()
-        if self._pool is None:
+        if self.pool is None:
             while self.could_go(now):
                 self.grant(now, ())
         elif self.could_go(now):
-            self._pool.join(self)
+            self.pool.join(self)
         self.rest(now)
 
     async def _turn(self, waiter: _Waiter, on_wait: OnWait | None) -> None:
@@ -357,7 +359,7 @@ class Gate:
             first.turn.set()
 
     def _in_the_way(self, now: float) -> tuple[WaitReason, float | None]:
-        limits, pool = self.limits, self._pool
+        limits, pool = self.limits, self.pool
         if pool is None or not limits.can_grant(now):
             return limits.blocks(now)
         reason, until = pool.limits.blocks(now)
