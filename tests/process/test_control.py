@@ -6,7 +6,7 @@ import pty
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,20 +169,32 @@ async def test_a_daemon_that_was_killed_leaves_nothing_in_the_next_one_s_way(pro
         await run(program, "status")
 
 
-async def test_a_watch_goes_on_until_ctrl_c(program: Program) -> None:
+async def test_a_watch_goes_on_until_ctrl_c_though_the_daemon_ends_and_starts_again(program: Program) -> None:
     ours, theirs = pty.openpty()
     drawn = b""
-    async with program.daemon() as daemon:
-        await daemon.logs("run ended")
-        command = program._command("status", "acme", "--watch")
-        environ = {**program._environ(), "TERM": "xterm-256color"}
-        process = await anyio.open_process(command, env=environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        async with process:
-            with anyio.fail_after(20):
-                while drawn.count(b"acme is idle until") < 2:
-                    await anyio.wait_readable(ours)
-                    drawn += os.read(ours, 65536)
+
+    async def draws(words: bytes, times: int = 1) -> None:
+        nonlocal drawn
+        drawn = b""
+        with anyio.fail_after(20):
+            while drawn.count(words) < times:
+                await anyio.wait_readable(ours)
+                drawn += os.read(ours, 65536)
+        assert b"Traceback" not in drawn
+
+    async with AsyncExitStack() as stack:
+        async with program.daemon() as daemon:
+            await daemon.logs("run ended")
+            command = program._command("status", "acme", "--watch")
+            environ = {**program._environ(), "TERM": "xterm-256color"}
+            process = await stack.enter_async_context(
+                await anyio.open_process(command, env=environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+            )
+            os.close(theirs)
+            await draws(b"acme is idle until", 2)
+        await draws(b"no daemon answers")
+        async with program.daemon():
+            await draws(b"acme is idle until")
             process.send_signal(signal.SIGINT)
             with anyio.fail_after(20), suppress(OSError):  # how Linux says that nobody has the terminal's other end
                 while True:

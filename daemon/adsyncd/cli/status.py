@@ -10,8 +10,9 @@ import typer
 from pydantic import TypeAdapter
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.text import Text
 
-from adsyncd.cli.client import Client, path_of, reaching
+from adsyncd.cli.client import Client, NoDaemon, path_of, reaching
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import WIDE, new_console, print_json
 from adsyncd.cli.standing import daemon_view, tenant_view
@@ -72,7 +73,11 @@ async def _watch(socket: Path, tenant: str | None, console: Console) -> None:
         with Live(await _view(daemon, tenant, console), console=console, auto_refresh=False, screen=True) as live:
             while True:
                 await anyio.sleep(_LOOKS_EACH_S)
-                live.update(await _view(daemon, tenant, console), refresh=True)
+                try:
+                    view = await _view(daemon, tenant, console)
+                except NoDaemon as error:  # it may be about to start again
+                    view = Text(str(error), style="red")
+                live.update(view, refresh=True)
 
 
 async def _view(daemon: Client, tenant: str | None, console: Console) -> RenderableType:
