@@ -1,6 +1,7 @@
 """Gates for tests, with a ledger in memory."""
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from adsyncd.clock import Clock
 from adsyncd.governor import Gate, Governor
@@ -52,7 +53,9 @@ def a_gate(
     records: Iterable[PermitRecord] = (),
     owner: str = "this process",
 ) -> Gate:
-    return Gate(Account("mixo", "acme", quota, records, clock, owner), clock, ledger or MemoryLedger())
+    return Gate(
+        Account("mixo", "acme", quota, records, clock, owner, timedelta(seconds=10)), clock, ledger or MemoryLedger()
+    )
 
 
 def a_governor(clock: Clock, ledger: MemoryLedger | None = None, owner: str = "this process") -> Governor:

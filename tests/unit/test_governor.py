@@ -2,6 +2,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -10,6 +11,7 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from adsyncd.errors import Stopping, StoreError
 from adsyncd.feedback import Limit
@@ -301,7 +303,7 @@ async def test_what_a_quota_of_old_had_out_before_a_reboot_is_waited_for_once_an
         assert await permit.put_on_record(5.0)
         permit.cool()
         await anyio.sleep(86_400)
-    assert waits == [0, pytest.approx(cools_for(day), abs=1), 0]
+    assert waits == [0, pytest.approx(cools_for(day), abs=20), 0]
 
 
 async def test_permits_from_before_a_reboot_that_nobody_needed_since_are_waited_for_once_and_not_at_each_start() -> (
@@ -391,9 +393,10 @@ class Processes:
         self.ledger = MemoryLedger()
         self.tenant = a_tenant(quota=quota, platform=Platform("mixo", "http://mixo", platform_quota))
 
-    async def live(self, name: str, begins_s: float, lasts_s: float, requests: int) -> None:
+    async def live(self, name: str, begins_s: float, lasts_s: float, requests: int, *, elsewhere: bool = False) -> None:
         await anyio.sleep(begins_s)
-        through = a_governor(VirtualClock(), self.ledger, name).gate(self.tenant)
+        clock = RebootedClock() if elsewhere else VirtualClock()  # another machine's looks like another boot's
+        through = a_governor(clock, self.ledger, name).gate(self.tenant)
         with anyio.move_on_after(lasts_s):
             async with anyio.create_task_group() as tasks:
                 for _ in range(requests):
@@ -405,20 +408,32 @@ class Processes:
     seed=st.integers(0, 2**32),
     permits=st.integers(1, 6),
     platform_permits=st.none() | st.integers(1, 4),
-    lives=st.lists(st.tuples(st.floats(0, 200), st.floats(0, 400), st.integers(1, 30)), min_size=2, max_size=6),
+    lives=st.lists(
+        st.tuples(st.floats(0, 200), st.floats(0, 400), st.integers(1, 30), st.booleans()), min_size=2, max_size=6
+    ),
 )
 async def test_several_processes_that_are_killed_anywhere_never_send_more_than_the_quota_together(
-    seed: int, permits: int, platform_permits: int | None, lives: list[tuple[float, float, int]]
+    seed: int, permits: int, platform_permits: int | None, lives: list[tuple[float, float, int, bool]]
 ) -> None:
     window = timedelta(seconds=WINDOW)
     shared = None if platform_permits is None else Quota(platform_permits, window)
     processes = Processes(seed, Quota(permits, window), shared)
     async with anyio.create_task_group() as tasks:
-        for number, (begins_s, lasts_s, requests) in enumerate(lives):
-            tasks.start_soon(processes.live, f"process {number}", begins_s, lasts_s, requests)
+        for number, (begins_s, lasts_s, requests, elsewhere) in enumerate(lives):
+            live = partial(processes.live, f"process {number}", begins_s, lasts_s, requests, elsewhere=elsewhere)
+            tasks.start_soon(live)
     await processes.live("the last", 0.0, 1e9, 5)
     assert processes.server.most_in_a_window() <= min(permits, platform_permits or permits)
     assert len(processes.server.counted) >= 5
+
+
+async def test_what_was_killed_on_another_machine_may_have_been_counted_as_late_as_a_request_may_take() -> None:
+    processes = Processes(1, Quota(1, timedelta(seconds=WINDOW)))
+    asked_at = anyio.current_time()
+    through = a_governor(RebootedClock(), processes.ledger, "elsewhere").gate(processes.tenant)
+    assert await (await through.acquire()).put_on_record(9.0)  # counted after 9 s, and killed before the answer
+    await a_governor(VirtualClock(), processes.ledger, "here").gate(processes.tenant).acquire()
+    assert anyio.current_time() - asked_at >= 9.0 + WINDOW
 
 
 async def test_a_line_in_front_of_permits_that_another_process_has_comes_to_its_turn() -> None:
@@ -782,3 +797,18 @@ async def test_what_is_foreseen_counts_those_who_wait_for_the_platform_s_quota_t
         for through, windows in ((light, 5), (heavy, 2)):
             assert through.foresee(10) == pytest.approx(windows * COOLS_FOR, abs=2)
         tasks.cancel_scope.cancel()
+
+
+async def test_refusals_are_logged_when_they_begin_and_when_they_are_over() -> None:
+    through = gate(10)
+    with capture_logs() as logged:
+        for refused in (False, True, True, False):
+            through.heed([], refused=refused)
+            await anyio.sleep(WINDOW)
+        await anyio.sleep(3 * WINDOW)
+        for _ in range(2):
+            through.heed([], refused=False)
+    assert [(entry["log_level"], entry["event"], entry["client_id"]) for entry in logged] == [
+        ("warning", "refused within the quota", "acme"),
+        ("info", "no longer refused", "acme"),
+    ]

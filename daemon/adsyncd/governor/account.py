@@ -1,5 +1,6 @@
 """A quota's limits, and how its permits stand on record beside those that other processes have out."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -15,18 +16,29 @@ _ROUNDING_S = 1e-6  # two clocks' numbers are not the same to the last bit
 
 
 class Account:
-    """The quota of one client id or, with an empty one, of a platform. `records`: what other processes had out."""
+    """The quota of one client id or, with an empty one, of a platform.
+
+    `records`: what other processes had out, with requests that take `timeout` at most.
+    """
 
     def __init__(
-        self, platform: str, client_id: str, quota: Quota, records: Iterable[PermitRecord], clock: Clock, owner: str
+        self,
+        platform: str,
+        client_id: str,
+        quota: Quota,
+        records: Iterable[PermitRecord],
+        clock: Clock,
+        owner: str,
+        timeout: timedelta,
     ) -> None:
         self.platform = platform
         self.client_id = client_id
         self.quota = quota
         self._clock = clock
         self._owner = owner
+        self._in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()  # at most, from when it is on record
         self._window_ms = _lengths(quota)
-        self._seen: dict[tuple[int, int], PermitRecord] = {}
+        self._seen: dict[tuple[int, int], tuple[PermitRecord, float]] = {}  # and from when on it is past, as it is
         self._passing: deque[tuple[float, PermitRecord]] = deque()  # that nobody renews, and when all are known as past
         records = list(records)
         quiet_until = self._quiet_until(records)
@@ -78,27 +90,29 @@ class Account:
         now, since_boot = self._clock.monotonic(), self._clock.since_boot()
         places = {length: index for index, length in enumerate(self._window_ms)}
         for record in records:
-            whose = record.platform, record.client_id
+            whose, key = (record.platform, record.client_id), (record.window_ms, record.number)
             if record.owner == self._owner or whose != (self.platform, self.client_id):
                 continue
             if record.window_ms == _PACE_MS:
                 known = record.boot_id == self._clock.boot_id
                 self.limits.rest(now + (record.free_at - since_boot + _ROUNDING_S if known else self.limits.space_s))
                 if not known:
-                    self._seen[_PACE_MS, 0] = record
+                    self._seen[key] = record, now
                 continue
-            if record.window_ms not in places or self._seen.get((record.window_ms, record.number)) == record:
+            if record.window_ms not in places or self._seen.get(key, (None,))[0] == record:
                 continue
-            self._seen[record.window_ms, record.number] = record
             bucket = self.limits.buckets[places[record.window_ms]]
             if record.boot_id == self._clock.boot_id:
+                self._seen[key] = record, math.inf  # its own time tells
                 if record.free_at > since_boot:
                     bucket.taken_elsewhere(record.number, now + record.free_at - since_boot + _ROUNDING_S)
             else:
-                # What happened before a reboot, or on another machine, can't be told from any clock: it is past when
-                # it has stayed as it is for a whole window from now.
-                bucket.taken_elsewhere(record.number, now + bucket.cools_for)
-                self._passing.append((now + bucket.cools_for, record))
+                # When it was on another machine, or before a reboot, can't be told from any clock: it is past when it
+                # has stayed as it is for as long as a request may take from now, and a whole window.
+                past_at = now + self._in_flight_s + bucket.cools_for
+                self._seen[key] = record, past_at
+                bucket.taken_elsewhere(record.number, past_at)
+                self._passing.append((past_at, record))
 
     def past(self) -> list[PermitRecord]:
         """Return, once, records of which only having waited tells that they are past: a restart would wait anew."""
@@ -115,8 +129,8 @@ class Account:
         record = PermitRecord(
             self.platform, self.client_id, window_ms, number, free_at, self._clock.boot_id, self._owner
         )
-        seen = self._seen.get((window_ms, number))
-        return Claim(record, now, seen if seen and seen.boot_id != self._clock.boot_id else None)
+        seen, past_at = self._seen.get((window_ms, number), (None, math.inf))
+        return Claim(record, now, seen if past_at <= self._clock.monotonic() else None)
 
     def _quiet_until(self, records: Sequence[PermitRecord]) -> float:
         """Return the instant from which on all that was sent is known to today's windows.
@@ -139,7 +153,7 @@ class Account:
     def _left_s(self, record: PermitRecord) -> float:
         """Return for how many seconds a permit on record cools yet."""
         if record.boot_id != self._clock.boot_id:
-            return _cooled_s(record)
+            return self._in_flight_s + _cooled_s(record)
         return record.free_at - self._clock.since_boot()
 
 

@@ -1,6 +1,7 @@
 """All gates: one for each client id of each platform, for as long as the process lives."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from adsyncd.clock import Clock
 from adsyncd.governor.account import Account, by_account
@@ -36,9 +37,10 @@ class Governor:
     def gate(self, tenant: Tenant) -> Gate:
         """Return the gate of a tenant's client id. Tenants with the same client id pass through the same one."""
         platform, client_id = key = (tenant.platform.name, tenant.client_id)
-        pool = self._pool(tenant.platform)
+        pool = self._pool(tenant.platform, tenant.sync.timeout)
         if key not in self._gates:
-            account = Account(platform, client_id, tenant.quota, self._records.get(key, ()), self._clock, self._owner)
+            records = self._records.get(key, ())
+            account = Account(platform, client_id, tenant.quota, records, self._clock, self._owner, tenant.sync.timeout)
             self._gates[key] = Gate(account, self._clock, self._ledger, self._shapes.get(key))
         gate = self._gates[key]
         gate.join(pool, tenant.weight)
@@ -55,14 +57,14 @@ class Governor:
         for gate in self._gates.values():
             gate.stop()
 
-    def _pool(self, platform: Platform) -> Pool | None:
+    def _pool(self, platform: Platform, timeout: timedelta) -> Pool | None:
         name, now = platform.name, self._clock.monotonic()
         if platform.quota is None:
             self._pools.pop(name, None)
             return None
         if name not in self._pools:
             records = self._records.get((name, "")) or self._sent_by_tenants(name)
-            account = Account(name, "", platform.quota, records, self._clock, self._owner)
+            account = Account(name, "", platform.quota, records, self._clock, self._owner, timeout)
             if any(of == name for of, _ in self._gates):  # nobody has counted what was sent without a quota
                 account.limits.keep_quiet(now + account.limits.longest_s)
             self._pools[name] = Pool(account, self._clock)
