@@ -69,7 +69,7 @@ def permit_of_another_process_taken(patch: pytest.MonkeyPatch) -> None:
 
 def platform_quota_ignored(patch: pytest.MonkeyPatch) -> None:
     """Each tenant keeps to its own quota alone."""
-    patch.setattr(Governor, "_pool", lambda _governor, _platform: None)
+    patch.setattr(Governor, "_pool", lambda *_: None)
 
 
 def requests_not_spaced(patch: pytest.MonkeyPatch) -> None:
