@@ -203,7 +203,8 @@ class Watch:
         get_current_span().add_event(EVENT_FIRES if alert.fires else EVENT_RESOLVED, {ALERT: alert.name.value})
         known = {"alert": alert.name.value, "severity": alert.name.severity, "tenant": alert.tenant}
         if alert.fires:
-            _log.warning("alert fires", **known, summary=alert.summary)
+            log = _log.error if alert.name.severity == "critical" else _log.warning
+            log("alert fires", **known, summary=alert.summary)
         else:
             _log.info("alert resolved", **known, since=alert.since.isoformat())
         for courier in self._couriers:

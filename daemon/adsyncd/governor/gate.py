@@ -12,7 +12,6 @@ is left, and several processes never have the same one.
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Protocol
 
 import anyio
 import structlog
@@ -22,15 +21,17 @@ from adsyncd.errors import Stopping
 from adsyncd.feedback import Limit
 from adsyncd.governor.account import Account
 from adsyncd.governor.alarm import Alarm
+from adsyncd.governor.ledger import Ledger
 from adsyncd.governor.pool import Pool
 from adsyncd.limits import Numbers
-from adsyncd.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.permit import Claim, ShapeRecord
 from adsyncd.run import WaitReason
 from adsyncd.shaping import Evidence
 from adsyncd.tenant import Quota, Shape
 
 _log = structlog.stdlib.get_logger(__name__)
 
+_QUIET_WINDOWS = 3  # without a refusal, until refusals are over
 _STOPPING = "stopping: nothing is sent any more"
 
 # Told what stands in the way and until which monotonic instant, None when that takes an answer first; it may raise.
@@ -43,22 +44,6 @@ class Priority(IntEnum):
     LISTING = 0
     PUSH = 1
     REPLAY = 2
-
-
-class Ledger(Protocol):
-    """Where permits are put on record, for all processes."""
-
-    async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
-        """Commit that permits are out, all or none; return what is on record if another process has one of them."""
-
-    def note_permits(self, claims: Sequence[Claim]) -> None:
-        """Record soon when permits are free that were claimed. It may be left out: they are on record for longer."""
-
-    def forget_permits(self, records: Sequence[PermitRecord]) -> None:
-        """Remove records soon, but for those that have changed since."""
-
-    def note_shape(self, record: ShapeRecord) -> None:
-        """Record soon what was found out of a platform's counting."""
 
 
 class Permit:
@@ -168,6 +153,7 @@ class Gate:
         self._lines: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Priority)
         self.waiting = 0  # requests, in all lines
         self._foretold: tuple[_Waiter, WaitReason, float | None] | None = None
+        self._refused_at: float | None = None  # last, until that is over
         self._alarm = Alarm(self.serve)
         self._stopped = anyio.Event()
         if known is not None and known.quota == _text(account.quota):
@@ -259,6 +245,7 @@ class Gate:
         if refused and not self._strict and self.account.quota.arrival_bound is not None:
             self._learn(self._evidence.shape, strict=True)
             self._tell("the arrival bound does not hold: it is not relied on any more")
+        self._tell_of_refusals(now, refused=refused)
         auto, evidence = self.account.quota.shape is Shape.AUTO, self._evidence
         if auto and evidence.answered(now, refused=refused, waiting=bool(self.waiting)):
             own.pace(paced=self._paced())
@@ -379,6 +366,20 @@ class Gate:
     def _paced(self) -> bool:
         asked = self.account.quota.shape
         return (self._evidence.shape if asked is Shape.AUTO else asked) is Shape.PACED
+
+    def _tell_of_refusals(self, now: float, *, refused: bool) -> None:
+        """Log the first refusal, and that they are over once a few windows have passed without one."""
+        account = self.account
+        if refused:
+            if self._refused_at is None:
+                mend = "the quota may be too large, or somebody else uses the client id"
+                _log.warning(
+                    "refused within the quota", platform=account.platform, client_id=account.client_id, mend=mend
+                )
+            self._refused_at = now
+        elif self._refused_at is not None and now >= self._refused_at + _QUIET_WINDOWS * self.limits.longest_s:
+            self._refused_at = None
+            _log.info("no longer refused", platform=account.platform, client_id=account.client_id)
 
     def _tell(self, what: str) -> None:
         account = self.account

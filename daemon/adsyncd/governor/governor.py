@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from adsyncd.clock import Clock
 from adsyncd.governor.account import Account, by_account
-from adsyncd.governor.gate import Gate, Ledger
+from adsyncd.governor.gate import Gate
+from adsyncd.governor.ledger import Ledger
 from adsyncd.governor.pool import Pool
 from adsyncd.permit import PermitRecord, ShapeRecord
 from adsyncd.tenant import Platform, Tenant

@@ -301,16 +301,17 @@ class GovernedTransport(httpx.AsyncBaseTransport):
 
     def _translated(self, error: Exception, url: httpx.URL) -> PlatformError:
         """Say what went wrong on the way. A failed connection's own words are repeated: they come from this side."""
+        where = url.netloc.decode("ascii")
         match error:
             case httpx.ConnectTimeout():
-                return Unavailable(f"no connection to {url.host} within {self._timeout_s / 2:g} s")
+                return Unavailable(f"no connection to {where} within {self._timeout_s / 2:g} s")
             case TimeoutError() | httpx.TimeoutException():
-                return Unavailable(f"{url.host} did not answer within {self._timeout_s:g} s (sync.timeout)")
+                return Unavailable(f"{where} did not answer within {self._timeout_s:g} s (sync.timeout)")
             case httpx.ConnectError():
-                return Unavailable(f"no connection to {url.host}: {error}")
+                return Unavailable(f"no connection to {where}: {error}")
             case httpx.ProtocolError() | httpx.UnsupportedProtocol() | ssl.SSLError():
-                return BadAnswer(f"{url.host} broke the HTTP protocol or hung up before it answered")
-        return Unavailable(f"the connection to {url.host} broke ({type(error).__name__})")
+                return BadAnswer(f"{where} broke the HTTP protocol or hung up before it answered")
+        return Unavailable(f"the connection to {where} broke ({type(error).__name__})")
 
 
 async def _bounded(answer: httpx.Response) -> bytes:
