@@ -6,6 +6,10 @@ record" is with the rows that a restart needs, in an SQLite file, written before
 permit is back; 100 client ids have five requests each under way, as the store commits for all who wait at once. A bare
 request is a GET by httpx on an open connection to the mock platform in another process. All take turns, and the median
 turn counts; rates tell nothing about another machine, shares do.
+
+On record 20,000 pairs a second are out of reach of one core: of some 80 us of CPU time a pair, 8 are the grant's, 40
+those of a write that is waited for (a queue, an event, a change of tasks, a row) and 33 those of the note that the
+permit is back. Without the note, which several processes and quick restarts need, it would be 20,000.
 """
 
 from collections.abc import Awaitable, Callable
