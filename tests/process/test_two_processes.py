@@ -53,9 +53,12 @@ async def reach_effects(platform: Platform, name: str, count: int) -> None:
 
 
 async def meet(*daemons: Daemon) -> None:
-    """Return once one of them has found another at work on a tenant."""
+    """Return once each of them has been at work on a tenant, or has found another at it.
+
+    They tick at the same instants, so they may well hand a tenant to and fro, and never find it taken.
+    """
     with anyio.fail_after(60):
-        while not any(daemon.events(SKIPPED) for daemon in daemons):  # noqa: ASYNC110 - files
+        while not all(daemon.events("run ended") or daemon.events(SKIPPED) for daemon in daemons):  # noqa: ASYNC110 - files
             await anyio.sleep(0.05)
 
 

@@ -1,8 +1,8 @@
 import sqlite3
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +15,10 @@ from adsyncd.tenant import Quota, VaultRef
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
-    place = tmp_path / 'odd "place"'
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    return Folder()
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+    with tempfile.TemporaryDirectory(suffix=' "odd"') as place:  # not `tmp_path`: a socket's path has to be short
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        yield Folder()
 
 
 def test_the_daemon_reads_from_it_what_the_scene_says(folder: Folder) -> None:
