@@ -2,9 +2,8 @@
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from opentelemetry.trace import NoOpTracer
 from rich.console import Console
 
 import adsyncd
-from adsyncd.cli import main, output
+from adsyncd.cli import output
 from adsyncd.run import Outcome, Run
 from adsyncd.store import open_store
+from support.commands import Call, Said, Shell, add_tenant, install
 from support.records import HandClock, run
 
 KEYS = [
@@ -25,53 +25,22 @@ KEYS = [
 ]  # fmt: skip
 COLOUR = "\x1b["
 
-SETTINGS = """\
-tenants_dirs = ["{folder}/tenants.d"]
-store = {{ url = "sqlite:///{folder}/adsyncd.db" }}
-[platforms.mixo]
-base_url = "https://ads.example.com"
-"""
-DROP_IN = """\
-client_id = "acme"
-platform = "mixo"
-credentials = { env = "ACME" }
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Said]
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An installation with one tenant."""
-    (tmp_path / "adsyncd.toml").write_text(SETTINGS.format(folder=tmp_path))
-    (tmp_path / "tenants.d").mkdir()
-    (tmp_path / "tenants.d" / "acme.toml").write_text(DROP_IN)
+    install(tmp_path)
+    add_tenant(tmp_path, "acme")
     return tmp_path
 
 
 @pytest.fixture
 def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
     """Call `adsyncd` with arguments, in the folder and with a bare environment."""
-    monkeypatch.setattr(os, "environ", {"ADSYNCD_CONFIG": str(folder / "adsyncd.toml"), "COLUMNS": "80"})
+    shell = Shell(folder, monkeypatch, capsys)
+    shell.environ(COLUMNS="80")
     umask = os.umask(0o022)
-
-    def run_main(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["adsyncd", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        code = exited.value.code
-        assert isinstance(code, int)
-        return Said(code, *capsys.readouterr())
-
-    yield run_main
+    yield shell.call
     os.umask(umask)
 
 
@@ -135,7 +104,7 @@ def test_check_exits_1_for_settings_that_are_wrong(call: Call, folder: Path) -> 
 
 def test_check_prints_its_problems_as_json(call: Call, folder: Path) -> None:
     assert json.loads(call("check", "--json").out) == []
-    (folder / "tenants.d" / "globex.toml").write_text(DROP_IN + "enabeld = true\n")
+    add_tenant(folder, "globex", "enabeld = true\n")
     said = call("check", "--json")
     [problem] = json.loads(said.out)
     assert problem.keys() == {"severity", "path", "line", "key", "what", "mend"}
@@ -151,9 +120,7 @@ def test_check_prints_its_problems_as_json(call: Call, folder: Path) -> None:
 def test_check_warns_of_a_schedule_that_the_quota_cannot_meet_with_numbers_and_the_mend(
     call: Call, folder: Path
 ) -> None:
-    (folder / "tenants.d" / "globex.toml").write_text(
-        DROP_IN.replace("acme", "globex") + 'schedule = { every = "5m" }\n'
-    )
+    add_tenant(folder, "globex", 'schedule = { every = "5m" }\n')
     said = call("check")
     assert (said.code, said.out) == (0, "2 tenants ready, 0 problems, 1 warning\n")
     assert said.err == (
@@ -291,8 +258,7 @@ def test_a_tenant_that_is_unlike_any_says_where_to_create_it(call: Call, folder:
 
 
 def test_a_tenant_whose_drop_in_is_wrong_says_what_is_wrong(call: Call, folder: Path) -> None:
-    bad = folder / "tenants.d" / "globex.toml"
-    bad.write_text(DROP_IN + "enabeld = true\n")
+    bad = add_tenant(folder, "globex", "enabeld = true\n")
     said = call("sync", "globex")
     assert (said.code, said.out) == (1, "")
     assert said.err.startswith(f"error: {bad}:4: enabeld: ")

@@ -2,9 +2,9 @@
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -12,10 +12,10 @@ import pytest
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.campaign import DeadLetter, PushState, idempotency_key
-from adsyncd.cli import main
 from adsyncd.cli.output import letter_as_json
 from adsyncd.store import Store, open_store
 from adsyncd.tenant import PushPolicy
+from support.commands import Call, Said, Shell
 from support.records import NOON, HandClock, page, run, settle
 
 KEYS = [
@@ -23,16 +23,6 @@ KEYS = [
     "owed_at", "dead_at", "replayed_at", "trace_id", "payload",
 ]  # fmt: skip
 ONE_OF_THREE = "say which: TENANT CAMPAIGN, or --tenant and --reason, or --all"
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Said]
 
 
 @pytest.fixture
@@ -64,18 +54,10 @@ def call(
     """Call `adsyncd dead-letters` with arguments, in a bare environment."""
     settings = tmp_path / "adsyncd.toml"
     settings.write_text(f'tenants_dirs = ["{tmp_path}"]\nstore = {{ url = "{url}" }}\n')
-    monkeypatch.setattr(os, "environ", {"ADSYNCD_CONFIG": str(settings), "COLUMNS": "100"})
+    shell = Shell(tmp_path, monkeypatch, capsys)
+    shell.environ(COLUMNS="100")
     umask = os.umask(0o022)
-
-    def run_main(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["adsyncd", "dead-letters", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        code = exited.value.code
-        assert isinstance(code, int)
-        return Said(code, *capsys.readouterr())
-
-    yield run_main
+    yield partial(shell.call, "dead-letters")
     os.umask(umask)
 
 

@@ -1,10 +1,8 @@
 """`adsyncd plan`, called in this process as the shell calls it."""
 
 import json
-import os
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +10,12 @@ import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.cli import main
 from adsyncd.plan import PlatformPlan, TenantPlan
 from adsyncd.run import Outcome
 from adsyncd.store import open_store
 from adsyncd.tenant import PushPolicy
+from support.commands import Said, Shell, add_tenant, install
 from support.records import NOON, HandClock, page, run
-
-SETTINGS = """\
-tenants_dirs = ["{folder}/tenants.d"]
-store = {{ url = "sqlite:///{folder}/adsyncd.db" }}
-[platforms.mixo]
-base_url = "https://ads.example.com"
-quota = {{ requests = 20, per = "60s" }}
-"""
-DROP_IN = """\
-client_id = "{name}"
-platform = "mixo"
-credentials = {{ env = "ACME" }}
-schedule = {{ every = "{every}" }}
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
 
 Plan = Callable[..., Said]
 
@@ -47,20 +23,14 @@ Plan = Callable[..., Said]
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Plan:
     """Plan for tenants, each given as `acme="15m"`, with arguments."""
-    folder = tmp_path / "tenants.d"
-    folder.mkdir()
-    (tmp_path / "adsyncd.toml").write_text(SETTINGS.format(folder=tmp_path))
-    monkeypatch.setattr(os, "environ", {"ADSYNCD_CONFIG": str(tmp_path / "adsyncd.toml")})
+    install(tmp_path, 'quota = { requests = 20, per = "60s" }\n')
+    shell = Shell(tmp_path, monkeypatch, capsys)
+    shell.environ()
 
     def call(*arguments: str, **tenants: str) -> Said:
         for name, every in tenants.items():
-            (folder / f"{name}.toml").write_text(DROP_IN.format(name=name, every=every))
-        monkeypatch.setattr(sys, "argv", ["adsyncd", "plan", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        code = exited.value.code
-        assert isinstance(code, int)
-        return Said(code, *capsys.readouterr())
+            add_tenant(tmp_path, name, f'schedule = {{ every = "{every}" }}\n')
+        return shell.call("plan", *arguments)
 
     return call
 

@@ -1,10 +1,7 @@
 """`adsyncd simulate`, called in this process as the shell calls it."""
 
 import json
-import os
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +9,15 @@ import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.cli import main
 from adsyncd.store import open_store
 from adsyncd.tenant import PushPolicy
+from support.commands import Said, Shell, add_tenant, install
 from support.records import HandClock, page, run
 
 KEYS = [
     "tenant", "campaigns", "runs", "typical_s", "longest_s", "requests_a_run", "skipped", "cut_short", "failed",
     "quota_left", "mend", "keeps_schedule",
 ]  # fmt: skip
-SETTINGS = """\
-tenants_dirs = ["{folder}/tenants.d"]
-store = {{ url = "sqlite:///{folder}/adsyncd.db" }}
-[platforms.mixo]
-base_url = "https://ads.example.com"
-"""
-DROP_IN = """\
-client_id = "{name}"
-platform = "mixo"
-credentials = {{ env = "ACME" }}
-schedule = {{ every = "{every}" }}
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    code: int
-    out: str
-    err: str
 
 
 Simulate = Callable[..., Said]
@@ -48,20 +26,14 @@ Simulate = Callable[..., Said]
 @pytest.fixture
 def simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Simulate:
     """Simulate tenants, each given as `acme="15m"`, for an hour, with options."""
-    folder = tmp_path / "tenants.d"
-    folder.mkdir()
-    (tmp_path / "adsyncd.toml").write_text(SETTINGS.format(folder=tmp_path))
-    monkeypatch.setattr(os, "environ", {"ADSYNCD_CONFIG": str(tmp_path / "adsyncd.toml")})
+    install(tmp_path)
+    shell = Shell(tmp_path, monkeypatch, capsys)
+    shell.environ()
 
     def call(*options: str, **tenants: str) -> Said:
         for name, every in tenants.items():
-            (folder / f"{name}.toml").write_text(DROP_IN.format(name=name, every=every))
-        monkeypatch.setattr(sys, "argv", ["adsyncd", "simulate", "--hours", "1", *options])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        code = exited.value.code
-        assert isinstance(code, int)
-        return Said(code, *capsys.readouterr())
+            add_tenant(tmp_path, name, f'schedule = {{ every = "{every}" }}\n')
+        return shell.call("simulate", "--hours", "1", *options)
 
     return call
 
