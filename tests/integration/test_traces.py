@@ -27,7 +27,7 @@ from adsyncd.run import Run
 from adsyncd.ticks import Ticker
 from support.logging_state import restored_logging
 from support.otlp import PROMPTLY, otel_environ
-from support.platform import HEALTHY, accounts, running_platform
+from support.platform import HEALTHY, accounts, environ_of, running_platform
 from support.program import Program
 from support.web import serving
 
@@ -112,10 +112,7 @@ async def run_all(parts: Parts, *tenants: str) -> None:
 
 def installed(folder: Path, base_url: str, *tenants: str, **keys: object) -> Program:
     """An installation whose tenants have the accounts of the mock platform."""
-    environ: dict[str, str] = {}
-    for tenant in tenants:
-        environ |= {f"{tenant.upper()}_EMAIL": f"{tenant}@example.com", f"{tenant.upper()}_PASSWORD": f"pw-{tenant}"}
-    program = Program(folder, environ)
+    program = Program(folder, environ_of(*tenants))
     program.settings(platforms={"mixo": {"base_url": base_url}}, defaults={"quota": {"requests": 1000, "per": "60s"}})
     for tenant in tenants:
         program.tenant(tenant, credentials={"env": tenant.upper()}, **keys)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from support.alertmanager import Receivers, instant, running_receivers
-from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
 from support.program import Daemon, Program
 
 SECRET = "canary-94"
@@ -31,8 +31,7 @@ async def platform() -> AsyncIterator[Platform]:
 
 
 def installation(folder: Path, platform: Platform, receivers: Receivers) -> Program:
-    environ = {f"{name.upper()}_EMAIL": f"{name}@example.com" for name in ("acme", "globex")}
-    environ |= {f"{name.upper()}_PASSWORD": f"pw-{name}" for name in ("acme", "globex")}
+    environ = environ_of("acme", "globex")
     program = Program(folder, {**environ, "ADSYNCD_ALERTS__WEBHOOK": f"{receivers.address}/hook/{SECRET}"})
     program.settings(
         platforms={"mixo": {"base_url": platform.base_url}},

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
 from support.program import Daemon, Program
 
 TENANTS = ("acme", "globex", "initech")
@@ -36,9 +36,7 @@ async def platform(shared_platform: Platform) -> Platform:
 @pytest.fixture
 def program(tmp_path: Path, platform: Platform) -> Program:
     """An installation without drop-ins."""
-    environ = {f"{name.upper()}_EMAIL": f"{name}@example.com" for name in TENANTS}
-    environ |= {f"{name.upper()}_PASSWORD": f"pw-{name}" for name in TENANTS}
-    installed = Program(tmp_path, environ)
+    installed = Program(tmp_path, environ_of(*TENANTS))
     (tmp_path / "tenants.d").mkdir()
     configure(installed, platform)
     return installed

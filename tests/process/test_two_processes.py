@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
 from support.program import Daemon, Program
 
 TENANTS = ("acme", "globex", "initech")
@@ -32,9 +32,7 @@ async def platform() -> AsyncIterator[Platform]:
 def install(folder: Path, platform: Platform, tenants: tuple[str, ...], **keys: Any) -> Program:  # noqa: ANN401 - a drop-in's
     """Make an installation whose database is in the folder above, for all to share."""
     folder.mkdir()
-    environ = {f"{name.upper()}_EMAIL": f"{name}@example.com" for name in TENANTS}
-    environ |= {f"{name.upper()}_PASSWORD": f"pw-{name}" for name in TENANTS}
-    program = Program(folder, environ)
+    program = Program(folder, environ_of(*TENANTS))
     program.settings(
         store={"url": f"sqlite:///{folder.parent}/adsyncd.db"},
         platforms={"mixo": {"base_url": platform.base_url}},

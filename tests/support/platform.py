@@ -51,3 +51,9 @@ HEALTHY: Mapping[str, Any] = {"list_503": 0, "list_hang": 0, "push_latency_s": 0
 def accounts(*client_ids: str) -> dict[str, Any]:
     """Return one account for each client id: email `ID@example.com`, password `pw-ID`."""
     return {f"{id_}@example.com": {"password": f"pw-{id_}", "clients": [id_]} for id_ in client_ids}
+
+
+def environ_of(*client_ids: str) -> dict[str, str]:
+    """Return the variables in which those accounts are found by `{ env = "ID" }`, in capitals."""
+    emails = {f"{id_.upper()}_EMAIL": f"{id_}@example.com" for id_ in client_ids}
+    return emails | {f"{id_.upper()}_PASSWORD": f"pw-{id_}" for id_ in client_ids}
