@@ -123,7 +123,10 @@ class SignInRefused(PlatformError):
 
 
 class Throttled(PlatformError):
-    """The platform answered 429. By now the gate is closed for as long as it asked, so sending again waits."""
+    """The platform refused for a limit's sake: by 429, or as its dialect says.
+
+    By now the gate is closed for as long as it asked, so sending again waits.
+    """
 
     retry = Retry.WAIT
 

@@ -3,7 +3,7 @@
 A bucket holds the N permits of one window. A permit is *held* from its grant until the answer's headers, then it
 *cools* for the window and a guard, then it is *free*. The server counted the request somewhere between its sending and
 its answer, so a permit that comes back a whole window after the answer can't ever make N + 1 in the server's window,
-wherever its instant was. Held + cooling + free = N, always.
+wherever its instant was. Free = N - held - cooling; below zero while more are out than it has by now.
 
     free ──grant──► held ──answer, or given up──► cooling ──window + guard──► free
       ▲               │

@@ -29,7 +29,7 @@ class Claim:
     """That a process wants a permit out. It is granted if the permit's record is its own, or none, or past by `at`.
 
     `at` is in seconds since the boot of `record`. Of another boot nobody knows when its records are past: one is taken
-    for that if it is still as it was `seen` a whole window ago.
+    for that if it is still as it was `seen` for as long as a request may take and a whole window.
     """
 
     record: PermitRecord

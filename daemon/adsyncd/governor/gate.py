@@ -47,7 +47,7 @@ class Priority(IntEnum):
 
 
 class Permit:
-    """A permit that was granted for one request. Exactly one of `cool` and `refund` ends it."""
+    """A permit that was granted for one request. One of `cool`, `refund` and a `put_on_record` in vain ends it."""
 
     __slots__ = ("_claims", "_gate", "_granted_at", "_numbers", "_pool", "_shared")
 

@@ -1,10 +1,11 @@
 """The one way out to a platform: a permit, a deadline and a bound on the answer for every request that is sent.
 
 It is an httpx transport, so that no page, push, retry or sign-in can go around it. Errors of the network become ours
-here, redirects end here, and a 429 closes the gate here.
+here, redirects end here, and a refusal closes the gate here.
 
-    pass the breaker ─► take a permit ─► and a token ─► send ─► headers: the permit cools ─► read a bounded body
-                                          └──────────────┴─ never left: the permit is given back
+    wait for the breaker ─► take a permit ─► and a token ─► put on record ─► enter the breaker ─► send
+                             └─────────────────┴─────────────┴─ never left: the permit is given back │
+                                             read a bounded body ◄─ headers: the permit cools ◄──────┘
 """
 
 import ssl
@@ -50,7 +51,7 @@ _WRITTEN = ".send_request_body.complete"  # how httpcore's event is called, behi
 
 _MOST_MIB = 2  # a thousand campaigns of 2 KiB; so much hostile JSON stalls the event loop for a fifth of a second
 _LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
-_LONGEST_AFTER_FAILURE_S = 300.0  # more than that can't be meant for this run
+_LONGEST_PAUSE_S = 300.0  # more than that can't be meant for this run
 _MOST_DOUBLINGS = 6  # of the seconds for which 429s in a row close the gate that don't say for how long
 
 _TOO_LARGE = "see whether the drop-in's quota is too large"
@@ -285,7 +286,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         if not said.throttled:
             self._refusals = 0
             if said.wait_s is not None:
-                self._gate.close(min(said.wait_s, _LONGEST_AFTER_FAILURE_S))
+                self._gate.close(min(said.wait_s, _LONGEST_PAUSE_S))
             return
         self._tally.refused += 1
         now = self._clock.monotonic()

@@ -91,10 +91,11 @@ def _migrate(engine: Engine) -> None:
 
 
 class Store:
-    """Runs, pushes, campaigns and dead letters. Every method raises StoreError when the database can't be used.
+    """Runs, pushes, campaigns, dead letters, permits, leases, pauses and alerts.
 
-    Each write is one transaction, committed when the method returns. One that is cancelled while it waits is done
-    nevertheless. When a database that was gone comes back, the store goes on.
+    Every method raises StoreError when the database can't be used. A write that is awaited is committed when the method
+    returns, and done even if it is cancelled while it waits; `note_*` and `forget_*` are queued, and may be left out.
+    When a database that was gone comes back, the store goes on.
     """
 
     def __init__(self, engine: Engine, writer: Writer, clock: Clock, tracer: Tracer, off_loop: OffLoop) -> None:
@@ -234,7 +235,7 @@ class Store:
         return await self._read(permits.all_shapes)
 
     async def permits(self) -> list[PermitRecord]:
-        """Return all permits that were ever out, each with the last that was recorded of it."""
+        """Return all permits on record, each with the last that was recorded of it."""
         return await self._read(permits.all_permits)
 
     async def open_runs(self, tenant: str | None = None) -> list[Run]:
