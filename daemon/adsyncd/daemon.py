@@ -32,7 +32,6 @@ from adsyncd.credentials import (
     InVariable,
     Vault,
     VaultAccess,
-    VaultState,
     VaultToken,
     open_vault,
     resolve_secret,
@@ -247,12 +246,12 @@ async def _stop_at_next(signals: AsyncIterator[Signals], supervisor: Supervisor,
 
 def _standing(parts: Parts, tenants: int, refused: int) -> str:
     """Return how the daemon stands, in a line for `systemctl status`."""
-    vault = parts.vault and parts.vault.status.state
+    vault = parts.vault and parts.vault.status
     return status_line(
         tenants=tenants,
         runs=parts.supervisor.runs,
         refused=refused,
-        vault=f"Vault: {vault}" if vault and vault is not VaultState.UP else None,
+        vault=f"Vault: {vault.state}" if vault and vault.error else None,
     )
 
 

@@ -157,9 +157,14 @@ def whole_minutes(seconds: float) -> timedelta:
     return timedelta(minutes=math.ceil(seconds / 60))
 
 
+def most_requests(campaigns: int, page_size: int) -> int:
+    """Return how many requests a run takes that lists and pushes all, if none is repeated."""
+    return max(1, math.ceil(campaigns / page_size)) + campaigns
+
+
 def _need(tenant: Tenant, listed: int | None, took: Sequence[int], now: datetime) -> _Need:
     campaigns = ASSUMED_CAMPAIGNS if listed is None else listed
-    most = campaigns + max(1, math.ceil(campaigns / tenant.sync.page_size))
+    most = most_requests(campaigns, tenant.sync.page_size)
     usual = math.ceil(median(took)) if took else None
     spares = tenant.sync.push is PushPolicy.CHANGED or bool(tenant.sync.list_cache)
     requests = most if usual is None else usual if spares else max(most, usual)

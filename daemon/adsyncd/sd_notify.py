@@ -14,6 +14,7 @@ import anyio
 
 from adsyncd.clock import Clock
 from adsyncd.errors import AdsyncdError, ConfigError
+from adsyncd.status import counted
 
 _SHOW_S = 1.0  # between two lines of status
 _FAREWELL = timedelta(
@@ -84,9 +85,9 @@ class Notifier:
 
 def status_line(*, tenants: int, runs: int, refused: int, vault: str | None = None) -> str:
     """Return how the daemon stands in one line; `vault` says what is wrong with Vault, if anything is."""
-    parts = [_count(tenants, "tenant"), f"{_count(runs, 'run')} going"]
+    parts = [counted(tenants, "tenant"), f"{counted(runs, 'run')} going"]
     if refused:
-        parts.append(f"{_count(refused, 'file')} refused")
+        parts.append(f"{counted(refused, 'file')} refused")
     if vault:
         parts.append(vault)
     return "; ".join(parts)
@@ -111,10 +112,6 @@ def tell_failure(error: AdsyncdError, environ: Mapping[str, str]) -> None:
     with _connected(environ) as channel:
         if channel:
             channel.send(f"STATUS={str(error).partition(chr(10))[0]}\nERRNO={number}".encode())
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @contextmanager

@@ -102,3 +102,8 @@ def remaining_requests(tally: Tally, page_size: int) -> int | None:
         return None
     pages = math.ceil(max(0, tally.announced - tally.listed) / page_size)
     return max(tally.announced, tally.listed) - tally.settled + pages
+
+
+def counted(number: int, noun: str) -> str:
+    """Return so many of something in words: `1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

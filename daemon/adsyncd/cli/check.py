@@ -15,6 +15,7 @@ from adsyncd.config import load_guarded_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.plan import ASSUMED_CAMPAIGNS, plan
+from adsyncd.status import counted
 from adsyncd.store.checkup import Checkup, check_up
 from adsyncd.tenant import Tenant
 
@@ -49,8 +50,8 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
             typer.echo(f"store: {fact}")
         for warning in warnings:
             typer.echo(f"warning: {warning}", err=True)
-        counts = [f"{_count(len(good), 'tenant')} ready", _count(len(problems), "problem")]
-        counts += [_count(len(warnings), "warning")] if warnings else []
+        counts = [f"{counted(len(good), 'tenant')} ready", counted(len(problems), "problem")]
+        counts += [counted(len(warnings), "warning")] if warnings else []
         typer.echo(", ".join(counts), err=bool(problems))
     raise typer.Exit(1 if problems else 0)
 
@@ -65,7 +66,3 @@ def _warnings(tenants: Sequence[Tenant]) -> list[Problem]:
 def _as_json(problem: Problem, severity: str) -> dict[str, object]:
     values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(problem).items()}
     return {"severity": severity, **values}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import anyio
 from opentelemetry.trace import NoOpTracer
-from sqlalchemy import make_url
 
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings
 from adsyncd.store import open_store
+from adsyncd.store.dialects import file_of
 from adsyncd.tenant import Tenant
 
 
@@ -26,8 +26,8 @@ async def read_history(settings: Settings, tenants: Sequence[Tenant]) -> History
 
     Raises StoreError when it can't be opened.
     """
-    place = make_url(settings.store.url)
-    if place.get_backend_name() == "sqlite" and not await anyio.Path(str(place.database)).exists():
+    file = file_of(settings.store.url)
+    if file is not None and not await anyio.Path(file).exists():
         return History()
     async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
         ids = [tenant.id for tenant in tenants]

@@ -8,7 +8,6 @@ from rich.text import Text
 
 from adsyncd.cli.output import listed, new_table
 from adsyncd.control import DaemonStatus
-from adsyncd.credentials import VaultState
 from adsyncd.duration import format_duration
 from adsyncd.run import Run
 from adsyncd.status import Progress, State, TenantStatus
@@ -153,7 +152,7 @@ def _wrong(daemon: DaemonStatus, now: datetime) -> Iterator[Text]:
         yield Text(str(problem), style="red")
     for breaker in daemon.breakers:
         yield Text(f"left alone for now: {breaker}", style="red")
-    if (vault := daemon.vault) and vault.state not in (VaultState.UP, VaultState.UNASKED):
+    if (vault := daemon.vault) and vault.error:
         yield Text(f"Vault: {vault.state} {_since(vault.since, now)}: {vault.error}", style="red")
     if daemon.store:
         yield Text(f"database: {daemon.store}", style="red")

@@ -12,7 +12,7 @@ from adsyncd.errors import CommandRefused
 from adsyncd.plan import Plan
 from adsyncd.reload import Reloaded
 from adsyncd.run import Run
-from adsyncd.status import TenantStatus
+from adsyncd.status import TenantStatus, counted
 
 _GONE = {HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be used now."}
 _STOPPING = {HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is about to stop, or the database can't be used now."}
@@ -53,7 +53,9 @@ class FilesRefused(CommandRefused):
 
     def __init__(self, report: Reloaded) -> None:
         number = sum(len(refusal.problems) for refusal in report.refused)
-        super().__init__(f"{number} problems in files", "mend what `report` lists under `refused`, and reload again")
+        super().__init__(
+            f"{counted(number, 'problem')} in files", "mend what `report` lists under `refused`, and reload again"
+        )
         self.report = report
 
 

@@ -3,7 +3,7 @@
 from adsyncd.credentials.account import Credentials, CredentialsSource
 from adsyncd.credentials.reader import CredentialsReader
 from adsyncd.credentials.refusal import VaultState
-from adsyncd.credentials.secret import InCredential, InFile, InVariable, SecretRef, resolve_secret
+from adsyncd.credentials.secret import InCredential, InFile, InVariable, resolve_secret
 from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultStatus, VaultToken, open_vault
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "InCredential",
     "InFile",
     "InVariable",
-    "SecretRef",
     "Vault",
     "VaultAccess",
     "VaultState",

@@ -1,13 +1,12 @@
 """What an operator's own tenants will do, by simulating them: how long runs take, and who can't keep its schedule."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
 from adsyncd.limits import cools_for
-from adsyncd.plan import mend, takes_s, whole_minutes
+from adsyncd.plan import mend, most_requests, takes_s, whole_minutes
 from adsyncd.run import Outcome
 from adsyncd.schedule import intervals
 from adsyncd.simulation.fate import FAULTS, HEALTHY
@@ -143,7 +142,7 @@ def _is_cut_short(run: RunSeen, tenant: Tenant) -> bool:
 
 
 def _mend(tenant: Tenant, campaigns: int, whole: Sequence[RunSeen]) -> str:
-    requests = max([campaigns + math.ceil(campaigns / tenant.sync.page_size), *(run.requests for run in whole)])
+    requests = max([most_requests(campaigns, tenant.sync.page_size), *(run.requests for run in whole)])
     needs = whole_minutes(max([takes_s(requests, tenant.quota), *(run.took_s for run in whole)]))
     due, _ = intervals(tenant.schedule, START)
     return mend(tenant, requests, needs, due)
