@@ -14,9 +14,8 @@ monotonic line, handed in by the caller.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from heapq import heapify, heappop, heappush, nsmallest
+from heapq import heappop, heappush, nsmallest
 
 from adsyncd.run import WaitReason
 from adsyncd.tenant import Quota, Window
@@ -40,23 +39,19 @@ def _guarded(per: timedelta) -> float:
 
 
 class Bucket:
-    """The permits of one window, each with a number. `cooling`: by number, the instants at which some are free."""
+    """The permits of one window, each with a number."""
 
     __slots__ = ("_fresh", "_order", "_returned", "_spare", "_until", "cools_for", "out", "requests")
 
-    def __init__(self, window: Window, cooling: Mapping[int, float] | None = None) -> None:
+    def __init__(self, window: Window) -> None:
         self.requests = window.requests
         self.cools_for = cools_for(window)
         self.out: set[int] = set()  # those that are held
-        self._until: dict[int, float] = dict(cooling or {})  # of those that cool
-        self._order = [(free_at, number) for number, free_at in self._until.items()]  # a heap; may hold what is past
-        heapify(self._order)
-        self._fresh = max(self._until, default=-1) + 1  # numbers from here on were never out: a quota may be huge
+        self._until: dict[int, float] = {}  # of those that cool
+        self._order: list[tuple[float, int]] = []  # a heap; may hold what is past
+        self._fresh = 0  # numbers from here on were never out: a quota may be huge
         self._returned: set[int] = set()
         self._spare: set[int] = set()  # of a quota that was larger
-        for number in range(self._fresh):
-            if number not in self._until:
-                self._return(number)
 
     def free(self, now: float) -> int:
         """Return how many permits are free; below zero while more are out than the quota has by now."""
@@ -151,20 +146,11 @@ class Limits:
     """All that bounds the requests of one client id, or of one platform's tenants together.
 
     `paced`: grants are spaced so that even a server that counts in halves of windows, or allows but small bursts, takes
-    each. `cooling`: for each window the instants, by number, at which permits are free. Before `quiet_until` there
-    is no grant: what was sent until then was not counted in these windows.
+    each. Before `quiet_until` there is no grant: what was sent until then was not counted in these windows.
     """
 
-    def __init__(
-        self,
-        quota: Quota,
-        *,
-        paced: bool = False,
-        cooling: Sequence[Mapping[int, float]] = (),
-        quiet_until: float = 0.0,
-    ) -> None:
-        given = [*cooling, *[{}] * len(quota.windows)]
-        self.buckets = [Bucket(window, known) for window, known in zip(quota.windows, given, strict=False)]
+    def __init__(self, quota: Quota, *, paced: bool = False, quiet_until: float = 0.0) -> None:
+        self.buckets = [Bucket(window) for window in quota.windows]
         self._quota = quota
         self._closed_until = 0.0
         self._quiet_until = quiet_until

@@ -23,7 +23,10 @@ def a_quota(requests: int, per_s: float = WINDOW, *also: Window) -> Quota:
 
 
 def bucket(permits: int = 2, cooling: dict[int, float] | None = None) -> Bucket:
-    return Bucket(a_window(permits), cooling)
+    made = Bucket(a_window(permits))
+    for number, free_at in (cooling or {}).items():
+        made.taken_elsewhere(number, free_at)
+    return made
 
 
 QUOTAS = st.builds(
