@@ -106,7 +106,7 @@ class Supervisor:
         self._bulkheads[tenant.id] = Bulkhead(
             tenant,
             self._connector.session(tenant, self._credentials),
-            self._governor.change(tenant),
+            self._governor.gate(tenant),
             RetryBudget(self._clock.monotonic()),
             Concurrency.of(tenant.sync.concurrency),
         )
@@ -115,7 +115,7 @@ class Supervisor:
         """Let a tenant be another: its quota counts at once, the rest from its next run on."""
         bulkhead = self._bulkheads[change.new.id]
         bulkhead.tenant = change.new
-        bulkhead.gate = self._governor.change(change.new)
+        bulkhead.gate = self._governor.gate(change.new)
         if change.signs_in_anew:
             bulkhead.session = self._connector.session(change.new, self._credentials)
         if change.new.sync.concurrency != change.old.sync.concurrency:

@@ -610,7 +610,7 @@ async def test_a_platform_s_quota_that_is_new_counts_from_when_all_before_it_is_
     tenant = a_tenant(quota=Quota(5, timedelta(seconds=WINDOW)))
     (await governor.gate(tenant).acquire()).cool()
     limited = replace(tenant, platform=replace(tenant.platform, quota=Quota(3, timedelta(seconds=WINDOW))))
-    await governor.change(limited).acquire()
+    await governor.gate(limited).acquire()
     assert anyio.current_time() - start == pytest.approx(COOLS_FOR)
 
 
@@ -619,7 +619,7 @@ async def test_a_platform_s_quota_that_is_new_counts_what_is_on_its_way_too() ->
     tenant = a_tenant(quota=Quota(5, timedelta(seconds=WINDOW)))
     on_its_way = await governor.gate(tenant).acquire()
     limited = replace(tenant, platform=replace(tenant.platform, quota=Quota(3, timedelta(seconds=WINDOW))))
-    through = governor.change(limited)
+    through = governor.gate(limited)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(through.acquire)
         await anyio.sleep(7)
@@ -646,7 +646,7 @@ async def test_who_waits_for_a_platform_s_quota_goes_at_once_when_it_grows_or_en
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(through.acquire)
         await anyio.sleep(1)
-        governor.change(replace(tenant, platform=replace(tenant.platform, quota=quota)))
+        governor.gate(replace(tenant, platform=replace(tenant.platform, quota=quota)))
     assert anyio.current_time() - start == pytest.approx(1)
 
 

@@ -36,7 +36,10 @@ class Governor:
         self._pools: dict[str, Pool] = {}
 
     def gate(self, tenant: Tenant) -> Gate:
-        """Return the gate of a tenant's client id. Tenants with the same client id pass through the same one."""
+        """Return the gate of a tenant's client id, with quota, weight and platform's quota as the tenant's are now.
+
+        Tenants with the same client id pass through the same one. What was spent stays spent.
+        """
         platform, client_id = key = (tenant.platform.name, tenant.client_id)
         pool = self._pool(tenant.platform, tenant.sync.timeout)
         if key not in self._gates:
@@ -45,11 +48,6 @@ class Governor:
             self._gates[key] = Gate(account, self._clock, self._ledger, self._shapes.get(key))
         gate = self._gates[key]
         gate.join(pool, tenant.weight)
-        return gate
-
-    def change(self, tenant: Tenant) -> Gate:
-        """Let a tenant's quota, weight and platform's quota count as they are now. What was spent stays spent."""
-        gate = self.gate(tenant)
         gate.change(tenant.quota)
         return gate
 
