@@ -34,12 +34,11 @@ from adsyncd.errors import (
     Unauthorized,
     Unavailable,
 )
-from adsyncd.feedback import read as said
 from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import Instruments
 from adsyncd.platforms import wire
 from adsyncd.platforms.session import Session
-from adsyncd.platforms.transport import AUTHORIZE, PRIORITY, UNMETERED, GovernedTransport, repeatable
+from adsyncd.platforms.transport import AUTHORIZE, PRIORITY, SAID, UNMETERED, GovernedTransport, repeatable
 from adsyncd.retry import Policy, RetryBudget, wait_before_next
 from adsyncd.run import Tally, WaitReason
 from adsyncd.tenant import Tenant
@@ -262,7 +261,8 @@ class PlatformClient:
             )
         return wire.read_token(self._accepted(answer))
 
-    def _accepted(self, answer: httpx.Response) -> bytes:
+    @staticmethod
+    def _accepted(answer: httpx.Response) -> bytes:
         """Return the body of an answer that says yes, and raise the error that any other one means."""
         status = answer.status_code
         if answer.is_success:
@@ -270,9 +270,7 @@ class PlatformClient:
         if status == HTTPStatus.UNAUTHORIZED:
             raise Unauthorized("the platform answered 401 to a token that it had just issued")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
-            now, dialect = self._shared.clock.now(), self._tenant.platform.dialect
-            after_s = said(status, answer.headers, answer.content, now, dialect).wait_s
-            raise Unavailable(f"the platform answered {status}", after_s)
+            raise Unavailable(f"the platform answered {status}", answer.extensions[SAID].wait_s)
         if status >= HTTPStatus.BAD_REQUEST:
             raise Rejected(f"the platform answered {status}{_reason(answer)}", status)
         raise BadAnswer(f"the platform answered {status}, which its API does not know")

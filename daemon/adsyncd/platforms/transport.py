@@ -23,7 +23,7 @@ from adsyncd.breaker import Breaker, Passage
 from adsyncd.clock import Clock
 from adsyncd.concurrency import Concurrency
 from adsyncd.errors import BadAnswer, PlatformError, Throttled, Unavailable, WaitTooLong
-from adsyncd.feedback import read
+from adsyncd.feedback import Said, read
 from adsyncd.governor import Gate, Permit, Priority
 from adsyncd.instruments import (
     QUOTA_WAIT,
@@ -45,6 +45,7 @@ UNMETERED = "adsyncd.unmetered"  # the platform does not count it
 AUTHORIZE = "adsyncd.authorize"  # is awaited with it when its turn has come: a token might expire while it waits
 SENDINGS = "adsyncd.sendings"  # how often it was sent by now, whatever the reason
 PRIORITY = "adsyncd.priority"  # of those that wait for quota; a push's, if it isn't said
+SAID = "adsyncd.said"  # of an answer: what it says of limits
 WRITTEN_AT = "adsyncd.written_at"  # the monotonic instant at which it was fully written
 
 _WRITTEN = ".send_request_body.complete"  # how httpcore's event is called, behind the protocol's name
@@ -148,14 +149,16 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         except (TimeoutError, httpx.TransportError, ssl.SSLError) as error:
             if answer is None or answer.is_success:
                 raise self._translated(error, request.url) from error
+        dialect = self._tenant.platform.dialect
+        said = read(answer.status_code, answer.headers, body, self._clock.now(), dialect)
         if permit is not None:
-            self._heed(answer, body)
+            self._heed(said, answer.status_code)
         if answer.has_redirect_location:  # httpx would read where it leads, and stumble over what isn't an address
             target = _target(answer, request)
             raise BadAnswer(
                 f"the platform answered {answer.status_code}, a redirect to {target}, which is not followed"
             )
-        return httpx.Response(answer.status_code, headers=answer.headers, content=body)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=body, extensions={SAID: said})
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -275,13 +278,11 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             raise WaitTooLong(f"{why} for another {wait_s:.0f} s, which the run may not last; {mend}")
         return self._clock.now() + timedelta(seconds=wait_s)
 
-    def _heed(self, answer: httpx.Response, body: bytes) -> None:
+    def _heed(self, said: Said, status: int) -> None:
         """Take note of what an answer says of limits.
 
         The gate closes for as long as it asks; after a refusal that doesn't say so, for longer and longer.
         """
-        now_wall, dialect = self._clock.now(), self._tenant.platform.dialect
-        said = read(answer.status_code, answer.headers, body, now_wall, dialect)
         self._gate.heed(said.limits, refused=said.throttled)
         if not said.throttled:
             self._refusals = 0
@@ -298,7 +299,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         wait_s = min(wait_s, _LONGEST_CLOSING_S)
         self._closed_until = max(self._closed_until, now + wait_s)
         self._gate.close(wait_s)
-        raise Throttled(f"the platform answered {answer.status_code}, to be asked again in {wait_s:.0f} s")
+        raise Throttled(f"the platform answered {status}, to be asked again in {wait_s:.0f} s")
 
     def _translated(self, error: Exception, url: httpx.URL) -> PlatformError:
         """Say what went wrong on the way. A failed connection's own words are repeated: they come from this side."""
