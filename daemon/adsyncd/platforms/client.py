@@ -180,7 +180,7 @@ class PlatformClient:
         def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
                 return known
-            return replace(wire.read_page(self._accepted(answer), number), etag=_etag(answer))
+            return replace(wire.read_page(_accepted(answer), number), etag=_etag(answer))
 
         page, _ = await self._attempt(request, read)
         return page
@@ -197,7 +197,7 @@ class PlatformClient:
             headers={"idempotency-key": key},
             extensions={AUTHORIZE: self._authorize, PRIORITY: self._pushes},
         )
-        _, attempts = await self._attempt(request, lambda answer: _done(self._accepted(answer)))
+        _, attempts = await self._attempt(request, lambda answer: _done(_accepted(answer)))
         return attempts
 
     async def _attempt(self, request: httpx.Request, read: Callable[[httpx.Response], T]) -> tuple[T, int]:
@@ -259,21 +259,21 @@ class PlatformClient:
             raise SignInRefused(
                 f"the platform answered {answer.status_code} to the sign-in; see whether base_url is right"
             )
-        return wire.read_token(self._accepted(answer))
+        return wire.read_token(_accepted(answer))
 
-    @staticmethod
-    def _accepted(answer: httpx.Response) -> bytes:
-        """Return the body of an answer that says yes, and raise the error that any other one means."""
-        status = answer.status_code
-        if answer.is_success:
-            return answer.content
-        if status == HTTPStatus.UNAUTHORIZED:
-            raise Unauthorized("the platform answered 401 to a token that it had just issued")
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
-            raise Unavailable(f"the platform answered {status}", answer.extensions[SAID].wait_s)
-        if status >= HTTPStatus.BAD_REQUEST:
-            raise Rejected(f"the platform answered {status}{_reason(answer)}", status)
-        raise BadAnswer(f"the platform answered {status}, which its API does not know")
+
+def _accepted(answer: httpx.Response) -> bytes:
+    """Return the body of an answer that says yes, and raise the error that any other one means."""
+    status = answer.status_code
+    if answer.is_success:
+        return answer.content
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise Unauthorized("the platform answered 401 to a token that it had just issued")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+        raise Unavailable(f"the platform answered {status}", answer.extensions[SAID].wait_s)
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise Rejected(f"the platform answered {status}{_reason(answer)}", status)
+    raise BadAnswer(f"the platform answered {status}, which its API does not know")
 
 
 def _etag(answer: httpx.Response) -> str | None:
