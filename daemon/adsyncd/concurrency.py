@@ -46,22 +46,22 @@ class Concurrency:
         """Return what `sync.concurrency` stands for: that number for good, or None for what proves to be good."""
         return cls(_LEAST, _MOST, _START) if pushes is None else cls(pushes, pushes, pushes)
 
-    def sample(self, latency_s: float, in_flight: int, ok: bool, now: float) -> int:
-        """Take note of a push whose answer comes now, and return the limit from now on.
+    def sample(self, latency_s: float, in_flight: int, ok: bool, now: float) -> None:
+        """Take note of a push whose answer comes now.
 
         `latency_s`: seconds from its sending to its answer. `in_flight`: how many were when it was sent, with itself.
         `ok`: false if it was not answered, or with a 5xx. `now` is on a monotonic line, in seconds.
         """
         if now - latency_s < self._began_at:
-            return self.limit
+            return
         if not ok:
             self._usual = 0
-            return self._begin(self.limit - self.limit // 2, now)
+            self._begin(self.limit - self.limit // 2, now)
+            return
         self._latencies.append(max(latency_s, _RESOLUTION_S))
         self._in_flight = max(self._in_flight, in_flight)
-        if len(self._latencies) < (_LEISURE if self._usual else max(self.limit * _ROUND, _FEWEST)):
-            return self.limit
-        return self._begin(self._judge(fmean(self._latencies)), now)
+        if len(self._latencies) >= (_LEISURE if self._usual else max(self.limit * _ROUND, _FEWEST)):
+            self._begin(self._judge(fmean(self._latencies)), now)
 
     def _judge(self, latency_s: float) -> int:
         """Return the limit that follows from a round with this mean latency."""
@@ -79,10 +79,9 @@ class Concurrency:
             return self.limit - int(queued / 2)
         return self.limit + int(queued < _FEW and self._in_flight >= self.limit)
 
-    def _begin(self, limit: int, now: float) -> int:
+    def _begin(self, limit: int, now: float) -> None:
         """Begin a round with another limit."""
         self.limit = min(self.most, max(self.least, limit))
         self._began_at = now
         self._latencies = []
         self._in_flight = 0
-        return self.limit

@@ -10,7 +10,7 @@ from random import Random
 
 from adsyncd.errors import AdsyncdError, Retry, Unavailable
 
-_MAX_ASKED_S = 300.0
+LONGEST_ASKED_S = 300.0  # a platform that asks to be left alone for longer can't mean this run
 
 _BUDGET = 20.0  # retries
 _SUCCESS_ADDS = 0.2
@@ -36,7 +36,7 @@ def wait_before_next(error: AdsyncdError, attempt: int, policy: Policy, random: 
     if error.retry not in (Retry.AGAIN, Retry.SIGN_IN) or attempt >= policy.max_attempts:
         return None
     asked_s = (isinstance(error, Unavailable) and error.after_s) or 0.0
-    return min(asked_s, _MAX_ASKED_S) + backoff(attempt, policy, random)
+    return min(asked_s, LONGEST_ASKED_S) + backoff(attempt, policy, random)
 
 
 def backoff(attempt: int, policy: Policy, random: Random) -> float:
@@ -63,7 +63,7 @@ class RetryBudget:
         self._at = now
         if self._left < 1 - _ROUNDING:
             return (1 - self._left) * _ONE_COMES_IN_S
-        self._left -= 1
+        self._left = max(0.0, self._left - 1)  # never in debt for a rounding
         return 0.0
 
     def succeeded(self, attempt: int) -> None:

@@ -37,6 +37,7 @@ from adsyncd.instruments import (
     Instruments,
     span,
 )
+from adsyncd.retry import LONGEST_ASKED_S
 from adsyncd.run import Tally, Wait, WaitReason
 from adsyncd.tenant import Tenant
 
@@ -52,7 +53,6 @@ _WRITTEN = ".send_request_body.complete"  # how httpcore's event is called, behi
 
 _MOST_MIB = 2  # a thousand campaigns of 2 KiB; so much hostile JSON stalls the event loop for a fifth of a second
 _LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
-_LONGEST_PAUSE_S = 300.0  # more than that can't be meant for this run
 _MOST_DOUBLINGS = 6  # of the seconds for which 429s in a row close the gate that don't say for how long
 
 _TOO_LARGE = "see whether the drop-in's quota is too large"
@@ -287,7 +287,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         if not said.throttled:
             self._refusals = 0
             if said.wait_s is not None:
-                self._gate.close(min(said.wait_s, _LONGEST_PAUSE_S))
+                self._gate.close(min(said.wait_s, LONGEST_ASKED_S))
             return
         self._tally.refused += 1
         now = self._clock.monotonic()

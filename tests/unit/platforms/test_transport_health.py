@@ -41,9 +41,9 @@ class Told(Concurrency):
         super().__init__(1, 20, 5)
         self.samples: list[tuple[float, int, bool]] = []
 
-    def sample(self, latency_s: float, in_flight: int, ok: bool, now: float) -> int:
+    def sample(self, latency_s: float, in_flight: int, ok: bool, now: float) -> None:
         self.samples.append((round(latency_s, 3), in_flight, ok))
-        return super().sample(latency_s, in_flight, ok, now)
+        super().sample(latency_s, in_flight, ok, now)
 
 
 class Host:
