@@ -89,7 +89,7 @@ class Journal(Protocol):
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
         """Keep a page and what it owes, and return the campaigns that are new to the run."""
 
-    async def settle(self, run: Run, push: Push, *, trace_id: str) -> None:
+    async def settle(self, run: Run, push: Push) -> None:
         """Record what became of a push."""
 
     async def finish(self, run: Run, *, mark_deleted: bool) -> int:
@@ -256,7 +256,7 @@ class Pipeline:
             settled = await self._pushed(run, push, current)
             current.set_attributes({ATTEMPT: settled.attempts, OUTCOME: settled.state})
             async with recording():
-                await self._journal.settle(run, settled, trace_id=run.trace_id)
+                await self._journal.settle(run, settled)
         self._count_settled(settled)
 
     async def _pushed(self, run: Run, push: Push, current: Span) -> Push:

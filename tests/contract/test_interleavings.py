@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
 
@@ -133,6 +133,13 @@ STEP = st.one_of(
 LIVES = st.lists(st.lists(STEP, max_size=12), min_size=1, max_size=3)  # steps, each list up to a crash
 
 
+# What chance seldom brings about: a letter that is replayed in vain, then well, and one that is discarded.
+DIES = [KeepPage({"a": "1", "b": "1"}, PushPolicy.ALL, has_more=False), SettlePush("a", DEAD_LETTERED)]
+REPLAYED = [*DIES, ReplayLetter("a", "500"), FinishRun(), ReplayLetter("a", None), FinishRun()]
+DISCARDED = [*DIES, FinishRun(), DiscardLetter("a"), KeepPage({"a": "1"}, PushPolicy.ALL, has_more=False)]
+
+
+@example(lives=[REPLAYED, DISCARDED])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lives=LIVES)
 async def test_the_store_forgets_nothing_and_counts_nothing_twice(url: str, lives: list[list[Step]]) -> None:
@@ -154,7 +161,7 @@ async def take(step: Step, store: Store, model: Model, tenant: str, number: int)
             kept = await store.keep_page(this, page(*campaigns, number=model.next_page, has_more=has_more), policy)
             assert kept == model.keep(listed, policy, has_more=has_more)
         case SettlePush(key, state) if key in model.pushes and model.pushes[key].state not in {SKIPPED, DEAD_LETTERED}:
-            await store.settle(this, model.settle(key, state), trace_id=this.trace_id)
+            await store.settle(this, model.settle(key, state))
         case FinishRun():
             assert await store.finish(replace(this, ended_at=NOON), mark_deleted=True) == model.finish()
             return number + 1

@@ -31,7 +31,7 @@ async def main():
     async with open_store(sys.argv[1], clock=SystemClock(), tracer=NoOpTracer()) as store:
         [run] = await store.open_runs()
         for push in (await store.begin(run)).owed:
-            await store.settle(run, replace(push, state=PushState.PUSHED), trace_id=run.trace_id)
+            await store.settle(run, replace(push, state=PushState.PUSHED))
             print(push.campaign_id, flush=True)
 
 anyio.run(main)

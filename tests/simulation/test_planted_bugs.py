@@ -104,9 +104,9 @@ def journal_after_send(patch: pytest.MonkeyPatch) -> None:
         unkept[run.run_id].append((page, policy))
         return [Push(campaign.id, PushState.PENDING) for campaign in page.campaigns]
 
-    async def settled(store: Store, run: Run, push: Push, *, trace_id: str) -> None:
+    async def settled(store: Store, run: Run, push: Push) -> None:
         await keep(store, run)
-        await settle(store, run, push, trace_id=trace_id)
+        await settle(store, run, push)
 
     async def finished(store: Store, run: Run, *, mark_deleted: bool) -> None:
         await keep(store, run)
@@ -159,7 +159,7 @@ def push_lost_on_resume(patch: pytest.MonkeyPatch) -> None:
     async def forgotten(store: Store, tenant: str | None = None) -> list[Run]:
         for run in await open_runs(store, tenant):
             for push in (await store.begin(run)).owed:
-                await store.settle(run, Push(push.campaign_id, PushState.PUSHED), trace_id=run.trace_id)
+                await store.settle(run, Push(push.campaign_id, PushState.PUSHED))
         return await open_runs(store, tenant)
 
     patch.setattr(Store, "open_runs", forgotten)

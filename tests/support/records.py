@@ -45,7 +45,7 @@ def page(*campaigns: str | Campaign, number: int = 1, has_more: bool = False) ->
 
 async def settle(store: Store, of: Run, push: Push, state: PushState, **details: Any) -> None:  # noqa: ANN401 - of a Push
     """Settle a push of a run, in its trace."""
-    await store.settle(of, replace(push, state=state, **details), trace_id=of.trace_id)
+    await store.settle(of, replace(push, state=state, **details))
 
 
 async def rows(store: Store, table: Table) -> Sequence[Row[Any]]:

@@ -503,8 +503,8 @@ class Doomed:
         self._did("keep_page")
         return fresh
 
-    async def settle(self, run: Run, push: Push, *, trace_id: str) -> None:
-        await self.store.settle(run, push, trace_id=trace_id)
+    async def settle(self, run: Run, push: Push) -> None:
+        await self.store.settle(run, push)
         self._did("settle")
 
     async def finish(self, run: Run, *, mark_deleted: bool) -> int:  # noqa: ARG002 - the journal's signature
@@ -840,9 +840,9 @@ class World:
         self.life.call(over=True)
         return fresh
 
-    async def settle(self, run: Run, push: Push, *, trace_id: str) -> None:
+    async def settle(self, run: Run, push: Push) -> None:
         self.life.call(over=False)
-        await self.store.settle(run, push, trace_id=trace_id)
+        await self.store.settle(run, push)
         self.life.call(over=True)
 
     async def finish(self, run: Run, *, mark_deleted: bool) -> int:

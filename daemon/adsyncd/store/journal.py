@@ -54,7 +54,6 @@ class Settle:
 
     run: Run
     push: Push
-    trace_id: str
     now: datetime
 
 
@@ -299,7 +298,7 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
                 "its_attempts": item.push.attempts,
                 "its_failures": item.push.failures + 1,
                 "its_dead_at": item.now,
-                "its_trace_id": item.trace_id,
+                "its_trace_id": item.run.trace_id,
             }
             for item in items
             if item.push.state is PushState.DEAD_LETTERED

@@ -142,9 +142,9 @@ class Store:
         """
         return await self._write(journal.keep, journal.Keep(run, page, policy, self._clock.now()))
 
-    async def settle(self, run: Run, push: Push, *, trace_id: str) -> None:
+    async def settle(self, run: Run, push: Push) -> None:
         """Record what became of a push, together with its campaign's row and, where it has died, its dead letter."""
-        await self._write(journal.settle, journal.Settle(run, push, trace_id, self._clock.now()))
+        await self._write(journal.settle, journal.Settle(run, push, self._clock.now()))
 
     async def finish(self, run: Run, *, mark_deleted: bool) -> int:
         """Record how a run ended, and return how many dead letters its tenant has. One that has ended stays as it is.

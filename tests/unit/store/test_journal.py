@@ -29,7 +29,7 @@ def test_a_batch_of_outcomes_costs_a_handful_of_statements(connection: Connectio
         connection, [journal.Keep(each, page("c1", "c2", "c3", "c4", "c5"), PushPolicy.ALL, NOON) for each in tenants]
     )
     outcomes = [
-        journal.Settle(each, Push(push.campaign_id, STATES[number % 3]), each.trace_id, NOON)
+        journal.Settle(each, Push(push.campaign_id, STATES[number % 3]), NOON)
         for each, owed in zip(tenants, kept, strict=True)
         for number, push in enumerate(owed)
     ]
