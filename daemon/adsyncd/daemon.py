@@ -5,7 +5,7 @@ settings ─► telemetry ─► store ─► Vault ─► supervisor ─► tic
 
 import resource
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from adsyncd import control, logs
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
-from adsyncd.campaign import DeadLetter, PushState
+from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock, SystemClock, entropy
 from adsyncd.config import SecretRef, Settings, load_guarded_settings
 from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
@@ -36,7 +36,7 @@ from adsyncd.credentials import (
     open_vault,
     resolve_secret,
 )
-from adsyncd.errors import AdsyncdError, Stopping
+from adsyncd.errors import Stopping
 from adsyncd.governor import Governor
 from adsyncd.inotify import watch
 from adsyncd.instruments import Instruments
@@ -192,27 +192,20 @@ async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
 
 
 async def replay_once(
-    parts: Parts, work: Iterable[tuple[Tenant, Sequence[DeadLetter]]], tally: Tally
+    parts: Parts, letters: Sequence[DeadLetter], tally: Tally, find: Callable[[str], Tenant]
 ) -> list[Replayed]:
-    """Replay dead letters of tenants now, without a daemon, counting in `tally`, and return what became of each.
+    """Replay dead letters now, without a daemon, counting in `tally`, and return what became of each.
 
-    SIGTERM or SIGINT lets what is on its way come back; the others are left. Raises Stopping when a second one cuts
-    that short.
+    `find` returns a tenant by its id; what it raises, that tenant's letters are left alone for. SIGTERM or SIGINT lets
+    what is on its way come back; the others are left. Raises Stopping when a second one cuts that short.
     """
-    replayed: list[Replayed] = []
 
-    async def replay(tenant: Tenant, letters: Sequence[DeadLetter]) -> None:
-        try:
-            replayed.extend(await parts.supervisor.replay(tenant.id, letters, tally))
-        except AdsyncdError as error:
-            replayed.extend(Replayed(letter, PushState.PENDING, str(error)) for letter in letters)
+    def take_charge(tenant_id: str) -> None:
+        parts.supervisor.add(find(tenant_id))
 
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.CancelScope() as patience:
-        async with beside(_stop_at_next, signals, parts.supervisor, patience), anyio.create_task_group() as tenants:
-            for tenant, letters in work:
-                parts.supervisor.add(tenant)
-                tenants.start_soon(replay, tenant, letters)
-        return replayed
+        async with beside(_stop_at_next, signals, parts.supervisor, patience):
+            return await parts.supervisor.replay_all(letters, tally, refuse=take_charge)
     raise Stopping("cut short: what was not known to be pushed is still a dead letter, and can be replayed")
 
 

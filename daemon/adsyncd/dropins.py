@@ -23,9 +23,9 @@ from adsyncd.config.problems import Fault, faults, in_order
 from adsyncd.config.toml_file import TomlFile, place, read_toml, unreadable
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.schedule import trigger
-from adsyncd.tenant import Cron, Tenant
+from adsyncd.tenant import TENANT_ID, Cron, Tenant
 
-_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_ID = re.compile(TENANT_ID)
 _CHOICES = {"schedule", "credentials"}  # each states one kind out of several: tables of two kinds can't be merged
 _ITSELF = "put the drop-in itself there"
 _SETTLED_S = 1.0

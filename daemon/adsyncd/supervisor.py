@@ -4,9 +4,10 @@ A bulkhead owns what its tenant's runs share (session, gate, retry budget, concu
 A run is a task of its own, in a context of its own, under its own deadline; whatever it raises ends here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Protocol
 
 import anyio
@@ -16,7 +17,7 @@ from opentelemetry import context as telemetry
 from opentelemetry.trace import Tracer
 
 from adsyncd.bulkhead import Bulkhead
-from adsyncd.campaign import DeadLetter
+from adsyncd.campaign import DeadLetter, PushState
 from adsyncd.clock import Clock
 from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import CredentialsSource
@@ -151,8 +152,7 @@ class Supervisor:
         Raises NoSuchTenant, CommandRefused and Stopping where none can begin now.
         """
         self._known(tenant_id)
-        if self._stopping:
-            raise Stopping("adsyncd is about to stop, and begins no run")
+        self.refuse_if_stopping()
         if tenant_id in self._running:
             raise CommandRefused(f"a run of {tenant_id} goes on already", f"see adsyncd status {tenant_id}")
         self.refuse_if_paused(tenant_id)
@@ -176,6 +176,11 @@ class Supervisor:
         self._known(tenant_id)
         await self._store.resume(tenant_id)
         self._pauses.pop(tenant_id, None)
+
+    def refuse_if_stopping(self) -> None:
+        """Raise Stopping if nothing new is begun any more."""
+        if self._stopping:
+            raise Stopping("adsyncd is about to stop: nothing new is begun")
 
     def refuse_if_paused(self, tenant_id: str) -> None:
         """Raise CommandRefused if the tenant is paused."""
@@ -262,6 +267,30 @@ class Supervisor:
         ):
             tenant, concurrency, store = bulkhead.tenant, bulkhead.concurrency, self._store.held(lease)
             return await Replay(tenant, client, store, tally, concurrency=concurrency, tracer=self._tracer).run(letters)
+
+    async def replay_all(
+        self, letters: Iterable[DeadLetter], tally: Tally, *, refuse: Callable[[str], None]
+    ) -> list[Replayed]:
+        """Replay dead letters of any tenants, side by side. `refuse` is called with each, and may raise why it is left.
+
+        What concerns one tenant alone leaves its letters as they are, for that reason, and raises nothing.
+        """
+        replayed: list[Replayed] = []
+
+        async def replay(tenant_id: str, its: Sequence[DeadLetter]) -> None:
+            try:
+                refuse(tenant_id)
+                replayed.extend(await self.replay(tenant_id, its, tally))
+            except AdsyncdError as error:
+                replayed.extend(Replayed(letter, PushState.PENDING, str(error)) for letter in its)
+
+        def tenant_of(letter: DeadLetter) -> str:
+            return letter.tenant
+
+        async with anyio.create_task_group() as tenants:
+            for tenant_id, its in groupby(sorted(letters, key=tenant_of), tenant_of):
+                tenants.start_soon(replay, tenant_id, list(its))
+        return replayed
 
     def _client(
         self, of: Bulkhead, tally: Tally, pushes: Priority = Priority.PUSH

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from adsyncd.dialect import STANDARD, Dialect
 
+TENANT_ID = "[a-z0-9][a-z0-9-]{0,62}"  # of the whole id, as a regular expression
+
 
 class Shape(StrEnum):
     """How permits are let out: in a `BURST` as they come back, or `PACED` evenly over the window.

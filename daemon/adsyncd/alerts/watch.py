@@ -9,7 +9,7 @@ reason to fire twice, or to forget to say that something is over.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol
 
@@ -55,6 +55,10 @@ class _Watched:
     tenant: Tenant
     well_at: datetime
     overdue_at: datetime | None
+
+    def was_well(self, at: datetime, took: timedelta) -> None:
+        """Take note of a run that got through."""
+        self.well_at, self.overdue_at = at, overdue_at(self.tenant, at, took)
 
 
 class Watch:
@@ -124,8 +128,7 @@ class Watch:
         settings = watched.tenant.alerts
         now = self._clock.now()
         if got_through(settings, run):
-            watched.well_at = now
-            watched.overdue_at = overdue_at(watched.tenant, now, now - run.started_at)
+            watched.was_well(now, now - run.started_at)
         try:
             known = await self._memory.runs(run.tenant, runs_needed(settings))
             oldest = await self._memory.oldest_dead_letter(run.tenant)
@@ -174,8 +177,7 @@ class Watch:
             return False
         for run in latest:
             if run.ended_at and run.ended_at > watched.well_at and got_through(watched.tenant.alerts, run):
-                watched.well_at = run.ended_at
-                watched.overdue_at = overdue_at(watched.tenant, run.ended_at, run.ended_at - run.started_at)
+                watched.was_well(run.ended_at, run.ended_at - run.started_at)
                 break
         return not self._is_overdue(watched)
 

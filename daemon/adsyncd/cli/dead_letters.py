@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import anyio
@@ -21,11 +22,10 @@ from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.dropins import read_tenants
-from adsyncd.errors import AdsyncdError, ConfigError
+from adsyncd.errors import AdsyncdError
 from adsyncd.replay import Replayed
 from adsyncd.run import Tally
 from adsyncd.store import Store, open_store
-from adsyncd.tenant import Tenant
 
 _NONE = "no dead letters"
 
@@ -171,26 +171,10 @@ async def _replay(settings: Settings, selection: _Selection, log_level: str, con
     tally = Tally()
     async with daemon.open_parts(settings, os.environ, log_level) as parts:
         letters = await selection.find(parts.store)
-        work, left = _by_tenant(settings, letters)
-        tally.listed = len(letters) - len(left)
+        tally.listed = len(letters)
+        find = partial(find_tenant, settings, read_tenants(settings))
         async with daemon.beside(show_progress, "dead letters", tally, console):
-            return [*await daemon.replay_once(parts, work, tally), *left]
-
-
-def _by_tenant(
-    settings: Settings, letters: Sequence[DeadLetter]
-) -> tuple[list[tuple[Tenant, list[DeadLetter]]], list[Replayed]]:
-    """Return each tenant with its dead letters, and those of tenants that can't be run."""
-    tenants = read_tenants(settings)
-    work: list[tuple[Tenant, list[DeadLetter]]] = []
-    left: list[Replayed] = []
-    for tenant_id in dict.fromkeys(letter.tenant for letter in letters):
-        its = [letter for letter in letters if letter.tenant == tenant_id]
-        try:
-            work.append((find_tenant(settings, tenants, tenant_id), its))
-        except ConfigError as error:
-            left += [Replayed(letter, PushState.PENDING, str(error)) for letter in its]
-    return work, left
+            return await daemon.replay_once(parts, letters, tally, find)
 
 
 def _exit_code(replayed: Sequence[Replayed]) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
 from typing import Protocol
 
 import anyio
@@ -12,10 +11,10 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 import adsyncd
-from adsyncd.campaign import DeadLetter, PushState
+from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock
 from adsyncd.credentials import Vault, VaultStatus
-from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Problem, Stopping, StoreError
+from adsyncd.errors import CommandRefused, NoSuchTenant, Problem, StoreError
 from adsyncd.plan import Plan, plan
 from adsyncd.reload import Refusal, Reloaded
 from adsyncd.replay import Replayed
@@ -90,8 +89,7 @@ class Commands:
 
     def check_ready(self) -> None:
         """Raise Stopping if nothing new is begun any more."""
-        if self._supervisor.stopping:
-            raise Stopping("adsyncd is about to stop: nothing new is begun")
+        self._supervisor.refuse_if_stopping()
 
     async def status(self) -> DaemonStatus:
         """Say how the daemon stands."""
@@ -181,21 +179,12 @@ class Commands:
     async def replay(self, letters: Sequence[DeadLetter]) -> list[Replayed]:
         """Push dead letters again, the tenants side by side, and say what became of each."""
         self.check_ready()
-        replayed: list[Replayed] = []
 
-        async def replay(tenant_id: str, its: Sequence[DeadLetter]) -> None:
-            try:
-                self._refuse_disabled(tenant_id)
-                self._supervisor.refuse_if_paused(tenant_id)
-                replayed.extend(await self._supervisor.replay(tenant_id, its, Tally()))
-            except AdsyncdError as error:
-                replayed.extend(Replayed(letter, PushState.PENDING, str(error)) for letter in its)
+        def refuse(tenant_id: str) -> None:
+            self._refuse_disabled(tenant_id)
+            self._supervisor.refuse_if_paused(tenant_id)
 
-        by_tenant = sorted(letters, key=lambda letter: letter.tenant)
-        async with anyio.create_task_group() as tenants:
-            for tenant_id, its in groupby(by_tenant, lambda letter: letter.tenant):
-                tenants.start_soon(replay, tenant_id, list(its))
-        return replayed
+        return await self._supervisor.replay_all(letters, Tally(), refuse=refuse)
 
     def _status(
         self,

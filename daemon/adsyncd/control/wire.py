@@ -13,10 +13,11 @@ from pydantic.json_schema import SkipJsonSchema
 from adsyncd import campaign
 from adsyncd.campaign import PushState
 from adsyncd.reload import Reloaded
+from adsyncd.tenant import TENANT_ID
 
 PROBLEM_JSON = "application/problem+json"
 
-TenantId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
+TenantId = Annotated[str, Field(pattern=f"^{TENANT_ID}$")]
 SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL has no NUL
 Limit = Annotated[int, Field(ge=1, le=1000, description="at most so many")]
 
