@@ -65,9 +65,9 @@ def sample(count: int) -> Sample:
             ready = next(event for event in events if event["event"] == "ready")
             ready_s = time.monotonic() - started
             assert (ready["tenants"], ready["due"]) == (count, 0), ready
-            time.sleep(SETTLE_S)
+            time.sleep(SETTLE_S)  # until what a start, or a run, leaves behind is done with
             busy_s = cpu_s(pid)
-            time.sleep(IDLE_S)
+            time.sleep(IDLE_S)  # the time over which the CPU is counted
             busy_s = cpu_s(pid) - busy_s
             return Sample(count, ready_s, own_kb(pid), 100 * busy_s / IDLE_S)
 
@@ -81,7 +81,7 @@ def memory_after_runs_kb(count: int) -> int:
         with running_daemon(config, ENVIRON) as (events, pid):
             ended = (event for event in events if event["event"] == "run ended")
             assert all(event["outcome"] == "succeeded" for event in islice(ended, count))
-            time.sleep(SETTLE_S)
+            time.sleep(SETTLE_S)  # until what a start, or a run, leaves behind is done with
             return own_kb(pid)
 
 

@@ -32,6 +32,7 @@ SPAN_PUSH = "campaign.push"
 SPAN_REPLAY = "dead_letters.replay"
 SPAN_QUOTA_WAIT = "quota.wait"
 SPAN_BREAKER_WAIT = "breaker.wait"
+SPAN_RETRY_WAIT = "retry.wait"
 SPAN_TOKEN = "token.refresh"  # noqa: S105 - a span's name
 SPAN_CREDENTIALS = "credentials.read"
 SPAN_STORE = "store.write"

@@ -18,7 +18,7 @@ import random, sys, time
 from adsyncd.owner import open_owner
 with open_owner("this boot", random.Random()) as owner:
     print(owner.id, flush=True)
-    time.sleep(600)
+    time.sleep(600)  # until the test kills it
 """
 
 

@@ -38,6 +38,7 @@ PARENTS: Mapping[str, set[str | None]] = {
     "campaigns.page": {"campaigns.list"},
     "campaign.push": {"sync.run"},
     "quota.wait": {"campaigns.page", "campaign.push"},
+    "retry.wait": {"campaigns.page", "campaign.push"},
     "token.refresh": {"campaigns.page", "campaign.push"},
     "credentials.read": {"token.refresh"},
     "store.write": {"sync.run", "campaigns.page", "campaign.push"},
@@ -198,6 +199,17 @@ async def test_a_wait_for_quota_is_a_span_only_where_there_was_one(scene: Scene)
         waits = whole.named("quota.wait")
         assert bool(waits) == (whole.run.waited_s > 0) == (whole.run.tenant == "tight")
         assert sum(wait.duration_s for wait in waits) >= whole.run.waited_s * 0.9
+
+
+async def test_the_time_before_each_repetition_is_a_span_that_says_for_what_and_until_when(scene: Scene) -> None:
+    repeated = 0
+    for whole in scene.traces():
+        waits = whole.named("retry.wait")
+        assert len(waits) == whole.run.retries
+        assert {wait.attributes["adsyncd.wait.reason"] for wait in waits} <= {"backoff"}
+        assert all("T" in str(wait.attributes["adsyncd.wait.until"]) for wait in waits)
+        repeated += len(waits)
+    assert repeated > 0
 
 
 async def test_a_sign_in_is_part_of_the_run_that_needed_it(scene: Scene) -> None:

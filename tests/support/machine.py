@@ -143,7 +143,7 @@ def _ready(nspawn: subprocess.Popen[bytes], root: Path, console: Path) -> Machin
             machine = Machine(child, root)
             if machine.run("systemctl", "is-active", "tests.target", check=False).returncode == 0:
                 return machine
-        time.sleep(0.1)
+        time.sleep(0.1)  # and look again, up to the deadline
     raise AssertionError(f"the machine did not boot: {console.read_text()}")
 
 

@@ -35,7 +35,7 @@ from adsyncd.errors import (
     Unavailable,
 )
 from adsyncd.governor import Gate, Priority
-from adsyncd.instruments import Instruments
+from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 from adsyncd.platforms import wire
 from adsyncd.platforms.session import Session
 from adsyncd.platforms.transport import AUTHORIZE, PRIORITY, SAID, UNMETERED, GovernedTransport, repeatable
@@ -230,7 +230,9 @@ class PlatformClient:
             await self._wait(WaitReason.RETRY_BUDGET, wait_s, why)
 
     async def _wait(self, reason: WaitReason, wait_s: float, why: str) -> None:
-        with self._tally.waiting(reason, self._shared.clock.now() + timedelta(seconds=wait_s), why):
+        until = self._shared.clock.now() + timedelta(seconds=wait_s)
+        attributes = {WAIT_REASON: reason, WAIT_UNTIL: until.isoformat(timespec="milliseconds")}
+        with span(self._shared.tracer, SPAN_RETRY_WAIT, attributes), self._tally.waiting(reason, until, why):
             await self._gate.pause(wait_s)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
