@@ -1,4 +1,8 @@
+import sqlite3
+import threading
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -64,6 +68,38 @@ async def test_two_processes_share_a_database(store: Store, url: str) -> None:
             tasks.start_soon(whole_run_of, store, f"a{number}")
             tasks.start_soon(whole_run_of, other, f"b{number}")
     assert len(await rows(store, tables.campaigns)) == 100
+
+
+async def test_a_database_that_another_one_is_making_opens_when_it_is_made(tmp_path: Path) -> None:
+    new = sqlite3.connect(tmp_path / "adsyncd.db", isolation_level=None, check_same_thread=False)
+    new.execute("BEGIN IMMEDIATE")  # SQLite then refuses at once, and does not wait, to change how a file is journaled
+    ready = threading.Timer(0.5, new.execute, ["ROLLBACK"])
+    ready.start()
+    async with open_store(f"sqlite:///{tmp_path}/adsyncd.db", clock=HandClock(), tracer=NoOpTracer()) as store:
+        await store.begin(run())
+    ready.join()
+    new.close()
+
+
+async def test_a_database_that_is_being_made_for_ever_is_given_up(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "adsyncd.db", isolation_level=None)) as new:
+        new.execute("BEGIN IMMEDIATE")
+        url = f"sqlite:///{tmp_path}/adsyncd.db?timeout=0.2"
+        with pytest.raises(StoreError, match="another process keeps it locked"):
+            async with open_store(url, clock=HandClock(), tracer=NoOpTracer()):
+                pass
+
+
+async def test_processes_that_start_at_once_make_one_database(url: str) -> None:
+    async def process(number: int) -> None:
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+            await store.begin(run(f"a{number}"))
+
+    async with anyio.create_task_group() as processes:
+        for number in range(8):
+            processes.start_soon(process, number)
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        assert len(await store.open_runs()) == 8
 
 
 async def whole_run_of(store: Store, tenant: str) -> None:

@@ -1,6 +1,8 @@
 """All that differs between SQLite and PostgreSQL, and their errors in plain words."""
 
+import re
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache
@@ -9,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import KeyedColumnElement
@@ -20,6 +22,9 @@ Insert = postgresql.Insert | sqlite.Insert
 Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
 CHUNK = 500  # ids in one statement: databases limit its parameters
+_ASK_AGAIN_S = 0.01  # for a lock that SQLite does not wait for
+_FORMS = "write sqlite:////path/to/file or postgresql+psycopg://host:port/database"
+_SECONDS = re.compile(r"\d{1,6}(\.\d+)?")
 
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 _INSERTS: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -40,7 +45,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
 # synchronous=FULL: a commit survives a power cut, too. NORMAL would survive only kill -9, and spare one fsync a
 # transaction; as one transaction carries every write that waits, that is not worth forgetting what was pushed.
 _ON_CONNECT = {
-    "sqlite": ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"),
+    "sqlite": ("PRAGMA synchronous=FULL",),
     "postgresql": ("SET lock_timeout = '10s'",),
 }
 
@@ -90,6 +95,8 @@ def engine(url: str, *, connections: int) -> Engine:
     @event.listens_for(made, "connect")
     def configure(connection: DBAPIConnection, _record: object) -> None:
         cursor = connection.cursor()
+        if system == "sqlite":
+            _write_ahead(cursor, patience_s=float(str(place.query["timeout"])))
         for statement in _ON_CONNECT[system]:
             cursor.execute(statement)
         cursor.close()
@@ -195,7 +202,7 @@ def cause(error: Exception) -> str | None:
     for prefix, words in _CAUSES.items():
         if code.startswith(prefix):
             return words
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, OperationalError | InterfaceError) or error.statement is None:  # none while it connects
         return str(error.orig).partition("\n")[0]  # a driver's own words; they hold no values of ours
     return None
 
@@ -218,16 +225,41 @@ def store_error(url: URL, error: Exception) -> StoreError:
 def _url(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise StoreError("store.url is not a URL; write sqlite:////path/to/file") from None  # it may quote a password
+    except (ArgumentError, ValueError):
+        raise StoreError(f"store.url is not a URL; {_FORMS}") from None  # it may quote a password
     system = parsed.get_backend_name()
     if system not in _DRIVERS:
-        raise StoreError(
-            f"store.url names {system}; adsyncd knows sqlite:////path/to/file and postgresql://host/database"
-        )
+        raise StoreError(f"store.url names {system}; {_FORMS}")
     if system == "sqlite" and parsed.database in {None, "", ":memory:"}:
         raise StoreError("store.url names no file; write sqlite:////path/to/file")
-    return parsed.set(drivername=_DRIVERS[system], query={**_DEFAULTS[system], **parsed.query})
+    place = parsed.set(drivername=_DRIVERS[system], query={**_DEFAULTS[system], **parsed.query})
+    if system == "sqlite" and not (
+        place.query.keys() == {"timeout"} and _SECONDS.fullmatch(str(place.query["timeout"]))
+    ):
+        raise StoreError("store.url has an option that SQLite's can't have; there is one, ?timeout=SECONDS")
+    try:
+        place.get_dialect()().create_connect_args(place)
+    except ArgumentError:
+        raise StoreError(f"store.url has a malformed option; {_FORMS}") from None
+    return place
+
+
+def _write_ahead(cursor: DBAPICursor, patience_s: float) -> None:
+    """Let readers and the writer not wait for each other (WAL).
+
+    A file that is not journaled so yet is changed over. SQLite waits for no lock while another process writes to such a
+    file, which may be its first start: there we ask again.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= until:
+                raise
+            time.sleep(_ASK_AGAIN_S)
+        else:
+            return
 
 
 def _make_private(url: URL) -> None:

@@ -71,6 +71,12 @@ def test_a_path_that_can_t_be_a_file_is_named_with_its_cause(tmp_path: Path) -> 
         ("mysql://sync:canary-7f3a@db/adsyncd", "store.url names mysql"),
         ("sqlite://", "store.url names no file"),
         ("sqlite:///:memory:", "store.url names no file"),
+        ("sqlite:////tmp/adsyncd.db?timeot=3", r"can't have; there is one, \?timeout=SECONDS"),
+        ("sqlite:////tmp/adsyncd.db?timeout=canary-7f3a", r"can't have; there is one, \?timeout=SECONDS"),
+        ("sqlite:////tmp/adsyncd.db?timeout=nan", r"can't have; there is one, \?timeout=SECONDS"),
+        ("sqlite:////tmp/adsyncd.db?timeout=1&timeout=2", r"can't have; there is one, \?timeout=SECONDS"),
+        ("postgresql://db:canary-7f3a/adsyncd", "store.url is not a URL"),
+        ("postgresql:///adsyncd?host=one:canary-7f3a&host=two", "store.url has a malformed option"),
     ],
 )
 def test_a_url_of_no_use_is_refused_without_being_quoted(url: str, said: str) -> None:
@@ -87,6 +93,20 @@ def test_postgresql_is_spoken_by_one_driver_whatever_the_url_says(scheme: str) -
 def test_what_the_url_says_of_waiting_goes_before_the_defaults() -> None:
     query = dialects.engine("postgresql://db/adsyncd?connect_timeout=3", connections=1).url.query
     assert (query["connect_timeout"], query["tcp_user_timeout"]) == ("3", "30000")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("connect_timeot=3", 'postgresql://127.0.0.1:1/adsyncd: invalid connection option "connect_timeot"'),
+        ("connect_timeout=soon", "postgresql://127.0.0.1:1/adsyncd: bad value for connect_timeout: 'soon'"),
+    ],
+)
+def test_an_option_that_postgresql_does_not_know_is_named(option: str, said: str) -> None:
+    engine = dialects.engine(f"postgresql://sync:canary-7f3a@127.0.0.1:1/adsyncd?{option}", connections=1)
+    with pytest.raises(DBAPIError) as caught:
+        engine.connect()
+    assert str(dialects.store_error(engine.url, caught.value)) == said
 
 
 def test_a_database_is_named_without_user_and_password() -> None:
