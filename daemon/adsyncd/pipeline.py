@@ -293,7 +293,7 @@ class Pipeline:
         return replace(run, outcome=outcome, error=error, **counts)
 
     def _resume_counts(self, counts: Tally) -> None:
-        for name in ("listed", "pushed", "skipped", "dead_lettered", "failed"):
+        for name in ("listed", "pushed", "skipped", "dead_lettered", "failed", "requests", "retries"):
             setattr(self._tally, name, getattr(counts, name))
 
     def _count_listed(self, fresh: list[Push]) -> None:

@@ -77,8 +77,8 @@ async def test_a_campaign_is_synced_when_its_push_is_settled(store: Store, clock
 async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str) -> None:
     await store.begin(run())
     pushes = await store.keep_page(run(), page("c1", "c2", "c3", "c4", has_more=True), ALL)
-    await settle(store, run(), pushes[0], PUSHED)
-    await settle(store, run(), pushes[1], FAILED)
+    await settle(store, run(), pushes[0], PUSHED, attempts=1)
+    await settle(store, run(), pushes[1], FAILED, attempts=5)
     async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as after:
         [left] = await after.open_runs()
         standing = await after.begin(replace(left, trace_id="f" * 32, started_at=NOON + timedelta(hours=1)))
@@ -87,12 +87,18 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
             next_page=2,
             complete=False,
             owed=(Push("c3", PENDING), Push("c4", PENDING)),
-            tally=Tally(listed=4, pushed=1, failed=1),
+            tally=Tally(listed=4, pushed=1, failed=1, requests=7, retries=4),
             announced=4,
         )
         assert [taken_up.trace_id for taken_up in await after.open_runs()] == ["f" * 32]
         await after.keep_page(left, page("c5", number=2), ALL)
         assert (await after.begin(left)).complete
+
+
+async def test_a_listing_that_is_used_again_took_no_requests(store: Store) -> None:
+    await store.begin(run())
+    await store.keep_page(run(), replace(page("c1"), listed_at=NOON - timedelta(minutes=1)), ALL)
+    assert (await store.begin(run())).tally == Tally(listed=1)
 
 
 async def test_a_listing_is_complete_only_with_all_that_the_platform_names(store: Store) -> None:

@@ -87,4 +87,6 @@ def _with(counts: Tally, run: Run) -> Run:
         skipped=counts.skipped,
         dead_lettered=counts.dead_lettered,
         failed=counts.failed,
+        requests=counts.requests,
+        retries=counts.retries,
     )

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, and_, bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, Executable, Row, and_, bindparam, case, delete, exists, func, select, update
 
 from adsyncd.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
 from adsyncd.errors import RunEnded
@@ -26,8 +26,8 @@ class Standing:
     """Where a run stands: at its beginning (page 1, nothing owed), or as an unclean end left it.
 
     `complete`: its listing is, and has all campaigns that the platform names. `owed`: the pushes whose outcome is not
-    known. `tally`: what became of its campaigns so far; the requests that they took are not remembered. `announced`:
-    the most campaigns that a page named in all.
+    known. `tally`: what became of its campaigns so far, as `tallies` counts it. `announced`: the most campaigns that a
+    page named in all.
     """
 
     started_at: datetime
@@ -87,9 +87,19 @@ _OWED = (
     .order_by(pushes.c.campaign_id)
 )
 _BY_STATE = (
-    select(pushes.c.run_id, pushes.c.state, func.count().label("campaigns"))
+    select(
+        pushes.c.run_id,
+        pushes.c.state,
+        func.count().label("campaigns"),
+        func.sum(pushes.c.attempts).label("requests"),
+        func.sum(case((pushes.c.attempts > 1, pushes.c.attempts - 1), else_=0)).label("retries"),
+    )
     .where(pushes.c.run_id.in_(bindparam("runs", expanding=True)))
     .group_by(pushes.c.run_id, pushes.c.state)
+)
+_PAGES = select(runs.c.run_id, (runs.c.next_page - 1).label("requests")).where(
+    runs.c.run_id.in_(bindparam("runs", expanding=True)),
+    runs.c.listed_at >= runs.c.started_at,  # a listing that is used again took no requests
 )
 
 
@@ -109,16 +119,24 @@ def _standing(connection: Connection, run_id: str) -> Standing:
 
 
 def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:
-    """Count the campaigns of open runs by what became of them."""
+    """Count the campaigns of open runs by what became of them, and the requests that are known to have gone to that.
+
+    Those that came to nothing are not: of pages, of pushes that are not settled, and those that cost no attempt.
+    """
     counts = {run_id: Tally() for run_id in run_ids}
+    for row in connection.execute(_PAGES, {"runs": run_ids}):
+        counts[row.run_id].requests = row.requests
     for row in connection.execute(_BY_STATE, {"runs": run_ids}):
         tally = counts[row.run_id]
         tally.listed += row.campaigns
+        tally.requests += row.requests
+        tally.retries += row.retries
         if row.state is not PushState.PENDING:
             setattr(tally, row.state, row.campaigns)
     return counts
 
 
+_LISTED_SO_FAR = select(func.count()).where(pushes.c.run_id == bindparam("run"))
 _ANNOUNCED = select(runs.c.announced).where(runs.c.run_id == bindparam("run"))
 _PROGRESS = update(runs).where(runs.c.run_id == bindparam("of_run"))
 
@@ -136,7 +154,7 @@ def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
         new += _keep_chunk(connection, statement, item, listed[start : start + CHUNK])
     run_id = item.run.run_id
     announced = max(connection.scalar(_ANNOUNCED, {"run": run_id}) or 0, item.page.total)
-    complete = not item.page.has_more and tallies(connection, [run_id])[run_id].listed >= announced
+    complete = not item.page.has_more and connection.scalars(_LISTED_SO_FAR, {"run": run_id}).one() >= announced
     progress: dict[str, Any] = {
         "of_run": run_id,
         "next_page": item.page.number + 1,
