@@ -61,6 +61,20 @@ async def test_the_last_run_of_each_tenant_is_the_latest_that_ended(store: Store
     assert last == {"acme": run("acme", 1).run_id, "globex": run("globex", 0).run_id}
 
 
+async def test_a_tenant_s_campaigns_are_those_that_are_kept_or_as_many_as_its_listing_names(store: Store) -> None:
+    complete = [("acme", page("c1", "c2", "c3")), ("acme", page("c1", "c2")), ("initech", page())]
+    for number, (tenant, listed) in enumerate(complete):
+        began = run(tenant, number)
+        await store.begin(began)
+        await store.keep_page(began, listed, PushPolicy.ALL)
+        await store.finish(replace(began, ended_at=NOON, outcome=Outcome.SUCCEEDED), mark_deleted=True)
+    await store.begin(run("globex"))
+    await store.keep_page(run("globex"), replace(page("c1", has_more=True), total=300), PushPolicy.ALL)
+    await store.begin(run("hooli"))
+    known = await store.campaign_counts(["acme", "globex", "initech", "hooli"])
+    assert known == {"acme": 2, "globex": 300, "initech": 0}
+
+
 async def test_the_requests_of_the_last_runs_that_succeeded_are_told_by_tenant(store: Store) -> None:
     outcomes = [Outcome.SUCCEEDED] * 11 + [Outcome.PARTIAL, Outcome.SUCCEEDED]
     for number, outcome in enumerate(outcomes):

@@ -15,7 +15,7 @@ from adsyncd.tenant import Tenant
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """By tenant id, where it is known: how many campaigns were listed last, and the requests of the last good runs."""
+    """By tenant id, where it is known: how many campaigns it has, and the requests of the last good runs."""
 
     campaigns: Mapping[str, int] = field(default_factory=dict)
     requests: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -31,4 +31,4 @@ async def read_history(settings: Settings, tenants: Sequence[Tenant]) -> History
         return History()
     async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
         ids = [tenant.id for tenant in tenants]
-        return History(await store.campaign_counts(), await store.recent_requests(ids))
+        return History(await store.campaign_counts(ids), await store.recent_requests(ids))

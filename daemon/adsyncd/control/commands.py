@@ -137,8 +137,9 @@ class Commands:
     async def plan(self) -> Plan:
         """Say what the tenants that are served need of their quotas."""
         tenants = self._supervisor.tenants
+        campaigns = await self._store.campaign_counts(list(tenants))
         requests = await self._store.recent_requests(list(tenants))
-        return plan(list(tenants.values()), await self._store.campaign_counts(), requests, self._clock.now())
+        return plan(tenants.values(), campaigns, requests, self._clock.now())
 
     def trigger(self, tenant_id: str) -> datetime:
         """Begin a run of a tenant, and return its fire time."""

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select
 
 from adsyncd.run import Outcome, Run, Tally
 from adsyncd.store.journal import tallies
@@ -48,17 +48,31 @@ def last_runs(connection: Connection) -> dict[str, Run]:
     return {row["tenant"]: Run(**row) for row in connection.execute(query).mappings()}
 
 
-def campaign_counts(connection: Connection) -> dict[str, int]:
-    """Return, by tenant, how many campaigns its listings had last."""
-    query = (
-        select(campaigns.c.tenant, func.count().label("number"))
-        .where(campaigns.c.deleted_at.is_(None))
-        .group_by(campaigns.c.tenant)
-    )
-    return {row.tenant: row.number for row in connection.execute(query)}
+# What is asked for each tenant is made once.
+_KEPT = select(func.count()).where(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.deleted_at.is_(None))
+_ANNOUNCED = (
+    select(table.c.announced)
+    .where(table.c.tenant == bindparam("of_tenant"), or_(table.c.complete, table.c.announced > 0))
+    .order_by(table.c.fire_time.desc())
+    .limit(1)
+)
 
 
-_REQUESTS = (  # asked for each tenant: made once
+def campaign_counts(connection: Connection, tenants: Iterable[str]) -> dict[str, int]:
+    """Return, by tenant, how many campaigns it has: those that are kept or, if its listing has but begun, all of them.
+
+    A tenant of whom nothing was ever listed is left out.
+    """
+    found: dict[str, int] = {}
+    for tenant in tenants:
+        kept = connection.scalars(_KEPT, {"of_tenant": tenant}).one()
+        announced = connection.scalar(_ANNOUNCED, {"of_tenant": tenant})
+        if kept or announced is not None:
+            found[tenant] = max(kept, announced or 0)
+    return found
+
+
+_REQUESTS = (
     select(table.c.requests)
     .where(table.c.tenant == bindparam("of_tenant"), table.c.outcome == Outcome.SUCCEEDED)
     .order_by(table.c.fire_time.desc())

@@ -250,9 +250,9 @@ class Store:
         """Return, by tenant, the latest run that ended."""
         return await self._read(history.last_runs)
 
-    async def campaign_counts(self) -> dict[str, int]:
-        """Return, by tenant, how many campaigns there are that were not found to be gone."""
-        return await self._read(history.campaign_counts)
+    async def campaign_counts(self, tenants: Sequence[str]) -> dict[str, int]:
+        """Return, by tenant, how many campaigns it has; one of whom nothing was ever listed is left out."""
+        return await self._read(lambda connection: history.campaign_counts(connection, tenants))
 
     async def recent_requests(self, tenants: Sequence[str]) -> dict[str, list[int]]:
         """Return, by tenant, how many requests each of its last runs took that succeeded, ten at most."""
