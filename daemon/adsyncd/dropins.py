@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -37,12 +37,14 @@ class Tenants:
 
     `directories` are problems of the directories themselves. While there is one, a tenant that is in neither `good`
     nor `bad` may still exist. `unsettled`: some that are bad or masked changed just now, and may be half written.
+    `idle` are overrides that are of no account, since there is no such tenant: no problem, but perhaps a slip.
     """
 
     good: dict[str, Tenant]
     bad: dict[str, list[Problem]]
     directories: list[Problem]
     unsettled: bool = field(default=False, compare=False)
+    idle: list[Problem] = field(default_factory=list)
 
     @property
     def problems(self) -> list[Problem]:
@@ -108,7 +110,8 @@ class DropIns:
             if source.main is not None
         }
         self._basis, self._known = basis, known
-        tenants = Tenants({}, {}, directories, any(not one.settled and one.tenant is None for one in known.values()))
+        unsettled = any(not one.settled and one.tenant is None for one in known.values())
+        tenants = Tenants({}, {}, directories, unsettled, list(_idle(sources)))
         metered: dict[tuple[str, str], Tenant] = {}
         for tenant_id, one in known.items():
             if one.problems:
@@ -270,6 +273,14 @@ def _find_overrides(folder: Path, source: _Sources, custodians: Custodians) -> N
         source.problems.append(objection)
     else:
         source.overrides |= {name: folder / name for name in names if name.endswith(".toml")}
+
+
+def _idle(sources: Mapping[str, _Sources]) -> Iterator[Problem]:
+    for tenant_id, source in sorted(sources.items()):
+        if source.main is None:
+            for folder in sorted({path.parent for path in source.overrides.values()}):
+                what, mend = "overrides no drop-in", f"write {tenant_id}.toml, or name it after a drop-in that there is"
+                yield Problem(folder, None, None, what, mend)
 
 
 def _names(folder: Path) -> list[str]:

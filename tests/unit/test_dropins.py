@@ -113,9 +113,15 @@ def test_an_override_of_a_later_directory_replaces_or_masks_the_one_of_the_same_
     assert (tenant.sync.page_size, tenant.sync.concurrency) == (2, 5)
 
 
-def test_overrides_without_a_tenant_are_of_no_account(folders: Folders) -> None:
-    folders.write("low/acme.toml.d/10.toml", "nonsense")
-    assert folders.read() == Tenants({}, {}, [])
+def test_overrides_without_a_tenant_are_of_no_account_and_told(folders: Folders) -> None:
+    for place in ("low/acme.toml.d/10.toml", "low/acme.toml.d/20.toml", "high/acme.toml.d/20.toml"):
+        folders.write(place, "nonsense")
+    mend = "write acme.toml, or name it after a drop-in that there is"
+    idle = [
+        Problem(folder / "acme.toml.d", None, None, "overrides no drop-in", mend)
+        for folder in (folders.high, folders.low)
+    ]
+    assert folders.read() == Tenants({}, {}, [], idle=idle)
 
 
 def test_defaults_lie_beneath_all_files(folders: Folders) -> None:

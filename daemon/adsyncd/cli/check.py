@@ -25,20 +25,21 @@ Store = Annotated[bool, typer.Option("--store", help="Look at the database, too,
 def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
     """Validate the settings and all drop-ins, and list every problem with its file, line, key and mend.
 
-    It warns of schedules that a quota can't meet. Nothing is started or written. Exits 0 if all is right, 1 if there is
-    a problem.
+    It warns of schedules that a quota can't meet, and of overrides without a drop-in. Nothing is started or written.
+
+    Exits 0 if all is right, 1 if there is a problem.
     """
     found = Checkup()
     try:
         settings = load_guarded_settings(config, os.environ)
         tenants = read_tenants(settings)
-        problems, good = tenants.problems, list(tenants.good.values())
+        problems, warnings = tenants.problems, [*tenants.idle, *_warnings(list(tenants.good.values()))]
+        ready = len(tenants.good)
         if store:
             found = check_up(settings.store.url)
     except ConfigError as error:
-        problems, good = error.problems, []
+        problems, warnings, ready = error.problems, [], 0
     problems = [*problems, *found.problems]
-    warnings = _warnings(good)
     if json:
         print_json(
             [_as_json(problem, "error") for problem in problems] + [_as_json(one, "warning") for one in warnings]
@@ -50,7 +51,7 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
             typer.echo(f"store: {fact}")
         for warning in warnings:
             typer.echo(f"warning: {warning}", err=True)
-        counts = [f"{counted(len(good), 'tenant')} ready", counted(len(problems), "problem")]
+        counts = [f"{counted(ready, 'tenant')} ready", counted(len(problems), "problem")]
         counts += [counted(len(warnings), "warning")] if warnings else []
         typer.echo(", ".join(counts), err=bool(problems))
     raise typer.Exit(1 if problems else 0)

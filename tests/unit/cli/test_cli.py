@@ -133,6 +133,17 @@ def test_check_warns_of_a_schedule_that_the_quota_cannot_meet_with_numbers_and_t
     assert "37 requests per 1m" in warning["mend"]
 
 
+def test_check_warns_of_overrides_that_lie_beside_no_drop_in(call: Call, folder: Path) -> None:
+    idle = folder / "tenants.d" / "acne.toml.d"
+    idle.mkdir()
+    (idle / "quota.toml").write_text("enabled = false\n")
+    said = call("check")
+    assert (said.code, said.out) == (0, "1 tenant ready, 0 problems, 1 warning\n")
+    assert said.err == (
+        f"warning: {idle}: overrides no drop-in; write acne.toml, or name it after a drop-in that there is\n"
+    )
+
+
 def test_check_says_how_the_database_is_when_it_is_asked_to(call: Call, folder: Path) -> None:
     record(folder, a_run())
     said = call("check", "--store")
