@@ -5,7 +5,7 @@ import os
 import pty
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,15 @@ async def test_a_daemon_that_was_killed_leaves_nothing_in_the_next_one_s_way(pro
         await run(program, "status")
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let commands be told by SIGINT to end: who starts the tests in the background has all of them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 async def test_a_watch_goes_on_until_ctrl_c_though_the_daemon_ends_and_starts_again(program: Program) -> None:
     ours, theirs = pty.openpty()
     drawn = b""
@@ -190,6 +199,7 @@ async def test_a_watch_goes_on_until_ctrl_c_though_the_daemon_ends_and_starts_ag
             process = await stack.enter_async_context(
                 await anyio.open_process(command, env=environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
             )
+            stack.callback(lambda: process.returncode is None and process.kill())  # or nothing would end it
             os.close(theirs)
             await draws(b"acme is idle until", 2)
         await draws(b"no daemon answers")

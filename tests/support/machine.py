@@ -27,6 +27,7 @@ After=systemd-journald.service systemd-tmpfiles-setup.service dbus.socket
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENTER = 'for cgroup in $1; do echo $$ > "$cgroup/cgroup.procs"; done; shift; exec "$@"'
 _BOOT_S = 60.0
+_TMP = Path("/tmp")  # in the machine it is a new one, where the folders above a checkout are missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def _nspawn(name: str, root: Path, checkout: Path) -> Sequence[str]:
         "--keep-unit",
         f"--machine={name}",
         f"--directory={root}",
+        *(f"--tmpfs={folder}:mode=755" for folder in reversed(checkout.parents) if _TMP in folder.parents),
         f"--overlay={checkout}::{checkout}",
         "--boot",
         "--console=pipe",
