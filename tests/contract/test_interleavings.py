@@ -3,7 +3,7 @@
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -17,6 +17,9 @@ from support.records import NOON, HandClock, campaign, page, run
 
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
 SKIPPED, DEAD_LETTERED = PushState.SKIPPED, PushState.DEAD_LETTERED
+NOT_PUSHED = {SKIPPED, DEAD_LETTERED}  # whatever comes of others
+
+LATER = NOON + timedelta(days=1)  # than any of the runs begins
 
 IDS = st.sampled_from(["c1", "c2", "c3"])
 CONTENT = st.sampled_from(["a", "b"])
@@ -45,7 +48,11 @@ class Model:
     def standing(self, started_at: datetime) -> Standing:
         counts = Counter(push.state for push in self.pushes.values())
         owed = tuple(self.pushes[key] for key in sorted(self.pushes) if self.pushes[key].state is PENDING)
-        tally = Tally(counts.total(), counts[PUSHED], counts[SKIPPED], counts[DEAD_LETTERED], counts[FAILED])
+        attempts = [push.attempts for push in self.pushes.values() if push.attempts]
+        requests, retries = self.next_page - 1 + sum(attempts), sum(attempts) - len(attempts)
+        tally = Tally(
+            *(counts.total(), counts[PUSHED], counts[SKIPPED], counts[DEAD_LETTERED], counts[FAILED]), requests, retries
+        )
         return Standing(started_at, self.next_page, self.complete, owed, tally, self.announced)
 
     def keep(self, listed: dict[str, str], policy: PushPolicy, *, has_more: bool) -> list[Push]:
@@ -69,9 +76,9 @@ class Model:
             new.append(self.pushes[key])
         return new
 
-    def settle(self, key: str, state: PushState) -> Push:
+    def settle(self, key: str, state: PushState, attempts: int) -> Push:
         """Settle a push, perhaps once more than needed, and return what to tell the store."""
-        known, push = self.campaigns[key], replace(self.pushes[key], state=state)
+        known, push = self.campaigns[key], replace(self.pushes[key], state=state, attempts=attempts)
         known.pushed = self.contents[key] if state is PUSHED else None
         known.failures = push.failures + 1 if state is FAILED else 0
         known.dead = self.contents[key] if state is DEAD_LETTERED else known.dead
@@ -102,6 +109,7 @@ class KeepPage:
 class SettlePush:
     key: str
     state: PushState
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,7 @@ Step = KeepPage | SettlePush | FinishRun | ReplayLetter | DiscardLetter
 
 STEP = st.one_of(
     st.builds(KeepPage, st.dictionaries(IDS, CONTENT), st.sampled_from(PushPolicy), st.booleans()),
-    st.builds(SettlePush, IDS, st.sampled_from([PUSHED, FAILED, DEAD_LETTERED])),
+    st.builds(SettlePush, IDS, st.sampled_from([PUSHED, FAILED, DEAD_LETTERED]), st.integers(1, 3)),
     st.builds(FinishRun),
     st.builds(ReplayLetter, IDS, st.sampled_from([None, "500"])),
     st.builds(DiscardLetter, IDS),
@@ -145,7 +153,7 @@ DISCARDED = [*DIES, FinishRun(), DiscardLetter("a"), KeepPage({"a": "1"}, PushPo
 async def test_the_store_forgets_nothing_and_counts_nothing_twice(url: str, lives: list[list[Step]]) -> None:
     tenant, number, model = uuid.uuid4().hex, 0, Model()
     for steps in lives:
-        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        async with open_store(url, clock=HandClock(LATER), tracer=NoOpTracer()) as store:
             assert await store.begin(run(tenant, number)) == model.standing(run(number=number).started_at)
             for step in steps:
                 number = await take(step, store, model, tenant, number)
@@ -160,8 +168,8 @@ async def take(step: Step, store: Store, model: Model, tenant: str, number: int)
             campaigns = [campaign(key, content) for key, content in listed.items()]
             kept = await store.keep_page(this, page(*campaigns, number=model.next_page, has_more=has_more), policy)
             assert kept == model.keep(listed, policy, has_more=has_more)
-        case SettlePush(key, state) if key in model.pushes and model.pushes[key].state not in {SKIPPED, DEAD_LETTERED}:
-            await store.settle(this, model.settle(key, state))
+        case SettlePush(key, state, attempts) if key in model.pushes and model.pushes[key].state not in NOT_PUSHED:
+            await store.settle(this, model.settle(key, state, attempts))
         case FinishRun():
             assert await store.finish(replace(this, ended_at=NOON), mark_deleted=True) == model.finish()
             return number + 1

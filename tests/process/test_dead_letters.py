@@ -62,9 +62,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with running_platform(settings) as platform:
         program = Program(tmp_path, {"ACME_EMAIL": "acme@example.com", "ACME_PASSWORD": "pw-acme"})
         program.settings(platforms={"mixo": {"base_url": platform.base_url}})
-        tell(program)
+        tell(program, concurrency=1)  # so that they die in this order
         world = World(platform, program)
         run = await world.sync()
+        tell(program)
         assert (run["outcome"], run["pushed"], run["dead_lettered"]) == ("partial", 2, 4)
         await platform.reset_ledger()
         yield world
