@@ -17,7 +17,7 @@ from support.records import NOON, HandClock, campaign, page, run
 
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
 SKIPPED, DEAD_LETTERED = PushState.SKIPPED, PushState.DEAD_LETTERED
-NOT_PUSHED = {SKIPPED, DEAD_LETTERED}  # whatever comes of others
+SETTLED = {SKIPPED, DEAD_LETTERED}  # of these nothing more comes in their run
 
 LATER = NOON + timedelta(days=1)  # than any of the runs begins
 
@@ -168,7 +168,7 @@ async def take(step: Step, store: Store, model: Model, tenant: str, number: int)
             campaigns = [campaign(key, content) for key, content in listed.items()]
             kept = await store.keep_page(this, page(*campaigns, number=model.next_page, has_more=has_more), policy)
             assert kept == model.keep(listed, policy, has_more=has_more)
-        case SettlePush(key, state, attempts) if key in model.pushes and model.pushes[key].state not in NOT_PUSHED:
+        case SettlePush(key, state, attempts) if key in model.pushes and model.pushes[key].state not in SETTLED:
             await store.settle(this, model.settle(key, state, attempts))
         case FinishRun():
             assert await store.finish(replace(this, ended_at=NOON), mark_deleted=True) == model.finish()
