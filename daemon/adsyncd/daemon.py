@@ -18,12 +18,14 @@ import httpx
 import structlog
 from pydantic import SecretStr
 
-from adsyncd import control, logs
+from adsyncd import logs
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
 from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock, SystemClock, entropy
 from adsyncd.config import SecretRef, Settings, load_guarded_settings
 from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
+from adsyncd.control import app, server
+from adsyncd.control.commands import Commands
 from adsyncd.credentials import (
     AppRole,
     CredentialsReader,
@@ -131,7 +133,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
     settings = load_guarded_settings(config, environ)
     _raise_file_limit()
     with (
-        control.listening(settings.control.socket, settings.control.group) as listener,
+        server.listening(settings.control.socket, settings.control.group) as listener,
         anyio.open_signal_receiver(SIGHUP) as hangups,
         anyio.open_signal_receiver(SIGTERM, SIGINT) as signals,
         open_notifier(environ) as notifier,
@@ -148,9 +150,9 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             vault = beside(parts.vault.run) if parts.vault else nullcontext()
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
                 ticker.start()
-                commands = control.Commands(supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock)
+                commands = Commands(supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock)
                 async with (
-                    beside(control.serve, control.application(commands), listener),
+                    beside(server.serve, app.application(commands), listener),
                     beside(
                         notifier.keep,
                         lambda: _standing(parts, tenants=len(roster.tenants), refused=len(reloader.refused)),

@@ -16,6 +16,7 @@
     ├── Stopping             adsyncd itself is about to stop: leave it for the next start
     ├── CommandRefused       an operator asks for what can't be done as things stand
     │   └── NoSuchTenant     there is none of that name
+    ├── NoDaemon             no daemon answers a command: start it
     ├── ListingError         the pages do not add up to a listing: give up
     ├── LeaseHeld            another process is at work on the tenant: leave it to that one
     └── StoreError           the database can't be used
@@ -158,6 +159,10 @@ class CommandRefused(AdsyncdError):
 
 class NoSuchTenant(CommandRefused):
     """No tenant has the name that an operator gave."""
+
+
+class NoDaemon(AdsyncdError):
+    """There is no daemon to ask, or none that would answer."""
 
 
 class ListingError(AdsyncdError):

@@ -23,6 +23,7 @@ from adsyncd.dropins import DropIns, Tenants
 from adsyncd.errors import ConfigError, Problem, StoreError
 from adsyncd.instruments import DROP_INS_REFUSED, Instruments
 from adsyncd.roster import Roster
+from adsyncd.status import Refusal, Reloaded
 from adsyncd.tenant import Tenant
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -30,31 +31,6 @@ _log = structlog.stdlib.get_logger(__name__)
 _LIVE = frozenset({"tenants_dirs", "watch", "shutdown_grace", "platforms", "defaults"})  # the others need a restart
 _SETTLES_S = 1.0
 _AGAIN_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What is wrong with a tenant's files, or with the settings or a directory: then `tenant` is None.
-
-    `goes_on`: what was read when they were right still counts.
-    """
-
-    tenant: str | None
-    problems: tuple[Problem, ...]
-    goes_on: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Reloaded:
-    """What a reload came to: tenants' ids, what is refused, and how many of those added were due already."""
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    changed: tuple[str, ...]
-    unchanged: tuple[str, ...]
-    refused: tuple[Refusal, ...]
-    due: int
-    took_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""How a tenant stands, as values: what it does, what it waits for, and when that will be over."""
+"""How tenants, the daemon and Vault stand, as values: what each does, what it waits for, and what is wrong."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -85,6 +85,84 @@ class TenantStatus:
     dead_letters: int | None = None
     error: str | None = None
     refused: Sequence[Problem] = ()
+
+
+class VaultState(StrEnum):
+    """What Vault is like: as a whole, for who signs in, or at one path."""
+
+    UP = "up"
+    UNASKED = "not asked yet"
+    # Vault answers nobody.
+    SEALED = "sealed"
+    UNINITIALIZED = "not initialized"
+    DOWN = "down"
+    SLOW = "slow"
+    FAILING = "failing"
+    LIMITED = "limited"
+    UNTRUSTED = "untrusted"
+    # Vault lets one identity not sign in.
+    REFUSED = "sign-in refused"
+    NO_SECRET = "own secret missing"  # noqa: S105 - a state
+    NO_NAMESPACE = "wrong namespace"
+    NO_ROLE = "role missing"
+    UNWRAPPED = "already unwrapped"
+    # Vault does not give one secret.
+    DENIED = "permission denied"
+    MISSING = "secret missing"
+    DELETED = "secret deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class VaultStatus:
+    """What Vault is like for the daemon, since when, and what is wrong, with its mend; None if nothing is."""
+
+    state: VaultState
+    since: datetime
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """How the daemon stands: how many tenants are in which state, how many runs go on, and what is wrong.
+
+    `refused`: what is wrong with files. `vault`: how Vault stands, None where there is none. `breakers`: the hosts of
+    platforms that are left alone for now, and why. `store`: why the database can't be used, or None.
+    """
+
+    version: str
+    since: datetime
+    stopping: bool
+    tenants: Mapping[State, int]
+    runs: int
+    refused: Sequence[Problem]
+    vault: VaultStatus | None
+    breakers: Sequence[str]
+    store: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What is wrong with a tenant's files, or with the settings or a directory: then `tenant` is None.
+
+    `goes_on`: what was read when they were right still counts.
+    """
+
+    tenant: str | None
+    problems: tuple[Problem, ...]
+    goes_on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload came to: tenants' ids, what is refused, and how many of those added were due already."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+    due: int
+    took_s: float
 
 
 def progress(going: Going, done_at: datetime | None) -> Progress:

@@ -20,11 +20,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from adsyncd.cli.client import NoDaemon, Refused, path_of, reaching
-from adsyncd.control import listening, serve, wire
+from adsyncd.cli.client import Refused, path_of, reaching
+from adsyncd.control import wire
 from adsyncd.control.peer import Peer, peer_of
+from adsyncd.control.server import listening, serve
 from adsyncd.daemon import beside
-from adsyncd.errors import ConfigError
+from adsyncd.errors import ConfigError, NoDaemon
 from support.control import an_inside, tenant
 
 # A visit by another process.

@@ -19,14 +19,15 @@ from starlette.applications import Starlette
 
 from adsyncd.campaign import PushState
 from adsyncd.clock import SystemClock
-from adsyncd.control import Commands, application
+from adsyncd.control.app import application
+from adsyncd.control.commands import Commands
 from adsyncd.credentials import Credentials
 from adsyncd.governor import Governor
 from adsyncd.instruments import Instruments
 from adsyncd.lease import Leases
 from adsyncd.owner import Owner
 from adsyncd.platforms import Connector
-from adsyncd.reload import Refusal, Reloaded
+from adsyncd.status import Refusal, Reloaded
 from adsyncd.store import Store, open_store
 from adsyncd.supervisor import Supervisor
 from adsyncd.tenant import CredentialsRef, EnvRef, Every, PushPolicy, Quota, Tenant

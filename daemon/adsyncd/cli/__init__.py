@@ -6,30 +6,34 @@ replay left some campaigns behind; 4 there is no daemon to ask; 78 the daemon ca
 
 import os
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 import adsyncd
-from adsyncd.cli import dead_letters
-from adsyncd.cli.check import check
-from adsyncd.cli.client import NoDaemon
-from adsyncd.cli.commands import pause, reload, resume, trigger
-from adsyncd.cli.demo import demo
 from adsyncd.cli.output import print_error
-from adsyncd.cli.plan import plan
-from adsyncd.cli.run import run
-from adsyncd.cli.runs import runs
-from adsyncd.cli.simulate import simulate
-from adsyncd.cli.status import status
-from adsyncd.cli.sync import sync
-from adsyncd.errors import AdsyncdError
+from adsyncd.errors import AdsyncdError, NoDaemon
 
-_COMMANDS = (run, check, sync, status, trigger, pause, resume, reload, runs, plan, simulate, demo)
+_COMMANDS = {  # and the modules that they are in
+    "run": "run",
+    "check": "check",
+    "sync": "sync",
+    "status": "status",
+    "trigger": "commands",
+    "pause": "commands",
+    "resume": "commands",
+    "reload": "commands",
+    "runs": "runs",
+    "plan": "plan",
+    "simulate": "simulate",
+    "demo": "demo",
+    "dead-letters": "dead_letters",
+}
 
 
-def application() -> typer.Typer:
-    """Return the command with all its subcommands."""
+def application(only: str | None = None) -> typer.Typer:
+    """Return the command with all its subcommands; if `only` is one's name, with that one: to import all takes long."""
     app = typer.Typer(
         name="adsyncd",
         help="Keep the ad campaigns of many tenants in step with a slow, flaky, metered platform.",
@@ -41,16 +45,19 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for command in _COMMANDS:
-        app.command()(command)
-    app.add_typer(dead_letters.application(), name="dead-letters")
+    for name in [only] if only in _COMMANDS else _COMMANDS:
+        module = import_module(f"adsyncd.cli.{_COMMANDS[name]}")
+        if name == "dead-letters":
+            app.add_typer(module.application(), name=name)
+        else:
+            app.command()(getattr(module, name))
     return app
 
 
 def main() -> None:
     """Run the command that the arguments name. The errors that adsyncd raises on purpose are shown by their text."""
     try:
-        application()()
+        application(only=next(iter(sys.argv[1:]), None))()
     except AdsyncdError as error:
         print_error(error)
         sys.exit(4 if isinstance(error, NoDaemon) else 1)

@@ -12,16 +12,12 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from adsyncd.control import wire
-from adsyncd.errors import AdsyncdError
+from adsyncd.errors import AdsyncdError, NoDaemon
 
 ANSWERS_WITHIN_S = 10.0
 
 T = TypeVar("T")
 _REFUSAL = TypeAdapter(wire.FilesRefused | wire.ProblemDetails)
-
-
-class NoDaemon(AdsyncdError):
-    """There is no daemon to ask, or none that would answer."""
 
 
 class Refused(AdsyncdError):

@@ -15,8 +15,7 @@ from adsyncd.cli.standing import sentence
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
 from adsyncd.control import wire
-from adsyncd.reload import Reloaded
-from adsyncd.status import TenantStatus
+from adsyncd.status import Reloaded, TenantStatus
 
 T = TypeVar("T")
 _RELOADED_WITHIN_S = 300.0

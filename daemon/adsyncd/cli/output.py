@@ -1,4 +1,4 @@
-"""How runs, dead letters and forecasts are shown: as JSON, whose keys are a contract, or as tables."""
+"""How runs, dead letters and plans are shown: as JSON, whose keys are a contract, or as tables."""
 
 import json
 import sys
@@ -15,7 +15,6 @@ from adsyncd.duration import format_duration
 from adsyncd.errors import AdsyncdError
 from adsyncd.plan import Plan
 from adsyncd.run import Outcome, Run
-from adsyncd.simulation.forecast import Forecast
 
 RUN_KEYS = (
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
@@ -113,40 +112,6 @@ def print_letter(letter: DeadLetter) -> None:
         typer.echo(f"{key.replace('_', ' ')}: {'-' if text is None else text}")
 
 
-def forecast_as_json(forecast: Forecast) -> dict[str, object]:
-    """Return a forecast as `simulate --json` prints it; times in seconds."""
-    times = {name: getattr(forecast, name) for name in ("typical_s", "longest_s")}
-    rounded = {name: None if time is None else round(time, 1) for name, time in times.items()}
-    more = {"quota_left": round(forecast.quota_left, 3), "keeps_schedule": forecast.keeps_schedule}
-    return asdict(forecast) | rounded | more
-
-
-def print_forecasts(forecasts: Sequence[Forecast]) -> None:
-    """Print forecasts as a table, and below it how those tenants can be helped that need it."""
-    table = new_table()
-    table.add_column("tenant", overflow="fold")
-    for name in ("campaigns", "runs", "typical", "longest", "requests", "skipped", "cut short", "failed", "quota left"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("schedule", no_wrap=True)
-    for forecast in forecasts:
-        table.add_row(
-            forecast.tenant,
-            str(forecast.campaigns),
-            str(forecast.runs),
-            *(_seconds(time) for time in (forecast.typical_s, forecast.longest_s)),
-            "" if forecast.requests_a_run is None else str(forecast.requests_a_run),
-            *(str(n or "") for n in (forecast.skipped, forecast.cut_short, forecast.failed)),
-            f"{forecast.quota_left:.0%}",
-            "[green]kept[/]" if forecast.keeps_schedule else "[red]not kept[/]",
-        )
-    console = new_console()
-    console.print(table)
-    for forecast in forecasts:
-        if forecast.mend:
-            text = f"{forecast.tenant}: {forecast.mend}"
-            console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
-
-
 def plan_as_json(plan: Plan) -> dict[str, object]:
     """Return a plan as `plan --json` prints it; times in seconds, shares as 1 for all."""
     tenants = [_rounded(asdict(tenant)) for tenant in plan.tenants]
@@ -166,7 +131,7 @@ def print_plan(plan: Plan) -> None:
             f"{one.campaigns}{'' if one.known else '?'}",
             str(one.most_requests),
             "" if one.usual_requests is None else str(one.usual_requests),
-            *(_seconds(time) or "never" for time in (one.takes_s, one.due_s, one.shortest_s)),
+            *(seconds(time) or "never" for time in (one.takes_s, one.due_s, one.shortest_s)),
             f"{one.share:.0%}",
             "[red]can't be met[/]" if one.mend else "[green]can be met[/]",
         )
@@ -188,7 +153,8 @@ def _rounded(values: dict[str, object]) -> dict[str, object]:
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in values.items()}
 
 
-def _seconds(time: float | None) -> str:
+def seconds(time: float | None) -> str:
+    """Return a time in words, to the second; nothing for one that is not known."""
     return "" if time is None else format_duration(timedelta(seconds=round(time)))
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
 
@@ -12,13 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from adsyncd.cli.history import read_history
 from adsyncd.cli.options import CONFIG, Config, Json
-from adsyncd.cli.output import forecast_as_json, print_forecasts, print_json
+from adsyncd.cli.output import new_console, new_table, print_json, seconds
 from adsyncd.config import Settings, load_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.duration import format_duration
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.plan import ASSUMED_CAMPAIGNS
-from adsyncd.simulation.forecast import forecasts, tenants_world
+from adsyncd.simulation.forecast import Forecast, forecasts, tenants_world
 from adsyncd.simulation.network import MOCK_PLATFORM, load_factory
 from adsyncd.simulation.simulation import Course, Simulator
 from adsyncd.simulation.world import World
@@ -59,9 +60,9 @@ def simulate(
     found = forecasts(course)
     late = sum(not forecast.keeps_schedule for forecast in found)
     if json:
-        print_json([forecast_as_json(forecast) for forecast in found])
+        print_json([_as_json(forecast) for forecast in found])
     else:
-        print_forecasts(found)
+        _print(found)
         kept = f"{len(found) - late} of {len(found)} tenants keep their schedule"
         typer.echo(f"{kept}: {course.requests} requests in {format_duration(timedelta(hours=hours))}, seed {seed}")
     for violation in course.violations:
@@ -93,3 +94,37 @@ def _simulated(world: World, platform: str) -> Course:
         return Simulator(load_factory(platform)).run(
             world, watch=lambda elapsed_s: progress.update(bar, completed=elapsed_s)
         )
+
+
+def _as_json(forecast: Forecast) -> dict[str, object]:
+    """Return a forecast as `simulate --json` prints it; times in seconds."""
+    times = {name: getattr(forecast, name) for name in ("typical_s", "longest_s")}
+    rounded = {name: None if time is None else round(time, 1) for name, time in times.items()}
+    more = {"quota_left": round(forecast.quota_left, 3), "keeps_schedule": forecast.keeps_schedule}
+    return asdict(forecast) | rounded | more
+
+
+def _print(forecasts: Sequence[Forecast]) -> None:
+    """Print forecasts as a table, and below it how those tenants can be helped that need it."""
+    table = new_table()
+    table.add_column("tenant", overflow="fold")
+    for name in ("campaigns", "runs", "typical", "longest", "requests", "skipped", "cut short", "failed", "quota left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("schedule", no_wrap=True)
+    for forecast in forecasts:
+        table.add_row(
+            forecast.tenant,
+            str(forecast.campaigns),
+            str(forecast.runs),
+            *(seconds(time) for time in (forecast.typical_s, forecast.longest_s)),
+            "" if forecast.requests_a_run is None else str(forecast.requests_a_run),
+            *(str(n or "") for n in (forecast.skipped, forecast.cut_short, forecast.failed)),
+            f"{forecast.quota_left:.0%}",
+            "[green]kept[/]" if forecast.keeps_schedule else "[red]not kept[/]",
+        )
+    console = new_console()
+    console.print(table)
+    for forecast in forecasts:
+        if forecast.mend:
+            text = f"{forecast.tenant}: {forecast.mend}"
+            console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)

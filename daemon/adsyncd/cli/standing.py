@@ -7,10 +7,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from adsyncd.cli.output import listed, new_table
-from adsyncd.control import DaemonStatus
 from adsyncd.duration import format_duration
 from adsyncd.run import Run
-from adsyncd.status import Progress, State, TenantStatus
+from adsyncd.status import DaemonStatus, Progress, State, TenantStatus
 
 _STYLES = {
     State.IDLE: "dim",

@@ -12,14 +12,14 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from adsyncd.cli.client import Client, NoDaemon, path_of, reaching
+from adsyncd.cli.client import Client, path_of, reaching
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import WIDE, new_console, print_json
 from adsyncd.cli.standing import daemon_view, tenant_view
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
-from adsyncd.control import DaemonStatus
-from adsyncd.status import TenantStatus
+from adsyncd.errors import NoDaemon
+from adsyncd.status import DaemonStatus, TenantStatus
 
 _LOOKS_EACH_S = 1.0
 

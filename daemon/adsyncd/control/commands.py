@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -13,38 +13,18 @@ from anyio.abc import TaskGroup
 import adsyncd
 from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock
-from adsyncd.credentials import Vault, VaultStatus
-from adsyncd.errors import CommandRefused, NoSuchTenant, Problem, StoreError
+from adsyncd.credentials import Vault
+from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
 from adsyncd.plan import Plan, plan
-from adsyncd.reload import Refusal, Reloaded
 from adsyncd.replay import Replayed
 from adsyncd.run import Run, Tally
-from adsyncd.status import State, TenantStatus
+from adsyncd.status import DaemonStatus, Refusal, Reloaded, State, TenantStatus
 from adsyncd.store import Store
 from adsyncd.supervisor import Supervisor
 from adsyncd.tenant import Tenant
 from adsyncd.ticks import Ticker
 
 _BUSY = frozenset({State.RUNNING, State.WAITING, State.DRAINING})
-
-
-@dataclass(frozen=True, slots=True)
-class DaemonStatus:
-    """How the daemon stands: how many tenants are in which state, how many runs go on, and what is wrong.
-
-    `refused`: what is wrong with files. `vault`: how Vault stands, None where there is none. `breakers`: the hosts of
-    platforms that are left alone for now, and why. `store`: why the database can't be used, or None.
-    """
-
-    version: str
-    since: datetime
-    stopping: bool
-    tenants: Mapping[State, int]
-    runs: int
-    refused: Sequence[Problem]
-    vault: VaultStatus | None
-    breakers: Sequence[str]
-    store: str | None
 
 
 class Files(Protocol):

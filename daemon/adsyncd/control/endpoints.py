@@ -7,12 +7,11 @@ from typing import Any
 
 from adsyncd.campaign import PushState
 from adsyncd.control import wire
-from adsyncd.control.commands import Commands, DaemonStatus
+from adsyncd.control.commands import Commands
 from adsyncd.errors import CommandRefused
 from adsyncd.plan import Plan
-from adsyncd.reload import Reloaded
 from adsyncd.run import Run
-from adsyncd.status import TenantStatus, counted
+from adsyncd.status import DaemonStatus, Reloaded, TenantStatus, counted
 
 _GONE = {HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be used now."}
 _STOPPING = {HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is about to stop, or the database can't be used now."}

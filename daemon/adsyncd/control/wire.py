@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from adsyncd import campaign
 from adsyncd.campaign import PushState
-from adsyncd.reload import Reloaded
+from adsyncd.status import Reloaded
 from adsyncd.tenant import TENANT_ID
 
 PROBLEM_JSON = "application/problem+json"

@@ -2,9 +2,8 @@
 
 from adsyncd.credentials.account import Credentials, CredentialsSource
 from adsyncd.credentials.reader import CredentialsReader
-from adsyncd.credentials.refusal import VaultState
 from adsyncd.credentials.secret import InCredential, InFile, InVariable, resolve_secret
-from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultStatus, VaultToken, open_vault
+from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken, open_vault
 
 __all__ = [
     "AppRole",
@@ -16,8 +15,6 @@ __all__ = [
     "InVariable",
     "Vault",
     "VaultAccess",
-    "VaultState",
-    "VaultStatus",
     "VaultToken",
     "open_vault",
     "resolve_secret",

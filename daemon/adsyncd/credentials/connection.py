@@ -13,8 +13,9 @@ import anyio.to_thread
 import requests
 
 from adsyncd.credentials.backoff import Backoff
-from adsyncd.credentials.refusal import OUTAGES, VaultState, unanswered
+from adsyncd.credentials.refusal import OUTAGES, unanswered
 from adsyncd.errors import CredentialsError, CredentialsUnavailable
+from adsyncd.status import VaultState
 
 T = TypeVar("T")
 

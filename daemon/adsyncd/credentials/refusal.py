@@ -4,8 +4,6 @@ What an operator has to mend is `CredentialsMissing`; what may pass by itself is
 repeats what Vault answered: it may be a proxy's page, and it may quote what was sent.
 """
 
-from enum import StrEnum
-
 from hvac.exceptions import (
     Forbidden,
     InvalidPath,
@@ -18,32 +16,7 @@ from hvac.exceptions import (
 from requests.exceptions import RequestException, SSLError, Timeout
 
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
-
-
-class VaultState(StrEnum):
-    """What Vault is like: as a whole, for who signs in, or at one path."""
-
-    UP = "up"
-    UNASKED = "not asked yet"
-    # Vault answers nobody.
-    SEALED = "sealed"
-    UNINITIALIZED = "not initialized"
-    DOWN = "down"
-    SLOW = "slow"
-    FAILING = "failing"
-    LIMITED = "limited"
-    UNTRUSTED = "untrusted"
-    # Vault lets one identity not sign in.
-    REFUSED = "sign-in refused"
-    NO_SECRET = "own secret missing"  # noqa: S105 - a state
-    NO_NAMESPACE = "wrong namespace"
-    NO_ROLE = "role missing"
-    UNWRAPPED = "already unwrapped"
-    # Vault does not give one secret.
-    DENIED = "permission denied"
-    MISSING = "secret missing"
-    DELETED = "secret deleted"
-
+from adsyncd.status import VaultState
 
 OUTAGES = frozenset(
     {

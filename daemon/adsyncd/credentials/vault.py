@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,12 +24,12 @@ from adsyncd.credentials.account import Credentials, credentials_of
 from adsyncd.credentials.backoff import Backoff
 from adsyncd.credentials.connection import Connection
 from adsyncd.credentials.identity import Identity, Lease
-from adsyncd.credentials.refusal import VaultState
 from adsyncd.credentials.vault_api import Place, VaultApi
 from adsyncd.credentials.wrapped import WrappedSecret
 from adsyncd.errors import CredentialsError, CredentialsMissing
 from adsyncd.instruments import VAULT_UP, Instruments
 from adsyncd.schedule import share
+from adsyncd.status import VaultState, VaultStatus
 from adsyncd.tenant import VaultRef
 
 T = TypeVar("T")
@@ -76,15 +76,6 @@ class VaultAccess:
     timeout: timedelta
     poll: timedelta
     auth: AppRole | VaultToken
-
-
-@dataclass(frozen=True, slots=True)
-class VaultStatus:
-    """What Vault is like for the daemon, since when, and what is wrong, with its mend; None if nothing is."""
-
-    state: VaultState
-    since: datetime
-    error: str | None
 
 
 @dataclass(slots=True)

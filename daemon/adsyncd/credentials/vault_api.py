@@ -15,8 +15,8 @@ from pydantic import AliasChoices, AliasPath, BaseModel, Field, SecretStr, Valid
 from adsyncd.clock import Clock
 from adsyncd.credentials import refusal
 from adsyncd.credentials.identity import Lease
-from adsyncd.credentials.refusal import VaultState
 from adsyncd.errors import CredentialsError, CredentialsUnavailable
+from adsyncd.status import VaultState
 
 M = TypeVar("M", bound=BaseModel)
 Details = TypeVarTuple("Details")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -74,6 +76,15 @@ def a_run(tenant: str = "acme", number: int = 0, **changes: object) -> Run:
         error="3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
     )
     return replace(ended, **changes)  # type: ignore[arg-type]  # fields of a run
+
+
+@pytest.mark.parametrize("command", ["status", "trigger", "pause", "resume", "reload"])
+def test_a_command_that_asks_the_daemon_does_not_import_what_the_daemon_is_made_of(command: str) -> None:
+    """It would take three times as long to answer."""
+    imported = f"import sys; from adsyncd.cli import application; application({command!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", imported], check=True, capture_output=True, text=True)
+    assert "httpx" in done.stdout.split()
+    assert not {"sqlalchemy", "hvac", "uvicorn", "adsyncd.daemon"} & set(done.stdout.split())
 
 
 # check

@@ -10,11 +10,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from adsyncd.cli.standing import daemon_view, sentence, tenant_view
-from adsyncd.control import DaemonStatus
-from adsyncd.credentials import VaultState, VaultStatus
 from adsyncd.errors import Problem
 from adsyncd.run import Outcome, Wait, WaitReason
-from adsyncd.status import Progress, State, TenantStatus
+from adsyncd.status import DaemonStatus, Progress, State, TenantStatus, VaultState, VaultStatus
 from adsyncd.tenant import Shape
 from support.records import NOON, run
 

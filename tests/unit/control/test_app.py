@@ -14,8 +14,8 @@ import adsyncd
 from adsyncd.control import openapi
 from adsyncd.control.endpoints import ENDPOINTS
 from adsyncd.errors import Problem, StoreError
-from adsyncd.reload import Refusal
 from adsyncd.run import WaitReason
+from adsyncd.status import Refusal
 from adsyncd.tenant import Quota
 from support.control import UNCHANGED, Inside, an_inside, bury, tenant
 

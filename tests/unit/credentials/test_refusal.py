@@ -4,7 +4,6 @@ import requests.exceptions as rq
 
 from adsyncd.credentials.refusal import (
     OUTAGES,
-    VaultState,
     look_refused,
     read_refused,
     role_refused,
@@ -15,6 +14,7 @@ from adsyncd.credentials.refusal import (
     wrapped_elsewhere,
 )
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
+from adsyncd.status import VaultState
 
 VAULT = "Vault at https://vault.example:8200"
 SECRET = ("the daemon", "secret", "adsyncd/acme")

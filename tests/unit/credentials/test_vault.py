@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 
 from adsyncd.clock import Clock, SystemClock
 from adsyncd.credentials.identity import Lease
-from adsyncd.credentials.refusal import VaultState
 from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.instruments import Instruments
+from adsyncd.status import VaultState
 from adsyncd.tenant import VaultRef
 from support.clock import SetClock
 from support.vault import Least
