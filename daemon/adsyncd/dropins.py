@@ -277,10 +277,9 @@ def _find_overrides(folder: Path, source: _Sources, custodians: Custodians) -> N
 
 def _idle(sources: Mapping[str, _Sources]) -> Iterator[Problem]:
     for tenant_id, source in sorted(sources.items()):
-        if source.main is None:
-            for folder in sorted({path.parent for path in source.overrides.values()}):
-                what, mend = "overrides no drop-in", f"write {tenant_id}.toml, or name it after a drop-in that there is"
-                yield Problem(folder, None, None, what, mend)
+        mend = f"write {tenant_id}.toml, or name it after a drop-in that there is"
+        for folder in sorted({path.parent for path in source.overrides.values() if source.main is None}):
+            yield Problem(folder, None, None, "overrides no drop-in", mend)
 
 
 def _names(folder: Path) -> list[str]:

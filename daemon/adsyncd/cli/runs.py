@@ -25,7 +25,8 @@ def runs(
 ) -> None:
     """Show the latest runs, newest first, with what went wrong and the id of each one's trace.
 
-    The daemon need not run. A run that still goes on, or was cut off and will be resumed, is open.
+    The daemon need not run. A run that still goes on, or was cut off and will be resumed, is open. Of one that was cut
+    off, requests that had no answer yet are not counted.
 
     Exits 0, or 1 if there is neither a run of the tenant nor the tenant itself.
     """

@@ -257,7 +257,7 @@ def _write_ahead(cursor: DBAPICursor, patience_s: float) -> None:
         except sqlite3.OperationalError as error:
             if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= until:
                 raise
-            time.sleep(_ASK_AGAIN_S)
+            time.sleep(_ASK_AGAIN_S)  # as SQLite itself does where it waits; never on the event loop
         else:
             return
 
