@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "daemon" / "adsyncd"
@@ -51,3 +52,11 @@ def test_the_tree_says_nothing_of_the_machine_that_it_was_made_on() -> None:
         if path.is_file():
             text = path.read_text(errors="replace")
             assert not [word for word in words if word in text], name
+
+
+def test_no_property_test_fails_because_the_machine_is_busy() -> None:
+    profile = settings()
+    assert profile.deadline is None
+    assert HealthCheck.too_slow in profile.suppress_health_check
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path != ROOT / "tests" / "conftest.py"]
+    assert not [named(path) for path in tests if "dead" + "line=None" in path.read_text()], "the profile says so"

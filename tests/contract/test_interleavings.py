@@ -148,7 +148,9 @@ DISCARDED = [*DIES, FinishRun(), DiscardLetter("a"), KeepPage({"a": "1"}, PushPo
 
 
 @example(lives=[REPLAYED, DISCARDED])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture]
+)
 @given(lives=LIVES)
 async def test_the_store_forgets_nothing_and_counts_nothing_twice(url: str, lives: list[list[Step]]) -> None:
     tenant, number, model = uuid.uuid4().hex, 0, Model()

@@ -31,6 +31,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @api.parametrize()
-@settings(max_examples=15, derandomize=True, deadline=None)
+@settings(max_examples=15, derandomize=True)
 def test_every_answer_is_one_that_is_described(case: schemathesis.Case[Any], address: str) -> None:
     case.call_and_validate(address, timeout=10)

@@ -82,7 +82,7 @@ class Server:
         return max((sum(1 for other in counted if at - WINDOW < other <= at) for at in counted), default=0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), permits=st.integers(1, 12), requests=st.integers(1, 80))
 async def test_the_server_never_counts_more_than_the_quota_in_any_trailing_window(
     seed: int, permits: int, requests: int
@@ -96,7 +96,7 @@ async def test_the_server_never_counts_more_than_the_quota_in_any_trailing_windo
     assert through.free == permits  # whatever was cancelled, timed out or never left
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), waiters=st.integers(2, 60))
 async def test_who_came_first_is_served_first_even_when_others_leave_the_line(seed: int, waiters: int) -> None:
     random, through = Random(seed), gate(3)
@@ -162,7 +162,7 @@ async def test_a_blocked_gate_delays_no_other() -> None:
         tasks.cancel_scope.cancel()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(-10, 100)), min_size=1, max_size=8))
 async def test_nobody_passes_before_the_instant_that_the_platform_stated(closings: list[tuple[float, float]]) -> None:
     through = gate(1000)
@@ -264,7 +264,7 @@ class RebootedClock(VirtualClock):
 WHOLE, HALF = Quota(4, timedelta(seconds=WINDOW)), Quota(2, timedelta(seconds=WINDOW / 2))  # by both, 4 in a WINDOW
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     kills=st.lists(st.tuples(st.floats(0, 150), st.sampled_from([WHOLE, HALF])), min_size=1, max_size=5),
@@ -403,7 +403,7 @@ class Processes:
                     tasks.start_soon(self.server.recorded_request, through)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     permits=st.integers(1, 6),
@@ -490,7 +490,7 @@ def member(id_: str, permits: int, platform_permits: int, weight: int = 1) -> An
     return a_tenant(id=id_, client_id=id_, quota=Quota(permits, window), platform=platform, weight=weight)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     platform_permits=st.integers(1, 12),
@@ -525,7 +525,7 @@ async def test_no_tenant_s_permit_is_spent_without_the_platform_s_nor_the_revers
         assert pool.limits.free(anyio.current_time()) == platform_permits
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(weights=st.lists(st.integers(1, 4), min_size=2, max_size=6), platform_permits=st.integers(1, 12))
 async def test_tenants_that_could_go_get_grants_by_their_weights_within_one_turn(
     weights: list[int], platform_permits: int
@@ -660,7 +660,7 @@ async def test_a_platform_s_quota_may_be_spaced_too() -> None:
     assert granted[1] - granted[0] >= WINDOW / 10
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     stated=st.lists(st.tuples(st.floats(0, 30), st.integers(0, 12), st.floats(0, 90)), max_size=8),
     requests=st.integers(1, 40),

@@ -179,7 +179,7 @@ EDITS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(EDITS)
 async def test_whatever_is_edited_and_when_the_last_word_counts_nobody_runs_twice_at_once_and_no_permit_is_forgotten(
     edits: list[tuple[int, str, dict[str, Any] | None]],
