@@ -7,28 +7,21 @@ its versions 03 to 10 write them), else `X-RateLimit-*` and the like, else usage
 """
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
 from itertools import islice
 
 from adsyncd.dialect import STANDARD, Counter, Dialect, Throttling, Unit, Usage
 from adsyncd.duration import LONGEST
+from adsyncd.stated_time import instant, number, seconds_away
 
-LONGEST_S = 86_400.0
-"""No wait and no reset is longer: few quotas last longer than a day, and a mistake costs no more than that."""
-
-_EPOCH_S = 1e9  # larger numbers are instants, of 2001 and later
-_EPOCH_MS = 1e12
 _MOST_LIMITS = 32  # of one header field: so many objects Meta puts into one
 _SCALE_S = {Unit.MILLISECONDS: 0.001, Unit.SECONDS: 1.0, Unit.MINUTES: 60.0}
 
-_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)s?\s*")  # protobuf's JSON writes a duration as "1.5s"
 _QUOTED = r'"(?:\\.|[^"\\])*"?'
 _MEMBER = re.compile(rf'(?:{_QUOTED}|[^",])+')
 _PART = re.compile(rf'(?:{_QUOTED}|[^";])+')
@@ -63,13 +56,13 @@ def read(status: int, headers: Mapping[str, str], body: bytes, now: datetime, di
     Instants are counted from the answer's own `Date`, if it has one, so that the two clocks need not agree. What lies
     in the past or is negative says nothing. Never raises.
     """
-    answer = _Answer(status, headers, body, now)
+    answer = _Answer(status, headers, body, now, dialect.throttling)
     usages = list(_usages(answer, dialect.usages))
     waits_s = [*_waits_s(answer, dialect), max((wait_s for _, wait_s in usages), default=None)]
     limits = _counts(answer, dialect.counters) or [limit for limit, _ in usages if limit.used is not None]
     return Said(
         wait_s=next(filter(None, waits_s), None),
-        throttled=status == HTTPStatus.TOO_MANY_REQUESTS or any(_means(answer, rule) for rule in dialect.throttling),
+        throttled=answer.throttled,
         limits=tuple(dict.fromkeys(limits)),
     )
 
@@ -77,15 +70,22 @@ def read(status: int, headers: Mapping[str, str], body: bytes, now: datetime, di
 class _Answer:
     """An answer, whose parts are parsed when they are asked for."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
+    def __init__(
+        self, status: int, headers: Mapping[str, str], body: bytes, now: datetime, throttling: Iterable[Throttling]
+    ) -> None:
         self.status = status
         self.fields = {name.lower(): value for name, value in headers.items()}
         self._body = body
         self._now = now
+        self._throttling = throttling
 
     @property
     def failed(self) -> bool:
         return self.status >= HTTPStatus.BAD_REQUEST
+
+    @cached_property
+    def throttled(self) -> bool:
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS or any(_means(self, rule) for rule in self._throttling)
 
     @cached_property
     def data(self) -> object:
@@ -93,19 +93,11 @@ class _Answer:
 
     @cached_property
     def at(self) -> datetime:
-        return _http_date(self.fields.get("date", "")) or self._now
+        return instant(self.fields.get("date", "")) or self._now
 
     def away_s(self, value: object, unit: Unit = Unit.SECONDS) -> float | None:
-        """Return how far away the time is that `value` states: as a span, an instant or a date. Past is negative."""
-        number = _number(value)
-        if number is None:
-            date = _http_date(value) if isinstance(value, str) and value else None
-            away_s = (date - self.at).total_seconds() if date else None
-        elif number > _EPOCH_S:
-            away_s = number / (1000 if number > _EPOCH_MS else 1) - self.at.timestamp()
-        else:
-            away_s = number * _SCALE_S[unit]
-        return None if away_s is None else min(away_s, LONGEST_S)
+        """Return how far away the time is that `value` states. Past is negative."""
+        return seconds_away(value, self.at, _SCALE_S[unit])
 
     def ahead_s(self, values: Iterable[object], unit: Unit = Unit.SECONDS) -> float | None:
         """Return the farthest of the times that `values` state, if one lies ahead."""
@@ -135,7 +127,7 @@ def _usages(answer: _Answer, usages: Iterable[Usage]) -> Iterator[tuple[Limit, f
         if usage.header not in answer.fields:
             continue
         for item in islice(_at(_json(answer.fields[usage.header]), usage.each), _MOST_LIMITS):
-            stated = [_number(value) for path in usage.percentages for value in _at(item, path)]
+            stated = [number(value) for path in usage.percentages for value in _at(item, path)]
             used = max((percentage for percentage in stated if percentage is not None), default=None)
             wait_s, reset_s = (
                 answer.ahead_s(_at(item, period.path), period.unit) if period else None
@@ -150,7 +142,7 @@ def _counts(answer: _Answer, counters: Iterable[Counter]) -> list[Limit]:
     stated = list(_ratelimit(answer.fields["ratelimit"], answer)) if "ratelimit" in answer.fields else []
     if not stated:
         for counter in counters:
-            if counter.remaining in answer.fields or counter.requests in answer.fields:
+            if any(name in answer.fields for name in (counter.remaining, counter.requests, counter.reset)):
                 requests, remaining, reset = (
                     answer.fields.get(name, "") for name in (counter.requests, counter.remaining, counter.reset)
                 )
@@ -184,6 +176,8 @@ def _limit(answer: _Answer, requests: str, remaining: str, reset: str) -> Limit:
     left, reset_s = _count(remaining), answer.away_s(reset)
     if reset_s is not None and reset_s <= 0:
         left = reset_s = None  # it tells of a window that is over
+    elif reset_s is not None and left is None and answer.throttled:
+        left = 0
     return Limit(left, reset_s, _count(requests) or None)
 
 
@@ -201,7 +195,7 @@ def _policies(text: str) -> Iterator[tuple[str, Limit | None]]:
         if parameters.get("qu", "requests") != "requests":
             yield name, None
         elif requests:
-            window_s = _number(parameters.get("w"))
+            window_s = number(parameters.get("w"))
             yield name, Limit(requests=requests, window_s=min(window_s, LONGEST.total_seconds()) if window_s else None)
 
 
@@ -240,27 +234,5 @@ def _json(text: str | bytes) -> object:
 
 
 def _count(text: str) -> int | None:
-    number = _number(re.split("[,;]", text, maxsplit=1)[0])  # version 03 appends policies to the number
-    return None if number is None else int(number)
-
-
-def _number(value: object) -> float | None:
-    """Return a number that is not negative, of JSON or in text."""
-    if isinstance(value, str):
-        match = _NUMBER.fullmatch(value)
-        value = float(match[1]) if match else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        parsed = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    count = number(re.split("[,;]", text, maxsplit=1)[0])  # version 03 appends policies to the number
+    return None if count is None else int(count)

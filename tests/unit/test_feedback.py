@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.dialect import PRESETS, STANDARD, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
-from adsyncd.feedback import LONGEST_S, Limit, Said, read
+from adsyncd.feedback import Limit, Said, read
+from adsyncd.stated_time import LONGEST_S
 
 NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 EPOCH_S = int(NOW.timestamp())
@@ -37,6 +38,9 @@ def limits(headers: dict[str, str], dialect: Dialect = STANDARD) -> tuple[Limit,
         ({}, b'{"error": "rate_limited", "retry_after": 12}', 12),
         ({}, b'{"retry_after": "12.5"}', 12.5),
         ({}, b'{"retry_after": "12.5s"}', 12.5),
+        ({}, b'{"retry_after": "0m12s"}', 12),
+        ({}, b'{"retry_after": "2026-11-25T10:00:12Z"}', 12),
+        ({"retry-after": "5, 2"}, b"", 5),
         ({"retry-after": "30"}, b'{"retry_after": 12}', 30),
         ({"retry-after": "soon"}, b'{"retry_after": 12}', 12),
         ({"retry-after": date(-90)}, b'{"retry_after": 12}', 12),
@@ -151,6 +155,8 @@ def test_the_fields_of_the_draft_are_understood_in_its_old_form_and_its_new_one(
         ("10", "5", str(EPOCH_S + 30), Limit(5, 30, 10)),
         ("10", "5", str((EPOCH_S + 30) * 1000), Limit(5, 30, 10)),
         ("10", "5", date(30), Limit(5, 30, 10)),
+        ("10", "5", "2026-11-25T10:00:30Z", Limit(5, 30, 10)),
+        ("10", "5", "0m30s", Limit(5, 30, 10)),
         ("10", "5.9", "30.5", Limit(5, 30.5, 10)),
         ("10", "5", "", Limit(5, None, 10)),
         ("", "0", "30", Limit(0, 30)),
@@ -169,6 +175,12 @@ def test_counters_are_understood_whatever_their_reset_is(
 @pytest.mark.parametrize("reset", ["0", str(EPOCH_S), str(EPOCH_S - 5), str((EPOCH_S - 5) * 1000), date(-5)])
 def test_what_remained_of_a_window_that_is_over_says_nothing(reset: str) -> None:
     assert limits({"x-ratelimit-limit": "10", "x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}) == ()
+
+
+def test_a_refusal_that_states_a_reset_alone_says_that_nothing_is_left_until_then() -> None:
+    headers = {"x-ratelimit-reset": "30"}
+    assert read(429, headers, b"", NOW) == Said(throttled=True, limits=(Limit(0, 30),))
+    assert read(503, headers, b"", NOW) == Said()
 
 
 def test_an_instant_is_counted_from_the_answers_own_date() -> None:
