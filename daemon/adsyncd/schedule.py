@@ -1,20 +1,24 @@
-"""When a tenant is due, as APScheduler's own trigger objects, which are pure: they compute, they don't wait.
+"""When a tenant is due, as trigger objects for APScheduler, which are pure: they compute, they don't wait.
 
 Crontab expressions mean what crontab(5) says, where APScheduler differs: 0 and 7 are Sunday, a range may wrap around
-the week, and where day of month and day of week are both restricted, either one is enough. When clocks go back, a job
-at a fixed hour runs once, one at every hour runs in both; when they go forward, a time that does not exist moves on
-by the hour that was skipped.
+the week, and where day of month and day of week are both restricted, either one is enough. They are times of a wall
+clock. A time that does not exist, since clocks go forward over it, is moved to the end of that gap. When clocks go
+back, a job at a fixed hour runs once, at the first of the two; one at every hour, or every second, runs in both.
 """
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.cron.expressions import LastDayOfMonthExpression
+from apscheduler.triggers.cron.fields import BaseField
 from apscheduler.triggers.interval import IntervalTrigger
 
 from adsyncd.duration import LONGEST
@@ -23,6 +27,8 @@ from adsyncd.tenant import Every, Schedule
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS = ("minute", "hour", "day", "month", "day_of_week")
 _A_DAY = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
+_LONGEST_GAP_YEARS = 41  # from one 29 February on a given weekday to the next, where a century has no leap year
 _SAMPLE = 32  # fire times that tell a crontab's rhythm: of sparse ones months, of dense ones hours
 _WEEK = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
@@ -83,33 +89,137 @@ def intervals(schedule: Schedule, since: datetime) -> tuple[timedelta, timedelta
     return min(between), max(between)
 
 
-class _OnceADay(CronTrigger):  # type: ignore[misc]  # apscheduler ships no types
-    """A crontab with fixed hours: of a wall-clock time that comes twice, the second one is left out."""
+@dataclass(frozen=True, slots=True)
+class _Calendar:
+    """The times of a crontab in a calendar without time zones."""
+
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: frozenset[int]
+    on_last_day: bool
+    months: frozenset[int]
+    weekdays: frozenset[int]  # as `date.weekday` counts them
+    either_day: bool
+
+    def first(self, since: datetime) -> datetime | None:
+        """Return the first time that is not before `since`, both without a time zone, or None if there is none."""
+        day = since.date()
+        try:
+            end = day.replace(day=1, year=day.year + _LONGEST_GAP_YEARS)
+            while day < end:
+                if day.month not in self.months:
+                    day = (day.replace(day=1) + 31 * _A_DAY).replace(day=1)
+                    continue
+                if self._includes(day):
+                    earliest = since if day == since.date() else datetime.combine(day, time())
+                    if (found := self._first_of_day(earliest)) is not None:
+                        return found
+                day += _A_DAY
+        except (OverflowError, ValueError):  # the calendar ends with the year 9999
+            pass
+        return None
+
+    def _includes(self, day: date) -> bool:
+        by_day = day.day in self.days or (self.on_last_day and (day + _A_DAY).day == 1)
+        by_weekday = day.weekday() in self.weekdays
+        return by_day or by_weekday if self.either_day else by_day and by_weekday
+
+    def _first_of_day(self, since: datetime) -> datetime | None:
+        for hour in self.hours[bisect_left(self.hours, since.hour) :]:
+            for minute in self.minutes:
+                found = since.replace(hour=hour, minute=minute, second=0, microsecond=0)
+                if found >= since:
+                    return found
+        return None
+
+
+class _Crontab(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
+    """The instants at which a wall clock shows the times of a calendar."""
+
+    def __init__(self, calendar: _Calendar, zone: ZoneInfo, *, repeats: bool) -> None:
+        self._calendar = calendar
+        self._zone = zone
+        self._repeats = repeats
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        fire_time: datetime | None = super().get_next_fire_time(previous_fire_time, now)
-        while fire_time is not None and fire_time.fold:
-            # In UTC: adding to a local time would lose its fold, and find the same instant for ever.
-            fire_time = super().get_next_fire_time(None, fire_time.astimezone(UTC) + timedelta(microseconds=1))
-        return fire_time
+        """Return the first fire time after the previous one, or without one the first that is not before `now`."""
+        after = (previous_fire_time or now - _TICK).astimezone(UTC)
+        found = [self._first(after)] + [self._again(after)] * self._repeats
+        return min((instant for instant in found if instant is not None), default=None)
+
+    def _first(self, after: datetime) -> datetime | None:
+        """Return the first instant after `after` at which a time of the calendar comes for the first time."""
+        wall = after.astimezone(self._zone).replace(tzinfo=None)
+        while (following := self._calendar.first(wall + _TICK)) is not None:
+            if (instant := self._instant(following)) > after:
+                return instant
+            wall = following  # `after` is within the time that comes a second time
+        return None
+
+    def _again(self, after: datetime) -> datetime | None:
+        """Return the first instant after `after` at which a time of the calendar comes for the second time."""
+        before, behind = self._offset(after - _A_DAY), self._offset(after + _A_DAY)
+        if before <= behind:
+            return None
+        set_back = self._change(after - _A_DAY, after + _A_DAY)
+        first = self._calendar.first((max(set_back, after + _TICK) + behind).replace(tzinfo=None))
+        if first is None or first >= (set_back + before).replace(tzinfo=None):
+            return None
+        return first.replace(tzinfo=UTC) - behind
+
+    def _instant(self, wall: datetime) -> datetime:
+        instant = wall.replace(tzinfo=self._zone).astimezone(UTC)
+        if instant.astimezone(self._zone).replace(tzinfo=None) == wall:
+            return instant
+        skips = wall.replace(tzinfo=self._zone, fold=1).astimezone(UTC)  # PEP 495: now by the offset behind the gap
+        return self._change(skips, instant)
+
+    def _change(self, before: datetime, behind: datetime) -> datetime:
+        """Return the instant, after `before` and not after `behind`, from which on the offset is that of `behind`."""
+        early, late = math.floor(before.timestamp()), math.ceil(behind.timestamp())
+        offset = self._offset(behind)
+        while late - early > 1:
+            middle = (early + late) // 2
+            if self._offset(datetime.fromtimestamp(middle, UTC)) == offset:
+                late = middle
+            else:
+                early = middle
+        return datetime.fromtimestamp(late, UTC)
+
+    def _offset(self, instant: datetime) -> timedelta:
+        offset = instant.astimezone(self._zone).utcoffset()
+        assert offset is not None  # noqa: S101 - every ZoneInfo has one
+        return offset
 
 
+@lru_cache(maxsize=1024)
 def _crontab(expression: str, zone: ZoneInfo) -> BaseTrigger:
-    values = expression.split()
-    if len(values) != len(_FIELDS):
+    texts = expression.split()
+    if len(texts) != len(_FIELDS):
         raise ValueError(
-            f"a crontab expression has five fields (minute hour day month weekday), this one has {len(values)}"
+            f"a crontab expression has five fields (minute hour day month weekday), this one has {len(texts)}"
         )
-    fields = dict(zip(_FIELDS, values, strict=True))
-    fields["day_of_week"] = _weekdays(fields["day_of_week"])
-    kind = CronTrigger if fields["hour"].startswith("*") else _OnceADay
+    by_name = dict(zip(_FIELDS, texts, strict=True))
+    by_name["day_of_week"] = _weekdays(by_name["day_of_week"])
     try:
-        if fields["day"].startswith("*") or fields["day_of_week"] == "*":
-            return kind(**fields, timezone=zone)
-        by_day, by_weekday = fields | {"day_of_week": "*"}, fields | {"day": "*"}
-        return OrTrigger([kind(**by_day, timezone=zone), kind(**by_weekday, timezone=zone)])
+        fields = {field.name: field for field in CronTrigger(**by_name, timezone=UTC).fields}
     except ValueError as error:
         raise ValueError(f'the crontab expression "{expression}" means nothing: {error}') from error
+    sunday = datetime(2023, 1, 1, tzinfo=UTC)
+    calendar = _Calendar(
+        minutes=tuple(n for n in range(60) if _matches(fields["minute"], sunday.replace(minute=n))),
+        hours=tuple(n for n in range(24) if _matches(fields["hour"], sunday.replace(hour=n))),
+        days=frozenset(n for n in range(1, 32) if _matches(fields["day"], sunday.replace(day=n))),
+        on_last_day=any(isinstance(one, LastDayOfMonthExpression) for one in fields["day"].expressions),
+        months=frozenset(n for n in range(1, 13) if _matches(fields["month"], sunday.replace(month=n))),
+        weekdays=frozenset(n for n in range(7) if _matches(fields["day_of_week"], sunday.replace(day=2 + n))),
+        either_day=not (by_name["day"].startswith("*") or by_name["day_of_week"] == "*"),
+    )
+    return _Crontab(calendar, zone, repeats=by_name["hour"].startswith("*"))
+
+
+def _matches(field: BaseField, at: datetime) -> bool:
+    return bool(field.get_next_value(at) == field.get_value(at))
 
 
 def _weekdays(field: str) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from heapq import heappop, heappush
 
 import anyio
-from apscheduler.triggers.base import BaseTrigger
 
 from adsyncd.clock import Clock
 from adsyncd.schedule import next_fire, trigger
@@ -22,15 +22,15 @@ class Ticker:
     def __init__(self, clock: Clock, emit: Callable[[str, datetime], None]) -> None:
         self._clock = clock
         self._emit = emit
-        self._triggers: dict[str, BaseTrigger] = {}
+        self._following: dict[str, Callable[[datetime], datetime | None]] = {}
         self._due: dict[str, datetime] = {}
         self._line: list[tuple[datetime, str]] = []  # what is due is in it, and what was before a change, too
         self._changed = anyio.Event()
 
     def add(self, tenant: Tenant) -> None:
         """Tick for a tenant from now on."""
-        of = self._triggers[tenant.id] = trigger(tenant.schedule, tenant.id)
-        self._expect(tenant.id, _next(of, self._clock.now()))
+        following = self._following[tenant.id] = partial(next_fire, trigger(tenant.schedule, tenant.id))
+        self._expect(tenant.id, following(self._clock.now()))
 
     def change(self, tenant: Tenant) -> None:
         """Tick by a tenant's new schedule from now on."""
@@ -38,7 +38,8 @@ class Ticker:
 
     def remove(self, tenant_id: str) -> None:
         """Tick for a tenant no more."""
-        del self._triggers[tenant_id], self._due[tenant_id]
+        del self._following[tenant_id]
+        self._due.pop(tenant_id, None)
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -51,19 +52,16 @@ class Ticker:
                 continue
             due, tenant_id = heappop(self._line)
             if self._due.get(tenant_id) == due:
-                following = due
-                while following <= self._clock.now():
-                    due, following = following, _next(self._triggers[tenant_id], following)
+                following: datetime | None = due
+                while following and following <= self._clock.now():
+                    due, following = following, self._following[tenant_id](following)
                 self._expect(tenant_id, following)
                 self._emit(tenant_id, due)
 
-    def _expect(self, tenant_id: str, due: datetime) -> None:
-        self._due[tenant_id] = due
-        heappush(self._line, (due, tenant_id))
+    def _expect(self, tenant_id: str, due: datetime | None) -> None:
+        if due is None:  # a date that never comes, such as 30 February
+            self._due.pop(tenant_id, None)
+        else:
+            self._due[tenant_id] = due
+            heappush(self._line, (due, tenant_id))
         self._changed.set()
-
-
-def _next(of: BaseTrigger, after: datetime) -> datetime:
-    fire_time = next_fire(of, after)
-    assert fire_time is not None  # noqa: S101 - no schedule of ours ever ends
-    return fire_time

@@ -88,3 +88,14 @@ async def test_a_tenant_that_comes_changes_or_goes_is_ticked_so_from_then_on() -
         await anyio.sleep(15 * 60)
         tasks.cancel_scope.cancel()
     assert [fire_time for _, fire_time in told] == at(15, 20, 30, 105)
+
+
+async def test_a_tenant_whose_date_never_comes_is_not_ticked_and_holds_up_no_other() -> None:
+    told: list[tuple[str, datetime]] = []
+    ticker = Ticker(VirtualClock(), lambda *ticked: told.append(ticked))
+    ticker.add(a_tenant(id="never", schedule=Cron("0 0 30 2 *", "UTC")))
+    ticker.add(a_tenant(schedule=QUARTERLY))
+    with anyio.move_on_after(16 * 60):
+        await ticker.run()
+    ticker.remove("never")
+    assert [name for name, _ in told] == ["acme"]
