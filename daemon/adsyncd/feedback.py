@@ -50,13 +50,13 @@ class Said:
     limits: tuple[Limit, ...] = ()
 
 
-def read(status: int, headers: Mapping[str, str], body: bytes, now: datetime, dialect: Dialect = STANDARD) -> Said:
-    """Read an answer, a failure as well as a success; `now` is when it came.
+def read(status: int, headers: Mapping[str, str], data: object, now: datetime, dialect: Dialect = STANDARD) -> Said:
+    """Read an answer, a failure as well as a success; `data` is what its body's JSON says, `now` is when it came.
 
     Instants are counted from the answer's own `Date`, if it has one, so that the two clocks need not agree. What lies
     in the past or is negative says nothing. Never raises.
     """
-    answer = _Answer(status, headers, body, now, dialect.throttling)
+    answer = _Answer(status, headers, data, now, dialect.throttling)
     usages = list(_usages(answer, dialect.usages))
     waits_s = [*_waits_s(answer, dialect), max((wait_s for _, wait_s in usages), default=None)]
     limits = _counts(answer, dialect.counters) or [limit for limit, _ in usages if limit.used is not None]
@@ -68,14 +68,14 @@ def read(status: int, headers: Mapping[str, str], body: bytes, now: datetime, di
 
 
 class _Answer:
-    """An answer, whose parts are parsed when they are asked for."""
+    """An answer, whose header fields are parsed when they are asked for."""
 
     def __init__(
-        self, status: int, headers: Mapping[str, str], body: bytes, now: datetime, throttling: Iterable[Throttling]
+        self, status: int, headers: Mapping[str, str], data: object, now: datetime, throttling: Iterable[Throttling]
     ) -> None:
         self.status = status
         self.fields = {name.lower(): value for name, value in headers.items()}
-        self._body = body
+        self.data = data
         self._now = now
         self._throttling = throttling
 
@@ -86,10 +86,6 @@ class _Answer:
     @cached_property
     def throttled(self) -> bool:
         return self.status == HTTPStatus.TOO_MANY_REQUESTS or any(_means(self, rule) for rule in self._throttling)
-
-    @cached_property
-    def data(self) -> object:
-        return _json(self._body)
 
     @cached_property
     def at(self) -> datetime:
@@ -226,7 +222,7 @@ def _is_one_of(value: object, wanted: Iterable[int | str | range]) -> bool:
     return any(value in one if isinstance(one, range) else value == one for one in wanted)
 
 
-def _json(text: str | bytes) -> object:
+def _json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

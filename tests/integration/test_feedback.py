@@ -28,7 +28,7 @@ class Listener:
     async def listen(self) -> tuple[int, Said]:
         answer = await self.http.get("/api/campaigns")
         now = datetime.fromtimestamp(self.at, UTC)
-        return answer.status_code, read(answer.status_code, answer.headers, answer.content, now, PRESETS[Preset.META])
+        return answer.status_code, read(answer.status_code, answer.headers, answer.json(), now, PRESETS[Preset.META])
 
 
 @asynccontextmanager

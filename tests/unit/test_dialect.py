@@ -1,4 +1,3 @@
-import json
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +9,7 @@ NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 
 
 def said(preset: Preset, status: int, headers: dict[str, str], body: object) -> Said:
-    return read(status, headers, json.dumps(body).encode(), NOW, PRESETS[preset])
+    return read(status, headers, body, NOW, PRESETS[preset])
 
 
 def test_every_preset_has_a_dialect_whose_header_fields_are_in_lower_case() -> None:
@@ -57,4 +56,4 @@ def test_x_counts_an_ad_account_beside_the_user() -> None:
     }
     limits = said(Preset.X_ADS, 200, headers | account, {}).limits
     assert limits == (Limit(9999, 900, 10_000), Limit(2, 900, 10_000))
-    assert read(200, headers | account, b"", NOW, STANDARD).limits == limits[:1]
+    assert read(200, headers | account, None, NOW, STANDARD).limits == limits[:1]

@@ -38,7 +38,7 @@ from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 from adsyncd.platforms import wire
 from adsyncd.platforms.session import Session
-from adsyncd.platforms.transport import AUTHORIZE, PRIORITY, SAID, UNMETERED, GovernedTransport, repeatable
+from adsyncd.platforms.transport import AUTHORIZE, DATA, PRIORITY, SAID, UNMETERED, GovernedTransport, repeatable
 from adsyncd.retry import Policy, RetryBudget, wait_before_next
 from adsyncd.run import Tally, WaitReason
 from adsyncd.tenant import Tenant
@@ -292,10 +292,7 @@ def _done(body: bytes) -> None:
 
 def _reason(answer: httpx.Response) -> str:
     """Return the platform's own words for a refusal, cut short."""
-    try:
-        body = answer.json()
-    except (ValueError, RecursionError):
-        return ""
+    body = answer.extensions[DATA]
     said = [body.get(key) for key in ("error", "message")] if isinstance(body, dict) else []
     words = " ".join(text for text in said if isinstance(text, str))
     return f": {words[:200]}" if words and repeatable(words, answer.request) else ""

@@ -37,6 +37,7 @@ from adsyncd.instruments import (
     Instruments,
     span,
 )
+from adsyncd.platforms.wire import parse
 from adsyncd.retry import LONGEST_ASKED_S
 from adsyncd.run import Tally, Wait, WaitReason
 from adsyncd.tenant import Tenant
@@ -47,11 +48,13 @@ AUTHORIZE = "adsyncd.authorize"  # is awaited with it when its turn has come: a 
 SENDINGS = "adsyncd.sendings"  # how often it was sent by now, whatever the reason
 PRIORITY = "adsyncd.priority"  # of those that wait for quota; a push's, if it isn't said
 SAID = "adsyncd.said"  # of an answer: what it says of limits
+DATA = "adsyncd.data"  # of an answer: the JSON of its body, parsed, or the `BadAnswer` that it makes; not of a listing
 WRITTEN_AT = "adsyncd.written_at"  # the monotonic instant at which it was fully written
 
 _WRITTEN = ".send_request_body.complete"  # how httpcore's event is called, behind the protocol's name
 
-_MOST_MIB = 2  # a thousand campaigns of 2 KiB; so much hostile JSON stalls the event loop for a fifth of a second
+_MOST_KIB = 64  # of an answer: parsing so much of the most hostile JSON takes the event loop a millisecond
+_MOST_MIB = 2  # of a listing: a thousand campaigns of 2 KiB
 _LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
 _MOST_DOUBLINGS = 6  # of the seconds for which 429s in a row close the gate that don't say for how long
 
@@ -142,15 +145,21 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         try:
             with anyio.fail_after(self._timeout_s):
                 answer = await self._exchange(request, permit)
-                body = await _bounded(answer)
+                body = await _bounded(answer, request)
         except BadAnswer:
             if answer is None or answer.is_success:
                 raise
         except (TimeoutError, httpx.TransportError, ssl.SSLError) as error:
             if answer is None or answer.is_success:
                 raise self._translated(error, request.url) from error
-        dialect = self._tenant.platform.dialect
-        said = read(answer.status_code, answer.headers, body, self._clock.now(), dialect)
+        data = self._data(answer, request, body)
+        said = read(
+            answer.status_code,
+            answer.headers,
+            None if isinstance(data, BadAnswer) else data,
+            self._clock.now(),
+            self._tenant.platform.dialect,
+        )
         if permit is not None:
             self._heed(said, answer.status_code)
         if answer.has_redirect_location:  # httpx would read where it leads, and stumble over what isn't an address
@@ -158,7 +167,20 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             raise BadAnswer(
                 f"the platform answered {answer.status_code}, a redirect to {target}, which is not followed"
             )
-        return httpx.Response(answer.status_code, headers=answer.headers, content=body, extensions={SAID: said})
+        extensions = {SAID: said, DATA: data}
+        return httpx.Response(answer.status_code, headers=answer.headers, content=body, extensions=extensions)
+
+    def _data(self, answer: httpx.Response, request: httpx.Request, body: bytes) -> object:
+        """Return the body's JSON, or the error that it makes: of a listing only if it may tell of a limit."""
+        status = answer.status_code
+        if _is_listing(answer, request) and all(
+            rule.status != status for rule in self._tenant.platform.dialect.throttling
+        ):
+            return None
+        try:
+            return parse(body)
+        except BadAnswer as error:
+            return error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -316,18 +338,30 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         return Unavailable(f"the connection to {where} broke ({type(error).__name__})")
 
 
-async def _bounded(answer: httpx.Response) -> bytes:
-    """Read the body, which was asked for unpacked: so its size here is its size in memory."""
+def _is_listing(answer: httpx.Response, request: httpx.Request) -> bool:
+    return answer.is_success and request.method == "GET"
+
+
+async def _bounded(answer: httpx.Response, request: httpx.Request) -> bytes:
+    """Read the body, which was asked for unpacked: so its size here is its size in memory.
+
+    Of one that is too large the rest is not read: closing it gives up the connection.
+    """
     assert isinstance(answer.stream, httpx.AsyncByteStream)  # noqa: S101 - what async transports return
     try:
-        if answer.headers.get("content-encoding", "identity") != "identity":
+        encodings = answer.headers.get("content-encoding", "").lower().split(",")
+        if not {encoding.strip() for encoding in encodings} <= {"", "identity"}:
             raise BadAnswer("the platform's answer is compressed, though it was asked for plain")
+        is_listing = _is_listing(answer, request)
+        most = _MOST_MIB * 2**20 if is_listing else _MOST_KIB * 2**10
         body = bytearray()
         async for chunk in answer.stream:
             body += chunk
-            if len(body) > _MOST_MIB * 2**20:
+            if len(body) > most:
                 raise BadAnswer(
                     f"the platform's answer is larger than {_MOST_MIB} MiB; a smaller sync.page_size may help"
+                    if is_listing
+                    else f"the platform's answer is larger than {_MOST_KIB} KiB"
                 )
         return bytes(body)
     finally:

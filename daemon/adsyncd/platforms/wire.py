@@ -10,6 +10,7 @@ from adsyncd.campaign import Campaign, Page
 from adsyncd.errors import BadAnswer
 
 _MOST_PROBLEMS = 3
+_MOST_CONTAINERS = 100_000
 _BIGINT = 2**63 - 1  # what a database's integer holds
 
 
@@ -70,6 +71,19 @@ class _Receipt(_Wire):
 _Model = TypeVar("_Model", bound=_Wire)
 
 
+def parse(body: bytes) -> object:
+    """Return what a body's JSON says.
+
+    Raises `BadAnswer`, also for JSON that is too deep, or whose many objects would take long and a lot of memory.
+    """
+    if body.count(b"[") + body.count(b"{") > _MOST_CONTAINERS:
+        raise BadAnswer(f"the platform's answer has more than {_MOST_CONTAINERS:,} lists and objects")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise _unlike_the_api(_no_json(body)) from None
+
+
 def read_token(body: bytes) -> tuple[SecretStr, float]:
     """Return the access token and its life in seconds from the answer to a sign-in. Raises `BadAnswer`."""
     token = _read(_Token, body)
@@ -118,15 +132,23 @@ def _read(model: type[_Model], body: bytes) -> _Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise BadAnswer(f"the platform's answer is not what its API promises: {_problems(error, body)}") from None
+        raise _unlike_the_api(_problems(error, body)) from None
+
+
+def _unlike_the_api(problem: str) -> BadAnswer:
+    return BadAnswer(f"the platform's answer is not what its API promises: {problem}")
+
+
+def _no_json(body: bytes) -> str:
+    markup = body.lstrip().startswith(b"<")
+    return "a page, as of a proxy or at a wrong base_url" if markup else "not JSON, or only a part of it"
 
 
 def _problems(error: ValidationError, body: bytes) -> str:
     """Name the fields that are wrong and why, without a word of what the platform sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
-        markup = body.lstrip().startswith(b"<")
-        return "a page, as of a proxy or at a wrong base_url" if markup else "not JSON, or only a part of it"
+        return _no_json(body)
     named = [": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]])) for problem in found]
     more = len(named) - _MOST_PROBLEMS
     return "; ".join(named[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")

@@ -34,7 +34,7 @@ from adsyncd.errors import (
 )
 from adsyncd.instruments import Instruments
 from adsyncd.limits import cools_for
-from adsyncd.platforms import Connector, PlatformClient
+from adsyncd.platforms import Connector, PlatformClient, transport, wire
 from adsyncd.retry import RetryBudget
 from adsyncd.run import Tally, Wait, WaitReason
 from adsyncd.tenant import CredentialsRef, Quota
@@ -557,6 +557,20 @@ async def test_credentials_that_are_not_there_end_it_and_those_that_may_come_bac
 async def test_a_refusal_is_told_in_the_platform_s_words_if_they_can_be_shown(body: bytes, words: str) -> None:
     async with connected(httpx.Response(422, content=body)) as parts:
         assert str(await parts.failed()) == f"the platform answered 422{words}"
+
+
+async def test_the_body_of_a_refusal_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+
+    def counting(body: bytes) -> object:
+        parsed.append(body)
+        return wire.parse(body)
+
+    monkeypatch.setattr(transport, "parse", counting)
+    body = b'{"error": "x", "retry_after": 12}'
+    async with connected(httpx.Response(503, content=body), max_attempts=1) as parts:
+        await parts.failed()
+    assert parsed.count(body) == 1
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,31 @@ async def test_an_endless_body_is_left_at_the_bound() -> None:
     assert body.closed
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "gzip, identity", "x-unheard-of"])
+@pytest.mark.parametrize(
+    ("method", "status"), [("GET", 400), ("GET", 404), ("GET", 500), ("POST", 200), ("POST", 422), ("POST", 503)]
+)
+async def test_of_what_is_no_listing_only_64_kib_are_read_and_the_connection_is_given_up(
+    method: str, status: int
+) -> None:
+    body = Body(b"[" * 1024, endless=True)
+    parts = Parts(answering(status, stream=body))
+    request = httpx.Request(method, "http://ads.invalid/")
+    if status == 200:
+        with pytest.raises(BadAnswer, match="larger than 64 KiB"):
+            await parts.transport.handle_async_request(request)
+    else:
+        answer = await parts.transport.handle_async_request(request)
+        assert (answer.status_code, answer.content) == (status, b"")
+    assert (body.sent, body.closed) == (65 * 1024, True)
+
+
+@pytest.mark.parametrize("encoding", ["", " ", "identity", "IDENTITY", " identity ", "identity, identity", "Identity,"])
+async def test_an_answer_that_says_that_it_is_not_compressed_is_read(encoding: str) -> None:
+    parts = Parts(answering(200, headers={"content-encoding": encoding}, stream=Body(b"plain")))
+    assert (await parts.send()).content == b"plain"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "gzip, identity", "identity, br", "x-unheard-of"])
 async def test_a_compressed_answer_is_refused_unread(encoding: str) -> None:
     body = Body(b"\x1f\x8b")
     parts = Parts(answering(200, headers={"content-encoding": encoding}, stream=body))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adsyncd.campaign import Campaign, Page
 from adsyncd.errors import BadAnswer
-from adsyncd.platforms.wire import read_page, read_receipt, read_token
+from adsyncd.platforms.wire import parse, read_page, read_receipt, read_token
 
 CAMPAIGN: dict[str, Any] = {
     "id": "cmp-0001",
@@ -264,6 +264,24 @@ def test_no_bytes_make_anything_but_a_receipt_a_token_or_a_bad_answer(body: byte
             reader(body)
         except BadAnswer:
             continue
+
+
+@pytest.mark.parametrize("value", [{"a": [1, "ü", None]}, "\ud800", 12, None, float("inf")])
+def test_json_is_parsed_as_it_is(value: object) -> None:
+    assert parse(json.dumps(value).encode()) == value
+    assert parse(b"\xef\xbb\xbf" + json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 90_000, b'{"a":' * 90_000, b"9" * 5000, b"<html>"])
+def test_what_cannot_be_parsed_is_a_bad_answer(body: bytes) -> None:
+    with pytest.raises(BadAnswer, match="not what its API promises"):
+        parse(body)
+
+
+@pytest.mark.parametrize("many", [b"[],", b"{},", b"[", b'{"a":'])
+def test_json_of_very_many_objects_is_refused_before_it_is_parsed(many: bytes) -> None:
+    with pytest.raises(BadAnswer, match="more than 100,000 lists and objects"):
+        parse(b"[" + many * 100_000 + b"0]")
 
 
 def test_a_token_is_read_with_its_life_in_seconds_and_does_not_show() -> None:
