@@ -14,7 +14,7 @@ from adsyncd.tenant import Tenant
 
 @dataclass(slots=True)
 class Bulkhead:
-    """What a tenant's runs share, and how they go. One that is `leaving` goes as soon as its run has ended.
+    """What a tenant's runs share, and how they go. One that is `leaving` goes once nothing goes on for it.
 
     `going`: the run that goes on. `elsewhere`: at the last tick another process was at work on the tenant.
     `unrecorded`: why the database could not even be told that a run begins. `left_open`: why the latest run has no end.

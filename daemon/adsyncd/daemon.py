@@ -165,6 +165,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                         beside(roster.catch_up, runs),
                         beside(reloader.obey, hangups),
                         beside(watch, reloader, config),
+                        beside(ticker.keep_time, parts.clock),
                     ):
                         await anext(signals)
                     ticker.stop()

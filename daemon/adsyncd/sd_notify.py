@@ -67,9 +67,9 @@ class Notifier:
 
     async def _feed(self, every_s: float, is_well: Callable[[], bool]) -> None:
         while True:
-            if is_well():
+            if well := is_well():
                 await self._send("WATCHDOG=1")
-            await anyio.sleep(every_s)
+            await anyio.sleep(every_s if well else min(every_s, _SHOW_S))  # what is amiss may be over in time
 
     async def _send(self, message: str) -> None:
         if self._channel is None:

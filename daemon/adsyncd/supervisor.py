@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from opentelemetry import context as telemetry
 from opentelemetry.trace import Tracer
 
+from adsyncd.activity import Activities
 from adsyncd.bulkhead import Bulkhead
 from adsyncd.campaign import DeadLetter, PushState
 from adsyncd.clock import Clock
@@ -86,7 +87,7 @@ class Supervisor:
         self._last_runs: dict[str, Run] = {}
         self._pauses: dict[str, datetime] = {}
         self._stopping = False
-        self._ended = anyio.Event()
+        self._activities = Activities(self._let_go)
         instruments.observe(QUOTA_PERMITS, self._free_permits)
         instruments.observe(CONCURRENCY, self._concurrency_limits)
         instruments.observe(TOKEN_EXPIRES_IN, self._token_lives)
@@ -100,7 +101,7 @@ class Supervisor:
         """Take charge of a tenant, be it for the second time. `dead_letters`: how many it has, if that is known."""
         if dead_letters is not None:
             self._instruments.set(DEAD_LETTERS, dead_letters, tenant=tenant.id)
-        if (bulkhead := self._bulkheads.get(tenant.id)) is not None:  # its last run still goes on
+        if (bulkhead := self._bulkheads.get(tenant.id)) is not None:  # removed, and something still goes on for it
             bulkhead.leaving = False
             self.change(Change(bulkhead.tenant, tenant))
             return
@@ -123,7 +124,7 @@ class Supervisor:
             bulkhead.concurrency = Concurrency.of(change.new.sync.concurrency)
 
     def remove(self, tenant_id: str) -> None:
-        """Begin no run of a tenant any more. One that goes on comes to its end."""
+        """Begin no run of a tenant any more. What goes on for it comes to its end."""
         self._bulkheads[tenant_id].leaving = True
         self._let_go(tenant_id)
 
@@ -144,6 +145,7 @@ class Supervisor:
             self._instruments.add(RUNS_PAUSED, 1, tenant=tenant_id)
             return
         self._running.add(tenant_id)
+        self._activities.begin(tenant_id)
         tasks.start_soon(self._contained, tenant_id, fire_time)
 
     def trigger(self, tasks: TaskGroup, tenant_id: str) -> datetime:
@@ -168,13 +170,15 @@ class Supervisor:
         self._known(tenant_id)
         if tenant_id not in self._pauses:
             since = self._clock.now()
-            await self._store.pause(tenant_id, since)
+            with self._activities.during(tenant_id):
+                await self._store.pause(tenant_id, since)
             self._pauses[tenant_id] = since
 
     async def resume(self, tenant_id: str) -> None:
         """Let a tenant run again, from its next fire time on. Raises NoSuchTenant and StoreError."""
         self._known(tenant_id)
-        await self._store.resume(tenant_id)
+        with self._activities.during(tenant_id):
+            await self._store.resume(tenant_id)
         self._pauses.pop(tenant_id, None)
 
     def refuse_if_stopping(self) -> None:
@@ -261,12 +265,14 @@ class Supervisor:
         the tenant.
         """
         bulkhead = self._known(tenant_id)
-        async with (
-            self._leases.hold(tenant_id, bulkhead.gate.pause) as lease,
-            self._client(bulkhead, tally, Priority.REPLAY) as client,
-        ):
-            tenant, concurrency, store = bulkhead.tenant, bulkhead.concurrency, self._store.held(lease)
-            return await Replay(tenant, client, store, tally, concurrency=concurrency, tracer=self._tracer).run(letters)
+        with self._activities.during(tenant_id):
+            async with (
+                self._leases.hold(tenant_id, bulkhead.gate.pause) as lease,
+                self._client(bulkhead, tally, Priority.REPLAY) as client,
+            ):
+                tenant, concurrency, store = bulkhead.tenant, bulkhead.concurrency, self._store.held(lease)
+                replay = Replay(tenant, client, store, tally, concurrency=concurrency, tracer=self._tracer)
+                return await replay.run(letters)
 
     async def replay_all(
         self, letters: Iterable[DeadLetter], tally: Tally, *, refuse: Callable[[str], None]
@@ -287,9 +293,10 @@ class Supervisor:
         def tenant_of(letter: DeadLetter) -> str:
             return letter.tenant
 
-        async with anyio.create_task_group() as tenants:
-            for tenant_id, its in groupby(sorted(letters, key=tenant_of), tenant_of):
-                tenants.start_soon(replay, tenant_id, list(its))
+        with self._activities.during(""):
+            async with anyio.create_task_group() as tenants:
+                for tenant_id, its in groupby(sorted(letters, key=tenant_of), tenant_of):
+                    tenants.start_soon(replay, tenant_id, list(its))
         return replayed
 
     def _client(
@@ -311,11 +318,10 @@ class Supervisor:
         self._connector.stop()
 
     async def drain(self, grace: timedelta) -> None:
-        """Stop, and wait until all runs have ended, for `grace` at most."""
+        """Stop, and wait until nothing goes on for any tenant, for `grace` at most."""
         self.stop()
         with anyio.move_on_after(grace.total_seconds()):
-            while self._running:
-                await self._ended.wait()
+            await self._activities.wait()
 
     async def _contained(self, tenant_id: str, fire_time: datetime) -> None:
         # Its context is a copy of its tick's: the run would be a child of whatever span was current there. Not a fresh
@@ -331,12 +337,11 @@ class Supervisor:
             _log.exception("run broke down", tenant=tenant_id)
         finally:
             self._running.discard(tenant_id)
-            self._let_go(tenant_id)
-            self._ended.set()
-            self._ended = anyio.Event()
+            self._activities.end(tenant_id)
 
     def _let_go(self, tenant_id: str) -> None:
-        if self._bulkheads[tenant_id].leaving and tenant_id not in self._running:
+        bulkhead = self._bulkheads.get(tenant_id)
+        if bulkhead is not None and bulkhead.leaving and tenant_id not in self._activities:
             del self._bulkheads[tenant_id]
 
     async def _ends(self, tenant_id: str, fire_time: datetime) -> bool:
@@ -344,7 +349,8 @@ class Supervisor:
         bulkhead = self._bulkheads[tenant_id]
         try:
             run = await self.sync(tenant_id, fire_time, Tally())
-        except RunEnded:  # by a write that seemed to have failed, or by another process
+        except RunEnded:  # by a write that seemed to have failed, by another process, or before the clock was put back
+            _log.debug("tick skipped, its run has ended already", tenant=tenant_id)
             return True
         except LeaseHeld as held:
             self._instruments.add(RUNS_OVERLAPPED, 1, tenant=tenant_id)

@@ -5,19 +5,28 @@ whatever re-armed the timer. So the executor hands each job's fire time on, and 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import anyio
+import structlog
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from adsyncd.clock import Clock
 from adsyncd.schedule import trigger
 from adsyncd.tenant import Tenant
 
 Emit = Callable[[str, datetime], None]
 
+_log = structlog.stdlib.get_logger(__name__)
+
 _LATE = timedelta(seconds=5)
+_LOOK_S = 1.0  # between two looks at the wall clock
+_JUMP_S = 1.0  # that the wall clock gains or loses between two looks
 
 
 class Ticker:
@@ -41,11 +50,13 @@ class Ticker:
 
     def change(self, tenant: Tenant) -> None:
         """Tick by a tenant's new schedule from now on."""
-        self._scheduler.reschedule_job(tenant.id, trigger=trigger(tenant.schedule, tenant.id))
+        with suppress(JobLookupError):  # it was stopped meanwhile
+            self._scheduler.reschedule_job(tenant.id, trigger=trigger(tenant.schedule, tenant.id))
 
     def remove(self, tenant_id: str) -> None:
         """Tick for a tenant no more."""
-        self._scheduler.remove_job(tenant_id)
+        with suppress(JobLookupError):  # it was stopped meanwhile
+            self._scheduler.remove_job(tenant_id)
 
     def next_fire_time(self, tenant_id: str) -> datetime | None:
         """Return when a tenant is due next, or None if it never is."""
@@ -57,6 +68,22 @@ class Ticker:
         """Begin to tick on the running event loop."""
         self._scheduler.start()
 
+    async def keep_time(self, clock: Clock) -> None:
+        """Follow the wall clock when it jumps, as after a machine's sleep, until cancelled.
+
+        The scheduler sleeps on the event loop's time line and does not notice. Put forward, ticks that have become due
+        are given at once; put back, each tenant is due next as the clock says now.
+        """
+        ahead_s = clock.now().timestamp() - clock.monotonic()
+        while True:
+            await anyio.sleep(_LOOK_S)
+            now = clock.now()
+            before_s, ahead_s = ahead_s, now.timestamp() - clock.monotonic()
+            if abs(ahead_s - before_s) > _JUMP_S:
+                _log.warning("the wall clock jumped", by_s=round(ahead_s - before_s, 1))
+                self._schedule_anew(now)
+            self.is_punctual(now)
+
     def is_punctual(self, now: datetime) -> bool:
         """Return whether no tick is some seconds late; if one is, it is given at once.
 
@@ -67,6 +94,14 @@ class Ticker:
         if not punctual:
             self._scheduler.wakeup()
         return punctual
+
+    def _schedule_anew(self, now: datetime) -> None:
+        self._scheduler.pause()  # or each change would wake it up
+        for job in self._scheduler.get_jobs():
+            due = job.next_run_time
+            if due is None or due > now:  # or it is ticked for now
+                self._scheduler.reschedule_job(job.id, trigger=job.trigger)
+        self._scheduler.resume()
 
     def stop(self) -> None:
         """Tick no more."""

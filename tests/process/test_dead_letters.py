@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from opentelemetry.trace import NoOpTracer
 
@@ -147,6 +148,31 @@ async def test_a_replay_that_is_told_to_stop_lets_what_is_on_its_way_come_back_a
         said = b"".join([chunk async for chunk in process.stdout])
         assert await process.wait() == 3
     assert [each["outcome"] for each in json.loads(said)] == ["pushed", "pending", "pending", "pending"]
+    assert await world.letters() == dead[1:]
+
+
+async def test_a_daemon_that_is_told_to_stop_waits_for_the_push_of_a_replay_and_records_it(world: World) -> None:
+    dead = await world.letters()
+    tell(world.program, concurrency=1, max_attempts=1)
+    await world.heal(push_latency_s=3)
+    answers: list[httpx.Response] = []
+    transport = httpx.AsyncHTTPTransport(uds=str(world.program.folder / "control.sock"))
+
+    async def replay(at: httpx.AsyncClient) -> None:
+        answers.append(await at.post("/v1/dead-letters/replay", json={"dead_letters": {"all": True}}))
+
+    async with (
+        world.program.daemon() as daemon,
+        httpx.AsyncClient(transport=transport, base_url="http://adsyncd", timeout=30) as control,
+        anyio.create_task_group() as tasks,
+    ):
+        await daemon.logs("ready")
+        tasks.start_soon(replay, control)
+        with anyio.fail_after(30):
+            while not await world.effects():  # noqa: ASYNC110 - the ledger rings no bell
+                await anyio.sleep(0.02)
+        assert await daemon.stop() == 0
+    assert [each["outcome"] for each in answers[0].json()] == ["pushed", "pending", "pending", "pending"]
     assert await world.letters() == dead[1:]
 
 

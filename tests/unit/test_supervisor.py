@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,7 +11,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from adsyncd.campaign import PushState
+from adsyncd.campaign import DeadLetter, PushState
 from adsyncd.diff import Change
 from adsyncd.errors import LeaseHeld, NoSuchTenant
 from adsyncd.instruments import (
@@ -22,6 +23,7 @@ from adsyncd.instruments import (
 )
 from adsyncd.lease import Lease, Leases
 from adsyncd.owner import Owner
+from adsyncd.replay import Replayed
 from adsyncd.run import Outcome, Run, Tally, run_id
 from adsyncd.simulation.virtual_time import START
 from adsyncd.status import State
@@ -434,6 +436,27 @@ async def test_a_stop_with_nothing_under_way_is_over_at_once(world: World) -> No
     assert anyio.current_time() - began < 0.2
 
 
+async def test_a_stop_waits_for_the_pushes_of_replays_that_are_under_way_and_leaves_the_rest(store: Store) -> None:
+    async with a_dead_letter_s_world(store) as (world, letters):
+        replayed: list[Replayed] = []
+        world.tasks.start_soon(replay, world, letters, replayed)
+        await anyio.sleep(1)
+        began = anyio.current_time()
+        await world.supervisor.drain(timedelta(seconds=60))
+        assert anyio.current_time() - began == pytest.approx(5)  # of the six seconds that a push takes
+        assert [each.state for each in replayed] == [PushState.PUSHED, PushState.PENDING]
+        assert await store.dead_letters() == letters[1:]
+
+
+async def test_a_stop_waits_until_a_command_is_on_record(store: Store, disk: Disk) -> None:
+    async with a_world(store, tenant("acme")) as world:
+        disk.takes_s = 3
+        world.tasks.start_soon(world.supervisor.pause, "acme")
+        await anyio.sleep(1)
+        await world.supervisor.drain(timedelta(seconds=60))
+        assert await store.pauses() == {"acme": START}
+
+
 async def test_a_run_that_begins_after_the_stop_sends_nothing(world: World) -> None:
     world.supervisor.stop()
     world.tick()
@@ -459,6 +482,34 @@ async def test_a_replay_keeps_to_the_quota_as_runs_do(store: Store) -> None:
     assert ledger["effects"] == {letter.campaign_id: {letter.idempotency_key: 1} for letter in letters}
     assert (ledger["refused"], ledger["largest_window"]) == (0, 10)
     assert (tally.pushed, tally.requests) == (20, 20)
+
+
+async def test_a_tenant_that_is_removed_stays_until_its_replay_has_ended(store: Store) -> None:
+    async with a_dead_letter_s_world(store) as (world, letters):
+        replayed: list[Replayed] = []
+        world.tasks.start_soon(replay, world, letters, replayed)
+        await anyio.sleep(1)
+        world.supervisor.remove("acme")
+        assert world.supervisor.status("acme", None).state is State.DRAINING
+        await anyio.sleep(60)
+        assert [each.state for each in replayed] == [PushState.PUSHED] * 2
+        assert not world.supervisor.tenants
+
+
+@asynccontextmanager
+async def a_dead_letter_s_world(store: Store) -> AsyncIterator[tuple[World, list[DeadLetter]]]:
+    """Begin with a tenant that has two dead letters, whose pushes succeed by now, one after the other in 6 s each."""
+    rejected = ["cmp-0001", "cmp-0002"]
+    acme = tenant("acme", concurrency=1)
+    async with a_world(store, acme, acme={"campaigns": 2, "rejected": rejected}) as world:
+        world.tick()
+        assert (await world.ended()).dead_lettered == 2
+        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": [], "push_latency_s": 6}}})
+        yield world, await store.dead_letters()
+
+
+async def replay(world: World, letters: Sequence[DeadLetter], replayed: list[Replayed]) -> None:
+    replayed += await world.supervisor.replay_all(letters, Tally(), refuse=lambda _: None)
 
 
 # What is told

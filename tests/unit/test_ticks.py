@@ -11,9 +11,11 @@ import pytest
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
+from adsyncd.daemon import beside
 from adsyncd.schedule import next_fire, trigger
 from adsyncd.tenant import Every, Tenant
 from adsyncd.ticks import Ticker, _Executor
+from support.records import HandClock
 from support.tenants import a_tenant
 
 Ticks = list[tuple[str, datetime]]
@@ -165,6 +167,54 @@ async def test_a_wall_clock_that_was_put_forward_makes_the_scheduler_late_once(m
         assert not ticker.is_punctual(later)
         await until(lambda: bool(ticks))
         assert ticker.is_punctual(later)
+
+
+@asynccontextmanager
+async def keeping_time(
+    monkeypatch: pytest.MonkeyPatch, *tenants: Tenant
+) -> AsyncIterator[tuple[HandClock, Ticker, Ticks]]:
+    """Tick by a wall clock that stands still until it is moved, and is looked at often."""
+    clock = HandClock()
+    wall = Mock(wraps=datetime, now=lambda _zone: clock.now())
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", wall)
+    monkeypatch.setattr("adsyncd.ticks._LOOK_S", 0.01)
+    async with ticking(*tenants) as (ticker, ticks), beside(ticker.keep_time, clock):
+        await anyio.wait_all_tasks_blocked()
+        yield clock, ticker, ticks
+
+
+async def test_after_a_machine_s_sleep_each_tenant_that_became_due_is_ticked_once_without_a_watchdog(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    daily = tenant("acme", Every(timedelta(days=1)))
+    async with keeping_time(monkeypatch, daily, tenant("globex", Every(timedelta(hours=1)))) as (clock, ticker, ticks):
+        clock.instant += timedelta(hours=72)
+        await until(lambda: len(ticks) == 2)
+        await anyio.sleep(0.05)
+        assert [name for name, _ in sorted(ticks)] == ["acme", "globex"]
+        assert all(clock.instant - each < timedelta(days=1) for _, each in ticks)  # the latest that was missed
+        assert ticker.is_punctual(clock.now())
+
+
+async def test_a_wall_clock_that_is_put_back_leaves_nobody_waiting_for_the_time_that_it_was_wrong_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hourly = tenant("acme", Every(timedelta(hours=1)))
+    async with keeping_time(monkeypatch, hourly) as (clock, ticker, ticks):
+        clock.instant -= timedelta(days=1000)
+        due = next_fire(trigger(hourly.schedule, "acme"), clock.instant)
+        await until(lambda: ticker.next_fire_time("acme") == due)
+        assert not ticks
+        clock.instant += timedelta(hours=1)
+        await until(lambda: ticks == [("acme", due)])
+
+
+async def test_a_change_that_comes_after_the_stop_changes_nothing() -> None:
+    async with ticking(tenant("acme"), tenant("globex")) as (ticker, _):
+        ticker.stop()
+        await anyio.lowlevel.checkpoint()
+        ticker.change(tenant("acme"))
+        ticker.remove("globex")
 
 
 async def test_a_clockwork_without_tenants_is_punctual() -> None:
