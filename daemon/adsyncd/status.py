@@ -106,6 +106,7 @@ class VaultState(StrEnum):
     NO_NAMESPACE = "wrong namespace"
     NO_ROLE = "role missing"
     UNWRAPPED = "already unwrapped"
+    TOO_SHORT = "token too short"
     # Vault does not give one secret.
     DENIED = "permission denied"
     MISSING = "secret missing"

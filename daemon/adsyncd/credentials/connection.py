@@ -13,7 +13,7 @@ import anyio.to_thread
 import requests
 
 from adsyncd.credentials.backoff import Backoff
-from adsyncd.credentials.refusal import OUTAGES, unanswered
+from adsyncd.credentials.refusal import OUTAGES, unanswered, unexpected
 from adsyncd.errors import CredentialsError, CredentialsUnavailable
 from adsyncd.status import VaultState
 
@@ -70,7 +70,12 @@ class Connection:
             )
         try:
             return blocking()
+        except CredentialsError:
+            raise
         except OSError as exc:
             raise unanswered(exc, self._name) from exc
+        except Exception as exc:  # noqa: BLE001 - whatever goes wrong here is a state of Vault's, and nobody's end
+            # `from None`: what is left out may quote a secret.
+            raise unexpected(exc, self._name) from None
         finally:
             self._threads.release()

@@ -180,6 +180,31 @@ def look_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -
     return read_refused(exc, vault, who, mount, path)
 
 
+def too_short(vault: str, who: str, duration_s: float) -> CredentialsError:
+    """Explain why `who` can't ask `vault` anything: its token was over when it arrived."""
+    return CredentialsUnavailable(
+        f"{vault} grants {who} a token for {duration_s:g} s, which was over when the answer arrived; "
+        "lengthen its ttl, and see why Vault is slow",
+        VaultState.TOO_SHORT,
+    )
+
+
+def not_vault(vault: str) -> CredentialsError:
+    """Explain why an answer can't be read: it is not what `vault` answers."""
+    return CredentialsUnavailable(
+        f"{vault} does not answer as Vault does; check vault.address (redirects are not followed)",
+        VaultState.FAILING,
+    )
+
+
+def unexpected(exc: Exception, vault: str) -> CredentialsError:
+    """Tell of an error that nobody thought of. Its text may quote what `vault` answered or was sent."""
+    return CredentialsUnavailable(
+        f"asking {vault} failed in a way that adsyncd does not know ({type(exc).__name__}); report it",
+        VaultState.FAILING,
+    )
+
+
 def unanswered(exc: VaultError | OSError, vault: str) -> CredentialsError:
     """Explain why `vault` answered nothing useful, whatever it was asked."""
     return next(error(f"{vault} {text}", state) for kind, error, state, text in _UNANSWERED if isinstance(exc, kind))

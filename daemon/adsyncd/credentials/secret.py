@@ -50,10 +50,14 @@ def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> SecretStr:
         case InFile(path):
             where, text = f"the file {path}", _read(path)
     secret = text.strip()
-    # Whoever puts it into a header would otherwise raise an error that quotes it.
-    if not (secret.isascii() and secret.isprintable() and secret):
+    if not fits_header(secret):
         raise CredentialsMissing(f"{where} holds no secret: it must be one line of printable ASCII")
     return SecretStr(secret)
+
+
+def fits_header(secret: str) -> bool:
+    """Whether a header can carry it. Whoever put another into one would raise an error that quotes it."""
+    return secret.isascii() and secret.isprintable() and bool(secret)
 
 
 def _read(path: Path) -> str:

@@ -6,8 +6,8 @@ that tenant's credentials are wanted, with a secret id that it may issue but not
 
 import math
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -24,6 +24,7 @@ from adsyncd.credentials.account import Credentials, credentials_of
 from adsyncd.credentials.backoff import Backoff
 from adsyncd.credentials.connection import Connection
 from adsyncd.credentials.identity import Identity, Lease
+from adsyncd.credentials.refusal import unexpected
 from adsyncd.credentials.vault_api import Place, VaultApi
 from adsyncd.credentials.wrapped import WrappedSecret
 from adsyncd.errors import CredentialsError, CredentialsMissing
@@ -157,26 +158,35 @@ class Vault:
 
     async def _stay_signed_in(self) -> None:
         while True:
-            with suppress(CredentialsError):  # which shows in the status
+            with self._surviving():
                 lease = await self._daemon.lease()
                 await self._is_alive(lease)  # asked for the status alone, which is to be true though nobody reads
-            await anyio.sleep(self._outage.wait_s or min(self._daemon.due_s, self._poll_s))
+            await anyio.sleep(self._outage.wait_s or max(0.0, min(self._daemon.due_s, self._poll_s)))
 
     async def _look(self, ref: VaultRef, followed: _Followed) -> None:
+        denied = False
         async with self._looking:
-            try:
-                followed.version = await self._ask_as(ref, self._api.version)
-            except CredentialsError as error:
-                if error.state == VaultState.DENIED:
-                    followed.due = self._clock.monotonic() + _DENIED_AGAIN_S
-                    if not followed.denied:
+            with self._surviving():
+                try:
+                    followed.version = await self._ask_as(ref, self._api.version)
+                except CredentialsError as error:
+                    denied = error.state == VaultState.DENIED
+                    if denied and not followed.denied:
                         _log.warning(
                             "rotations go unnoticed until the platform refuses", path=ref.path, error=str(error)
                         )
-                    followed.denied = True
-                    return
-            followed.denied = False
-            followed.due = self._next_look(ref)
+            followed.denied = denied
+            followed.due = self._clock.monotonic() + _DENIED_AGAIN_S if denied else self._next_look(ref)
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Let no error end the watch over Vault, and with it everybody's runs: it is a state, and is tried again."""
+        try:
+            yield
+        except CredentialsError:  # which shows in the status
+            pass
+        except Exception as exc:  # noqa: BLE001 - the last line of defence; the text is left out, as it may hold a secret
+            self._outage.fail(unexpected(exc, self._api.name))
 
     def _next_look(self, ref: VaultRef) -> float:
         """Return the next instant of a reference's own phase of the interval, so that not all are looked at at once."""

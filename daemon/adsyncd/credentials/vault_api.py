@@ -5,21 +5,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
+from typing import Annotated, TypeVar, TypeVarTuple
 
 import hvac
 import requests
 from hvac.exceptions import Forbidden, InvalidRequest, VaultError
-from pydantic import AliasChoices, AliasPath, BaseModel, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, AliasPath, BaseModel, Field, SecretStr, ValidationError
 
 from adsyncd.clock import Clock
 from adsyncd.credentials import refusal
+from adsyncd.credentials.exchange import BoundedTransport, ExchangeAdapter
 from adsyncd.credentials.identity import Lease
-from adsyncd.errors import CredentialsError, CredentialsUnavailable
-from adsyncd.status import VaultState
+from adsyncd.credentials.secret import fits_header
+from adsyncd.errors import CredentialsError
 
 M = TypeVar("M", bound=BaseModel)
 Details = TypeVarTuple("Details")
+
+_LONGEST_S = 1 << 33  # 272 years, of which Vault itself can count 292
 
 # As Vault says where it wrapped: whatever else is wrapped, such as a secret that its writer chose, is no secret id.
 _SECRET_ID_PATH = re.compile(r"auth/approle/role/[^/]+/secret-id")
@@ -37,18 +40,27 @@ class Place:
 
 
 class _Grant(BaseModel):
-    """A token's life, as Vault tells it of one granted or renewed (`auth`) or looked up (`data`)."""
+    """A token's life, as Vault tells it of one granted or renewed (`auth`) or looked up (`data`): whole seconds."""
 
-    duration_s: float = Field(
-        validation_alias=AliasChoices(AliasPath("auth", "lease_duration"), AliasPath("data", "ttl"))
+    duration_s: int = Field(
+        strict=True,
+        ge=0,
+        le=_LONGEST_S,
+        validation_alias=AliasChoices(AliasPath("auth", "lease_duration"), AliasPath("data", "ttl")),
     )
     renewable: bool = Field(
         default=False, validation_alias=AliasChoices(AliasPath("auth", "renewable"), AliasPath("data", "renewable"))
     )
 
 
+def _sendable(token: SecretStr) -> SecretStr:
+    if not fits_header(token.get_secret_value()):
+        raise ValueError
+    return token
+
+
 class _Login(_Grant):
-    token: SecretStr = Field(validation_alias=AliasPath("auth", "client_token"))
+    token: Annotated[SecretStr, AfterValidator(_sendable)] = Field(validation_alias=AliasPath("auth", "client_token"))
 
 
 class _Secret(BaseModel):
@@ -80,6 +92,8 @@ class VaultApi:
         self._place = place
         self._clock = clock
         self._session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, BoundedTransport())
         self._session.trust_env = False  # no proxy, CA or .netrc but what the settings say
         self._session.verify = str(place.ca_file) if place.ca_file else True
 
@@ -90,21 +104,22 @@ class VaultApi:
     def sign_in(self, role_id: str, secret_id: SecretStr) -> Lease:
         """Sign in as the daemon, by AppRole."""
         with self._explained(refusal.sign_in_refused):
-            return self._login(role_id, secret_id)
+            return self._login(role_id, secret_id, "the daemon")
 
     def sign_in_as(self, token: SecretStr, role: str) -> Lease:
         """Sign in as the AppRole `role`, with a secret id that `token` may issue."""
         with self._explained(refusal.role_refused, role):
             approle = self._client(token).auth.approle
             role_id = self._read(_RoleId, approle.read_role_id(role)).value
-            return self._login(role_id, self._read(_SecretId, approle.generate_secret_id(role)).value)
+            secret_id = self._read(_SecretId, approle.generate_secret_id(role)).value
+            return self._login(role_id, secret_id, f"the AppRole {role}")
 
     def look_up(self, token: SecretStr) -> Lease:
         """Return the lease of a token that was issued elsewhere."""
         now_s = self._clock.monotonic()
         with self._explained(refusal.token_refused):
             grant = self._read(_Grant, self._client(token).auth.token.lookup_self())
-        return Lease(token, now_s, grant.duration_s, grant.renewable)
+        return self._alive(Lease(token, now_s, grant.duration_s, grant.renewable), "the daemon")
 
     def renew(self, lease: Lease) -> Lease | None:
         """Return a lease prolonged to its full length, or None if that is not possible any more."""
@@ -116,9 +131,10 @@ class VaultApi:
         except VaultError as exc:
             raise refusal.unanswered(exc, self.name) from exc
         grant = self._read(_Grant, answer)
+        renewed = replace(lease, granted_s=now_s, duration_s=grant.duration_s)
         # Towards the end of a token's longest life renewals get shorter and shorter.
         whole = grant.duration_s >= lease.duration_s
-        return replace(lease, granted_s=now_s, duration_s=grant.duration_s) if whole else None
+        return renewed if whole and not renewed.over(self._clock.monotonic()) else None
 
     def unwrap(self, token: SecretStr) -> SecretStr:
         """Return the secret id that the wrapping token `token` stands for, for once: it is used up by that."""
@@ -146,11 +162,16 @@ class VaultApi:
             answer = self._client(token).secrets.kv.v2.read_secret_metadata(path, mount_point=mount)
         return self._read(_Metadata, answer).version
 
-    def _login(self, role_id: str, secret_id: SecretStr) -> Lease:
+    def _login(self, role_id: str, secret_id: SecretStr, who: str) -> Lease:
         now_s = self._clock.monotonic()
         answer = self._client(SecretStr("")).auth.approle.login(role_id, secret_id.get_secret_value(), use_token=False)
         login = self._read(_Login, answer)
-        return Lease(login.token, now_s, login.duration_s, login.renewable)
+        return self._alive(Lease(login.token, now_s, login.duration_s, login.renewable), who)
+
+    def _alive(self, lease: Lease, who: str) -> Lease:
+        if lease.over(self._clock.monotonic()):
+            raise refusal.too_short(self.name, who, lease.duration_s)
+        return lease
 
     def _client(self, token: SecretStr) -> hvac.Client:
         # An empty token is none at all; None would stand for VAULT_TOKEN or ~/.vault-token.
@@ -158,6 +179,7 @@ class VaultApi:
             self._place.address,
             token=token.get_secret_value(),
             session=self._session,
+            adapter=ExchangeAdapter,
             timeout=self._place.timeout_s,  # type: ignore[arg-type]  # requests takes fractions
             allow_redirects=False,  # they would carry the token to another host
             namespace=self._place.namespace,
@@ -179,7 +201,4 @@ class VaultApi:
             return model.model_validate(answer)
         except ValidationError:
             # `from None`: the error that is left out quotes the answer.
-            raise CredentialsUnavailable(
-                f"{self.name} does not answer as Vault does; check vault.address (redirects are not followed)",
-                VaultState.FAILING,
-            ) from None
+            raise refusal.not_vault(self.name) from None

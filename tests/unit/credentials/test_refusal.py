@@ -9,7 +9,9 @@ from adsyncd.credentials.refusal import (
     role_refused,
     sign_in_refused,
     token_refused,
+    too_short,
     unanswered,
+    unexpected,
     unwrapping_refused,
     wrapped_elsewhere,
 )
@@ -103,3 +105,16 @@ def test_a_deleted_version_is_told_from_a_path_where_nothing_is() -> None:
         missing = read_refused(nothing, VAULT, *SECRET)
         assert "nothing at secret/adsyncd/acme" in str(missing)
         assert missing.state == VaultState.MISSING
+
+
+def test_a_token_that_is_too_short_is_told_with_its_life_and_is_nobody_else_s_outage() -> None:
+    error = too_short(VAULT, "the AppRole acme", 3)
+    assert "the AppRole acme a token for 3 s" in str(error)
+    assert error.state not in OUTAGES
+
+
+def test_an_error_that_nobody_thought_of_is_told_by_its_kind_alone() -> None:
+    error = unexpected(ZeroDivisionError("canary"), VAULT)
+    assert "ZeroDivisionError" in str(error)
+    assert "canary" not in str(error)
+    assert error.state in OUTAGES

@@ -1,9 +1,14 @@
 import json
 from collections.abc import Mapping
+from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
+import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from requests.adapters import BaseAdapter
 
@@ -31,7 +36,8 @@ class Script(BaseAdapter):
         response.request, response.url = request, str(request.url)
         response.status_code = answer if isinstance(answer, int) else 200
         response.headers["content-type"] = "application/json"
-        response._content = b"{}" if isinstance(answer, int) else json.dumps(answer).encode()
+        body = b"{}" if isinstance(answer, int) else json.dumps(answer).encode()
+        response.raw = urllib3.HTTPResponse(BytesIO(body), preload_content=False)
         return response
 
     def close(self) -> None:
@@ -143,3 +149,41 @@ def test_what_is_no_answer_of_vault_s_is_told_without_a_word_of_it(answer: objec
     assert caught.value.state == VaultState.FAILING
     assert "canary" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(max_value=10**9 - 1) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+)
+
+
+@given(ttl=JSON | st.integers(-5, 5) | st.sampled_from([1e-300, 1e308, "3600", 10**400]), late_s=st.floats(0, 10))
+def test_a_token_s_life_is_whole_seconds_that_are_not_over_or_it_is_a_state_of_vault_s(
+    ttl: object, late_s: float
+) -> None:
+    api, _ = scripted({"/v1/auth/token/lookup-self": {"data": {"ttl": ttl}}})
+    looks = iter((0.0, late_s))
+    api._clock = SimpleNamespace(monotonic=lambda: next(looks))
+    if type(ttl) is int and (ttl == 0 or late_s < ttl < 1e9):
+        lease = api.look_up(TOKEN)
+        assert lease.duration_s == ttl
+        assert lease.due_s(0.0) > 0
+    else:
+        with pytest.raises(CredentialsUnavailable) as caught:
+            api.look_up(TOKEN)
+        short = type(ttl) is int and 0 < ttl <= late_s
+        assert caught.value.state == (VaultState.TOO_SHORT if short else VaultState.FAILING)
+
+
+def test_a_renewal_that_was_over_when_it_arrived_means_a_new_sign_in() -> None:
+    api, _ = scripted({"/v1/auth/token/renew-self": {"auth": {"lease_duration": 60}}})
+    looks = iter((0.0, 61.0))
+    api._clock = SimpleNamespace(monotonic=lambda: next(looks))
+    assert api.renew(Lease(TOKEN, 0.0, 60, renewable=True)) is None
+
+
+@pytest.mark.parametrize("token", ["", "line\nbreak", "é", "\ud800"])
+def test_a_token_that_no_header_can_carry_is_not_taken(token: str) -> None:
+    api, _ = scripted({"/v1/auth/approle/login": {"auth": {"client_token": token, "lease_duration": 60}}})
+    with pytest.raises(CredentialsUnavailable, match="does not answer as Vault does"):
+        api.sign_in("role", SecretStr("secret-id"))
