@@ -1,7 +1,7 @@
 """What belongs to one tenant, and to no other."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, datetime, timedelta
 
 from adsyncd.concurrency import Concurrency
 from adsyncd.governor import Gate
@@ -70,6 +70,12 @@ class Bulkhead:
         return State.ELSEWHERE if self.elsewhere else State.IDLE
 
     def _done_at(self, going: Going, now: datetime) -> datetime | None:
-        """Foresee when a run will be done if nothing but the quota holds it up."""
+        """Return when a run will be done if nothing but the quota holds it up; None if no calendar has that date."""
         remaining = remaining_requests(going.tally, self.tenant.sync.page_size)
-        return None if remaining is None else now + timedelta(seconds=self.gate.foresee(remaining))
+        if remaining is None:
+            return None
+        try:
+            done_at = now + timedelta(seconds=self.gate.foresee(remaining))
+        except OverflowError:  # the platform claims to have so many campaigns
+            return None
+        return done_at if done_at.year < MAXYEAR else None  # readers put it into their own time zone

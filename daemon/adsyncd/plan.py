@@ -152,9 +152,12 @@ def mend(tenant: Tenant, requests: int, needs: timedelta | None, due: timedelta,
     return f"{need}: {', or '.join(found)}"
 
 
-def whole_minutes(seconds: float) -> timedelta:
-    """Return a duration that is fit to be advised: at least so long."""
-    return timedelta(minutes=math.ceil(seconds / 60))
+def whole_minutes(seconds: float) -> timedelta | None:
+    """Return a duration that is fit to be advised: at least so long; None for a longer one than a timedelta holds."""
+    try:
+        return timedelta(minutes=math.ceil(seconds / 60))
+    except OverflowError:
+        return None
 
 
 def most_requests(campaigns: int, page_size: int) -> int:

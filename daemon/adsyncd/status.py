@@ -1,6 +1,5 @@
 """How tenants, the daemon and Vault stand, as values: what each does, what it waits for, and what is wrong."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,7 @@ class State(StrEnum):
 
     `WAITING`: it runs, and a request waits. `ELSEWHERE`: at its last tick another process was at work on it.
     `DRAINING`: its drop-in is gone, its run goes on. `DISABLED`: its drop-in says so. `REFUSED`: its files were never
-    right.
+    right. `UNKNOWN`: a bug keeps adsyncd from saying.
     """
 
     IDLE = "idle"
@@ -27,6 +26,7 @@ class State(StrEnum):
     DISABLED = "disabled"
     REFUSED = "refused"
     DRAINING = "draining"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def remaining_requests(tally: Tally, page_size: int) -> int | None:
     """
     if not tally.announced:
         return None
-    pages = math.ceil(max(0, tally.announced - tally.listed) / page_size)
+    pages = -(min(0, tally.listed - tally.announced) // page_size)
     return max(tally.announced, tally.listed) - tally.settled + pages
 
 

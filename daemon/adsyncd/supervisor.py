@@ -7,6 +7,7 @@ A run is a task of its own, in a context of its own, under its own deadline; wha
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import Protocol
 
@@ -88,9 +89,9 @@ class Supervisor:
         self._pauses: dict[str, datetime] = {}
         self._stopping = False
         self._activities = Activities(self._let_go)
-        instruments.observe(QUOTA_PERMITS, self._free_permits)
-        instruments.observe(CONCURRENCY, self._concurrency_limits)
-        instruments.observe(TOKEN_EXPIRES_IN, self._token_lives)
+        instruments.observe(QUOTA_PERMITS, partial(self._each, lambda bulkhead: bulkhead.gate.free))
+        instruments.observe(CONCURRENCY, partial(self._each, lambda bulkhead: bulkhead.concurrency.limit))
+        instruments.observe(TOKEN_EXPIRES_IN, partial(self._each, lambda bulkhead: bulkhead.session.expires_in()))
 
     async def recall(self) -> None:
         """Take up what the store knows: which tenants are paused, and how each one's last run ended."""
@@ -384,12 +385,15 @@ class Supervisor:
             error=run.error,
         )
 
-    def _free_permits(self) -> Mapping[str, float]:
-        return {tenant_id: bulkhead.gate.free for tenant_id, bulkhead in list(self._bulkheads.items())}
-
-    def _concurrency_limits(self) -> Mapping[str, float]:
-        return {tenant_id: bulkhead.concurrency.limit for tenant_id, bulkhead in list(self._bulkheads.items())}
-
-    def _token_lives(self) -> Mapping[str, float]:
-        lives = [(tenant_id, bulkhead.session.expires_in()) for tenant_id, bulkhead in list(self._bulkheads.items())]
-        return {tenant_id: life_s for tenant_id, life_s in lives if life_s is not None}
+    def _each(self, measure: Callable[[Bulkhead], float | None]) -> Mapping[str, float]:
+        """Measure each tenant. One that can't be measured is left out, and does not hide the others."""
+        measured = {}
+        for tenant_id, bulkhead in list(self._bulkheads.items()):
+            try:
+                value = measure(bulkhead)
+            except Exception:  # noqa: BLE001 - no tenant's trouble gets past its bulkhead
+                _log.debug("tenant can't be measured", tenant=tenant_id, exc_info=True)
+            else:
+                if value is not None:
+                    measured[tenant_id] = value
+        return measured

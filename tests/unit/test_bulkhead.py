@@ -96,3 +96,11 @@ def test_the_error_is_what_stands_in_the_way_now_or_what_went_wrong_last() -> No
 def test_permits_are_told_as_they_are_let_out() -> None:
     idle = status(a_bulkhead())
     assert (idle.permits, idle.permits_free, idle.shape) == (10, 3, Shape.PACED)
+
+
+@pytest.mark.parametrize("announced", [4 * 10**10, 10**12, 2**63 - 1, 10**400])
+def test_a_run_of_so_many_campaigns_that_no_calendar_has_its_end_has_none(announced: int) -> None:
+    shown = status(a_bulkhead(going=going(announced=announced)), running=True)
+    assert shown.run
+    assert shown.run.announced == announced
+    assert shown.run.done_at is None or announced == 4 * 10**10  # more than a thousand years are some, too

@@ -37,6 +37,13 @@ def test_a_run_takes_a_request_for_each_page_and_each_push() -> None:
     assert planned(a_tenant(), campaigns=0)[0].most_requests == 1
 
 
+def test_a_run_that_would_take_longer_than_any_duration_hides_no_other_plan() -> None:
+    endless, usual = planned(a_tenant(quota=Quota(1, timedelta(days=366))), a_tenant(id="b"), campaigns=10**9)
+    assert endless.mend is not None
+    assert "more time than there is" in endless.mend
+    assert usual.mend is not None
+
+
 def test_a_tenant_that_nobody_has_listed_is_taken_to_have_a_hundred_campaigns() -> None:
     [unknown] = plan([a_tenant()], {}, {}, NOW).tenants
     assert (unknown.campaigns, unknown.known, unknown.usual_requests) == (ASSUMED_CAMPAIGNS, False, None)

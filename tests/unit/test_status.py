@@ -18,6 +18,7 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
         (Tally(announced=25, listed=25, pushed=10, skipped=5, dead_lettered=2, failed=1), 7),
         (Tally(announced=25, listed=25, pushed=25), 0),
         (Tally(announced=25, listed=30, pushed=25), 5),  # more came in while it listed
+        (Tally(announced=10**400, listed=10), 10**400 + 10**399 - 1),
     ],
 )
 def test_what_is_left_of_a_run_is_a_push_for_each_campaign_and_the_pages(tally: Tally, left: int | None) -> None:

@@ -563,6 +563,8 @@ async def test_permits_and_tokens_are_measured_for_each_tenant(store: Store) -> 
         world.tick("globex")
         await world.ended("globex")
         assert world.measured(QUOTA_PERMITS) == {"acme": 1000, "globex": 8}
+        world.supervisor._bulkheads["acme"].gate = None  # type: ignore[assignment]  # so that it can't be measured
+        assert world.measured(QUOTA_PERMITS) == {"globex": 8}
         assert 3580 < world.measured(TOKEN_EXPIRES_IN)["globex"] < 3600
 
 

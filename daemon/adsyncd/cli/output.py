@@ -155,7 +155,12 @@ def _rounded(values: dict[str, object]) -> dict[str, object]:
 
 def seconds(time: float | None) -> str:
     """Return a time in words, to the second; nothing for one that is not known."""
-    return "" if time is None else format_duration(timedelta(seconds=round(time)))
+    if time is None:
+        return ""
+    try:
+        return format_duration(timedelta(seconds=round(time)))
+    except OverflowError:
+        return f"{time:.1e}s"
 
 
 def listed(names: Sequence[str], most: int) -> str:

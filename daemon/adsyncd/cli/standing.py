@@ -20,6 +20,7 @@ _STYLES = {
     State.DISABLED: "dim",
     State.REFUSED: "red",
     State.DRAINING: "magenta",
+    State.UNKNOWN: "red",
 }
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
@@ -40,6 +41,8 @@ def sentence(tenant: TenantStatus, now: datetime) -> str:
             does = "is disabled by its drop-in"
         case State.REFUSED:
             does = "can't run: its files are wrong"
+        case State.UNKNOWN:
+            does = "can't be shown"
         case State.RUNNING | State.WAITING | State.DRAINING:
             does = "; ".join(_runs(tenant, now))
     return f"{tenant.id} {does}"

@@ -3,10 +3,12 @@
 import json
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import TypeVar
 
 import anyio
 import structlog
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +21,7 @@ from adsyncd.control.endpoints import ENDPOINTS, Asked, Endpoint, FilesRefused
 from adsyncd.control.peer import peer_of
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
 
+T = TypeVar("T")
 _log = structlog.stdlib.get_logger(__name__)
 
 _LARGEST_BODY = 256 * 1024
@@ -60,7 +63,7 @@ def _route(endpoint: Endpoint, commands: Commands) -> Route:
         if endpoint.method == "POST":
             _log_command(endpoint, asked, request)
         value = await endpoint.call(commands, asked)
-        return Response(answers.dump_json(value), endpoint.status, media_type="application/json")
+        return Response(_json(answers, value), endpoint.status, media_type="application/json")
 
     return Route(endpoint.path, answer, methods=[endpoint.method])
 
@@ -137,4 +140,11 @@ def _problem(
     problem = kind.model_validate(
         {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, "mend": mend, **more}
     )
-    return Response(problem.model_dump_json(), status, media_type=wire.PROBLEM_JSON)
+    return Response(_json(TypeAdapter(kind), problem), status, media_type=wire.PROBLEM_JSON)
+
+
+def _json(kind: TypeAdapter[T], value: T) -> bytes:
+    try:
+        return kind.dump_json(value)
+    except PydanticSerializationError:  # half a surrogate pair: the name of a file that is not UTF-8
+        return json.dumps(kind.dump_python(value, mode="json"), ensure_ascii=False).encode(errors="replace")

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import anyio
 import anyio.lowlevel
+import structlog
 from anyio.abc import TaskGroup
 
 import adsyncd
@@ -23,6 +24,8 @@ from adsyncd.store import Store
 from adsyncd.supervisor import Supervisor
 from adsyncd.tenant import Tenant
 from adsyncd.ticks import Ticker
+
+_log = structlog.stdlib.get_logger(__name__)
 
 _BUSY = frozenset({State.RUNNING, State.WAITING, State.DRAINING})
 
@@ -66,6 +69,7 @@ class Commands:
         self._runs = runs
         self._clock = clock
         self._since = clock.now()
+        self._unshown: set[str] = set()  # tenants of which the log says why
 
     def check_ready(self) -> None:
         """Raise Stopping if nothing new is begun any more."""
@@ -183,6 +187,11 @@ class Commands:
                 status = TenantStatus(tenant_id, State.REFUSED)
             else:
                 raise
+        except Exception:  # noqa: BLE001 - one tenant that can't be shown does not hide the others
+            if tenant_id not in self._unshown:
+                self._unshown.add(tenant_id)
+                _log.exception("tenant can't be shown", tenant=tenant_id)
+            status = TenantStatus(tenant_id, State.UNKNOWN, error="a bug of adsyncd's: it can't be shown; see its log")
         return replace(
             status,
             dead_letters=None if letters is None else letters.get(tenant_id, 0),

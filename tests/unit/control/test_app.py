@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -159,6 +160,30 @@ async def test_while_the_database_is_gone_it_answers_what_it_knows(
     assert refused(await api.get("/v1/runs"), 503)["detail"] == "the disk is gone"
     assert refused(await api.post("/v1/tenants/acme/pause"), 503)["detail"] == "the disk is gone"
     assert (await ask(api, "/v1/tenants/acme"))["state"] == "idle"
+
+
+async def test_a_tenant_that_cant_be_shown_says_so_in_its_row_and_hides_no_other(
+    inside: Inside, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inside.supervisor._bulkheads["acme"], "session", None)
+    with capture_logs() as logged:
+        for _ in range(2):
+            shown = {one["id"]: one for one in await ask(api, "/v1/tenants")}
+            assert (shown["acme"]["state"], shown["globex"]["state"]) == ("unknown", "idle")
+    assert "can't be shown" in shown["acme"]["error"]
+    assert [(one["event"], one["tenant"]) for one in logged] == [("tenant can't be shown", "acme")]
+    assert (await ask(api, "/v1/status"))["tenants"] == {"idle": 1, "unknown": 1}
+    assert (await ask(api, "/v1/tenants/acme"))["state"] == "unknown"
+
+
+async def test_a_file_whose_name_is_not_utf8_is_told_of(inside: Inside, api: httpx.AsyncClient) -> None:
+    wrong = replace(WRONG, path=Path(os.fsdecode(b"/etc/adsyncd/tenants.d/caf\xe9.toml")))
+    refusal = Refusal(None, (wrong,), goes_on=False)
+    inside.files.refused = [refusal]
+    assert [one["path"] for one in (await ask(api, "/v1/status"))["refused"]] == ["/etc/adsyncd/tenants.d/caf?.toml"]
+    inside.files.report = replace(UNCHANGED, refused=(refusal,))
+    told = refused(await tell(api, "/v1/reload"), 409)
+    assert told["report"]["refused"][0]["problems"][0]["path"] == "/etc/adsyncd/tenants.d/caf?.toml"
 
 
 async def test_dead_letters_are_found_by_tenant_and_reason(inside: Inside, api: httpx.AsyncClient) -> None:
