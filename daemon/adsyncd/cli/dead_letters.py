@@ -25,7 +25,7 @@ from adsyncd.dropins import read_tenants
 from adsyncd.errors import AdsyncdError
 from adsyncd.replay import Replayed
 from adsyncd.run import Tally
-from adsyncd.store import Store, open_store
+from adsyncd.store import open_reader, open_store
 
 _NONE = "no dead letters"
 
@@ -46,13 +46,6 @@ class _Selection:
     tenant: str | None
     campaign_id: str | None
     reason: str | None
-
-    async def find(self, store: Store) -> list[DeadLetter]:
-        """Return them. Raises AdsyncdError if one that is named is none."""
-        found = await store.dead_letters(self.tenant, self.campaign_id, self.reason)
-        if self.campaign_id is not None and not found:
-            raise AdsyncdError(f"campaign {self.campaign_id} of tenant {self.tenant} is no dead letter")
-        return found
 
 
 def application() -> typer.Typer:
@@ -156,22 +149,27 @@ def _selection(
 
 
 async def _find(settings: Settings, selection: _Selection) -> list[DeadLetter]:
-    async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
-        return await selection.find(store)
+    """Return what is meant. Raises AdsyncdError if one that is named is none."""
+    tenant, campaign_id = selection.tenant, selection.campaign_id
+    async with open_reader(settings.store.url, clock=SystemClock()) as reader:
+        found = await reader.dead_letters(tenant, campaign_id, selection.reason)
+    if campaign_id is not None and not found:
+        raise AdsyncdError(f"campaign {campaign_id} of tenant {tenant} is no dead letter")
+    return found
 
 
 async def _discard(settings: Settings, selection: _Selection) -> list[DeadLetter]:
-    async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
-        letters = await selection.find(store)
-        await store.discard(letters)
-        return letters
+    if letters := await _find(settings, selection):
+        async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
+            await store.discard(letters)
+    return letters
 
 
 async def _replay(settings: Settings, selection: _Selection, log_level: str, console: Console) -> list[Replayed]:
-    tally = Tally()
+    if not (letters := await _find(settings, selection)):
+        return []
+    tally = Tally(listed=len(letters))
     async with daemon.open_parts(settings, os.environ, log_level) as parts:
-        letters = await selection.find(parts.store)
-        tally.listed = len(letters)
         find = partial(find_tenant, settings, read_tenants(settings))
         async with daemon.beside(show_progress, "dead letters", tally, console):
             return await daemon.replay_once(parts, letters, tally, find)

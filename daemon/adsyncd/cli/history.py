@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
-from opentelemetry.trace import NoOpTracer
+import typer
 
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings
-from adsyncd.store import open_store
-from adsyncd.store.dialects import file_of
+from adsyncd.errors import StoreError
+from adsyncd.store import open_reader
 from adsyncd.tenant import Tenant
 
 
@@ -21,14 +21,15 @@ class History:
     requests: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
-async def read_history(settings: Settings, tenants: Sequence[Tenant]) -> History:
-    """Return what the store knows; of a database that is not there, which is not made for it, that is nothing.
-
-    Raises StoreError when it can't be opened.
-    """
-    file = file_of(settings.store.url)
-    if file is not None and not await anyio.Path(file).exists():
+def read_history(settings: Settings, tenants: Sequence[Tenant]) -> History:
+    """Return what the store knows. If it can't be read, that is nothing, and standard error says why."""
+    try:
+        return anyio.run(_read, settings.store.url, [tenant.id for tenant in tenants])
+    except StoreError as error:
+        typer.echo(f"note: nothing is known of what the tenants have: {error}", err=True)
         return History()
-    async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
-        ids = [tenant.id for tenant in tenants]
-        return History(await store.campaign_counts(ids), await store.recent_requests(ids))
+
+
+async def _read(url: str, tenants: Sequence[str]) -> History:
+    async with open_reader(url, clock=SystemClock()) as reader:
+        return History(await reader.campaign_counts(tenants), await reader.recent_requests(tenants))

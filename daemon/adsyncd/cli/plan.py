@@ -3,17 +3,15 @@
 import os
 from typing import Annotated
 
-import anyio
 import typer
 
-from adsyncd.cli.history import History, read_history
+from adsyncd.cli.history import read_history
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import plan_as_json, print_json, print_plan
 from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
 from adsyncd.dropins import read_tenants
-from adsyncd.errors import StoreError
 from adsyncd.plan import ASSUMED_CAMPAIGNS
 from adsyncd.plan import plan as make_plan
 
@@ -37,11 +35,7 @@ def plan(
     for problem in read.problems:
         typer.echo(f"warning: left out: {problem}", err=True)
     tenants = list(read.good.values())
-    try:
-        history = anyio.run(read_history, settings, tenants)
-    except StoreError as error:
-        typer.echo(f"note: nothing is known of what the tenants have: {error}", err=True)
-        history = History()
+    history = read_history(settings, tenants)
     found = make_plan(tenants, history.campaigns, history.requests, SystemClock().now())
     if tenant is not None:
         found = found.of(tenant)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import anyio
 import typer
-from opentelemetry.trace import NoOpTracer
 
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import print_json, print_runs, run_as_json
@@ -14,7 +13,7 @@ from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.run import Run
-from adsyncd.store import open_store
+from adsyncd.store import open_reader
 
 
 def runs(
@@ -28,7 +27,7 @@ def runs(
     The daemon need not run. A run that still goes on, or was cut off and will be resumed, is open. Of one that was cut
     off, requests that had no answer yet are not counted.
 
-    Exits 0, or 1 if there is neither a run of the tenant nor the tenant itself.
+    Exits 0, or 1 if there is neither a run of the tenant nor the tenant itself, or no database of this version.
     """
     settings = load_settings(config, os.environ)
     found = anyio.run(_runs, settings, tenant, limit)
@@ -43,5 +42,5 @@ def runs(
 
 
 async def _runs(settings: Settings, tenant: str | None, limit: int) -> list[Run]:
-    async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
-        return await store.runs(tenant, limit)
+    async with open_reader(settings.store.url, clock=SystemClock()) as reader:
+        return await reader.runs(tenant, limit)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
 
-import anyio
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -81,7 +80,7 @@ def _tenants(settings: Settings) -> list[Tenant]:
 
 
 def _sizes(settings: Settings, tenants: Sequence[Tenant], campaigns: int | None) -> dict[str, int]:
-    known = {} if campaigns is not None else anyio.run(read_history, settings, tenants).campaigns
+    known = {} if campaigns is not None else read_history(settings, tenants).campaigns
     usual = ASSUMED_CAMPAIGNS if campaigns is None else campaigns
     return {tenant.id: known.get(tenant.id, usual) for tenant in tenants}
 

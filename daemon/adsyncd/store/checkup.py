@@ -37,7 +37,9 @@ def check_up(url: str) -> Checkup:
             return found
         if file:
             _file(file, found)
-        _database(url, file, found)
+        inside = _database(url, file)
+        found.facts.extend(inside.facts)
+        found.problems.extend(inside.problems)
     except StoreError as error:
         found.wrong(None, str(error))
     return found
@@ -57,18 +59,21 @@ def _file(file: Path, found: Checkup) -> None:
         found.facts.append(fact)
 
 
-def _database(url: str, file: Path | None, found: Checkup) -> None:
-    engine = dialects.engine(url, connections=1)
+def _database(url: str, file: Path | None) -> Checkup:
+    engine = dialects.reading_engine(url)
+
+    def look(connection: Connection) -> Checkup:
+        found = Checkup()
+        if file:
+            _integrity(connection, file, found)
+        if _schema(connection, file, found):
+            _rows(connection, file, found)
+        return found
+
     try:
-        with engine.connect() as connection:
-            if file:
-                _integrity(connection, file, found)
-            if _schema(connection, file, found):
-                _rows(connection, file, found)
+        return dialects.look(engine, look)
     except SQLAlchemyError as error:
         raise dialects.store_error(engine.url, error) from error
-    finally:
-        engine.dispose()
 
 
 def _integrity(connection: Connection, file: Path, found: Checkup) -> None:

@@ -2,27 +2,40 @@
 
 import re
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, Table, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    NullPool,
+    Select,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from adsyncd.errors import StoreError
+from adsyncd.store import sqlite_file
 
+Answer = TypeVar("Answer")
 Insert = postgresql.Insert | sqlite.Insert
 Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
 CHUNK = 500  # ids in one statement: databases limit its parameters
-_ASK_AGAIN_S = 0.01  # for a lock that SQLite does not wait for
+_LOOKS = 5  # at a file that changes while it is read
 _FORMS = "write sqlite:////path/to/file or postgresql+psycopg://host:port/database"
 _SECONDS = re.compile(r"\d{1,6}(\.\d+)?")
 
@@ -82,7 +95,7 @@ def engine(url: str, *, connections: int) -> Engine:
     place = _url(url)
     system = place.get_backend_name()
     if system == "sqlite":
-        _make_private(place)
+        sqlite_file.make_private(Path(str(place.database)))
     made = create_engine(
         place,
         connect_args={"isolation_level": None} if system == "sqlite" else {},  # we say BEGIN ourselves
@@ -96,7 +109,7 @@ def engine(url: str, *, connections: int) -> Engine:
     def configure(connection: DBAPIConnection, _record: object) -> None:
         cursor = connection.cursor()
         if system == "sqlite":
-            _write_ahead(cursor, patience_s=float(str(place.query["timeout"])))
+            sqlite_file.write_ahead(cursor, _patience_s(place))
         for statement in _ON_CONNECT[system]:
             cursor.execute(statement)
         cursor.close()
@@ -110,6 +123,45 @@ def engine(url: str, *, connections: int) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return made
+
+
+def reading_engine(url: str) -> Engine:
+    """Return an engine for `look`: it writes nothing to `url`, and makes no file; it does not connect yet.
+
+    Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's.
+    """
+    place = _url(url)
+    options = {"postgresql_readonly": True} if place.get_backend_name() == "postgresql" else {}
+    made = create_engine(place, poolclass=NullPool, hide_parameters=True, execution_options=options)
+    if place.get_backend_name() == "sqlite":
+
+        @event.listens_for(made, "do_connect")
+        def connect(_dialect: Dialect, record: ConnectionPoolEntry, *_arguments: object) -> sqlite3.Connection:
+            connection, still = sqlite_file.connect_to_read(Path(str(place.database)), _patience_s(place))
+            record.info["still"] = still
+            return connection
+
+        @event.listens_for(made, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+    return made
+
+
+def look(engine: Engine, query: Callable[[Connection], Answer]) -> Answer:
+    """Return what `query` finds, in one transaction."""
+    for _ in range(_LOOKS):
+        with engine.connect() as connection:
+            still = connection.info.get("still", lambda: True)
+            try:
+                answer = query(connection)
+            except DBAPIError:  # half of a file and half of another look like damage
+                if still():
+                    raise
+            else:
+                if still():
+                    return answer
+    raise StoreError(f"{name(engine.url)}: it changes while it is read; try again")
 
 
 def upsert(
@@ -173,27 +225,6 @@ def file_of(url: str) -> Path | None:
     return Path(str(place.database)) if place.get_backend_name() == "sqlite" else None
 
 
-def back_up(connection: Connection, label: str) -> None:
-    """Copy a database's file to `FILE.LABEL`, as it was before the connection's transaction; nothing for a server's.
-
-    The copy is whole or not there, and its owner's alone. One that has the name already gives way: what it was a copy
-    of has become this database since. Raises StoreError.
-    """
-    if connection.dialect.name != "sqlite":
-        return
-    file = Path(str(connection.engine.url.database))
-    copy = file.with_name(f"{file.name}.{label}")
-    unfinished = copy.with_name(f"{copy.name}.unfinished")
-    try:
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(unfinished)) as target:
-            source.backup(target)
-        unfinished.replace(copy)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{file}: it can't be copied to {copy.name} before it is migrated: {error}") from error
-
-
 def cause(error: Exception) -> str | None:
     """Return in plain words what is wrong with the database, or None where the fault is in what was asked of it."""
     if not isinstance(error, DBAPIError):
@@ -222,6 +253,10 @@ def store_error(url: URL, error: Exception) -> StoreError:
     return StoreError(f"{name(url)}: {cause(error) or f'it refused what was asked of it ({kind})'}")
 
 
+def _patience_s(place: URL) -> float:
+    return float(str(place.query["timeout"]))
+
+
 def _url(url: str) -> URL:
     try:
         parsed = make_url(url)
@@ -242,34 +277,3 @@ def _url(url: str) -> URL:
     except ArgumentError:
         raise StoreError(f"store.url has a malformed option; {_FORMS}") from None
     return place
-
-
-def _write_ahead(cursor: DBAPICursor, patience_s: float) -> None:
-    """Let readers and the writer not wait for each other (WAL).
-
-    A file that is not journaled so yet is changed over. SQLite waits for no lock while another process writes to such a
-    file, which may be its first start: there we ask again.
-    """
-    until = time.monotonic() + patience_s
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= until:
-                raise
-            time.sleep(_ASK_AGAIN_S)  # as SQLite itself does where it waits; never on the event loop
-        else:
-            return
-
-
-def _make_private(url: URL) -> None:
-    """Make the file, for its owner alone to read; SQLite makes its side files with the same mode."""
-    path = Path(str(url.database))
-    try:
-        path.touch(mode=0o600)
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: there is no directory {path.parent}; make it, or change store.url") from error
-    except PermissionError as error:
-        raise StoreError(f"{path}: this user may not write it; run this as the daemon's user") from error
-    except OSError as error:
-        raise StoreError(f"{path}: it can't be made or written: {error.strerror}") from error

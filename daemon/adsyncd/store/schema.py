@@ -6,7 +6,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from adsyncd.store.dialects import back_up, lock_schema
+from adsyncd.store.dialects import lock_schema
+from adsyncd.store.sqlite_file import back_up
 
 _MIGRATIONS = "adsyncd.store:migrations"  # found in the package, wherever that is installed
 
@@ -32,6 +33,19 @@ def downgrade(connection: Connection, revision: str) -> None:
 def current(connection: Connection) -> str | None:
     """Return the revision that a database is at, or None if it holds no schema of ours."""
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def unreadable(connection: Connection) -> str | None:
+    """Say in words why this version can't read a database, or return None: it can."""
+    present, revisions = current(connection), known()
+    if present == revisions[-1]:
+        return None
+    if present is None:
+        return "it holds no schema of adsyncd; the daemon makes it at its first start, or store.url names the wrong one"
+    if present in revisions:
+        later = f"the daemon's next start migrates it to {revisions[-1]}; until then, use the version that made it"
+        return f"an older adsyncd made its schema {present}; {later}"
+    return f"a newer adsyncd made its schema {present}; use that one, or restore a backup"
 
 
 def known() -> list[str]:

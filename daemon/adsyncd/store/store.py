@@ -1,15 +1,14 @@
 """The store: what the rest of the program asks of the database, and when it is open."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import datetime
 
 import anyio
 from alembic.util import CommandError
 from opentelemetry.trace import SpanKind, Tracer
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from adsyncd.alert import Alert
@@ -20,13 +19,10 @@ from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
 from adsyncd.lease import Lease
 from adsyncd.permit import Claim, PermitRecord, ShapeRecord
 from adsyncd.run import Run
-from adsyncd.store import alerts, dead_letters, dialects, history, journal, leases, listings, pauses, permits, schema
+from adsyncd.store import alerts, dead_letters, dialects, journal, leases, pauses, permits, schema
+from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, OffLoop, Operation, Result, Ticket, Writer, in_thread
 from adsyncd.tenant import PushPolicy
-
-_READERS = 4  # at a time; with the writer's, the connections that the store holds at most
-
-Answer = TypeVar("Answer")
 
 
 @asynccontextmanager
@@ -37,7 +33,7 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
 
     Raises StoreError when the database can't be opened, or was made by a newer version.
     """
-    engine = dialects.engine(url, connections=_READERS + 1)
+    engine = dialects.engine(url, connections=READERS + 1)  # one is the writer's
     try:
         await anyio.to_thread.run_sync(_migrate, engine.execution_options(writes=True))
         async with store_in(engine, clock=clock, tracer=tracer) as store:
@@ -90,8 +86,8 @@ def _migrate(engine: Engine) -> None:
         raise dialects.store_error(engine.url, error) from error
 
 
-class Store:
-    """Runs, pushes, campaigns, dead letters, permits, leases, pauses and alerts.
+class Store(Reader):
+    """Runs, pushes, campaigns, dead letters, permits, leases, pauses and alerts, to be read and changed.
 
     Every method raises StoreError when the database can't be used. A write that is awaited is committed when the method
     returns, and done even if it is cancelled while it waits; `note_*` and `forget_*` are queued, and may be left out.
@@ -99,12 +95,9 @@ class Store:
     """
 
     def __init__(self, engine: Engine, writer: Writer, clock: Clock, tracer: Tracer, off_loop: OffLoop) -> None:
-        self._engine = engine
+        super().__init__(engine, clock, off_loop)
         self._writer = writer
-        self._clock = clock
         self._tracer = tracer
-        self._off_loop = off_loop
-        self._readers = anyio.CapacityLimiter(_READERS)
         self._lease: Lease | None = None
 
     def held(self, lease: Lease) -> "Store":
@@ -154,29 +147,6 @@ class Store:
         """
         return await self._write(journal.finish, journal.Finish(run, mark_deleted, self._clock.now()))
 
-    async def kept_listing(self, tenant: str, source: str, max_age: timedelta) -> Page | None:
-        """Return all campaigns of a tenant as one page, if its last run saw all of `source` less than `max_age` ago."""
-        now = self._clock.now()
-        return await self._read(lambda connection: listings.whole(connection, tenant, source, now - max_age, now))
-
-    async def kept_page(self, tenant: str, source: str, number: int) -> Page | None:
-        """Return a page as it was listed last, if its `etag` is known and what it says is still in the store."""
-        return await self._read(lambda connection: listings.page(connection, tenant, source, number))
-
-    async def dead_letters(
-        self,
-        tenant: str | None = None,
-        campaign_id: str | None = None,
-        reason: str | None = None,
-        limit: int | None = None,
-    ) -> list[DeadLetter]:
-        """Return the dead letters, oldest first, that match what is given; a `reason` contains the text given."""
-        return await self._read(lambda connection: dead_letters.find(connection, tenant, campaign_id, reason, limit))
-
-    async def dead_letter_counts(self) -> dict[str, int]:
-        """Return how many dead letters each tenant has that has any."""
-        return await self._read(dead_letters.count_all)
-
     async def settle_replay(self, letter: DeadLetter, *, attempts: int, error: str | None, trace_id: str) -> None:
         """Record what became of pushing a dead letter again.
 
@@ -190,17 +160,9 @@ class Store:
         """Close dead letters without a push: the next run takes their campaigns for ones that never failed."""
         await self._write(dead_letters.discard, letters)
 
-    async def oldest_dead_letter(self, tenant: str) -> datetime | None:
-        """Return when a tenant's oldest dead letter died, or None without any."""
-        return await self._read(lambda connection: alerts.oldest_dead_letter(connection, tenant))
-
     async def keep_alert(self, alert: Alert) -> None:
         """Keep how an alert stands, in the place of how it stood; one that is over, and known to be, goes."""
         await self._write(alerts.keep, alert)
-
-    async def alerts(self) -> list[Alert]:
-        """Return all alerts that are kept."""
-        return await self._read(alerts.all_alerts)
 
     async def pause(self, tenant: str, since: datetime) -> None:
         """Keep that a tenant rests, since when."""
@@ -209,10 +171,6 @@ class Store:
     async def resume(self, tenant: str) -> None:
         """Forget that a tenant rests."""
         await self._write(pauses.resume, tenant)
-
-    async def pauses(self) -> dict[str, datetime]:
-        """Return, by tenant, since when those rest that do."""
-        return await self._read(pauses.all_pauses)
 
     async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
         """Record that permits are out, all or none; return what is on record if another process has one of them."""
@@ -230,38 +188,6 @@ class Store:
         """Record soon what was found out of how a client id's requests are counted."""
         self._writer.post(permits.keep_shape, record)
 
-    async def shapes(self) -> list[ShapeRecord]:
-        """Return what was found out of how requests are counted."""
-        return await self._read(permits.all_shapes)
-
-    async def permits(self) -> list[PermitRecord]:
-        """Return all permits on record, each with the last that was recorded of it."""
-        return await self._read(permits.all_permits)
-
-    async def open_runs(self, tenant: str | None = None) -> list[Run]:
-        """Return the runs that have not ended, of one tenant or of all, oldest first: those to be resumed."""
-        return await self._read(lambda connection: history.open_runs(connection, tenant))
-
-    async def last_fire_times(self) -> dict[str, datetime]:
-        """Return, by tenant, the latest fire time that a run was begun for."""
-        return await self._read(history.last_fire_times)
-
-    async def last_runs(self) -> dict[str, Run]:
-        """Return, by tenant, the latest run that ended."""
-        return await self._read(history.last_runs)
-
-    async def campaign_counts(self, tenants: Sequence[str]) -> dict[str, int]:
-        """Return, by tenant, how many campaigns it has; one of whom nothing was ever listed is left out."""
-        return await self._read(lambda connection: history.campaign_counts(connection, tenants))
-
-    async def recent_requests(self, tenants: Sequence[str]) -> dict[str, list[int]]:
-        """Return, by tenant, how many requests each of its last runs took that succeeded, ten at most."""
-        return await self._read(lambda connection: history.recent_requests(connection, tenants))
-
-    async def runs(self, tenant: str | None, limit: int) -> list[Run]:
-        """Return the latest runs, of one tenant or of all, newest first; open ones with their counts up to now."""
-        return await self._read(lambda connection: history.runs(connection, tenant, limit))
-
     async def _write(self, operation: Operation[Item, Result], item: Item) -> Result:
         with span(self._tracer, SPAN_STORE, {DB_SYSTEM: self._engine.dialect.name}, SpanKind.CLIENT) as current:
             ticket = await self._commit(operation, item)
@@ -273,13 +199,3 @@ class Store:
         if ticket.error:
             raise dialects.store_error(self._engine.url, ticket.error) from ticket.error
         return ticket
-
-    async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
-        def answer() -> Answer:
-            with self._engine.connect() as connection:
-                return query(connection)
-
-        try:
-            return await self._off_loop(answer, limiter=self._readers)
-        except SQLAlchemyError as error:
-            raise dialects.store_error(self._engine.url, error) from error

@@ -249,21 +249,23 @@ def test_a_table_fits_its_terminal(
     assert ("trace ids: --json" in said) is not has_trace_ids
 
 
-def test_no_runs_are_no_failure(call: Call) -> None:
+def test_no_runs_are_no_failure(call: Call, folder: Path) -> None:
+    record(folder)
     assert call("runs") == Said(0, "no runs yet\n", "")
     assert call("runs", "acme") == Said(0, "no runs of acme yet\n", "")
     assert call("runs", "--json") == Said(0, "[]\n", "")
 
 
 def test_no_runs_of_a_tenant_that_is_not_there_are_a_mistake(call: Call, folder: Path) -> None:
+    record(folder)
     assert call("runs", "amce") == Said(1, "", 'error: there is no tenant "amce"; did you mean "acme"?\n')
     record(folder, a_run("amce"))  # it was there
     assert call("runs", "amce").code == 0
 
 
-def test_the_database_is_its_owner_s_alone(call: Call, folder: Path) -> None:
-    call("runs")
-    assert (folder / "adsyncd.db").stat().st_mode & 0o077 == 0
+def test_what_a_command_writes_is_its_owner_s_alone(call: Call) -> None:
+    call("check")
+    assert os.umask(0o022) == 0o077
 
 
 # sync, where there is nothing to sync with

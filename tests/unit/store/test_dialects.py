@@ -44,26 +44,6 @@ def test_a_writing_transaction_holds_sqlite_s_write_lock_from_its_start(engine: 
     other.close()
 
 
-def test_who_may_not_write_the_file_is_told_who_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_path: Path, mode: int) -> None:  # root, as whom these tests may run, is refused nothing
-        raise PermissionError(mode)
-
-    monkeypatch.setattr(Path, "touch", refuse)
-    with pytest.raises(StoreError, match="this user may not write it; run this as the daemon's user"):
-        dialects.engine(f"sqlite:///{tmp_path}/adsyncd.db", connections=1)
-
-
-def test_a_missing_directory_is_named_with_its_mend(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=rf"there is no directory {tmp_path}/none; make it, or change store\.url"):
-        dialects.engine(f"sqlite:///{tmp_path}/none/adsyncd.db", connections=1)
-
-
-def test_a_path_that_can_t_be_a_file_is_named_with_its_cause(tmp_path: Path) -> None:
-    Path(tmp_path, "file").touch()
-    with pytest.raises(StoreError, match=f"{tmp_path}/file/adsyncd.db: it can't be made or written: Not a directory"):
-        dialects.engine(f"sqlite:///{tmp_path}/file/adsyncd.db", connections=1)
-
-
 @pytest.mark.parametrize(
     ("url", "said"),
     [

@@ -1,0 +1,130 @@
+"""What the rest of the program asks of the database without changing it, and how a command looks at one."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+import anyio
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from adsyncd.alert import Alert
+from adsyncd.campaign import DeadLetter, Page
+from adsyncd.clock import Clock
+from adsyncd.errors import StoreError
+from adsyncd.permit import PermitRecord, ShapeRecord
+from adsyncd.run import Run
+from adsyncd.store import alerts, dead_letters, dialects, history, listings, pauses, permits, schema
+from adsyncd.store.writer import OffLoop, in_thread
+
+READERS = 4  # at a time
+
+Answer = TypeVar("Answer")
+
+
+@asynccontextmanager
+async def open_reader(url: str, *, clock: Clock) -> AsyncIterator["Reader"]:
+    """Keep the database at `url` open for reading. Nothing is made, migrated or changed, nor are files beside it.
+
+    Raises StoreError when there is none, or when it is not of this version: the message says what is missing.
+    """
+    engine = dialects.reading_engine(url)
+    await anyio.to_thread.run_sync(_see_that_it_is_ours, engine)
+    yield Reader(engine, clock, in_thread)
+
+
+def _see_that_it_is_ours(engine: Engine) -> None:
+    try:
+        wrong = dialects.look(engine, schema.unreadable)
+    except SQLAlchemyError as error:
+        raise dialects.store_error(engine.url, error) from error
+    if wrong:
+        raise StoreError(f"{dialects.name(engine.url)}: {wrong}")
+
+
+class Reader:
+    """Runs, campaigns, dead letters, permits, pauses and alerts, as they are recorded.
+
+    Every method raises StoreError when the database can't be used.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, off_loop: OffLoop) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._off_loop = off_loop
+        self._readers = anyio.CapacityLimiter(READERS)
+
+    async def runs(self, tenant: str | None, limit: int) -> list[Run]:
+        """Return the latest runs, of one tenant or of all, newest first; open ones with their counts up to now."""
+        return await self._read(lambda connection: history.runs(connection, tenant, limit))
+
+    async def open_runs(self, tenant: str | None = None) -> list[Run]:
+        """Return the runs that have not ended, of one tenant or of all, oldest first: those to be resumed."""
+        return await self._read(lambda connection: history.open_runs(connection, tenant))
+
+    async def last_runs(self) -> dict[str, Run]:
+        """Return, by tenant, the latest run that ended."""
+        return await self._read(history.last_runs)
+
+    async def last_fire_times(self) -> dict[str, datetime]:
+        """Return, by tenant, the latest fire time that a run was begun for."""
+        return await self._read(history.last_fire_times)
+
+    async def recent_requests(self, tenants: Sequence[str]) -> dict[str, list[int]]:
+        """Return, by tenant, how many requests each of its last runs took that succeeded, ten at most."""
+        return await self._read(lambda connection: history.recent_requests(connection, tenants))
+
+    async def campaign_counts(self, tenants: Sequence[str]) -> dict[str, int]:
+        """Return, by tenant, how many campaigns it has; one of whom nothing was ever listed is left out."""
+        return await self._read(lambda connection: history.campaign_counts(connection, tenants))
+
+    async def kept_listing(self, tenant: str, source: str, max_age: timedelta) -> Page | None:
+        """Return all campaigns of a tenant as one page, if its last run saw all of `source` less than `max_age` ago."""
+        now = self._clock.now()
+        return await self._read(lambda connection: listings.whole(connection, tenant, source, now - max_age, now))
+
+    async def kept_page(self, tenant: str, source: str, number: int) -> Page | None:
+        """Return a page as it was listed last, if its `etag` is known and what it says is still in the store."""
+        return await self._read(lambda connection: listings.page(connection, tenant, source, number))
+
+    async def dead_letters(
+        self,
+        tenant: str | None = None,
+        campaign_id: str | None = None,
+        reason: str | None = None,
+        limit: int | None = None,
+    ) -> list[DeadLetter]:
+        """Return the dead letters, oldest first, that match what is given; a `reason` contains the text given."""
+        return await self._read(lambda connection: dead_letters.find(connection, tenant, campaign_id, reason, limit))
+
+    async def dead_letter_counts(self) -> dict[str, int]:
+        """Return how many dead letters each tenant has that has any."""
+        return await self._read(dead_letters.count_all)
+
+    async def oldest_dead_letter(self, tenant: str) -> datetime | None:
+        """Return when a tenant's oldest dead letter died, or None without any."""
+        return await self._read(lambda connection: alerts.oldest_dead_letter(connection, tenant))
+
+    async def alerts(self) -> list[Alert]:
+        """Return all alerts that are kept."""
+        return await self._read(alerts.all_alerts)
+
+    async def pauses(self) -> dict[str, datetime]:
+        """Return, by tenant, since when those rest that do."""
+        return await self._read(pauses.all_pauses)
+
+    async def permits(self) -> list[PermitRecord]:
+        """Return all permits on record, each with the last that was recorded of it."""
+        return await self._read(permits.all_permits)
+
+    async def shapes(self) -> list[ShapeRecord]:
+        """Return what was found out of how requests are counted."""
+        return await self._read(permits.all_shapes)
+
+    async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
+        try:
+            return await self._off_loop(partial(dialects.look, self._engine, query), limiter=self._readers)
+        except SQLAlchemyError as error:
+            raise dialects.store_error(self._engine.url, error) from error

@@ -1,0 +1,133 @@
+"""The file of an SQLite database: how it is made, copied, and read without a trace."""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from adsyncd.errors import StoreError
+
+_ASK_AGAIN_S = 0.01  # for a lock that SQLite does not wait for
+_WRITE_AHEAD = b"\x02\x02"  # in the header of a file that is journaled so
+
+
+def make_private(file: Path) -> None:
+    """Make the file, for its owner alone to read; SQLite makes its side files with the same mode and owner.
+
+    A file that root makes goes to the owner of its folder: else the daemon could not open it.
+    """
+    try:
+        try:
+            file.touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            file.touch()  # fails for a user who may not write it
+        else:
+            if os.geteuid() == 0:
+                folder = file.parent.stat()
+                os.chown(file, folder.st_uid, folder.st_gid)
+    except FileNotFoundError as error:
+        raise StoreError(f"{file}: there is no directory {file.parent}; make it, or change store.url") from error
+    except PermissionError as error:
+        raise StoreError(f"{file}: this user may not write it; run this as the daemon's user") from error
+    except OSError as error:
+        raise StoreError(f"{file}: it can't be made or written: {error.strerror}") from error
+
+
+def write_ahead(cursor: DBAPICursor, patience_s: float) -> None:
+    """Let readers and the writer not wait for each other (WAL).
+
+    A file that is not journaled so yet is changed over. SQLite waits for no lock while another process writes to such a
+    file, which may be its first start: there we ask again.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= until:
+                raise
+            time.sleep(_ASK_AGAIN_S)  # as SQLite itself does where it waits; never on the event loop
+        else:
+            return
+
+
+def connect_to_read(file: Path, patience_s: float) -> tuple[sqlite3.Connection, Callable[[], bool]]:
+    """Connect to a database without making or changing a file, not even one of SQLite's side files.
+
+    Also returns a function that says whether what was read so far can be relied on: a file that no process had open is
+    read without locks, and a daemon that starts meanwhile may write to it. Raises StoreError without a readable file.
+    """
+    file = file.resolve()  # SQLite, too, looks for the side files beside the file that a link leads to
+    log, index = (file.with_name(f"{file.name}{suffix}") for suffix in ("-wal", "-shm"))
+    try:
+        before = _version(file)
+        if log.exists() and index.exists():
+            return _connect(file, "mode=ro", patience_s), lambda: True
+        with file.open("rb") as opened:
+            header = opened.read(20)
+        if header[18:] != _WRITE_AHEAD:
+            return _connect(file, "mode=ro", patience_s), lambda: True
+        connection = _connect_to_copy(file, log) if _size(log) else _connect(file, "immutable=1", patience_s)
+    except FileNotFoundError as error:
+        mend = "the daemon makes it at its first start, or store.url names the wrong file"
+        raise StoreError(f"{file}: there is no database; {mend}") from error
+    except PermissionError as error:
+        raise StoreError(f"{file}: this user may not read it; run this as the daemon's user") from error
+    except OSError as error:
+        raise StoreError(f"{file}: it can't be read: {error.strerror}") from error
+    return connection, lambda: _version(file) == before
+
+
+def back_up(connection: Connection, label: str) -> None:
+    """Copy a database's file to `FILE.LABEL`, as it was before the connection's transaction; nothing for a server's.
+
+    The copy is whole or not there, and its owner's alone. One that has the name already gives way: what it was a copy
+    of has become this database since. Raises StoreError.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    file = Path(str(connection.engine.url.database))
+    copy = file.with_name(f"{file.name}.{label}")
+    unfinished = copy.with_name(f"{copy.name}.unfinished")
+    try:
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(unfinished)) as target:
+            source.backup(target)
+        unfinished.replace(copy)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{file}: it can't be copied to {copy.name} before it is migrated: {error}") from error
+
+
+def _connect(file: Path, options: str, patience_s: float) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.as_uri()}?{options}", uri=True, isolation_level=None, timeout=patience_s)
+
+
+def _connect_to_copy(file: Path, log: Path) -> sqlite3.Connection:
+    """Connect to a copy: a write-ahead log without an index can't be read before SQLite has made one beside it."""
+    with tempfile.TemporaryDirectory(prefix="adsyncd-") as folder:  # the connection outlives the names of its files
+        for source in (file, log):
+            shutil.copyfile(source, Path(folder, source.name))
+        connection = sqlite3.connect(Path(folder, file.name), isolation_level=None)
+        connection.execute("PRAGMA query_only=ON").close()
+        connection.execute("PRAGMA schema_version").close()  # opens the side files
+    return connection
+
+
+def _version(file: Path) -> tuple[int, ...]:
+    about = file.stat()
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,160 @@
+"""Commands that read leave the database as it is, and say what is missing."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.campaign import PushState
+from adsyncd.run import Outcome
+from adsyncd.store import dialects, open_store, schema
+from adsyncd.tenant import PushPolicy
+from support.commands import Call, Shell, add_tenant, install
+from support.records import NOON, HandClock, page, run, settle
+
+LOOKS = [
+    ("runs",),
+    ("dead-letters", "list"),
+    ("dead-letters", "show", "acme", "c1"),
+    ("dead-letters", "replay", "--all", "--dry-run"),
+    ("dead-letters", "discard", "--all", "--dry-run"),
+    ("plan",),
+    ("simulate", "--hours", "0.1", "--healthy"),
+    ("check", "--store"),
+]
+# What changes dead letters makes and migrates no database for it, either.
+CHANGES = [("dead-letters", "replay", "--all"), ("dead-letters", "discard", "--all")]
+looks = pytest.mark.parametrize("command", LOOKS, ids=" ".join)
+all_of_them = pytest.mark.parametrize("command", [*LOOKS, *CHANGES], ids=" ".join)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The database's own folder."""
+    (tmp_path / "database").mkdir()
+    return tmp_path / "database"
+
+
+@pytest.fixture
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder}/adsyncd.db"
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Call]:
+    install(tmp_path)
+    add_tenant(tmp_path, "acme", 'schedule = { every = "1h" }\n')
+    shell = Shell(tmp_path, monkeypatch, capsys)
+    shell.environ(ADSYNCD_STORE__URL=url)
+    umask = os.umask(0o022)
+    yield shell.call
+    os.umask(umask)
+
+
+async def a_letter_dies(url: str) -> None:
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        await store.begin(run())
+        [push] = await store.keep_page(run(), page("c1"), PushPolicy.ALL)
+        await settle(store, run(), push, PushState.DEAD_LETTERED, attempts=5, error="422: over budget")
+        await store.finish(replace(run(), ended_at=NOON, outcome=Outcome.PARTIAL), mark_deleted=True)
+
+
+def traces(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for path in folder.iterdir():
+        about = path.stat()
+        content = path.read_bytes() if not path.name.endswith("-shm") else b""  # where readers note what they read
+        found[path.name] = (about.st_ino, about.st_uid, about.st_mode, about.st_mtime_ns if content else 0, content)
+    return found
+
+
+@looks
+def test_a_look_at_a_database_that_nobody_uses_leaves_no_trace(
+    call: Call, url: str, folder: Path, command: list[str]
+) -> None:
+    anyio.run(a_letter_dies, url)
+    before = traces(folder)
+    said = call(*command)
+    assert (said.code, "nothing is known" in said.err) == (0, False), said
+    assert traces(folder) == before
+    assert list(before) == ["adsyncd.db"]
+
+
+@looks
+def test_a_look_at_a_database_in_use_leaves_no_trace(call: Call, url: str, folder: Path, command: list[str]) -> None:
+    anyio.run(a_letter_dies, url)
+    with closing(sqlite3.connect(folder / "adsyncd.db", isolation_level=None)) as daemon:
+        daemon.execute("INSERT INTO pauses VALUES ('acme', '2026-11-25 12:00:00')")
+        daemon.execute("BEGIN IMMEDIATE")  # it writes right now
+        before = traces(folder)
+        said = call(*command)
+        assert (said.code, "nothing is known" in said.err) == (0, False), said
+        assert traces(folder) == before
+    assert sorted(before) == ["adsyncd.db", "adsyncd.db-shm", "adsyncd.db-wal"]
+
+
+@looks
+def test_a_look_at_what_a_crash_or_a_copy_left_leaves_no_trace(
+    call: Call, folder: Path, command: list[str], tmp_path: Path
+) -> None:
+    """All that was written last is in the log, and its index was not copied."""
+    used = tmp_path / "used.db"
+    used.touch(mode=0o600)
+    with closing(sqlite3.connect(used)) as daemon:
+        daemon.execute("PRAGMA journal_mode=WAL")
+        daemon.execute("PRAGMA schema_version")
+        anyio.run(a_letter_dies, f"sqlite:///{used}")
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{used}{suffix}", f"{folder}/adsyncd.db{suffix}")
+    before = traces(folder)
+    said = call(*command)
+    assert (said.code, "nothing is known" in said.err) == (0, False), said
+    assert traces(folder) == before
+    assert sorted(before) == ["adsyncd.db", "adsyncd.db-wal"]
+
+
+@all_of_them
+def test_a_database_that_is_not_there_is_not_made_but_named(call: Call, folder: Path, command: list[str]) -> None:
+    said = call(*command)
+    assert "there is no database; " in said.out + said.err
+    assert str(folder / "adsyncd.db") in said.out + said.err
+    assert said.code == (0 if command[0] in {"plan", "simulate"} else 1)
+    assert list(folder.iterdir()) == []
+
+
+@all_of_them
+@pytest.mark.parametrize(
+    ("revision", "words"),
+    [
+        (None, "it holds no schema of adsyncd"),
+        ("0001", "0001"),
+        ("9999", "a newer adsyncd made its schema 9999"),
+    ],
+    ids=["somebody else's", "older", "newer"],
+)
+def test_a_database_of_another_kind_is_left_as_it_is_and_named(
+    call: Call, url: str, folder: Path, command: list[str], revision: str | None, words: str
+) -> None:
+    engine = dialects.engine(url, connections=1).execution_options(writes=True)
+    with engine.begin() as connection:
+        if revision is None:
+            connection.exec_driver_sql("CREATE TABLE theirs (x)")
+        elif revision == "9999":
+            schema.upgrade(connection)
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        else:
+            schema.upgrade(connection, revision)
+    engine.dispose()
+    before = traces(folder)
+    said = call(*command)
+    assert words in said.out + said.err
+    assert traces(folder) == before

@@ -1,0 +1,134 @@
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from adsyncd.errors import StoreError
+from adsyncd.store import sqlite_file
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "adsyncd.db"
+
+
+@pytest.fixture
+def writer(file: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that has written 1, to the log alone."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE t (x)")
+        connection.execute("INSERT INTO t VALUES (1)")
+        yield connection
+
+
+def copied(writer: sqlite3.Connection, file: Path, *suffixes: str) -> Path:
+    """Return a copy as a crash or a careless backup leaves it."""
+    writer.execute("SELECT 1")
+    folder = file.parent / "copy"
+    folder.mkdir()
+    for suffix in suffixes:
+        shutil.copy(f"{file}{suffix}", folder)
+    return folder / file.name
+
+
+def closed(writer: sqlite3.Connection, file: Path) -> Path:
+    writer.close()
+    return file
+
+
+def journaled_otherwise(writer: sqlite3.Connection, file: Path) -> Path:
+    writer.execute("PRAGMA journal_mode=DELETE")
+    return closed(writer, file)
+
+
+STATES: dict[str, Callable[[sqlite3.Connection, Path], Path]] = {
+    "in use": lambda _, file: file,
+    "closed": closed,
+    "journaled otherwise": journaled_otherwise,
+    "after a crash": lambda writer, file: copied(writer, file, "", "-wal", "-shm"),
+    "without its index": lambda writer, file: copied(writer, file, "", "-wal"),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_reader_sees_all_and_makes_and_changes_no_file(writer: sqlite3.Connection, file: Path, state: str) -> None:
+    place = STATES[state](writer, file)
+    before = {path: path.stat().st_mtime_ns for path in place.parent.iterdir() if not path.name.endswith("-shm")}
+    connection, still = sqlite_file.connect_to_read(place, 1)
+    with closing(connection):
+        assert connection.execute("SELECT x FROM t").fetchall() == [(1,)]
+        with pytest.raises(sqlite3.OperationalError):
+            connection.execute("INSERT INTO t VALUES (2)")
+        assert still()
+    assert {path: path.stat().st_mtime_ns for path in place.parent.iterdir() if path in before} == before
+
+
+def test_what_was_read_beside_a_daemon_that_started_meanwhile_is_not_relied_on(
+    writer: sqlite3.Connection, file: Path
+) -> None:
+    writer.close()
+    connection, still = sqlite_file.connect_to_read(file, 1)
+    with closing(sqlite3.connect(file)) as daemon:
+        daemon.execute("INSERT INTO t VALUES (2)")
+        daemon.commit()
+        assert still()  # it is in the log
+        daemon.execute("PRAGMA wal_checkpoint")
+        assert not still()
+    connection.close()
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_link_leads_to_the_side_files_too(file: Path) -> None:
+    link = file.with_name("link.db")
+    link.symlink_to(file)
+    connection, _ = sqlite_file.connect_to_read(link, 1)
+    with closing(connection):
+        assert connection.execute("SELECT x FROM t").fetchall() == [(1,)]
+
+
+def test_what_is_no_readable_file_is_named_with_its_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match=r"none\.db: there is no database; the daemon makes it at its first start"):
+        sqlite_file.connect_to_read(tmp_path / "none.db", 1)
+    with pytest.raises(StoreError, match="it can't be read: Is a directory"):
+        sqlite_file.connect_to_read(tmp_path, 1)
+
+    def refuse(_path: Path) -> os.stat_result:  # root, as whom these tests may run, is refused nothing
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(StoreError, match="this user may not read it; run this as the daemon's user"):
+        sqlite_file.connect_to_read(tmp_path / "adsyncd.db", 1)
+
+
+def test_who_may_not_write_the_file_is_told_who_may(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path, **_how: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(StoreError, match="this user may not write it; run this as the daemon's user"):
+        sqlite_file.make_private(file)
+
+
+def test_a_missing_directory_is_named_with_its_mend(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=rf"there is no directory {tmp_path}/none; make it, or change store\.url"):
+        sqlite_file.make_private(tmp_path / "none" / "adsyncd.db")
+
+
+def test_a_path_that_can_t_be_a_file_is_named_with_its_cause(tmp_path: Path) -> None:
+    Path(tmp_path, "file").touch()
+    with pytest.raises(StoreError, match=f"{tmp_path}/file/adsyncd.db: it can't be made or written: Not a directory"):
+        sqlite_file.make_private(tmp_path / "file" / "adsyncd.db")
+
+
+def test_a_file_that_root_makes_goes_to_its_folder_s_owner(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[Path, int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda *to: given.append(to))
+    sqlite_file.make_private(file)
+    sqlite_file.make_private(file)  # one that is there keeps its owner
+    assert given == [(file, file.parent.stat().st_uid, file.parent.stat().st_gid)]
