@@ -15,7 +15,7 @@ monotonic line, handed in by the caller.
 
 from collections import deque
 from datetime import timedelta
-from heapq import heappop, heappush, nsmallest
+from heapq import heappop, heappush, heapreplace, nsmallest
 
 from adsyncd.run import WaitReason
 from adsyncd.tenant import Quota, Window
@@ -127,12 +127,16 @@ class Bucket:
         """Return the instant by which the server has counted all that cool; long ago without any."""
         return max(self._until.values(), default=0.0) - self.cools_for
 
-    def returns(self, count: int, now: float) -> deque[float]:
-        """Return, in their order, when the next `count` permits are free, if all that is held is answered now."""
+    def returns(self, count: int, now: float) -> list[float]:
+        """Return, in their order, when the next `count` permits are free, if all that is held is answered now.
+
+        What is held counts as the last to come back: of the others it is known when they do.
+        """
         free = min(count, max(0, self.free(now)))
-        out = sorted([*self._until.values(), *[now + self.cools_for] * len(self.out)])
+        known = sorted(self._until.values())
+        out = [*known, *[max([now + self.cools_for, *known[-1:]])] * len(self.out)]
         more_than_allowed = max(0, len(out) - self.requests)
-        return deque([now] * free + out[more_than_allowed : more_than_allowed + count - free])
+        return [now] * free + out[more_than_allowed : more_than_allowed + count - free]
 
     def _cool(self, number: int, free_at: float) -> None:
         self._until[number] = free_at
@@ -163,14 +167,11 @@ class Limits:
 
     def can_grant(self, now: float) -> bool:
         """Say whether there is a grant to be made now."""
-        if now < self._paced_until or now < self._closed_until or now < self._quiet_until:
-            return False
-        if self._left:
-            self._left = [(left, until) for left, until in self._left if until > now]
-            if any(not left for left, _ in self._left):
-                return False
         if self._settling and not self._settled(now):
             return False
+        for _, until in self._blocks():
+            if until > now:
+                return False
         for bucket in self.buckets:  # noqa: SIM110 - this is in the way of every request, and faster than all()
             if bucket.free(now) <= 0:
                 return False
@@ -182,7 +183,7 @@ class Limits:
             return None
         buckets = self.buckets
         if self._left:
-            self._left = [(left - 1, until) for left, until in self._left]
+            self._left = [(left - 1, until) for left, until in self._left if until > now]
         if self.space_s:
             self._paced_until = now + self.space_s
         if len(buckets) == 1:
@@ -271,18 +272,13 @@ class Limits:
 
     def blocks(self, now: float) -> tuple[WaitReason, float | None]:
         """Return what stands longest in the way of a grant, and until when if that is known; `now` if nothing does."""
-        found: tuple[WaitReason, float | None] = WaitReason.QUOTA, max(now, self._paced_until, self._quiet_until)
+        blocks = [(WaitReason.QUOTA, now), *self._blocks()]
         for bucket in self.buckets:
             opens_at = bucket.opens_at(now)
             if opens_at is None or (self._settling and self.held):
                 return WaitReason.QUOTA, None
-            found = max(found, (WaitReason.QUOTA, opens_at), key=lambda block: block[1] or 0.0)
-        left_until = max((until for left, until in self._left if not left), default=0.0)
-        if left_until > (found[1] or 0.0):
-            found = WaitReason.FEEDBACK, left_until
-        if self._closed_until > (found[1] or 0.0):
-            found = WaitReason.RETRY_AFTER, self._closed_until
-        return found
+            blocks.append((WaitReason.QUOTA, opens_at))
+        return max(blocks, key=lambda block: block[1])
 
     def nth_at(self, count: int, now: float) -> float:
         """Return when the grant after `count` - 1 others can be made, if each is answered at once.
@@ -290,20 +286,35 @@ class Limits:
         However many: after the first ones it goes round and round in the window that allows the least.
         """
         slowest = max(self.buckets, key=lambda bucket: bucket.cools_for / bucket.requests)
+        round_s = max(slowest.cools_for, self.space_s * slowest.requests)
         rounds = max(0, count - _ONE_BY_ONE) // slowest.requests
-        return self._nth_at(count - rounds * slowest.requests, now) + rounds * max(
-            slowest.cools_for, self.space_s * slowest.requests
-        )
+        at = self._nth_at(count - rounds * slowest.requests, now) + rounds * round_s
+        stated = [
+            until + (count - left - 1) // slowest.requests * round_s for left, until in self._left if left < count
+        ]
+        return max([at, *stated]) if rounds else at
 
     def _nth_at(self, count: int, now: float) -> float:
-        at = max(now, self._closed_until, self._quiet_until, self._paced_until) - self.space_s
+        at = earliest = now
         lines = [(bucket.returns(count, now), bucket.cools_for) for bucket in self.buckets]
-        for _ in range(count):
-            at = max(at + self.space_s, *(returns[0] for returns, _ in lines))
+        for granted in range(count):
+            blocks = [until for _, until in self._blocks(granted)]
+            at = max(earliest, *blocks, *(returns[0] for returns, _ in lines))
+            earliest = at + self.space_s
             for returns, cools_for_s in lines:
-                returns.popleft()
-                returns.append(at + cools_for_s)
+                heapreplace(returns, at + cools_for_s)
         return at
+
+    def _blocks(self, granted: int = 0) -> list[tuple[WaitReason, float]]:
+        """Return all that stands in the way of the grant after `granted` others, beside permits, and until when."""
+        blocks = [
+            (WaitReason.QUOTA, self._paced_until),
+            (WaitReason.QUOTA, self._quiet_until),
+            (WaitReason.RETRY_AFTER, self._closed_until),
+        ]
+        if self._left:
+            blocks += [(WaitReason.FEEDBACK, until) for left, until in self._left if left <= granted]
+        return blocks
 
     def free(self, now: float) -> int:
         """Return how many permits are free in the scarcest window, whether or not one may be taken now.

@@ -1,4 +1,5 @@
 import tracemalloc
+from copy import deepcopy
 from datetime import timedelta
 
 import pytest
@@ -100,6 +101,33 @@ class Requests(RuleBasedStateMachine):
     def edit(self, quota: Quota) -> None:
         self.quota = quota
         self.limits.change(quota, self.now)
+
+    @rule(seconds=st.floats(0, 30))
+    def keep_quiet(self, seconds: float) -> None:
+        self.limits.keep_quiet(self.now + seconds)
+        self.closed_until = max(self.closed_until, self.now + seconds)
+
+    @rule(number=st.integers(0, 8), seconds=st.floats(0, 50))
+    def take_elsewhere(self, number: int, seconds: float) -> None:
+        if number not in self.limits.buckets[0].out:
+            self.limits.buckets[0].taken_elsewhere(number, self.now + seconds)
+
+    @rule(count=st.integers(1, 25))
+    def foretell(self, count: int) -> None:
+        opens_at = self.limits.opens_at(self.now)
+        assert opens_at in {None, self.limits.nth_at(1, self.now)}
+        limits, held = deepcopy((self.limits, self.held))
+        for out in held:
+            limits.cool(out, self.now)
+        foretold, at = limits.nth_at(count, self.now), self.now
+        for _ in range(count):
+            opens_at = limits.opens_at(at)
+            assert opens_at is not None
+            at = opens_at
+            numbers = limits.take(at)
+            assert numbers is not None
+            limits.cool(numbers, at)
+        assert at == foretold
 
     @rule(paced=st.booleans())
     def pace(self, paced: bool) -> None:
@@ -262,6 +290,23 @@ def test_what_is_foreseen_is_what_comes_when_answers_come_at_once(permits: int, 
             assert numbers is not None
             limits.cool(numbers, now)
         assert abs(now - foreseen) < 1e-6
+
+
+@pytest.mark.parametrize(("left", "expected"), [(0, 300.0), (2, 300.0), (3, 0.0)])
+def test_what_is_foreseen_counts_what_the_server_leaves(left: int, expected: float) -> None:
+    told = Limits(a_quota(10))
+    told.tighten(left, 300.0, 0.0)
+    assert told.nth_at(3, 0.0) == expected
+    told.close(400.0)
+    assert told.nth_at(3, 0.0) == 400.0
+
+
+def test_what_the_server_leaves_counts_in_what_is_foreseen_of_the_grants_far_away_too() -> None:
+    told = Limits(a_quota(10))
+    told.tighten(5000, 80_000.0, 0.0)
+    assert told.nth_at(5000, 0.0) < 80_000
+    assert told.nth_at(5001, 0.0) == 80_000
+    assert told.nth_at(5011, 0.0) == 80_000 + COOLS_FOR
 
 
 @given(st.integers(1, 40), st.integers(1, 3000), st.booleans())
