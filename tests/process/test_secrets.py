@@ -41,7 +41,7 @@ UUID = rb"([0-9a-f]{8}-[0-9a-f]{4}-(?!5)[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 MOCK: Mapping[str, Mapping[str, str]] = {
     "good": {},
     "wrong-password": {},
-    "forbidden": {},
+    "foreign": {},
     "malformed": {"fault": "malformed"},
     "wrong-types": {"fault": "wrong-types"},
     "html": {"fault": "html"},
@@ -55,7 +55,10 @@ path "auth/approle/role/adsyncd-brokered/secret-id" { capabilities = ["update"] 
 """
 WELL = ("good", "unauthorized", "brokered")
 # Where the hostile platform puts what it was sent in secret.
-HOSTILE = ("echo", "echo-401", "echo-sign-in", "echo-header", "echo-json", "redirect", "redirect-host")
+HOSTILE = (
+    *("echo", "echo-401", "echo-sign-in", "echo-header", "echo-json", "redirect", "redirect-host"),
+    *("echo-password", "echo-basic", "echo-tail"),
+)
 SICK = [*(tenant for tenant in MOCK if tenant not in WELL), *HOSTILE, "refused", "sealed"]
 
 
@@ -90,7 +93,12 @@ async def hostile(request: Request) -> Response:
             account = base64.b64decode(sent).decode()
             return JSONResponse({"error": sent, "message": f"{account} is not welcome"}, 400)
         return JSONResponse({"access_token": f"{TOKEN}-{kind}", "expires_in": 3600})
+    password = f"{PASSWORD}-{kind}"
+    basic = base64.b64encode(f"{kind}@example.com:{password}".encode()).decode()
     return {
+        "echo-password": JSONResponse({"error": f"the password {password} has expired"}, 422),
+        "echo-basic": JSONResponse({"error": {"message": f"not {basic}"}}, 503),
+        "echo-tail": JSONResponse({"message": f"the token that ends in {sent[-10:]}"}, 403),
         "echo": JSONResponse({"error": "unwelcome", "message": f"Bearer {sent}"}, 422),
         "echo-401": JSONResponse({"error": sent}, 401, {"WWW-Authenticate": f'Bearer error="{sent}"'}),
         "echo-header": Response(sent, headers=dict.fromkeys(("Content-Encoding", "Content-Type", "Retry-After"), sent)),
@@ -174,7 +182,7 @@ async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
         program.tenant("sealed", credentials={"vault": "adsyncd/sealed"})
         async with program.daemon("--log-level", "debug") as second:
             await second.logs("run ended", len(SICK) + 3)
-        shown = [await program.run("runs", *options) for options in ((), ("--json",))]
+        shown = [await program.run("runs", *options) for options in (("--limit", "99"), ("--limit", "99", "--json"))]
         checked = await program.run("check")
         yield Aftermath(
             {
@@ -202,7 +210,7 @@ def mock_settings() -> Mapping[str, Any]:
         "accounts": {
             f"{tenant}@example.com": {
                 "password": f"{PASSWORD}-{tenant}",
-                "clients": [] if tenant == "forbidden" else [tenant],
+                "clients": [] if tenant == "foreign" else [tenant],
             }
             for tenant in (*MOCK, "brokered")
         },
@@ -238,7 +246,7 @@ async def test_each_run_came_as_far_as_the_secret_that_it_is_about(aftermath: Af
     errors = {tenant: run["error"] for tenant, run in aftermath.runs.items()}
     for tenant, words in {
         "wrong-password": "the platform refused email and password",
-        "forbidden": "the platform answered 403: Forbidden this account may not act for this client id",
+        "foreign": "the platform answered 403: Forbidden this account may not act for this client id",
         "echo": "the platform answered 422",
         "echo-401": "the platform answered 401 to a token that it had just issued",
         "echo-sign-in": "the platform answered 400 to the sign-in",
@@ -247,6 +255,9 @@ async def test_each_run_came_as_far_as_the_secret_that_it_is_about(aftermath: Af
         "sealed": "is sealed or in maintenance; unseal it",
     }.items():
         assert words in errors[tenant]
+    assert errors["echo-password"] == "the platform answered 422"
+    assert errors["echo-basic"] == "the platform answered 503"
+    assert errors["echo-tail"] == "the platform answered 403"
 
 
 @pytest.mark.parametrize("before", ["", "a", "ab"])

@@ -5,6 +5,7 @@ one more try.
 """
 
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,8 @@ from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 from adsyncd.platforms import wire
 from adsyncd.platforms.session import Session
-from adsyncd.platforms.transport import AUTHORIZE, DATA, PRIORITY, SAID, UNMETERED, GovernedTransport, repeatable
+from adsyncd.platforms.transport import AUTHORIZE, DATA, PRIORITY, SAID, UNMETERED, GovernedTransport
+from adsyncd.platforms.words import words
 from adsyncd.retry import Policy, RetryBudget, wait_before_next
 from adsyncd.run import Tally, WaitReason
 from adsyncd.tenant import Tenant
@@ -101,6 +103,7 @@ class Connector:
             breaker=self._breaker(tenant.platform.base_url),
             concurrency=concurrency,
             tally=tally,
+            secrets=session.secrets,
             clock=self.clock,
             random=self.random,
             tracer=self.tracer,
@@ -180,7 +183,7 @@ class PlatformClient:
         def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
                 return known
-            return replace(wire.read_page(_accepted(answer), number), etag=_etag(answer))
+            return replace(wire.read_page(self._accepted(answer).content, number), etag=self._etag(answer))
 
         page, _ = await self._attempt(request, read)
         return page
@@ -197,7 +200,7 @@ class PlatformClient:
             headers={"idempotency-key": key},
             extensions={AUTHORIZE: self._authorize, PRIORITY: self._pushes},
         )
-        _, attempts = await self._attempt(request, lambda answer: _done(_accepted(answer)))
+        _, attempts = await self._attempt(request, lambda answer: _done(self._accepted(answer)))
         return attempts
 
     async def _attempt(self, request: httpx.Request, read: Callable[[httpx.Response], T]) -> tuple[T, int]:
@@ -248,51 +251,55 @@ class PlatformClient:
         request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
 
     async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
+        account = f"{credentials.email}:{credentials.password.get_secret_value()}"
+        basic = b64encode(account.encode()).decode("ascii")
+        self._session.secrets.learn(credentials.password, SecretStr(basic))
         answer = await self._http.post(
-            "/auth/token",
-            auth=httpx.BasicAuth(credentials.email, credentials.password.get_secret_value()),
-            extensions={UNMETERED: True},
+            "/auth/token", headers={"authorization": f"Basic {basic}"}, extensions={UNMETERED: True}
         )
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise SignInRefused(
-                "the platform refused email and password; mend them where the drop-in's credentials lead"
+                f"the platform refused email and password{self._words(answer)}; "
+                f"mend them where the drop-in's credentials lead"
             )
-        if answer.is_client_error and answer.status_code not in _LATER:  # its words may repeat the password
+        if answer.is_client_error and answer.status_code not in _LATER:
             raise SignInRefused(
-                f"the platform answered {answer.status_code} to the sign-in; see whether base_url is right"
+                f"the platform answered {answer.status_code} to the sign-in{self._words(answer)}; "
+                f"see whether base_url is right"
             )
-        return wire.read_token(_accepted(answer))
+        token, life_s = wire.read_token(self._accepted(answer).content)
+        self._session.secrets.learn(token)
+        return token, life_s
+
+    def _accepted(self, answer: httpx.Response) -> httpx.Response:
+        """Return an answer that says yes, and raise the error that any other one means."""
+        status = answer.status_code
+        if answer.is_success:
+            return answer
+        told = f"the platform answered {status}"
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise Unauthorized(f"{told} to a token that it had just issued{self._words(answer)}")
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+            raise Unavailable(f"{told}{self._words(answer)}", answer.extensions[SAID].wait_s)
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise Rejected(f"{told}{self._words(answer)}", status)
+        raise BadAnswer(f"{told}, which its API does not know")
+
+    def _words(self, answer: httpx.Response) -> str:
+        """Return what an answer says in words, to be put behind what is said of it."""
+        data = answer.extensions[DATA]
+        if isinstance(data, BadAnswer) and answer.headers.get("content-type", "").startswith("text/plain"):
+            data = {"message": answer.content.decode("utf-8", "replace")}
+        shown = self._session.secrets.shown(words(data))
+        return f": {shown}" if shown else ""
+
+    def _etag(self, answer: httpx.Response) -> str | None:
+        """Return what the platform calls this version of a page, if that can be sent back as it came."""
+        etag = answer.headers.get("etag", "")
+        sound = 0 < len(etag) <= _LONGEST_ETAG and etag.isascii() and etag.isprintable()
+        return etag if sound and not self._session.secrets.are_in(etag) else None
 
 
-def _accepted(answer: httpx.Response) -> bytes:
-    """Return the body of an answer that says yes, and raise the error that any other one means."""
-    status = answer.status_code
-    if answer.is_success:
-        return answer.content
-    if status == HTTPStatus.UNAUTHORIZED:
-        raise Unauthorized("the platform answered 401 to a token that it had just issued")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
-        raise Unavailable(f"the platform answered {status}", answer.extensions[SAID].wait_s)
-    if status >= HTTPStatus.BAD_REQUEST:
-        raise Rejected(f"the platform answered {status}{_reason(answer)}", status)
-    raise BadAnswer(f"the platform answered {status}, which its API does not know")
-
-
-def _etag(answer: httpx.Response) -> str | None:
-    """Return what the platform calls this version of a page, if that can be sent back as it came."""
-    etag = answer.headers.get("etag", "")
-    sound = 0 < len(etag) <= _LONGEST_ETAG and etag.isascii() and repeatable(etag, answer.request)
-    return etag if sound else None
-
-
-def _done(body: bytes) -> None:
-    if not wire.read_receipt(body):
+def _done(answer: httpx.Response) -> None:
+    if not wire.read_receipt(answer.content):
         raise BadAnswer("the platform answered a push with success: false")
-
-
-def _reason(answer: httpx.Response) -> str:
-    """Return the platform's own words for a refusal, cut short."""
-    body = answer.extensions[DATA]
-    said = [body.get(key) for key in ("error", "message")] if isinstance(body, dict) else []
-    words = " ".join(text for text in said if isinstance(text, str))
-    return f": {words[:200]}" if words and repeatable(words, answer.request) else ""

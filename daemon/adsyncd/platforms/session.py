@@ -12,6 +12,7 @@ from adsyncd.clock import Clock
 from adsyncd.credentials import Credentials, CredentialsSource
 from adsyncd.errors import AdsyncdError, CredentialsUnavailable, SignInRefused
 from adsyncd.instruments import SPAN_TOKEN, span
+from adsyncd.platforms.words import Secrets
 from adsyncd.schedule import share
 from adsyncd.tenant import Tenant
 
@@ -34,7 +35,10 @@ SignIn = Callable[[Credentials], Awaitable[tuple[SecretStr, float]]]
 
 
 class Session:
-    """Keeps one tenant signed in. Whoever needs a token meanwhile shares one refresh, and its failure."""
+    """Keeps one tenant signed in. Whoever needs a token meanwhile shares one refresh, and its failure.
+
+    `secrets`: the passwords and tokens that it was signed in with so far.
+    """
 
     def __init__(self, tenant: Tenant, source: CredentialsSource, clock: Clock, tracer: Tracer) -> None:
         self._tenant = tenant
@@ -49,6 +53,7 @@ class Session:
         self._refreshing = anyio.Lock()
         self._failures = 0
         self._failure: AdsyncdError | None = None
+        self.secrets = Secrets()
 
     async def token(self, sign_in: SignIn) -> Token:
         """Return a token that is good for now, refreshed ahead of its end.

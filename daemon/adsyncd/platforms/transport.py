@@ -38,6 +38,7 @@ from adsyncd.instruments import (
     span,
 )
 from adsyncd.platforms.wire import parse
+from adsyncd.platforms.words import Secrets
 from adsyncd.retry import LONGEST_ASKED_S
 from adsyncd.run import Tally, Wait, WaitReason
 from adsyncd.tenant import Tenant
@@ -66,8 +67,6 @@ _IN_THE_WAY = {
     WaitReason.FEEDBACK: ("by the platform's own count nothing is left", _TOO_LARGE),
 }
 
-_TELLING = 12  # characters of a token that are enough to know it by
-
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -83,6 +82,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         breaker: Breaker,
         concurrency: Concurrency,
         tally: Tally,
+        secrets: Secrets,
         clock: Clock,
         random: Random,
         tracer: Tracer,
@@ -94,6 +94,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._breaker = breaker
         self._concurrency = concurrency
         self._tally = tally
+        self._secrets = secrets
         self._clock = clock
         self._random = random
         self._tracer = tracer
@@ -163,7 +164,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         if permit is not None:
             self._heed(said, answer.status_code)
         if answer.has_redirect_location:  # httpx would read where it leads, and stumble over what isn't an address
-            target = _target(answer, request)
+            target = _target(answer, self._secrets)
             raise BadAnswer(
                 f"the platform answered {answer.status_code}, a redirect to {target}, which is not followed"
             )
@@ -368,16 +369,9 @@ async def _bounded(answer: httpx.Response, request: httpx.Request) -> bytes:
         await answer.stream.aclose()
 
 
-def _target(redirect: httpx.Response, request: httpx.Request) -> str:
+def _target(redirect: httpx.Response, secrets: Secrets) -> str:
     try:
         host = httpx.URL(redirect.headers["location"]).raw_host.decode("ascii")
     except httpx.InvalidURL:
         return "nowhere"
-    return (host if repeatable(host, request) else "another host") if host else "a page of its own"
-
-
-def repeatable(words: str, request: httpx.Request) -> bool:
-    """Say whether the platform's words may be shown: they can be printed, and don't repeat the token of a request."""
-    token = request.headers.get("authorization", "").rpartition(" ")[2]
-    begins = token[:_TELLING].lower()  # of a token that is cut short the beginning is shown
-    return words.isprintable() and not (begins and begins in words.lower())
+    return (secrets.shown(host) or "another host") if host else "a page of its own"

@@ -70,6 +70,7 @@ class Platform:
         self.sign_in_script: deque[Answer] = deque()
         self.token_life_s = 3600.0
         self.takes_s = 0.0
+        self.password = PASSWORD
         self.requests: list[httpx.Request] = []  # what was metered, as it was sent
         self.sent_at: list[float] = []
         self.sign_ins: list[httpx.Request] = []
@@ -96,7 +97,7 @@ class Platform:
         """Play the source of credentials, too."""
         if self.credentials_failure is not None:
             raise self.credentials_failure
-        return Credentials("acme@example.com", SecretStr(PASSWORD))
+        return Credentials("acme@example.com", SecretStr(self.password))
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
         return None
@@ -489,7 +490,15 @@ async def test_a_sign_in_that_is_refused_is_no_refusal_of_the_campaign_and_shows
         error = await parts.failed()
     assert isinstance(error, SignInRefused)
     assert PASSWORD not in str(error)
+    assert "bad" not in str(error)
     assert (error.attempts, len(parts.platform.sign_ins), len(parts.platform.requests)) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500])
+async def test_a_refused_sign_in_is_told_in_the_platform_s_words(status: int) -> None:
+    refusal = httpx.Response(status, json={"error": "locked", "message": "too many attempts"})
+    async with connected(sign_ins=[refusal], max_attempts=1) as parts:
+        assert ": locked too many attempts" in str(await parts.failed())
 
 
 @pytest.mark.parametrize(
@@ -540,9 +549,11 @@ async def test_credentials_that_are_not_there_end_it_and_those_that_may_come_bac
         (b'{"error": "Unprocessable", "message": "no such budget", "trace": "x"}', ": Unprocessable no such budget"),
         (b'{"message": "no such budget"}', ": no such budget"),
         (b'{"error": 7, "message": ["a"]}', ""),
-        (b'{"error": "two\\nlines"}', ""),
-        (b'{"error": "\\u001b[31mred"}', ""),
-        (b'{"error": "\\u202egnol"}', ""),
+        (b'{"error": {"message": "no such budget", "code": 100}}', ": no such budget"),
+        (b'{"errors": [{"title": "Forbidden", "detail": "no such budget"}]}', ": Forbidden no such budget"),
+        (b'{"error": "two\\nlines"}', ": two lines"),
+        (b'{"error": "\\u001b[31mred\\u001b]52;c;aGk=\\u0007"}', ": red"),
+        (b'{"error": "\\u202egnol"}', ": gnol"),
         (b'{"error": ""}', ""),
         (b'["error"]', ""),
         (b"<html>", ""),
@@ -554,9 +565,20 @@ async def test_credentials_that_are_not_there_end_it_and_those_that_may_come_bac
         (json.dumps({"error": "x" * 5000}).encode(), ": " + "x" * 200),
     ],
 )
-async def test_a_refusal_is_told_in_the_platform_s_words_if_they_can_be_shown(body: bytes, words: str) -> None:
-    async with connected(httpx.Response(422, content=body)) as parts:
-        assert str(await parts.failed()) == f"the platform answered 422{words}"
+@pytest.mark.parametrize("status", [422, 500, 503])
+async def test_a_refusal_is_told_in_the_platform_s_words_if_they_can_be_shown(
+    status: int, body: bytes, words: str
+) -> None:
+    async with connected(httpx.Response(status, content=body), max_attempts=1) as parts:
+        assert str(await parts.failed()) == f"the platform answered {status}{words}"
+
+
+async def test_a_refusal_in_plain_text_is_told_in_its_words_and_a_page_of_a_proxy_is_not() -> None:
+    plain = httpx.Response(503, text="upstream connect error\r\n")
+    page = httpx.Response(503, html="<h1>upstream connect error</h1>")
+    async with connected(plain, page, max_attempts=1) as parts:
+        assert str(await parts.failed()) == "the platform answered 503: upstream connect error"
+        assert str(await parts.failed()) == "the platform answered 503"
 
 
 async def test_the_body_of_a_refusal_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -573,6 +595,10 @@ async def test_the_body_of_a_refusal_is_parsed_once(monkeypatch: pytest.MonkeyPa
     assert parsed.count(body) == 1
 
 
+BASIC = base64.b64encode(f"acme@example.com:{PASSWORD}".encode()).decode()
+
+
+@pytest.mark.parametrize("status", [400, 403, 422, 500, 503])
 @pytest.mark.parametrize(
     "echo",
     [
@@ -580,18 +606,43 @@ async def test_the_body_of_a_refusal_is_parsed_once(monkeypatch: pytest.MonkeyPa
         "Bearer canary-token-1",
         "CANARY-TOKEN-1 is not valid",
         "canary-token-...",
+        "the token that ends in -token-1",
         "x" * 190 + "canary-token-1",
+        f"{PASSWORD} has expired",
+        BASIC,
+        f"Basic {BASIC[3:20]}...",
+        base64.b64encode(f"?{PASSWORD}".encode()).decode(),
+        PASSWORD.encode().hex(),
     ],
 )
-async def test_words_that_repeat_the_token_or_its_beginning_are_not_repeated(echo: str) -> None:
-    async with connected(lambda _: httpx.Response(403, json={"error": "Forbidden", "message": echo})) as parts:
+async def test_words_that_repeat_a_secret_or_a_piece_of_one_are_not_repeated(status: int, echo: str) -> None:
+    async with connected(
+        lambda _: httpx.Response(status, json={"error": "Forbidden", "message": echo}), max_attempts=1
+    ) as parts:
         error = await parts.failed()
-    assert str(error) == "the platform answered 403"
+    assert str(error) == f"the platform answered {status}"
 
 
-async def test_words_that_repeat_the_newer_token_of_a_second_try_are_not_repeated_either() -> None:
-    async with connected(httpx.Response(401), httpx.Response(403, json={"error": "canary-token-2"})) as parts:
+@pytest.mark.parametrize("echo", ["canary-token-1", "canary-token-2"])
+async def test_words_that_repeat_the_token_before_or_after_a_second_try_are_not_repeated(echo: str) -> None:
+    async with connected(httpx.Response(401), httpx.Response(403, json={"error": echo})) as parts:
         assert str(await parts.failed()) == "the platform answered 403"
+
+
+async def test_words_that_repeat_a_password_from_before_its_rotation_are_not_repeated() -> None:
+    async with connected() as parts:
+        await parts.client.page(1)
+        parts.platform.password = "the-new-one"
+        parts.platform.script.extend([httpx.Response(401), httpx.Response(403, json={"error": f"not {PASSWORD}"})])
+        assert str(await parts.failed()) == "the platform answered 403"
+
+
+async def test_a_redirect_and_a_401_repeat_no_secret() -> None:
+    away = httpx.Response(302, headers={"location": f"https://{PASSWORD}.invalid/"})
+    refusal = httpx.Response(401, json={"error": "revoked", "message": "canary-token-1"})
+    async with connected(away, refusal, refusal, max_attempts=1) as parts:
+        assert str(await parts.failed()).startswith("the platform answered 302, a redirect to another host")
+        assert str(await parts.failed()) == "the platform answered 401 to a token that it had just issued"
 
 
 # The retry budget

@@ -16,6 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import SecretStr
 
 from adsyncd.breaker import Breaker
 from adsyncd.concurrency import Concurrency
@@ -25,6 +26,7 @@ from adsyncd.instruments import Instruments
 from adsyncd.limits import cools_for
 from adsyncd.permit import Claim, PermitRecord
 from adsyncd.platforms.transport import SENDINGS, UNMETERED, GovernedTransport
+from adsyncd.platforms.words import Secrets
 from adsyncd.run import Tally
 from adsyncd.tenant import Platform, Quota
 from support.gates import MemoryLedger, a_gate
@@ -93,6 +95,7 @@ class Parts:
         self.breaker = Breaker("ads.invalid", clock, Random(7), Instruments(meter or NoOpMeter("test")))
         self.concurrency = Concurrency.of(None)
         self.tally = Tally()
+        self.secrets = Secrets()
         self.spans = InMemorySpanExporter()
         self.start = anyio.current_time()
         self.sent_at: list[float] = []
@@ -105,6 +108,7 @@ class Parts:
             breaker=self.breaker,
             concurrency=self.concurrency,
             tally=self.tally,
+            secrets=self.secrets,
             clock=clock,
             random=Random(7),
             tracer=provider.get_tracer("test"),
@@ -362,9 +366,9 @@ async def test_troubles_of_the_network_are_told_in_words_of_ours(error: Exceptio
 )
 async def test_a_redirect_is_refused_wherever_it_leads(location: str, target: str) -> None:
     parts = Parts(answering(307, headers={"location": location}))
-    request = httpx.Request("GET", "http://ads.invalid/", headers={"authorization": "Bearer Token-4711-secret"})
+    parts.secrets.learn(SecretStr("Token-4711-secret"))
     with pytest.raises(BadAnswer) as refused:
-        await parts.transport.handle_async_request(request)
+        await parts.send()
     assert str(refused.value) == f"the platform answered 307, a redirect to {target}, which is not followed"
     assert len(parts.sent_at) == 1
 

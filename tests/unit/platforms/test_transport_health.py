@@ -16,6 +16,7 @@ from adsyncd.errors import PlatformError, Stopping, Unavailable
 from adsyncd.governor import Priority
 from adsyncd.instruments import SERVER_ADDRESS, WAIT_REASON, WAIT_UNTIL, Instruments
 from adsyncd.platforms.transport import AUTHORIZE, PRIORITY, UNMETERED, GovernedTransport
+from adsyncd.platforms.words import Secrets
 from adsyncd.run import Tally, WaitReason
 from adsyncd.tenant import Quota
 from support.gates import a_gate
@@ -94,6 +95,7 @@ class Client:
             breaker=host.breaker,
             concurrency=self.concurrency,
             tally=self.tally,
+            secrets=Secrets(),
             clock=host.clock,
             random=Middle(),
             tracer=self.spans.tracer,
