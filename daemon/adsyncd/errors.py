@@ -17,6 +17,7 @@
     ├── CommandRefused       an operator asks for what can't be done as things stand
     │   └── NoSuchTenant     there is none of that name
     ├── NoDaemon             no daemon answers a command: start it
+    ├── DaemonBusy           the daemon does not answer a command in time: try again, see its log
     ├── ListingError         the pages do not add up to a listing: give up
     ├── LeaseHeld            another process is at work on the tenant: leave it to that one
     └── StoreError           the database can't be used
@@ -162,7 +163,11 @@ class NoSuchTenant(CommandRefused):
 
 
 class NoDaemon(AdsyncdError):
-    """There is no daemon to ask, or none that would answer."""
+    """There is no daemon to ask, or something else answers in its place."""
+
+
+class DaemonBusy(AdsyncdError):
+    """Somebody listens, but does not answer in time: a daemon that is busy, about to start, or stalls."""
 
 
 class ListingError(AdsyncdError):

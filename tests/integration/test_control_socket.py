@@ -1,16 +1,19 @@
 """The control socket on a real file system: who may come in, whose it is, and who is at its other end."""
 
 import grp
+import gzip
 import os
 import socket
 import stat
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
+import anyio.abc
+import anyio.lowlevel
 import httpx
 import pytest
 from pydantic import TypeAdapter
@@ -20,12 +23,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
+from adsyncd.cli import client
 from adsyncd.cli.client import Refused, path_of, reaching
-from adsyncd.control import wire
+from adsyncd.control import connection, server, wire
 from adsyncd.control.peer import Peer, peer_of
 from adsyncd.control.server import listening, serve
 from adsyncd.daemon import beside
-from adsyncd.errors import ConfigError, NoDaemon
+from adsyncd.errors import AdsyncdError, ConfigError, DaemonBusy, NoDaemon
 from support.control import an_inside, tenant
 
 # A visit by another process.
@@ -158,6 +162,92 @@ async def test_each_connection_has_its_own_peer(place: Path) -> None:
     assert second.pid != os.getpid()
 
 
+# Who keeps others out
+
+
+def visit(place: Path, sends: bytes = b"") -> socket.socket:
+    visitor = socket.socket(socket.AF_UNIX)
+    visitor.connect(str(place))
+    visitor.sendall(sends)
+    return visitor
+
+
+async def end_of(visitor: socket.socket) -> bytes:
+    """Return what the daemon says to a visitor until it hangs up."""
+    said = b""
+    visitor.settimeout(0)
+    with anyio.fail_after(10), suppress(ConnectionResetError):
+        while True:
+            await anyio.wait_readable(visitor)
+            if not (more := visitor.recv(65536)):
+                break
+            said += more
+    return said
+
+
+@pytest.mark.parametrize(
+    "sends",
+    [
+        b"",
+        b"GET / HT",
+        b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+    ],
+)
+async def test_visitors_who_say_nothing_or_half_of_it_or_do_not_listen_keep_nobody_out(
+    place: Path, sends: bytes
+) -> None:
+    async def slow(request: Request) -> Response:
+        await request.body()
+        return Response()
+
+    big = Route("/big", lambda _: Response(b"x" * 2**22))
+    health = Route("/v1/health", lambda _: Response(b'{"status": "ok"}'))
+    async with served(Starlette(routes=[health, big, Route("/slow", slow, methods=["POST"])]), place):
+        with ExitStack() as visitors:
+            for _ in range(70):
+                visitors.enter_context(visit(place, sends))
+                await anyio.lowlevel.checkpoint()  # so that none of them waits in the kernel's queue
+            assert await ask(place) == wire.Health()
+
+
+async def test_a_head_that_does_not_come_ends_the_connection(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_WITHIN_S", 0.1)
+    async with served(Starlette(), place):
+        with visit(place, b"GET / HTTP/1.1\r\n") as silent:
+            assert await end_of(silent) == b""
+        with visit(place, b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT") as half:
+            assert (await end_of(half)).startswith(b"HTTP/1.1 404")
+
+
+async def test_where_it_is_at_work_on_as_many_as_it_can_it_is_busy_and_cuts_none_of_them_off(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_AT_ONCE", 3)
+    monkeypatch.setattr(connection, "HEAD_WITHIN_S", 0.1)
+    begun, go_on = anyio.Semaphore(0), anyio.Event()
+
+    async def work(_: Request) -> Response:
+        begun.release()
+        await go_on.wait()
+        return Response("done")
+
+    async with served(Starlette(routes=[Route("/", work)]), place):
+        with ExitStack() as visitors:
+            workers = [
+                visitors.enter_context(visit(place, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+                for _ in range(2)
+            ]
+            for _ in workers:
+                await begun.acquire()
+            with pytest.raises(DaemonBusy, match="answers too many others; try again"):
+                await ask(place)
+            await anyio.sleep(0.2)  # longer than a head may take
+            go_on.set()
+            for worker in workers:
+                assert (await end_of(worker)).endswith(b"done")
+
+
 # Who asks
 
 
@@ -210,10 +300,10 @@ async def test_each_way_to_find_no_daemon_is_told_apart(place: Path) -> None:
     with pytest.raises(NoDaemon, match="it has ended and left its socket behind; start it again"):
         await ask(place)
     silent = place.with_name("silent.sock")
-    with listening(silent, None), pytest.raises(NoDaemon, match=r"not answered within 0\.1 s"):
+    with listening(silent, None), pytest.raises(DaemonBusy, match=r"not answered within 0\.1 s"):
         await ask(silent, within_s=0.1)
     async with served(Starlette(), place):
-        with pytest.raises(NoDaemon, match=r"\(Not Found\) is no adsyncd of this version"):
+        with pytest.raises(NoDaemon, match="with status 404 is no adsyncd of this version"):
             await ask(place)
 
 
@@ -228,6 +318,73 @@ async def test_who_may_not_ask_is_told_who_may() -> None:
                 await ask(place)
         finally:
             os.seteuid(0)
+
+
+FACE = b"HTTP/1.1 200 OK\r\n"
+
+
+@asynccontextmanager
+async def impostor(place: Path, *says: bytes, for_ever: bool = False) -> AsyncIterator[None]:
+    """Something that is no adsyncd, and says so much to whoever connects, the last part again and again `for_ever`."""
+
+    async def answer(visitor: anyio.abc.SocketStream) -> None:
+        with suppress(anyio.BrokenResourceError):
+            async with visitor:
+                await visitor.receive()
+                for part in says:
+                    await visitor.send(part)
+                while for_ever:
+                    await visitor.send(says[-1])
+                    await anyio.sleep(0.001)
+
+    listener = await anyio.create_unix_listener(place)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        b"HTTP/1.1 999 X\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 299 X\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 099 X\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 99 X\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere\r\nContent-Length: 0\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        FACE + b"Content-Type: text/html\r\n\r\n<html>nothing</html>",
+        FACE + b"\r\n" + b"[" * 10**5,
+        FACE + b'\r\n{"status": "well"}',
+        FACE + b'\r\n{"status": "ok"',
+        FACE + b"Content-Length: 99\r\n\r\n{}",
+        FACE + b"\r\n\xff\xfe",
+        FACE + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"0" * 10**6),
+        b"",
+    ],
+)
+async def test_something_else_that_answers_is_no_daemon(place: Path, says: bytes) -> None:
+    async with impostor(place, says):
+        with pytest.raises(NoDaemon):
+            await ask(place)
+
+
+@pytest.mark.parametrize(
+    ("says", "error"),
+    [
+        ((FACE + b"\r\n", b" " * 65536), NoDaemon),  # an endless body
+        ((FACE, b"X-More: " + b"x" * 65536 + b"\r\n"), NoDaemon),  # an endless head
+        ((FACE + b"\r\n", b" "), DaemonBusy),  # one drop at a time
+        ((b"HTTP/1.1 103 Early Hints\r\n\r\n",), DaemonBusy),
+    ],
+)
+async def test_an_answer_without_an_end_is_not_waited_for(
+    place: Path, monkeypatch: pytest.MonkeyPatch, says: tuple[bytes, ...], error: type[AdsyncdError]
+) -> None:
+    monkeypatch.setattr(client, "_LARGEST_ANSWER", 2**20)
+    async with impostor(place, *says, for_ever=True):
+        with pytest.raises(error):
+            await ask(place, within_s=0.5 if error is DaemonBusy else 10)
 
 
 async def test_what_the_daemon_refuses_is_told_with_its_mend(tmp_path: Path, place: Path) -> None:

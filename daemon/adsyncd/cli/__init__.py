@@ -1,7 +1,8 @@
 """The command line: what an operator types, sees and gets as an exit code.
 
 Exit codes: 0 it is done; 1 it failed, and standard error says why; 2 it was asked in the wrong way; 3 a sync or a
-replay left some campaigns behind; 4 there is no daemon to ask; 78 the daemon can't start with these settings.
+replay left some campaigns behind; 4 there is no daemon to ask; 5 the daemon does not answer in time; 78 the daemon
+can't start with these settings.
 """
 
 import os
@@ -13,8 +14,9 @@ import typer
 
 import adsyncd
 from adsyncd.cli.output import print_error
-from adsyncd.errors import AdsyncdError, NoDaemon
+from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 
+_EXIT: dict[type[AdsyncdError], int] = {NoDaemon: 4, DaemonBusy: 5}
 _COMMANDS = {  # and the modules that they are in
     "run": "run",
     "check": "check",
@@ -60,7 +62,7 @@ def main() -> None:
         application(only=next(iter(sys.argv[1:]), None))()
     except AdsyncdError as error:
         print_error(error)
-        sys.exit(4 if isinstance(error, NoDaemon) else 1)
+        sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

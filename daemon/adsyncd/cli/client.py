@@ -12,9 +12,10 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from adsyncd.control import wire
-from adsyncd.errors import AdsyncdError, NoDaemon
+from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 
 ANSWERS_WITHIN_S = 10.0
+_LARGEST_ANSWER = 64 * 1024 * 1024  # that of 20,000 tenants, each with an error, is half as large
 
 T = TypeVar("T")
 _REFUSAL = TypeAdapter(wire.FilesRefused | wire.ProblemDetails)
@@ -36,23 +37,37 @@ class Client:
         self._place = place
 
     async def ask(self, method: str, path: str, answers: TypeAdapter[T], *, within_s: float = ANSWERS_WITHIN_S) -> T:
-        """Return the answer, which has to be there in `within_s` seconds. Raises NoDaemon and Refused."""
+        """Return the answer, which has to be there in `within_s` seconds. Raises DaemonBusy, NoDaemon and Refused."""
         try:
             with anyio.fail_after(within_s):
-                answer = await self._http.request(method, path)
+                status, body = await self._exchange(method, path)
         except TimeoutError as error:
-            raise NoDaemon(
+            raise DaemonBusy(
                 f"the daemon at {self._place} has not answered within {within_s:g} s; see its log"
             ) from error
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             raise NoDaemon(f"no daemon answers at {self._place}: {_reason(error)}") from error
         try:
-            if answer.is_success:
-                return answers.validate_json(answer.content)
-            raise Refused(_REFUSAL.validate_json(answer.content))
+            if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
+                return answers.validate_json(body)
+            raise Refused(_REFUSAL.validate_json(body))
         except ValidationError as error:
-            status = HTTPStatus(answer.status_code).phrase
-            raise NoDaemon(f"what answers at {self._place} ({status}) is no adsyncd of this version") from error
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                raise DaemonBusy(f"the daemon at {self._place} answers too many others; try again") from error
+            raise self._stranger(f"with status {status}") from error
+
+    async def _exchange(self, method: str, path: str) -> tuple[int, bytes]:
+        """Return the status and the body, as it came: what is compressed could be far larger than it seems."""
+        body = bytearray()
+        async with self._http.stream(method, path, headers={"Accept-Encoding": "identity"}) as answer:
+            async for chunk in answer.aiter_raw():
+                body += chunk
+                if len(body) > _LARGEST_ANSWER:
+                    raise self._stranger("without an end")
+            return answer.status_code, bytes(body)
+
+    def _stranger(self, how: str) -> NoDaemon:
+        return NoDaemon(f"what answers at {self._place} {how} is no adsyncd of this version")
 
 
 @asynccontextmanager

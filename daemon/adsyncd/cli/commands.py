@@ -33,7 +33,8 @@ def trigger(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> N
     A run that was cut off is taken up in its place. It is refused while a run of the tenant goes on, and while it is
     paused. `adsyncd status TENANT --watch` shows how the run goes on.
 
-    Exits 0 once the run begins, 1 if it is refused, 4 if there is no daemon.
+    Exits 0 once the run begins, 1 if it is refused, 4 if there is no daemon, 5 if it
+    does not answer in time.
     """
     begun = _tell(config, _of(tenant, "trigger"), _TRIGGERED)
     if json:
@@ -47,7 +48,8 @@ def pause(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> Non
 
     Its ticks are skipped. A run that goes on comes to its end; one that was cut off waits.
 
-    Exits 0 once that is kept, 1 if it is refused, 4 if there is no daemon.
+    Exits 0 once that is kept, 1 if it is refused, 4 if there is no daemon, 5 if it
+    does not answer in time.
     """
     _print(_tell(config, _of(tenant, "pause"), _TENANT), json=json)
 
@@ -55,7 +57,8 @@ def pause(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> Non
 def resume(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:
     """Let a tenant run again, from its next fire time on; `adsyncd trigger` runs it now.
 
-    Exits 0 once that is kept, 1 if it is refused, 4 if there is no daemon.
+    Exits 0 once that is kept, 1 if it is refused, 4 if there is no daemon, 5 if it
+    does not answer in time.
     """
     _print(_tell(config, _of(tenant, "resume"), _TENANT), json=json)
 
@@ -65,7 +68,8 @@ def reload(config: Config = CONFIG, json: Json = False) -> None:
 
     Whoever is unchanged is not touched. A tenant whose files are wrong goes on as they said when they were right.
 
-    Exits 0 if all is right, 1 with every problem that was found, 4 if there is no daemon.
+    Exits 0 if all is right, 1 with every problem that was found, 4 if there is no daemon, 5 if it
+    does not answer in time.
     """
     try:
         reloaded = _tell(config, "/v1/reload", _RELOADED, within_s=_RELOADED_WITHIN_S)

@@ -1,7 +1,7 @@
 """How the daemon and its tenants stand, in words and as tables."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -195,7 +195,11 @@ def _since(instant: datetime | None, now: datetime) -> str:
 
 
 def _local(instant: datetime, now: datetime) -> str:
-    here = instant.astimezone()
+    instant = _aware(instant)
+    try:
+        here = instant.astimezone()
+    except OverflowError:  # at the calendar's end
+        here = instant
     return f"{here:%H:%M:%S}" if abs(instant - now) < _DAY else f"{here:%Y-%m-%d %H:%M}"
 
 
@@ -203,6 +207,11 @@ def _in(instant: datetime | None, now: datetime) -> str:
     """Return how long it is to an instant: to the second in the next minutes, to the minute later on."""
     if instant is None:
         return ""
-    left = max(instant - now, timedelta(0))
+    left = max(_aware(instant) - _aware(now), timedelta(0))
     unit = timedelta(seconds=1) if left < 10 * _MINUTE else _MINUTE
     return format_duration(-(-left // unit) * unit)
+
+
+def _aware(instant: datetime) -> datetime:
+    """Take an instant without a time zone for one in UTC: adsyncd sends none, but whatever answers in its place may."""
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -18,7 +18,7 @@ from adsyncd.cli.output import WIDE, new_console, print_json
 from adsyncd.cli.standing import daemon_view, tenant_view
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
-from adsyncd.errors import NoDaemon
+from adsyncd.errors import DaemonBusy, NoDaemon
 from adsyncd.status import DaemonStatus, TenantStatus
 
 _LOOKS_EACH_S = 1.0
@@ -38,7 +38,8 @@ def status(
 
     That is foreseen from what is left of the run, by the quota alone. Times are local ones.
 
-    Exits 0, or 1 if there is no such tenant, 4 if there is no daemon.
+    Exits 0, or 1 if there is no such tenant, 4 if there is no daemon, 5 if it does not answer in
+    time.
     """
     socket = control_socket(config, os.environ)
     console = new_console()
@@ -75,7 +76,7 @@ async def _watch(socket: Path, tenant: str | None, console: Console) -> None:
                 await anyio.sleep(_LOOKS_EACH_S)
                 try:
                     view = await _view(daemon, tenant, console)
-                except NoDaemon as error:  # it may be about to start again
+                except (NoDaemon, DaemonBusy) as error:  # it may be about to start again
                     view = Text(str(error), style="red")
                 live.update(view, refresh=True)
 

@@ -15,12 +15,12 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
-from adsyncd.control.peer import Connection
+from adsyncd.control.connection import Connection
 from adsyncd.errors import ConfigError, Problem
 
 _MODE = 0o660
 _BACKLOG = 64
-_AT_ONCE = 64  # connections and requests: more are answered 503
+_AT_ONCE = 64  # connections and requests: where adsyncd is at work on so many, more are answered 503
 _ANSWERS_WITHIN_S = 1.0
 _FAREWELL_S = 2  # for answers that are under way when the daemon stops
 
@@ -63,6 +63,7 @@ async def serve(app: ASGIApp, listener: socket.socket) -> None:
             access_log=False,
             server_header=False,
             limit_concurrency=_AT_ONCE,
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=_FAREWELL_S,
         )
     )

@@ -2,12 +2,14 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import anyio
 import pytest
@@ -319,6 +321,27 @@ def test_a_mistake_in_the_settings_does_not_stand_between_an_operator_and_the_da
     said = call(*command)
     assert (said.code, said.out) == (4, "")
     assert said.err.startswith(f"error: no daemon answers at {folder}/control.sock: there is no such socket")
+
+
+def test_a_busy_daemon_is_not_taken_for_none(call: Call, folder: Path) -> None:
+    with (folder / "adsyncd.toml").open("a") as settings:
+        settings.write(f'[control]\nsocket = "{folder}/control.sock"\n')
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/control.sock")
+        listener.listen()
+
+        def turn_away() -> None:
+            visitor, _ = listener.accept()
+            with visitor:
+                visitor.recv(65536)
+                visitor.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy")
+
+        busy = Thread(target=turn_away)
+        busy.start()
+        said = call("status")
+        busy.join()
+    assert (said.code, said.out) == (5, "")
+    assert said.err == f"error: the daemon at {folder}/control.sock answers too many others; try again\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""HTTP on the control socket, where no client can keep the others out.
+
+uvicorn gives a client any time to send the head of a request or to read an answer, and all the while counts it among
+those that it serves at once.
+"""
+
+import asyncio
+
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from adsyncd.control import peer
+
+HEAD_WITHIN_S = 5.0
+
+
+class Connection(H11Protocol):
+    """A connection. It is closed if the next request's head takes too long, or if there is no room for a newer one.
+
+    Then the one that has waited for its client longest goes. A request that adsyncd is at work on is never cut off.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Ask the kernel who connected, for the application, which gets no socket from uvicorn."""
+        super().connection_made(transport)
+        app, who = self.app, peer.connected_by(transport.get_extra_info("socket"))
+
+        async def with_peer(scope: Scope, receive: Receive, send: Send) -> None:
+            peer.note(scope, who)
+            await app(scope, receive, send)
+
+        self.app = with_peer
+        self._expect_head()
+        self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        self._patience.cancel()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """Begin to answer a request whose head is complete."""
+        super().handle_events()
+        if self._is_answering:
+            self._patience.cancel()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, or begin with it if it is there already."""
+        self._expect_head()
+        super().on_response_complete()
+
+    def _expect_head(self) -> None:
+        self.waits_since = self.loop.time()
+        self._patience = self.loop.call_later(HEAD_WITHIN_S, self.transport.abort)
+
+    def _make_room(self) -> None:
+        assert self.limit_concurrency is not None  # noqa: S101 - `server` sets it
+        if len(self.connections) < self.limit_concurrency:
+            return
+        others = [one for one in self.connections if isinstance(one, Connection) and one is not self]
+        idle = min((one for one in others if one.waits_for_client), key=lambda one: one.waits_since, default=None)
+        if idle is not None:
+            self.connections.discard(idle)  # uvicorn does so only at the loop's next turn
+            idle.transport.abort()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether it is the client's turn: to ask, to send the rest of a body, or to read the answer."""
+        return not self._is_answering or self.cycle.more_body or self.flow.write_paused
