@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from adsyncd.clock import Clock, SystemClock
 from adsyncd.config import Settings, TenantFile
 from adsyncd.config.permissions import Custodians
-from adsyncd.config.problems import Fault, faults, in_order
-from adsyncd.config.toml_file import TomlFile, place, read_toml, unreadable
+from adsyncd.config.problems import Fault, faults, in_order, spelled
+from adsyncd.config.toml_file import MAX_DROP_IN_BYTES, TomlFile, place, read_toml, unreadable
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.schedule import trigger
 from adsyncd.tenant import TENANT_ID, Cron, Tenant
@@ -210,9 +210,11 @@ class _Reader:
 
     def _located(self, fault: Fault, files: list[TomlFile]) -> Problem:
         path, line = place(fault.key, files)
-        from_defaults = fault.key[0] in self._defaults and not any(fault.key[:1] in file.lines for file in files)
-        key = ".".join(("defaults", *fault.key) if from_defaults else fault.key)
-        return Problem(path, line, key, fault.what, fault.mend)
+        from_defaults = {*fault.key[:1]} & self._defaults.keys() and not any(
+            fault.key[:1] in file.lines for file in files
+        )
+        key = ("defaults", *fault.key) if from_defaults else fault.key
+        return Problem(path, line, spelled(key), fault.what, fault.mend)
 
     def _read(self, path: Path) -> TomlFile | None:
         """Read a file, or return None if it masks the one of the same name in an earlier directory, or has gone."""
@@ -232,7 +234,7 @@ class _Reader:
             raise ConfigError([Problem(path, None, None, "is no regular file", _ITSELF)])
         if objection := self._custodians.objection(path, status):
             raise ConfigError([objection])
-        file = read_toml(path, _ITSELF)
+        file = read_toml(path, _ITSELF, MAX_DROP_IN_BYTES)
         return file if file.text else None
 
 

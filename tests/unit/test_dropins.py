@@ -260,6 +260,17 @@ def test_what_is_no_regular_file_is_a_problem_and_blocks_nothing(folders: Folder
     )
 
 
+def test_a_drop_in_of_a_megabyte_is_refused_by_its_size_and_one_within_the_limit_by_a_screenful_of_problems(
+    folders: Folders,
+) -> None:
+    folders.write("low/large.toml", "".join(f"a{number}.b.c.d.e.f.g = 1\n" for number in range(50_000)))
+    assert folders.problem("large").what == "is larger than 64 KiB, the limit"
+    folders.write("low/large.toml", "".join(f"a{number}.b.c.d.e.f.g = 1\n" for number in range(2_500)))
+    problems = folders.read().bad["large"]
+    assert len(problems) == 51
+    assert (problems[0].line, problems[0].key, problems[0].what) == (None, None, "has 2453 more problems")
+
+
 def test_a_link_may_lead_to_a_file_in_its_own_folder_alone(folders: Folders) -> None:
     folders.write("low/..data/acme.toml", ACME)  # as Kubernetes mounts them
     (folders.low / "acme.toml").symlink_to("..data/acme.toml")

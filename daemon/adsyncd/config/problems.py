@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -26,6 +27,8 @@ ANY_ITEM = "#"
 
 _SECRET = re.compile(r"secret|token|passw|credential|auth|api_?key", re.IGNORECASE)
 _LONGEST_ECHO = 60
+_LONGEST_KEY = 200
+_MOST_FAULTS = 50
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "a table",
@@ -65,9 +68,17 @@ def wrong(what: str, mend: str = "", *, echo: bool = True) -> PydanticCustomErro
 
 
 def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
-    """Put into words all that `error` says of an input for `model`."""
+    """Put into words what `error` says of an input for `model`, up to a number that somebody might read."""
     known = known_keys(model)
-    return [_fault(detail, known) for detail in error.errors(include_url=False)]
+    found = [_fault(detail, known) for detail in islice(error.errors(include_url=False), _MOST_FAULTS)]
+    left = error.error_count() - len(found)
+    return [*found, Fault((), f"has {left} more problems", "see whether it is the right file")] if left else found
+
+
+def spelled(key: Key) -> str | None:
+    """Return a key as a problem names it, or None for the whole file. One of a whole screen is cut."""
+    text = ".".join(key)
+    return (text if len(text) <= _LONGEST_KEY else f"{text[:_LONGEST_KEY]}...") or None
 
 
 @cache

@@ -28,7 +28,7 @@ from adsyncd.config.notation import (
     WebhookUrl,
 )
 from adsyncd.config.permissions import Custodians
-from adsyncd.config.problems import Fault, faults, in_order, known_keys, wrong
+from adsyncd.config.problems import Fault, faults, in_order, known_keys, spelled, wrong
 from adsyncd.config.tenant_file import QuotaTable, TenantDefaults
 from adsyncd.config.toml_file import TomlFile, place, read_toml
 from adsyncd.config.variables import CONFIG_VARIABLE, Overlay, overlay
@@ -201,4 +201,4 @@ def _located(fault: Fault, file: TomlFile, laid: Overlay) -> Problem:
     if variable := laid.variable(fault.key):
         return Problem(None, None, variable, fault.what, fault.mend)
     path, line = place(fault.key, [file])
-    return Problem(path, line, ".".join(fault.key), fault.what, fault.mend)
+    return Problem(path, line, spelled(fault.key), fault.what, fault.mend)

@@ -12,11 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from adsyncd.config.regular_file import NotRegular, read_regular
 from adsyncd.errors import ConfigError, Problem
 
 Key = tuple[str, ...]
 
 MAX_BYTES = 1 << 20
+MAX_DROP_IN_BYTES = 64 << 10  # a drop-in has a few hundred; a thousand hostile ones are parsed while all else goes on
 MAX_DOTS = 256  # in a line: tomllib takes 18 s for one key of 32,000 dots
 
 _TOKEN = re.compile(
@@ -47,17 +49,17 @@ class TomlFile:
             return {}
 
 
-def read_toml(path: Path, absent: str) -> TomlFile:
-    """Read a file of at most `MAX_BYTES`. Raises ConfigError; its mend is `absent` if there is no such file."""
+def read_toml(path: Path, absent: str, most_bytes: int = MAX_BYTES) -> TomlFile:
+    """Read a file of at most `most_bytes`. Raises ConfigError; its mend is `absent` if there is no such file."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_regular(path, most_bytes)
     except OSError as error:
         raise ConfigError([unreadable(path, error, absent)]) from error
-    if len(content) > MAX_BYTES:
-        raise _refusal(path, None, "is larger than 1 MiB", "check that it is the right file")
+    if len(content) > most_bytes:
+        what = f"is larger than {most_bytes >> 10} KiB, the limit"
+        raise _refusal(path, None, what, "check that it is the right file")
     try:
-        text = content.decode()
+        text = content.decode("utf-8-sig")  # some editors begin a file with the mark of that encoding
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _refusal(path, line, "is not UTF-8", "save it in that encoding") from error
@@ -79,7 +81,7 @@ def unreadable(path: Path, error: OSError, absent: str) -> Problem:
     match error:
         case FileNotFoundError():
             mend = absent
-        case IsADirectoryError():
+        case IsADirectoryError() | NotRegular():
             mend = "put a file there"
         case NotADirectoryError():
             mend = "put a directory there"

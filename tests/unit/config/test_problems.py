@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from adsyncd.config import Settings, TenantFile
 from adsyncd.config.notation import ConfigTable
-from adsyncd.config.problems import Fault, faults, in_order, known_keys
+from adsyncd.config.problems import Fault, faults, in_order, known_keys, spelled
 from adsyncd.errors import Problem
 
 CANARY = "canary-4b1d"
@@ -157,3 +157,17 @@ def test_problems_are_in_the_order_of_files_and_lines() -> None:
         Problem(None, None, "ADSYNCD_X", "", ""),
     ]
     assert sorted((ordered[n] for n in (3, 1, 4, 0, 2)), key=in_order) == ordered
+
+
+def test_of_thousands_of_problems_those_are_told_that_somebody_might_read() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TenantFile.model_validate({f"a{number}": 1 for number in range(10_000)})
+    told = faults(caught.value, TenantFile)
+    assert len(told) == 51
+    assert told[-1] == Fault((), "has 9953 more problems", "see whether it is the right file")
+
+
+def test_a_key_is_told_up_to_a_length_that_leaves_the_problem_in_sight() -> None:
+    assert spelled(("sync", "page_size")) == "sync.page_size"
+    assert spelled(()) is None
+    assert spelled(("a" * 60_000, "b")) == "a" * 200 + "..."

@@ -1,3 +1,5 @@
+import codecs
+import os
 import tomllib
 from pathlib import Path
 
@@ -141,7 +143,7 @@ def refusal(path: Path) -> Problem:
         (b"a = " + b"[" * 100_000, None, "holds a value that is too long or nested too deep"),
         (b"a = " + b"1" * 100_000, None, "holds a value that is too long or nested too deep"),
         (b"a." * 100_000 + b"a = 1", None, "holds a value that is too long or nested too deep"),
-        (b"#" * (MAX_BYTES + 1), None, "is larger than 1 MiB"),
+        (b"#" * (MAX_BYTES + 1), None, "is larger than 1024 KiB, the limit"),
     ],
 )
 def test_a_file_that_is_no_toml_is_refused_at_its_line(
@@ -161,6 +163,23 @@ def test_a_file_that_cannot_be_opened_is_refused_with_what_mends_just_that(tmp_p
     assert refusal(tmp_path).mend == "put a file there"
     assert refusal(tmp_path / "file" / "acme.toml").mend == "put a directory there"
     assert unreadable(tmp_path, PermissionError(), "").mend == "let the user that runs this read it"
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe").mend == "put a file there"
+
+
+def test_the_limit_of_a_file_is_its_reader_s_and_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "acme.toml"
+    path.write_bytes(b"#" * 2048)
+    assert read_toml(path, "", 2048).data == {}
+    with pytest.raises(ConfigError, match="is larger than 1 KiB, the limit"):
+        read_toml(path, "", 1024)
+
+
+def test_the_mark_of_the_encoding_that_some_editors_write_first_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "acme.toml"
+    path.write_bytes(codecs.BOM_UTF8 + b"a = 1\nb = 2")
+    assert read_toml(path, "").data == {"a": 1, "b": 2}
+    assert read_toml(path, "").lines == {("a",): 1, ("b",): 2}
 
 
 @given(content=st.one_of(st.binary(max_size=60), NASTY.map(str.encode), documents().map(lambda made: made[0].encode())))
