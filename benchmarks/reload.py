@@ -21,10 +21,11 @@ import anyio
 
 from adsyncd.cli import event_loop
 from adsyncd.config import load_settings
-from adsyncd.daemon import beside, open_parts
+from adsyncd.daemon import open_parts
 from adsyncd.reload import Reloader
 from adsyncd.roster import Roster
 from adsyncd.run import Tally
+from adsyncd.tasks import beside
 from adsyncd.ticks import Ticker
 from benchmarks.config import ENVIRON, FAR_AWAY, FROM_ENVIRON, HEALTHY, accounts, tenant_ids, write_config
 from benchmarks.figures import Figure

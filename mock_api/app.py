@@ -109,7 +109,7 @@ class AdPlatform:
     async def list_campaigns(self, client: Client, request: Request) -> Response:
         """Answer with one page of the client id's campaigns."""
         behaviour = client.behaviour
-        fault = client.fault(behaviour.listing_faults)
+        fault = client.fault(behaviour.listing_faults, str(request.url))
         if substitute := instead(fault, behaviour.redirect_to):
             return substitute
         page, limit = _count(request, "page", 1), _count(request, "limit", 10)
@@ -126,7 +126,7 @@ class AdPlatform:
     async def push(self, client: Client, request: Request) -> Response:
         """Sync a campaign. A repeated key gets the first answer, once that is due; for another campaign, 422."""
         behaviour = client.behaviour
-        fault = client.fault(behaviour.push_faults)
+        fault = client.fault(behaviour.push_faults, str(request.url))
         if substitute := instead(fault, behaviour.redirect_to):
             return substitute
         campaign_id = request.path_params["campaign_id"]

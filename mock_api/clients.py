@@ -58,7 +58,7 @@ class Client:
         self._meters = [meter(behaviour.algorithm, quota) for quota in behaviour.allowed]
         self._seen = -math.inf
         self._pushes: dict[str, Push] = {}
-        self._calls = 0
+        self._refused: set[str] = set()  # requests that were answered 401 when they came last
         self._in_flight = 0
 
     def adopt(self, behaviour: Behaviour) -> None:
@@ -103,12 +103,13 @@ class Client:
         finally:
             self._in_flight -= 1
 
-    def fault(self, rates: Iterable[tuple[Fault, float]]) -> Fault:
-        """Return what goes wrong with the next request: what is wrong with all of them, else what `rates` give."""
-        self._calls += 1
+    def fault(self, rates: Iterable[tuple[Fault, float]], request: str = "") -> Fault:
+        """Return what goes wrong with a request now: what is wrong with all of them, else what `rates` give."""
         fault = self.behaviour.fault
-        if fault is Fault.UNAUTHORIZED and self._calls % 2:
-            fault = Fault.NONE
+        if fault is Fault.UNAUTHORIZED:
+            self._refused ^= {request}
+            if request not in self._refused:
+                fault = Fault.NONE
         return draw(rates, self._rng) if fault is Fault.NONE else fault
 
     def latency(self, usual_s: float) -> float:

@@ -20,7 +20,7 @@ class Fault(StrEnum):
     HTML = "html"  # 200, and a proxy's page
     REDIRECT = "redirect"  # 307 to `redirect_to`
     HUGE = "huge"  # a JSON body of 100 MB
-    UNAUTHORIZED = "unauthorized"  # 401 to every second request
+    UNAUTHORIZED = "unauthorized"  # 401 to every other sending of the same request, the first one among them
     WRONG_TYPES = "wrong-types"  # every number and boolean is a string, every list an object
     ENDLESS = "endless"  # listings: `has_more` for ever, each page with fresh ids
     REPEATING = "repeating"  # listings: `has_more` for ever, each page the first

@@ -5,13 +5,12 @@ settings ─► telemetry ─► store ─► Vault ─► supervisor ─► tic
 
 import resource
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, Signals, signal
-from typing import Any, TypeVarTuple
 
 import anyio
 import httpx
@@ -52,11 +51,10 @@ from adsyncd.run import Run, Tally, whole_ms
 from adsyncd.sd_notify import open_notifier, status_line
 from adsyncd.store import Store, open_store
 from adsyncd.supervisor import Supervisor
+from adsyncd.tasks import beside
 from adsyncd.telemetry import open_telemetry
 from adsyncd.tenant import Tenant
 from adsyncd.ticks import Ticker
-
-Arguments = TypeVarTuple("Arguments")
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -210,23 +208,6 @@ async def replay_once(
         async with beside(_stop_at_next, signals, parts.supervisor, patience):
             return await parts.supervisor.replay_all(letters, tally, refuse=take_charge)
     raise Stopping("cut short: what was not known to be pushed is still a dead letter, and can be replayed")
-
-
-@asynccontextmanager
-async def beside(
-    task: Callable[[*Arguments], Coroutine[Any, Any, None]], *arguments: *Arguments
-) -> AsyncIterator[None]:
-    """Let a task run for as long as the block lasts. What the block raises leaves it as it is, in no group."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(task, *arguments)
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
-            failure = error
-        tasks.cancel_scope.cancel()
-    if failure:
-        raise failure
 
 
 async def _cancel_at_next(signals: AsyncIterator[Signals], scope: anyio.CancelScope) -> None:

@@ -8,7 +8,7 @@
     ├── PlatformError        the platform did not do what was asked
     │   ├── Unavailable      no answer, or one that says "later": try again
     │   ├── BadAnswer        an answer that is not the API: try again, it may be a proxy's
-    │   ├── Unauthorized     a fresh token was refused: sign in again
+    │   ├── Unauthorized     a fresh token was refused: try again with the token at hand, but not a push
     │   ├── SignInRefused    the credentials themselves were refused: give up
     │   ├── Throttled        429: the gate is closed for as long as the platform says; costs no attempt
     │   ├── WaitTooLong      the next permit comes after the run's deadline: give up
@@ -37,7 +37,6 @@ class Retry(Enum):
     """What may be done about an error."""
 
     AGAIN = "again"
-    SIGN_IN = "sign in again"
     WAIT = "wait as told"
     NEVER = "give up"
 
@@ -115,9 +114,9 @@ class BadAnswer(PlatformError):
 
 
 class Unauthorized(PlatformError):
-    """The platform answered 401 to a token that it had just issued."""
+    """The platform answered 401 to a token that it has just issued, or that it takes for other requests."""
 
-    retry = Retry.SIGN_IN
+    retry = Retry.AGAIN
 
 
 class SignInRefused(PlatformError):

@@ -97,7 +97,9 @@ RUNS_OVERLAPPED = Metric(
 )
 RUNS_PAUSED = Metric("counter", "adsyncd.runs.paused", "{run}", "Ticks skipped: an operator has paused the tenant")
 DEAD_LETTERS = Metric("gauge", "adsyncd.dead_letters", "{campaign}", "A tenant's dead letters")
-TOKEN_EXPIRES_IN = Metric("gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires")
+TOKEN_EXPIRES_IN = Metric(
+    "gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires, if that is known"
+)
 VAULT_UP = Metric("gauge", "adsyncd.vault.up", "1", "1 while Vault answers the daemon and lets it sign in, else 0")
 ALERTS = Metric("gauge", "adsyncd.alerts", "{alert}", "1 while an alert fires, by tenant and alert; 0 when it is over")
 DROP_INS_REFUSED = Metric(

@@ -33,7 +33,7 @@ def wait_before_next(error: AdsyncdError, attempt: int, policy: Policy, random: 
     `attempt` counts from 1 and is the one that failed. A platform's own `Retry-After` on a 5xx is the least wait;
     one of more than five minutes is cut to that, as it can't be meant for this run.
     """
-    if error.retry not in (Retry.AGAIN, Retry.SIGN_IN) or attempt >= policy.max_attempts:
+    if error.retry is not Retry.AGAIN or attempt >= policy.max_attempts:
         return None
     asked_s = (isinstance(error, Unavailable) and error.after_s) or 0.0
     return min(asked_s, LONGEST_ASKED_S) + backoff(attempt, policy, random)

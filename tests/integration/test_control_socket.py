@@ -28,8 +28,8 @@ from adsyncd.cli.client import Refused, path_of, reaching
 from adsyncd.control import connection, server, wire
 from adsyncd.control.peer import Peer, peer_of
 from adsyncd.control.server import listening, serve
-from adsyncd.daemon import beside
 from adsyncd.errors import AdsyncdError, ConfigError, DaemonBusy, NoDaemon
+from adsyncd.tasks import beside
 from support.control import an_inside, tenant
 
 # A visit by another process.

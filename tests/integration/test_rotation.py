@@ -16,6 +16,7 @@ from adsyncd.demo.collector import Collector, open_collector
 from adsyncd.demo.openbao import OpenBao
 from adsyncd.dropins import read_tenants
 from adsyncd.run import Outcome, Run, Tally
+from adsyncd.tasks import beside
 from support.logging_state import restored_logging
 from support.otlp import PROMPTLY, otel_environ
 from support.platform import HEALTHY, Platform, running_platform
@@ -72,7 +73,7 @@ async def scene(folder: Path, poll: str, **keys: object) -> AsyncIterator[Scene]
             async with daemon.open_parts(loaded, os.environ, "info") as parts:
                 assert parts.vault is not None
                 parts.supervisor.add(read_tenants(loaded).good["acme"])
-                async with daemon.beside(parts.vault.run):
+                async with beside(parts.vault.run):
                     yield Scene(parts, platform, vault, collector)
 
 

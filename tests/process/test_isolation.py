@@ -148,7 +148,7 @@ async def test_each_of_the_sick_says_what_it_has(tenant: str, evidence: Evidence
     assert run["listed"] == run["pushed"] + run["skipped"] + run["dead_lettered"] + run["failed"]
 
 
-async def test_a_401_to_every_second_call_costs_a_new_token_and_a_retry_each_and_no_campaign(
+async def test_a_401_to_each_call_at_first_costs_a_new_token_and_a_retry_each_and_no_campaign(
     evidence: Evidence,
 ) -> None:
     run, ledger = evidence.runs["unauthorized"], evidence.ledger["unauthorized"]

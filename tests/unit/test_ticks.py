@@ -11,8 +11,8 @@ import pytest
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
-from adsyncd.daemon import beside
 from adsyncd.schedule import next_fire, trigger
+from adsyncd.tasks import beside
 from adsyncd.tenant import Every, Tenant
 from adsyncd.ticks import Ticker, _Executor
 from support.records import HandClock

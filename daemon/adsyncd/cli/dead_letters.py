@@ -26,6 +26,7 @@ from adsyncd.errors import AdsyncdError
 from adsyncd.replay import Replayed
 from adsyncd.run import Tally
 from adsyncd.store import open_reader, open_store
+from adsyncd.tasks import beside
 
 _NONE = "no dead letters"
 
@@ -171,7 +172,7 @@ async def _replay(settings: Settings, selection: _Selection, log_level: str, con
     tally = Tally(listed=len(letters))
     async with daemon.open_parts(settings, os.environ, log_level) as parts:
         find = partial(find_tenant, settings, read_tenants(settings))
-        async with daemon.beside(show_progress, "dead letters", tally, console):
+        async with beside(show_progress, "dead letters", tally, console):
             return await daemon.replay_once(parts, letters, tally, find)
 
 

@@ -15,6 +15,7 @@ from adsyncd.cli.tenants import find_tenant
 from adsyncd.config import Settings, load_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.run import Outcome, Run, Tally
+from adsyncd.tasks import beside
 from adsyncd.tenant import Tenant
 
 _EXIT = {Outcome.SUCCEEDED: 0, Outcome.PARTIAL: 3}
@@ -46,6 +47,6 @@ async def _sync(settings: Settings, tenant: Tenant, log_level: str, console: Con
     tally = Tally()
     async with (
         daemon.open_parts(settings, os.environ, log_level) as parts,
-        daemon.beside(show, tenant.id, tally, console),
+        beside(show, tenant.id, tally, console),
     ):
         return await daemon.sync_once(parts, tenant, tally)

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adsyncd.daemon import beside
+from adsyncd.tasks import beside
 
 Attributes = Mapping[str, str | bool | int | float]
 

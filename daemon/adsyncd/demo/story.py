@@ -20,7 +20,6 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from adsyncd.clock import SystemClock
-from adsyncd.daemon import beside
 from adsyncd.demo.collector import Collector, open_collector
 from adsyncd.demo.evidence import Evidence, judge
 from adsyncd.demo.folder import SECRET_ID_VARIABLE, Folder
@@ -34,6 +33,7 @@ from adsyncd.errors import AdsyncdError
 from adsyncd.instruments import SPAN_RUN
 from adsyncd.run import Run
 from adsyncd.store import Store, open_store
+from adsyncd.tasks import beside
 
 _INTERRUPTED = 130  # as a shell has it of a program that Ctrl-C ended
 _POLL_S = 0.2

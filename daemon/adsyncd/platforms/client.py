@@ -1,13 +1,13 @@
 """The platform's endpoints as typed calls, and the one layer that retries.
 
-Each request takes the token of the moment at which its turn has come. Within one attempt a 401 forces one refresh and
-one more try.
+Each request takes the token of the moment at which its turn has come. A 401 forces one refresh and one more try: if the
+fresh token is refused, too, that is a push's own failure, and a listing's next attempts go with the token at hand.
 """
 
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from random import Random
 from typing import TypeVar
 from urllib.parse import quote
 
+import anyio
 import httpx
 from opentelemetry.trace import Tracer
 from pydantic import SecretStr
@@ -38,15 +39,16 @@ from adsyncd.errors import (
 from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 from adsyncd.platforms import wire
-from adsyncd.platforms.session import Session
-from adsyncd.platforms.transport import AUTHORIZE, DATA, PRIORITY, SAID, UNMETERED, GovernedTransport
+from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
+from adsyncd.platforms.session import Session, Token
+from adsyncd.platforms.transport import DATA, SAID, GovernedTransport
 from adsyncd.platforms.words import words
 from adsyncd.retry import Policy, RetryBudget, wait_before_next
 from adsyncd.run import Tally, WaitReason
 from adsyncd.tenant import Tenant
 
 T = TypeVar("T")
-_TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with
+_TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with, and when it took it
 _LONGEST_ETAG = 1024
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
@@ -177,7 +179,7 @@ class PlatformClient:
             "/api/campaigns",
             params={"page": number, "limit": self._tenant.sync.page_size},
             headers={"if-none-match": known.etag} if known and known.etag else {},
-            extensions={AUTHORIZE: self._authorize, PRIORITY: Priority.LISTING},
+            extensions={AUTHORITY: self, PRIORITY: Priority.LISTING},
         )
 
         def read(answer: httpx.Response) -> Page:
@@ -198,13 +200,21 @@ class PlatformClient:
             f"/api/campaigns/{quote(campaign_id, safe='')}/sync",
             json={"campaign_id": campaign_id},
             headers={"idempotency-key": key},
-            extensions={AUTHORIZE: self._authorize, PRIORITY: self._pushes},
+            extensions={AUTHORITY: self, PRIORITY: self._pushes},
         )
-        _, attempts = await self._attempt(request, lambda answer: _done(self._accepted(answer)))
+        _, attempts = await self._attempt(request, lambda answer: _done(self._accepted(answer)), final=Unauthorized)
         return attempts
 
-    async def _attempt(self, request: httpx.Request, read: Callable[[httpx.Response], T]) -> tuple[T, int]:
-        """Send until it succeeds, and return what was read and in which attempt; what waits for quota is none."""
+    async def _attempt(
+        self,
+        request: httpx.Request,
+        read: Callable[[httpx.Response], T],
+        final: type[AdsyncdError] | tuple[()] = (),
+    ) -> tuple[T, int]:
+        """Send until it succeeds, and return what was read and in which attempt; what waits for quota is none.
+
+        After an error that is `final` there is no other attempt.
+        """
         attempt = 1
         while True:
             try:
@@ -212,7 +222,9 @@ class PlatformClient:
             except Throttled:
                 wait_s = None  # the gate is closed for as long as the platform asked
             except AdsyncdError as error:
-                wait_s = wait_before_next(error, attempt, self._policy, self._shared.random)
+                wait_s = None
+                if not isinstance(error, final):
+                    wait_s = wait_before_next(error, attempt, self._policy, self._shared.random)
                 if wait_s is None:
                     if isinstance(error, PlatformError):
                         error.attempts = attempt
@@ -240,14 +252,39 @@ class PlatformClient:
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         answer = await self._http.send(request)
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            self._session.refuse(request.extensions[_TOKEN])
+        token, sent_at = request.extensions[_TOKEN]
+        if answer.status_code == HTTPStatus.UNAUTHORIZED and self._session.refuse(token, sent_at):
             answer = await self._http.send(request)
+            token, _ = request.extensions[_TOKEN]
+            if answer.status_code == HTTPStatus.UNAUTHORIZED:
+                self._session.refuse_anew(token)
+        if answer.is_success:
+            self._session.accept(token)
         return answer
 
-    async def _authorize(self, request: httpx.Request) -> None:
+    async def authorize(self, request: httpx.Request) -> None:
+        """Give a request a token, for which this signs in if need be. Raises `Stopping` in that one's place."""
+        if self._session.at_hand() is None:
+            await self._gate.pause(0.0)
         with self._tally.waiting(WaitReason.CREDENTIALS):
-            token = request.extensions[_TOKEN] = await self._session.token(self._sign_in)
+            self._give(request, await self._session.token(self._sign_in))
+
+    def authorize_nowait(self, request: httpx.Request) -> bool:
+        """Give a request the token at hand, and return whether there is one that is good."""
+        token = self._session.at_hand()
+        if token is not None:
+            self._give(request, token)
+        return token is not None
+
+    async def keep_authorized(self) -> None:
+        """See to it that there is a good token at hand, until cancelled or until that fails."""
+        with suppress(AdsyncdError):  # whoever wants the token hears of it
+            while True:
+                await anyio.sleep(self._session.refresh_in())
+                await self._session.token(self._sign_in)
+
+    def _give(self, request: httpx.Request, token: Token) -> None:
+        request.extensions[_TOKEN] = token, self._shared.clock.monotonic()
         request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
 
     async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:

@@ -1,5 +1,6 @@
 """A tenant's standing with its platform, which outlives its runs: credentials and token, in memory alone."""
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -21,16 +22,22 @@ _log = structlog.stdlib.get_logger(__name__)
 # Refreshed at about 80 % of its life; the tenants of one platform not all at the same share of it.
 _REFRESH_FROM, _REFRESH_SPREAD = 0.75, 0.1
 
+_LEAST_LIFE_S = 1.0  # of a new token from its arrival on: a sign-in may take longer than the life of what it brings
+_LATEST_TRY_S = 900.0  # after which a refresh that failed is tried again, however long the token lives
+_WATCHED_S = 86_400.0  # for which new versions of the credentials of a token without an end are looked for
+_IN_DOUBT_S = 60.0  # after a refresh in vain, in which a 401 hardly means the token
+_MOST_IN_VAIN = 3  # refreshes in such a time
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer access token; `expires_at` is on the clock's monotonic line, in seconds."""
+    """A bearer access token; `expires_at` is on the clock's monotonic line, in seconds: infinite if nobody knows."""
 
     value: SecretStr
     expires_at: float
 
 
-# Exchanges credentials for a token and its life in seconds: one request, no retry.
+# Exchanges credentials for a token and its life in seconds, which may be infinite: one request, no retry.
 SignIn = Callable[[Credentials], Awaitable[tuple[SecretStr, float]]]
 
 
@@ -50,6 +57,11 @@ class Session:
         self._newest: int | None = None
         self._token: Token | None = None
         self._refresh_at = 0.0
+        self._obtained_at = 0.0
+        self._accepted_at = -math.inf  # when the platform last took the token at hand
+        self._refused_anew: Token | None = None  # the token that a refresh for a 401 brought in vain
+        self._in_doubt_until = -math.inf
+        self._in_vain = 0
         self._refreshing = anyio.Lock()
         self._failures = 0
         self._failure: AdsyncdError | None = None
@@ -60,11 +72,9 @@ class Session:
 
         Raises what reading credentials or signing in raises, unless the token at hand is still good.
         """
+        if good := self.at_hand():
+            return good
         token = self._token
-        if token is not None:
-            self._heed_rotation(token)
-            if self._clock.monotonic() < self._refresh_at:
-                return token
         try:
             return await self._refresh(token, sign_in)
         except AdsyncdError as error:
@@ -73,18 +83,55 @@ class Session:
                 raise
             if now >= self._refresh_at:  # else it was put off by another of those who share the failure
                 _log.warning("token not refreshed; the one at hand is still good", error=str(error))
-                self._refresh_at = now + (token.expires_at - now) / 4
+                self._refresh_at = now + min((token.expires_at - now) / 4, _LATEST_TRY_S)
             return token
 
-    def refuse(self, token: Token) -> None:
-        """Never give out a token again that the platform answered with 401."""
+    def at_hand(self) -> Token | None:
+        """Return the token at hand, or None if there is none or it is to be refreshed."""
+        token = self._token
+        if token is None:
+            return None
+        self._heed_rotation(token)
+        return token if self._clock.monotonic() < self._refresh_at else None
+
+    def refresh_in(self) -> float:
+        """Return in how many seconds the token at hand is to be refreshed, which is not more often than each second."""
+        return max(_LEAST_LIFE_S, self._refresh_at - self._clock.monotonic())
+
+    def accept(self, token: Token) -> None:
+        """Take note that the platform took a token."""
         if self._token is token:
-            self._token = None
-            self._doubted = True
+            self._accepted_at = self._clock.monotonic()
+
+    def refuse(self, token: Token, sent_at: float) -> bool:
+        """Take note of a 401 to a request that was sent with a token then. Returns whether another token may help.
+
+        The token is not given out again, for it may have been revoked. But for a while after a refresh that was in vain
+        it is kept where the others' requests say that it is good, or nobody's that a new one would be better.
+        """
+        if self._token is not token:
+            return True
+        if self._clock.monotonic() < self._in_doubt_until:
+            good_before = self._obtained_at <= self._accepted_at < sent_at
+            if not good_before or self._in_vain >= _MOST_IN_VAIN:
+                return False
+        self._token = None
+        self._doubted = True
+        return True
+
+    def refuse_anew(self, token: Token) -> None:
+        """Take note that the token that came after a 401 was refused to the same request, too."""
+        if self._token is token and self._refused_anew is not token:
+            now = self._clock.monotonic()
+            self._refused_anew = token
+            self._in_vain = self._in_vain + 1 if now < self._in_doubt_until else 1
+            self._in_doubt_until = now + _IN_DOUBT_S
 
     def expires_in(self) -> float | None:
-        """Return the seconds until the token at hand expires, or None without one."""
-        return None if self._token is None else self._token.expires_at - self._clock.monotonic()
+        """Return the seconds until the token at hand expires, or None without one or if nobody knows."""
+        if self._token is None or math.isinf(self._token.expires_at):
+            return None
+        return self._token.expires_at - self._clock.monotonic()
 
     @property
     def failure(self) -> AdsyncdError | None:
@@ -110,7 +157,9 @@ class Session:
 
     def _heed_rotation(self, token: Token) -> None:
         """See to it that the token is refreshed, once, when its credentials turn out to have a newer version."""
-        newest = self._source.newest(self._tenant.credentials, token.expires_at)
+        endless = math.isinf(token.expires_at)
+        until = self._clock.monotonic() + _WATCHED_S if endless else token.expires_at
+        newest = self._source.newest(self._tenant.credentials, until)
         if newest is not None and newest != self._newest:
             self._newest = newest
             if self._credentials is None or self._credentials.version != newest:
@@ -145,5 +194,8 @@ class Session:
             asked_at = self._clock.monotonic()
             value, life_s = await sign_in(credentials)
         self._credentials = credentials
-        self._refresh_at = asked_at + life_s * (_REFRESH_FROM + _REFRESH_SPREAD * share(self._tenant.id))
-        return Token(value, expires_at=asked_at + life_s)
+        self._obtained_at, self._accepted_at = self._clock.monotonic(), -math.inf
+        least = self._obtained_at + _LEAST_LIFE_S
+        refresh_s = life_s * (_REFRESH_FROM + _REFRESH_SPREAD * share(self._tenant.id))
+        self._refresh_at = max(asked_at + refresh_s, least)
+        return Token(value, expires_at=max(asked_at + life_s, least))

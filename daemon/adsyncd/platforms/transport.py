@@ -3,15 +3,10 @@
 It is an httpx transport, so that no page, push, retry or sign-in can go around it. Errors of the network become ours
 here, redirects end here, and a refusal closes the gate here.
 
-    wait for the breaker ─► take a permit ─► and a token ─► put on record ─► enter the breaker ─► send
-                             └─────────────────┴─────────────┴─ never left: the permit is given back │
-                                             read a bounded body ◄─ headers: the permit cools ◄──────┘
+    admission: token, breaker, permit ─► send ─► headers: the permit cools ─► read a bounded body ─► note what it says
 """
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 
@@ -19,35 +14,22 @@ import anyio
 import httpx
 from opentelemetry.trace import Tracer
 
-from adsyncd.breaker import Breaker, Passage
+from adsyncd.breaker import Breaker
 from adsyncd.clock import Clock
 from adsyncd.concurrency import Concurrency
-from adsyncd.errors import BadAnswer, PlatformError, Throttled, Unavailable, WaitTooLong
+from adsyncd.errors import BadAnswer, PlatformError, Throttled, Unavailable
 from adsyncd.feedback import Said, read
 from adsyncd.governor import Gate, Permit, Priority
-from adsyncd.instruments import (
-    QUOTA_WAIT,
-    REQUESTS,
-    RETRIES,
-    SERVER_ADDRESS,
-    SPAN_BREAKER_WAIT,
-    SPAN_QUOTA_WAIT,
-    WAIT_REASON,
-    WAIT_UNTIL,
-    Instruments,
-    span,
-)
+from adsyncd.instruments import REQUESTS, RETRIES, Instruments
+from adsyncd.platforms.admission import PRIORITY, Admission
 from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
 from adsyncd.retry import LONGEST_ASKED_S
-from adsyncd.run import Tally, Wait, WaitReason
+from adsyncd.run import Tally
 from adsyncd.tenant import Tenant
 
 # Extensions of a request.
-UNMETERED = "adsyncd.unmetered"  # the platform does not count it
-AUTHORIZE = "adsyncd.authorize"  # is awaited with it when its turn has come: a token might expire while it waits
 SENDINGS = "adsyncd.sendings"  # how often it was sent by now, whatever the reason
-PRIORITY = "adsyncd.priority"  # of those that wait for quota; a push's, if it isn't said
 SAID = "adsyncd.said"  # of an answer: what it says of limits
 DATA = "adsyncd.data"  # of an answer: the JSON of its body, parsed, or the `BadAnswer` that it makes; not of a listing
 WRITTEN_AT = "adsyncd.written_at"  # the monotonic instant at which it was fully written
@@ -59,13 +41,6 @@ _MOST_MIB = 2  # of a listing: a thousand campaigns of 2 KiB
 _LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
 _MOST_DOUBLINGS = 6  # of the seconds for which 429s in a row close the gate that don't say for how long
 
-_TOO_LARGE = "see whether the drop-in's quota is too large"
-_IN_THE_WAY = {
-    WaitReason.QUOTA: ("the quota is used up", "lengthen sync.run_deadline"),
-    WaitReason.PLATFORM_QUOTA: ("the platform's quota for all tenants is used up", "lengthen sync.run_deadline"),
-    WaitReason.RETRY_AFTER: ("the platform asks for silence", _TOO_LARGE),
-    WaitReason.FEEDBACK: ("by the platform's own count nothing is left", _TOO_LARGE),
-}
 
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -91,20 +66,25 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._inner = inner
         self._tenant = tenant
         self._gate = gate
-        self._breaker = breaker
+        self._admission = Admission(
+            tenant=tenant,
+            gate=gate,
+            breaker=breaker,
+            tally=tally,
+            clock=clock,
+            tracer=tracer,
+            instruments=instruments,
+        )
         self._concurrency = concurrency
         self._tally = tally
         self._secrets = secrets
         self._clock = clock
         self._random = random
-        self._tracer = tracer
         self._instruments = instruments
         self._timeout_s = tenant.sync.timeout.total_seconds()
         self._refusals = 0  # 429s in a row
         self._closed_until = 0.0
         self._pushes = 0  # in flight
-        self._waiting = 0
-        self._waiting_since = 0.0
         self._tells_written = tenant.quota.arrival_bound is not None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -113,7 +93,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         Raises `Unavailable`, `BadAnswer`, `Throttled` for a 429 to a metered request, `WaitTooLong`, `Stopping` and
         `StoreError`.
         """
-        permit, passage = await self._admit(request)
+        permit, passage = await self._admission.admit(request)
         with passage:
             is_push = permit is not None and request.extensions.get(PRIORITY) is not Priority.LISTING
             answer = await (self._answer_push if is_push else self._answer)(request, permit)
@@ -218,88 +198,6 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         if sendings > 1:
             self._tally.retries += 1
             self._instruments.add(RETRIES, 1, tenant=self._tenant.id)
-
-    async def _admit(self, request: httpx.Request) -> tuple[Permit | None, Passage]:
-        """Wait until it may leave: for the breaker, and then for a permit if it is metered."""
-        while True:
-            if self._breaker.holds(self._tenant.client_id):
-                await self._hold(request.url.host)
-            permit = None if UNMETERED in request.extensions else await self._acquire(request)
-            if passage := self._breaker.enter(self._tenant.client_id):
-                return permit, passage
-            if permit is not None:  # the breaker opened meanwhile, or somebody else probes
-                permit.refund()
-
-    async def _hold(self, host: str) -> None:
-        """Wait for the breaker, and say so."""
-        attributes = {SERVER_ADDRESS: host, WAIT_REASON: WaitReason.BREAKER}
-        with (
-            span(self._tracer, SPAN_BREAKER_WAIT, attributes) as current,
-            self._tally.waiting(WaitReason.BREAKER) as tell,
-        ):
-
-            def foresee(wait_s: float) -> None:
-                until = self._clock.now() + timedelta(seconds=wait_s)
-                tell(Wait(WaitReason.BREAKER, until, self._breaker.trouble))
-                current.set_attribute(WAIT_UNTIL, until.isoformat(timespec="milliseconds"))
-
-            await self._breaker.wait(self._tenant.client_id, foresee)
-
-    async def _acquire(self, request: httpx.Request) -> Permit:
-        permit = self._gate.acquire_nowait() or await self._queue(request)
-        while True:
-            if AUTHORIZE in request.extensions:
-                try:
-                    await request.extensions[AUTHORIZE](request)
-                except BaseException:
-                    permit.refund()
-                    raise
-            if await permit.put_on_record(self._timeout_s):
-                return permit
-            permit = await self._queue(request, again=True)  # another process had taken it
-
-    async def _queue(self, request: httpx.Request, *, again: bool = False) -> Permit:
-        """Wait for a permit, and say for what and until when: in the tally, and in the wait's span."""
-        priority = request.extensions.get(PRIORITY, Priority.PUSH)
-        with (
-            span(self._tracer, SPAN_QUOTA_WAIT) as current,
-            self._wait(),
-            self._tally.waiting(WaitReason.QUOTA) as tell,
-        ):
-
-            def foresee(reason: WaitReason, opens_at: float | None) -> None:
-                until = self._foresee(reason, opens_at)
-                tell(Wait(reason, until))
-                current.set_attribute(WAIT_REASON, reason)
-                if until is not None:
-                    current.set_attribute(WAIT_UNTIL, until.isoformat(timespec="milliseconds"))
-
-            return await self._gate.acquire(priority, foresee, again=again)
-
-    @contextmanager
-    def _wait(self) -> Iterator[None]:
-        """Measure the time in which at least one of the run's requests waits."""
-        if not self._waiting:
-            self._waiting_since = self._clock.monotonic()
-        self._waiting += 1
-        try:
-            yield
-        finally:
-            now = self._clock.monotonic()
-            waited_s, self._waiting_since = now - self._waiting_since, now
-            self._waiting -= 1
-            self._tally.waited_s += waited_s
-            self._instruments.add(QUOTA_WAIT, waited_s, tenant=self._tenant.id)
-
-    def _foresee(self, reason: WaitReason, opens_at: float | None) -> datetime | None:
-        """Return until when the run waits, unless that is after its end: such a wait is not begun."""
-        if opens_at is None:
-            return None
-        wait_s = opens_at - self._clock.monotonic()
-        if opens_at > anyio.current_effective_deadline():
-            why, mend = _IN_THE_WAY[reason]
-            raise WaitTooLong(f"{why} for another {wait_s:.0f} s, which the run may not last; {mend}")
-        return self._clock.now() + timedelta(seconds=wait_s)
 
     def _heed(self, said: Said, status: int) -> None:
         """Take note of what an answer says of limits.

@@ -1,6 +1,7 @@
 """The platform's JSON, checked at the door: unknown fields pass, wrong types don't. No error quotes a value."""
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -12,6 +13,7 @@ from adsyncd.errors import BadAnswer
 _MOST_PROBLEMS = 3
 _MOST_CONTAINERS = 100_000
 _BIGINT = 2**63 - 1  # what a database's integer holds
+_LONGEST_LIFE_S = 10 * 365 * 86_400.0  # of a token: a number beyond that is none of seconds
 
 
 def _id(value: object) -> object:
@@ -40,7 +42,7 @@ class _Wire(BaseModel):
 
 class _Token(_Wire):
     access_token: SecretStr = Field(min_length=1)
-    expires_in: float = Field(gt=0)
+    expires_in: object = None
 
 
 class _Campaign(_Wire):
@@ -85,12 +87,25 @@ def parse(body: bytes) -> object:
 
 
 def read_token(body: bytes) -> tuple[SecretStr, float]:
-    """Return the access token and its life in seconds from the answer to a sign-in. Raises `BadAnswer`."""
+    """Return the access token and its life in seconds from the answer to a sign-in. Raises `BadAnswer`.
+
+    The life is infinite if the platform does not say it (RFC 6749, 5.1: it may leave it out) or says it in no way that
+    makes sense: such a token is good until a 401.
+    """
     token = _read(_Token, body)
     value = token.access_token.get_secret_value()
     if not (value.isascii() and value.isprintable() and " " not in value):
         raise BadAnswer("the platform's token has characters that no header can carry")
-    return token.access_token, token.expires_in
+    return token.access_token, _life_s(token.expires_in)
+
+
+def _life_s(said: object) -> float:
+    """Return a token's life, which some platforms write as text."""
+    try:
+        life_s = math.nan if isinstance(said, bool) else float(said)  # type: ignore[arg-type]  # the point is to try
+    except (TypeError, ValueError, OverflowError):
+        return math.inf
+    return life_s if 0 < life_s <= _LONGEST_LIFE_S else math.inf
 
 
 def read_page(body: bytes, number: int) -> Page:

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, select
 from structlog.typing import EventDict, WrappedLogger
 
 from adsyncd.alerts import Watch
-from adsyncd.daemon import Parts, beside
+from adsyncd.daemon import Parts
 from adsyncd.diff import Diff
 from adsyncd.errors import AdsyncdError, StoreError
 from adsyncd.governor import Governor
@@ -42,6 +42,7 @@ from adsyncd.simulation.world import Change, End, Jump, Life, Span, World
 from adsyncd.store.store import Store, store_in
 from adsyncd.store.tables import campaigns
 from adsyncd.supervisor import Supervisor
+from adsyncd.tasks import beside
 from adsyncd.tenant import Tenant
 
 _GRACE = timedelta(seconds=20)

@@ -53,9 +53,10 @@ def test_what_is_wrong_with_every_request_comes_before_what_comes_at_a_rate() ->
     assert {client.fault(RATES) for _ in range(50)} == {Fault.HTML}
 
 
-def test_the_401_comes_to_every_second_request() -> None:
+def test_the_401_comes_to_each_request_at_first_and_then_to_every_second_sending_of_it() -> None:
     client = Client("acme", 0, Behaviour(fault=Fault.UNAUTHORIZED))
-    assert [client.fault(()) for _ in range(4)] == [Fault.NONE, Fault.UNAUTHORIZED] * 2
+    sent = [client.fault((), request) for request in ("one", "two", "one", "two", "two", "two")]
+    assert sent == [Fault.UNAUTHORIZED] * 2 + [Fault.NONE] * 2 + [Fault.UNAUTHORIZED, Fault.NONE]
 
 
 def test_an_absurd_wait_is_a_refusal_that_lasts_years() -> None:

@@ -102,6 +102,10 @@ class Platform:
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
         return None
 
+    def revoke_all(self) -> None:
+        """Refuse all tokens that were issued before."""
+        self._expires_at.clear()
+
     @property
     def waits(self) -> list[float]:
         return [after - before for before, after in pairwise(self.sent_at)]
@@ -437,11 +441,61 @@ async def test_a_401_takes_one_more_token_and_one_more_try_and_no_attempt() -> N
     assert (len(parts.platform.sign_ins), parts.tally.requests, parts.tally.retries) == (2, 2, 1)
 
 
-async def test_a_401_to_each_token_is_given_up_after_all_attempts() -> None:
+def unauthorized(*campaigns: str) -> Callable[[httpx.Request], httpx.Response]:
+    """Answer 401 to the pushes of these campaigns, whatever the token."""
+    return lambda request: httpx.Response(401) if request.url.path.split("/")[-2] in campaigns else ok(request)
+
+
+async def test_a_401_to_a_fresh_token_is_the_campaign_s_own_failure() -> None:
     async with connected(*[httpx.Response(401)] * 99, max_attempts=3) as parts:
         error = await parts.failed()
     assert isinstance(error, Unauthorized)
-    assert (error.attempts, len(parts.platform.requests), len(parts.platform.sign_ins)) == (3, 6, 4)
+    assert (error.attempts, len(parts.platform.requests), len(parts.platform.sign_ins)) == (1, 2, 2)
+
+
+async def test_a_listing_that_is_answered_401_is_tried_again_and_signs_in_again_but_once() -> None:
+    async with connected(*[httpx.Response(401)] * 99, max_attempts=3) as parts:
+        with pytest.raises(Unauthorized) as error:
+            await parts.client.page(1)
+    assert (error.value.attempts, len(parts.platform.requests), len(parts.platform.sign_ins)) == (3, 4, 2)
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+@pytest.mark.parametrize("odd", [1, 5, 30])
+async def test_campaigns_that_are_always_answered_401_cost_few_sign_ins_and_no_other_campaign(
+    odd: int, at_once: int
+) -> None:
+    refused = [f"cmp-{number}" for number in range(0, 2 * odd, 2)]
+    async with connected(*[unauthorized(*refused)] * 999) as parts:
+        parts.platform.takes_s = 0.5
+        failed: list[str] = []
+        slots = anyio.CapacityLimiter(at_once)
+
+        async def push(campaign_id: str) -> None:
+            async with slots:
+                try:
+                    await parts.client.push(campaign_id, "key")
+                except Unauthorized:
+                    failed.append(campaign_id)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(60):
+                tasks.start_soon(push, f"cmp-{number}")
+    assert sorted(failed) == sorted(refused)
+    assert len(parts.platform.sign_ins) <= 1 + min(odd, 5)
+    assert len(parts.platform.requests) <= 60 + odd
+
+
+async def test_a_token_that_is_really_revoked_is_replaced_at_once_though_a_refresh_was_in_vain_just_now() -> None:
+    async with connected(unauthorized("odd"), unauthorized("odd")) as parts:
+        with pytest.raises(Unauthorized):
+            await parts.client.push("odd", "key")
+        await anyio.sleep(1)
+        await parts.client.push("even", "key")
+        await anyio.sleep(1)
+        parts.platform.revoke_all()
+        await parts.client.push("even", "key")
+    assert len(parts.platform.sign_ins) == 3
 
 
 async def test_a_token_that_is_refused_to_many_at_once_is_replaced_once() -> None:

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,7 @@ class Platform:
 
     password: str = "old"
     failure: AdsyncdError | None = None
+    life_s: float = LIFE_S
     asked: list[str] = field(default_factory=list)
 
     async def sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
@@ -60,7 +62,7 @@ class Platform:
             raise self.failure
         if credentials.password.get_secret_value() != self.password:
             raise SignInRefused("no")
-        return SecretStr(f"token-{number}"), LIFE_S
+        return SecretStr(f"token-{number}"), self.life_s
 
 
 @dataclass
@@ -109,7 +111,7 @@ class Parts:
 
     async def replace(self, refused: Token) -> Token:
         """Get another token after a 401 to that one."""
-        self.session.refuse(refused)
+        self.session.refuse(refused, self.clock.monotonic())
         return await self.token()
 
     @property
@@ -431,6 +433,18 @@ async def test_a_new_version_that_is_seen_is_signed_in_with_at_once_and_once() -
     assert (parts.platform.asked, parts.source.reads) == (["old", "new"], 2)
 
 
+async def test_a_token_is_not_at_hand_any_more_once_a_newer_version_of_its_credentials_is_seen() -> None:
+    parts = Parts()
+    assert parts.session.at_hand() is None
+    first = await parts.token()
+    assert parts.session.at_hand() is first
+    parts.source.rotate("new")
+    parts.platform.password = "new"
+    assert parts.session.at_hand() is None
+    second = await parts.token()
+    assert parts.session.at_hand() is second
+
+
 async def test_the_version_that_was_read_is_no_news_when_it_is_seen() -> None:
     parts = Parts()
     first = await parts.token()
@@ -522,6 +536,104 @@ async def test_the_time_to_a_token_s_end_is_known_while_there_is_one() -> None:
     await parts.token()
     await anyio.sleep(99)
     assert parts.session.expires_in() == pytest.approx(LIFE_S - 100)
+
+
+# A 401 that a new token does not help against
+
+
+async def test_a_token_that_came_in_vain_is_kept_while_others_requests_are_taken_with_it() -> None:
+    parts = Parts()
+    second = await parts.replace(await parts.token())
+    parts.session.refuse_anew(second)
+    sent_at = anyio.current_time()
+    await anyio.sleep(1)
+    parts.session.accept(second)
+    assert not parts.session.refuse(second, sent_at)
+    assert await parts.token() is second
+
+
+async def test_a_token_that_came_in_vain_is_kept_until_somebody_was_served_with_it() -> None:
+    parts = Parts()
+    second = await parts.replace(await parts.token())
+    parts.session.refuse_anew(second)
+    assert not parts.session.refuse(second, anyio.current_time())
+    parts.session.accept(second)
+    await anyio.sleep(1)
+    assert parts.session.refuse(second, anyio.current_time())
+    assert parts.session.at_hand() is None
+
+
+async def test_however_many_refreshes_are_in_vain_there_are_few_in_a_minute_and_then_some_again() -> None:
+    parts = Parts()
+    token = await parts.token()
+    refreshed = []
+    while anyio.current_time() < 3600:
+        parts.session.accept(token)
+        await anyio.sleep(1)
+        if parts.session.refuse(token, anyio.current_time()):
+            token = await parts.token()
+            parts.session.refuse_anew(token)
+            parts.session.refuse_anew(token)  # to another request, too
+            refreshed.append(anyio.current_time())
+    assert len([at for at in refreshed if at < 60]) == 3
+    assert 60 < len(refreshed) <= 180
+
+
+async def test_a_401_a_while_after_a_refresh_in_vain_means_the_token_again() -> None:
+    parts = Parts()
+    second = await parts.replace(await parts.token())
+    parts.session.refuse_anew(second)
+    await anyio.sleep(61)
+    sent_at = anyio.current_time()
+    parts.session.accept(second)
+    assert parts.session.refuse(second, sent_at)
+
+
+async def test_what_befalls_a_token_that_is_not_at_hand_any_more_says_nothing_of_the_one_that_is() -> None:
+    parts = Parts()
+    first = await parts.token()
+    second = await parts.replace(first)
+    parts.session.accept(first)
+    parts.session.refuse_anew(first)
+    assert parts.session.refuse(first, 0.0)
+    assert parts.session.at_hand() is second
+    assert parts.session.refuse(second, anyio.current_time())
+
+
+# A token without a known end
+
+
+async def test_a_token_without_a_known_end_is_used_until_a_401() -> None:
+    parts = Parts()
+    parts.platform.life_s = math.inf
+    first = await parts.token()
+    assert parts.session.expires_in() is None
+    await anyio.sleep(80_000)
+    assert await parts.token() is first
+    assert parts.source.followed_until < anyio.current_time() + 90_000
+    second = await parts.replace(first)
+    assert (await parts.token() is second, parts.sign_ins) == (True, 2)
+
+
+async def test_a_token_without_a_known_end_is_replaced_when_its_credentials_are_though_that_fails_at_first() -> None:
+    parts = Parts()
+    parts.platform.life_s = math.inf
+    first = await parts.token()
+    parts.source.rotate("new")
+    assert await parts.token() is first  # the platform does not take the new password yet
+    parts.platform.password = "new"
+    await anyio.sleep(1000)
+    assert await parts.token() is not first
+
+
+@pytest.mark.parametrize("life_s", [0.001, 0.5])
+async def test_a_token_that_lives_shorter_than_its_sign_in_takes_is_good_for_a_moment(life_s: float) -> None:
+    parts = Parts()
+    parts.platform.life_s = life_s
+    token = await parts.token()
+    assert parts.session.at_hand() is token
+    await anyio.sleep(1)
+    assert parts.session.at_hand() is None
 
 
 async def test_a_failed_refresh_shows_in_its_span_and_no_secret_shows_anywhere() -> None:

@@ -25,7 +25,8 @@ from adsyncd.errors import BadAnswer, Stopping, StoreError, Throttled, Unavailab
 from adsyncd.instruments import Instruments
 from adsyncd.limits import cools_for
 from adsyncd.permit import Claim, PermitRecord
-from adsyncd.platforms.transport import SENDINGS, UNMETERED, GovernedTransport
+from adsyncd.platforms.admission import UNMETERED
+from adsyncd.platforms.transport import SENDINGS, GovernedTransport
 from adsyncd.platforms.words import Secrets
 from adsyncd.run import Tally
 from adsyncd.tenant import Platform, Quota

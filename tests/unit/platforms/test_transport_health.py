@@ -15,7 +15,8 @@ from adsyncd.concurrency import Concurrency
 from adsyncd.errors import PlatformError, Stopping, Unavailable
 from adsyncd.governor import Priority
 from adsyncd.instruments import SERVER_ADDRESS, WAIT_REASON, WAIT_UNTIL, Instruments
-from adsyncd.platforms.transport import AUTHORIZE, PRIORITY, UNMETERED, GovernedTransport
+from adsyncd.platforms.admission import PRIORITY, UNMETERED
+from adsyncd.platforms.transport import GovernedTransport
 from adsyncd.platforms.words import Secrets
 from adsyncd.run import Tally, WaitReason
 from adsyncd.tenant import Quota
@@ -118,19 +119,14 @@ class Client:
 # The breaker
 
 
-async def test_a_request_to_a_host_that_is_down_waits_without_permit_token_or_count_and_says_so() -> None:
+async def test_a_request_to_a_host_that_is_down_waits_without_permit_or_count_and_says_so() -> None:
     host = Host()
     client = Client(host)
     await host.is_down_for("acme", "globex")
-    tokens: list[httpx.Request] = []
-
-    async def authorize(request: httpx.Request) -> None:
-        tokens.append(request)
-
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: client.send(**{AUTHORIZE: authorize}))
+        tasks.start_soon(client.send)
         await anyio.sleep(4.9)
-        assert (client.gate.free, client.tally.requests, client.tally.waited_s, tokens) == (10, 0, 0, [])
+        assert (client.gate.free, client.tally.requests, client.tally.waited_s) == (10, 0, 0)
         wait = client.tally.wait(host.clock.now())
         assert wait
         until = wait.until
@@ -139,7 +135,7 @@ async def test_a_request_to_a_host_that_is_down_waits_without_permit_token_or_co
         assert (wait.reason, until - host.clock.now()) == (WaitReason.BREAKER, timedelta(seconds=0.1))
         assert str(wait).startswith("circuit breaker of ads.invalid: nothing but failures since ")
         assert str(wait).endswith(", the last one: the platform answered 503")
-    assert (host.sent, client.tally.waits, client.tally.requests, len(tokens)) == ([(5, "acme")], {}, 1, 1)
+    assert (host.sent, client.tally.waits, client.tally.requests) == ([(5, "acme")], {}, 1)
     [waited] = client.spans.named("breaker.wait")
     assert attributes(waited) == {
         SERVER_ADDRESS: "ads.invalid",
@@ -249,12 +245,9 @@ async def test_pushes_alone_are_measured_from_sending_to_answer() -> None:
     await client.listing()
     await client.sign_in()
 
-    async def slow_token(_: httpx.Request) -> None:
-        await anyio.sleep(1)
-
     async with anyio.create_task_group() as tasks:
         for _ in range(3):  # of which one has to wait for quota
-            tasks.start_soon(lambda: client.send(**{AUTHORIZE: slow_token}))
+            tasks.start_soon(client.send)
     assert client.concurrency.samples == [(2, 1, True), (2, 2, True), (2, 1, True)]
 
 

@@ -1,8 +1,8 @@
 import anyio
 import pytest
 
-from adsyncd.daemon import beside
 from adsyncd.errors import StoreError
+from adsyncd.tasks import beside
 
 
 async def wait(ended: list[str]) -> None:
