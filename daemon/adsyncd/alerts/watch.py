@@ -227,15 +227,20 @@ class Watch:
             self._alerts.pop(alert.key, None)
 
     async def _save(self) -> None:
-        """Have the store keep what changed; what it can't now, it is asked to at the next time."""
-        while self._unsaved:
-            _, alert = self._unsaved.popitem()
+        """Have the store keep what changed; what it can't now, it is asked to at the next time.
+
+        Several may go on at once: a state is unsaved until it is kept, or has given way to a later one.
+        """
+        for alert in list(self._unsaved.values()):
+            if self._unsaved.get(alert.key) is not alert:
+                continue
             try:
                 await self._memory.keep_alert(alert)
             except StoreError as error:
                 _log.debug("alert not kept", error=str(error))
-                self._unsaved.setdefault(alert.key, alert)
                 return
+            if self._unsaved.get(alert.key) is alert:
+                del self._unsaved[alert.key]
 
 
 async def _ignore(_alerts: Sequence[Alert]) -> None:

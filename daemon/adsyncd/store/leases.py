@@ -54,8 +54,8 @@ _HOLDERS = (
 
 def take(connection: Connection, items: Sequence[Take]) -> list[Lease]:
     """Give leases to those who may have them, and return how they stand then. The others' are not even locked."""
-    now = {item: _take(connection, item) for item in sorted(items, key=attrgetter("tenant"))}
-    return [now[item] for item in items]
+    now = {number: _take(connection, item) for number, item in sorted(enumerate(items), key=lambda one: one[1].tenant)}
+    return [now[number] for number in range(len(items))]
 
 
 def _take(connection: Connection, item: Take) -> Lease:

@@ -1,9 +1,10 @@
 """The store: what the rest of the program asks of the database, and when it is open."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from datetime import datetime
+from typing import Any
 
 import anyio
 from alembic.util import CommandError
@@ -21,8 +22,32 @@ from adsyncd.permit import Claim, PermitRecord, ShapeRecord
 from adsyncd.run import Run
 from adsyncd.store import alerts, dead_letters, dialects, journal, leases, pauses, permits, schema
 from adsyncd.store.reader import READERS, Reader
-from adsyncd.store.writer import Item, OffLoop, Operation, Result, Ticket, Writer, in_thread
+from adsyncd.store.writer import Item, OffLoop, Operation, Result, Ticket, Touches, Writer, in_thread
 from adsyncd.tenant import PushPolicy
+
+# Each kind of write, in the order in which a transaction does them, with what it touches.
+_TOUCHES: dict[Operation[Any, Any], Touches] = {
+    permits.forget: lambda records: map(_permit, records),
+    permits.note: lambda claims: [_permit(one.record) for one in claims],
+    permits.claim: lambda claims: [_permit(one.record) for one in claims],
+    journal.begin: lambda run: [("runs", run.tenant)],
+    journal.keep: lambda item: [("runs", item.run.tenant)],
+    journal.settle: lambda item: [("runs", item.run.tenant)],
+    journal.finish: lambda item: [("runs", item.run.tenant)],
+    dead_letters.replay: lambda item: [("runs", item.letter.tenant)],
+    dead_letters.discard: lambda letters: [("runs", letter.tenant) for letter in letters],
+    alerts.keep: lambda alert: [("alert", *alert.key)],
+    permits.keep_shape: lambda record: [("shape", record.platform, record.client_id)],
+    pauses.pause: lambda item: [("pause", item[0])],
+    pauses.resume: lambda tenant: [("pause", tenant)],
+    leases.take: lambda item: [("lease", item.tenant)],
+    leases.beat: lambda held: [("lease", lease.tenant) for lease in held],
+    leases.give: lambda lease: [("lease", lease.tenant)],
+}
+
+
+def _permit(record: PermitRecord) -> Hashable:
+    return record.platform, record.client_id, record.window_ms, record.number
 
 
 @asynccontextmanager
@@ -50,14 +75,7 @@ async def store_in(
     """Keep the store of a database that is up to date open, as `open_store` does; `off_loop` makes the calls to it."""
     writer = Writer(
         engine.execution_options(writes=True).begin,
-        (
-            *(permits.forget, permits.note, permits.claim),  # not the other way: what is claimed anew is not free
-            *(journal.begin, journal.keep, journal.settle, journal.finish),  # as in a run's life
-            *(dead_letters.replay, dead_letters.discard),
-            *(alerts.keep, permits.keep_shape),
-            *(pauses.pause, pauses.resume),
-            *(leases.take, leases.beat, leases.give),
-        ),
+        _TOUCHES,
         fence=leases.fence,
         is_shared=lambda error: dialects.cause(error) is not None,
         off_loop=off_loop,

@@ -4,10 +4,9 @@ While one transaction is under way the next batch gathers: nothing waits without
 cost hardly more transactions, threads and syncs of the disk than one.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from itertools import groupby
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
@@ -17,7 +16,8 @@ from adsyncd.lease import Lease
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Operation = Callable[[Connection, Sequence[Item]], Sequence[Result]]  # does one kind of write for many items
+Operation = Callable[[Connection, Sequence[Item]], Sequence[Result]]  # does one kind of write for many items, in order
+Touches = Callable[[Any], Iterable[Hashable]]  # what a write of such an item may read or change
 
 _LARGEST_BATCH = 1000  # a transaction of well under a second; as many more may queue behind it
 
@@ -59,21 +59,23 @@ class Ticket(Generic[Result]):
 class Writer:
     """Does writes in batches: within one, those of a kind together, and the kinds in the order of `operations`.
 
-    Where that is the order in which any one run queues them, no write of a run overtakes another. `begin` opens a
-    transaction. `fence` raises an error unless all the leases are held under which writes are to be done. `is_shared`
-    tells an error that is the database's, and so everybody's, from one that a write caused.
+    That order is the same in all processes, so that no two wait for each other's rows. Of writes that touch the same,
+    none overtakes another: where the order of kinds says otherwise, the later one is done in another round.
+
+    `begin` opens a transaction. `fence` raises an error unless all the leases are held under which writes are to be
+    done. `is_shared` tells an error that is the database's, and so everybody's, from one that a write caused.
     """
 
     def __init__(
         self,
         begin: Callable[[], AbstractContextManager[Connection]],
-        operations: Sequence[Operation[Any, Any]],
+        operations: Mapping[Operation[Any, Any], Touches],
         fence: Callable[[Connection, Collection[Lease]], None],
         is_shared: Callable[[Exception], bool],
         off_loop: OffLoop = in_thread,
     ) -> None:
         self._begin = begin
-        self._operations = operations
+        self._kinds = {operation: (kind, operations[operation]) for kind, operation in enumerate(operations)}
         self._fence = fence
         self._is_shared = is_shared
         self._off_loop = off_loop
@@ -125,13 +127,25 @@ class Writer:
                 ticket.done.set()
 
     def _transact(self, batch: list[Ticket[Any]]) -> None:
-        ordered = sorted(batch, key=lambda ticket: self._operations.index(ticket.operation))
         leases = {ticket.lease for ticket in batch if ticket.lease}
         with self._begin() as connection:
             if leases:
                 self._fence(connection, leases)
-            for operation, group in groupby(ordered, key=lambda ticket: ticket.operation):
-                tickets = list(group)
-                results = operation(connection, [ticket.item for ticket in tickets])
-                for ticket, result in zip(tickets, results, strict=True):
+            for group in self._grouped(batch):
+                results = group[0].operation(connection, [ticket.item for ticket in group])
+                for ticket, result in zip(group, results, strict=True):
                     ticket.batch, ticket.result = len(batch), result
+
+    def _grouped(self, batch: list[Ticket[Any]]) -> Iterator[list[Ticket[Any]]]:
+        """Yield the writes of a kind together: by rounds, and in each by kinds."""
+        groups: dict[tuple[int, int], list[Ticket[Any]]] = {}
+        last: dict[Hashable, tuple[int, int]] = {}  # by what was touched: the round and the kind that did so
+        for ticket in batch:
+            kind, touches = self._kinds[ticket.operation]
+            touched = list(touches(ticket.item))
+            before = [last[one] for one in touched if one in last]
+            place = max((number + (other > kind) for number, other in before), default=0), kind
+            groups.setdefault(place, []).append(ticket)
+            last.update(dict.fromkeys(touched, place))
+        for place in sorted(groups):
+            yield groups[place]

@@ -400,6 +400,19 @@ async def test_a_store_that_is_gone_costs_no_run_and_no_alert(world: World) -> N
         assert await world.kept() == {("acme", "no_success")}
 
 
+async def test_of_two_saves_of_an_alert_that_fail_together_the_later_state_is_kept(world: World) -> None:
+    async with world.daemon() as watch:
+        world.disk.takes_s, world.disk.gone = 1, True
+        async with anyio.create_task_group() as saves:
+            for wrong in ("3 runs failed", None):
+                watch._apply("acme", {AlertName.RUNS_FAILING: wrong})
+                saves.start_soon(watch._save)
+                await anyio.sleep(0.1)
+        world.disk.gone = False
+        await watch._save()
+        assert await world.kept() == set()
+
+
 async def test_a_receiver_that_hangs_costs_a_run_nothing(world: World) -> None:
     world.receivers.hanging = True
     async with world.daemon(HOOK, MANAGER) as watch:

@@ -63,7 +63,7 @@ class Database:
 async def writing(database: Database) -> AsyncIterator[Writer]:
     writer = Writer(
         database.begin,
-        (database.first, database.last),
+        dict.fromkeys((database.first, database.last), lambda item: item[-1]),
         fence=database.fence,
         is_shared=lambda error: isinstance(error, Gone),
     )
@@ -111,6 +111,11 @@ async def test_a_batch_does_each_kind_of_write_at_once_in_the_order_of_a_run_s_l
     tickets = await written_behind(database, "last1", "a", "last2", "b")
     assert database.commits == [["ahead"], ["a", "b", "last1", "last2"]]
     assert tickets["last2"].result == "LAST2"
+
+
+async def test_no_write_overtakes_one_that_touched_the_same(database: Database) -> None:
+    await written_behind(database, "last1", "a1", "last2", "b", "last1", "b2", "a3")
+    assert database.commits == [["ahead"], ["b", "a3", "last1", "last2", "a1", "b2", "last1"]]
 
 
 async def test_a_write_that_is_refused_fails_alone(database: Database) -> None:
@@ -167,7 +172,7 @@ async def test_a_queued_write_is_done_though_its_caller_is_cancelled(database: D
 
 
 async def test_the_queue_is_emptied_when_the_writer_s_own_task_is_cancelled(database: Database) -> None:
-    writer = Writer(database.begin, (database.first,), fence=database.fence, is_shared=lambda _: True)
+    writer = Writer(database.begin, {database.first: lambda item: item}, fence=database.fence, is_shared=lambda _: True)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(writer.run)
         for item in ("a", "b"):
