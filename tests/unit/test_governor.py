@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -17,14 +17,14 @@ from adsyncd.errors import Stopping, StoreError
 from adsyncd.feedback import Limit
 from adsyncd.governor import Gate, Priority
 from adsyncd.limits import cools_for
-from adsyncd.permit import Claim, PermitRecord
+from adsyncd.permit import Claim, PermitRecord, ShapeRecord
 from adsyncd.run import WaitReason
 from adsyncd.tenant import Platform, Quota, Shape, Window
 from mock_api import meters
 from mock_api.meters import Algorithm, meter
 from support.gates import MemoryLedger, a_gate, a_governor
 from support.tenants import a_tenant
-from support.virtual_time import BACKEND, VirtualClock
+from support.virtual_time import BACKEND, START, VirtualClock
 
 WINDOW = 60.0
 COOLS_FOR = cools_for(Window(1, timedelta(seconds=WINDOW)))
@@ -688,8 +688,19 @@ async def test_what_a_platform_states_never_makes_a_grant_that_would_not_have_be
     assert all(later >= sooner - 1e-6 for sooner, later in zip(without, heeding, strict=True))
 
 
-async def refusals(algorithm: Algorithm, windows: int, ledger: MemoryLedger, **quota: Any) -> list[int]:  # noqa: ANN401
-    """Keep a gate busy before a server that counts in this way; return how many it refused in each window."""
+async def refusals(
+    algorithm: Algorithm,
+    windows: int,
+    ledger: MemoryLedger,
+    foreign: Callable[[int], int] = lambda _: 0,
+    *,
+    states_waits: bool = True,
+    **quota: Any,  # noqa: ANN401
+) -> list[int]:
+    """Keep a gate busy before a server that counts in this way; return how many it refused in each window.
+
+    Somebody else sends `foreign` requests in each window. `states_waits`: a refusal has a Retry-After.
+    """
     through = a_governor(VirtualClock(), ledger).gate(a_tenant(quota=Quota(10, timedelta(seconds=WINDOW), **quota)))
     counter, start, refused = meter(algorithm, meters.Quota(10, WINDOW)), anyio.current_time(), Counter[int]()
 
@@ -703,10 +714,18 @@ async def refusals(algorithm: Algorithm, windows: int, ledger: MemoryLedger, **q
             through.heed([], refused=not accepted)
             if not accepted:
                 refused[int((anyio.current_time() - start) / WINDOW)] += 1
-                through.close(counter.read().reset_s)
+                through.close(counter.read().reset_s if states_waits else 2.0)
+
+    async def use_the_same_client_id() -> None:
+        for window in range(windows):
+            for _ in range(foreign(window)):
+                await anyio.sleep(WINDOW / foreign(window))
+                meters.take([counter], anyio.current_time() - start)
+            await anyio.sleep(max(0.0, start + (window + 1) * WINDOW - anyio.current_time()))
 
     with anyio.move_on_after(windows * WINDOW):
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(use_the_same_client_id)
             for _ in range(5):
                 tasks.start_soon(work)
     return [refused[number] for number in range(windows)]
@@ -726,6 +745,40 @@ async def test_a_platform_that_keeps_refusing_bursts_gets_spaced_requests_and_th
     assert found[8:] == [0] * 12
     assert [(shape.shape, shape.strict) for shape in ledger.shapes] == [(Shape.PACED, False)]
     assert await refusals(Algorithm.WINDOW_COUNTER, 10, ledger) == [0] * 10
+
+
+FOREIGN: dict[str, Callable[[int], int]] = {
+    "all the time": lambda _: 4,
+    "at first": lambda window: 6 if window < 8 else 0,
+    "now and then": lambda window: 6 if window % 8 < 4 else 0,
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("states_waits", [True, False], ids=["Retry-After", "no Retry-After"])
+@pytest.mark.parametrize("algorithm", [Algorithm.SLIDING_LOG, Algorithm.FIXED_WINDOW, Algorithm.TOKEN_BUCKET])
+async def test_refusals_that_somebody_else_causes_teach_no_spacing_that_stays(
+    algorithm: Algorithm, states_waits: bool, foreign: Callable[[int], int]
+) -> None:
+    ledger = MemoryLedger()
+    found = await refusals(algorithm, 100, ledger, foreign, states_waits=states_waits)
+    assert algorithm is Algorithm.SLIDING_LOG or sum(found) > 0
+    assert all(shape.shape is Shape.BURST for shape in ledger.shapes[-1:])
+
+
+async def test_a_platform_that_takes_spaced_requests_alone_gets_them_for_good() -> None:
+    ledger = MemoryLedger()
+    found = await refusals(Algorithm.WINDOW_COUNTER, 300, ledger)
+    assert [shape.shape for shape in ledger.shapes] == [Shape.PACED]
+    assert sum(1 for refused in found[8:] if refused) <= 8  # bursts are tried again more and more rarely
+
+
+@pytest.mark.parametrize("foreign", [0, 6])
+async def test_spacing_that_was_learned_from_a_falsehood_before_a_restart_is_let_go_and_forgotten(foreign: int) -> None:
+    ledger, quota = MemoryLedger(), "10/60s"
+    ledger.note_shape(ShapeRecord("mixo", "acme", quota, Shape.PACED, strict=False, since=START))
+    await refusals(Algorithm.TOKEN_BUCKET, 40, ledger, lambda _: foreign)
+    assert ledger.shapes[-1].shape is Shape.BURST
 
 
 async def test_spacing_that_is_asked_for_is_there_from_the_first_request_on() -> None:

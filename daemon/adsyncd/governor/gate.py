@@ -21,12 +21,12 @@ from adsyncd.errors import Stopping
 from adsyncd.feedback import Limit
 from adsyncd.governor.account import Account
 from adsyncd.governor.alarm import Alarm
+from adsyncd.governor.learned import Learned
 from adsyncd.governor.ledger import Ledger
 from adsyncd.governor.pool import Pool
 from adsyncd.limits import Numbers
 from adsyncd.permit import Claim, ShapeRecord
 from adsyncd.run import WaitReason
-from adsyncd.shaping import Evidence
 from adsyncd.tenant import Quota, Shape
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -156,10 +156,7 @@ class Gate:
         self._refused_at: float | None = None  # last, until that is over
         self._alarm = Alarm(self.serve)
         self._stopped = anyio.Event()
-        if known is not None and known.quota == _text(account.quota):
-            self._learn(known.shape, strict=known.strict)
-        else:
-            self._learn(Shape.BURST, strict=False)
+        self._learned = Learned(account, ledger, clock, known)
 
     def join(self, pool: Pool | None, weight: int) -> None:
         """Share a platform's quota with other gates, for `weight` grants a turn; None: it has none."""
@@ -172,7 +169,7 @@ class Gate:
         """Take over another quota at once. What was found out about the old one is forgotten."""
         if quota != self.account.quota:
             self.account.change(quota, self._clock.monotonic())
-            self._learn(Shape.BURST, strict=False)
+            self._learned = Learned(self.account, self.ledger, self._clock)
             self.serve()
 
     def acquire_nowait(self) -> Permit | None:
@@ -242,15 +239,8 @@ class Gate:
                 remaining = int((1 - limit.used) * self.account.quota.requests)
             if remaining is not None:
                 own.tighten(remaining, now + (own.longest_s if limit.reset_s is None else limit.reset_s), now)
-        if refused and not self._strict and self.account.quota.arrival_bound is not None:
-            self._learn(self._evidence.shape, strict=True)
-            self._tell("the arrival bound does not hold: it is not relied on any more")
         self._tell_of_refusals(now, refused=refused)
-        auto, evidence = self.account.quota.shape is Shape.AUTO, self._evidence
-        if auto and evidence.answered(now, refused=refused, waiting=bool(self.waiting)):
-            own.pace(paced=self._paced())
-            if not evidence.trial and evidence.shape is Shape.PACED:
-                self._tell("the platform takes spaced requests alone: they stay spaced")
+        self._learned.answered(now, refused=refused, waiting=bool(self.waiting))
         if limits:
             self.serve()
 
@@ -286,7 +276,7 @@ class Gate:
     def counted_by(self, written_at: float | None) -> float:
         """Return the monotonic instant by which a request, over now, was counted: now, or what the bound says."""
         now = self._clock.monotonic()
-        if written_at is None or self._strict or (bound := self.account.quota.arrival_bound) is None:
+        if written_at is None or self._learned.strict or (bound := self.account.quota.arrival_bound) is None:
             return now
         return min(now, written_at + bound.total_seconds())
 
@@ -357,16 +347,6 @@ class Gate:
         assert numbers is not None  # noqa: S101 - who calls has seen that there is a grant to be made
         return numbers
 
-    def _learn(self, shape: Shape, *, strict: bool) -> None:
-        quota = self.account.quota
-        self._evidence = Evidence(quota.per.total_seconds(), shape)
-        self._strict = strict
-        self.limits.pace(paced=self._paced())
-
-    def _paced(self) -> bool:
-        asked = self.account.quota.shape
-        return (self._evidence.shape if asked is Shape.AUTO else asked) is Shape.PACED
-
     def _tell_of_refusals(self, now: float, *, refused: bool) -> None:
         """Log the first refusal, and that they are over once a few windows have passed without one."""
         account = self.account
@@ -380,16 +360,3 @@ class Gate:
         elif self._refused_at is not None and now >= self._refused_at + _QUIET_WINDOWS * self.limits.longest_s:
             self._refused_at = None
             _log.info("no longer refused", platform=account.platform, client_id=account.client_id)
-
-    def _tell(self, what: str) -> None:
-        account = self.account
-        _log.warning(what, platform=account.platform, client_id=account.client_id)
-        shape, since = self._evidence.shape, self._clock.now()
-        self.ledger.note_shape(
-            ShapeRecord(account.platform, account.client_id, _text(account.quota), shape, self._strict, since)
-        )
-
-
-def _text(quota: Quota) -> str:
-    windows = ", ".join(f"{window.requests}/{window.per.total_seconds():g}s" for window in quota.windows)
-    return windows if quota.arrival_bound is None else f"{windows}, {quota.arrival_bound.total_seconds():g}s"
