@@ -99,7 +99,7 @@ class DropIns:
     def read(self, settings: Settings) -> Tenants:
         """Read all tenants in `settings.tenants_dirs`. Raises nothing: what is wrong is in the result."""
         settled_at = self._clock.now().timestamp() - _SETTLED_S
-        basis = (settings.platforms, settings.defaults, settings.vault is None)
+        basis = (settings.platforms, settings.defaults, _mount(settings))
         before = self._known if basis == self._basis else {}
         custodians = Custodians(os.geteuid())
         sources, directories = _find(settings.tenants_dirs, custodians)
@@ -131,7 +131,7 @@ class _Reader:
     def __init__(self, settings: Settings, custodians: Custodians, settled_at: float) -> None:
         self._defaults = settings.defaults.model_dump(exclude_unset=True)
         self._platforms = {name: table.platform(name) for name, table in settings.platforms.items()}
-        self._vault = settings.vault is not None
+        self._mount = _mount(settings)
         self._custodians = custodians
         self._settled_ns = int(settled_at * 1e9)
         self._crontabs: dict[Cron, str | None] = {}
@@ -193,7 +193,7 @@ class _Reader:
             described = TenantFile.model_validate(reduce(_merge, (file.data for file in files), self._defaults))
         except ValidationError as error:
             return faults(error, TenantFile), None
-        if found := list(described.references(self._platforms, vault=self._vault)):
+        if found := list(described.references(self._platforms, self._mount)):
             return found, None
         tenant = described.tenant(tenant_id, self._platforms[described.platform])
         if found := list(self._schedule(tenant)):
@@ -236,6 +236,10 @@ class _Reader:
             raise ConfigError([objection])
         file = read_toml(path, _ITSELF, MAX_DROP_IN_BYTES)
         return file if file.text else None
+
+
+def _mount(settings: Settings) -> str | None:
+    return settings.vault.mount if settings.vault else None
 
 
 def _find(directories: Sequence[Path], custodians: Custodians) -> tuple[dict[str, _Sources], list[Problem]]:

@@ -1,7 +1,7 @@
 """`adsyncd check`: whether the settings and all drop-ins are right."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +11,15 @@ import typer
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import print_json
 from adsyncd.clock import SystemClock
-from adsyncd.config import load_guarded_settings
+from adsyncd.config import Settings, load_guarded_settings
+from adsyncd.config.settings import VaultTable
+from adsyncd.credentials import remark
 from adsyncd.dropins import read_tenants
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.plan import ASSUMED_CAMPAIGNS, plan
 from adsyncd.status import counted
 from adsyncd.store.checkup import Checkup, check_up
-from adsyncd.tenant import Tenant
+from adsyncd.tenant import Tenant, VaultRef
 
 Store = Annotated[bool, typer.Option("--store", help="Look at the database, too, without migrating or mending it.")]
 
@@ -25,7 +27,8 @@ Store = Annotated[bool, typer.Option("--store", help="Look at the database, too,
 def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
     """Validate the settings and all drop-ins, and list every problem with its file, line, key and mend.
 
-    It warns of schedules that a quota can't meet, and of overrides without a drop-in. Nothing is started or written.
+    It warns of schedules that a quota can't meet, of overrides without a drop-in, and of credentials that look like a
+    slip. Nothing is started or written.
 
     Exits 0 if all is right, 1 if there is a problem.
     """
@@ -33,7 +36,7 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
     try:
         settings = load_guarded_settings(config, os.environ)
         tenants = read_tenants(settings)
-        problems, warnings = tenants.problems, [*tenants.idle, *_warnings(list(tenants.good.values()))]
+        problems, warnings = tenants.problems, [*tenants.idle, *_warnings(list(tenants.good.values()), settings)]
         ready = len(tenants.good)
         if store:
             found = check_up(settings.store.url)
@@ -57,11 +60,30 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
     raise typer.Exit(1 if problems else 0)
 
 
-def _warnings(tenants: Sequence[Tenant]) -> list[Problem]:
-    """Return what can't be kept to, without asking the store what the tenants have."""
+def _warnings(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:
+    """Return what can't be kept to, without asking the store what the tenants have; and what looks like a slip."""
     assumed = f"its quota can't meet the schedules, if a tenant has {ASSUMED_CAMPAIGNS} campaigns"
     found = plan(tenants, {}, {}, SystemClock().now()).mends
-    return [Problem(None, None, name, assumed, mend) for name, mend in found.items()]
+    return [
+        *(Problem(None, None, name, assumed, mend) for name, mend in found.items()),
+        *(
+            Problem(None, None, f"tenant {tenant.id}", *slip)
+            for tenant in tenants
+            for slip in _slips(tenant, settings.vault)
+        ),
+    ]
+
+
+def _slips(tenant: Tenant, vault: VaultTable | None) -> Iterator[tuple[str, str]]:
+    match tenant.credentials:
+        case VaultRef(path) if vault and path.startswith((f"{vault.mount}/", "data/")):
+            right = path.removeprefix(f"{vault.mount}/").removeprefix("data/")
+            yield (
+                f'its credentials are read at "{vault.mount}/data/{path}" of Vault, since vault.mount comes first',
+                f'write vault = "{right}" if that is not meant',
+            )
+        case ref if found := remark(ref, os.environ):
+            yield found, ""
 
 
 def _as_json(problem: Problem, severity: str) -> dict[str, object]:

@@ -104,6 +104,27 @@ def _concurrency(value: object) -> object:
     return value
 
 
+def _bare(value: str) -> str:
+    if "://" in value:
+        raise wrong("expected names without an address", "leave out all up to vault.mount, and that, too", echo=False)
+    if value.strip("/") != value:
+        raise wrong('must not begin or end with a "/"', 'leave out that "/"', echo=False)
+    return value
+
+
+def _mount(value: str) -> str:
+    right = value.removeprefix("v1/").removesuffix("/data").removesuffix("/metadata")
+    if right != value:
+        raise wrong("has parts of the API's paths, which adsyncd adds by itself", f'write mount = "{right}"')
+    return value
+
+
+def _vault_address(value: str) -> str:
+    if value.endswith("/v1"):
+        raise wrong("has a part of the API's paths, which adsyncd adds by itself", 'leave out the "/v1" at its end')
+    return value
+
+
 _SEGMENT = "[A-Za-z0-9](?:[A-Za-z0-9_-]|[.](?![.]))*"
 
 Flag = Annotated[bool, Strict(), BeforeValidator(_literal)]
@@ -127,8 +148,12 @@ ClientId = Annotated[str, _text("[!-~]{1,256}", "1 to 256 visible ASCII characte
 Crontab = Annotated[str, _text(r"\s*\S+(\s+\S+){4}\s*", 'five fields such as "*/15 * * * *"')]
 # hvac does not quote paths, so that one with ".." would read another tenant's secret.
 VaultPath = Annotated[
-    str, _text(f"{_SEGMENT}(/{_SEGMENT})*", 'names joined by "/", of A-Z, a-z, 0-9, _, - and single dots')
+    str,
+    AfterValidator(_bare),
+    _text(f"{_SEGMENT}(/{_SEGMENT})*", 'names joined by "/", of A-Z, a-z, 0-9, _, - and single dots'),
 ]
+VaultMount = Annotated[VaultPath, AfterValidator(_mount)]
+VaultAddress = Annotated[Url, AfterValidator(_vault_address)]
 CredentialName = Annotated[str, _text("[A-Za-z0-9][A-Za-z0-9_.@-]*", "a name of A-Z, a-z, 0-9, _, -, . and @")]
 VariableName = Annotated[str, _text("[A-Za-z_][A-Za-z0-9_]*", "the name of a variable")]
 HeaderName = Annotated[

@@ -26,6 +26,7 @@ ANY_NAME = "*"
 ANY_ITEM = "#"
 
 _SECRET = re.compile(r"secret|token|passw|credential|auth|api_?key", re.IGNORECASE)
+_UNSHOWN = ("union_tag", "string_unicode")  # kinds of errors that don't tell what was got
 _LONGEST_ECHO = 60
 _LONGEST_KEY = 200
 _MOST_FAULTS = 50
@@ -41,6 +42,7 @@ _EXPECTED = {
     "model_type": "a table",
     "path_type": "text in quotes",
     "string_type": "text in quotes",
+    "string_unicode": "UTF-8 text",
     "tuple_type": "an array",
 }
 _RULES = {
@@ -125,7 +127,7 @@ def _fault(detail: ErrorDetails, known: dict[Key, FieldInfo]) -> Fault:
     else:
         rule = _RULES.get(kind) or f"expected {_EXPECTED.get(kind, 'another value')}"
         what = rule.format(**context).replace("'", '"')
-    got = f", got {_echo(key, detail['input'])}" if context.get("echo", not kind.startswith("union_tag")) else ""
+    got = f", got {_echo(key, detail['input'])}" if context.get("echo", not kind.startswith(_UNSHOWN)) else ""
     return Fault(key, what + got, mend)
 
 

@@ -24,6 +24,8 @@ from adsyncd.config.notation import (
     StoreUrl,
     Url,
     VariableName,
+    VaultAddress,
+    VaultMount,
     VaultPath,
     WebhookUrl,
 )
@@ -101,8 +103,8 @@ class VaultTable(ConfigTable):
     `poll`: how often it is asked whether credentials in use have been rotated.
     """
 
-    address: Url = Field(examples=["https://vault.internal:8200"])
-    mount: VaultPath = "secret"
+    address: VaultAddress = Field(examples=["https://vault.internal:8200"])
+    mount: VaultMount = "secret"
     namespace: VaultPath | None = Field(None, examples=["team"])
     ca_file: AbsolutePath | None = Field(None, examples=["/etc/ssl/vault-ca.pem"])
     timeout: SomeDuration = timedelta(seconds=10)
@@ -174,7 +176,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 
     try:
         settings = Settings.model_validate(laid.data)
-        found = list(settings.defaults.references(settings.platforms, vault=settings.vault is not None))
+        found = list(settings.defaults.references(settings.platforms, settings.vault.mount if settings.vault else None))
         found = [replace(fault, key=("defaults", *fault.key)) for fault in found]
     except ValidationError as error:
         found = faults(error, Settings)

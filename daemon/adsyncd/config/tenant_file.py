@@ -138,6 +138,15 @@ class AlertsTable(ConfigTable):
     failures: Whole = Field(3, ge=1, le=100)
 
 
+def below_mount(path: str, mount: str) -> str | None:
+    """Return what was meant by a path of Vault's API, such as `secret/data/acme`; None if `path` is none of its."""
+    bare = path.removeprefix("v1/")
+    for head in (f"{mount}/data/", f"{mount}/metadata/", *([f"{mount}/"] if bare != path else [])):
+        if bare.startswith(head):
+            return bare.removeprefix(head)
+    return None
+
+
 class TenantDefaults(ConfigTable):
     """The keys of a drop-in, none of them required: what `[defaults]` may hold."""
 
@@ -154,14 +163,18 @@ class TenantDefaults(ConfigTable):
     sync: SyncTable = SyncTable()
     alerts: AlertsTable = AlertsTable()
 
-    def references(self, platforms: Collection[str], *, vault: bool) -> Iterator[Fault]:
-        """Find what the keys lead to and the settings don't have: a platform, or `vault`."""
+    def references(self, platforms: Collection[str], mount: str | None) -> Iterator[Fault]:
+        """Find what the keys lead to and the settings don't have: a platform, or a Vault, whose `mount` is given."""
         if self.platform is not None and self.platform not in platforms:
             known = f"known are {', '.join(sorted(platforms))}" if platforms else "there is none"
             mend = f"{known}; add [platforms.{self.platform}] to the settings if it is right"
             yield Fault(("platform",), f'no platform "{self.platform}" is configured', mend)
-        if self.credentials is not None and self.credentials.vault is not None and not vault:
+        path = self.credentials and self.credentials.vault
+        if path and mount is None:
             yield Fault(("credentials", "vault"), "no Vault is configured", "add [vault] to the settings")
+        elif path and mount and (right := below_mount(path, mount)):
+            what = "has parts of the API's paths, which adsyncd adds by itself: it begins below vault.mount"
+            yield Fault(("credentials", "vault"), what, f'write vault = "{right}"')
 
 
 class TenantFile(TenantDefaults):

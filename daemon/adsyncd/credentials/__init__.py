@@ -1,7 +1,7 @@
 """Where tenants' credentials come from: Vault, systemd or the environment. They are kept in memory alone."""
 
 from adsyncd.credentials.account import Credentials, CredentialsSource
-from adsyncd.credentials.reader import CredentialsReader
+from adsyncd.credentials.reader import CredentialsReader, remark
 from adsyncd.credentials.secret import InCredential, InFile, InVariable, resolve_secret
 from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken, open_vault
 
@@ -17,5 +17,6 @@ __all__ = [
     "VaultAccess",
     "VaultToken",
     "open_vault",
+    "remark",
     "resolve_secret",
 ]

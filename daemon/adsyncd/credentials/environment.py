@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 from adsyncd.credentials.account import Credentials, credentials_of
+from adsyncd.errors import CredentialsMissing
 
 
 def read_environment(prefix: str, environ: Mapping[str, str]) -> Credentials:
     """Return the credentials in `{prefix}_EMAIL` and `{prefix}_PASSWORD`; raises `CredentialsMissing`."""
-    email, password = f"{prefix}_EMAIL", f"{prefix}_PASSWORD"
-    content = {"email": environ.get(email), "password": environ.get(password)}
-    return credentials_of(content, f"the environment ({email} and {password})")
+    keys = f"{prefix}_EMAIL", f"{prefix}_PASSWORD"
+    if absent := [key for key in keys if not environ.get(key)]:
+        raise CredentialsMissing(f"the environment does not hold credentials; set {' and '.join(absent)}")
+    return credentials_of({key: environ[key] for key in keys}, "the environment", keys)

@@ -169,6 +169,15 @@ def read_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -
     return unanswered(exc, vault)
 
 
+def version_1(vault: str, mount: str, path: str) -> CredentialsError:
+    """Explain why a secret in an engine of the first version is not read: its changes could not be noticed."""
+    return CredentialsMissing(
+        f"{mount}, where {path} is, is a KV version 1 engine of {vault}; "
+        f"upgrade it (vault kv enable-versioning {mount}), or name a version 2 engine in vault.mount",
+        VaultState.MISSING,
+    )
+
+
 def look_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -> CredentialsError:
     """Explain why `vault` would not tell `who` the version of the secret at `path` of `mount`."""
     if isinstance(exc, Forbidden):

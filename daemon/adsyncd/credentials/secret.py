@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from adsyncd.credentials.systemd import read_credential
+from adsyncd.credentials.systemd import read_credential, read_secret
 from adsyncd.errors import CredentialsMissing
 
 
@@ -62,11 +62,8 @@ def fits_header(secret: str) -> bool:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_secret(path, f"the file {path}")
     except OSError as exc:
         raise CredentialsMissing(
             f"the file {path} can't be read ({exc.strerror}); create it for the daemon's user"
         ) from exc
-    except UnicodeDecodeError:
-        # `from None`: the error that is left out carries the content.
-        raise CredentialsMissing(f"the file {path} is not UTF-8 text; write it anew") from None

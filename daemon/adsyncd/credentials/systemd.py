@@ -8,9 +8,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from adsyncd.config.regular_file import read_regular
 from adsyncd.credentials.account import Credentials, credentials_of
 from adsyncd.errors import CredentialsMissing
 
+_MOST_BYTES = 1 << 20  # as systemd has it for a credential
 _NAME = re.compile(r"[\w-][\w.@-]*", re.ASCII)
 
 
@@ -25,14 +27,26 @@ def read_credential(name: str, environ: Mapping[str, str]) -> str:
             f"start the daemon by systemd, with LoadCredential={name}:FILE in its unit"
         )
     try:
-        return Path(directory, name).read_text(encoding="utf-8")
+        return read_secret(Path(directory, name), f"the credential {name}")
     except OSError as exc:
         raise CredentialsMissing(
             f"the credential {name} can't be read ({exc.strerror}); set LoadCredential={name}:FILE in the unit"
         ) from exc
+
+
+def read_secret(path: Path, where: str) -> str:
+    """Return the text of a file that holds a secret, without a byte order mark.
+
+    Raises OSError, and `CredentialsMissing` without a word of the content.
+    """
+    content = read_regular(path, _MOST_BYTES)
+    if len(content) > _MOST_BYTES:
+        raise CredentialsMissing(f"{where} is larger than {_MOST_BYTES >> 10} KiB; see whether it is the right file")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         # `from None`: the error that is left out carries the content.
-        raise CredentialsMissing(f"the credential {name} is not UTF-8 text; write it anew") from None
+        raise CredentialsMissing(f"{where} is not UTF-8 text; write it anew") from None
 
 
 def read_systemd(name: str, environ: Mapping[str, str]) -> Credentials:
@@ -41,7 +55,7 @@ def read_systemd(name: str, environ: Mapping[str, str]) -> Credentials:
     text = read_credential(name, environ)
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         # `from None`: the error that is left out carries the content.
         raise CredentialsMissing(f'{where} is not JSON; write {{"email": "...", "password": "..."}}') from None
     return credentials_of(content, where)

@@ -152,6 +152,9 @@ class VaultApi:
             answer = self._client(token).secrets.kv.v2.read_secret_version(
                 path, mount_point=mount, raise_on_deleted_version=True
             )
+        match answer:
+            case {"data": {"email": _} | {"password": _}}:  # of which the second version is in there, under `data`
+                raise refusal.version_1(self.name, mount, path)
         secret = self._read(_Secret, answer)
         return secret.content, secret.version
 

@@ -157,6 +157,42 @@ def test_check_warns_of_overrides_that_lie_beside_no_drop_in(call: Call, folder:
     )
 
 
+def test_check_names_a_path_of_vault_s_api_with_the_right_one_and_warns_of_what_looks_like_one(
+    call: Call, folder: Path
+) -> None:
+    settings = folder / "adsyncd.toml"
+    settings.write_text(
+        settings.read_text() + '[vault]\naddress = "https://vault:8200"\nauth = { method = "token", token.env = "T" }\n'
+    )
+    path = folder / "tenants.d" / "acme.toml"
+    text = path.read_text()
+    path.write_text(text.replace('{ env = "ACME" }', '{ vault = "secret/data/adsyncd/acme" }'))
+    said = call("check")
+    assert said.code == 1
+    assert said.out.startswith(f"{path}:3: credentials.vault: has parts of the API's paths")
+    assert 'write vault = "adsyncd/acme"' in said.out
+    path.write_text(text.replace('{ env = "ACME" }', '{ vault = "secret/adsyncd/acme" }'))
+    said = call("check")
+    assert said.code == 0
+    assert said.err == (
+        'warning: tenant acme: its credentials are read at "secret/data/secret/adsyncd/acme" of Vault, since '
+        'vault.mount comes first; write vault = "adsyncd/acme" if that is not meant\n'
+    )
+
+
+def test_check_warns_of_credentials_in_its_environment_that_cannot_be_used_as_they_are(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, "ACME_EMAIL", "ads@acme.example")
+    said = call("check")
+    assert (said.code, said.err) == (
+        0,
+        "warning: tenant acme: the environment does not hold credentials; set ACME_PASSWORD\n",
+    )
+    monkeypatch.setitem(os.environ, "ACME_PASSWORD", "canary\n")
+    assert call("check").err == "warning: tenant acme: its credentials end in a line break, which is not sent\n"
+
+
 def test_check_says_how_the_database_is_when_it_is_asked_to(call: Call, folder: Path) -> None:
     record(folder, a_run())
     said = call("check", "--store")

@@ -88,3 +88,23 @@ def test_kinds_of_numbers_are_not_mixed() -> None:
         assert refuses(notation.Whole, other)
     assert refuses(notation.Flag, 1)
     assert refuses(notation.Share, float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (notation.VaultPath, "/adsyncd/acme", 'must not begin or end with a "/"'),
+        (notation.VaultPath, "adsyncd/acme/", 'must not begin or end with a "/"'),
+        (notation.VaultPath, "https://vault.internal:8200/v1/secret/data/acme", "expected names without an address"),
+        (notation.VaultMount, "secret/", 'must not begin or end with a "/"'),
+        (notation.VaultMount, "secret/data", "has parts of the API's paths"),
+        (notation.VaultMount, "v1/secret", "has parts of the API's paths"),
+        (notation.VaultAddress, "https://vault.internal:8200/v1/", "has a part of the API's paths"),
+    ],
+)
+def test_the_usual_slips_in_vault_s_paths_are_named_with_what_mends_them(kind: object, value: str, words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        accepts(kind, value)
+    [error] = caught.value.errors()
+    assert words in error["ctx"]["what"]
+    assert error["ctx"]["mend"]

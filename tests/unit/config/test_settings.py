@@ -241,3 +241,11 @@ def test_the_daemon_s_settings_are_refused_if_others_may_change_them(path: Path)
     path.chmod(0o666)
     with pytest.raises(ConfigError, match=r"may be changed by others.*chmod go-w"):
         load_guarded_settings(path, {})
+
+
+def test_a_variable_that_is_not_utf_8_is_named_and_not_repeated_since_it_may_hold_a_password(path: Path) -> None:
+    path.write_text(FULL)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, {"ADSYNCD_STORE__URL": "postgresql+psycopg://u:canary\udce4@h/d"})
+    [problem] = caught.value.problems
+    assert (problem.key, problem.what) == ("ADSYNCD_STORE__URL", "expected UTF-8 text")

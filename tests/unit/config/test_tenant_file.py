@@ -124,8 +124,8 @@ def test_what_is_out_of_bounds_is_refused(table: str, keys: list[dict[str, objec
 
 def test_what_leads_nowhere_is_found() -> None:
     file = TenantFile.model_validate(LEAST)
-    assert list(file.references(["mixo"], vault=True)) == []
-    assert list(file.references(["one", "another"], vault=False)) == [
+    assert list(file.references(["mixo"], "secret")) == []
+    assert list(file.references(["one", "another"], None)) == [
         Fault(
             ("platform",),
             'no platform "mixo" is configured',
@@ -137,4 +137,28 @@ def test_what_leads_nowhere_is_found() -> None:
 
 def test_defaults_have_the_keys_of_a_drop_in_and_require_none() -> None:
     assert list(TenantDefaults.model_fields) == list(TenantFile.model_fields)
-    assert list(TenantDefaults().references([], vault=False)) == []
+    assert list(TenantDefaults().references([], None)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "mount", "right"),
+    [
+        ("secret/data/adsyncd/acme", "secret", "adsyncd/acme"),
+        ("secret/metadata/adsyncd/acme", "secret", "adsyncd/acme"),
+        ("v1/secret/data/adsyncd/acme", "secret", "adsyncd/acme"),
+        ("v1/secret/adsyncd/acme", "secret", "adsyncd/acme"),
+        ("team/kv/data/acme", "team/kv", "acme"),
+        ("adsyncd/acme", "secret", None),
+        ("secret/adsyncd/acme", "secret", None),  # unusual, but possible: `check` warns
+        ("data/acme", "secret", None),
+        ("other/data/acme", "secret", None),
+        ("v1/acme", "secret", None),
+    ],
+)
+def test_a_path_of_vault_s_api_in_the_place_of_one_below_the_mount_is_named_with_the_right_one(
+    path: str, mount: str, right: str | None
+) -> None:
+    file = TenantFile.model_validate(LEAST | {"credentials": {"vault": path}})
+    found = list(file.references(["mixo"], mount))
+    assert [fault.mend for fault in found] == ([f'write vault = "{right}"'] if right else [])
+    assert all(fault.key == ("credentials", "vault") for fault in found)

@@ -32,3 +32,52 @@ def test_a_missing_empty_or_wrongly_typed_part_is_told_with_its_place_alone(key:
 def test_whatever_is_no_object_is_refused(content: object) -> None:
     with pytest.raises(CredentialsMissing):
         credentials_of(content, "here")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "null"),
+        (7, "a number"),
+        (1.5, "a number"),
+        (True, "true or false"),
+        (["x"], "an array"),
+        ({}, "an object"),
+    ],
+)
+def test_what_stands_in_the_place_of_a_text_is_named(value: object, words: str) -> None:
+    with pytest.raises(CredentialsMissing, match=f"password is {words};"):
+        credentials_of(GOOD | {"password": value}, "here")
+
+
+def test_all_keys_that_are_missing_are_named() -> None:
+    with pytest.raises(CredentialsMissing, match="email is missing, password is missing; it needs the keys email and"):
+        credentials_of({"user": "canary"}, "here")
+
+
+@pytest.mark.parametrize("key", ["email", "password"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_one_line_break_at_the_end_is_cut_off_and_told(key: str, end: str) -> None:
+    credentials = credentials_of(GOOD | {key: GOOD[key] + end}, "here")
+    assert credentials == credentials_of(GOOD, "here")
+    assert credentials.trimmed
+    assert not credentials_of(GOOD, "here").trimmed
+
+
+@pytest.mark.parametrize("key", ["email", "password"])
+@pytest.mark.parametrize("character", ["\n\n", "\r", "a\nb", "\x00", "\t", "\x1b", "\x7f"])
+def test_what_no_sign_in_can_carry_is_named_without_a_word_of_it(key: str, character: str) -> None:
+    with pytest.raises(CredentialsMissing, match=f"{key} has a line break or another control character") as caught:
+        credentials_of(GOOD | {key: f"canary{character}"}, "here")
+    assert "canary" not in str(caught.value)
+
+
+def test_half_of_a_surrogate_pair_is_no_text() -> None:
+    with pytest.raises(CredentialsMissing, match="password is not UTF-8 text"):
+        credentials_of(GOOD | {"password": "\ud800"}, "here")
+
+
+def test_a_colon_is_a_password_s_and_no_email_s() -> None:
+    assert credentials_of(GOOD | {"password": "a:b c\u00e4"}, "here").password.get_secret_value() == "a:b c\u00e4"
+    with pytest.raises(CredentialsMissing, match="email has a colon"):
+        credentials_of(GOOD | {"email": "ads:acme"}, "here")

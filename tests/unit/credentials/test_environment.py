@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from pydantic import SecretStr
 
@@ -11,7 +13,18 @@ def test_the_prefix_leads_to_two_variables() -> None:
     assert read_environment("ACME", environ) == Credentials("ads@acme.example", SecretStr("pw"))
 
 
-def test_a_variable_that_is_not_set_is_named() -> None:
-    with pytest.raises(CredentialsMissing, match="ACME_EMAIL and ACME_PASSWORD") as caught:
-        read_environment("ACME", {"ACME_PASSWORD": "canary"})
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({}, "set ACME_EMAIL and ACME_PASSWORD"),
+        ({"ACME_EMAIL": "", "ACME_PASSWORD": ""}, "set ACME_EMAIL and ACME_PASSWORD"),
+        ({"ACME_PASSWORD": "canary"}, "set ACME_EMAIL"),
+        ({"ACME_EMAIL": "canary", "ACME_PASSWORD": ""}, "set ACME_PASSWORD"),
+        ({"ACME_EMAIL": "a", "ACME_PASSWORD": "\n"}, "ACME_PASSWORD is empty"),
+        ({"ACME_EMAIL": "a", "ACME_PASSWORD": os.fsdecode(b"canary\xe4")}, "ACME_PASSWORD is not UTF-8 text"),
+    ],
+)
+def test_variables_that_are_not_set_or_hold_no_text_are_named(environ: dict[str, str], words: str) -> None:
+    with pytest.raises(CredentialsMissing, match=words) as caught:
+        read_environment("ACME", environ)
     assert "canary" not in str(caught.value)

@@ -4,8 +4,9 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from structlog.testing import capture_logs
 
-from adsyncd.credentials.reader import CredentialsReader
+from adsyncd.credentials.reader import CredentialsReader, remark
 from adsyncd.errors import CredentialsMissing
 from adsyncd.tenant import EnvRef, SystemdRef, VaultRef
 
@@ -53,3 +54,37 @@ async def test_a_reference_to_vault_without_vault_says_what_to_add(spans: InMemo
 async def test_versions_are_known_of_what_is_in_vault_alone(spans: InMemorySpanExporter) -> None:
     assert reader(spans, ENVIRON).newest(EnvRef("ACME"), until=1e12) is None
     assert reader(spans, ENVIRON).newest(VaultRef("adsyncd/acme"), until=1e12) is None  # the settings name none
+
+
+async def test_a_line_break_that_is_cut_off_is_told_once_for_each_place(spans: InMemorySpanExporter) -> None:
+    environ = ENVIRON | {"ACME_PASSWORD": "canary\n", "B_EMAIL": "b\r\n", "B_PASSWORD": "canary"}
+    with capture_logs() as logs:
+        read = reader(spans, environ)
+        for prefix in ("ACME", "ACME", "B"):
+            await read.read(EnvRef(prefix))
+    assert [(entry["log_level"], entry["place"]) for entry in logs] == [
+        ("warning", "ACME_EMAIL, ACME_PASSWORD"),
+        ("warning", "B_EMAIL, B_PASSWORD"),
+    ]
+    assert "canary" not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({}, None),  # the daemon's own environment may have them
+        (ENVIRON, None),
+        (ENVIRON | {"ACME_PASSWORD": ""}, "set ACME_PASSWORD"),
+        (ENVIRON | {"ACME_PASSWORD": "canary\n"}, "end in a line break"),
+        (ENVIRON | {"ACME_PASSWORD": "\udce4"}, "ACME_PASSWORD is not UTF-8 text"),
+    ],
+)
+def test_what_can_be_said_of_credentials_without_asking_anybody(environ: dict[str, str], words: str | None) -> None:
+    said = remark(EnvRef("ACME"), environ)
+    assert (words in said) if words and said else (said is words)
+    assert remark(VaultRef("acme"), environ) is None
+
+
+def test_what_can_be_said_of_a_credential_of_systemd_s(tmp_path: Path) -> None:
+    assert remark(SystemdRef("acme"), {}) is None
+    assert "can't be read" in str(remark(SystemdRef("acme"), {"CREDENTIALS_DIRECTORY": str(tmp_path)}))

@@ -1,3 +1,5 @@
+import codecs
+import os
 import traceback
 from pathlib import Path
 
@@ -48,3 +50,11 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
 def test_a_variable_that_is_not_set_is_named() -> None:
     with pytest.raises(CredentialsMissing, match="the environment variable SECRET_ID holds no secret"):
         resolve_secret(InVariable("SECRET_ID"), {})
+
+
+def test_the_mark_of_the_encoding_is_skipped_and_a_pipe_blocks_nothing(tmp_path: Path) -> None:
+    (tmp_path / "marked").write_bytes(codecs.BOM_UTF8 + b"s3cret\n")
+    assert resolve_secret(InFile(tmp_path / "marked"), {}).get_secret_value() == "s3cret"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CredentialsMissing, match=r"pipe can't be read \(no regular file\)"):
+        resolve_secret(InFile(tmp_path / "pipe"), {})

@@ -1,3 +1,5 @@
+import codecs
+import os
 import traceback
 from pathlib import Path
 
@@ -41,3 +43,21 @@ def test_a_malformed_credential_is_refused_without_a_word_of_it(content: bytes, 
     with pytest.raises(CredentialsMissing, match="the credential acme") as caught:
         read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_mark_of_the_encoding_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "acme").write_bytes(codecs.BOM_UTF8 + b'{"email": "ads@acme.example", "password": "pw"}')
+    assert read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)}).email == "ads@acme.example"
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b" " * (2 << 20)])
+def test_a_credential_that_is_nested_too_deep_or_too_large_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "acme").write_bytes(content)
+    with pytest.raises(CredentialsMissing, match="the credential acme is"):
+        read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+def test_a_pipe_in_the_place_of_a_credential_blocks_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "acme")
+    with pytest.raises(CredentialsMissing, match=r"can't be read \(no regular file\)"):
+        read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
