@@ -79,10 +79,9 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        journal = environ.get("JOURNAL_STREAM")
-        logs.configure(log_level, sys.stderr, journal_stream=journal)  # for what is said while telemetry opens
+        log = logs.configure(log_level, sys.stderr, environ.get("JOURNAL_STREAM"))
         telemetry = await stack.enter_async_context(open_telemetry(environ))
-        logs.configure(log_level, sys.stderr, telemetry.logger_provider, journal)
+        log.export(telemetry.logger_provider, telemetry.instruments)
         store = await stack.enter_async_context(open_store(settings.store.url, clock=clock, tracer=telemetry.tracer))
         owner = stack.enter_context(open_owner(clock.boot_id, entropy()))
         leases = Leases(store, owner)

@@ -111,11 +111,15 @@ DROP_INS_REFUSED = Metric(
 TELEMETRY_LOST = Metric(
     "counter", "adsyncd.telemetry.lost", "{item}", "Spans and log records that could not be exported, by signal"
 )
+LOG_LINES_DROPPED = Metric(
+    "counter", "adsyncd.log.dropped", "{line}", "Log lines that were not written: their reader stood still or was gone"
+)
 
 METRICS = (
     LISTED, PUSHED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS, BREAKER_OPEN, CONCURRENCY,
     RUN_DURATION, RUNS, RUNS_OVERLAPPED, RUNS_PAUSED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
     VAULT_UP, ALERTS, DROP_INS_REFUSED, TELEMETRY_LOST,
+    LOG_LINES_DROPPED,
 )  # fmt: skip
 
 # Semantic conventions, too: recorded by the transport that records the HTTP spans, with their attributes.

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from adsyncd import instruments, logs
 from adsyncd.telemetry.providers import DEFAULTS
-from support.logging_state import restored_logging
+from support.logging_state import flush, restored_logging
 
 PAGE = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
 
@@ -64,4 +64,5 @@ def test_the_fields_of_a_log_line_are_documented() -> None:
     ):
         logs.configure("info", stream)
         structlog.get_logger("adsyncd").error("run failed", exc_info=ValueError())
+        flush()
     assert table("field").keys() == json.loads(stream.getvalue()).keys()

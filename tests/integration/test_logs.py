@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from structlog.contextvars import bound_contextvars
 
 from adsyncd import logs
-from support.logging_state import restored_logging
+from adsyncd.logs import journal as journals
+from support.logging_state import flush, restored_logging
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def stream(tmp_path: Path) -> Iterator[TextIO]:
 @pytest.fixture
 def journal(tmp_path: Path, stream: TextIO, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """Listen as the journal does, and be what the stream leads to."""
-    monkeypatch.setattr(logs, "_JOURNAL", str(tmp_path / "journal"))
+    monkeypatch.setattr(journals, "_JOURNAL", str(tmp_path / "journal"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "journal"))
         listener.settimeout(20)
@@ -82,6 +83,7 @@ def test_an_entry_has_its_priority_and_every_key_as_a_field(journal: socket.sock
         "TRACE_ID": f"{span.get_span_context().trace_id:032x}",
         "SPAN_ID": f"{span.get_span_context().span_id:016x}",
     }
+    flush()
     stream.seek(0)
     assert stream.read() == ""
 
@@ -116,9 +118,16 @@ def test_an_entry_that_is_too_long_for_a_datagram_arrives_whole(journal: socket.
     assert len(entry(journal)["ADSYNCD_PROBLEM"]) == 4 << 20
 
 
+def test_a_journal_that_stands_still_holds_up_nobody_and_misses_nothing_that_waits(journal: socket.socket) -> None:
+    for number in range(1000):  # far more than a socket holds
+        structlog.get_logger("adsyncd").info("page is listed", number=number)
+    assert [entry(journal)["ADSYNCD_NUMBER"] for _ in range(1000)] == [str(number) for number in range(1000)]
+
+
 def test_without_its_journal_an_entry_is_a_line(journal: socket.socket, stream: TextIO) -> None:
     journal.close()
     structlog.get_logger("adsyncd").error("run ended")
+    flush()
     stream.seek(0)
     assert json.loads(stream.read())["event"] == "run ended"
 
@@ -127,5 +136,6 @@ def test_without_its_journal_an_entry_is_a_line(journal: socket.socket, stream: 
 def test_a_stream_that_leads_elsewhere_gets_lines(stream: TextIO, journal_stream: str | None) -> None:
     logs.configure("info", stream, journal_stream=journal_stream)
     structlog.get_logger("adsyncd").info("ready")
+    flush()
     stream.seek(0)
     assert json.loads(stream.read())["event"] == "ready"

@@ -85,7 +85,7 @@ async def test_logs_arrive_with_the_ids_of_their_span(collector: Collector) -> N
             span(telemetry.tracer, "sync.run"),
             structlog.contextvars.bound_contextvars(tenant="acme"),
         ):
-            logs.configure("info", sys.stderr, telemetry.logger_provider)
+            logs.configure("info", sys.stderr).export(telemetry.logger_provider, telemetry.instruments)
             structlog.get_logger("adsyncd.pipeline").info("run ended", pushed=100)
     (run,) = collector.spans
     (record,) = [record for record in collector.logs if record.logger == "adsyncd.pipeline"]

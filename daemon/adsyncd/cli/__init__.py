@@ -5,6 +5,7 @@ replay left some campaigns behind; 4 there is no daemon to ask; 5 the daemon doe
 can't start with these settings.
 """
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 import adsyncd
-from adsyncd.cli.output import print_error
+from adsyncd.cli.output import give_up, print_error
 from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 
 _EXIT: dict[type[AdsyncdError], int] = {NoDaemon: 4, DaemonBusy: 5}
@@ -58,14 +59,33 @@ def application(only: str | None = None) -> typer.Typer:
 
 def main() -> None:
     """Run the command that the arguments name. The errors that adsyncd raises on purpose are shown by their text."""
+    _open_standard_streams()
     try:
         application(only=next(iter(sys.argv[1:]), None))()
     except AdsyncdError as error:
         print_error(error)
         sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            print_error(AdsyncdError(f"the output can't be written: {error.strerror}"))
+        elif error.errno != errno.EPIPE:  # or the reader has seen enough
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            give_up(stream)
         sys.exit(1)
+
+
+def _open_standard_streams() -> None:
+    """Let those that were closed at the start lead nowhere, or files that are opened next would take their places."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(number, mode, closefd=False)  # noqa: SIM115 - it has a number and no path
+        for number, (stream, mode) in enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
+    )
 
 
 def _version(wanted: bool) -> None:

@@ -1,10 +1,12 @@
 """How runs, dead letters and plans are shown: as JSON, whose keys are a contract, or as tables."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import TextIO
 
 import typer
 from rich.console import Console
@@ -34,9 +36,17 @@ _STYLES = {
 
 
 def print_error(error: AdsyncdError) -> None:
-    """Show an error to whoever typed the command, each line of it marked as such."""
-    for line in str(error).splitlines():
-        typer.echo(f"error: {line}", err=True)
+    """Show an error to whoever typed the command, each line of it marked as such; if nobody reads it, that is all."""
+    try:
+        for line in str(error).splitlines():
+            typer.echo(f"error: {line}", err=True)
+    except OSError:
+        give_up(sys.stderr)
+
+
+def give_up(stream: TextIO) -> None:
+    """Let a stream that can't be written to lead nowhere, or Python would exit with 120 for what is in its buffer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_json(value: object) -> None:

@@ -1,10 +1,12 @@
 """Builds what the parts record into, and ends it in time."""
 
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from io import FileIO, TextIOWrapper, UnsupportedOperation
+from typing import TextIO, TypeVar
 
 import anyio
 import httpx
@@ -155,16 +157,24 @@ def _open_logs(
 def _exporters(
     environ: Mapping[str, str],
     otlp: Callable[..., _Exporter],
-    console: Callable[[], _Exporter],
+    console: Callable[..., _Exporter],
     losses: Losses,
 ) -> list[_Exporter]:
     exporters = []
     for name in wanted_exporters(environ, losses.signal):
         session = Session()
-        exporter = otlp(session=session) if name == "otlp" else console()
+        exporter = otlp(session=session) if name == "otlp" else console(out=_standard_output())
         losses.watch_exporter(exporter, session)
         exporters.append(exporter)
     return exporters
+
+
+def _standard_output() -> TextIO:
+    """Return standard output without its buffer, which Python flushes at its end, whether or not anybody reads."""
+    try:
+        return TextIOWrapper(FileIO(sys.stdout.fileno(), "w", closefd=False), write_through=True)
+    except UnsupportedOperation:  # it is in memory
+        return sys.stdout
 
 
 async def _flush(outlets: Sequence[_Outlet]) -> None:

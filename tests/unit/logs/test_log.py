@@ -9,13 +9,15 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from structlog.contextvars import bound_contextvars
 
 from adsyncd import logs
-from support.logging_state import restored_logging
+from adsyncd.instruments import Instruments
+from support.logging_state import flush, restored_logging
 
 CANARY = "canary-4711"
 
@@ -36,8 +38,13 @@ def stream() -> io.StringIO:
     return io.StringIO()
 
 
+def text(stream: io.StringIO) -> str:
+    flush()
+    return stream.getvalue()
+
+
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
+    return [json.loads(line) for line in text(stream).splitlines()]
 
 
 def test_a_line_has_time_level_event_logger_and_what_was_bound(stream: io.StringIO) -> None:
@@ -70,7 +77,7 @@ def test_a_line_within_a_span_has_the_ids_of_its_trace(stream: io.StringIO) -> N
 def test_what_is_below_the_level_is_not_logged(stream: io.StringIO) -> None:
     logs.configure("warning", stream)
     structlog.get_logger("adsyncd").info("run began")
-    assert stream.getvalue() == ""
+    assert text(stream) == ""
 
 
 def test_a_second_call_changes_level_and_stream(stream: io.StringIO) -> None:
@@ -78,7 +85,7 @@ def test_a_second_call_changes_level_and_stream(stream: io.StringIO) -> None:
     logs.configure("error", first)
     logs.configure("debug", stream)
     structlog.get_logger("adsyncd").debug("run began")
-    assert first.getvalue() == ""
+    assert text(first) == ""
     assert len(lines(stream)) == 1
 
 
@@ -105,14 +112,14 @@ async def test_a_real_request_at_debug_leaves_no_header_and_no_url_in_the_log(st
     transport = httpx.MockTransport(lambda _: httpx.Response(200))
     async with httpx.AsyncClient(transport=transport) as client:
         await client.get(f"http://ads.test/?q={CANARY}", headers={"Authorization": f"Bearer {CANARY}"})
-    assert stream.getvalue() == ""
+    assert text(stream) == ""
 
 
 def test_the_exporters_own_complaints_are_left_to_telemetry(stream: io.StringIO) -> None:
     logs.configure("debug", stream)
     logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter").error("Failed to export")
     logging.getLogger("opentelemetry.sdk._shared_internal").warning("Queue full")
-    assert stream.getvalue() == ""
+    assert text(stream) == ""
 
 
 def test_exceptions_are_rendered_without_local_variables(stream: io.StringIO) -> None:
@@ -123,8 +130,8 @@ def test_exceptions_are_rendered_without_local_variables(stream: io.StringIO) ->
             fail(CANARY)
         except ZeroDivisionError:
             structlog.get_logger("adsyncd").exception("run failed")
-        assert "ZeroDivisionError" in target.getvalue()
-        assert CANARY not in target.getvalue()
+        assert "ZeroDivisionError" in text(target)
+        assert CANARY not in text(target)
 
 
 def fail(_password: str) -> None:
@@ -135,7 +142,7 @@ def test_a_secret_by_name_is_hidden(stream: io.StringIO) -> None:
     logs.configure("info", stream)
     structlog.get_logger("adsyncd").info("signing in", password=CANARY, token=CANARY, authorization=CANARY, user="a")
     (line,) = lines(stream)
-    assert CANARY not in stream.getvalue()
+    assert CANARY not in text(stream)
     assert (line["password"], line["user"]) == ("[hidden]", "a")
 
 
@@ -143,9 +150,9 @@ def test_a_terminal_gets_readable_lines_in_colour() -> None:
     terminal = Terminal()
     logs.configure("info", terminal)
     structlog.get_logger("adsyncd").info("run ended", pushed=3)
-    assert "run ended" in terminal.getvalue()
-    assert "\x1b[" in terminal.getvalue()
-    assert "{" not in terminal.getvalue()
+    assert "run ended" in text(terminal)
+    assert "\x1b[" in text(terminal)
+    assert "{" not in text(terminal)
 
 
 def test_a_message_cannot_forge_another_line(stream: io.StringIO) -> None:
@@ -158,7 +165,7 @@ def test_events_go_to_opentelemetry_as_well(stream: io.StringIO) -> None:
     exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's, not annotated
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    logs.configure("info", stream, provider)
+    logs.configure("info", stream).export(provider, Instruments(NoOpMeterProvider().get_meter("test")))
     with (
         TracerProvider(shutdown_on_exit=False).get_tracer("test").start_as_current_span("sync.run") as span,
         bound_contextvars(tenant="acme", run_id="acme-1"),
