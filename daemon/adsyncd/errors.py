@@ -8,6 +8,7 @@
     ├── PlatformError        the platform did not do what was asked
     │   ├── Unavailable      no answer, or one that says "later": try again
     │   ├── BadAnswer        an answer that is not the API: try again, it may be a proxy's
+    │   │   └── Unconfirmed      one to a push, which may have taken effect: not again in this run
     │   ├── Unauthorized     a fresh token was refused: try again with the token at hand, but not a push
     │   ├── SignInRefused    the credentials themselves were refused: give up
     │   ├── Throttled        429: the gate is closed for as long as the platform says; costs no attempt
@@ -111,6 +112,15 @@ class BadAnswer(PlatformError):
     """An answer that is not the API: too big, not JSON, wrong types, a redirect."""
 
     retry = Retry.AGAIN
+
+
+class Unconfirmed(BadAnswer):
+    """A push was answered with a 2xx or 3xx that is no yes: it denies the push, can't be read, or leads elsewhere.
+
+    The push may have taken effect, and on a server without idempotency keys it would take effect again.
+    """
+
+    retry = Retry.NEVER
 
 
 class Unauthorized(PlatformError):

@@ -48,8 +48,8 @@ class Replayed:
 class Platform(Protocol):
     """The platform, as a replay sees it."""
 
-    async def push(self, campaign_id: str, key: str) -> int:
-        """Push a campaign and return in which attempt that succeeded."""
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+        """Push a campaign, which was tried under this key before, and return in which attempt that succeeded."""
 
 
 class Letters(Protocol):
@@ -122,7 +122,7 @@ class Replay:
         with span(self._tracer, SPAN_PUSH, {CAMPAIGN_ID: letter.campaign_id}) as current:
             error = None
             try:
-                attempts = await self._platform.push(letter.campaign_id, letter.idempotency_key)
+                attempts = await self._platform.push(letter.campaign_id, letter.idempotency_key, again=True)
             except CAMPAIGNS_OWN as failure:
                 mark_failed(current, failure)
                 attempts, error = failure.attempts, str(failure)

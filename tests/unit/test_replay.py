@@ -60,7 +60,8 @@ class Platform:
     in_flight: int = 0
     peak: int = 0
 
-    async def push(self, campaign_id: str, key: str) -> int:
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+        assert again
         self.pushed.append(campaign_id)
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
@@ -136,8 +137,8 @@ async def test_a_replay_pushes_as_many_at_once_as_proves_to_be_good(store: Store
     limit = Concurrency(1, 20, 2)
 
     class Roomy(Platform):
-        async def push(self, campaign_id: str, key: str) -> int:
-            attempts = await super().push(campaign_id, key)
+        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+            attempts = await super().push(campaign_id, key, again=again)
             limit.limit = 7
             return attempts
 

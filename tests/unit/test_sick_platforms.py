@@ -18,6 +18,8 @@ from support.inline_store import inline_store
 from support.supervised import World, a_world, fire_time, tenant
 from support.virtual_time import BACKEND
 
+SICK = "the platform answered 503: Service Unavailable try again later"
+
 OPENED = "circuit breaker opened, the platform answers nobody"
 CLOSED = "circuit breaker closed, the platform answers again"
 STUBBORN = {"max_attempts": 20, "run_deadline": timedelta(minutes=10)}
@@ -85,14 +87,14 @@ async def test_one_tenant_that_is_not_answered_never_opens_it(store: Store) -> N
     with capture_logs() as logged:
         async with a_world(store, tenant("well"), tenant("sick", **STUBBORN), sick={"fault": "503"}) as world:
             _, run = await runs_of(world, "well", "sick")
-    assert (run.outcome, run.error, run.requests) == (Outcome.FAILED, "the platform answered 503", 20)
+    assert (run.outcome, run.error, run.requests) == (Outcome.FAILED, SICK, 20)
     assert OPENED not in {entry["event"] for entry in logged}
 
 
 async def test_a_lone_run_at_a_platform_that_is_down_fails_after_its_attempts_in_seconds(store: Store) -> None:
     async with a_world(store, tenant("acme"), acme={"fault": "503"}) as world:
         [run] = await runs_of(world, "acme")
-    assert (run.outcome, run.error, run.requests) == (Outcome.FAILED, "the platform answered 503", 5)
+    assert (run.outcome, run.error, run.requests) == (Outcome.FAILED, SICK, 5)
     assert took(run) < timedelta(seconds=8)
 
 

@@ -35,13 +35,14 @@ from adsyncd.errors import (
     Throttled,
     Unauthorized,
     Unavailable,
+    Unconfirmed,
 )
 from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 from adsyncd.platforms import wire
 from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
 from adsyncd.platforms.session import Session, Token
-from adsyncd.platforms.transport import DATA, SAID, GovernedTransport
+from adsyncd.platforms.transport import DATA, SAID, SENDINGS, GovernedTransport
 from adsyncd.platforms.words import words
 from adsyncd.retry import Policy, RetryBudget, wait_before_next
 from adsyncd.run import Tally, WaitReason
@@ -50,7 +51,7 @@ from adsyncd.tenant import Tenant
 T = TypeVar("T")
 _TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with, and when it took it
 _LONGEST_ETAG = 1024
-_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.LOCKED, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 def _sockets(tls: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
@@ -190,10 +191,11 @@ class PlatformClient:
         page, _ = await self._attempt(request, read)
         return page
 
-    async def push(self, campaign_id: str, key: str) -> int:
+    async def push(self, campaign_id: str, key: str, *, again: bool = False) -> int:
         """Ask the platform to sync a campaign, and return how many attempts that took.
 
-        `key` is the idempotency key: with the same one the platform does it once, however often it is asked.
+        `key` is the idempotency key: with the same one the platform does it once, however often it is asked. `again`:
+        it may have been asked under this key before.
         """
         request = self._http.build_request(
             "POST",
@@ -202,7 +204,13 @@ class PlatformClient:
             headers={"idempotency-key": key},
             extensions={AUTHORITY: self, PRIORITY: self._pushes},
         )
-        _, attempts = await self._attempt(request, lambda answer: _done(self._accepted(answer)), final=Unauthorized)
+
+        def read(answer: httpx.Response) -> None:
+            if answer.status_code == HTTPStatus.CONFLICT and (again or request.extensions[SENDINGS] > 1):
+                raise self._in_progress(answer)
+            self._confirm(answer, campaign_id)
+
+        _, attempts = await self._attempt(request, read, final=Unauthorized)
         return attempts
 
     async def _attempt(
@@ -299,7 +307,7 @@ class PlatformClient:
                 f"the platform refused email and password{self._words(answer)}; "
                 f"mend them where the drop-in's credentials lead"
             )
-        if answer.is_client_error and answer.status_code not in _LATER:
+        if answer.is_client_error and not _is_later(answer):
             raise SignInRefused(
                 f"the platform answered {answer.status_code} to the sign-in{self._words(answer)}; "
                 f"see whether base_url is right"
@@ -316,11 +324,33 @@ class PlatformClient:
         told = f"the platform answered {status}"
         if status == HTTPStatus.UNAUTHORIZED:
             raise Unauthorized(f"{told} to a token that it had just issued{self._words(answer)}")
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+        if _is_later(answer):
             raise Unavailable(f"{told}{self._words(answer)}", answer.extensions[SAID].wait_s)
         if status >= HTTPStatus.BAD_REQUEST:
             raise Rejected(f"{told}{self._words(answer)}", status)
         raise BadAnswer(f"{told}, which its API does not know")
+
+    def _in_progress(self, answer: httpx.Response) -> Unavailable:
+        """Return what a 409 to a push that was sent before means: the platform may still be at work on that.
+
+        So the IETF's draft has it (draft-ietf-httpapi-idempotency-key-header, 2.7). As it takes longer than a request
+        may, it is given as long again, unless the platform says how long.
+        """
+        wait_s = answer.extensions[SAID].wait_s or self._tenant.sync.timeout.total_seconds()
+        return Unavailable(f"the platform answered 409 to a push that may be in progress{self._words(answer)}", wait_s)
+
+    def _confirm(self, answer: httpx.Response, campaign_id: str) -> None:
+        """Raise the error that any answer to a push but a yes means. A 2xx is one unless its body says otherwise."""
+        told = f"the platform answered {answer.status_code} to the push"
+        if answer.status_code < HTTPStatus.BAD_REQUEST and not answer.is_success:
+            raise Unconfirmed(f"{told}, which its API does not know")
+        data = self._accepted(answer).extensions[DATA]
+        if not answer.content.strip():
+            return
+        if isinstance(data, BadAnswer):
+            raise Unconfirmed(f"{told}, but it can't be read: {data}")
+        if denial := wire.denied(data, campaign_id):
+            raise Unconfirmed(f"{told}, but {denial}{self._words(answer)}")
 
     def _words(self, answer: httpx.Response) -> str:
         """Return what an answer says in words, to be put behind what is said of it."""
@@ -337,6 +367,9 @@ class PlatformClient:
         return etag if sound and not self._session.secrets.are_in(etag) else None
 
 
-def _done(answer: httpx.Response) -> None:
-    if not wire.read_receipt(answer.content):
-        raise BadAnswer("the platform answered a push with success: false")
+def _is_later(answer: httpx.Response) -> bool:
+    """Whether a failure asks to be tried again: by its status, or by a wait that it states."""
+    status, said = answer.status_code, answer.extensions[SAID]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+        return True
+    return answer.is_client_error and (said.wait_s is not None or "retry-after" in answer.headers)

@@ -17,11 +17,11 @@ from opentelemetry.trace import Tracer
 from adsyncd.breaker import Breaker
 from adsyncd.clock import Clock
 from adsyncd.concurrency import Concurrency
-from adsyncd.errors import BadAnswer, PlatformError, Throttled, Unavailable
+from adsyncd.errors import BadAnswer, PlatformError, Throttled, Unavailable, Unconfirmed
 from adsyncd.feedback import Said, read
 from adsyncd.governor import Gate, Permit, Priority
 from adsyncd.instruments import REQUESTS, RETRIES, Instruments
-from adsyncd.platforms.admission import PRIORITY, Admission
+from adsyncd.platforms.admission import PRIORITY, UNMETERED, Admission
 from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
 from adsyncd.retry import LONGEST_ASKED_S
@@ -112,7 +112,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
 
         try:
             answer = await self._answer(request, permit)
-        except Unavailable:
+        except (Unavailable, Unconfirmed):
             learn(ok=False)
             raise
         finally:
@@ -127,12 +127,12 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             with anyio.fail_after(self._timeout_s):
                 answer = await self._exchange(request, permit)
                 body = await _bounded(answer, request)
-        except BadAnswer:
+        except BadAnswer as error:
             if answer is None or answer.is_success:
-                raise
+                raise _unread(error, answer, request) from None
         except (TimeoutError, httpx.TransportError, ssl.SSLError) as error:
             if answer is None or answer.is_success:
-                raise self._translated(error, request.url) from error
+                raise _unread(self._translated(error, request.url), answer, request) from error
         data = self._data(answer, request, body)
         said = read(
             answer.status_code,
@@ -145,7 +145,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             self._heed(said, answer.status_code)
         if answer.has_redirect_location:  # httpx would read where it leads, and stumble over what isn't an address
             target = _target(answer, self._secrets)
-            raise BadAnswer(
+            raise (Unconfirmed if _is_push(request) else BadAnswer)(
                 f"the platform answered {answer.status_code}, a redirect to {target}, which is not followed"
             )
         extensions = {SAID: said, DATA: data}
@@ -239,6 +239,17 @@ class GovernedTransport(httpx.AsyncBaseTransport):
 
 def _is_listing(answer: httpx.Response, request: httpx.Request) -> bool:
     return answer.is_success and request.method == "GET"
+
+
+def _is_push(request: httpx.Request) -> bool:
+    return request.method == "POST" and UNMETERED not in request.extensions
+
+
+def _unread(trouble: PlatformError, head: httpx.Response | None, request: httpx.Request) -> PlatformError:
+    """Return what it means that a success did not come with its body: a push is not repeated for that."""
+    if head is None or not _is_push(request):
+        return trouble
+    return Unconfirmed(f"the platform answered {head.status_code} to the push, but it can't be read: {trouble}")
 
 
 async def _bounded(answer: httpx.Response, request: httpx.Request) -> bytes:

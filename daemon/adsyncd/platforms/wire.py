@@ -66,10 +66,6 @@ class _Page(_Wire):
     pagination: _Pagination
 
 
-class _Receipt(_Wire):
-    success: bool
-
-
 _Model = TypeVar("_Model", bound=_Wire)
 
 
@@ -124,9 +120,20 @@ def read_page(body: bytes, number: int) -> Page:
     )
 
 
-def read_receipt(body: bytes) -> bool:
-    """Return whether the answer to a push says that it succeeded. Raises `BadAnswer`."""
-    return _read(_Receipt, body).success
+def denied(receipt: object, campaign_id: str) -> str | None:
+    """Return how the JSON of a 2xx to a push says that the campaign was not pushed, or None if it does not say so."""
+    match receipt:
+        case None:
+            return None
+        case dict():
+            success, named = receipt.get("success"), receipt.get("campaign_id")
+        case _:
+            return "its JSON is no object"
+    if named is not None and str(named) != campaign_id:
+        return "it is the receipt of another campaign"
+    if success is None:
+        return "it tells of an error" if receipt.get("error") or receipt.get("errors") else None
+    return None if str(success).lower() in {"true", "1"} else "it says that this was no success"
 
 
 def _campaign(wire: _Campaign, whole: dict[str, Any]) -> Campaign:

@@ -30,6 +30,7 @@ from adsyncd.errors import (
     Stopping,
     Unauthorized,
     Unavailable,
+    Unconfirmed,
     WaitTooLong,
 )
 from adsyncd.instruments import Instruments
@@ -319,9 +320,10 @@ async def test_no_cookie_is_kept_so_that_none_can_cross_tenants_or_break_later_r
         httpx.Response(500),
         httpx.Response(408),
         httpx.Response(425),
-        httpx.Response(200, text="<html>"),
-        httpx.Response(200, json={"success": False}),
-        httpx.Response(204),
+        httpx.Response(423),
+        httpx.Response(403, headers={"retry-after": "1"}),
+        httpx.Response(404, headers={"retry-after": "0"}),
+        httpx.Response(400, json={"retry_after": 1}),
         httpx.ConnectError("no"),
         httpx.ReadTimeout(""),
         httpx.RemoteProtocolError(""),
@@ -374,9 +376,9 @@ async def test_a_push_keeps_its_idempotency_key_and_its_body_in_all_attempts() -
         httpx.ReadTimeout(""),
         httpx.Response(401),
         httpx.Response(429),
-        httpx.Response(200),
+        httpx.Response(409),
     ]
-    async with connected(*answers) as parts:
+    async with connected(*answers, max_attempts=9) as parts:
         await parts.client.push("cmp-1", "key-1")
     assert len(parts.platform.requests) == 6
     assert {request.headers["idempotency-key"] for request in parts.platform.requests} == {"key-1"}
@@ -399,7 +401,35 @@ async def test_a_429_that_outlasts_the_run_ends_it_at_once() -> None:
         assert anyio.current_time() == start
 
 
-@pytest.mark.parametrize("status", [400, 402, 403, 404, 409, 410, 422, 451])
+IN_PROGRESS = httpx.Response(409, json={"error": "request_in_progress"})
+
+
+@pytest.mark.parametrize("first", [httpx.ReadTimeout(""), httpx.Response(504), httpx.RemoteProtocolError("")])
+async def test_a_409_to_a_retry_means_that_the_first_may_be_in_progress_so_that_it_is_asked_again(
+    first: Answer,
+) -> None:
+    async with connected(first, IN_PROGRESS, IN_PROGRESS) as parts:
+        assert await parts.client.push("cmp-1", "key") == 4
+    assert parts.platform.waits == pytest.approx([0.5, 10 + 1, 10 + 2])  # sync.timeout, and the backoff
+    assert (
+        parts.tally.failures[-1] == "the platform answered 409 to a push that may be in progress: request_in_progress"
+    )
+
+
+async def test_a_409_to_what_was_tried_before_this_run_of_the_process_is_asked_again_when_the_platform_says() -> None:
+    later = httpx.Response(409, headers={"retry-after": "3"})
+    async with connected(later, IN_PROGRESS, max_attempts=2) as parts:
+        with pytest.raises(Unavailable):
+            await parts.client.push("cmp-1", "key", again=True)
+    assert parts.platform.waits == pytest.approx([3.5])
+
+
+async def test_a_409_to_a_first_push_is_a_refusal() -> None:
+    async with connected(IN_PROGRESS) as parts:
+        assert isinstance(await parts.failed(), Rejected)
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 410, 422, 451])
 async def test_what_a_retry_would_not_mend_is_sent_once(status: int) -> None:
     async with connected(httpx.Response(503), httpx.Response(status)) as parts:
         error = await parts.failed()
@@ -407,16 +437,80 @@ async def test_what_a_retry_would_not_mend_is_sent_once(status: int) -> None:
     assert (error.status, error.attempts, len(parts.platform.requests)) == (status, 2, 2)
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(304), httpx.Response(300), httpx.Response(302)])
-async def test_an_answer_that_the_api_does_not_have_is_no_success(answer: httpx.Response) -> None:
-    async with connected(*[answer] * 5) as parts:
-        assert isinstance(await parts.failed(), BadAnswer)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(httpx.Response(status) for status in (200, 201, 202, 204, 299)),
+        httpx.Response(200, content=b" \r\n"),
+        httpx.Response(200, json={"success": True, "campaign_id": "cmp-1"}),
+        httpx.Response(202, json={"status": "queued"}),
+    ],
+)
+async def test_a_push_that_is_answered_2xx_is_a_success_unless_the_body_says_otherwise(answer: httpx.Response) -> None:
+    async with connected(answer) as parts:
+        assert await parts.client.push("cmp-1", "key") == 1
+    assert len(parts.platform.requests) == 1
+
+
+class Breaks(httpx.AsyncByteStream):
+    """A body that breaks off, or never comes."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b'{"success": tr'
+        if self.error is not None:
+            raise self.error
+        await anyio.sleep_forever()
+
+
+def away(status: int, location: str = "http://elsewhere.invalid/") -> httpx.Response:
+    return httpx.Response(status, headers={"location": location})
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (httpx.Response(200, json={"success": False, "message": "over budget"}), "no success: over budget"),
+        (httpx.Response(200, json={"success": True, "campaign_id": "cmp-2"}), "the receipt of another campaign"),
+        (httpx.Response(200, json={"error": {"message": "over budget"}}), "it tells of an error: over budget"),
+        (httpx.Response(201, json=["cmp-1"]), "the platform answered 201 to the push, but its JSON is no object"),
+        (httpx.Response(200, html="<h1>Sign in</h1>"), "it can't be read: "),
+        (httpx.Response(200, content=b'{"success": tr'), "not JSON, or only a part of it"),
+        (httpx.Response(200, content=b"[" * 60_000), "not JSON, or only a part of it"),
+        (httpx.Response(200, content=b'{"success": true, "x": ' + b"9" * 5000 + b"}"), "not JSON"),
+        (httpx.Response(200, content=b"x" * 70_000), "larger than 64 KiB"),
+        (httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Breaks(None)), "compressed"),
+        (httpx.Response(200, stream=Breaks(httpx.ReadError(""))), "the connection to ads.invalid broke (ReadError)"),
+        (httpx.Response(200, stream=Breaks(httpx.RemoteProtocolError(""))), "broke the HTTP protocol"),
+        (httpx.Response(200, stream=Breaks(None)), "did not answer within 10 s"),
+        (httpx.Response(304), "the platform answered 304 to the push, which its API does not know"),
+        (httpx.Response(300), "which its API does not know"),
+        *((away(status), "a redirect to elsewhere.invalid") for status in (301, 302, 303, 307, 308)),
+        (away(302, "http://[::"), "a redirect to nowhere"),
+    ],
+)
+async def test_a_push_that_may_have_taken_effect_is_not_repeated_and_no_success_without_evidence(
+    answer: httpx.Response, said: str
+) -> None:
+    async with connected(answer) as parts:
+        error = await parts.failed()
+    assert isinstance(error, Unconfirmed)
+    assert said in str(error)
+    assert (error.attempts, len(parts.platform.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(300), httpx.Response(304), httpx.Response(200, html="<p>")])
+async def test_a_page_that_is_answered_as_the_api_does_not_have_it_is_asked_for_again(answer: httpx.Response) -> None:
+    async with connected(*[answer] * 4) as parts:
+        await parts.client.page(1)
+    assert len(parts.platform.requests) == 5
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_never_followed_and_takes_no_token_along(status: int) -> None:
-    away = httpx.Response(status, headers={"location": "http://elsewhere.invalid/api/campaigns"})
-    async with connected(*[away] * 5) as parts:
+    async with connected(*[away(status)] * 5) as parts:
         with pytest.raises(BadAnswer, match=r"redirect to elsewhere\.invalid, which is not followed"):
             await parts.client.page(1)
     assert {request.url.host for request in parts.platform.requests} == {"ads.invalid"}
@@ -424,8 +518,9 @@ async def test_a_redirect_is_never_followed_and_takes_no_token_along(status: int
 
 @pytest.mark.parametrize("location", ["http://[::", "http://xn--zzzzzzzzzz/", "//", "http://a:b/"])
 async def test_a_redirect_to_nonsense_is_a_bad_answer_like_any(location: str) -> None:
-    async with connected(*[httpx.Response(302, headers={"location": location})] * 5) as parts:
-        assert isinstance(await parts.failed(), BadAnswer)
+    async with connected(*[away(302, location)] * 5) as parts:
+        with pytest.raises(BadAnswer):
+            await parts.client.page(1)
 
 
 # Tokens
@@ -575,8 +670,7 @@ async def test_a_429_to_a_sign_in_is_waited_out_and_does_cost_an_attempt() -> No
 
 
 async def test_a_sign_in_is_not_redirected_with_the_password() -> None:
-    away = httpx.Response(307, headers={"location": "http://elsewhere.invalid/"})
-    async with connected(sign_ins=(away,) * 5) as parts:
+    async with connected(sign_ins=(away(307),) * 5) as parts:
         assert isinstance(await parts.failed(), BadAnswer)
     assert {request.url.host for request in parts.platform.sign_ins} == {"ads.invalid"}
 
@@ -692,9 +786,8 @@ async def test_words_that_repeat_a_password_from_before_its_rotation_are_not_rep
 
 
 async def test_a_redirect_and_a_401_repeat_no_secret() -> None:
-    away = httpx.Response(302, headers={"location": f"https://{PASSWORD}.invalid/"})
     refusal = httpx.Response(401, json={"error": "revoked", "message": "canary-token-1"})
-    async with connected(away, refusal, refusal, max_attempts=1) as parts:
+    async with connected(away(302, f"https://{PASSWORD}.invalid/"), refusal, refusal, max_attempts=1) as parts:
         assert str(await parts.failed()).startswith("the platform answered 302, a redirect to another host")
         assert str(await parts.failed()) == "the platform answered 401 to a token that it had just issued"
 

@@ -1,6 +1,7 @@
 import json
 import math
 import tracemalloc
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from adsyncd.campaign import Campaign, Page
 from adsyncd.errors import BadAnswer
-from adsyncd.platforms.wire import parse, read_page, read_receipt, read_token
+from adsyncd.platforms.wire import denied, parse, read_page, read_token
 
 CAMPAIGN: dict[str, Any] = {
     "id": "cmp-0001",
@@ -259,12 +260,11 @@ def test_no_damage_to_a_listing_makes_anything_but_a_page_or_a_bad_answer(body: 
 
 
 @given(body=st.binary() | ANYTHING.map(lambda value: json.dumps(value).encode()))
-def test_no_bytes_make_anything_but_a_receipt_a_token_or_a_bad_answer(body: bytes) -> None:
-    for reader in (read_receipt, read_token):
-        try:
-            reader(body)
-        except BadAnswer:
-            continue
+def test_no_bytes_make_anything_but_a_token_a_verdict_on_a_receipt_or_a_bad_answer(body: bytes) -> None:
+    with suppress(BadAnswer):
+        read_token(body)
+    with suppress(BadAnswer):
+        denied(parse(body), "cmp-1")
 
 
 @pytest.mark.parametrize("value", [{"a": [1, "ü", None]}, "\ud800", 12, None, float("inf")])
@@ -312,12 +312,45 @@ def test_a_token_whose_life_is_not_said_or_makes_no_sense_has_no_known_end(life:
     assert read_token(b'{"access_token": "abc"}')[1] == math.inf
 
 
-@pytest.mark.parametrize("success", [True, False])
-def test_a_receipt_says_whether_the_push_succeeded(success: bool) -> None:
-    assert read_receipt(json.dumps({"success": success, "campaign_id": "cmp-0001"}).encode()) is success
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        {"success": True, "campaign_id": "cmp-1", "synced_at": "2026-01-02T03:04:05Z", "message": "ok"},
+        {"success": True, "campaign_id": None, "error": "none worth mentioning"},
+        {"success": "true"},
+        {"success": 1},
+        {"success": None},
+        {"campaign_id": "cmp-1", "error": None, "errors": []},
+        {"status": "queued"},
+        {},
+        None,
+    ],
+)
+def test_a_receipt_that_does_not_say_otherwise_is_none_of_a_failure(receipt: object) -> None:
+    assert denied(receipt, "cmp-1") is None
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"success": "true"}', b'{"success": 1}', b"true", b""])
-def test_what_is_no_receipt_is_never_taken_for_a_success(body: bytes) -> None:
-    with pytest.raises(BadAnswer):
-        read_receipt(body)
+def test_an_id_that_is_a_number_is_the_same_as_text() -> None:
+    assert denied({"success": True, "campaign_id": 7}, "7") is None
+
+
+@pytest.mark.parametrize(
+    ("receipt", "denial"),
+    [
+        ({"success": False}, "it says that this was no success"),
+        ({"success": "false"}, "it says that this was no success"),
+        ({"success": 0, "campaign_id": "cmp-1"}, "it says that this was no success"),
+        ({"success": []}, "it says that this was no success"),
+        ({"success": True, "campaign_id": "cmp-2"}, "it is the receipt of another campaign"),
+        ({"success": True, "campaign_id": "CMP-1"}, "it is the receipt of another campaign"),
+        ({"campaign_id": ""}, "it is the receipt of another campaign"),
+        ({"success": True, "campaign_id": ["cmp-1"]}, "it is the receipt of another campaign"),
+        ({"error": "over budget"}, "it tells of an error"),
+        ({"errors": [{"message": "over budget"}]}, "it tells of an error"),
+        (True, "its JSON is no object"),
+        ([], "its JSON is no object"),
+        ("ok", "its JSON is no object"),
+    ],
+)
+def test_a_receipt_that_says_otherwise_tells_how(receipt: object, denial: str) -> None:
+    assert denied(receipt, "cmp-1") == denial
