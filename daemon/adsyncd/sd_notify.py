@@ -14,6 +14,7 @@ import anyio
 
 from adsyncd.clock import Clock
 from adsyncd.errors import AdsyncdError, ConfigError
+from adsyncd.escaping import escaped
 from adsyncd.status import counted
 
 _SHOW_S = 1.0  # between two lines of status
@@ -111,7 +112,7 @@ def tell_failure(error: AdsyncdError, environ: Mapping[str, str]) -> None:
     number = errno.EINVAL if isinstance(error, ConfigError) else errno.EIO
     with _connected(environ) as channel:
         if channel:
-            channel.send(f"STATUS={str(error).partition(chr(10))[0]}\nERRNO={number}".encode())
+            channel.send(f"STATUS={escaped(str(error).partition(chr(10))[0])}\nERRNO={number}".encode())
 
 
 @contextmanager

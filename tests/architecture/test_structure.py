@@ -54,6 +54,15 @@ def test_the_tree_says_nothing_of_the_machine_that_it_was_made_on() -> None:
             assert not [word for word in words if word in text], name
 
 
+@pytest.mark.parametrize("module", sorted((PROGRAM / "cli").glob("*.py")), ids=named)
+def test_a_command_writes_through_output_alone_which_escapes_what_others_wrote(module: Path) -> None:
+    if module.stem == "output":
+        return
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)}
+    ways = {"print", "Text", "Console", "Text.from_markup", "Table", "typer.echo", "typer.secho", "click.echo"}
+    assert not [name for name in called if name in ways or name.endswith(("stdout.write", "stderr.write"))]
+
+
 def test_no_property_test_fails_because_the_machine_is_busy() -> None:
     profile = settings()
     assert profile.deadline is None

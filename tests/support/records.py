@@ -1,5 +1,6 @@
 """Runs, campaigns and pages of which a test says only what it is about, and a look at what is stored of them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -33,7 +34,7 @@ def run(tenant: str = "acme", number: int = 0) -> Run:
 
 def campaign(campaign_id: str, content: str = "") -> Campaign:
     """Return a campaign whose name, and so its payload, depends on `content`."""
-    payload = f'{{"id":"{campaign_id}","name":"{content}"}}'
+    payload = json.dumps({"id": campaign_id, "name": content}, separators=(",", ":"))
     return Campaign(campaign_id, content, "active", 100.5, 10, 2, 1, NOON, payload)
 
 

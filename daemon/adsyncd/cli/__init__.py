@@ -9,12 +9,13 @@ import errno
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 import adsyncd
-from adsyncd.cli.output import give_up, print_error
+from adsyncd.cli.output import give_up, print_error, print_line
 from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 
 _EXIT: dict[type[AdsyncdError], int] = {NoDaemon: 4, DaemonBusy: 5}
@@ -60,6 +61,9 @@ def application(only: str | None = None) -> typer.Typer:
 def main() -> None:
     """Run the command that the arguments name. The errors that adsyncd raises on purpose are shown by their text."""
     _open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # whatever characters it has: the others are escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         application(only=next(iter(sys.argv[1:]), None))()
     except AdsyncdError as error:
@@ -90,7 +94,7 @@ def _open_standard_streams() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"adsyncd {adsyncd.__version__}")
+        print_line(f"adsyncd {adsyncd.__version__}")
         raise typer.Exit
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from adsyncd.cli.options import CONFIG, Config, Json
-from adsyncd.cli.output import print_json
+from adsyncd.cli.output import print_json, print_line
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_guarded_settings
 from adsyncd.config.settings import VaultTable
@@ -49,14 +49,14 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
         )
     else:
         for problem in problems:
-            typer.echo(str(problem))
+            print_line(str(problem))
         for fact in found.facts:
-            typer.echo(f"store: {fact}")
+            print_line(f"store: {fact}")
         for warning in warnings:
-            typer.echo(f"warning: {warning}", err=True)
+            print_line(f"warning: {warning}", err=True)
         counts = [f"{counted(ready, 'tenant')} ready", counted(len(problems), "problem")]
         counts += [counted(len(warnings), "warning")] if warnings else []
-        typer.echo(", ".join(counts), err=bool(problems))
+        print_line(", ".join(counts), err=bool(problems))
     raise typer.Exit(1 if problems else 0)
 
 

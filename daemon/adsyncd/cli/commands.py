@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from adsyncd.cli.client import ANSWERS_WITHIN_S, Refused, path_of, reaching
 from adsyncd.cli.options import CONFIG, Config, Json
-from adsyncd.cli.output import listed, print_json
+from adsyncd.cli.output import listed, print_json, print_line
 from adsyncd.cli.standing import sentence
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
@@ -40,7 +40,7 @@ def trigger(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> N
     if json:
         print_json(_TRIGGERED.dump_python(begun, mode="json"))
     else:
-        typer.echo(f"a run of {tenant} begins; see adsyncd status {tenant} --watch")
+        print_line(f"a run of {tenant} begins; see adsyncd status {tenant} --watch")
 
 
 def pause(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:
@@ -102,15 +102,15 @@ def _print(tenant: TenantStatus, *, json: bool) -> None:
     if json:
         print_json(_TENANT.dump_python(tenant, mode="json"))
     else:
-        typer.echo(sentence(tenant, SystemClock().now()))
+        print_line(sentence(tenant, SystemClock().now()))
 
 
 def _print_reloaded(reloaded: Reloaded) -> None:
     for refusal in reloaded.refused:
         for problem in refusal.problems:
-            typer.echo(str(problem))
+            print_line(str(problem))
     for what, tenants in (("added", reloaded.added), ("changed", reloaded.changed), ("removed", reloaded.removed)):
         if tenants:
-            typer.echo(f"{what}: {listed(tenants, most=20)}")
+            print_line(f"{what}: {listed(tenants, most=20)}")
     counts = [f"{len(reloaded.unchanged)} unchanged", f"{len(reloaded.refused)} refused"]
-    typer.echo(f"{', '.join(counts)}, in {reloaded.took_s:.1f} s", err=bool(reloaded.refused))
+    print_line(f"{', '.join(counts)}, in {reloaded.took_s:.1f} s", err=bool(reloaded.refused))

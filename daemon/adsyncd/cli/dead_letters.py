@@ -16,13 +16,14 @@ from adsyncd import daemon
 from adsyncd.campaign import DeadLetter, PushState
 from adsyncd.cli import event_loop
 from adsyncd.cli.options import CONFIG, Config, Json, LogLevel
-from adsyncd.cli.output import letter_as_json, print_json, print_letter, print_letters
+from adsyncd.cli.output import Terminal, letter_as_json, print_json, print_letter, print_letters, print_line
 from adsyncd.cli.progress import show as show_progress
 from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.errors import AdsyncdError
+from adsyncd.escaping import escaped
 from adsyncd.replay import Replayed
 from adsyncd.run import Tally
 from adsyncd.store import open_reader, open_store
@@ -106,7 +107,7 @@ def replay(
     if dry_run:
         _print(anyio.run(_find, settings, selection), json=json)
         return
-    replayed = event_loop.run(_replay, settings, selection, log_level, Console(stderr=True))
+    replayed = event_loop.run(_replay, settings, selection, log_level, Terminal(stderr=True))
     if json:
         print_json([_fate_as_json(each) for each in replayed])
     else:
@@ -134,7 +135,7 @@ def discard(
     letters = anyio.run(_find if dry_run else _discard, settings, selection)
     _print(letters, json=json)
     if letters and not (json or dry_run):
-        typer.echo(f"{len(letters)} discarded")
+        print_line(f"{len(letters)} discarded")
 
 
 def _selection(
@@ -145,7 +146,7 @@ def _selection(
     if sum(ways) != 1:
         raise typer.BadParameter("say which: TENANT CAMPAIGN, or --tenant and --reason, or --all")
     if tenant is not None and campaign is None:
-        raise typer.BadParameter(f"say which campaign, or --tenant {tenant} for all of this tenant")
+        raise typer.BadParameter(f"say which campaign, or --tenant {escaped(tenant)} for all of this tenant")
     return _Selection(tenant or of_tenant, campaign, reason)
 
 
@@ -154,8 +155,12 @@ async def _find(settings: Settings, selection: _Selection) -> list[DeadLetter]:
     tenant, campaign_id = selection.tenant, selection.campaign_id
     async with open_reader(settings.store.url, clock=SystemClock()) as reader:
         found = await reader.dead_letters(tenant, campaign_id, selection.reason)
-    if campaign_id is not None and not found:
-        raise AdsyncdError(f"campaign {campaign_id} of tenant {tenant} is no dead letter")
+        if campaign_id is not None and not found:
+            every = await reader.dead_letters(tenant, None, selection.reason)
+            found = [letter for letter in every if escaped(letter.campaign_id) == campaign_id]  # as we show it
+    if campaign_id is not None and len(found) != 1:
+        what = "is no dead letter" if not found else "is the name of several dead letters: see list --json"
+        raise AdsyncdError(f"campaign {campaign_id} of tenant {tenant} {what}")
     return found
 
 
@@ -200,14 +205,14 @@ def _print(letters: Sequence[DeadLetter], *, json: bool) -> None:
     elif letters:
         print_letters(letters)
     else:
-        typer.echo(_NONE)
+        print_line(_NONE)
 
 
 def _print_fates(replayed: Sequence[Replayed]) -> None:
     """Print what became of each that is left, and the counts of all."""
     for each in replayed:
         if each.state is not PushState.PUSHED:
-            typer.echo(f"{each.letter.tenant} {each.letter.campaign_id}: {each.error}")
+            print_line(f"{each.letter.tenant} {each.letter.campaign_id}: {each.error}")
     counts = Counter(each.state for each in replayed)
     names = {PushState.PUSHED: "pushed", PushState.FAILED: "failed again", PushState.PENDING: "not tried"}
-    typer.echo(", ".join(f"{counts[state]} {name}" for state, name in names.items() if counts[state]) or _NONE)
+    print_line(", ".join(f"{counts[state]} {name}" for state, name in names.items() if counts[state]) or _NONE)

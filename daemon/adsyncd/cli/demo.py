@@ -6,7 +6,8 @@ from pathlib import Path
 
 import anyio
 import typer
-from rich.console import Console
+
+from adsyncd.cli.output import Terminal
 
 
 def demo() -> None:
@@ -30,7 +31,7 @@ def _called() -> str:
     return program.name if shutil.which(program.name) == str(program) else str(program)
 
 
-class _Console(Console):
+class _Console(Terminal):
     def on_broken_pipe(self) -> None:
         """Leave it to `main`: rich would exit from within the task groups, which wrap that up as a failure."""
         raise BrokenPipeError

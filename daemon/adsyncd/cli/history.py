@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
-import typer
 
+from adsyncd.cli.output import print_line
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings
 from adsyncd.errors import StoreError
@@ -26,7 +26,7 @@ def read_history(settings: Settings, tenants: Sequence[Tenant]) -> History:
     try:
         return anyio.run(_read, settings.store.url, [tenant.id for tenant in tenants])
     except StoreError as error:
-        typer.echo(f"note: nothing is known of what the tenants have: {error}", err=True)
+        print_line(f"note: nothing is known of what the tenants have: {error}", err=True)
         return History()
 
 

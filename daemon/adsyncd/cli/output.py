@@ -1,4 +1,7 @@
-"""How runs, dead letters and plans are shown: as JSON, whose keys are a contract, or as tables."""
+"""How commands write: lines, JSON, whose keys are a contract, and tables of runs, dead letters and plans.
+
+All that a command writes goes out here, so that nothing which others wrote reaches a terminal as they wrote it.
+"""
 
 import json
 import os
@@ -6,15 +9,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TextIO
+from typing import Any, TextIO
 
-import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from adsyncd.campaign import DeadLetter
 from adsyncd.duration import format_duration
-from adsyncd.errors import AdsyncdError
+from adsyncd.errors import AdsyncdError, ConfigError
+from adsyncd.escaping import escaped, escaped_lines
 from adsyncd.plan import Plan
 from adsyncd.run import Outcome, Run
 
@@ -35,11 +39,32 @@ _STYLES = {
 }
 
 
+class Terminal(Console):
+    """A console that shows texts as they are: marks in them mean nothing, and what does not print is escaped."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - rich's own
+        """Make a text of a string: those in tables go through here, too."""
+        return super().render_str(escaped(text), **options)
+
+
+def styled(text: str, style: str) -> Text:
+    """Return a text in a style."""
+    return Text(escaped(text), style)
+
+
+def print_line(text: str, *, err: bool = False) -> None:
+    """Print a line, on standard error if `err`."""
+    _write(escaped(text), err=err)
+
+
 def print_error(error: AdsyncdError) -> None:
-    """Show an error to whoever typed the command, each line of it marked as such; if nobody reads it, that is all."""
+    """Show an error to whoever typed the command, each problem in a line of its own; if nobody reads it, so be it."""
     try:
-        for line in str(error).splitlines():
-            typer.echo(f"error: {line}", err=True)
+        for line in error.problems if isinstance(error, ConfigError) else [error]:
+            print_line(f"error: {line}", err=True)
     except OSError:
         give_up(sys.stderr)
 
@@ -50,8 +75,14 @@ def give_up(stream: TextIO) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, indented."""
-    typer.echo(json.dumps(value, indent=2))
+    """Print a value as JSON, indented, in printable ASCII alone."""
+    _write(json.dumps(value, indent=2).replace("\x7f", r"\u007f"))
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def run_as_json(run: Run) -> dict[str, object]:
@@ -82,7 +113,7 @@ def print_runs(runs: Sequence[Run]) -> None:
             run.tenant,
             f"{run.started_at:{'%Y-%m-%d %H:%M:%S' if wide else '%m-%d %H:%M:%S'}}",
             format_duration(_whole_seconds(run.ended_at - run.started_at)) if run.ended_at else "",
-            f"[{style}]{run.outcome or 'open'}[/]",
+            styled(run.outcome or "open", style),
             f"{run.pushed}/{run.listed}",
             _not_pushed(run),
             *(str(n) if run.outcome else "" for n in (run.requests, run.retries, run.refused)),  # known in the end
@@ -91,8 +122,7 @@ def print_runs(runs: Sequence[Run]) -> None:
     console.print(table)
     for run in runs:
         if run.error:
-            error = f"{run.run_id}: {run.error}"
-            console.print(error, style=_STYLES[run.outcome], markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{run.run_id}: {run.error}", style=_STYLES[run.outcome], soft_wrap=True)
     if not wide:
         console.print("trace ids: --json", style="dim")
 
@@ -112,14 +142,16 @@ def print_letters(letters: Sequence[DeadLetter]) -> None:
     for letter in letters:
         died = f"{letter.dead_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(letter.tenant, letter.campaign_id, died, str(letter.attempts), letter.reason)
-    new_console().print(table, markup=False, highlight=False)  # reasons are the platform's words
+    new_console().print(table)
 
 
 def print_letter(letter: DeadLetter) -> None:
     """Print all that is known of a dead letter."""
     for key, value in letter_as_json(letter).items():
-        text = json.dumps(value, indent=2, ensure_ascii=False) if key == "payload" else value
-        typer.echo(f"{key.replace('_', ' ')}: {'-' if text is None else text}")
+        if key == "payload":
+            _write(f"payload: {escaped_lines(json.dumps(value, indent=2, ensure_ascii=False))}")
+        else:
+            print_line(f"{key.replace('_', ' ')}: {'-' if value is None else value}")
 
 
 def plan_as_json(plan: Plan) -> dict[str, object]:
@@ -143,7 +175,7 @@ def print_plan(plan: Plan) -> None:
             "" if one.usual_requests is None else str(one.usual_requests),
             *(seconds(time) or "never" for time in (one.takes_s, one.due_s, one.shortest_s)),
             f"{one.share:.0%}",
-            "[red]can't be met[/]" if one.mend else "[green]can be met[/]",
+            styled("can't be met", "red") if one.mend else styled("can be met", "green"),
         )
     platforms = new_table()
     platforms.add_column("platform", overflow="fold")
@@ -156,7 +188,7 @@ def print_plan(plan: Plan) -> None:
     for table in (tenants, platforms):
         console.print(table)
     for name, mend in plan.mends.items():
-        console.print(f"{name}: {mend}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{name}: {mend}", style="red", soft_wrap=True)
 
 
 def _rounded(values: dict[str, object]) -> dict[str, object]:
@@ -179,9 +211,9 @@ def listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
-def new_console() -> Console:
+def new_console() -> Terminal:
     """Return a console on standard output: as wide as the terminal, or as any table if it is none."""
-    return Console(width=None if sys.stdout.isatty() else _UNBOUND)
+    return Terminal(width=None if sys.stdout.isatty() else _UNBOUND)
 
 
 def new_table() -> Table:

@@ -7,7 +7,7 @@ import typer
 
 from adsyncd.cli.history import read_history
 from adsyncd.cli.options import CONFIG, Config, Json
-from adsyncd.cli.output import plan_as_json, print_json, print_plan
+from adsyncd.cli.output import plan_as_json, print_json, print_line, print_plan
 from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
@@ -33,7 +33,7 @@ def plan(
     if tenant is not None:
         find_tenant(settings, read, tenant)
     for problem in read.problems:
-        typer.echo(f"warning: left out: {problem}", err=True)
+        print_line(f"warning: left out: {problem}", err=True)
     tenants = list(read.good.values())
     history = read_history(settings, tenants)
     found = make_plan(tenants, history.campaigns, history.requests, SystemClock().now())
@@ -41,7 +41,7 @@ def plan(
         found = found.of(tenant)
     if unknown := sum(not one.known for one in found.tenants):
         assumed = f"each is taken to have {ASSUMED_CAMPAIGNS} campaigns"
-        typer.echo(f"note: nobody has listed {unknown} of {len(found.tenants)} tenants yet: {assumed}", err=True)
+        print_line(f"note: nobody has listed {unknown} of {len(found.tenants)} tenants yet: {assumed}", err=True)
     if json:
         print_json(plan_as_json(found))
     else:

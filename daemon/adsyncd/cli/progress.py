@@ -12,8 +12,8 @@ _REDRAW_S = 0.1
 
 async def show(name: str, tally: Tally, console: Console) -> None:
     """Draw the progress on a terminal until cancelled. It is known late how many campaigns there are."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    more = (TimeElapsedColumn(), TextColumn("{task.fields[doing]}"))
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    more = (TimeElapsedColumn(), TextColumn("{task.fields[doing]}", markup=False))
     with Progress(*columns, *more, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(name, total=None, doing="")
 

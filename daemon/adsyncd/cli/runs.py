@@ -7,7 +7,7 @@ import anyio
 import typer
 
 from adsyncd.cli.options import CONFIG, Config, Json
-from adsyncd.cli.output import print_json, print_runs, run_as_json
+from adsyncd.cli.output import print_json, print_line, print_runs, run_as_json
 from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
@@ -38,7 +38,7 @@ def runs(
     elif found:
         print_runs(found)
     else:
-        typer.echo(f"no runs{f' of {tenant}' if tenant else ''} yet")
+        print_line(f"no runs{f' of {tenant}' if tenant else ''} yet")
 
 
 async def _runs(settings: Settings, tenant: str | None, limit: int) -> list[Run]:

@@ -7,12 +7,11 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from adsyncd.cli.history import read_history
 from adsyncd.cli.options import CONFIG, Config, Json
-from adsyncd.cli.output import new_console, new_table, print_json, seconds
+from adsyncd.cli.output import Terminal, new_console, new_table, print_json, print_line, seconds, styled
 from adsyncd.config import Settings, load_settings
 from adsyncd.dropins import read_tenants
 from adsyncd.duration import format_duration
@@ -63,16 +62,16 @@ def simulate(
     else:
         _print(found)
         kept = f"{len(found) - late} of {len(found)} tenants keep their schedule"
-        typer.echo(f"{kept}: {course.requests} requests in {format_duration(timedelta(hours=hours))}, seed {seed}")
+        print_line(f"{kept}: {course.requests} requests in {format_duration(timedelta(hours=hours))}, seed {seed}")
     for violation in course.violations:
-        typer.echo(f"error: a bug of adsyncd's, please report it: {violation}", err=True)
+        print_line(f"error: a bug of adsyncd's, please report it: {violation}", err=True)
     raise typer.Exit(1 if late or course.violations else 0)
 
 
 def _tenants(settings: Settings) -> list[Tenant]:
     read = read_tenants(settings)
     for problem in read.problems:
-        typer.echo(f"warning: left out: {problem}", err=True)
+        print_line(f"warning: left out: {problem}", err=True)
     if tenants := [tenant for tenant in read.good.values() if tenant.enabled]:
         return tenants
     what = "there is no tenant to simulate"
@@ -87,7 +86,7 @@ def _sizes(settings: Settings, tenants: Sequence[Tenant], campaigns: int | None)
 
 def _simulated(world: World, platform: str) -> Course:
     columns = (TextColumn("simulating"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn())
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=world.lives[0].lasts_s)
         return Simulator(load_factory(platform)).run(
@@ -119,11 +118,11 @@ def _print(forecasts: Sequence[Forecast]) -> None:
             "" if forecast.requests_a_run is None else str(forecast.requests_a_run),
             *(str(n or "") for n in (forecast.skipped, forecast.cut_short, forecast.failed)),
             f"{forecast.quota_left:.0%}",
-            "[green]kept[/]" if forecast.keeps_schedule else "[red]not kept[/]",
+            styled("kept", "green") if forecast.keeps_schedule else styled("not kept", "red"),
         )
     console = new_console()
     console.print(table)
     for forecast in forecasts:
         if forecast.mend:
             text = f"{forecast.tenant}: {forecast.mend}"
-            console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+            console.print(text, style="red", soft_wrap=True)

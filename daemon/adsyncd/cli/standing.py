@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from adsyncd.cli.output import listed, new_table
+from adsyncd.cli.output import listed, new_table, styled
 from adsyncd.duration import format_duration
 from adsyncd.run import Run
 from adsyncd.status import DaemonStatus, Progress, State, TenantStatus
@@ -55,8 +55,8 @@ def tenant_view(tenant: TenantStatus, now: datetime) -> RenderableType:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for key, value in _facts(tenant, now):
-        table.add_row(key, Text(value))
-    return Group(Text(sentence(tenant, now), style=_STYLES[tenant.state]), table)
+        table.add_row(key, value)
+    return Group(styled(sentence(tenant, now), _STYLES[tenant.state]), table)
 
 
 def daemon_view(
@@ -80,7 +80,7 @@ def daemon_view(
     for tenant in tenants:
         table.add_row(
             tenant.id,
-            Text(tenant.state, style=_STYLES[tenant.state]),
+            styled(tenant.state, _STYLES[tenant.state]),
             _waits(tenant, now),
             f"{_settled(tenant.run)}/{tenant.run.announced}" if tenant.run else "",
             _in(tenant.run.done_at if tenant.run else None, now),
@@ -90,7 +90,7 @@ def daemon_view(
             *(str(tenant.dead_letters or ""),) * deadly,
         )
     about_tenants = Group(table, *_errors(tenants))
-    about_daemon = Group(*_wrong(daemon, now), Text(_summary(daemon, now)))
+    about_daemon = Group(*_wrong(daemon, now), _summary(daemon, now))
     return Group(about_daemon, about_tenants) if cut else Group(about_tenants, about_daemon)
 
 
@@ -146,18 +146,18 @@ def _errors(tenants: Sequence[TenantStatus]) -> Iterator[Text]:
         if tenant.error:
             befell.setdefault(tenant.error, []).append(tenant.id)
     for error, ids in befell.items():
-        yield Text(f"{listed(ids, most=3)}: {error}", style="red")
+        yield styled(f"{listed(ids, most=3)}: {error}", "red")
 
 
 def _wrong(daemon: DaemonStatus, now: datetime) -> Iterator[Text]:
     for problem in daemon.refused:
-        yield Text(str(problem), style="red")
+        yield styled(str(problem), "red")
     for breaker in daemon.breakers:
-        yield Text(f"left alone for now: {breaker}", style="red")
+        yield styled(f"left alone for now: {breaker}", "red")
     if (vault := daemon.vault) and vault.error:
-        yield Text(f"Vault: {vault.state} {_since(vault.since, now)}: {vault.error}", style="red")
+        yield styled(f"Vault: {vault.state} {_since(vault.since, now)}: {vault.error}", "red")
     if daemon.store:
-        yield Text(f"database: {daemon.store}", style="red")
+        yield styled(f"database: {daemon.store}", "red")
 
 
 def _summary(daemon: DaemonStatus, now: datetime) -> str:

@@ -10,11 +10,10 @@ import typer
 from pydantic import TypeAdapter
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.text import Text
 
 from adsyncd.cli.client import Client, path_of, reaching
 from adsyncd.cli.options import CONFIG, Config, Json
-from adsyncd.cli.output import WIDE, new_console, print_json
+from adsyncd.cli.output import WIDE, new_console, print_json, styled
 from adsyncd.cli.standing import daemon_view, tenant_view
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
@@ -77,7 +76,7 @@ async def _watch(socket: Path, tenant: str | None, console: Console) -> None:
                 try:
                     view = await _view(daemon, tenant, console)
                 except (NoDaemon, DaemonBusy) as error:  # it may be about to start again
-                    view = Text(str(error), style="red")
+                    view = styled(str(error), "red")
                 live.update(view, refresh=True)
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from adsyncd import daemon
 from adsyncd.cli import event_loop
 from adsyncd.cli.options import CONFIG, Config, Json, LogLevel
-from adsyncd.cli.output import print_json, print_runs, run_as_json
+from adsyncd.cli.output import Terminal, print_json, print_runs, run_as_json
 from adsyncd.cli.progress import show
 from adsyncd.cli.tenants import find_tenant
 from adsyncd.config import Settings, load_settings
@@ -35,7 +35,7 @@ def sync(
     """
     settings = load_settings(config, os.environ)
     found = find_tenant(settings, read_tenants(settings), tenant)
-    run = event_loop.run(_sync, settings, found, log_level, Console(stderr=True))
+    run = event_loop.run(_sync, settings, found, log_level, Terminal(stderr=True))
     if json:
         print_json(run_as_json(run))
     else:

@@ -56,7 +56,8 @@ def print_evidence(console: Console, scene: Scene, evidence: Sequence[Evidence])
 
 def print_trace(console: Console, run: Run, spans: Sequence[ExportedSpan]) -> None:
     """Print the trace of a run."""
-    console.print(f"\nEach run is one trace. This is {run.tenant}'s, as the collector got it:")
+    console.print()
+    console.print(f"Each run is one trace. This is {run.tenant}'s, as the collector got it:")
     console.print(trace_tree(spans, run.trace_id, _ALIKE))
 
 
@@ -76,7 +77,7 @@ def print_places(console: Console, folder: Folder, command: str) -> None:
 def print_log(console: Console, folder: Folder) -> None:
     """Print how the daemon's log ends."""
     lines = folder.log.read_text().splitlines() if folder.log.exists() else []
-    _print_lines(console, f"\nThe daemon's log, {folder.log}, ends with:", *lines[-_LOG_LINES:])
+    _print_lines(console, "", f"The daemon's log, {folder.log}, ends with:", *lines[-_LOG_LINES:])
 
 
 def _judged(text: str, *, good: bool) -> Text:

@@ -22,6 +22,7 @@ from structlog.processors import JSONRenderer, TimeStamper, format_exc_info
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from adsyncd.escaping import escaped, escaped_lines
 from adsyncd.instruments import LOG_LINES_DROPPED, RUN_ID, TENANT, Instruments
 from adsyncd.logs.journal import META, to_journal
 from adsyncd.logs.line_queue import LineQueue, to_stream
@@ -43,8 +44,10 @@ class Log(LineQueue):
 
     def __init__(self, stream: TextIO, described: Sequence[Processor], journal_stream: str | None) -> None:
         self._described = described
-        self._render = (
-            ConsoleRenderer(exception_formatter=plain_traceback) if stream.isatty() else JSONRenderer(default=str)
+        self._render: Sequence[Processor] = (
+            (_escape, ConsoleRenderer(exception_formatter=plain_traceback))
+            if stream.isatty()
+            else (JSONRenderer(default=str),)
         )
         write = to_stream(stream)
         super().__init__(to_journal(write) if _is_journal(stream, journal_stream) else write)
@@ -56,7 +59,7 @@ class Log(LineQueue):
         self._render_by(*([_Exporter(provider)] if provider else []))
 
     def _render_by(self, *exporters: Processor) -> None:
-        last = [format_exc_info, *exporters, ProcessorFormatter.remove_processors_meta, self._render]
+        last: list[Processor] = [format_exc_info, *exporters, ProcessorFormatter.remove_processors_meta, *self._render]
         self.setFormatter(ProcessorFormatter(foreign_pre_chain=self._described, processors=last))
 
 
@@ -128,6 +131,12 @@ def _hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     for key in event.keys() & _SECRETS:
         event[key] = "[hidden]"
     return event
+
+
+def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Keep from a terminal what others wrote and it would obey."""
+    ways = dict.fromkeys(("exception", "stack"), escaped_lines)
+    return {key: ways.get(key, escaped)(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 class _Exporter:

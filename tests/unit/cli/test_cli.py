@@ -14,7 +14,6 @@ from threading import Thread
 import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
-from rich.console import Console
 
 import adsyncd
 from adsyncd.cli import output
@@ -106,6 +105,18 @@ def test_check_exits_1_with_every_problem_and_its_place(call: Call, folder: Path
     assert lines[1].startswith(f"{bad}:5: quota: ")
     assert len(lines) == 2
     assert said.err == "1 tenant ready, 2 problems\n"
+
+
+def test_check_escapes_keys_and_names_of_files(call: Call, folder: Path) -> None:
+    add_tenant(folder, "globex", '"\\u001b]0;pwned\\u0007" = 1\n"a\\nfake: line" = 1\n')
+    (folder / "tenants.d" / os.fsdecode(b"caf\xe9\x1b[31m\nfake: line.toml")).write_text("")
+    for command in (("check",), ("runs", "globex"), ("plan",), ("simulate", "--hours", "0.1")):
+        said = call(*command)
+        assert all(line.isprintable() and not line.startswith("fake") for line in (said.out + said.err).split("\n"))
+    said = call("check")
+    assert r"\x1b]0;pwned\x07" in said.out
+    assert r"caf?\x1b[31m\nfake: line.toml" in said.out
+    assert r"\nfake: line" in json.dumps(json.loads(call("check", "--json").out))
 
 
 def test_check_exits_1_for_settings_that_are_wrong(call: Call, folder: Path) -> None:
@@ -274,10 +285,7 @@ def test_runs_are_a_plain_table_with_trace_ids_where_there_is_no_terminal(call: 
 def test_a_table_fits_its_terminal(
     columns: int, has_trace_ids: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def terminal(**_options: object) -> Console:
-        return Console(width=columns, color_system=None)
-
-    monkeypatch.setattr(output, "Console", terminal)
+    monkeypatch.setattr(output, "new_console", lambda: output.Terminal(width=columns))
     output.print_runs([a_run("a-tenant-with-a-name-of-the-longest-that-there-can-be-of-63-chars", error=None), a_run()])
     said = capsys.readouterr().out
     assert max(len(line) for line in said.splitlines() if not line.startswith("acme-2026")) <= columns

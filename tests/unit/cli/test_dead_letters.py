@@ -2,9 +2,11 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import anyio
@@ -99,6 +101,56 @@ def test_dead_letters_are_a_table_that_repeats_reasons_as_they_are(call: Call) -
     assert first.split() == ["acme", "c1", "2026-11-25", "12:00:00", "5", "422:", "over", "budget"]
     assert last.rstrip().endswith("503: [red]later[/]")
     assert call("list", "--tenant", "nobody") == Said(0, "no dead letters\n", "")
+
+
+EVIL = "\x1b]52;c;cm0gLXJmIC8=\x07\x9b31m\u202e[red]x[/]\u2028\nfake: line"
+ESCAPED = r"\x1b]52;c;cm0gLXJmIC8=\x07\x9b31m\u202e[red]x[/]\u2028\nfake: line"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list", "--tenant", "evil"),
+        ("show", "evil", EVIL),
+        ("show", "evil", ESCAPED),
+        ("replay", "evil", EVIL, "--dry-run"),
+        ("replay", "evil", EVIL),
+        ("discard", "evil", ESCAPED),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_a_platform_wrote_is_escaped_on_its_way_to_a_terminal(
+    call: Call, url: str, command: tuple[str, ...], encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die() -> None:
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+            await died(store, "evil", f"422: {EVIL} Grüße", EVIL)
+
+    anyio.run(die)
+    screens = {name: TextIOWrapper(BytesIO(), encoding) for name in ("stdout", "stderr")}
+    for name, screen in screens.items():
+        monkeypatch.setattr(sys, name, screen)
+    monkeypatch.setenv("COLUMNS", "300")
+    call(*command)
+    shown = ""
+    for screen in screens.values():
+        screen.flush()
+        shown += screen.buffer.getvalue().decode(encoding)
+    assert ESCAPED.partition(" ")[0] in shown  # a table folds it there
+    assert all(line.isprintable() and not line.startswith("fake") for line in shown.split("\n"))
+
+
+def test_an_id_that_does_not_print_is_whole_in_json(call: Call, url: str) -> None:
+    async def die() -> None:
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+            await died(store, "evil", "422", EVIL + "\x7f")
+
+    anyio.run(die)
+    said = call("list", "--json", "--tenant", "evil")
+    assert said.out.replace("\n", "").isprintable()
+    [name] = campaigns(said)
+    assert name == EVIL + "\x7f"
+    assert call("show", "evil", name).code == 0
 
 
 def test_a_dead_letter_is_shown_with_its_campaign(call: Call) -> None:

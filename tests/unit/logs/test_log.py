@@ -155,6 +155,22 @@ def test_a_terminal_gets_readable_lines_in_colour() -> None:
     assert "{" not in text(terminal)
 
 
+def test_a_terminal_does_not_obey_what_others_wrote() -> None:
+    terminal = Terminal()
+    logs.configure("info", terminal)
+    evil = "\x1b]52;c;eAo\x07\x9b31m\u202e\nfake"
+    structlog.get_logger("adsyncd").info("run ended", campaign=evil, error=ValueError(evil), words=[evil])
+    logging.getLogger("uvicorn.error").warning("%s", evil)
+    try:
+        int(evil)
+    except ValueError:
+        structlog.get_logger("adsyncd").exception("run broke down")
+    said = text(terminal)
+    assert not {"\x07", "\x9b", "\u202e"} & set(said)
+    assert "\x1b]" not in said
+    assert said.count(r"\x1b]52;c;eAo\x07\x9b31m\u202e\nfake") == 5
+
+
 def test_a_message_cannot_forge_another_line(stream: io.StringIO) -> None:
     logs.configure("info", stream)
     structlog.get_logger("adsyncd").info("page is malformed", reason='x\n{"event": "all is well"}')
