@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import LiteralString
 
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import URL, make_url
 
 MISSING = "no PostgreSQL here: apt-get install postgresql, or set ADSYNCD_TEST_POSTGRES=postgresql://user@host/database"
@@ -39,10 +40,12 @@ class Postgres:
             )
 
     @contextmanager
-    def database(self) -> Iterator[URL]:
+    def database(self, encoding: str = "UTF8") -> Iterator[URL]:
         """Yield the URL of a new, empty database that is dropped in the end."""
         name = f"adsyncd_test_{uuid.uuid4().hex}"
-        self.execute("CREATE DATABASE {}", name)
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            made = SQL("CREATE DATABASE {} ENCODING {} TEMPLATE template0")
+            connection.execute(made.format(Identifier(name), Literal(encoding)))
         try:
             yield make_url(self.url).set(database=name)
         finally:
@@ -77,6 +80,57 @@ def running_postgres() -> Iterator[Postgres]:
             yield Postgres(f"postgresql://adsyncd@127.0.0.1:{port}/postgres")
         finally:
             run("pg_ctl", "stop", "--mode=immediate")
+
+
+@contextmanager
+def pooling(place: URL) -> Iterator[URL]:
+    """Yield the URL of a database behind PgBouncer, which gives each transaction one of two sessions."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no PgBouncer here: apt-get install pgbouncer")
+    with tempfile.TemporaryDirectory() as folder:
+        user = "nobody" if os.geteuid() == 0 else None
+        if user:
+            shutil.chown(folder, user)
+        port, password = _free_port(), f"password={place.password}" if place.password else ""
+        Path(folder, "users").write_text(f'"{place.username}" ""\n')
+        Path(folder, "settings").write_text(
+            f"""
+            [databases]
+            * = host={place.host} port={place.port or 5432} {password}
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = {port}
+            unix_socket_dir =
+            auth_type = trust
+            auth_file = {folder}/users
+            pool_mode = transaction
+            default_pool_size = 2
+            """.replace("    ", "")
+        )
+        for path in Path(folder).iterdir():
+            path.chmod(0o644)
+        with subprocess.Popen(
+            [program, "--quiet", f"{folder}/settings"], stderr=subprocess.DEVNULL, user=user
+        ) as pooler:
+            try:
+                _await_port(port)
+                yield place.set(host="127.0.0.1", port=port)
+            finally:
+                pooler.terminate()
+
+
+def _await_port(port: int) -> None:
+    until = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _binaries() -> Path | None:

@@ -66,7 +66,9 @@ def _database(url: str, file: Path | None) -> Checkup:
         found = Checkup()
         if file:
             _integrity(connection, file, found)
-        if _schema(connection, file, found):
+        if (wrong := dialects.misfit(connection)) is not None:
+            found.wrong(file, wrong)
+        elif _schema(connection, file, found):
             _rows(connection, file, found)
         return found
 

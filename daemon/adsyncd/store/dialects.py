@@ -21,14 +21,14 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from adsyncd.errors import StoreError
-from adsyncd.store import sqlite_file
+from adsyncd.store import postgres_session, sqlite_file
 
 Answer = TypeVar("Answer")
 Insert = postgresql.Insert | sqlite.Insert
@@ -54,13 +54,8 @@ _DEFAULTS: dict[str, dict[str, str]] = {
         "keepalives_interval": "5",
     },
 }
-
-# synchronous=FULL: a commit survives a power cut, too. NORMAL would survive only kill -9, and spare one fsync a
-# transaction; as one transaction carries every write that waits, that is not worth forgetting what was pushed.
-_ON_CONNECT = {
-    "sqlite": ("PRAGMA synchronous=FULL",),
-    "postgresql": ("SET lock_timeout = '10s'",),
-}
+_FIXED: dict[str, dict[str, str]] = {"sqlite": {}, "postgresql": {"client_encoding": "utf8"}}
+_OF_WRITERS = {"target_session_attrs": "read-write"}  # of several hosts the primary, and no standby that was one
 
 # How the codes begin (SQLite's names, PostgreSQL's SQLSTATE) of errors that are the database's, whatever it was asked.
 _CAUSES = {
@@ -93,35 +88,15 @@ def engine(url: str, *, connections: int) -> Engine:
     Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's, and for a file that can't be made.
     """
     place = _url(url)
-    system = place.get_backend_name()
-    if system == "sqlite":
+    if embedded := place.get_backend_name() == "sqlite":
         sqlite_file.make_private(Path(str(place.database)))
-    made = create_engine(
-        place,
-        connect_args={"isolation_level": None} if system == "sqlite" else {},  # we say BEGIN ourselves
-        pool_size=connections,
-        max_overflow=0,
-        pool_pre_ping=True,
-        hide_parameters=True,
-    )
-
-    @event.listens_for(made, "connect")
-    def configure(connection: DBAPIConnection, _record: object) -> None:
-        cursor = connection.cursor()
-        if system == "sqlite":
-            sqlite_file.write_ahead(cursor, _patience_s(place))
-        for statement in _ON_CONNECT[system]:
-            cursor.execute(statement)
-        cursor.close()
-        connection.commit()
-
-    if system == "sqlite":
-
-        @event.listens_for(made, "begin")
-        def begin(connection: Connection) -> None:
-            writes = connection.get_execution_options().get("writes")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
+    else:
+        place = place.set(query={**_OF_WRITERS, **place.query})
+    made = create_engine(place, pool_size=connections, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
+    if embedded:
+        sqlite_file.configure(made, _patience_s(place))
+    else:
+        postgres_session.configure(made)
     return made
 
 
@@ -145,6 +120,8 @@ def reading_engine(url: str) -> Engine:
         def begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN")
 
+    else:
+        postgres_session.configure(made)
     return made
 
 
@@ -213,6 +190,11 @@ def writers_meet(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
+def misfit(connection: Connection) -> str | None:
+    """Say in words why a database can't hold what we keep, with the mend; None: it can. SQLite takes any text."""
+    return postgres_session.misfit(connection) if connection.dialect.name == "postgresql" else None
+
+
 def lock_schema(connection: Connection) -> None:
     """Let no other process migrate before this transaction ends. SQLite's write lock does that already."""
     if connection.dialect.name == "postgresql":
@@ -233,6 +215,8 @@ def cause(error: Exception) -> str | None:
     for prefix, words in _CAUSES.items():
         if code.startswith(prefix):
             return words
+    if "session is read-only" in str(error.orig):  # libpq's own words, at the door of a standby
+        return _CAUSES["25006"]
     if isinstance(error, OperationalError | InterfaceError) or error.statement is None:  # none while it connects
         return str(error.orig).partition("\n")[0]  # a driver's own words; they hold no values of ours
     return None
@@ -242,6 +226,9 @@ def name(url: URL) -> str:
     """Return what to call the database in front of people: without user, password or options."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
+    hosts = url.query.get("host", ())
+    if hosts and not url.host:
+        return f"postgresql://{hosts if isinstance(hosts, str) else ','.join(hosts)}/{url.database}"
     return URL.create("postgresql", host=url.host, port=url.port, database=url.database).render_as_string()
 
 
@@ -267,7 +254,7 @@ def _url(url: str) -> URL:
         raise StoreError(f"store.url names {system}; {_FORMS}")
     if system == "sqlite" and parsed.database in {None, "", ":memory:"}:
         raise StoreError("store.url names no file; write sqlite:////path/to/file")
-    place = parsed.set(drivername=_DRIVERS[system], query={**_DEFAULTS[system], **parsed.query})
+    place = parsed.set(drivername=_DRIVERS[system], query={**_DEFAULTS[system], **parsed.query, **_FIXED[system]})
     if system == "sqlite" and not (
         place.query.keys() == {"timeout"} and _SECONDS.fullmatch(str(place.query["timeout"]))
     ):

@@ -6,7 +6,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from adsyncd.store.dialects import lock_schema
+from adsyncd.store.dialects import lock_schema, misfit
 from adsyncd.store.sqlite_file import back_up
 
 _MIGRATIONS = "adsyncd.store:migrations"  # found in the package, wherever that is installed
@@ -37,6 +37,8 @@ def current(connection: Connection) -> str | None:
 
 def unreadable(connection: Connection) -> str | None:
     """Say in words why this version can't read a database, or return None: it can."""
+    if (wrong := misfit(connection)) is not None:
+        return wrong
     present, revisions = current(connection), known()
     if present == revisions[-1]:
         return None

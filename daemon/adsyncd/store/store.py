@@ -94,11 +94,13 @@ async def store_in(
 
 
 def _migrate(engine: Engine) -> None:
+    place = dialects.name(engine.url)
     try:
         with engine.begin() as connection:
+            if (wrong := dialects.misfit(connection)) is not None:
+                raise StoreError(f"{place}: {wrong}")
             schema.upgrade(connection)
     except CommandError as error:
-        place = dialects.name(engine.url)
         raise StoreError(f"{place}: a newer adsyncd made it; run that one, or restore a backup") from error
     except SQLAlchemyError as error:
         raise dialects.store_error(engine.url, error) from error
