@@ -2,8 +2,9 @@
 
 page 1 ─► is the last run's listing younger than list_cache? ── yes ─► all of it, as one page
                               │ no
-any page ─► is it known what the platform calls it? ── yes ─► ask whether it changed ── no ─► as it was
-                              │ no                                        │ yes
+any page ─► is it known what the platform calls it, ── yes ─► ask whether it changed ── no ─► as it was
+            and is it no full last page?                                  │ yes
+                              │ no                                        │
                               └─► ask for it                              └─► as it is
 """
 
@@ -53,6 +54,7 @@ class ListingCache:
         self._platform = platform
         self._memory = memory
         self._instruments = instruments
+        self._full = tenant.sync.page_size  # campaigns on a page, or fewer if the platform puts fewer on it
         # Whatever else is asked for is another listing, of which nothing is known.
         self._source = f"{tenant.platform.base_url} {tenant.client_id} {tenant.sync.page_size}"
 
@@ -61,7 +63,11 @@ class ListingCache:
         if number == 1 and (kept := await self._kept_listing()):
             return kept
         known = await self._memory.kept_page(self._tenant.id, self._source, number)
+        if known and not known.has_more and len(known.campaigns) >= self._full:
+            known = None  # what came behind it since is not in an etag that stands for its campaigns alone
         page = await self._platform.page(number, known)
+        if page.has_more:
+            self._full = min(self._full, len(page.campaigns))
         trace.get_current_span().set_attribute(LISTED_FROM, "platform" if page is not known else "unchanged")
         return replace(page, source=self._source)
 
