@@ -24,7 +24,7 @@ class Passage:
     """A request's way through, as a context. An error that leaves it tells whether the host lives.
 
     `Unavailable` says that it does not, any other of the platform's errors that it does; what else leaves it, as a
-    cancellation does, says nothing. Without an error the host lives, unless it `failed`.
+    cancellation or `OutOfResources` does, says nothing. Without an error the host lives, unless it `failed`.
     """
 
     __slots__ = ("_breaker", "_client_id", "_probe", "_why")

@@ -14,6 +14,7 @@
     │   ├── Throttled        429: the gate is closed for as long as the platform says; costs no attempt
     │   ├── WaitTooLong      the next permit comes after the run's deadline: give up
     │   └── Rejected         a 4xx that a retry won't mend: give up
+    ├── OutOfResources       this machine lacks what a connection takes: wait; costs no attempt
     ├── Stopping             adsyncd itself is about to stop: leave it for the next start
     ├── CommandRefused       an operator asks for what can't be done as things stand
     │   └── NoSuchTenant     there is none of that name
@@ -152,6 +153,12 @@ class Rejected(PlatformError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class OutOfResources(AdsyncdError):
+    """This process, or its machine, lacks what a connection takes, as a file descriptor. The message has the fix."""
+
+    retry = Retry.WAIT
 
 
 class Stopping(AdsyncdError):

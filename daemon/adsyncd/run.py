@@ -31,6 +31,7 @@ class WaitReason(StrEnum):
     BACKOFF = "backoff"
     RETRY_BUDGET = "retry budget"
     CREDENTIALS = "credentials"
+    RESOURCES = "resources of this machine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trustme
 from anyio.abc import SocketStream
@@ -27,8 +28,9 @@ from adsyncd.governor import Gate
 from adsyncd.instruments import Instruments
 from adsyncd.platforms import Connector, PlatformClient
 from adsyncd.retry import RetryBudget
-from adsyncd.run import Tally
+from adsyncd.run import Tally, Wait, WaitReason
 from adsyncd.tenant import CredentialsRef, Quota
+from support.descriptors import exhausted
 from support.gates import a_gate
 from support.platform import HEALTHY, Platform, accounts, running_platform
 from support.tenants import a_tenant
@@ -61,6 +63,14 @@ class Connected:
     client: PlatformClient
     tally: Tally
     gate: Gate
+
+    async def waits_for(self, reason: WaitReason) -> Wait:
+        """Return the wait once one for that reason is under way."""
+        while True:
+            for wait in self.tally.waits.values():
+                if wait.reason is reason:
+                    return wait
+            await anyio.lowlevel.checkpoint()
 
     async def failed(self) -> PlatformError:
         """List in vain, and return the error."""
@@ -279,6 +289,26 @@ async def test_a_name_that_does_not_exist_is_told_and_counts_as_no_request() -> 
     assert isinstance(error, Unavailable)
     assert str(error).startswith("no connection to nowhere.invalid")
     assert (error.attempts, run.tally.requests, run.gate.free) == (2, 0, QUOTA.requests)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_process_without_file_descriptors_waits_for_them_and_neither_attempt_nor_quota_nor_breaker_pays(
+    platform: Platform, host: str
+) -> None:
+    id_ = await new_client_id(platform, campaigns=1)
+    base_url = platform.base_url.replace("127.0.0.1", host)
+    async with connected(base_url, client_id=id_, max_attempts=1) as run, anyio.create_task_group() as tasks:
+        with exhausted():
+            tasks.start_soon(run.client.page, 1)
+            tasks.start_soon(run.client.push, "cmp-0001", "key")
+            with anyio.fail_after(10):
+                wait = await run.waits_for(WaitReason.RESOURCES)
+            assert "no file descriptor left; raise LimitNOFILE=" in str(wait)
+            await anyio.sleep(0.2)  # in which it is tried again and again
+            assert run.gate.free == QUOTA.requests
+    assert (await accepted(platform, id_), run.tally.requests) == (2, 2)
+    assert run.client._shared.open_breakers == []
+    assert not any(run.client._shared._breaker(base_url)._circuit._in_a_row.values())
 
 
 async def test_a_refused_connection_is_told_and_takes_nothing_of_the_quota_however_often() -> None:

@@ -11,6 +11,7 @@ from adsyncd.alert import Alert, AlertKey
 from adsyncd.alerts.receivers import Receiver
 from adsyncd.clock import Clock
 from adsyncd.retry import Policy, backoff
+from adsyncd.shortage import shortage
 
 Connect = Callable[[], httpx.AsyncBaseTransport]
 
@@ -105,4 +106,4 @@ class Courier:
                 async with client.stream("POST", self._receiver.url, json=body) as answer:  # its body is not for us
                     return None if answer.is_success else f"HTTP {answer.status_code}"
         except Exception as error:  # noqa: BLE001 - no receiver's trouble is the daemon's
-            return type(error).__name__
+            return shortage(error) or type(error).__name__

@@ -15,6 +15,7 @@ import requests
 from adsyncd.credentials.backoff import Backoff
 from adsyncd.credentials.refusal import OUTAGES, unanswered, unexpected
 from adsyncd.errors import CredentialsError, CredentialsUnavailable
+from adsyncd.shortage import shortage
 from adsyncd.status import VaultState
 
 T = TypeVar("T")
@@ -73,6 +74,8 @@ class Connection:
         except CredentialsError:
             raise
         except OSError as exc:
+            if lack := shortage(exc):  # nobody's state but ours
+                raise CredentialsUnavailable(lack) from exc
             raise unanswered(exc, self._name) from exc
         except Exception as exc:  # noqa: BLE001 - whatever goes wrong here is a state of Vault's, and nobody's end
             # `from None`: what is left out may quote a secret.

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from adsyncd.credentials.systemd import read_credential, read_secret
-from adsyncd.errors import CredentialsMissing
+from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
+from adsyncd.shortage import shortage
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ def _read(path: Path) -> str:
     try:
         return read_secret(path, f"the file {path}")
     except OSError as exc:
+        if lack := shortage(exc):
+            raise CredentialsUnavailable(lack) from exc
         raise CredentialsMissing(
             f"the file {path} can't be read ({exc.strerror}); create it for the daemon's user"
         ) from exc

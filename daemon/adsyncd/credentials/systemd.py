@@ -10,14 +10,15 @@ from pathlib import Path
 
 from adsyncd.config.regular_file import read_regular
 from adsyncd.credentials.account import Credentials, credentials_of
-from adsyncd.errors import CredentialsMissing
+from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
+from adsyncd.shortage import shortage
 
 _MOST_BYTES = 1 << 20  # as systemd has it for a credential
 _NAME = re.compile(r"[\w-][\w.@-]*", re.ASCII)
 
 
 def read_credential(name: str, environ: Mapping[str, str]) -> str:
-    """Return the text of the credential `name`; raises `CredentialsMissing`."""
+    """Return the text of the credential `name`; raises `CredentialsError`."""
     if not _NAME.fullmatch(name):
         raise CredentialsMissing(f"{name!r} can't be a credential's name; use letters, digits, '_', '-', '.' and '@'")
     directory = environ.get("CREDENTIALS_DIRECTORY")
@@ -29,6 +30,8 @@ def read_credential(name: str, environ: Mapping[str, str]) -> str:
     try:
         return read_secret(Path(directory, name), f"the credential {name}")
     except OSError as exc:
+        if lack := shortage(exc):
+            raise CredentialsUnavailable(lack) from exc
         raise CredentialsMissing(
             f"the credential {name} can't be read ({exc.strerror}); set LoadCredential={name}:FILE in the unit"
         ) from exc
@@ -50,7 +53,7 @@ def read_secret(path: Path, where: str) -> str:
 
 
 def read_systemd(name: str, environ: Mapping[str, str]) -> Credentials:
-    """Return the credentials in the JSON object that is the credential `name`; raises `CredentialsMissing`."""
+    """Return the credentials in the JSON object that is the credential `name`; raises `CredentialsError`."""
     where = f"the credential {name}"
     text = read_credential(name, environ)
     try:

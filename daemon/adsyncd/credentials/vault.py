@@ -30,6 +30,7 @@ from adsyncd.credentials.wrapped import WrappedSecret
 from adsyncd.errors import CredentialsError, CredentialsMissing
 from adsyncd.instruments import VAULT_UP, Instruments
 from adsyncd.schedule import share
+from adsyncd.shortage import shortage
 from adsyncd.status import VaultState, VaultStatus
 from adsyncd.tenant import VaultRef
 
@@ -241,6 +242,8 @@ class Vault:
     def _note(self) -> None:
         """Say what changed: once, however often it is found to be so."""
         error = self._outage.failure or self._refusal.failure
+        if shortage(error):
+            return  # it says nothing of Vault
         state = VaultState.UP if error is None else VaultState(error.state or VaultState.NO_SECRET)
         before = self._status
         since = before.since if state is before.state else self._clock.now()

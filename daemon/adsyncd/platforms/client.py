@@ -44,14 +44,17 @@ from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
 from adsyncd.platforms.session import Session, Token
 from adsyncd.platforms.transport import DATA, SAID, SENDINGS, GovernedTransport
 from adsyncd.platforms.words import words
-from adsyncd.retry import Policy, RetryBudget, wait_before_next
+from adsyncd.retry import Policy, RetryBudget, backoff, wait_before_next
 from adsyncd.run import Tally, WaitReason
+from adsyncd.shortage import Lacks, shortage
 from adsyncd.tenant import Tenant
 
 T = TypeVar("T")
+
 _TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with, and when it took it
 _LONGEST_ETAG = 1024
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.LOCKED, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_LACKING = Policy(max_attempts=5, max_s=5.0)  # after so many attempts its waits grow no more
 
 
 def _sockets(tls: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
@@ -75,6 +78,7 @@ class Connector:
     traced: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
     open: Callable[[ssl.SSLContext, httpx.Limits], httpx.AsyncBaseTransport] = _sockets
     _breakers: dict[str, Breaker] = field(default_factory=dict)
+    lacks: Lacks = field(default_factory=Lacks)
 
     def session(self, tenant: Tenant, source: CredentialsSource) -> Session:
         """Return a tenant's session, signed out."""
@@ -144,7 +148,7 @@ class Connector:
 
 
 class PlatformClient:
-    """One tenant's calls to its platform.
+    """One tenant's calls to its platform. They outwait what this machine lacks, for as long as the run lasts.
 
     All of them raise `PlatformError`s, `CredentialsError`s, `Stopping` and `StoreError`, and nothing else.
     """
@@ -224,12 +228,17 @@ class PlatformClient:
         After an error that is `final` there is no other attempt.
         """
         attempt = 1
+        lacks = 0
         while True:
             try:
                 result = read(await self._send(request))
             except Throttled:
                 wait_s = None  # the gate is closed for as long as the platform asked
             except AdsyncdError as error:
+                if not isinstance(error, PlatformError) and (lack := shortage(error)):
+                    lacks = min(lacks + 1, _LACKING.max_attempts)
+                    await self._outwait(lack, backoff(lacks, _LACKING, self._shared.random))
+                    continue
                 wait_s = None
                 if not isinstance(error, final):
                     wait_s = wait_before_next(error, attempt, self._policy, self._shared.random)
@@ -246,6 +255,10 @@ class PlatformClient:
                 await self._gate.pause(0.0)
             else:
                 await self._wait_to_retry(wait_s, why)
+
+    async def _outwait(self, lack: str, wait_s: float) -> None:
+        self._shared.lacks.tell(lack, self._shared.clock.monotonic())
+        await self._wait(WaitReason.RESOURCES, wait_s, lack)
 
     async def _wait_to_retry(self, wait_s: float, why: str) -> None:
         await self._wait(WaitReason.BACKOFF, wait_s, why)

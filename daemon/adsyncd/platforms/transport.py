@@ -17,7 +17,7 @@ from opentelemetry.trace import Tracer
 from adsyncd.breaker import Breaker
 from adsyncd.clock import Clock
 from adsyncd.concurrency import Concurrency
-from adsyncd.errors import BadAnswer, PlatformError, Throttled, Unavailable, Unconfirmed
+from adsyncd.errors import AdsyncdError, BadAnswer, OutOfResources, Throttled, Unavailable, Unconfirmed
 from adsyncd.feedback import Said, read
 from adsyncd.governor import Gate, Permit, Priority
 from adsyncd.instruments import REQUESTS, RETRIES, Instruments
@@ -26,6 +26,7 @@ from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
 from adsyncd.retry import LONGEST_ASKED_S
 from adsyncd.run import Tally
+from adsyncd.shortage import shortage
 from adsyncd.tenant import Tenant
 
 # Extensions of a request.
@@ -90,8 +91,8 @@ class GovernedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Wait for a permit, send, and return the answer with its body; one that says no, if need be without.
 
-        Raises `Unavailable`, `BadAnswer`, `Throttled` for a 429 to a metered request, `WaitTooLong`, `Stopping` and
-        `StoreError`.
+        Raises `Unavailable`, `BadAnswer`, `OutOfResources`, `Throttled` for a 429 to a metered request, `WaitTooLong`,
+        `Stopping` and `StoreError`.
         """
         permit, passage = await self._admission.admit(request)
         with passage:
@@ -222,8 +223,10 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._gate.close(wait_s)
         raise Throttled(f"the platform answered {status}, to be asked again in {wait_s:.0f} s")
 
-    def _translated(self, error: Exception, url: httpx.URL) -> PlatformError:
+    def _translated(self, error: Exception, url: httpx.URL) -> AdsyncdError:
         """Say what went wrong on the way. A failed connection's own words are repeated: they come from this side."""
+        if lack := shortage(error):
+            return OutOfResources(lack)
         where = url.netloc.decode("ascii")
         match error:
             case httpx.ConnectTimeout():
@@ -245,7 +248,7 @@ def _is_push(request: httpx.Request) -> bool:
     return request.method == "POST" and UNMETERED not in request.extensions
 
 
-def _unread(trouble: PlatformError, head: httpx.Response | None, request: httpx.Request) -> PlatformError:
+def _unread(trouble: AdsyncdError, head: httpx.Response | None, request: httpx.Request) -> AdsyncdError:
     """Return what it means that a success did not come with its body: a push is not repeated for that."""
     if head is None or not _is_push(request):
         return trouble

@@ -28,6 +28,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from adsyncd.errors import StoreError
+from adsyncd.shortage import lacking
 from adsyncd.store import postgres_session, sqlite_file
 
 Answer = TypeVar("Answer")
@@ -212,6 +213,8 @@ def cause(error: Exception) -> str | None:
     if not isinstance(error, DBAPIError):
         return None
     code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+    if code.startswith("SQLITE_CANTOPEN") and (lack := lacking()):
+        return lack
     for prefix, words in _CAUSES.items():
         if code.startswith(prefix):
             return words

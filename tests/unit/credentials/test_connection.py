@@ -1,3 +1,4 @@
+import errno
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -154,3 +155,16 @@ async def test_calls_that_hang_after_their_callers_gave_up_still_count() -> None
             with suppress(CredentialsUnavailable):
                 assert await to.ask(lambda: "an answer") == "an answer"
                 break
+
+
+async def test_what_this_process_lacks_is_no_outage_of_vault_s() -> None:
+    vault, to = Vault(), connection(SetClock())
+    vault.failure = OSError(errno.EMFILE, "Too many open files")
+    for _ in range(3):
+        with pytest.raises(
+            CredentialsUnavailable, match="this process has no file descriptor left; raise LimitNOFILE="
+        ):
+            await to.ask(vault.answer)
+    assert vault.asked == 3
+    vault.failure = None
+    assert await to.ask(vault.answer) == "an answer"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from adsyncd.credentials.secret import InCredential, InFile, InVariable, SecretRef, resolve_secret
-from adsyncd.errors import CredentialsMissing
+from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
+from support.descriptors import exhausted
 
 
 def places(folder: Path, content: str) -> dict[str, tuple[SecretRef, dict[str, str]]]:
@@ -58,3 +59,10 @@ def test_the_mark_of_the_encoding_is_skipped_and_a_pipe_blocks_nothing(tmp_path:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CredentialsMissing, match=r"pipe can't be read \(no regular file\)"):
         resolve_secret(InFile(tmp_path / "pipe"), {})
+
+
+def test_a_secret_that_this_process_has_no_descriptor_for_is_not_taken_for_missing(tmp_path: Path) -> None:
+    ref = InFile(tmp_path / "secret-id")
+    ref.path.write_text("s3cret")
+    with exhausted(), pytest.raises(CredentialsUnavailable, match="no file descriptor left; raise LimitNOFILE="):
+        resolve_secret(ref, {})

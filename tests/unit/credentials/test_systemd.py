@@ -8,7 +8,8 @@ from pydantic import SecretStr
 
 from adsyncd.credentials.account import Credentials
 from adsyncd.credentials.systemd import read_credential, read_systemd
-from adsyncd.errors import CredentialsMissing
+from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
+from support.descriptors import exhausted
 
 
 def test_a_credential_is_json_in_the_directory_that_systemd_names(tmp_path: Path) -> None:
@@ -60,4 +61,10 @@ def test_a_credential_that_is_nested_too_deep_or_too_large_is_refused(content: b
 def test_a_pipe_in_the_place_of_a_credential_blocks_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "acme")
     with pytest.raises(CredentialsMissing, match=r"can't be read \(no regular file\)"):
+        read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+def test_a_credential_that_this_process_has_no_descriptor_for_is_not_taken_for_missing(tmp_path: Path) -> None:
+    (tmp_path / "acme").write_text('{"email": "ads@acme.example", "password": "pw"}')
+    with exhausted(), pytest.raises(CredentialsUnavailable, match="no file descriptor left; raise LimitNOFILE="):
         read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)})

@@ -1,3 +1,4 @@
+import errno
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -45,7 +46,7 @@ class Api:
     def __init__(self, clock: Clock, life_s: float = 3600) -> None:
         self.clock = clock
         self.life_s = life_s
-        self.failures: dict[str, CredentialsError] = {}
+        self.failures: dict[str, Exception] = {}
         self.asked: list[str] = []
         self.versions: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -215,6 +216,18 @@ class TestStatus:
         world.api.failures["sign_in"] = CredentialsMissing("the file is not there")
         await world.fails()
         assert world.vault.status.state == "own secret missing"
+
+    @pytest.mark.parametrize("what", ["sign_in", "secret"])
+    async def test_what_the_daemon_s_own_process_lacks_is_no_state_of_vault_s(self, world: World, what: str) -> None:
+        world.api.failures[what] = OSError(errno.EMFILE, "Too many open files")
+        error = await world.fails()
+        assert str(error).startswith("this process has no file descriptor left; raise LimitNOFILE=")
+        assert world.vault.status.state in {VaultState.UNASKED, VaultState.UP}
+        assert world.up in {None, 1}
+        world.api.failures.clear()
+        world.clock.elapsed_s += 60
+        await world.read()
+        assert world.up == 1
 
     @pytest.mark.parametrize("what", ["secret", "sign_in_as"])
     async def test_what_befalls_one_tenant_s_path_or_role_is_not_the_daemon_s_state(

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from adsyncd.errors import StoreError
 from adsyncd.store import dialects
+from support.descriptors import exhausted
 
 SECRET = "postgresql://sync:canary-7f3a@db.internal:5433/adsyncd?sslmode=require"
 
@@ -140,3 +141,12 @@ def test_a_fault_of_the_write_is_not_the_database_s_and_shows_no_value(error: Ex
     told = str(dialects.store_error(make_url(SECRET), error))
     kind = "UniqueViolation" if isinstance(error, DBAPIError) else "OverflowError"
     assert told == f"postgresql://db.internal:5433/adsyncd: it refused what was asked of it ({kind})"
+
+
+def test_a_file_that_this_process_has_no_descriptor_for_is_not_blamed(engine: Engine) -> None:
+    with exhausted(), pytest.raises(DBAPIError) as caught, engine.connect():
+        pass
+    with exhausted():
+        words = dialects.cause(caught.value)
+    assert words is not None
+    assert words.startswith("this process has no file descriptor left; raise LimitNOFILE=")
