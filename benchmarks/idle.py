@@ -98,4 +98,4 @@ async def bring_up_to_date(url: str, tenants: list[str]) -> None:
 async def record_run(store: Store, tenant: str, now: datetime) -> None:
     run = Run(tenant, run_id(tenant, now), now, now, trace_id="0" * 32)
     await store.begin(run)
-    await store.finish(replace(run, ended_at=now, outcome=Outcome.SUCCEEDED), mark_deleted=False)
+    await store.finish(replace(run, ended_at=now, outcome=Outcome.SUCCEEDED))

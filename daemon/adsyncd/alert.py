@@ -15,6 +15,7 @@ class AlertName(StrEnum):
     NO_SUCCESS = "no_success"
     DEAD_LETTERS_GROWING = "dead_letters_growing"
     DEAD_LETTERS_AGEING = "dead_letters_ageing"
+    LISTING_COLLAPSED = "listing_collapsed"
 
     @property
     def severity(self) -> Literal["critical", "warning"]:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from adsyncd.escaping import escaped
+
+MOST_NAMED = 3  # odd items, in what is said of a listing
+_LONGEST_SHOWN = 64
 STATISTICS = frozenset({"impressions", "clicks", "conversions"})
 
 _PUSH_NAMESPACE = uuid.UUID("6f2b1a52-6f0f-5a0e-9a57-0d2f1c7b8e11")
@@ -14,34 +18,60 @@ _PUSH_NAMESPACE = uuid.UUID("6f2b1a52-6f0f-5a0e-9a57-0d2f1c7b8e11")
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """A campaign as the platform lists it. `payload` is the whole object as compact JSON with sorted keys."""
+    """A campaign as the platform lists it. `payload` is the whole object as compact JSON with sorted keys.
+
+    A field is None if the platform gives it no value, or one that can't be read.
+    """
 
     id: str
-    name: str
-    status: str
-    budget: float
-    impressions: int
-    clicks: int
-    conversions: int
-    created_at: datetime
+    name: str | None
+    status: str | None
+    budget: float | None
+    impressions: int | None
+    clicks: int | None
+    conversions: int | None
+    created_at: datetime | None
     payload: str
 
 
 @dataclass(frozen=True, slots=True)
+class Oddities:
+    """Items of a listing that are not what the API promises: their `count`, and the first ones in words.
+
+    `lost`: how many of them have no usable id, so that no campaign comes of them.
+    """
+
+    count: int = 0
+    lost: int = 0
+    first: tuple[str, ...] = ()
+
+    def __add__(self, more: "Oddities") -> "Oddities":
+        return Oddities(self.count + more.count, self.lost + more.lost, (self.first + more.first)[:MOST_NAMED])
+
+    def __str__(self) -> str:
+        """Name the first ones, and say how many more there are."""
+        more = self.count - len(self.first)
+        return "; ".join(self.first) + (f"; and {more} more" if more else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing. `number` counts from 1; `total` is what the platform says that there is in all.
+    """One page of a listing. `number` counts from 1; `total`, if given, is what the platform claims to have in all.
 
     `source` names the listing that it belongs to, `etag` is what the platform calls this version of the page, and
-    `listed_at` says when it was listed if that was by an earlier run.
+    `listed_at` says when it was listed if that was by an earlier run. `odd`: items with a value that can't be read;
+    `lacking`: those that lack a field.
     """
 
     number: int
     campaigns: tuple[Campaign, ...]
-    total: int
+    total: int | None
     has_more: bool
     source: str = ""
     etag: str | None = None
     listed_at: datetime | None = None
+    odd: Oddities = Oddities()
+    lacking: Oddities = Oddities()
 
 
 class PushState(StrEnum):
@@ -90,6 +120,11 @@ class DeadLetter:
     replayed_at: datetime | None
     trace_id: str
     payload: str
+
+
+def shown(campaign_id: str) -> str:
+    """Return an id as it may stand in a sentence: a long one cut short, what does not print escaped."""
+    return escaped(campaign_id[:_LONGEST_SHOWN]) + "..." * (len(campaign_id) > _LONGEST_SHOWN)
 
 
 def content_hash(campaign: Campaign) -> str:

@@ -81,7 +81,8 @@ class ListingCache:
             return None
         kept = await self._memory.kept_listing(self._tenant.id, self._source, sync.list_cache)
         if kept is not None:
-            _log.debug("listing not asked for", listed_at=str(kept.listed_at), campaigns=kept.total)
+            _log.debug("listing not asked for", listed_at=str(kept.listed_at), campaigns=len(kept.campaigns))
             trace.get_current_span().set_attribute(LISTED_FROM, "cache")
-            self._instruments.add(SAVED, max(1, math.ceil(kept.total / sync.page_size)), tenant=self._tenant.id)
+            pages = max(1, math.ceil(len(kept.campaigns) / sync.page_size))
+            self._instruments.add(SAVED, pages, tenant=self._tenant.id)
         return kept

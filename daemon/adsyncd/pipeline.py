@@ -5,8 +5,8 @@
     record the outcome  ◄── settle each push with its campaign ◄── push them, several at a time
 
 Nothing is sent before the store knows that it is owed, so whatever the instant at which this process dies, the run is
-resumed with the same idempotency keys. A run is called a success only when the platform's listing was complete and
-every campaign in it is accounted for.
+resumed with the same idempotency keys. A run is called a success only when the platform's listing came to its end and
+every campaign in it is accounted for. What the platform claims to have in all is no evidence of either.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,9 +20,10 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_trace_id
 
-from adsyncd.campaign import Page, Push, PushState, idempotency_key
+from adsyncd.campaign import Oddities, Page, Push, PushState, idempotency_key, shown
 from adsyncd.clock import Clock
 from adsyncd.concurrency import Concurrency
+from adsyncd.deletion import Missing
 from adsyncd.duration import format_duration
 from adsyncd.errors import (
     AdsyncdError,
@@ -58,13 +59,16 @@ from adsyncd.instruments import (
     mark_failed,
     span,
 )
-from adsyncd.run import Outcome, Run, Tally, run_id
+from adsyncd.run import Listing, Outcome, Run, Tally, run_id
 from adsyncd.store import Standing
 from adsyncd.tenant import PushPolicy, Tenant
 
 _log = structlog.stdlib.get_logger(__name__)
 
 _RUNS_TO_DIE = 3  # a campaign that fails in so many runs in a row becomes a dead letter
+_BARREN_PAGES = 10  # in a row that bring nothing new, and announce more, end a listing
+_TOO_MANY = 10  # times what the platform names in all, and as many pages, have no end
+_MOST_LISTED = 1_000_000
 _RECORDING_S = 15.0  # what is known is recorded within this, even by a run that is cancelled
 
 CAMPAIGNS_OWN = (Rejected, Unavailable, BadAnswer, Unauthorized)  # errors of a push: they end it, not the run
@@ -92,7 +96,10 @@ class Journal(Protocol):
     async def settle(self, run: Run, push: Push) -> None:
         """Record what became of a push."""
 
-    async def finish(self, run: Run, *, mark_deleted: bool) -> int:
+    async def missing(self, run: Run) -> tuple[int, int]:
+        """Count the campaigns that the run has not listed, and those of them that the last listing missed, too."""
+
+    async def finish(self, run: Run) -> int:
         """Record how the run ended, and return how many dead letters the tenant has."""
 
 
@@ -126,7 +133,10 @@ class Pipeline:
         self._instruments = instruments
         self._on_end = on_end
         self._listing = anyio.CancelScope()
-        self._consistent = False
+        self._evidence: Listing | None = None  # what the listing says once it has come to its end
+        self._claimed = 0  # the most campaigns that a page named in all
+        self._odd, self._lacking = Oddities(), Oddities()
+        self._moved: str | None = None  # a campaign that two pages had
         self._first_failure: str | None = None
         self._fatal: AdsyncdError | None = None
 
@@ -148,15 +158,18 @@ class Pipeline:
         standing = await self._journal.begin(run)
         run = replace(run, started_at=standing.started_at)
         self._resume_counts(standing.tally)
-        self._tally.announced = standing.announced
-        self._consistent = standing.complete
+        self._claimed = standing.announced
+        self._tally.announced = self._tally.listed if standing.complete else max(self._claimed, self._tally.listed)
         try:
-            outcome, error = await self._outcome(run, standing)
-            ended_at = max(self._clock.now(), run.started_at)  # though the clock was set back
-            ended = replace(self._record(run, outcome, error), ended_at=ended_at)
+            failed = await self._failure(run, standing)
             async with recording():
-                # Between the pages of a listing that was cut off, campaigns may have moved from one to another.
-                letters = await self._journal.finish(ended, mark_deleted=self._consistent and standing.next_page == 1)
+                listing, gap = await self._judge_listing(run, standing)
+                outcome, error = failed or self._judge(standing, gap)
+                ended_at = max(self._clock.now(), run.started_at)  # though the clock was set back
+                ended = replace(
+                    self._record(run, outcome, error), ended_at=ended_at, note=self._note(), listing=listing
+                )
+                letters = await self._journal.finish(ended)
         except (Stopping, StoreError) as failure:
             mark_failed(current, failure)
             log = _log.info if isinstance(failure, Stopping) else _log.warning
@@ -173,8 +186,8 @@ class Pipeline:
             await self._on_end(ended)
         return ended
 
-    async def _outcome(self, run: Run, standing: Standing) -> tuple[Outcome, str | None]:
-        """Do what the run is for, and say how that ended. Raises Stopping and StoreError, which are no end."""
+    async def _failure(self, run: Run, standing: Standing) -> tuple[Outcome, str] | None:
+        """Do what the run is for, and say what kept it from its end. Raises Stopping, StoreError: it is open then."""
         try:
             await self._sync(run, standing)
         except (Stopping, StoreError):
@@ -188,7 +201,7 @@ class Pipeline:
         except Exception:  # noqa: BLE001 - a mistake of ours ends this run, and is recorded as its end
             _log.exception("run broke down")
             return Outcome.FAILED, "internal error: see the log"
-        return self._judge()
+        return None
 
     async def _sync(self, run: Run, standing: Standing) -> None:
         """List and push at the same time. After an error that concerns the whole run, what is on its way comes back."""
@@ -211,34 +224,53 @@ class Pipeline:
                 await queue.send(push)
             if not standing.complete:
                 with span(self._tracer, SPAN_LIST):
-                    await self._list_pages(run, standing.next_page, queue)
+                    await self._list_pages(run, standing, queue)
         except AdsyncdError as error:
             self._end(error)
 
-    async def _list_pages(self, run: Run, number: int, queue: MemoryObjectSendStream[Push]) -> None:
-        barren = 0
+    async def _list_pages(self, run: Run, standing: Standing, queue: MemoryObjectSendStream[Push]) -> None:
+        number, barren, source = standing.next_page, 0, standing.source
         while True:
             with span(self._tracer, SPAN_PAGE, {PAGE: number}):
                 page = await self._source.page(number)
+                if number > 1 and page.source != source:
+                    number, source = 1, page.source  # all pages of another listing, such as one of larger pages
+                    continue
+                source = page.source
                 async with recording():
                     fresh = await self._journal.keep_page(run, page, self._tenant.sync.push)
             self._count_listed(fresh)
-            self._tally.announced = max(self._tally.announced, page.total)
+            self._note_page(page, fresh)
             for push in fresh:
                 if push.state is PushState.PENDING:
                     await queue.send(push)
             if not page.has_more:
-                self._consistent = self._tally.listed >= self._tally.announced
+                self._evidence = Listing.KEPT if page.listed_at else Listing.COMPLETE
+                self._tally.announced = self._tally.listed
                 return
             barren = 0 if fresh else barren + 1
-            if barren > 1:  # one alone may be the work of a campaign that came in while we listed
-                raise ListingError(f"page {number} brings nothing new, as the one before, and more is still announced")
-            if self._tally.listed > self._tally.announced:
-                raise ListingError(
-                    f"after {self._tally.listed} campaigns of the {self._tally.announced} that it names in all, "
-                    f"the platform still announces more"
-                )
+            self._check_end(number, barren)
             number += 1
+
+    def _note_page(self, page: Page, fresh: list[Push]) -> None:
+        """Note what is remarkable in a page."""
+        self._claimed = max(self._claimed, page.total or 0)
+        self._tally.announced = max(self._claimed, self._tally.listed)
+        self._odd += page.odd
+        self._lacking += page.lacking
+        new = {push.campaign_id for push in fresh}
+        self._moved = self._moved or next((each.id for each in page.campaigns if each.id not in new), None)
+
+    def _check_end(self, number: int, barren: int) -> None:
+        """Raise ListingError if a listing seems endless; of the pages up to `number` the last `barren` are no news."""
+        if barren >= _BARREN_PAGES:
+            raise ListingError(
+                f"pages {number - barren + 1} to {number} bring nothing new, and more is still announced"
+            )
+        listed, most = self._tally.listed, _TOO_MANY * (self._claimed + self._tenant.sync.page_size)
+        if (self._claimed and listed > most) or listed > _MOST_LISTED:
+            named = f" of the {self._claimed} that it names in all" if self._claimed else ""
+            raise ListingError(f"after {listed} campaigns{named}, the platform still announces more")
 
     async def _push_from(self, run: Run, queue: MemoryObjectReceiveStream[Push], slots: anyio.CapacityLimiter) -> None:
         try:
@@ -274,15 +306,41 @@ class Pipeline:
         self._fatal = self._fatal or error
         self._listing.cancel()
 
-    def _judge(self) -> tuple[Outcome, str | None]:
+    async def _judge_listing(self, run: Run, standing: Standing) -> tuple[Listing | None, str | None]:
+        """Say what the listing tells of campaigns that are not in it, and what is wrong with it if it has collapsed."""
+        # Between the pages of a listing that was cut off, campaigns may have moved from one to another.
+        if standing.next_page > 1 or self._moved or self._odd.lost:
+            return None, None
+        if self._evidence is not Listing.COMPLETE:
+            return self._evidence, None
+        missing = Missing(standing.live, standing.missed, *await self._journal.missing(run))
+        if not missing.collapsed:
+            return Listing.COMPLETE, None
+        gap = f"{missing.now} of {missing.live} campaigns are missing from the listing"
+        return Listing.COLLAPSED, f"{gap}: none is marked deleted unless the next listing agrees"
+
+    def _judge(self, standing: Standing, gap: str | None) -> tuple[Outcome, str | None]:
         """Say how a run ended that came to its end, from the evidence alone."""
-        lost = self._tally.failed + self._tally.dead_lettered
-        if lost:
+        wrong = []
+        if lost := self._tally.failed + self._tally.dead_lettered:
             reason = f", the first because {self._first_failure}" if self._first_failure else ""
-            return Outcome.PARTIAL, f"{lost} of {self._tally.listed} campaigns were not pushed{reason}"
-        if not self._consistent:
-            return Outcome.PARTIAL, "the listing ended before all campaigns that it announced were listed"
-        return Outcome.SUCCEEDED, None
+            wrong.append(f"{lost} of {self._tally.listed} campaigns were not pushed{reason}")
+        if odd := standing.odd or str(self._odd):
+            wrong.append(f"not all can be read: {odd}")
+        if gap:
+            wrong.append(gap)
+        return (Outcome.PARTIAL, "; ".join(wrong)) if wrong else (Outcome.SUCCEEDED, None)
+
+    def _note(self) -> str | None:
+        """Say what is remarkable in the listing and no fault of the run."""
+        notes = []
+        if self._evidence is Listing.COMPLETE and self._claimed not in {0, self._tally.listed}:
+            notes.append(f"the platform named {self._claimed} campaigns in all and listed {self._tally.listed}")
+        if self._moved:
+            notes.append(f"{shown(self._moved)} was on two pages, so that another may have been on none")
+        if self._lacking.count:
+            notes.append(str(self._lacking))
+        return "; ".join(notes) or None
 
     def _record(self, run: Run, outcome: Outcome | None, error: str | None) -> Run:
         """Return the run's record; in one that has ended, what is not settled has failed."""

@@ -10,14 +10,27 @@ from enum import StrEnum
 class Outcome(StrEnum):
     """How a run ended.
 
-    `SUCCEEDED`: the listing was complete and every campaign was pushed or skipped. `PARTIAL`: some campaigns were
-    not, or the listing missed some. `FAILED`: it could not list them. `ABANDONED`: it ran out of time.
+    `SUCCEEDED`: the listing came to its end and every campaign was pushed or skipped. `PARTIAL`: some campaigns were
+    not, or could not be read, or the listing collapsed. `FAILED`: it could not list them. `ABANDONED`: it ran out of
+    time.
     """
 
     SUCCEEDED = "succeeded"
     PARTIAL = "partial"
     FAILED = "failed"
     ABANDONED = "abandoned"
+
+
+class Listing(StrEnum):
+    """What a run's listing says of the campaigns that are not in it. One that is pieced together says nothing.
+
+    `COMPLETE`: all pages, in one go. `COLLAPSED`: that, too, but more than half of the campaigns are missing, and the
+    listing before does not agree. `KEPT`: that of an earlier run, which was used again.
+    """
+
+    COMPLETE = "complete"
+    COLLAPSED = "collapsed"
+    KEPT = "kept"
 
 
 class WaitReason(StrEnum):
@@ -57,8 +70,8 @@ class Tally:
 
     `requests` are all metered requests sent, `retries` those of them that repeat one that failed, `refused` the
     429s among the answers; `waited_s` is the time in which at least one request waited for quota, in seconds.
-    `announced`: the most campaigns that a page named in all. `waits`: those that are under way now, oldest first.
-    `cut_short`: what was waited for when the run was cancelled.
+    `announced`: the most campaigns that a page named in all; once all are listed, how many. `waits`: those that are
+    under way now, oldest first. `cut_short`: what was waited for when the run was cancelled.
     """
 
     listed: int = 0
@@ -107,7 +120,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it is recorded. While it goes, `ended_at` and `outcome` are None."""
+    """A run as it is recorded. While it goes, `ended_at` and `outcome` are None.
+
+    `note`: what is remarkable and no error. `listing`: what it says of campaigns that are not in it, if anything.
+    """
 
     tenant: str
     run_id: str
@@ -126,6 +142,8 @@ class Run:
     refused: int = 0
     waited_s: float = 0.0
     error: str | None = None
+    note: str | None = None
+    listing: Listing | None = None
 
 
 def _over(wait: Wait) -> datetime:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from adsyncd.campaign import DeadLetter, Push, PushState, idempotency_key
+from adsyncd.run import Listing
 from adsyncd.store import Store, tables
 from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
@@ -19,7 +20,7 @@ async def died(store: Store, *ids: str, tenant: str = "acme", number: int = 0, r
     await store.begin(this)
     for push in await store.keep_page(this, page(*ids), ALL):
         await settle(store, this, push, PushState.DEAD_LETTERED, attempts=2, error=reason)
-    await store.finish(replace(this, ended_at=NOON), mark_deleted=True)
+    await store.finish(replace(this, ended_at=NOON))
 
 
 async def owed(store: Store, number: int, *ids: str, policy: PushPolicy = ALL) -> list[Push]:
@@ -77,7 +78,7 @@ async def test_the_end_of_a_run_tells_how_many_dead_letters_its_tenant_has(store
     await died(store, "c1", "c2")
     await died(store, "c1", tenant="globex")
     await store.begin(run(number=1))
-    assert await store.finish(replace(run(number=1), ended_at=NOON), mark_deleted=False) == 2
+    assert await store.finish(replace(run(number=1), ended_at=NOON)) == 2
 
 
 async def test_a_replay_that_succeeds_closes_the_dead_letter_with_its_campaign(store: Store, clock: HandClock) -> None:
@@ -148,9 +149,11 @@ async def test_the_dead_letter_of_a_campaign_that_is_deleted_upstream_is_closed(
     await died(store, "c1", "c2")
     await died(store, "c1", tenant="globex")
     await owed(store, 1, "c2")
-    assert await store.finish(replace(run(number=1), ended_at=NOON), mark_deleted=False) == 2
-    await owed(store, 2, "c2")
-    assert await store.finish(replace(run(number=2), ended_at=NOON), mark_deleted=True) == 1
+    assert await store.finish(replace(run(number=1), ended_at=NOON)) == 2
+    for number, letters in ((2, 2), (3, 1)):
+        await owed(store, number, "c2")
+        this = replace(run(number=number), ended_at=NOON, listing=Listing.COMPLETE)
+        assert await store.finish(this) == letters
     assert [(left.tenant, left.campaign_id) for left in await store.dead_letters()] == [
         ("acme", "c2"),
         ("globex", "c1"),

@@ -2,7 +2,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from adsyncd.campaign import PushState
-from adsyncd.run import Outcome
+from adsyncd.run import Listing, Outcome
 from adsyncd.store import Store
 from adsyncd.tenant import PushPolicy
 from support.records import NOON, page, run, settle
@@ -23,9 +23,11 @@ async def test_a_run_is_recorded_as_it_ended(store: Store) -> None:
         refused=2,
         waited_s=1.5,
         error="503",
+        note="named 5",
+        listing=Listing.COMPLETE,
     )
     await store.begin(run())
-    await store.finish(ended, mark_deleted=False)
+    await store.finish(ended)
     [recorded] = await store.runs("acme", 10)
     assert recorded == ended
     assert recorded.outcome is Outcome.PARTIAL
@@ -54,7 +56,7 @@ async def test_runs_come_newest_first_of_one_tenant_or_of_all(store: Store) -> N
 async def test_the_last_run_of_each_tenant_is_the_latest_that_ended(store: Store) -> None:
     for given in (run("acme", 0), run("acme", 1), run("globex", 0)):
         await store.begin(given)
-        await store.finish(replace(given, ended_at=given.fire_time, outcome=Outcome.SUCCEEDED), mark_deleted=False)
+        await store.finish(replace(given, ended_at=given.fire_time, outcome=Outcome.SUCCEEDED))
     for still_open in (run("acme", 2), run("initech", 0)):
         await store.begin(still_open)
     last = {tenant: found.run_id for tenant, found in (await store.last_runs()).items()}
@@ -62,12 +64,16 @@ async def test_the_last_run_of_each_tenant_is_the_latest_that_ended(store: Store
 
 
 async def test_a_tenant_s_campaigns_are_those_that_are_kept_or_as_many_as_its_listing_names(store: Store) -> None:
-    complete = [("acme", page("c1", "c2", "c3")), ("acme", page("c1", "c2")), ("initech", page())]
+    complete = [
+        ("acme", page("c1", "c2", "c3")),
+        *[("acme", page("c1", "c2"))] * 2,
+        ("initech", replace(page(), total=99)),
+    ]
     for number, (tenant, listed) in enumerate(complete):
         began = run(tenant, number)
         await store.begin(began)
         await store.keep_page(began, listed, PushPolicy.ALL)
-        await store.finish(replace(began, ended_at=NOON, outcome=Outcome.SUCCEEDED), mark_deleted=True)
+        await store.finish(replace(began, ended_at=NOON, outcome=Outcome.SUCCEEDED, listing=Listing.COMPLETE))
     await store.begin(run("globex"))
     await store.keep_page(run("globex"), replace(page("c1", has_more=True), total=300), PushPolicy.ALL)
     await store.begin(run("hooli"))
@@ -82,7 +88,6 @@ async def test_the_requests_of_the_last_runs_that_succeeded_are_told_by_tenant(s
         await store.begin(began)
         await store.finish(
             replace(began, ended_at=NOON, outcome=outcome, requests=100 + number, listed=1, pushed=1),
-            mark_deleted=False,
         )
     await store.begin(run("globex"))
     assert await store.recent_requests(["acme", "globex"]) == {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.campaign import Push, PushState
-from adsyncd.run import Tally
+from adsyncd.run import Listing, Tally
 from adsyncd.store import Standing, Store, open_store
 from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, campaign, page, run
@@ -32,6 +32,8 @@ class Remembered:
     pushed: str | None = None
     dead: str | None = None
     failures: int = 0
+    missed: bool = False
+    deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -53,7 +55,13 @@ class Model:
         tally = Tally(
             *(counts.total(), counts[PUSHED], counts[SKIPPED], counts[DEAD_LETTERED], counts[FAILED]), requests, retries
         )
-        return Standing(started_at, self.next_page, self.complete, owed, tally, self.announced)
+        live = [known for known in self.campaigns.values() if not known.deleted and self.next_page == 1]
+        return Standing(
+            *(started_at, self.next_page, self.complete, owed, tally, self.announced),
+            source=None if self.next_page == 1 else "",
+            live=len(live),
+            missed=sum(known.missed for known in live),
+        )
 
     def keep(self, listed: dict[str, str], policy: PushPolicy, *, has_more: bool) -> list[Push]:
         self.next_page, self.complete = self.next_page + 1, not has_more
@@ -61,6 +69,7 @@ class Model:
         new = []
         for key, content in listed.items():
             known = self.campaigns.setdefault(key, Remembered())
+            known.missed = known.deleted = False
             revived = known.dead not in {None, content}
             if revived:
                 known.dead = None
@@ -88,7 +97,8 @@ class Model:
     def finish(self) -> int:
         for key, known in self.campaigns.items():
             if key not in self.pushes:
-                known.dead = None
+                known.deleted, known.missed = known.missed, True
+                known.dead = None if known.deleted else known.dead
         self.next_page, self.announced, self.complete, self.pushes, self.contents = 1, 0, False, {}, {}
         return sum(known.dead is not None for known in self.campaigns.values())
 
@@ -173,7 +183,7 @@ async def take(step: Step, store: Store, model: Model, tenant: str, number: int)
         case SettlePush(key, state, attempts) if key in model.pushes and model.pushes[key].state not in SETTLED:
             await store.settle(this, model.settle(key, state, attempts))
         case FinishRun():
-            assert await store.finish(replace(this, ended_at=NOON), mark_deleted=True) == model.finish()
+            assert await store.finish(replace(this, ended_at=NOON, listing=Listing.COMPLETE)) == model.finish()
             return number + 1
         case ReplayLetter(key, error):
             for letter in await store.dead_letters(tenant, key):

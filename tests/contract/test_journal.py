@@ -4,9 +4,9 @@ from datetime import timedelta
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.campaign import Push, PushState, idempotency_key
+from adsyncd.campaign import Campaign, Oddities, Push, PushState, idempotency_key
 from adsyncd.errors import RunEnded
-from adsyncd.run import Outcome, Tally
+from adsyncd.run import Listing, Outcome, Tally
 from adsyncd.store import Standing, Store, open_store, tables
 from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
@@ -14,6 +14,7 @@ from support.records import NOON, HandClock, campaign, page, rows, run, settle
 ALL, CHANGED = PushPolicy.ALL, PushPolicy.CHANGED
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
 SKIPPED, DEAD_LETTERED = PushState.SKIPPED, PushState.DEAD_LETTERED
+COMPLETE = Listing.COMPLETE
 
 
 async def whole_run(
@@ -25,7 +26,7 @@ async def whole_run(
     [push] = await store.keep_page(this, page(campaign("c1", content)), policy)
     if push.state is PENDING:
         await settle(store, this, push, state, error="500")
-    await store.finish(replace(this, ended_at=this.started_at, outcome=Outcome.SUCCEEDED), mark_deleted=True)
+    await store.finish(replace(this, ended_at=this.started_at, outcome=Outcome.SUCCEEDED, listing=Listing.COMPLETE))
     return push.state
 
 
@@ -89,6 +90,7 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
             owed=(Push("c3", PENDING), Push("c4", PENDING)),
             tally=Tally(listed=4, pushed=1, failed=1, requests=7, retries=4),
             announced=4,
+            source="",
         )
         assert [taken_up.trace_id for taken_up in await after.open_runs()] == ["f" * 32]
         await after.keep_page(left, page("c5", number=2), ALL)
@@ -101,20 +103,13 @@ async def test_a_listing_that_is_used_again_took_no_requests(store: Store) -> No
     assert (await store.begin(run())).tally == Tally(listed=1)
 
 
-async def test_a_listing_is_complete_only_with_all_that_the_platform_names(store: Store) -> None:
+async def test_a_listing_is_complete_with_its_last_page_whatever_the_platform_names(store: Store) -> None:
     await store.begin(run())
-    await store.keep_page(run(), replace(page("c1"), total=2), ALL)
+    await store.keep_page(run(), replace(page("c1", has_more=True), total=9), ALL)
     assert not (await store.begin(run())).complete
     await store.keep_page(run(), replace(page("c2", number=2), total=1), ALL)
-    assert (await store.begin(run())).complete
-
-
-async def test_a_listing_that_shrank_while_it_was_cut_off_is_not_complete(store: Store) -> None:
-    await store.begin(run())
-    await store.keep_page(run(), replace(page("c1", "c2", has_more=True), total=4), ALL)  # then c1 goes, c3 moves up
-    await store.keep_page(run(), replace(page("c4", number=2), total=3), ALL)
     standing = await store.begin(run())
-    assert (standing.announced, standing.complete) == (4, False)
+    assert (standing.announced, standing.complete) == (9, True)
 
 
 async def test_a_run_that_has_ended_does_not_begin_again(store: Store) -> None:
@@ -195,26 +190,80 @@ async def test_a_dead_letter_is_left_alone_until_its_campaign_changes(store: Sto
     assert await rows(store, tables.dead_letters) == []
 
 
-async def test_only_what_a_complete_listing_missed_is_marked_deleted(store: Store, clock: HandClock) -> None:
-    async def deleted_after(number: int, *listed: str, mark_deleted: bool) -> dict[str, int]:
+async def test_only_what_two_complete_listings_in_a_row_missed_is_marked_deleted(
+    store: Store, clock: HandClock
+) -> None:
+    async def deleted_after(number: int, *listed: str, listing: Listing | None) -> dict[str, int]:
         """Return what is deleted after a run, and the number of the run that found that out."""
         this = run(number=number)
         clock.instant = this.started_at
         await store.begin(this)
         await store.keep_page(this, page(*listed), ALL)
         for _ in range(2):  # again: now its pushes are gone, which must not mean that its campaigns are
-            await store.finish(replace(this, ended_at=NOON, outcome=Outcome.PARTIAL), mark_deleted=mark_deleted)
+            await store.finish(replace(this, ended_at=NOON, outcome=Outcome.PARTIAL, listing=listing))
         instants = [run(number=each).started_at for each in range(9)]
         kept = await rows(store, tables.campaigns)
         return {row.campaign_id: instants.index(row.deleted_at) for row in kept if row.deleted_at}
 
     await store.begin(run("globex"))
     await store.keep_page(run("globex"), page("g1"), ALL)
-    assert await deleted_after(0, "c1", "c2", mark_deleted=True) == {}
-    assert await deleted_after(1, "c1", mark_deleted=False) == {}
-    assert await deleted_after(2, "c1", mark_deleted=True) == {"c2": 2}
-    assert await deleted_after(3, mark_deleted=True) == {"c2": 2, "c1": 3}
-    assert await deleted_after(4, "c1", "c2", mark_deleted=False) == {}
+    assert await deleted_after(0, "c1", "c2", listing=COMPLETE) == {}
+    assert await deleted_after(1, "c1", listing=COMPLETE) == {}
+    assert await deleted_after(2, "c1", "c2", listing=None) == {}  # it came back
+    assert await deleted_after(3, "c1", listing=COMPLETE) == {}
+    assert await deleted_after(4, "c1", listing=Listing.KEPT) == {}
+    assert await deleted_after(5, "c1", listing=None) == {}
+    assert await deleted_after(6, listing=Listing.COLLAPSED) == {}
+    assert await deleted_after(7, "c1", listing=COMPLETE) == {"c2": 7}
+    assert await deleted_after(8, "c1", "c2", listing=None) == {}
+
+
+async def test_a_run_knows_how_many_campaigns_its_listing_and_the_one_before_miss(store: Store) -> None:
+    counts = []
+    for number, listed in enumerate((["c1", "c2", "c3"], ["c1"], ["c1", "c2", "c4"], ["c4"])):
+        this = run(number=number)
+        standing = await store.begin(this)
+        await store.keep_page(this, page(*listed), ALL)
+        counts.append((standing.live, standing.missed, *await store.missing(this)))
+        await store.finish(replace(this, ended_at=NOON, listing=COMPLETE))
+    assert counts == [(0, 0, 0, 0), (3, 0, 2, 0), (3, 2, 1, 1), (3, 0, 2, 0)]
+    await store.begin(run(number=9))
+    await store.keep_page(run(number=9), page("c1", has_more=True), ALL)
+    assert (await store.begin(run(number=9))).live == 0  # of a listing that is pieced together nobody asks
+
+
+async def test_a_campaign_is_kept_without_the_values_that_it_does_not_have(store: Store) -> None:
+    bare = Campaign("c1", None, None, None, None, None, None, None, '{"id":"c1","name":"\\u0000 \\ud800"}')
+    await store.begin(run())
+    await store.keep_page(run(), replace(page(bare), source="ads", etag="v1"), ALL)
+    assert await store.kept_page("acme", "ads", 1) == replace(page(bare), source="ads", etag="v1")
+
+
+async def test_words_that_a_database_can_t_store_are_stored_without_what_it_can_t(store: Store) -> None:
+    await store.begin(run())
+    [push] = await store.keep_page(run(), page("c1"), ALL)
+    await settle(store, run(), push, DEAD_LETTERED, error="no\x00 \ud83d \U0001f600")
+    await store.finish(replace(run(), ended_at=NOON, error="a\x00", note="b\udcff"))
+    [letter] = await store.dead_letters()
+    [ended] = await store.runs("acme", 9)
+    assert (letter.reason, ended.error, ended.note) == ("no\ufffd \ufffd \U0001f600", "a\ufffd", "b\ufffd")
+
+
+async def test_a_run_that_is_taken_up_knows_of_the_odd_items_that_it_listed(store: Store) -> None:
+    odd = replace(page("c1", has_more=True), odd=Oddities(2, 1, ("c1: budget", "page 1, item 2: id")), etag="v1")
+    await store.begin(run())
+    await store.keep_page(run(), odd, ALL)
+    await store.keep_page(run(), replace(page("c2", number=2), odd=Oddities(1, 0, ("c2: name",))), ALL)
+    assert (await store.begin(run())).odd == "c1: budget; page 1, item 2: id"
+    assert await store.kept_page("acme", "", 1) is None  # of which the items could not be shown again
+
+
+async def test_a_page_may_do_without_a_total(store: Store) -> None:
+    unnamed = replace(page("c1"), total=None, source="ads", etag="v1")
+    await store.begin(run())
+    await store.keep_page(run(), unnamed, ALL)
+    assert await store.kept_page("acme", "ads", 1) == unnamed
+    assert (await store.begin(run())).announced == 0
 
 
 async def test_history_keeps_no_pushes_of_runs_that_ended(store: Store) -> None:
@@ -230,6 +279,6 @@ async def test_a_tenant_s_runs_are_remembered_for_a_month_and_open_ones_until_th
     for each in runs:
         await store.begin(each)
         if each.fire_time != run(number=1).fire_time:
-            await store.finish(replace(each, ended_at=each.started_at, outcome=Outcome.SUCCEEDED), mark_deleted=False)
+            await store.finish(replace(each, ended_at=each.started_at, outcome=Outcome.SUCCEEDED))
     assert [each.run_id for each in await store.runs("acme", 9)] == [each.run_id for each in reversed(runs[2:])]
     assert len(await store.runs("globex", 9)) == 1

@@ -81,7 +81,7 @@ async def test_who_has_lost_a_lease_writes_nothing_more(store: Store) -> None:
         held.begin(run(number=1)),
         held.keep_page(run(), page("c2"), ALL),
         settle(held, run(), push, PushState.PUSHED),
-        held.finish(replace(run(), ended_at=NOON), mark_deleted=True),
+        held.finish(replace(run(), ended_at=NOON)),
         held.settle_replay(letter, attempts=1, error=None, trace_id="f" * 32),
     ):
         with pytest.raises(LeaseLost, match="another process has taken over tenant acme"):
@@ -89,7 +89,7 @@ async def test_who_has_lost_a_lease_writes_nothing_more(store: Store) -> None:
     assert [each.run_id for each in await store.open_runs()] == [run().run_id]
     assert [row.campaign_id for row in await rows(store, tables.campaigns)] == ["c1"]
     assert await store.dead_letters() == [letter]
-    await taken.finish(replace(run(), ended_at=NOON), mark_deleted=True)
+    await taken.finish(replace(run(), ended_at=NOON))
 
 
 async def test_what_one_has_lost_holds_up_no_other_s_writes(store: Store) -> None:
@@ -144,4 +144,4 @@ async def whole_run_of(store: Store, tenant: str) -> None:
     await store.begin(run(tenant))
     for push in await store.keep_page(run(tenant), page("c1", "c2", "c3"), ALL):
         await settle(store, run(tenant), push, PushState.PUSHED)
-    await store.finish(replace(run(tenant), ended_at=NOON), mark_deleted=True)
+    await store.finish(replace(run(tenant), ended_at=NOON))

@@ -2,7 +2,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from adsyncd.campaign import Page
-from adsyncd.run import Run
+from adsyncd.run import Listing, Run
 from adsyncd.store import Store
 from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, campaign, page, run
@@ -12,12 +12,12 @@ HOUR = timedelta(hours=1)
 SOURCE = "ads acme 10"
 
 
-async def listed(store: Store, this: Run, *pages: Page, whole: bool = True) -> None:
+async def listed(store: Store, this: Run, *pages: Page, listing: Listing | None = Listing.COMPLETE) -> None:
     """Let a run list pages of `SOURCE`, and end."""
     await store.begin(this)
     for each in pages:
         await store.keep_page(this, replace(each, source=each.source or SOURCE), ALL)
-    await store.finish(replace(this, ended_at=NOON), mark_deleted=whole)
+    await store.finish(replace(this, ended_at=NOON, listing=listing))
 
 
 async def test_a_listing_is_kept_whole(store: Store) -> None:
@@ -33,6 +33,12 @@ async def test_a_listing_is_kept_whole(store: Store) -> None:
     )
 
 
+async def test_a_listing_that_is_not_believed_is_not_used_again(store: Store) -> None:
+    await listed(store, run(), page("c1", "c2", "c3"))
+    await listed(store, run(number=1), page("c1"), listing=Listing.COLLAPSED)
+    assert await store.kept_listing("acme", SOURCE, HOUR) is None
+
+
 async def test_a_listing_has_what_its_run_found_and_no_more(store: Store) -> None:
     await listed(store, run(), page("c1", "c2"))
     await listed(store, run(number=1), page("c2"))
@@ -46,7 +52,7 @@ async def test_a_listing_is_as_old_as_its_first_page(store: Store, clock: HandCl
     await store.keep_page(run(), replace(page("c1", has_more=True), source=SOURCE), ALL)
     clock.instant += timedelta(minutes=10)
     await store.keep_page(run(), replace(page("c2", number=2), source=SOURCE), ALL)
-    await store.finish(replace(run(), ended_at=clock.instant), mark_deleted=True)
+    await store.finish(replace(run(), ended_at=clock.instant, listing=Listing.COMPLETE))
     assert await store.kept_listing("acme", SOURCE, timedelta(minutes=10)) is None
     assert await store.kept_listing("acme", SOURCE, timedelta(minutes=11)) is not None
 
@@ -74,7 +80,7 @@ async def test_no_listing_is_used_again_unless_the_last_run_saw_all_of_it(store:
     await listed(store, run(number=1))  # could not list at all
     assert await store.kept_listing("acme", SOURCE, HOUR) is None
     await listed(store, run(number=2), page("c1"))
-    await listed(store, run(number=3), page("c1", has_more=True), whole=False)
+    await listed(store, run(number=3), page("c1", has_more=True), listing=None)
     assert await store.kept_listing("acme", SOURCE, HOUR) is None
 
 

@@ -32,7 +32,7 @@ async def sync(store: Store, tenant: str) -> None:
     await store.begin(run(tenant))
     for number in range(1, 8):  # more than it takes until a statement is prepared
         await store.keep_page(run(tenant), page("c1", "c2", number=number, has_more=True), PushPolicy.ALL)
-    await store.finish(replace(run(tenant), ended_at=NOON), mark_deleted=False)
+    await store.finish(replace(run(tenant), ended_at=NOON))
 
 
 def provoke(connection: Connection, trouble: str) -> None:

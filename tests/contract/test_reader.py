@@ -16,7 +16,7 @@ async def test_a_reader_sees_what_is_written_while_it_is_open(store: Store, url:
         await store.begin(run())
         await store.keep_page(run(), page("c1", "c2"), PushPolicy.ALL)
         assert [one.listed for one in await reader.open_runs()] == [2]
-        await store.finish(replace(run(), ended_at=NOON), mark_deleted=False)
+        await store.finish(replace(run(), ended_at=NOON))
         assert await reader.open_runs() == []
         assert len(await reader.runs("acme", 10)) == 1
 

@@ -43,6 +43,44 @@ def test_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
         assert compare_metadata(context, tables.metadata) == []
 
 
+@pytest.mark.parametrize("revision", schema.known()[:-1])
+def test_what_an_older_schema_holds_is_there_after_the_migration_and_after_the_way_back(
+    engine: Engine, revision: str
+) -> None:
+    old = {
+        "campaigns": "'acme', 'c1', 'Größe', 'active', 100.5, 10, 2, 1, '2026-01-02 03:04:05.000000', '{}', 'h', 'h', "
+        "NULL, 2, NULL",
+        "runs": "'acme-1', 'acme', '2026-01-02 03:04:05.000000', '2026-01-02 03:04:05.000000', 't', NULL, NULL, "
+        "1, 2, 3, 4, 5, 6, 7, 8, 9.5, 'no', 2, 45, false, 'ads', NULL",
+        "pushes": "'acme-1', 'c1', 'key', 'h', 'pending', 0, NULL, 2, '2026-01-02 03:04:05.000000', NULL",
+        "listing_pages": "'acme', 1, 'ads', '\"v1\"', '[]', 45, true",
+    }
+
+    def held() -> dict[str, list[dict[str, object]]]:
+        with engine.connect() as connection:
+            return {
+                table: [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
+                for table in old
+            }
+
+    with engine.begin() as connection:
+        schema.upgrade(connection, revision)
+        for table, values in old.items():
+            connection.execute(text(f"INSERT INTO {table} VALUES ({values.replace(':', chr(92) + ':')})"))
+    before = held()
+    with engine.begin() as connection:
+        schema.upgrade(connection)
+    after = held()
+    for table, rows in before.items():
+        assert [{key: row[key] for key in rows[0]} for row in after[table]] == rows
+    assert [after["campaigns"][0]["missed_at"], after["runs"][0]["note"], after["runs"][0]["listing"]] == [None] * 3
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE campaigns SET budget = NULL, created_at = NULL"))
+        schema.downgrade(connection, revision)
+    assert held()["campaigns"][0].keys() == before["campaigns"][0].keys()
+    assert held()["campaigns"][0]["budget"] == 0
+
+
 def test_migrations_go_down_to_nothing_and_up_again(engine: Engine) -> None:
     for _ in range(2):
         with engine.begin() as connection:

@@ -106,7 +106,7 @@ async def whole_run_of(store: Store, tenant: str) -> None:
     await store.begin(run(tenant))
     [push] = await store.keep_page(run(tenant), page("c1"), PushPolicy.ALL)
     await settle(store, run(tenant), push, PushState.PUSHED)
-    await store.finish(run(tenant), mark_deleted=True)
+    await store.finish(run(tenant))
 
 
 async def test_what_the_body_raises_leaves_the_store_as_it_is(url: str) -> None:
@@ -123,7 +123,7 @@ async def test_a_write_is_a_span_in_its_caller_s_trace(url: str) -> None:
     async with open_store(url, clock=HandClock(), tracer=tracer) as store:
         with tracer.start_as_current_span("sync.run"):
             await store.begin(run())
-            await store.finish(replace(run(), ended_at=NOON), mark_deleted=False)
+            await store.finish(replace(run(), ended_at=NOON))
             with pytest.raises(StoreError):
                 await store.begin(run())
     *writes, root = spans.get_finished_spans()

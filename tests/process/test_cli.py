@@ -24,6 +24,7 @@ REJECTED = "cmp-0003"
 RUN_KEYS = [
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
     "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
+    "note",
 ]  # fmt: skip
 ESCAPE = "\x1b["
 

@@ -26,8 +26,9 @@ async def platform() -> AsyncIterator[Platform]:
         yield running
 
 
+@pytest.mark.parametrize("revision", schema.known()[:-1])
 async def test_a_new_version_takes_up_the_run_and_the_permits_that_an_old_one_left_and_keeps_a_copy(
-    platform: Platform, tmp_path: Path
+    platform: Platform, tmp_path: Path, revision: str
 ) -> None:
     program = Program(tmp_path, {"ACME_EMAIL": "acme@example.com", "ACME_PASSWORD": "pw-acme"})
     program.settings(platforms={"mixo": {"base_url": platform.base_url}})
@@ -39,7 +40,7 @@ async def test_a_new_version_takes_up_the_run_and_the_permits_that_an_old_one_le
                 await anyio.sleep(0.05)
         old.process.kill()
         await old.process.wait()
-    make_old(tmp_path / "adsyncd.db")
+    make_old(tmp_path / "adsyncd.db", revision)
 
     async with program.daemon() as new:
         await new.logs("run ended")
@@ -48,16 +49,16 @@ async def test_a_new_version_takes_up_the_run_and_the_permits_that_an_old_one_le
     ledger = await platform.ledger("acme")
     assert [sum(by_key.values()) for by_key in ledger["effects"].values()] == [1] * CAMPAIGNS
     assert ledger["refused"] == 0  # the old one's permits are cooling still
-    copy = tmp_path / "adsyncd.db.schema-0001"
+    copy = tmp_path / f"adsyncd.db.schema-{revision}"
     assert copy.stat().st_mode & 0o777 == 0o600
     assert b"store: SQLite finds it intact" in (await program.run("check", "--store")).stdout
 
 
-def make_old(database: Path) -> None:
-    """Give a database the schema of the first version, with all that this has a place for."""
+def make_old(database: Path, revision: str) -> None:
+    """Give a database the schema of an older version, with all that this has a place for."""
     engine = dialects.engine(f"sqlite:///{database}", connections=1).execution_options(writes=True)
     try:
         with engine.begin() as connection:
-            schema.downgrade(connection, "0001")
+            schema.downgrade(connection, revision)
     finally:
         engine.dispose()

@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import httpx
@@ -19,7 +20,7 @@ from adsyncd.lease import Lease, Leases
 from adsyncd.limits import Bucket, Limits
 from adsyncd.permit import Claim, PermitRecord
 from adsyncd.platforms import Connector, PlatformClient, Session
-from adsyncd.run import Run
+from adsyncd.run import Listing, Run
 from adsyncd.simulation.simulation import Simulator
 from adsyncd.simulation.witness import Invariant
 from adsyncd.store import Store
@@ -108,9 +109,9 @@ def journal_after_send(patch: pytest.MonkeyPatch) -> None:
         await keep(store, run)
         await settle(store, run, push)
 
-    async def finished(store: Store, run: Run, *, mark_deleted: bool) -> None:
+    async def finished(store: Store, run: Run) -> None:
         await keep(store, run)
-        await finish(store, run, mark_deleted=mark_deleted)
+        await finish(store, run)
 
     patch.setattr(Store, "keep_page", later)
     patch.setattr(Store, "settle", settled)
@@ -136,8 +137,8 @@ def delete_on_partial_listing(patch: pytest.MonkeyPatch) -> None:
     """What a run has not seen is marked deleted, though it did not get to see all."""
     finish = Store.finish
 
-    async def finished(store: Store, run: Run, *, mark_deleted: bool) -> None:  # noqa: ARG001 - that is the bug
-        await finish(store, run, mark_deleted=True)
+    async def finished(store: Store, run: Run) -> None:
+        await finish(store, replace(run, listing=Listing.COMPLETE))
 
     patch.setattr(Store, "finish", finished)
 

@@ -127,9 +127,10 @@ async def test_a_kept_listing_marks_nothing_deleted(store: Store) -> None:
     platform = Platform()
     await run(platform, store, 0)
     del platform.contents["c3"]
-    await run(platform, store, 1)
-    assert not any(row.deleted_at for row in await rows(store, tables.campaigns))
-    await run(platform, store, 60)
+    for number in (1, 60, 61):  # the third uses what the second listed, and is no second opinion
+        await run(platform, store, number)
+        assert not any(row.deleted_at for row in await rows(store, tables.campaigns))
+    await run(platform, store, 120)
     assert [row.campaign_id for row in await rows(store, tables.campaigns) if row.deleted_at] == ["c3"]
 
 
@@ -210,7 +211,8 @@ async def test_a_page_that_has_not_changed_still_tells_what_was_deleted(store: S
     platform, tenant = Platform(etags=True), a_tenant(page_size=2)
     await run(platform, store, 0, tenant)
     del platform.contents["c4"]
-    assert (await run(platform, store, 1, tenant)).outcome is Outcome.SUCCEEDED
+    for number in (1, 2):
+        assert (await run(platform, store, number, tenant)).outcome is Outcome.SUCCEEDED
     assert [row.campaign_id for row in await rows(store, tables.campaigns) if row.deleted_at] == ["c4"]
 
 

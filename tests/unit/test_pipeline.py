@@ -13,7 +13,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer, StatusCode, Tracer
 from structlog.testing import capture_logs
 
-from adsyncd.campaign import Page, Push, idempotency_key
+from adsyncd.campaign import Oddities, Page, Push, idempotency_key
 from adsyncd.concurrency import Concurrency
 from adsyncd.errors import (
     BadAnswer,
@@ -29,7 +29,7 @@ from adsyncd.errors import (
 )
 from adsyncd.instruments import Instruments
 from adsyncd.pipeline import Journal, Pipeline
-from adsyncd.run import Outcome, Run, Tally, Wait, WaitReason, run_id
+from adsyncd.run import Listing, Outcome, Run, Tally, Wait, WaitReason, run_id
 from adsyncd.simulation.virtual_time import START
 from adsyncd.store import Standing, Store, tables
 from adsyncd.tenant import PushPolicy, Tenant
@@ -80,7 +80,9 @@ class Source:
     push_s: float = 2.0
     page_faults: Mapping[int, Exception] = field(default_factory=dict)
     push_faults: Mapping[str, Exception] = field(default_factory=dict)
-    totals: dict[int, int] = field(default_factory=dict)  # by page, where it is not the number of campaigns
+    totals: dict[int, int | None] = field(default_factory=dict)  # by page, where it is not the number of campaigns
+    odd: Mapping[int, Oddities] = field(default_factory=dict)  # by page
+    lacking: Mapping[int, Oddities] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
     pushed: list[tuple[str, str]] = field(default_factory=list)
     effects: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -94,7 +96,14 @@ class Source:
             raise self.page_faults[number]
         end = number * self.page_size
         listed = tuple(campaign(each, self.content) for each in self.campaigns[end - self.page_size : end])
-        return Page(number, listed, self.totals.get(number, len(self.campaigns)), len(self.campaigns) > end)
+        return Page(
+            number,
+            listed,
+            self.totals.get(number, len(self.campaigns)),
+            len(self.campaigns) > end,
+            odd=self.odd.get(number, Oddities()),
+            lacking=self.lacking.get(number, Oddities()),
+        )
 
     async def push(self, campaign_id: str, key: str) -> int:
         self.pushed.append((campaign_id, key))
@@ -297,15 +306,51 @@ class Endless(Source):
 async def test_a_page_that_repeats_ends_in_a_clear_error(store: Store) -> None:
     record = await run(Repeating(), store)
     assert (record.outcome, record.listed) == (Outcome.FAILED, 10)
-    assert record.error == "page 3 brings nothing new, as the one before, and more is still announced"
+    assert record.error == "pages 2 to 11 bring nothing new, and more is still announced"
     assert reconciles(record)
 
 
 async def test_a_listing_without_end_ends_in_a_clear_error(store: Store) -> None:
     record = await run(Endless(), store)
-    assert (record.outcome, record.listed) == (Outcome.FAILED, 30)
-    assert record.error == ("after 30 campaigns of the 20 that it names in all, the platform still announces more")
+    assert (record.outcome, record.listed) == (Outcome.FAILED, 310)
+    assert record.error == ("after 310 campaigns of the 20 that it names in all, the platform still announces more")
     assert reconciles(record)
+
+
+async def test_a_listing_without_end_or_total_ends_in_a_clear_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adsyncd.pipeline._MOST_LISTED", 500)
+    record = await run(Endless(totals={1: None}), store)
+    assert (record.outcome, record.listed) == (Outcome.FAILED, 510)
+    assert record.error == "after 510 campaigns, the platform still announces more"
+
+
+class Gaps(Source):
+    """Some pages in the midst are empty."""
+
+    empty = range(2, 6)
+
+    async def page(self, number: int) -> Page:
+        if number in self.empty:
+            return Page(number, (), 20, has_more=True)
+        return replace(await super().page(min(2, number)), number=number)
+
+
+async def test_empty_pages_in_the_midst_are_asked_past(store: Store) -> None:
+    record = await run(Gaps(), store)
+    assert counts(record) == (Outcome.SUCCEEDED, 20, 20, 0, 0, 0)
+    assert (record.note, record.listing) == (None, Listing.COMPLETE)
+
+
+async def test_empty_pages_are_asked_past_a_bounded_number_of_times(store: Store) -> None:
+    source = Gaps()
+    source.empty = range(2, 99)
+    record = await run(source, store)
+    assert (record.outcome, record.error) == (
+        Outcome.FAILED,
+        "pages 2 to 11 bring nothing new, and more is still announced",
+    )
 
 
 async def test_a_page_without_news_among_others_is_no_error(store: Store) -> None:
@@ -317,24 +362,147 @@ async def test_a_page_without_news_among_others_is_no_error(store: Store) -> Non
     assert (await run(Shifted(), store)).outcome is Outcome.SUCCEEDED
 
 
-async def test_a_listing_that_ends_early_is_partial(store: Store) -> None:
-    record = await run(Source(totals={1: 21, 2: 21}), store)
+@pytest.mark.parametrize("total", [1, 19, 21, 10**7])
+async def test_a_total_that_is_not_the_number_of_campaigns_is_a_note_and_no_error(store: Store, total: int) -> None:
+    tally = Tally()
+    record = await run(Source(totals=dict.fromkeys((1, 2), total)), store, tally=tally)
+    assert counts(record) == (Outcome.SUCCEEDED, 20, 20, 0, 0, 0)
+    assert (record.error, record.note) == (None, f"the platform named {total} campaigns in all and listed 20")
+    assert (record.listing, tally.announced) == (Listing.COMPLETE, 20)
+    assert await store.runs("acme", 1) == [record]
+
+
+async def test_a_listing_does_without_a_total(store: Store) -> None:
+    tally = Tally()
+    record = await run(Source(totals=dict.fromkeys((1, 2), None)), store, tally=tally)
+    assert counts(record) == (Outcome.SUCCEEDED, 20, 20, 0, 0, 0)
+    assert (record.note, tally.announced) == (None, 20)
+
+
+# Items that can't be read
+
+
+async def test_a_run_that_lists_an_odd_item_is_partial_and_names_it(store: Store) -> None:
+    source = Source(odd={1: Oddities(1, 0, ("c003: budget: no number",)), 2: Oddities(3, 1, ("x", "y", "z"))})
+    record = await run(source, store)
     assert counts(record) == (Outcome.PARTIAL, 20, 20, 0, 0, 0)
-    assert record.error == "the listing ended before all campaigns that it announced were listed"
+    assert record.error == "not all can be read: c003: budget: no number; x; y; and 1 more"
+    assert await store.runs("acme", 1) == [record]
+
+
+async def test_a_run_that_lists_an_odd_item_and_is_taken_up_still_names_it(store: Store) -> None:
+    source = Source(odd={1: Oddities(1, 0, ("c003: budget: no number",))})
+    await cut_off(source, store, after_pages=1)
+    record = await run(source, store)
+    assert (record.outcome, record.error) == (Outcome.PARTIAL, "not all can be read: c003: budget: no number")
+
+
+async def test_an_item_that_lacks_a_field_is_a_note_and_no_error(store: Store) -> None:
+    record = await run(Source(lacking={2: Oddities(1, 0, ("c013 lacks budget",))}), store)
+    assert (record.outcome, record.error, record.note) == (Outcome.SUCCEEDED, None, "c013 lacks budget")
+
+
+async def test_all_that_went_wrong_in_a_run_is_told(store: Store) -> None:
+    odd = {1: Oddities(1, 1, ("page 1, item 2: id: missing",))}
+    record = await run(Source(odd=odd, push_faults={"c000": Unavailable("503")}), store)
+    assert record.error == (
+        "1 of 20 campaigns were not pushed, the first because 503; not all can be read: page 1, item 2: id: missing"
+    )
 
 
 # Deletes
 
 
-async def test_what_a_complete_listing_misses_is_marked_deleted(store: Store) -> None:
+async def test_what_two_complete_listings_in_a_row_miss_is_marked_deleted(store: Store) -> None:
+    fewer = Source(ids(18), push_faults={"c000": Unavailable("503")})  # what the pushes did is no matter
     await run(Source(ids(20)), store, 0)
-    await run(Source(ids(18), push_faults={"c000": Unavailable("503")}), store, 1)  # what the pushes did is no matter
-    assert await deleted(store) == {"c018", "c019"}
+    await run(fewer, store, 1)
+    assert await deleted(store) == set()
     await run(Source(ids(20)), store, 2)
+    await run(fewer, store, 3)
+    assert await deleted(store) == set()
+    await run(Source(page_faults={2: Unavailable("503")}), store, 4)  # says nothing, either way
+    await run(fewer, store, 5)
+    assert await deleted(store) == {"c018", "c019"}
+    await run(Source(ids(20)), store, 6)
     assert await deleted(store) == set()
 
 
-async def test_campaigns_that_go_while_they_are_listed_move_others_so_nothing_is_marked_deleted(store: Store) -> None:
+@pytest.mark.parametrize("left", [0, 5, 9])
+async def test_a_listing_that_lost_more_than_half_is_partial_and_believed_when_the_next_one_agrees(
+    store: Store, left: int
+) -> None:
+    await run(Source(ids(20)), store, 0)
+    record = await run(Source(ids(left)), store, 1)
+    assert counts(record) == (Outcome.PARTIAL, left, left, 0, 0, 0)
+    assert record.error == (
+        f"{20 - left} of 20 campaigns are missing from the listing: "
+        "none is marked deleted unless the next listing agrees"
+    )
+    assert (record.listing, await deleted(store)) == (Listing.COLLAPSED, set())
+    record = await run(Source(ids(left)), store, 2)
+    assert (record.outcome, record.listing) == (Outcome.SUCCEEDED, Listing.COMPLETE)
+    assert await deleted(store) == set(ids(20)[left:])
+
+
+async def test_a_listing_that_collapsed_marks_not_even_those_deleted_that_the_one_before_missed(store: Store) -> None:
+    for number, listed in enumerate((20, 18, 0)):
+        await run(Source(ids(listed)), store, number)
+    assert await deleted(store) == set()
+
+
+async def test_a_listing_that_recovers_marks_nothing_deleted(store: Store) -> None:
+    for number, listed in enumerate((20, 0, 20, 0, 5, 20)):  # with five back again the fifth does not agree
+        record = await run(Source(ids(listed)), store, number)
+        assert await deleted(store) == set()
+    assert (record.outcome, record.listing) == (Outcome.SUCCEEDED, Listing.COMPLETE)
+
+
+async def test_a_listing_of_somebody_else_s_campaigns_has_lost_all(store: Store) -> None:
+    await run(Source(ids(20)), store, 0)
+    record = await run(Source([f"other{number}" for number in range(30)]), store, 1)
+    assert record.error is not None
+    assert record.error.startswith("20 of 20 campaigns are missing")
+
+
+async def test_dead_letters_are_closed_only_with_the_deletion_of_their_campaigns(store: Store) -> None:
+    await run(Source(push_faults={"c007": Rejected("422", 422)}), store, 0)
+    letters = []
+    for number in (1, 2):
+        await run(Source([]), store, number)
+        letters.append(len(await rows(store, tables.dead_letters)))
+    assert letters == [1, 0]
+
+
+async def test_a_listing_with_an_item_without_an_id_marks_nothing_deleted(store: Store) -> None:
+    await run(Source(), store, 0)
+    for number in (1, 2, 3):
+        record = await run(Source(ids(19), odd={2: Oddities(1, 1, ("page 2, item 10: id: missing",))}), store, number)
+        assert (record.outcome, record.listing) == (Outcome.PARTIAL, None)
+    assert await deleted(store) == set()
+
+
+async def test_campaigns_that_change_places_while_they_are_listed_mark_nothing_deleted(store: Store) -> None:
+    class Sorted(Source):
+        async def page(self, number: int) -> Page:
+            if number == 2:  # the one that changed last comes first
+                self.campaigns = ["c010", *ids(10), *ids(20)[11:]]
+            return await super().page(number)
+
+    await run(Source(), store, 0)
+    for number in (1, 2):
+        record = await run(Sorted(), store, number)
+        assert counts(record) == (Outcome.SUCCEEDED, 19, 19, 0, 0, 0)
+        assert record.note == (
+            "the platform named 20 campaigns in all and listed 19; "
+            "c009 was on two pages, so that another may have been on none"
+        )
+    assert await deleted(store) == set()
+
+
+async def test_campaigns_that_go_while_they_are_listed_move_others_so_those_are_not_marked_deleted(
+    store: Store,
+) -> None:
     class Shrinking(Source):
         async def page(self, number: int) -> Page:
             if number == 2:
@@ -342,26 +510,30 @@ async def test_campaigns_that_go_while_they_are_listed_move_others_so_nothing_is
             return await super().page(number)
 
     await run(Source(), store, 0)
-    record = await run(Shrinking(), store, 1)
-    assert counts(record) == (Outcome.PARTIAL, 19, 19, 0, 0, 0)
+    source = Shrinking()
+    assert counts(await run(source, store, 1)) == (Outcome.SUCCEEDED, 19, 19, 0, 0, 0)
+    await run(source, store, 2)  # misses c000, which is gone, and c011
     assert await deleted(store) == set()
+    await run(source, store, 3)
+    assert await deleted(store) == {"c000"}
 
 
 @pytest.mark.parametrize(
     ("source", "outcome"),
     [
-        (Source(ids(19), totals={2: 20}), Outcome.PARTIAL),
         (Source(ids(19), page_faults={2: Unavailable("503")}), Outcome.FAILED),
         (Repeating(ids(19)), Outcome.FAILED),
         (Source(ids(19), page_s=600), Outcome.ABANDONED),
     ],
-    ids=["inconsistent", "failed", "repeated", "abandoned"],
+    ids=["failed", "repeated", "abandoned"],
 )
 async def test_a_listing_that_is_not_complete_marks_nothing_deleted(
     store: Store, source: Source, outcome: Outcome
 ) -> None:
     await run(Source(), store, 0)
-    assert (await run(source, store, 1, tenant=a_tenant(run_deadline=timedelta(minutes=15)))).outcome is outcome
+    for number in (1, 2):
+        record = await run(source, store, number, tenant=a_tenant(run_deadline=timedelta(minutes=15)))
+        assert (record.outcome, record.listing) == (outcome, None)
     assert await deleted(store) == set()
 
 
@@ -369,10 +541,11 @@ async def test_a_listing_that_is_not_complete_marks_nothing_deleted(
 async def test_a_listing_that_was_cut_off_marks_nothing_deleted_when_it_is_taken_up(store: Store, kept: int) -> None:
     await run(Source(), store, 0)
     fewer = Source(ids(18))
-    await cut_off(fewer, store, 1, after_pages=kept)
-    assert counts(await run(fewer, store, 1)) == (Outcome.SUCCEEDED, 18, 18, 0, 0, 0)
+    await run(fewer, store, 1)
+    await cut_off(fewer, store, 2, after_pages=kept)
+    assert counts(await run(fewer, store, 2)) == (Outcome.SUCCEEDED, 18, 18, 0, 0, 0)
     assert await deleted(store) == set()
-    await run(fewer, store, 2)
+    await run(fewer, store, 3)
     assert await deleted(store) == {"c018", "c019"}
 
 
@@ -507,7 +680,10 @@ class Doomed:
         await self.store.settle(run, push)
         self._did("settle")
 
-    async def finish(self, run: Run, *, mark_deleted: bool) -> int:  # noqa: ARG002 - the journal's signature
+    async def missing(self, run: Run) -> tuple[int, int]:
+        return await self.store.missing(run)
+
+    async def finish(self, run: Run) -> int:  # noqa: ARG002 - the journal's signature
         raise Crash
 
     def _did(self, what: str) -> None:
@@ -547,17 +723,15 @@ async def test_a_complete_listing_is_not_asked_for_again(store: Store) -> None:
     assert len(source.asked) == asked
 
 
-async def test_a_listing_that_missed_some_is_no_success_even_when_it_is_taken_up(store: Store) -> None:
-    source = Source(totals=dict.fromkeys(range(9), 25))
-    await cut_off(source, store, after_pages=2)
-    assert counts(await run(source, store)) == (Outcome.PARTIAL, 20, 20, 0, 0, 0)
+async def test_a_listing_whose_pages_became_others_while_it_was_cut_off_is_listed_from_its_start(store: Store) -> None:
+    class Sized(Source):
+        async def page(self, number: int) -> Page:
+            return replace(await super().page(number), source=f"{self.page_size} on a page")
 
-
-async def test_a_listing_that_shrank_while_it_was_cut_off_is_no_success(store: Store) -> None:
-    source = Source(ids(20))
-    await cut_off(source, store, after_pages=1)
-    source.campaigns = ids(20)[2:]  # c010 and c011 are on page 1 by now
-    assert counts(await run(source, store)) == (Outcome.PARTIAL, 18, 18, 0, 0, 0)
+    await cut_off(Sized(ids(30), page_size=5), store, after_pages=2)
+    source = Sized(ids(30))
+    assert counts(await run(source, store)) == (Outcome.SUCCEEDED, 30, 30, 0, 0, 0)
+    assert source.asked == [3, 1, 2, 3]
 
 
 async def test_failures_before_and_after_a_cut_are_both_accounted_for(store: Store) -> None:
@@ -629,7 +803,7 @@ async def test_a_run_that_can_t_begin_says_so(store: Store, disk: Disk) -> None:
 
 async def test_an_end_that_can_t_be_recorded_leaves_the_run_open(store: Store) -> None:
     class Unfinished(Doomed):
-        async def finish(self, run: Run, *, mark_deleted: bool) -> int:  # noqa: ARG002 - the journal's signature
+        async def finish(self, run: Run) -> int:  # noqa: ARG002 - the journal's signature
             raise StoreError("the disk is full")
 
     source = Source()
@@ -845,9 +1019,12 @@ class World:
         await self.store.settle(run, push)
         self.life.call(over=True)
 
-    async def finish(self, run: Run, *, mark_deleted: bool) -> int:
+    async def missing(self, run: Run) -> tuple[int, int]:
+        return await self.store.missing(run)
+
+    async def finish(self, run: Run) -> int:
         self.life.call(over=False)
-        letters = await self.store.finish(run, mark_deleted=mark_deleted)
+        letters = await self.store.finish(run)
         self.life.call(over=True)
         return letters
 

@@ -81,7 +81,7 @@ async def letters(store: Store, *ids: str) -> list[DeadLetter]:
     await store.begin(a_run())
     for push in await store.keep_page(a_run(), page(*ids), PushPolicy.ALL):
         await settle(store, a_run(), push, PushState.DEAD_LETTERED, attempts=5, error="422: no")
-    await store.finish(ended(a_run()), mark_deleted=True)
+    await store.finish(ended(a_run()))
     return await store.dead_letters()
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise, takewhile
 
 from adsyncd.alert import AlertName
-from adsyncd.run import Outcome, Run
+from adsyncd.run import Listing, Outcome, Run
 from adsyncd.schedule import next_fire, trigger
 from adsyncd.tenant import AlertSettings, Every, Tenant
 
@@ -55,6 +55,10 @@ def judge(settings: AlertSettings, facts: Facts, now: datetime) -> Verdicts:
             f"{_through(latest)} of {latest.listed} campaigns got through, "
             f"and alerts.min_success_rate is {settings.min_success_rate:g}"
         )
+    if latest.listing is Listing.COLLAPSED:
+        verdicts[AlertName.LISTING_COLLAPSED] = f"the listing has lost more than half: {latest.error}"
+    elif latest.listing is Listing.COMPLETE:
+        verdicts[AlertName.LISTING_COLLAPSED] = None
     if facts.sign_in_error is None:
         verdicts[AlertName.SIGN_IN_FAILING] = None
     elif latest.outcome is Outcome.FAILED:

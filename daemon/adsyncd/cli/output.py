@@ -25,6 +25,7 @@ from adsyncd.run import Outcome, Run
 RUN_KEYS = (
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
     "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
+    "note",
 )  # fmt: skip
 
 WIDE = 120  # columns of a terminal that has room for all, such as trace ids
@@ -123,6 +124,8 @@ def print_runs(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.error:
             console.print(f"{run.run_id}: {run.error}", style=_STYLES[run.outcome], soft_wrap=True)
+        if run.note:
+            console.print(f"{run.run_id}: {run.note}", style="dim", soft_wrap=True)
     if not wide:
         console.print("trace ids: --json", style="dim")
 

@@ -129,6 +129,8 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
             "last run",
             f"{_ended(last, now)} ({last.run_id}): {last.pushed} of {last.listed} pushed, trace {last.trace_id}",
         )
+        if last.note:
+            yield "note", last.note
     if tenant.next_fire_time:
         yield "next run", _at(tenant.next_fire_time, now)
     if tenant.dead_letters:

@@ -58,7 +58,10 @@ class Violation:
 
 @dataclass(slots=True)
 class RunSeen:
-    """A run as the database told of it: its pushes by campaign, with their keys and states."""
+    """A run as the database told of it: its pushes by campaign, with their keys and states.
+
+    `new`: the campaigns that it was the first to find, or to find again.
+    """
 
     run_id: str
     tenant: str
@@ -66,6 +69,7 @@ class RunSeen:
     ended_s: float = math.inf
     outcome: Outcome | None = None
     requests: int = 0
+    new: set[str] = field(default_factory=set)
     keys: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
 
@@ -98,6 +102,7 @@ class Witness:
         self._excused = (*world.outages, *world.failures, *world.stalls)  # when even a healthy tenant may fail
         self._life_began_s = 0.0
         self._lived: list[_Lived] = []
+        self._live: dict[str, set[str]] = {}  # by tenant, the campaigns that the store takes for live
         self._ticked: dict[str, float] = {}  # when a tenant was due that has not begun since
         self.runs: dict[str, RunSeen] = {}
         self.requests = 0
@@ -181,6 +186,10 @@ class Witness:
 
     def _owed(self, run_id: str, campaign: str, key: str, state: str) -> None:
         run = self.runs[run_id]
+        live = self._live.setdefault(run.tenant, set())
+        if campaign not in live:
+            run.new.add(campaign)
+            live.add(campaign)
         run.keys[campaign], run.states[campaign] = key, state
         self._keys[key] = self._tenants[run.tenant].client_id, campaign
 
@@ -225,11 +234,15 @@ class Witness:
             self._check_unaffected(run, retries, error)
 
     def _marked_deleted(self, tenant: str, campaign: str) -> None:
+        self._live[tenant].discard(campaign)
         if campaign in self._world.catalogues[self._tenants[tenant].client_id].at(self._elapsed()):
             self.break_(Invariant.DELETED, f"{tenant}: {campaign} was marked deleted, and is there")
 
     def _check_complete(self, run: RunSeen) -> None:
-        there = self._world.catalogues[self._tenants[run.tenant].client_id].throughout(self._span_of(run))
+        catalogue = self._world.catalogues[self._tenants[run.tenant].client_id]
+        if catalogue.shrinks(self._span_of(run)):
+            return
+        there = catalogue.throughout(self._span_of(run))
         done = {id_ for id_, state in run.states.items() if state in {PushState.PUSHED, PushState.SKIPPED}}
         if missed := there - done:
             self.break_(Invariant.COMPLETE, f"{run.run_id} succeeded without {', '.join(sorted(missed))}")
@@ -241,13 +254,20 @@ class Witness:
             return
         if any(span.from_s <= since_s <= span.to_s for since_s, _, _ in changes):
             return
-        if run.outcome is not Outcome.SUCCEEDED or retries:
-            self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, is {run.outcome} with {retries} retries: {error}")
+        if run.outcome is not Outcome.SUCCEEDED and not (run.outcome is Outcome.PARTIAL and self._lost_most(run)):
+            self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, is {run.outcome}: {error}")
+        if retries:
+            self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, had {retries} retries")
         took_s, most_s = run.took_s, self._longest_s(tenant, run.requests)
         if took_s > most_s:
             self.break_(
                 Invariant.ISOLATION, f"{run.run_id}, healthy, took {took_s:.0f} s, at most {most_s:.0f} s alone"
             )
+
+    def _lost_most(self, run: RunSeen) -> bool:
+        """Say whether a run found less than half of the campaigns that were there before it."""
+        before = self._live.get(run.tenant, set()) - run.new
+        return 2 * len(before - run.states.keys()) > len(before)
 
     def _span_of(self, run: RunSeen) -> Span:
         """Return the time of which a run knows: from its listing, perhaps that of an earlier run, to its end."""
@@ -296,15 +316,15 @@ class Witness:
                 if state == PushState.PUSHED and run.keys[campaign] not in page["effects"].get(campaign, {}):
                     self.break_(Invariant.KEPT, f"{run.run_id} says that it pushed {campaign}, the platform does not")
 
-    def check_campaigns(self, live: Iterable[tuple[str, str]]) -> None:
-        """Compare what the store has in the end with what the platforms have."""
-        stored: dict[str, set[str]] = {}
-        for tenant_id, campaign in live:
-            stored.setdefault(tenant_id, set()).add(campaign)
-        for tenant in self._world.tenants:
-            there = self._world.catalogues[tenant.client_id].at(self._elapsed())
-            if wrong := there ^ stored.get(tenant.id, set()):
-                self.break_(Invariant.DELETED, f"in the end {tenant.id} is wrong about {', '.join(sorted(wrong))}")
+    def is_right_about(self, tenant: Tenant, live: set[str]) -> bool:
+        """Say whether a tenant's campaigns that the store takes for live are those that its platform has."""
+        return live == self._world.catalogues[tenant.client_id].at(self._elapsed())
+
+    def check_campaigns(self, tenant: Tenant, live: set[str]) -> None:
+        """Compare the campaigns that the store takes for live in the end with those that the platform has."""
+        if not self.is_right_about(tenant, live):
+            wrong = live ^ self._world.catalogues[tenant.client_id].at(self._elapsed())
+            self.break_(Invariant.DELETED, f"in the end {tenant.id} is wrong about {', '.join(sorted(wrong))}")
 
     def check_progress(self) -> None:
         """See that nobody went without a run for longer than its schedule, its runs and what befell it explain."""

@@ -80,6 +80,10 @@ class Catalogue:
         _, count, gone = [state for state in self.states if state[0] <= at_s][-1]
         return frozenset(map(campaign_id, range(1, count + 1))) - gone
 
+    def shrinks(self, span: Span) -> bool:
+        """Say whether campaigns go while a stretch lasts, so that a listing may miss those that move up."""
+        return bool(self.at(span.from_s) - self.throughout(span))
+
     def throughout(self, span: Span) -> frozenset[str]:
         """Return the ids of the campaigns that are there all the time."""
         there = self.at(span.from_s)

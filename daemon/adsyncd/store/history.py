@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, select
 
 from adsyncd.run import Outcome, Run, Tally
 from adsyncd.store.journal import tallies
@@ -51,7 +51,7 @@ def last_runs(connection: Connection) -> dict[str, Run]:
 # What is asked for each tenant is made once.
 _KEPT = select(func.count()).where(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.deleted_at.is_(None))
 _ANNOUNCED = (
-    select(table.c.announced)
+    select(case((table.c.complete, 0), else_=table.c.announced))  # of what it listed to the end it was but a claim
     .where(table.c.tenant == bindparam("of_tenant"), or_(table.c.complete, table.c.announced > 0))
     .order_by(table.c.fire_time.desc())
     .limit(1)

@@ -1,7 +1,7 @@
 """What the writes do, each for many items at once, inside a transaction that `writer` opened."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Executable, Row, and_, bindparam, case, delet
 
 from adsyncd.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
 from adsyncd.errors import RunEnded
-from adsyncd.run import Run, Tally
+from adsyncd.run import Listing, Run, Tally
 from adsyncd.store import listings
 from adsyncd.store.dead_letters import count
 from adsyncd.store.dialects import CHUNK, Insert, upsert
@@ -25,9 +25,10 @@ _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # co
 class Standing:
     """Where a run stands: at its beginning (page 1, nothing owed), or as an unclean end left it.
 
-    `complete`: its listing is, and has all campaigns that the platform names. `owed`: the pushes whose outcome is not
-    known. `tally`: what became of its campaigns so far, as `tallies` counts it. `announced`: the most campaigns that a
-    page named in all.
+    `complete`: its last page is listed. `owed`: the pushes whose outcome is not known. `tally`: what became of its
+    campaigns so far, as `tallies` counts it. `announced`: the most campaigns that a page named in all. `odd`: the odd
+    items that it listed, in words. `source`: the listing that its first page belongs to. At its beginning the tenant
+    has `live` campaigns that are not marked deleted, of which the last complete listing `missed` some.
     """
 
     started_at: datetime
@@ -36,6 +37,10 @@ class Standing:
     owed: tuple[Push, ...]
     tally: Tally
     announced: int = 0
+    odd: str | None = None
+    source: str | None = None
+    live: int = 0
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +64,9 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a run. `mark_deleted`: it saw a complete listing, so the campaigns that it missed are gone.
-
-    So are their dead letters. Of a run that did not, the listing is not used again.
-    """
+    """The end of a run."""
 
     run: Run
-    mark_deleted: bool
     now: datetime
 
 
@@ -81,6 +82,8 @@ def begin(connection: Connection, items: Sequence[Run]) -> list[Standing]:
 
 # Statements are made once: making one takes longer than executing it.
 _RUN = select(runs).where(runs.c.run_id == bindparam("run"))
+_OF_TENANT = campaigns.c.tenant == bindparam("of_tenant")
+_LIVE = select(func.count(), func.count(campaigns.c.missed_at)).where(_OF_TENANT, campaigns.c.deleted_at.is_(None))
 _OWED = (
     select(pushes)
     .where(pushes.c.run_id == bindparam("run"), pushes.c.state == PushState.PENDING)
@@ -108,14 +111,20 @@ def _standing(connection: Connection, run_id: str) -> Standing:
     if row.ended_at:
         raise RunEnded(f"run {run_id} has ended already")
     owed = connection.execute(_OWED, {"run": run_id})
-    return Standing(
+    standing = Standing(
         started_at=row.started_at,
         next_page=row.next_page,
         complete=row.complete,
         owed=tuple(Push(push.campaign_id, PushState.PENDING, failures=push.failures) for push in owed),
         tally=tallies(connection, [run_id])[run_id],
         announced=row.announced,
+        odd=row.error,
+        source=row.source,
     )
+    if row.next_page > 1:
+        return standing
+    live, missed = connection.execute(_LIVE, {"of_tenant": row.tenant}).one()
+    return replace(standing, live=live, missed=missed)
 
 
 def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:
@@ -136,14 +145,13 @@ def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:
     return counts
 
 
-_LISTED_SO_FAR = select(func.count()).where(pushes.c.run_id == bindparam("run"))
-_ANNOUNCED = select(runs.c.announced).where(runs.c.run_id == bindparam("run"))
+_SO_FAR = select(runs.c.announced, runs.c.error).where(runs.c.run_id == bindparam("run"))
 _PROGRESS = update(runs).where(runs.c.run_id == bindparam("of_run"))
 
 
 def keep(connection: Connection, items: Sequence[Keep]) -> list[list[Push]]:
     """Keep pages, and with them the pushes that they newly owe, in the pages' order."""
-    statement = upsert(connection, campaigns, [*_LISTED, "content_hash", "deleted_at"])
+    statement = upsert(connection, campaigns, [*_LISTED, "content_hash", "missed_at", "deleted_at"])
     return [_keep(connection, statement, item) for item in items]
 
 
@@ -153,18 +161,18 @@ def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
     for start in range(0, len(listed), CHUNK):
         new += _keep_chunk(connection, statement, item, listed[start : start + CHUNK])
     run_id = item.run.run_id
-    announced = max(connection.scalar(_ANNOUNCED, {"run": run_id}) or 0, item.page.total)
-    complete = not item.page.has_more and connection.scalars(_LISTED_SO_FAR, {"run": run_id}).one() >= announced
+    announced, odd = connection.execute(_SO_FAR, {"run": run_id}).one_or_none() or (0, None)
     progress: dict[str, Any] = {
         "of_run": run_id,
         "next_page": item.page.number + 1,
-        "announced": announced,
-        "complete": complete,
+        "announced": max(announced, item.page.total or 0),
+        "complete": not item.page.has_more,
+        "error": odd or str(item.page.odd) or None,
     }
     if item.page.number == 1:
         progress |= {"source": item.page.source, "listed_at": item.page.listed_at or item.now}
     connection.execute(_PROGRESS, progress)
-    if item.page.etag is not None:
+    if item.page.etag is not None and not item.page.odd.count:
         listings.remember(connection, item.run.tenant, item.page)
     return new
 
@@ -205,6 +213,7 @@ def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: S
                 "tenant": tenant,
                 "campaign_id": campaign.id,
                 "content_hash": hashes[campaign.id],
+                "missed_at": None,
                 "deleted_at": None,
             }
             for campaign in listed
@@ -325,10 +334,20 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
     return [None] * len(items)
 
 
-_ENDED = update(runs).where(runs.c.run_id == bindparam("of_run"), runs.c.ended_at.is_(None))
 _SEEN = exists().where(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == campaigns.c.campaign_id)
-_OF_TENANT = campaigns.c.tenant == bindparam("of_tenant")
-_GONE = update(campaigns).where(_OF_TENANT, campaigns.c.deleted_at.is_(None), ~_SEEN)
+_UNSEEN = and_(_OF_TENANT, campaigns.c.deleted_at.is_(None), ~_SEEN)
+_MISSING = select(func.count(), func.count(campaigns.c.missed_at)).where(_UNSEEN)
+
+
+def missing(connection: Connection, run: Run) -> tuple[int, int]:
+    """Count the campaigns that a run has not listed, and those of them that the last complete listing missed, too."""
+    now, again = connection.execute(_MISSING, {"of_tenant": run.tenant, "of_run": run.run_id}).one()
+    return now, again
+
+
+_ENDED = update(runs).where(runs.c.run_id == bindparam("of_run"), runs.c.ended_at.is_(None))
+_GONE = update(campaigns).where(_UNSEEN, campaigns.c.missed_at.is_not(None))
+_MISSED = update(campaigns).where(_UNSEEN, campaigns.c.missed_at.is_(None))
 _LETTERS_OF_GONE = delete(dead_letters).where(
     dead_letters.c.tenant == bindparam("of_tenant"),
     dead_letters.c.campaign_id.in_(
@@ -344,7 +363,7 @@ _OLD = delete(runs).where(
 
 
 def finish(connection: Connection, items: Sequence[Finish]) -> list[int]:
-    """Record how runs ended, mark what is gone, and drop the runs' pushes and what is older than `HISTORY`.
+    """Record how runs ended, mark what is missing or gone, and drop the runs' pushes and what is older than `HISTORY`.
 
     A run that has ended already is left as it is: its pushes, by which the campaigns that it saw are known, are gone.
     Returns how many dead letters the runs' tenants have now.
@@ -356,12 +375,15 @@ def finish(connection: Connection, items: Sequence[Finish]) -> list[int]:
 
 def _finish(connection: Connection, item: Finish) -> None:
     run_id = item.run.run_id
-    record = asdict(item.run) | ({} if item.mark_deleted else {"listed_at": None})
+    usable = item.run.listing in {Listing.COMPLETE, Listing.KEPT}
+    record = asdict(item.run) | ({} if usable else {"listed_at": None})
     if not connection.execute(_ENDED, {"of_run": run_id, **record}).rowcount:
         return
-    if item.mark_deleted:
+    if item.run.listing is Listing.COMPLETE:
         connection.execute(_GONE, {"of_run": run_id, "of_tenant": item.run.tenant, "deleted_at": item.now})
         connection.execute(_LETTERS_OF_GONE, {"of_tenant": item.run.tenant})
+    if item.run.listing in {Listing.COMPLETE, Listing.COLLAPSED}:
+        connection.execute(_MISSED, {"of_run": run_id, "of_tenant": item.run.tenant, "missed_at": item.now})
     connection.execute(_PUSHES, {"of_run": run_id})
     connection.execute(_OLD, {"of_tenant": item.run.tenant, "before": item.run.fire_time - HISTORY})
 

@@ -24,7 +24,7 @@ def whole(connection: Connection, tenant: str, source: str, since: datetime, now
         return None
     rows = connection.execute(
         select(campaigns)
-        .where(campaigns.c.tenant == tenant, campaigns.c.deleted_at.is_(None))
+        .where(campaigns.c.tenant == tenant, campaigns.c.missed_at.is_(None), campaigns.c.deleted_at.is_(None))
         .order_by(campaigns.c.campaign_id)
     )
     kept = tuple(map(_campaign, rows))

@@ -159,13 +159,18 @@ class Store(Reader):
         """Record what became of a push, together with its campaign's row and, where it has died, its dead letter."""
         await self._write(journal.settle, journal.Settle(run, push, self._clock.now()))
 
-    async def finish(self, run: Run, *, mark_deleted: bool) -> int:
+    async def missing(self, run: Run) -> tuple[int, int]:
+        """Count the tenant's campaigns that a run has not listed, and those of them that the last one missed, too."""
+        return await self._read(lambda connection: journal.missing(connection, run))
+
+    async def finish(self, run: Run) -> int:
         """Record how a run ended, and return how many dead letters its tenant has. One that has ended stays as it is.
 
-        `mark_deleted`: the run saw a complete and consistent listing, so the tenant's campaigns that were not in it are
-        marked deleted, and their dead letters closed. Campaigns are never removed.
+        Of a COMPLETE listing the campaigns that were not in it are marked deleted, and their dead letters closed, if
+        they were not in the one before either. Of a COLLAPSED one it is noted only that they are missing. Campaigns are
+        never removed. A listing that is neither COMPLETE nor KEPT is not used again.
         """
-        return await self._write(journal.finish, journal.Finish(run, mark_deleted, self._clock.now()))
+        return await self._write(journal.finish, journal.Finish(run, self._clock.now()))
 
     async def settle_replay(self, letter: DeadLetter, *, attempts: int, error: str | None, trace_id: str) -> None:
         """Record what became of pushing a dead letter again.

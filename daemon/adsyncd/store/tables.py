@@ -1,5 +1,6 @@
 """The tables. `migrations/` makes them in a database; a test holds the two together."""
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -24,8 +25,10 @@ from sqlalchemy import (
 
 from adsyncd.alert import AlertName
 from adsyncd.campaign import PushState
-from adsyncd.run import Outcome
+from adsyncd.run import Listing, Outcome
 from adsyncd.tenant import Shape
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -43,6 +46,17 @@ class Instant(TypeDecorator[datetime]):
         return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
+class Words(TypeDecorator[str]):
+    """Text that may quote others. U+FFFD stands for what no database stores: NUL, and half of a surrogate pair."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Replace what can't be stored."""
+        return value and _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
 def _words(kind: type[StrEnum], length: int = 16) -> Enum:
     """Return the type of a column that keeps a member as its value's text."""
     return Enum(
@@ -57,19 +71,21 @@ campaigns = Table(
     metadata,
     Column("tenant", String, primary_key=True),
     Column("campaign_id", String, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("budget", Double, nullable=False),
-    Column("impressions", BigInteger, nullable=False),
-    Column("clicks", BigInteger, nullable=False),
-    Column("conversions", BigInteger, nullable=False),
-    Column("created_at", Instant, nullable=False),
+    # What a listing says of it; null: nothing, or nothing that can be read.
+    Column("name", Text),
+    Column("status", Text),
+    Column("budget", Double),
+    Column("impressions", BigInteger),
+    Column("clicks", BigInteger),
+    Column("conversions", BigInteger),
+    Column("created_at", Instant),
     Column("payload", Text, nullable=False),
     Column("content_hash", String(64), nullable=False),
     Column("pushed_hash", String(64)),  # of the content last pushed; null: unknown, push it
     Column("synced_at", Instant),
     Column("failures", Integer, nullable=False, default=0),  # runs in a row in which it failed
-    Column("deleted_at", Instant),
+    Column("missed_at", Instant),  # the first complete listing without it; null: the last one had it
+    Column("deleted_at", Instant),  # the second one in a row
 )
 
 runs = Table(
@@ -91,12 +107,14 @@ runs = Table(
     Column("retries", Integer, nullable=False),
     Column("refused", Integer, nullable=False),
     Column("waited_s", Double, nullable=False),
-    Column("error", Text),
+    Column("error", Words),  # of an open run: the odd items that it listed
+    Column("note", Words),
+    Column("listing", _words(Listing)),
     Column("next_page", Integer, nullable=False, default=1),
     Column("announced", BigInteger, nullable=False, default=0),  # the most campaigns that a page named in all
-    Column("complete", Boolean, nullable=False, default=False),
+    Column("complete", Boolean, nullable=False, default=False),  # its last page is listed
     Column("source", Text),  # of its listing
-    Column("listed_at", Instant),  # its listing's first page; null in a run that ended: it did not see all of it
+    Column("listed_at", Instant),  # its listing's first page; null in a run that ended: it is not used again
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),
 )
@@ -112,7 +130,7 @@ pushes = Table(
     Column("content_hash", String(64), nullable=False),  # as listed by this run
     Column("state", _words(PushState), nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("error", Text),
+    Column("error", Words),
     Column("failures", Integer, nullable=False),
     Column("owed_at", Instant, nullable=False),
     Column("settled_at", Instant),
@@ -126,7 +144,7 @@ dead_letters = Table(
     Column("run_id", String, nullable=False),
     Column("idempotency_key", String(36), nullable=False),
     Column("content_hash", String(64), nullable=False),
-    Column("reason", Text),
+    Column("reason", Words),
     Column("attempts", Integer, nullable=False),  # under its key
     Column("failures", Integer, nullable=False),  # runs in a row, the last one counted
     Column("owed_at", Instant, nullable=False),
@@ -143,7 +161,7 @@ listing_pages = Table(
     Column("source", Text, nullable=False),
     Column("etag", Text, nullable=False),
     Column("campaigns", JSON, nullable=False),  # pairs of id and content hash, in the page's order
-    Column("total", BigInteger, nullable=False),
+    Column("total", BigInteger),
     Column("has_more", Boolean, nullable=False),
 )
 
@@ -153,7 +171,7 @@ alerts = Table(
     Column("tenant", String, primary_key=True),
     Column("name", _words(AlertName, length=32), primary_key=True),
     Column("since", Instant, nullable=False),
-    Column("summary", Text, nullable=False),
+    Column("summary", Words, nullable=False),
     Column("resolved_at", Instant),
     Column("told", Boolean, nullable=False),
 )

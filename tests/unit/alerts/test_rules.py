@@ -20,7 +20,7 @@ from adsyncd.alerts.rules import (
     overdue_at,
     runs_needed,
 )
-from adsyncd.run import Outcome, Run
+from adsyncd.run import Listing, Outcome, Run
 from adsyncd.tenant import AlertSettings, Cron, Every
 from support.alerts import ended
 from support.records import NOON
@@ -76,6 +76,15 @@ def test_a_low_success_rate_says_what_got_through_and_what_was_asked_for() -> No
     assert verdicts[AlertName.LOW_SUCCESS_RATE] == (
         "17 of 20 campaigns got through, and alerts.min_success_rate is 0.9"
     )
+
+
+def test_a_listing_that_collapsed_rings_until_a_complete_one_is_believed() -> None:
+    gap = "20 of 20 campaigns are missing from the listing"
+    verdicts = judged(replace(ended(PARTIAL), listing=Listing.COLLAPSED, error=gap))
+    assert verdicts[AlertName.LISTING_COLLAPSED] == f"the listing has lost more than half: {gap}"
+    for silent in (None, Listing.KEPT):
+        assert AlertName.LISTING_COLLAPSED not in judged(replace(ended(SUCCEEDED), listing=silent))
+    assert judged(replace(ended(FAILED), listing=Listing.COMPLETE))[AlertName.LISTING_COLLAPSED] is None
 
 
 @given(hundredths=st.integers(0, 100), listed=st.integers(SAMPLE, 2000), data=st.data())

@@ -16,7 +16,7 @@ from adsyncd.alert import AlertName
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
 from adsyncd.errors import CredentialsUnavailable
 from adsyncd.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, SPAN_RUN, TENANT, Instruments, span
-from adsyncd.run import Outcome, Run, run_id
+from adsyncd.run import Listing, Outcome, Run, run_id
 from adsyncd.store import Store
 from adsyncd.tenant import AlertSettings, Cron, Every
 from support.alertmanager import Receivers
@@ -81,7 +81,7 @@ class World:
         run = Run(tenant, run_id(tenant, now), now, now - took, "0" * 32)
         ended = replace(run, outcome=outcome, ended_at=now, error=None if outcome is SUCCEEDED else "503", **counts)
         await self.store.begin(run)
-        await self.store.finish(ended, mark_deleted=False)
+        await self.store.finish(ended)
         if watch:
             await watch.ended(ended, None)
 
@@ -438,7 +438,7 @@ async def test_a_clock_that_is_set_back_makes_no_alert_that_ends_before_it_began
 async def test_each_name_can_fire_and_be_resolved(world: World) -> None:
     async with world.daemon(HOOK) as watch:
         for letters in range(1, 5):
-            await world.run(watch, PARTIAL, listed=20, pushed=1, dead_lettered=letters)
+            await world.run(watch, PARTIAL, listed=20, pushed=1, dead_lettered=letters, listing=Listing.COLLAPSED)
         for _ in range(3):
             await world.run(watch, FAILED)
         [last, *_] = await world.store.runs("acme", 1)
@@ -446,6 +446,6 @@ async def test_each_name_can_fire_and_be_resolved(world: World) -> None:
         await anyio.sleep(60)
         fired = {alert for _, alert, status in world.hooked() if status == "firing"}
         assert fired == set(AlertName) - {AlertName.DEAD_LETTERS_AGEING}
-        await world.run(watch, SUCCEEDED, listed=20, pushed=20)
+        await world.run(watch, SUCCEEDED, listed=20, pushed=20, listing=Listing.COMPLETE)
         await anyio.sleep(1)
         assert {alert for _, alert, status in world.hooked() if status == "resolved"} == fired

@@ -25,6 +25,7 @@ from support.records import HandClock, run
 KEYS = [
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
     "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
+    "note",
 ]  # fmt: skip
 COLOUR = "\x1b["
 
@@ -55,7 +56,7 @@ def record(folder: Path, *runs: Run) -> None:
             for each in runs:
                 await store.begin(replace(each, ended_at=None, outcome=None))
                 if each.outcome:
-                    await store.finish(each, mark_deleted=False)
+                    await store.finish(each)
 
     anyio.run(keep)
 
@@ -253,6 +254,7 @@ def test_runs_as_json_have_the_keys_of_the_contract_newest_first(call: Call, fol
         "waited_s": 12.346,
         "trace_id": "0" * 32,
         "error": "3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
+        "note": None,
     }
     assert (printed[1]["outcome"], printed[1]["ended_at"]) == (None, None)
 
@@ -279,6 +281,13 @@ def test_runs_are_a_plain_table_with_trace_ids_where_there_is_no_terminal(call: 
         *("2", "failed,", "1", "dead", "117", "7", "0", "0" * 32),
     ]
     assert error == f"{run().run_id}: 3 of 100 campaigns were not pushed, the first because [red]no[/] answer"
+
+
+def test_the_note_of_a_run_stands_below_the_table(call: Call, folder: Path) -> None:
+    record(folder, a_run(error=None, note="the platform named [b]45 campaigns in all and listed 30"))
+    assert call("runs").out.splitlines()[2:] == [
+        f"{run().run_id}: the platform named [b]45 campaigns in all and listed 30"
+    ]
 
 
 @pytest.mark.parametrize(("columns", "has_trace_ids"), [(80, False), (119, False), (120, True)])

@@ -46,7 +46,7 @@ async def died(store: Store, tenant: str, reason: str, *ids: str) -> None:
     await store.begin(this)
     for push in await store.keep_page(this, page(*ids), PushPolicy.ALL):
         await settle(store, this, push, PushState.DEAD_LETTERED, attempts=5, error=reason)
-    await store.finish(replace(this, ended_at=NOON), mark_deleted=True)
+    await store.finish(replace(this, ended_at=NOON))
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_it_knows_from_the_store_what_tenants_have_and_what_their_runs_took(plan
             await store.begin(run("acme"))
             await store.keep_page(run("acme"), page("c1", "c2", "c3"), PushPolicy.ALL)
             ended = replace(run("acme"), ended_at=NOON, outcome=Outcome.SUCCEEDED, requests=7)
-            await store.finish(ended, mark_deleted=False)
+            await store.finish(ended)
 
     anyio.run(run_once)
     said = plan("--json", acme="15m")

@@ -65,7 +65,7 @@ async def a_letter_dies(url: str) -> None:
         await store.begin(run())
         [push] = await store.keep_page(run(), page("c1"), PushPolicy.ALL)
         await settle(store, run(), push, PushState.DEAD_LETTERED, attempts=5, error="422: over budget")
-        await store.finish(replace(run(), ended_at=NOON, outcome=Outcome.PARTIAL), mark_deleted=True)
+        await store.finish(replace(run(), ended_at=NOON, outcome=Outcome.PARTIAL))
 
 
 def traces(folder: Path) -> dict[str, object]:

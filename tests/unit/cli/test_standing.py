@@ -117,6 +117,7 @@ def test_there_are_words_for_each_state(state: State) -> None:
 
 def test_of_one_tenant_all_is_shown() -> None:
     last = replace(run(number=-1), ended_at=NOON - timedelta(minutes=7), outcome=Outcome.PARTIAL, listed=3, pushed=2)
+    last = replace(last, note="the platform named 5")
     tenant = replace(WAITING, last_run=last, dead_letters=2, error="1 of 3 campaigns were not pushed", refused=(WRONG,))
     assert shown(tenant_view(tenant, NOON))[1:] == [
         "client id acme-1 at mixo",
@@ -126,6 +127,7 @@ def test_of_one_tenant_all_is_shown() -> None:
             "14 requests, 3 retries, 1 answered 429, waited 61 s"
         ),
         f"last run partial 7m ago ({last.run_id}): 2 of 3 pushed, trace {last.trace_id}",
+        "note the platform named 5",
         "next run 12:03:00, in 3m",
         "dead letters 2, see adsyncd dead-letters list --tenant acme",
         "error 1 of 3 campaigns were not pushed",

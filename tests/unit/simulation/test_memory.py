@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.campaign import PushState, idempotency_key
-from adsyncd.run import Outcome
+from adsyncd.run import Listing, Outcome
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.virtual_time import BACKEND, VirtualClock
 from adsyncd.store.store import store_in
@@ -24,15 +24,16 @@ async def test_the_database_tells_what_becomes_of_runs_pushes_and_campaigns() ->
     told: list[tuple[object, ...]] = []
     engine = memory_engine(lambda *event: told.append(event))
     async with store_in(engine, clock=VirtualClock(), tracer=NoOpTracer(), off_loop=Disk()) as store:
-        first, second = run(), run(number=1)
+        first, second, third = (run(number=number) for number in range(3))
         await store.begin(first)
         for push in await store.keep_page(first, page("c1", "c2"), PushPolicy.ALL):
             await settle(store, first, push, PushState.PUSHED)
-        for each in (first, second):
-            if each is second:
-                await store.begin(second)
-                await store.keep_page(second, page("c2"), PushPolicy.CHANGED)
-            await store.finish(replace(each, ended_at=each.started_at, outcome=Outcome.SUCCEEDED), mark_deleted=True)
+        for each in (first, second, third):
+            if each is not first:
+                await store.begin(each)
+                await store.keep_page(each, page("c2"), PushPolicy.CHANGED)
+            ended = replace(each, ended_at=each.started_at, outcome=Outcome.SUCCEEDED)
+            await store.finish(replace(ended, listing=Listing.COMPLETE))
     engine.dispose()
     assert [event[:3] for event in told] == [
         ("begun", first.run_id, "acme"),
@@ -44,6 +45,9 @@ async def test_the_database_tells_what_becomes_of_runs_pushes_and_campaigns() ->
         ("begun", second.run_id, "acme"),
         ("owed", second.run_id, "c2"),
         ("ended", second.run_id, "succeeded"),
+        ("begun", third.run_id, "acme"),
+        ("owed", third.run_id, "c2"),
+        ("ended", third.run_id, "succeeded"),
         ("marked_deleted", "acme", "c1"),
     ]
     assert told[1][3:] == (idempotency_key("acme", "c1", first.run_id), "pending")

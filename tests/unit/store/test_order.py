@@ -14,7 +14,7 @@ from adsyncd.alert import Alert, AlertName
 from adsyncd.campaign import DeadLetter, Push, PushState, idempotency_key
 from adsyncd.lease import Lease
 from adsyncd.permit import Claim, PermitRecord, ShapeRecord
-from adsyncd.run import Run
+from adsyncd.run import Listing, Run
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.store import alerts, dead_letters, journal, leases, pauses, permits, tables
 from adsyncd.store.store import store_in
@@ -54,8 +54,8 @@ RECORDS = st.builds(PermitRecord, st.just("mixo"), st.just("acme"), st.just(1), 
 CLAIMS = st.lists(st.builds(Claim, RECORDS, FEW, st.none() | RECORDS), min_size=1, max_size=2)
 
 
-def ended(of: Run) -> Run:
-    return replace(of, ended_at=NOON)
+def ended(of: Run, listing: Listing | None) -> Run:
+    return replace(of, ended_at=NOON, listing=listing)
 
 
 WRITES: dict[Operation[Any, Any], st.SearchStrategy[Any]] = {
@@ -73,7 +73,7 @@ WRITES: dict[Operation[Any, Any], st.SearchStrategy[Any]] = {
         st.builds(Push, IDS, st.sampled_from([PushState.PUSHED, PushState.FAILED, PushState.DEAD_LETTERED]), FEW),
         st.just(NOON),
     ),
-    journal.finish: st.builds(journal.Finish, RUNS.map(ended), st.booleans(), st.just(NOON)),
+    journal.finish: st.builds(journal.Finish, st.builds(ended, RUNS, st.sampled_from([None, *Listing])), st.just(NOON)),
     dead_letters.replay: st.builds(
         dead_letters.Replay, LETTERS, FEW, st.sampled_from([None, "500"]), st.just(""), st.just(NOON)
     ),
