@@ -1,6 +1,7 @@
 import itertools
 import socket
 import ssl
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -20,13 +21,15 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
 from pydantic import SecretStr
 
+from adsyncd.campaign import Page
 from adsyncd.clock import SystemClock
 from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials
 from adsyncd.errors import BadAnswer, PlatformError, Rejected, SignInRefused, Unavailable, Unconfirmed
 from adsyncd.governor import Gate
 from adsyncd.instruments import Instruments
-from adsyncd.platforms import Connector, PlatformClient
+from adsyncd.platforms import Connector, PlatformClient, wire
+from adsyncd.platforms.wire import read_page
 from adsyncd.retry import RetryBudget
 from adsyncd.run import Tally, Wait, WaitReason
 from adsyncd.tenant import CredentialsRef, Quota
@@ -249,6 +252,23 @@ async def test_a_platform_that_is_sick_all_the_time_is_told_with_its_sickness(
         assert await accepted(platform, id_) == run.tally.requests == 2
         await platform.change(clients={id_: {"fault": "none"}})
         assert (await run.client.page(1)).campaigns  # the connections are in order
+
+
+@pytest.mark.parametrize(("campaigns", "in_a_thread"), [(10, False), (1000, True)])
+async def test_a_large_page_is_read_in_a_thread_and_a_small_one_on_the_loop_s_own(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, campaigns: int, *, in_a_thread: bool
+) -> None:
+    threads: list[int] = []
+
+    def noted(body: bytes, number: int) -> Page:
+        threads.append(threading.get_ident())
+        return read_page(body, number)
+
+    monkeypatch.setattr(wire, "read_page", noted)
+    id_ = await new_client_id(platform, campaigns=campaigns, page_size=campaigns)
+    async with connected(platform.base_url, client_id=id_) as run:
+        assert len((await run.client.page(1)).campaigns) == campaigns
+    assert [thread != threading.get_ident() for thread in threads] == [in_a_thread]
 
 
 async def test_a_hundred_megabytes_are_not_kept(platform: Platform) -> None:

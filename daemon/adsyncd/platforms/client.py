@@ -6,10 +6,11 @@ fresh token is refused, too, that is a push's own failure, and a listing's next 
 
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from random import Random
@@ -39,6 +40,7 @@ from adsyncd.errors import (
 )
 from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
+from adsyncd.off_loop import OffLoop, in_thread
 from adsyncd.platforms import wire
 from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
 from adsyncd.platforms.session import Session, Token
@@ -53,6 +55,7 @@ T = TypeVar("T")
 
 _TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with, and when it took it
 _LONGEST_ETAG = 1024
+_LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.LOCKED, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _LACKING = Policy(max_attempts=5, max_s=5.0)  # after so many attempts its waits grow no more
 
@@ -67,7 +70,7 @@ class Connector:
 
     `traced` wraps the transport that sends, so that each request becomes a span. The TLS context is shared, since
     each would cost 30 ms and 700 KB; connections never are. `open` opens the connections of a client; in a
-    simulation the platform is in this process.
+    simulation the platform is in this process. `off_loop`: where large pages are read, one at a time.
     """
 
     tls: ssl.SSLContext
@@ -77,6 +80,8 @@ class Connector:
     instruments: Instruments
     traced: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
     open: Callable[[ssl.SSLContext, httpx.Limits], httpx.AsyncBaseTransport] = _sockets
+    off_loop: OffLoop = in_thread
+    _large_pages: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     _breakers: dict[str, Breaker] = field(default_factory=dict)
     lacks: Lacks = field(default_factory=Lacks)
 
@@ -128,6 +133,12 @@ class Connector:
             headers={"accept": "application/json", "accept-encoding": "identity", "x-client-id": tenant.client_id},
         ) as http:
             yield PlatformClient(http, tenant, session, gate, budget, tally, self, pushes)
+
+    async def read_page(self, body: bytes, number: int) -> Page:
+        """Read a page; see `wire.read_page`. A large one would hold up the event loop for up to 0.2 s."""
+        if len(body) <= _LARGE_KIB * 2**10:
+            return wire.read_page(body, number)
+        return await self.off_loop(partial(wire.read_page, body, number), limiter=self._large_pages)
 
     def stop(self) -> None:
         """Turn away who waits in front of a breaker."""
@@ -187,10 +198,11 @@ class PlatformClient:
             extensions={AUTHORITY: self, PRIORITY: Priority.LISTING},
         )
 
-        def read(answer: httpx.Response) -> Page:
+        async def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
                 return known
-            return replace(wire.read_page(self._accepted(answer).content, number), etag=self._etag(answer))
+            page = await self._shared.read_page(self._accepted(answer).content, number)
+            return replace(page, etag=self._etag(answer))
 
         page, _ = await self._attempt(request, read)
         return page
@@ -209,7 +221,7 @@ class PlatformClient:
             extensions={AUTHORITY: self, PRIORITY: self._pushes},
         )
 
-        def read(answer: httpx.Response) -> None:
+        async def read(answer: httpx.Response) -> None:
             if answer.status_code == HTTPStatus.CONFLICT and (again or request.extensions[SENDINGS] > 1):
                 raise self._in_progress(answer)
             self._confirm(answer, campaign_id)
@@ -220,7 +232,7 @@ class PlatformClient:
     async def _attempt(
         self,
         request: httpx.Request,
-        read: Callable[[httpx.Response], T],
+        read: Callable[[httpx.Response], Awaitable[T]],
         final: type[AdsyncdError] | tuple[()] = (),
     ) -> tuple[T, int]:
         """Send until it succeeds, and return what was read and in which attempt; what waits for quota is none.
@@ -231,7 +243,7 @@ class PlatformClient:
         lacks = 0
         while True:
             try:
-                result = read(await self._send(request))
+                result = await read(await self._send(request))
             except Throttled:
                 wait_s = None  # the gate is closed for as long as the platform asked
             except AdsyncdError as error:

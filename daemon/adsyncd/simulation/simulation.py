@@ -29,6 +29,7 @@ from adsyncd.governor import Governor
 from adsyncd.instruments import QUOTA_PERMITS, Instruments
 from adsyncd.lease import Leases
 from adsyncd.limits import cools_for
+from adsyncd.off_loop import at_once
 from adsyncd.platforms import Connector
 from adsyncd.roster import Roster
 from adsyncd.run import Outcome, Tally, whole_ms
@@ -308,6 +309,7 @@ class _Simulation:
             instruments=instruments,
             traced=lambda inner: inner,
             open=lambda _tls, _limits: wire,
+            off_loop=at_once,
         )
         supervisor = Supervisor(
             connector=connector,

@@ -14,10 +14,10 @@ from adsyncd.alert import Alert
 from adsyncd.campaign import DeadLetter, Page
 from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
+from adsyncd.off_loop import OffLoop, in_thread
 from adsyncd.permit import PermitRecord, ShapeRecord
 from adsyncd.run import Run
 from adsyncd.store import alerts, dead_letters, dialects, history, listings, pauses, permits, schema
-from adsyncd.store.writer import OffLoop, in_thread
 
 READERS = 4  # at a time
 

@@ -18,11 +18,12 @@ from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
 from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
 from adsyncd.lease import Lease
+from adsyncd.off_loop import OffLoop, in_thread
 from adsyncd.permit import Claim, PermitRecord, ShapeRecord
 from adsyncd.run import Run
 from adsyncd.store import alerts, dead_letters, dialects, journal, leases, pauses, permits, schema
 from adsyncd.store.reader import READERS, Reader
-from adsyncd.store.writer import Item, OffLoop, Operation, Result, Ticket, Touches, Writer, in_thread
+from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
 from adsyncd.tenant import PushPolicy
 
 # Each kind of write, in the order in which a transaction does them, with what it touches.

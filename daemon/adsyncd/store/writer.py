@@ -7,12 +7,13 @@ cost hardly more transactions, threads and syncs of the disk than one.
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 from sqlalchemy import Connection
 
 from adsyncd.lease import Lease
+from adsyncd.off_loop import OffLoop, in_thread
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,18 +21,6 @@ Operation = Callable[[Connection, Sequence[Item]], Sequence[Result]]  # does one
 Touches = Callable[[Any], Iterable[Hashable]]  # what a write of such an item may read or change
 
 _LARGEST_BATCH = 1000  # a transaction of well under a second; as many more may queue behind it
-
-
-class OffLoop(Protocol):
-    """Makes a call that blocks where it holds nobody up: in a thread or, in a simulation, at once."""
-
-    async def __call__(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
-        """Return what `call` returns, or raise what it raises. `limiter`: how many may be made at a time."""
-
-
-async def in_thread(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
-    """Make a call that blocks in a thread."""
-    return await anyio.to_thread.run_sync(call, limiter=limiter)
 
 
 class Ticket(Generic[Result]):

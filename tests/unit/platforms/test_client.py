@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import httpx
@@ -45,6 +45,8 @@ from support.tenants import a_tenant
 from support.virtual_time import BACKEND, VirtualClock
 
 PASSWORD = "canary-password"
+Result = TypeVar("Result")
+
 MUCH = Quota(1000, timedelta(seconds=60))
 
 
@@ -72,11 +74,17 @@ class Platform:
         self.token_life_s = 3600.0
         self.takes_s = 0.0
         self.password = PASSWORD
+        self.off_loop_calls = 0
         self.requests: list[httpx.Request] = []  # what was metered, as it was sent
         self.sent_at: list[float] = []
         self.sign_ins: list[httpx.Request] = []
         self.credentials_failure: AdsyncdError | None = None
         self._expires_at: dict[str, float] = {}
+
+    async def off_loop(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
+        async with limiter:
+            self.off_loop_calls += 1
+            return call()
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
         sent = httpx.Request(request.method, request.url, headers=dict(request.headers), content=request.content)
@@ -178,6 +186,7 @@ async def connected(*script: Answer, sign_ins: Iterable[Answer] = (), **tenant_c
         tracer=NoOpTracer(),
         instruments=Instruments(NoOpMeter("test")),
         traced=lambda _: httpx.MockTransport(platform.handle),
+        off_loop=platform.off_loop,
     )
     tenant = a_tenant(**{"quota": MUCH, **tenant_changes})
     gate = a_gate(tenant.quota, clock)
@@ -239,6 +248,20 @@ async def test_a_page_that_is_not_known_cannot_be_unchanged() -> None:
 async def test_a_name_that_cannot_be_sent_back_or_repeats_the_token_is_none(etag: bytes) -> None:
     async with connected(named(etag)) as parts:
         assert (await parts.client.page(1)).etag is None
+
+
+@pytest.mark.parametrize(("size", "off_loop_calls"), [(100, 0), (2**16, 0), (2**16 + 1, 1), (2**21, 1)])
+async def test_a_large_page_is_read_where_it_does_not_hold_up_the_event_loop(size: int, off_loop_calls: int) -> None:
+    body = b'{"data": [], "pagination": {"total": 0, "has_more": false}}'
+    async with connected(httpx.Response(200, content=body.ljust(size))) as parts:
+        assert (await parts.client.page(1)).campaigns == ()
+        assert parts.platform.off_loop_calls == off_loop_calls
+
+
+async def test_a_large_page_that_is_a_bad_answer_is_asked_for_again() -> None:
+    async with connected(httpx.Response(200, content=b"[".ljust(2**17))) as parts:
+        await parts.client.page(1)
+    assert len(parts.platform.requests) == 2
 
 
 async def test_a_push_is_sent_as_the_api_has_it() -> None:
