@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from adsyncd.credentials import remark
 from adsyncd.dropins import read_tenants
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.plan import ASSUMED_CAMPAIGNS, plan
+from adsyncd.schedule import next_fire, trigger
 from adsyncd.status import counted
 from adsyncd.store.checkup import Checkup, check_up
 from adsyncd.tenant import Tenant, VaultRef
@@ -27,8 +29,8 @@ Store = Annotated[bool, typer.Option("--store", help="Look at the database, too,
 def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
     """Validate the settings and all drop-ins, and list every problem with its file, line, key and mend.
 
-    It warns of schedules that a quota can't meet, of overrides without a drop-in, and of credentials that look like a
-    slip. Nothing is started or written.
+    It warns of schedules that a quota can't meet, of overrides without a drop-in, and of crontabs and credentials that
+    look like a slip. Nothing is started or written.
 
     Exits 0 if all is right, 1 if there is a problem.
     """
@@ -63,18 +65,21 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
 def _warnings(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:
     """Return what can't be kept to, without asking the store what the tenants have; and what looks like a slip."""
     assumed = f"its quota can't meet the schedules, if a tenant has {ASSUMED_CAMPAIGNS} campaigns"
-    found = plan(tenants, {}, {}, SystemClock().now()).mends
+    now = SystemClock().now()
+    found = plan(tenants, {}, {}, now).mends
     return [
         *(Problem(None, None, name, assumed, mend) for name, mend in found.items()),
         *(
             Problem(None, None, f"tenant {tenant.id}", *slip)
             for tenant in tenants
-            for slip in _slips(tenant, settings.vault)
+            for slip in _slips(tenant, settings.vault, now)
         ),
     ]
 
 
-def _slips(tenant: Tenant, vault: VaultTable | None) -> Iterator[tuple[str, str]]:
+def _slips(tenant: Tenant, vault: VaultTable | None, now: datetime) -> Iterator[tuple[str, str]]:
+    if tenant.enabled and next_fire(trigger(tenant.schedule, tenant.id), now) is None:
+        yield "its crontab names a date that never comes", "name one that does, or disable it (enabled = false)"
     match tenant.credentials:
         case VaultRef(path) if vault and path.startswith((f"{vault.mount}/", "data/")):
             right = path.removeprefix(f"{vault.mount}/").removeprefix("data/")

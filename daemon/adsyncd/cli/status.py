@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import anyio
 import typer
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from rich.console import Console, RenderableType
 from rich.live import Live
 
@@ -24,7 +24,7 @@ _LOOKS_EACH_S = 1.0
 
 _DAEMON = TypeAdapter(DaemonStatus)
 _TENANT = TypeAdapter(TenantStatus)
-_TENANTS = TypeAdapter(list[TenantStatus])
+_TENANTS = TypeAdapter(Annotated[list[TenantStatus], Field(max_length=50_000)])  # more would fill the memory
 
 
 def status(

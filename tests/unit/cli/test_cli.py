@@ -158,6 +158,13 @@ def test_check_warns_of_a_schedule_that_the_quota_cannot_meet_with_numbers_and_t
     assert "37 requests per 1m" in warning["mend"]
 
 
+def test_check_warns_of_a_crontab_that_never_comes_up(call: Call, folder: Path) -> None:
+    add_tenant(folder, "globex", 'schedule = { cron = "0 3 30 2 *" }\n')
+    said = call("check")
+    assert (said.code, said.out) == (0, "2 tenants ready, 0 problems, 1 warning\n")
+    assert said.err.startswith("warning: tenant globex: its crontab names a date that never comes; name one that does")
+
+
 def test_check_warns_of_overrides_that_lie_beside_no_drop_in(call: Call, folder: Path) -> None:
     idle = folder / "tenants.d" / "acne.toml.d"
     idle.mkdir()

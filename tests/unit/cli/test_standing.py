@@ -3,7 +3,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -197,3 +197,13 @@ def test_a_time_to_wait_is_never_told_too_short(after: float, words: str) -> Non
 @pytest.mark.parametrize("_zone", ["Asia/Tokyo"], indirect=True)
 def test_instants_are_local_ones() -> None:
     assert sentence(IDLE, NOON) == "acme is idle until 21:03:00, in 3m"
+
+
+@pytest.mark.parametrize("_zone", ["Asia/Tokyo", "America/New_York"], indirect=True)
+def test_instants_that_no_daemon_sends_are_shown_all_the_same() -> None:
+    for text in ("9999-12-31T23:59:59", "0001-01-01T00:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"):
+        odd = datetime.fromisoformat(text)
+        paused = replace(IDLE, state=State.PAUSED, paused_since=odd, next_fire_time=odd)
+        assert sentence(paused, NOON).startswith("acme is paused since ")
+        assert shown(tenant_view(paused, NOON))
+        assert shown(daemon_view(replace(DAEMON, since=odd), [paused], NOON))
