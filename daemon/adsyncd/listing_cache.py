@@ -29,8 +29,8 @@ class Platform(Protocol):
     async def page(self, number: int, known: Page | None = None) -> Page:
         """Return page `number`, from 1; that is `known` if it has not changed since."""
 
-    async def push(self, campaign_id: str, key: str) -> int:
-        """Push a campaign and return in which attempt that succeeded."""
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+        """Push a campaign and return in which attempt that succeeded; `again`: its key may have been sent before."""
 
 
 class Memory(Protocol):
@@ -71,9 +71,9 @@ class ListingCache:
         trace.get_current_span().set_attribute(LISTED_FROM, "platform" if page is not known else "unchanged")
         return replace(page, source=self._source)
 
-    async def push(self, campaign_id: str, key: str) -> int:
-        """Push a campaign and return in which attempt that succeeded."""
-        return await self._platform.push(campaign_id, key)
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+        """Push a campaign and return in which attempt that succeeded; `again`: its key may have been sent before."""
+        return await self._platform.push(campaign_id, key, again=again)
 
     async def _kept_listing(self) -> Page | None:
         sync = self._tenant.sync

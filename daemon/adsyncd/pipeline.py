@@ -80,8 +80,8 @@ class Source(Protocol):
     async def page(self, number: int) -> Page:
         """Return page `number`, from 1."""
 
-    async def push(self, campaign_id: str, key: str) -> int:
-        """Push a campaign and return in which attempt that succeeded."""
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+        """Push a campaign and return in which attempt that succeeded; `again`: its key may have been sent before."""
 
 
 class Journal(Protocol):
@@ -137,6 +137,7 @@ class Pipeline:
         self._claimed = 0  # the most campaigns that a page named in all
         self._odd, self._lacking = Oddities(), Oddities()
         self._moved: str | None = None  # a campaign that two pages had
+        self._resumed = frozenset[str]()  # campaigns whose push an earlier life of the run may have sent
         self._first_failure: str | None = None
         self._fatal: AdsyncdError | None = None
 
@@ -220,6 +221,7 @@ class Pipeline:
 
     async def _list(self, run: Run, standing: Standing, queue: MemoryObjectSendStream[Push]) -> None:
         try:
+            self._resumed = frozenset(push.campaign_id for push in standing.owed)
             for push in standing.owed:
                 await queue.send(push)
             if not standing.complete:
@@ -294,7 +296,7 @@ class Pipeline:
     async def _pushed(self, run: Run, push: Push, current: Span) -> Push:
         key = idempotency_key(run.tenant, push.campaign_id, run.run_id)
         try:
-            attempts = await self._source.push(push.campaign_id, key)
+            attempts = await self._source.push(push.campaign_id, key, again=push.campaign_id in self._resumed)
         except CAMPAIGNS_OWN as error:
             mark_failed(current, error)
             dead = isinstance(error, Rejected) or push.failures + 1 >= _RUNS_TO_DIE

@@ -67,7 +67,7 @@ class Platform:
         self.listed.append(number)
         return Page(number, tuple(campaign(*pair) for pair in here), len(every), len(every) > end, etag=etag)
 
-    async def push(self, campaign_id: str, key: str) -> int:  # noqa: ARG002 - a platform's signature
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:  # noqa: ARG002 - a platform's signature
         self.pushed.append(campaign_id)
         return 1
 

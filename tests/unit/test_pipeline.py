@@ -85,6 +85,7 @@ class Source:
     lacking: Mapping[int, Oddities] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
     pushed: list[tuple[str, str]] = field(default_factory=list)
+    pushed_again: set[str] = field(default_factory=set)
     effects: Counter[tuple[str, str]] = field(default_factory=Counter)
     in_flight: int = 0
     peak: int = 0
@@ -105,8 +106,10 @@ class Source:
             lacking=self.lacking.get(number, Oddities()),
         )
 
-    async def push(self, campaign_id: str, key: str) -> int:
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
         self.pushed.append((campaign_id, key))
+        if again:
+            self.pushed_again.add(campaign_id)
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         try:
@@ -202,9 +205,9 @@ async def test_as_many_pushes_go_at_once_as_the_limit_says_while_it_changes(stor
     begun: Counter[float] = Counter()
 
     class Changing(Source):
-        async def push(self, campaign_id: str, key: str) -> int:
+        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
             begun[anyio.current_time() - began] += 1
-            attempts = await super().push(campaign_id, key)
+            attempts = await super().push(campaign_id, key, again=again)
             limit.limit = 12 if begun.total() < 41 else 2
             return attempts
 
@@ -218,9 +221,9 @@ async def test_a_run_holds_no_more_campaigns_than_two_pages_and_what_is_on_its_w
     tally = Tally()
 
     class Watched(Source):
-        async def push(self, campaign_id: str, key: str) -> int:
+        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
             held.append(tally.listed - tally.settled)
-            return await super().push(campaign_id, key)
+            return await super().push(campaign_id, key, again=again)
 
     await run(Watched(ids(500)), store, tally=tally, tenant=a_tenant(concurrency=3))
     assert max(held) <= 10 + 10 + 3
@@ -580,11 +583,11 @@ async def test_an_error_of_a_push_that_concerns_all_fails_the_run_with_its_text(
 
 async def test_what_is_on_its_way_comes_back_and_is_recorded_when_a_run_has_to_end(store: Store) -> None:
     class Uneven(Source):
-        async def push(self, campaign_id: str, key: str) -> int:
+        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
             if campaign_id == "c002":
                 await anyio.sleep(1)
                 raise SignInRefused("no")
-            return await super().push(campaign_id, key)
+            return await super().push(campaign_id, key, again=again)
 
     source = Uneven()
     record = await run(source, store)
@@ -594,11 +597,11 @@ async def test_what_is_on_its_way_comes_back_and_is_recorded_when_a_run_has_to_e
 
 async def test_of_several_errors_that_end_a_run_the_first_is_told(store: Store) -> None:
     class Falling(Source):
-        async def push(self, campaign_id: str, key: str) -> int:
+        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
             if campaign_id == "c000":
                 await anyio.sleep(1)
                 raise CredentialsMissing("first")
-            return await super().push(campaign_id, key)
+            return await super().push(campaign_id, key, again=again)
 
     assert (await run(Falling(push_faults={"c001": SignInRefused("second")}), store)).error == "first"
 
@@ -615,12 +618,12 @@ async def test_a_run_that_was_waiting_when_its_time_was_up_says_what_for(store: 
     tally = Tally()
 
     class Held(Source):
-        async def push(self, campaign_id: str, key: str) -> int:
+        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
             if self.pushed:
                 with tally.waiting(WaitReason.BREAKER) as tell:
                     tell(Wait(WaitReason.BREAKER, detail="ads.invalid: nothing but failures"))
                     await anyio.sleep(1000)
-            return await super().push(campaign_id, key)
+            return await super().push(campaign_id, key, again=again)
 
     record = await run(Held(), store, tally=tally, tenant=a_tenant(run_deadline=timedelta(minutes=5), concurrency=1))
     assert record.error == (
@@ -703,6 +706,17 @@ async def test_a_run_is_taken_up_where_it_was_cut_off_with_the_same_keys(store: 
     assert all(source.keys(each) == {idempotency_key("acme", each, record.run_id)} for each in ids(50))
 
 
+async def test_of_a_run_that_is_taken_up_pushes_that_may_have_been_sent_are_told_from_new_ones(store: Store) -> None:
+    source = Source(ids(50), page_s=3)
+    await cut_off(source, store, after_pages=2)
+    sent = {campaign_id for campaign_id, _ in source.pushed}
+    assert source.pushed_again == set()
+    await run(source, store)
+    twice = {campaign_id for campaign_id, count in Counter(each for each, _ in source.pushed).items() if count > 1}
+    assert twice <= source.pushed_again <= set(ids(20))
+    assert len(sent & source.pushed_again) == 5  # they were on their way
+
+
 async def test_a_run_that_is_taken_up_began_when_it_first_began(store: Store) -> None:
     source = Source(ids(30))
     began_at = VirtualClock().now()
@@ -744,10 +758,10 @@ async def test_a_stop_lets_what_is_on_its_way_come_back_and_leaves_the_run_open(
     class Stopped(Source):
         stopped_at = anyio.current_time() + 3
 
-        async def push(self, campaign_id: str, key: str) -> int:
+        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
             if anyio.current_time() >= self.stopped_at:
                 raise Stopping("stopping: nothing is sent any more")
-            return await super().push(campaign_id, key)
+            return await super().push(campaign_id, key, again=again)
 
     source = Stopped(ids(40))
     record = await run(source, store)
@@ -990,13 +1004,13 @@ class World:
         self.life.call(over=True)
         return page
 
-    async def push(self, campaign_id: str, key: str) -> int:
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
         self.life.call(over=False)
         await anyio.sleep(self.random.uniform(0, 5))
         lost = self.random.random() < 0.2
         if not lost or self.random.random() < 0.5:  # an answer may be lost after it took effect
             self.source.push_s = self.random.uniform(0, 5)
-            await self.source.push(campaign_id, key)
+            await self.source.push(campaign_id, key, again=again)
         if lost:
             raise self.random.choice([Unavailable("503"), BadAnswer("HTML"), Unauthorized("401"), Rejected("4", 422)])
         self.life.call(over=True)
