@@ -100,6 +100,7 @@ def test_a_value_cannot_forge_a_field_or_another_entry(journal: socket.socket) -
     structlog.get_logger("adsyncd").info("page is malformed", reason="x\nPRIORITY=0\n\nMESSAGE=all is well")
     forged = entry(journal)
     assert forged["ADSYNCD_REASON"] == "x\nPRIORITY=0\n\nMESSAGE=all is well"
+    assert forged["MESSAGE"] == r"page is malformed reason=x\nPRIORITY=0\n\nMESSAGE=all is well"
     assert forged["PRIORITY"] == "6"
 
 

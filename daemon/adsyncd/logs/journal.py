@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Mapping
 
+from adsyncd.escaping import escaped, escaped_lines
 from adsyncd.logs.line_queue import Line, Write
 
 META = frozenset({"event", "level", "logger", "timestamp", "trace_id", "span_id"})  # what each line may have
@@ -40,9 +41,9 @@ def _entry(line: Line) -> Mapping[str, str]:
     fields = {name: value if isinstance(value, str) else json.dumps(value) for name, value in event.items()}
     exception = fields.pop("exception", None)
     named = {name: value for name, value in fields.items() if name not in META}
-    message = " ".join([fields["event"], *(f"{name}={value}" for name, value in named.items())])
+    message = escaped(" ".join([fields["event"], *(f"{name}={value}" for name, value in named.items())]))
     return {
-        "MESSAGE": f"{message}\n{exception}" if exception else message,
+        "MESSAGE": f"{message}\n{escaped_lines(exception)}" if exception else message,  # `journalctl -a` prints all
         "PRIORITY": str(_priority(line.level)),
         "SYSLOG_IDENTIFIER": "adsyncd",
         "ADSYNCD_EVENT": fields["event"],
