@@ -1,23 +1,26 @@
 """A database that fails says why in plain words, and when it is well again the store goes on without a restart."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
+from sqlalchemy.exc import OperationalError
 
 from adsyncd.errors import StoreError
-from adsyncd.store import Store, open_store
+from adsyncd.store import Store, open_store, pauses
 from adsyncd.tenant import PushPolicy
 from support.postgres import Postgres
-from support.records import HandClock, campaign, page, run
+from support.records import NOON, HandClock, campaign, page, run
 
 PUSH = """
 import sys, anyio
@@ -124,6 +127,110 @@ async def test_a_full_disk_is_named_and_used_again_when_it_has_room(embedded: St
     with full(embedded):
         assert await keep_big_pages(embedded) == [f"{path}: the disk is full"] * 20
     assert await keep_big_pages(embedded) == []
+
+
+def delete(file: Path) -> Callable[[], object]:
+    away = file.rename(file.with_name("away.db"))
+    return lambda: away.rename(file)
+
+
+def replace_by_another(file: Path) -> Callable[[], object]:
+    other = file.with_name("other.db")
+    with closing(sqlite3.connect(other)) as theirs:
+        theirs.execute("CREATE TABLE runs (theirs)")
+    put_back = delete(file)
+    other.rename(file)
+    return put_back
+
+
+def overwrite(file: Path, content: bytes) -> bytes:
+    before = file.read_bytes()
+    file.write_bytes(content)
+    return before
+
+
+def listing(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+def rename_its_folder(file: Path) -> Callable[[], object]:
+    away = file.parent.rename(file.parent.with_name("away"))
+    return lambda: away.rename(file.parent)
+
+
+@pytest.mark.parametrize("harm", [delete, replace_by_another, rename_its_folder])
+async def test_a_file_that_is_not_at_its_place_is_named_and_used_again_when_it_is_back(
+    tmp_path: Path, harm: Callable[[Path], Callable[[], object]]
+) -> None:
+    file = tmp_path / "database" / "adsyncd.db"
+    file.parent.mkdir()
+    async with open_store(f"sqlite:///{file}", clock=HandClock(), tracer=NoOpTracer()) as store:
+        await store.begin(run("acme"))
+        put_back = harm(file)
+        before = listing(tmp_path)
+        said = await keep_big_pages(store)
+        assert len(said) == 20
+        assert {text.partition("; ")[0] for text in said} == {
+            f"{file}: it was deleted or replaced while adsyncd used it"
+        }
+        async with anyio.create_task_group() as tasks:  # with connections that have yet to be made, too
+            for _ in range(4):
+                tasks.start_soon(refused, store.open_runs)
+        assert listing(tmp_path) == before
+        put_back()
+        assert await keep_big_pages(store) == []
+        assert [one.tenant for one in await store.open_runs()] == ["acme"]
+
+
+async def refused(read: Callable[[], Awaitable[object]]) -> None:
+    with pytest.raises(StoreError, match="it was deleted or replaced"):
+        await read()
+
+
+async def test_a_file_that_is_moved_away_while_it_is_written_says_so_and_keeps_no_lock(
+    embedded: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pause(connection: Connection, items: Sequence[tuple[str, datetime]]) -> list[None]:
+        delete(path)
+        return pauses.pause(connection, items)
+
+    monkeypatch.setitem(embedded._writer._kinds, pause, (0, lambda _: ()))
+    ticket = await embedded._writer.write(pause, ("acme", NOON))
+    assert isinstance(ticket.error, OperationalError)
+    path.with_name("away.db").rename(path)
+    assert await embedded.pauses() == {}
+    await embedded.pause("globex", NOON)
+
+
+async def test_a_file_that_was_emptied_is_named_for_good(embedded: Store, path: Path) -> None:
+    whole = overwrite(path, b"")
+    with pytest.raises(StoreError, match="it was emptied while adsyncd used it"):
+        await embedded.pause("acme", NOON)
+    overwrite(path, whole)
+    with pytest.raises(StoreError, match="it was emptied while adsyncd used it"):
+        await embedded.pauses()
+
+
+async def test_a_log_that_was_deleted_is_named_and_loses_nothing_at_a_restart(embedded: Store, path: Path) -> None:
+    await embedded.pause("acme", NOON)
+    path.with_name("adsyncd.db-wal").unlink()
+    with pytest.raises(StoreError, match="its write-ahead log was deleted or replaced"):
+        await embedded.pause("globex", NOON)
+    embedded._engine.dispose()
+    async with open_store(f"sqlite:///{path}", clock=HandClock(), tracer=NoOpTracer()) as restarted:
+        assert await restarted.pauses() == {"acme": NOON}
+
+
+async def test_a_backup_that_is_moved_over_a_database_in_use_is_what_the_next_start_finds(path: Path) -> None:
+    url, backup = f"sqlite:///{path}", path.with_name("backup.db")
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        await store.pause("acme", NOON)
+    shutil.copy(path, backup)
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        await store.pause("globex", NOON)
+        backup.rename(path)
+    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+        assert await store.pauses() == {"acme": NOON}
 
 
 async def test_a_server_that_goes_away_is_named_and_used_again_when_it_is_back(

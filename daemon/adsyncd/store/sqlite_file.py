@@ -6,10 +6,12 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from adsyncd.errors import StoreError
 
@@ -44,16 +46,50 @@ def configure(engine: Engine, patience_s: float) -> None:
 
     synchronous=FULL: a commit survives a power cut, too. NORMAL would survive only kill -9, and spare one fsync a
     transaction; as one transaction carries every write that waits, that is not worth forgetting what was pushed.
+
+    SQLite goes on with a file that has no name any more, where nobody finds what is written: so each transaction sees
+    at its begin and at its end that they are there. Once the file is put back, all goes on.
     """
+    file = Path(str(engine.url.database))
+    log = _log_of(file)
+    ours, used, emptied = _identity(file), False, False
+
+    def see_that_it_is_there(*_arguments: object) -> None:
+        nonlocal emptied
+        if _identity(file) != ours:
+            raise _missing("it was deleted or replaced while adsyncd used it; put it back, or restart adsyncd")
+        emptied = emptied or (used and not _size(file))
+        if emptied:  # for good: what stands there later does not fit the log
+            raise _missing("it was emptied while adsyncd used it; stop adsyncd, and restore a backup")
+
+    event.listen(engine, "do_connect", see_that_it_is_there)  # else SQLite would make another one
 
     @event.listens_for(engine, "connect")
-    def connect(connection: sqlite3.Connection, _entry: object) -> None:
+    def connect(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+        nonlocal used
         connection.isolation_level = None  # we say BEGIN ourselves
         _write_ahead(connection, patience_s)
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA schema_version").close()  # opens the log
+        entry.info["log"] = _identity(log)
+        used = True
+
+    @event.listens_for(engine, "close")
+    def close(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+        # SQLite would leave our log to the file that has the name now, and the next start would mix the two.
+        if _identity(file) != ours and _identity(log) == entry.info["log"]:
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+    @event.listens_for(engine, "commit")
+    def see_all(connection: Connection) -> None:
+        see_that_it_is_there()
+        if _identity(log) != connection.info["log"]:
+            raise _missing("its write-ahead log was deleted or replaced while adsyncd used it; restart adsyncd")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        see_all(connection)
         writes = connection.get_execution_options().get("writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -64,8 +100,8 @@ def connect_to_read(file: Path, patience_s: float) -> tuple[sqlite3.Connection, 
     Also returns a function that says whether what was read so far can be relied on: a file that no process had open is
     read without locks, and a daemon that starts meanwhile may write to it. Raises StoreError without a readable file.
     """
-    file = file.resolve()  # SQLite, too, looks for the side files beside the file that a link leads to
-    log, index = (file.with_name(f"{file.name}{suffix}") for suffix in ("-wal", "-shm"))
+    file, log = file.resolve(), _log_of(file)
+    index = log.with_name(f"{file.name}-shm")
     try:
         before = _version(file)
         if log.exists() and index.exists():
@@ -122,6 +158,23 @@ def _write_ahead(connection: sqlite3.Connection, patience_s: float) -> None:
             time.sleep(_ASK_AGAIN_S)  # as SQLite itself does where it waits; never on the event loop
         else:
             return
+
+
+def _missing(what: str) -> OperationalError:
+    return OperationalError("BEGIN", None, sqlite3.OperationalError(what))
+
+
+def _log_of(file: Path) -> Path:
+    resolved = file.resolve()  # SQLite, too, looks for it beside the file that a link leads to
+    return resolved.with_name(f"{resolved.name}-wal")
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _connect(file: Path, options: str, patience_s: float) -> sqlite3.Connection:
