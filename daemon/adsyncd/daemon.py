@@ -28,9 +28,6 @@ from adsyncd.control.commands import Commands
 from adsyncd.credentials import (
     AppRole,
     CredentialsReader,
-    InCredential,
-    InFile,
-    InVariable,
     Vault,
     VaultAccess,
     VaultToken,
@@ -103,6 +100,7 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
         supervisor = Supervisor(
             connector=Connector(
                 tls=tls,
+                environ=environ,
                 clock=clock,
                 random=entropy(),
                 tracer=telemetry.tracer,
@@ -245,7 +243,7 @@ def _receivers(table: ReceiversTable) -> list[Receiver]:
 
 def _access(table: VaultTable, environ: Mapping[str, str]) -> VaultAccess:
     def secret(ref: SecretRef) -> Callable[[], SecretStr]:
-        return lambda: resolve_secret(_place(ref), environ)
+        return lambda: resolve_secret(ref.place(), environ)
 
     auth = (
         AppRole(table.auth.role_id, secret(table.auth.secret_id), wrapped=table.auth.secret_id.wrapped)
@@ -261,12 +259,3 @@ def _access(table: VaultTable, environ: Mapping[str, str]) -> VaultAccess:
         poll=table.poll,
         auth=auth,
     )
-
-
-def _place(ref: SecretRef) -> InCredential | InVariable | InFile:
-    if ref.credential is not None:
-        return InCredential(ref.credential)
-    if ref.env is not None:
-        return InVariable(ref.env)
-    assert ref.file is not None  # noqa: S101 - the settings hold one of the three
-    return InFile(ref.file)

@@ -1,8 +1,9 @@
 """What one tenant is, as plain values: the drop-ins are read into these, and everything else works on them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 
 from adsyncd.dialect import STANDARD, Dialect
 
@@ -95,16 +96,43 @@ CredentialsRef = VaultRef | EnvRef | SystemdRef
 
 
 @dataclass(frozen=True, slots=True)
+class InCredential:
+    """A secret in a credential that systemd hands over."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InVariable:
+    """A secret in an environment variable."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InFile:
+    """A secret that is all there is in a file."""
+
+    path: Path
+
+
+SecretPlace = InCredential | InVariable | InFile
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
     """An ad platform: its API's address (no trailing slash), and what it allows to all its tenants together.
 
-    `dialect`: how it speaks of its limits.
+    `dialect`: how it speaks of its limits. `proxy`: the address of the proxy that leads there, or where that lies if a
+    password is in it. `authorities`: the PEM of those who may vouch for it, in place of the public ones.
     """
 
     name: str
     base_url: str
     quota: Quota | None
     dialect: Dialect = STANDARD
+    proxy: str | SecretPlace | None = None
+    authorities: str | None = field(default=None, repr=False)
 
 
 class PushPolicy(StrEnum):

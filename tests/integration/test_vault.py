@@ -24,7 +24,6 @@ from structlog.testing import capture_logs
 from adsyncd.credentials import (
     AppRole,
     Credentials,
-    InFile,
     Vault,
     VaultAccess,
     VaultToken,
@@ -33,7 +32,7 @@ from adsyncd.credentials import (
 from adsyncd.credentials.identity import Lease
 from adsyncd.demo.openbao import OpenBao, Role, Tls
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
-from adsyncd.tenant import VaultRef
+from adsyncd.tenant import InFile, VaultRef
 from support import web
 from support.clock import SetClock
 from support.vault import (

@@ -50,6 +50,7 @@ def test_a_tenant_that_is_told_to_rest_is_removed() -> None:
         ({"schedule": Every(timedelta(minutes=1))}, False, True),
         ({"quota": QUOTA, "weight": 2, "page_size": 2}, False, False),
         ({"platform": Platform("mixo", "http://ads.invalid", QUOTA)}, False, False),
+        ({"platform": Platform("mixo", "http://ads.invalid", None, proxy="http://p:1", authorities="")}, False, False),
         ({"platform": Platform("other", "http://ads.invalid", None)}, True, False),
         ({"base_url": "http://other.invalid"}, True, False),
         ({"client_id": "globex"}, True, False),

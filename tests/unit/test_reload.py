@@ -9,6 +9,7 @@ from unittest.mock import AsyncMock, Mock
 
 import anyio
 import pytest
+import trustme
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.testing import capture_logs
@@ -153,6 +154,22 @@ async def test_defaults_platforms_and_directories_are_read_again_with_the_drop_i
     config = installed.folder / "adsyncd.toml"
     config.write_text(config.read_text().replace("tenants.d", "others.d"))
     assert (await installed.reloader.reload()).removed == ("acme", "globex")
+
+
+async def test_another_proxy_and_another_content_of_the_authorities_file_are_taken_up(installed: Installation) -> None:
+    installed.write("tenants.d/acme.toml", ACME)
+    pem = installed.write("ca.pem", trustme.CA().cert_pem.bytes().decode())
+    await installed.reloader.reload()
+    installed.configure(f'platforms.mixo.ca_file = "{pem}"')
+    assert (await installed.reloader.reload()).changed == ("acme",)
+    installed.configure(f'platforms.mixo.ca_file = "{pem}"\nplatforms.mixo.proxy = "http://p:1"')
+    assert (await installed.reloader.reload()).changed == ("acme",)
+    installed.write("ca.pem", trustme.CA().cert_pem.bytes().decode())
+    assert (await installed.reloader.reload()).changed == ("acme",)
+    installed.write("ca.pem", "half written")
+    report = await installed.reloader.reload()
+    assert (report.changed, report.unchanged) == ((), ("acme",))
+    assert "holds no certificates in PEM" in str(report.refused[0].problems[0])
 
 
 async def test_other_settings_wait_for_a_restart_and_it_is_said_once_which(

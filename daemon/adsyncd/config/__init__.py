@@ -1,8 +1,8 @@
 """The configuration as operators write it: settings, tenants' drop-ins, and what is wrong with them."""
 
+from adsyncd.config.secret_table import SecretRef
 from adsyncd.config.settings import (
     DEFAULT_PATH,
-    SecretRef,
     Settings,
     control_socket,
     load_guarded_settings,

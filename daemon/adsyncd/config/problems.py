@@ -25,7 +25,7 @@ from adsyncd.errors import Problem
 ANY_NAME = "*"
 ANY_ITEM = "#"
 
-_SECRET = re.compile(r"secret|token|passw|credential|auth|api_?key", re.IGNORECASE)
+_SECRET = re.compile(r"secret|token|passw|credential|auth|proxy|api_?key", re.IGNORECASE)
 _UNSHOWN = ("union_tag", "string_unicode")  # kinds of errors that don't tell what was got
 _LONGEST_ECHO = 60
 _LONGEST_KEY = 200

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError
 
+from adsyncd.config.authorities import CaFile
 from adsyncd.config.feedback_table import Feedback, FeedbackTable
 from adsyncd.config.notation import (
     AbsolutePath,
     AnyDuration,
     ConfigTable,
-    CredentialName,
     Flag,
     Interval,
     PlatformName,
@@ -23,14 +23,15 @@ from adsyncd.config.notation import (
     SomeText,
     StoreUrl,
     Url,
-    VariableName,
     VaultAddress,
     VaultMount,
     VaultPath,
     WebhookUrl,
 )
 from adsyncd.config.permissions import Custodians
-from adsyncd.config.problems import Fault, faults, in_order, known_keys, spelled, wrong
+from adsyncd.config.problems import Fault, faults, in_order, known_keys, spelled
+from adsyncd.config.proxy_table import Proxy
+from adsyncd.config.secret_table import Secret, SecretRef, never_inline
 from adsyncd.config.tenant_file import QuotaTable, TenantDefaults
 from adsyncd.config.toml_file import TomlFile, place, read_toml
 from adsyncd.config.variables import CONFIG_VARIABLE, Overlay, overlay
@@ -51,29 +52,6 @@ class StoreTable(ConfigTable):
     )
 
 
-class SecretRef(ConfigTable):
-    """Where one of the daemon's own secrets is kept, in one of three places; never the secret itself."""
-
-    credential: CredentialName | None = Field(None, examples=["vault-secret-id"])
-    env: VariableName | None = Field(None, examples=["VAULT_SECRET_ID"])
-    file: AbsolutePath | None = Field(None, examples=["/run/secrets/vault-secret-id"])
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.credential, self.env, self.file).count(None) != 2:  # noqa: PLR2004 - two of the three
-            raise wrong("must hold one of credential, env and file", echo=False)
-        return self
-
-
-def _never_inline(value: object) -> object:
-    if isinstance(value, str):
-        raise wrong("must not hold the secret itself, but say where it is", echo=False)
-    return value
-
-
-Secret = Annotated[SecretRef, BeforeValidator(_never_inline)]
-
-
 class SecretIdRef(SecretRef):
     """Where an AppRole's secret id is kept; `wrapped` if what is kept there is a token that it is wrapped in."""
 
@@ -85,7 +63,7 @@ class AppRoleAuth(ConfigTable):
 
     method: Literal["approle"] = Field(examples=["approle"])
     role_id: SomeText = Field(examples=["..."])
-    secret_id: Annotated[SecretIdRef, BeforeValidator(_never_inline)] = Field(
+    secret_id: Annotated[SecretIdRef, BeforeValidator(never_inline)] = Field(
         examples=[{"credential": "vault-secret-id"}]
     )
 
@@ -134,11 +112,20 @@ class PlatformTable(ConfigTable):
 
     base_url: Url = Field(examples=["https://ads.example.com"])
     quota: QuotaTable | None = Field(None, examples=[{"requests": 1000, "per": "60s"}])
+    proxy: Proxy | None = Field(None, examples=["http://proxy.internal:3128"])
+    ca_file: CaFile | None = Field(None, examples=["/etc/ssl/private-ca.pem"])
     feedback: Feedback = Field(FeedbackTable(), examples=["meta"])
 
     def platform(self, name: str) -> Platform:
         """Return it as everything inside knows it."""
-        return Platform(name, self.base_url, self.quota.quota() if self.quota else None, self.feedback.dialect())
+        return Platform(
+            name,
+            self.base_url,
+            self.quota.quota() if self.quota else None,
+            self.feedback.dialect(),
+            self.proxy.proxy() if self.proxy else None,
+            self.ca_file.pem if self.ca_file else None,
+        )
 
 
 class Settings(ConfigTable):

@@ -2,7 +2,7 @@
 
 from adsyncd.credentials.account import Credentials, CredentialsSource
 from adsyncd.credentials.reader import CredentialsReader, remark
-from adsyncd.credentials.secret import InCredential, InFile, InVariable, resolve_secret
+from adsyncd.credentials.secret import resolve_secret
 from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken, open_vault
 
 __all__ = [
@@ -10,9 +10,6 @@ __all__ = [
     "Credentials",
     "CredentialsReader",
     "CredentialsSource",
-    "InCredential",
-    "InFile",
-    "InVariable",
     "Vault",
     "VaultAccess",
     "VaultToken",

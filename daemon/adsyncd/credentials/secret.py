@@ -4,7 +4,6 @@ Reading it anew each time is what makes a rotated secret work without a restart.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -12,33 +11,10 @@ from pydantic import SecretStr
 from adsyncd.credentials.systemd import read_credential, read_secret
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
 from adsyncd.shortage import shortage
+from adsyncd.tenant import InCredential, InFile, InVariable, SecretPlace
 
 
-@dataclass(frozen=True, slots=True)
-class InCredential:
-    """A secret in a credential that systemd hands over."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class InVariable:
-    """A secret in an environment variable."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class InFile:
-    """A secret that is all there is in a file."""
-
-    path: Path
-
-
-SecretRef = InCredential | InVariable | InFile
-
-
-def resolve_secret(ref: SecretRef, environ: Mapping[str, str]) -> SecretStr:
+def resolve_secret(ref: SecretPlace, environ: Mapping[str, str]) -> SecretStr:
     """Return the secret that `ref` leads to, without the white space around it.
 
     Raises `CredentialsMissing`, also for a secret that is empty or that no header could carry.

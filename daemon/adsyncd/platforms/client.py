@@ -6,7 +6,7 @@ fresh token is refused, too, that is a push's own failure, and a listing's next 
 
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -43,6 +43,7 @@ from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instru
 from adsyncd.off_loop import OffLoop, in_thread
 from adsyncd.platforms import wire
 from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
+from adsyncd.platforms.route import Route, find_route
 from adsyncd.platforms.session import Session, Token
 from adsyncd.platforms.transport import DATA, SAID, SENDINGS, GovernedTransport
 from adsyncd.platforms.words import words
@@ -60,17 +61,13 @@ _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.LOCKED, HTTPStatus.TO
 _LACKING = Policy(max_attempts=5, max_s=5.0)  # after so many attempts its waits grow no more
 
 
-def _sockets(tls: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
-    return httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
-
-
 @dataclass(frozen=True, slots=True)
 class Connector:
     """What all tenants' clients share, the breakers of hosts too; so a client costs little, and is made for each run.
 
-    `traced` wraps the transport that sends, so that each request becomes a span. The TLS context is shared, since
-    each would cost 30 ms and 700 KB; connections never are. `open` opens the connections of a client; in a
-    simulation the platform is in this process. `off_loop`: where large pages are read, one at a time.
+    `traced` wraps the transport that sends, so that each request becomes a span. `tls` is the context of platforms that
+    name no authorities, `environ` where a proxy's address may lie. TLS contexts are shared; connections never are.
+    `open` opens a client's connections, in a simulation to this process. `off_loop`: where large pages are read.
     """
 
     tls: ssl.SSLContext
@@ -79,10 +76,12 @@ class Connector:
     tracer: Tracer
     instruments: Instruments
     traced: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
-    open: Callable[[ssl.SSLContext, httpx.Limits], httpx.AsyncBaseTransport] = _sockets
+    open: Callable[[Route, httpx.Limits], httpx.AsyncBaseTransport] = Route.connections
     off_loop: OffLoop = in_thread
+    environ: Mapping[str, str] = field(default_factory=dict)
     _large_pages: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     _breakers: dict[str, Breaker] = field(default_factory=dict)
+    _trusting: dict[str, ssl.SSLContext] = field(default_factory=dict)
     lacks: Lacks = field(default_factory=Lacks)
 
     def session(self, tenant: Tenant, source: CredentialsSource) -> Session:
@@ -101,18 +100,18 @@ class Connector:
         concurrency: Concurrency,
         pushes: Priority = Priority.PUSH,
     ) -> AsyncIterator["PlatformClient"]:
-        """Open a client for one run, which counts in `tally` what it does; `pushes` says who goes first for quota.
-
-        What it finds out about the tenant's `concurrency` is told to that.
-        """
+        """Open a client for one run. It tells `tally` what it does and `concurrency` what that finds out."""
         connections = concurrency.most + 1  # the pushes and the listing
         timeout_s = tenant.sync.timeout.total_seconds()
-        inner = self.open(self.tls, httpx.Limits(max_connections=connections, max_keepalive_connections=connections))
+        route = find_route(tenant.platform, self.tls, self._trusting, self.environ)
+        session.secrets.learn(*route.secrets)
+        inner = self.open(route, httpx.Limits(max_connections=connections, max_keepalive_connections=connections))
         transport = GovernedTransport(
             self.traced(inner),
             tenant=tenant,
             gate=gate,
-            breaker=self._breaker(tenant.platform.base_url),
+            breaker=self._breaker(tenant.platform.base_url, route.via),
+            via=route.via,
             concurrency=concurrency,
             tally=tally,
             secrets=session.secrets,
@@ -150,9 +149,9 @@ class Connector:
         """What is wrong with the hosts whose breaker is open."""
         return [breaker.trouble for breaker in self._breakers.values() if breaker.is_open]
 
-    def _breaker(self, base_url: str) -> Breaker:
-        """Return the breaker of a host, with all of its tenants."""
-        host = httpx.URL(base_url).netloc.decode("ascii")
+    def _breaker(self, base_url: str, via: str = "") -> Breaker:
+        """Return the breaker of a host, or of the way to it by a proxy, with all of its tenants."""
+        host = httpx.URL(base_url).netloc.decode("ascii") + (f" via {via}" if via else "")
         if host not in self._breakers:
             self._breakers[host] = Breaker(host, self.clock, self.random, self.instruments)
         return self._breakers[host]

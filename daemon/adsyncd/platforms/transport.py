@@ -8,6 +8,7 @@ here, redirects end here, and a refusal closes the gate here.
 
 import ssl
 from functools import partial
+from http import HTTPStatus
 from random import Random
 
 import anyio
@@ -43,11 +44,14 @@ _LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is a
 _MOST_DOUBLINGS = 6  # of the seconds for which 429s in a row close the gate that don't say for how long
 
 
-_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 class GovernedTransport(httpx.AsyncBaseTransport):
-    """Sends the requests of one run. Its answers are read to their end, its errors are ours."""
+    """Sends the requests of one run. Its answers are read to their end, its errors are ours.
+
+    `via`: the proxy that `inner` connects by, if it does.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         concurrency: Concurrency,
         tally: Tally,
         secrets: Secrets,
+        via: str = "",
         clock: Clock,
         random: Random,
         tracer: Tracer,
@@ -79,6 +84,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._concurrency = concurrency
         self._tally = tally
         self._secrets = secrets
+        self._via = via
         self._clock = clock
         self._random = random
         self._instruments = instruments
@@ -144,6 +150,8 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         )
         if permit is not None:
             self._heed(said, answer.status_code)
+        if self._via and answer.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise self._turned_away(answer.status_code, request.url)
         if answer.has_redirect_location:  # httpx would read where it leads, and stumble over what isn't an address
             target = _target(answer, self._secrets)
             raise (Unconfirmed if _is_push(request) else BadAnswer)(
@@ -223,21 +231,31 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._gate.close(wait_s)
         raise Throttled(f"the platform answered {status}, to be asked again in {wait_s:.0f} s")
 
+    def _turned_away(self, status: int, url: httpx.URL) -> Unavailable:
+        """Say that the proxy did not pass on a request, which the platform never saw."""
+        mend = "check the user and password in" if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else "check"
+        where, key = url.netloc.decode("ascii"), f"platforms.{self._tenant.platform.name}.proxy"
+        return Unavailable(f"the proxy {self._via} answered {status} to a connection to {where}; {mend} {key}")
+
     def _translated(self, error: Exception, url: httpx.URL) -> AdsyncdError:
         """Say what went wrong on the way. A failed connection's own words are repeated: they come from this side."""
         if lack := shortage(error):
             return OutOfResources(lack)
-        where = url.netloc.decode("ascii")
+        where = url.netloc.decode("ascii") + (f" by way of the proxy {self._via}" if self._via else "")
         match error:
-            case httpx.ConnectTimeout():
-                return Unavailable(f"no connection to {where} within {self._timeout_s / 2:g} s")
-            case TimeoutError() | httpx.TimeoutException():
-                return Unavailable(f"{where} did not answer within {self._timeout_s:g} s (sync.timeout)")
-            case httpx.ConnectError():
-                return Unavailable(f"no connection to {where}: {error}")
+            case httpx.ProxyError():  # the status, and the proxy's own words
+                return self._turned_away(int(str(error).partition(" ")[0]), url)
             case httpx.ProtocolError() | httpx.UnsupportedProtocol() | ssl.SSLError():
                 return BadAnswer(f"{where} broke the HTTP protocol or hung up before it answered")
-        return Unavailable(f"the connection to {where} broke ({type(error).__name__})")
+            case httpx.ConnectTimeout():
+                what = f"no connection to {where} within {self._timeout_s / 2:g} s"
+            case TimeoutError() | httpx.TimeoutException():
+                what = f"{where} did not answer within {self._timeout_s:g} s (sync.timeout)"
+            case httpx.ConnectError():
+                what = f"no connection to {where}: {error}"
+            case _:
+                what = f"the connection to {where} broke ({type(error).__name__})"
+        return Unavailable(what)
 
 
 def _is_listing(answer: httpx.Response, request: httpx.Request) -> bool:

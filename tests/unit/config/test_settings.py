@@ -2,9 +2,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from adsyncd.config import Settings, control_socket, load_guarded_settings, load_settings
-from adsyncd.config.settings import AppRoleAuth, SecretIdRef, SecretRef, TokenAuth
+from adsyncd.config.secret_table import SecretRef
+from adsyncd.config.settings import AppRoleAuth, SecretIdRef, TokenAuth
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.tenant import Platform, Quota
 
@@ -249,3 +251,21 @@ def test_a_variable_that_is_not_utf_8_is_named_and_not_repeated_since_it_may_hol
         load_settings(path, {"ADSYNCD_STORE__URL": "postgresql+psycopg://u:canary\udce4@h/d"})
     [problem] = caught.value.problems
     assert (problem.key, problem.what) == ("ADSYNCD_STORE__URL", "expected UTF-8 text")
+
+
+def test_a_platform_s_proxy_and_authorities_are_read_with_the_settings(path: Path) -> None:
+    pem = path.parent / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(pem)
+    platform = load(path, f'[platforms.mixo]\nbase_url = "https://ads"\nproxy = "http://p:1"\nca_file = "{pem}"')
+    known = platform.platforms["mixo"].platform("mixo")
+    assert (known.proxy, known.authorities) == ("http://p:1", pem.read_text().strip())
+    [problem] = problems(path, '[platforms.mixo]\nbase_url = "https://ads"\nca_file = "/none.pem"')
+    assert (problem.line, problem.key) == (3, "platforms.mixo.ca_file")
+    assert (problem.what, problem.mend) == (
+        'can\'t be read: No such file or directory, got "/none.pem"',
+        "put the PEM of the authority there",
+    )
+    [problem] = problems(path, '[platforms.mixo]\nbase_url = "https://ads"\nproxy = "http://u:canary@p:1"')
+    assert (problem.line, problem.key) == (3, "platforms.mixo.proxy.url")
+    assert "canary" not in str(problem)
+    assert "name that: file, env or credential" in problem.mend

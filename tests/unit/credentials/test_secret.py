@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from adsyncd.credentials.secret import InCredential, InFile, InVariable, SecretRef, resolve_secret
+from adsyncd.credentials.secret import resolve_secret
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
+from adsyncd.tenant import InCredential, InFile, InVariable, SecretPlace
 from support.descriptors import exhausted
 
 
-def places(folder: Path, content: str) -> dict[str, tuple[SecretRef, dict[str, str]]]:
+def places(folder: Path, content: str) -> dict[str, tuple[SecretPlace, dict[str, str]]]:
     (folder / "secret-id").write_text(content)
     return {
         "credential": (InCredential("secret-id"), {"CREDENTIALS_DIRECTORY": str(folder)}),
