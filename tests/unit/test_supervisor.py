@@ -207,7 +207,7 @@ async def test_a_run_that_was_cut_off_is_taken_up_in_place_of_the_tick_s_own(sto
 async def test_an_end_that_was_recorded_late_does_not_hold_the_tenant() -> None:
     class Slow(Disk):
         async def __call__(self, call: Callable[[], Any], limiter: anyio.CapacityLimiter) -> Any:  # noqa: ANN401 - whatever it returns
-            writes = call.args[0] if isinstance(call, partial) else []
+            writes = call.args[0] if isinstance(call, partial) and isinstance(call.args[0], list) else []
             self.takes_s = 20 if any(write.operation is journal.finish for write in writes) else 0
             return await super().__call__(call, limiter)
 
