@@ -7,7 +7,7 @@ import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
 from adsyncd import instruments, logs
-from adsyncd.telemetry.providers import DEFAULTS
+from adsyncd.config.standard_variables import DEFAULTS
 from support.logging_state import flush, restored_logging
 
 PAGE = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")

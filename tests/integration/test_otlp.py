@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from io import StringIO
 
 import anyio
 import httpx
@@ -14,8 +15,9 @@ import structlog
 from adsyncd import logs
 from adsyncd.demo.collector import Collector, ExportedPoint, open_collector
 from adsyncd.instruments import ERROR_TYPE, PUSHED, QUOTA_PERMITS, RUN_DURATION, TENANT, span
-from adsyncd.telemetry import Telemetry, open_telemetry
-from support.logging_state import restored_logging
+from adsyncd.telemetry import open_telemetry
+from adsyncd.telemetry.providers import Telemetry
+from support.logging_state import flush, restored_logging
 from support.otlp import PROMPTLY, otel_environ, telemetry_to
 
 STOP_S = 5  # promised are three; the rest is for a busy machine
@@ -122,6 +124,25 @@ async def test_headers_compression_and_sampling_follow_the_variables(collector: 
             telemetry.tracer.start_span("sync.run").end()
     assert 0 < len(collector.spans) < 200
     assert not collector.points
+
+
+async def test_no_secret_of_the_variables_is_logged_when_nothing_can_be_exported() -> None:
+    said = StringIO()
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://user:{CANARY}@127.0.0.1:9/{CANARY}",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {CANARY}",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "0.2",
+    }
+    with restored_logging(), otel_environ(**PROMPTLY, **variables):
+        log = logs.configure("debug", said)
+        async with open_telemetry(os.environ) as telemetry:
+            log.export(telemetry.logger_provider, telemetry.instruments)
+            telemetry.tracer.start_span("sync.run").end()
+            with anyio.fail_after(20):
+                while "telemetry is being lost" not in said.getvalue():  # noqa: ASYNC110 - a thread says it
+                    await anyio.sleep(0.02)
+        flush()
+    assert CANARY not in said.getvalue()
 
 
 async def test_no_attribute_is_longer_than_1024_and_no_secret_is_exported(collector: Collector) -> None:

@@ -292,3 +292,26 @@ async def test_what_it_can_t_start_with_is_said_in_a_line(
     assert ended.returncode == (1 if "sqlite:" in str(tables) else 78)  # 78: the settings say it, not the database
     assert said in lines[0]
     assert all(line.startswith("error: ") for line in lines)
+
+
+async def test_standard_variables_that_cannot_be_used_are_all_named_by_who_needs_them_and_matter_to_nobody_else(
+    program: Program,
+) -> None:
+    tenant(program, "acme")
+    program.environ.update(
+        OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4318",
+        OTEL_EXPORTER_OTLP_HEADERS="authorization: Bearer canary-4711",
+        OTEL_PROPAGATORS="b3",
+        OTEL_PYTHON_CONTEXT="bogus",  # which has no effect
+        OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="x",
+        SSL_CERT_FILE="/nowhere.pem",
+    )
+    named = {name for name in program.environ if name.startswith(("OTEL_", "SSL_"))} - {"OTEL_PYTHON_CONTEXT"}
+    for command, code in ((["run"], 78), (["check"], 1), (["sync", "acme"], 1), (["status"], 4)):
+        ended = await program.run(*command)
+        said = (ended.stdout + ended.stderr).decode()
+        assert ended.returncode == code, said
+        assert "Traceback" not in said
+        assert "canary-4711" not in said
+        keys = {line.removeprefix("error: ").partition(":")[0] for line in said.splitlines()}
+        assert keys >= named if code != 4 else not keys & named

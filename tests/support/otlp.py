@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager, contextmanager
 from unittest import mock
 
 from adsyncd.demo.collector import Collector
-from adsyncd.telemetry import Telemetry, open_telemetry
+from adsyncd.telemetry import open_telemetry
+from adsyncd.telemetry.providers import Telemetry
 
 PROMPTLY = {
     "OTEL_BSP_SCHEDULE_DELAY": "20",

@@ -61,6 +61,7 @@ def application(only: str | None = None) -> typer.Typer:
 def main() -> None:
     """Run the command that the arguments name. The errors that adsyncd raises on purpose are shown by their text."""
     _open_standard_streams()
+    os.environ.pop("OTEL_PYTHON_CONTEXT", None)  # contextvars it is; of a name that is unknown a traceback would tell
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # whatever characters it has: the others are escaped
             stream.reconfigure(errors="backslashreplace")

@@ -14,6 +14,7 @@ from adsyncd.cli.output import print_json, print_line
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_guarded_settings
 from adsyncd.config.settings import VaultTable
+from adsyncd.config.standard_variables import find_problems
 from adsyncd.credentials import remark
 from adsyncd.dropins import read_tenants
 from adsyncd.errors import ConfigError, Problem
@@ -28,6 +29,8 @@ Store = Annotated[bool, typer.Option("--store", help="Look at the database, too,
 
 def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
     """Validate the settings and all drop-ins, and list every problem with its file, line, key and mend.
+
+    Standard variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `SSL_CERT_FILE`, are looked at as they are here.
 
     It warns of schedules that a quota can't meet, of overrides without a drop-in, and of crontabs and credentials that
     look like a slip. Nothing is started or written.
@@ -44,7 +47,7 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
             found = check_up(settings.store.url)
     except ConfigError as error:
         problems, warnings, ready = error.problems, [], 0
-    problems = [*problems, *found.problems]
+    problems = [*problems, *find_problems(os.environ), *found.problems]
     if json:
         print_json(
             [_as_json(problem, "error") for problem in problems] + [_as_json(one, "warning") for one in warnings]

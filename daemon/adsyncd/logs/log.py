@@ -31,6 +31,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _SECRETS = frozenset({"authorization", "password", "token", "access_token", "secret", "secret_id"})
 _MUTED = (
+    "opentelemetry.util.re",  # shows headers
     "opentelemetry.exporter",  # `telemetry` says it, once instead of always
     "opentelemetry.sdk._shared_internal",
     "opentelemetry.sdk.metrics._internal.export",  # says that its first interval was over before all was set up

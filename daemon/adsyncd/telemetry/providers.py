@@ -31,20 +31,14 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Tracer
 
 import adsyncd
+from adsyncd.config.standard_variables import DEFAULTS, SIGNALS, wanted_exporters
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.instruments import Instruments
 from adsyncd.telemetry.http_spans import TracedTransport, http_duration
 from adsyncd.telemetry.losses import Losses, Session
-from adsyncd.telemetry.variables import find_problems, wanted_exporters
 
 _FLUSH_S = 3.0
 _SERIES = 20_000  # of one instrument; the SDK's 2,000 would lump the tenants beyond them together
-DEFAULTS = {
-    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "1024",
-    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT": "16384",  # a stack trace says at its end what happened
-    "OTEL_BSP_MAX_QUEUE_SIZE": "16384",  # the SDK's 2,048 are too few when hundreds of runs begin together
-    "OTEL_BLRP_MAX_QUEUE_SIZE": "16384",
-}
 
 _Exporter = TypeVar("_Exporter", SpanExporter, MetricExporter, LogRecordExporter)
 
@@ -77,22 +71,12 @@ class _Outlet:
 
 @asynccontextmanager
 async def open_telemetry(environ: MutableMapping[str, str]) -> AsyncIterator[Telemetry]:
-    """Set up what `environ` asks for; at the end flush it, for three seconds at most, even when cancelled.
-
-    `environ` has to be `os.environ`: the SDK reads most variables there by itself, so our defaults are put there. When
-    no exporter or endpoint is named, nothing is exported, and spans have ids but keep nothing.
-
-    Raises `ConfigError` for values that can't be used.
-    """
-    if problems := find_problems(environ):
-        raise ConfigError(problems)
+    """Set up what `environ` asks for, which has no problems; see `adsyncd.telemetry.open_telemetry`."""
+    for name in [name for name, value in environ.items() if _is_unset(name, value)]:
+        del environ[name]
     for name, value in DEFAULTS.items():
         environ.setdefault(name, value)
-    resource = (
-        Resource.create()
-        .merge(Resource({"service.name": "adsyncd", "service.version": adsyncd.__version__}))
-        .merge(OTELResourceDetector().detect())
-    )
+    resource = _resource() if any(wanted_exporters(environ, signal) for signal in SIGNALS) else Resource.get_empty()
     outlets: list[_Outlet] = []
     try:
         meter_provider = _open_metrics(environ, resource, outlets)
@@ -111,6 +95,16 @@ async def open_telemetry(environ: MutableMapping[str, str]) -> AsyncIterator[Tel
         )
     finally:
         await _flush(outlets)
+
+
+def _resource() -> Resource:
+    ours = Resource({"service.name": "adsyncd", "service.version": adsyncd.__version__})
+    return Resource.create().merge(ours).merge(OTELResourceDetector().detect())
+
+
+def _is_unset(name: str, value: str) -> bool:
+    """Say whether a variable is as good as unset, by the specification; the SDK tries to read a number in many."""
+    return name.startswith("OTEL_") and not name.endswith("_LIMIT") and not value.strip()
 
 
 def _open_metrics(environ: Mapping[str, str], resource: Resource, outlets: list[_Outlet]) -> APIMeterProvider:

@@ -1,5 +1,6 @@
 import os
 import threading
+from unittest import mock
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -34,13 +35,21 @@ async def test_a_value_that_is_not_supported_is_refused_before_anything_starts()
     assert threading.active_count() == threads
 
 
-async def test_a_limit_that_the_sdk_refuses_is_a_config_error() -> None:
+async def test_a_value_that_the_sdk_alone_refuses_is_a_config_error() -> None:
     with (
-        otel_environ(OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT="long"),
-        pytest.raises(ConfigError, match="OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT must be a non-negative integer"),
+        otel_environ(OTEL_LOGS_EXPORTER="console", OTEL_BLRP_MAX_QUEUE_SIZE="0"),
+        mock.patch("adsyncd.telemetry.refuse_wrong"),
+        pytest.raises(ConfigError, match="max_queue_size must be a positive integer"),
     ):
         async with open_telemetry(os.environ):
             pass
+
+
+async def test_a_variable_that_is_empty_counts_as_unset() -> None:
+    with otel_environ(OTEL_TRACES_EXPORTER="console", OTEL_BSP_MAX_QUEUE_SIZE="", OTEL_TRACES_SAMPLER=" "):
+        async with open_telemetry(os.environ):
+            assert os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] == "16384"
+            assert "OTEL_TRACES_SAMPLER" not in os.environ
 
 
 async def test_operators_keep_their_own_limits() -> None:

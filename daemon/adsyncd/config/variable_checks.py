@@ -1,0 +1,138 @@
+"""What can be wrong with the value of a variable that others define. None of the answers shows what may be a secret."""
+
+import logging
+import re
+import ssl
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from os import pathsep
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from opentelemetry.util.re import parse_env_headers
+
+MOST = 2**31 - 1
+
+Wrong = tuple[str, str]  # what is wrong, and the fix
+Check = Callable[[str], Wrong | None]
+
+
+def whole(least: int) -> Check:
+    """Expect a whole number."""
+    return _number(int, least, MOST, f"must be a whole number from {least} to {MOST}")
+
+
+def time_in(unit: str) -> Check:
+    """Expect a time, which may be a fraction."""
+    return _number(float, 0.001, MOST, f"must be a number of {unit}, more than 0")
+
+
+def share(value: str) -> Wrong | None:
+    """Expect a number from 0 to 1."""
+    return _number(float, 0, 1, "must be a number from 0 to 1")(value)
+
+
+def _number(parse: Callable[[str], float], least: float, most: float, rule: str) -> Check:
+    def check(value: str) -> Wrong | None:
+        try:
+            right = least <= parse(value) <= most
+        except ValueError:
+            right = False
+        return None if right else (rule, "write such a number, without a unit, or leave it out")
+
+    return check
+
+
+def one_of(*values: str, fold: Callable[[str], str] = str) -> Check:
+    """Expect one of some words, once `fold` has taken from it what makes no difference."""
+
+    def check(value: str) -> Wrong | None:
+        return None if fold(value) in values else ("is not supported", f"choose {', '.join(values)}")
+
+    return check
+
+
+def exporters(value: str) -> Wrong | None:
+    """Expect a list of exporters."""
+    names = [name.strip() for name in value.split(",")]
+    unknown = next((name for name in names if name not in ("otlp", "console", "none")), None)
+    return None if unknown is None else (f"{unknown!r} is not supported", "choose otlp, console or none")
+
+
+def protocol(value: str) -> Wrong | None:
+    """Expect the protocol whose exporters are installed."""
+    return None if value == "http/protobuf" else (f"{value!r} is not supported", "use http/protobuf, often port 4318")
+
+
+def installed(group: str, *known: str) -> Check:
+    """Expect a list of what an installed package provides; `known` is there in any case."""
+
+    def check(value: str) -> Wrong | None:
+        names = [name.strip() for name in value.split(",")]
+        absent = next((name for name in names if name not in known and not entry_points(group=group, name=name)), None)
+        return None if absent is None else (f"{absent!r} is not installed", f"choose of {', '.join(known)}")
+
+    return check
+
+
+def address(value: str) -> Wrong | None:
+    """Expect a URL for HTTP."""
+    try:
+        parts = urlsplit(value)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if right and value.isprintable() and " " not in value:
+        return None
+    return "is no address that begins with http:// or https://", "write it like http://collector.internal:4318"
+
+
+def headers(value: str) -> Wrong | None:
+    """Expect a list of headers, by the SDK's own reading."""
+    teller = logging.getLogger("opentelemetry.util.re")
+    before, teller.disabled = teller.disabled, True  # it would show each header that is malformed
+    try:
+        parts = value.split(",")
+        for number, part in enumerate(parts, 1):
+            read = parse_env_headers(part, liberal=True)
+            if (part.strip() and not read) or not all(_can_be_sent(name + text) for name, text in read.items()):
+                which = f"header {number} of {len(parts)}" if len(parts) > 1 else "the header"
+                return f"{which} is no NAME=VALUE", "write it like authorization=Bearer%20KEY, with %2C for a comma"
+    finally:
+        teller.disabled = before
+    return None
+
+
+def _can_be_sent(text: str) -> bool:
+    return re.fullmatch(r"[\x20-\x7e\xa0-\xff]*", text) is not None
+
+
+def attributes(value: str) -> Wrong | None:
+    """Expect a list of attributes."""
+    items = value.rstrip().removesuffix(",").split(",")
+    for number, item in enumerate(items, 1):
+        if not item.partition("=")[0].strip() or "=" not in item:
+            return f"attribute {number} of {len(items)} is no NAME=VALUE", "write it so, with %2C for a comma"
+    return None
+
+
+def file(value: str) -> Wrong | None:
+    """Expect a file that can be read."""
+    try:
+        with Path(value).open("rb"):
+            return None
+    except OSError as error:
+        return f"names a file that can't be read: {error.strerror}", "name one that can, in PEM"
+
+
+def authorities(value: str) -> Wrong | None:
+    """Expect a file with certificates, or a directory of such files."""
+    if any(Path(place).is_dir() for place in value.split(pathsep)):
+        return None
+    if wrong := file(value):
+        return wrong
+    try:
+        ssl.create_default_context(cafile=value)
+    except ssl.SSLError:
+        return "names a file without a certificate", "name one that has some, in PEM"
+    return None
