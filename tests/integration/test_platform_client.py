@@ -28,8 +28,8 @@ from adsyncd.credentials import Credentials
 from adsyncd.errors import BadAnswer, PlatformError, Rejected, SignInRefused, Unavailable, Unconfirmed
 from adsyncd.governor import Gate
 from adsyncd.instruments import Instruments
-from adsyncd.platforms import Connector, PlatformClient, wire
-from adsyncd.platforms.wire import read_page
+from adsyncd.platforms import Connector, PlatformClient, reading
+from adsyncd.platforms.reading import read_page
 from adsyncd.retry import RetryBudget
 from adsyncd.run import Tally, Wait, WaitReason
 from adsyncd.tenant import CredentialsRef, Quota
@@ -264,7 +264,7 @@ async def test_a_large_page_is_read_in_a_thread_and_a_small_one_on_the_loop_s_ow
         threads.append(threading.get_ident())
         return read_page(body, number)
 
-    monkeypatch.setattr(wire, "read_page", noted)
+    monkeypatch.setattr(reading, "read_page", noted)
     id_ = await new_client_id(platform, campaigns=campaigns, page_size=campaigns)
     async with connected(platform.base_url, client_id=id_) as run:
         assert len((await run.client.page(1)).campaigns) == campaigns

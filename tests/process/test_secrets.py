@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from adsyncd import daemon
 from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
 from adsyncd.dropins import read_tenants
-from adsyncd.platforms import wire
+from adsyncd.platforms import reading, wire
 from adsyncd.run import Tally
 from support.logging_state import restored_logging
 from support.otlp import otel_environ
@@ -266,15 +267,15 @@ async def test_the_search_finds_a_secret_in_base64_wherever_it_stands(before: st
     assert [form for form in forms(PASSWORD) if form in encoded]
 
 
-@pytest.mark.parametrize("where", ["read_token", "read_page"])
+@pytest.mark.parametrize(("module", "where"), [(wire, "read_token"), (reading, "read_page")])
 async def test_the_traceback_of_a_mistake_of_ours_shows_no_values(
-    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    module: ModuleType, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def mistaken(body: bytes, *_: int) -> None:
         token = body.decode()
         raise RuntimeError(f"a mistake with {len(token)} characters")
 
-    monkeypatch.setattr(wire, where, mistaken)
+    monkeypatch.setattr(module, where, mistaken)
     collector = Collector()
     account = {"good@example.com": {"password": PASSWORD, "clients": ["good"]}}
     async with (

@@ -41,7 +41,7 @@ from adsyncd.errors import (
 from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 from adsyncd.off_loop import OffLoop, in_thread
-from adsyncd.platforms import wire
+from adsyncd.platforms import reading, wire
 from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
 from adsyncd.platforms.route import Route, find_route
 from adsyncd.platforms.session import Session, Token
@@ -134,10 +134,10 @@ class Connector:
             yield PlatformClient(http, tenant, session, gate, budget, tally, self, pushes)
 
     async def read_page(self, body: bytes, number: int) -> Page:
-        """Read a page; see `wire.read_page`. A large one would hold up the event loop for up to 0.2 s."""
+        """Read a page; see `reading.read_page`. A large one would hold up the event loop for up to 0.2 s."""
         if len(body) <= _LARGE_KIB * 2**10:
-            return wire.read_page(body, number)
-        return await self.off_loop(partial(wire.read_page, body, number), limiter=self._large_pages)
+            return reading.read_page(body, number)
+        return await self.off_loop(partial(reading.read_page, body, number), limiter=self._large_pages)
 
     def stop(self) -> None:
         """Turn away who waits in front of a breaker."""

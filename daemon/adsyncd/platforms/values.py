@@ -1,0 +1,161 @@
+"""What a JSON value says that is not quite what the API promises: read if it can mean one thing alone.
+
+None stands for no value. All functions raise ValueError, in words that go on from the field's name and quote no value.
+"""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+
+_BIGINT = 2**63 - 1  # what a database's integer holds
+_LONGEST_ID = 255
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_DAY = timedelta(days=1)  # from the ends of the calendar, so that each time zone has the instant
+_FIRST, _LAST = _NEVER + _DAY, datetime.max.replace(tzinfo=UTC) - _DAY
+_NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d{0,400})?([eE][+-]?\d{1,4})?", re.ASCII)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # as text, in PostgreSQL
+_INSTANT = re.compile(
+    r"(?P<year>\d{4})-?(?P<month>\d\d)-?(?P<day>\d\d)"
+    r"((T|\s*)(?P<hour>\d\d):?(?P<minute>\d\d)(:?(?P<second>\d\d)([.,](?P<fraction>\d{1,18}))?)?)?"
+    r"\s*(Z|UTC|GMT|(?P<sign>[+-])(?P<hours>\d\d)(:?(?P<minutes>\d\d))?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_HTTP_DATE = re.compile(r"[a-z]{3}, .{20,30}", re.ASCII | re.IGNORECASE)  # RFC 5322, 3.3
+# Seconds, milliseconds, microseconds and nanoseconds since the epoch can't be confused from 1973 to 2286.
+_EPOCHS = {(10.0 ** (8 + digits), 10.0 ** (10 + digits)): 10**digits for digits in (0, 3, 6, 9)}
+
+
+def identity(value: object) -> str:
+    """Return a campaign's id, which becomes a segment of a URL's path and a key of the store."""
+    if value is None:
+        raise ValueError("is missing")
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        text = str(_whole(value))
+    else:
+        raise ValueError("is neither text nor a number")  # noqa: TRY004 - all say ValueError
+    if text in {"", ".", ".."} or len(text) > _LONGEST_ID:
+        raise ValueError("is empty, or too long, or names nothing")
+    return _storable(text)
+
+
+def text(value: object) -> str | None:
+    """Return a text; a number is one."""
+    if value is None or isinstance(value, str):
+        return value and _storable(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("is no text")
+
+
+def number(value: object) -> float | None:
+    """Return a finite number, which may be written as text."""
+    if value is None:
+        return None
+    try:
+        found = float(_figure(value))
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise ValueError("is too large a number")
+    return found
+
+
+def count(value: object) -> int | None:
+    """Return a whole number that a database holds, which may be written as text or as a fraction of nothing."""
+    if value is None:
+        return None
+    found = _whole(_figure(value))
+    if abs(found) > _BIGINT:
+        raise ValueError("is too large a number")
+    return found
+
+
+def instant(value: object) -> datetime | None:
+    """Return an instant in UTC: ISO 8601 in its many spellings, of no zone in UTC; an HTTP date; or since the epoch.
+
+    The first instant of the year 1 is no value: programs send it for one that was never set.
+    """
+    if value is None:
+        return None
+    found = _since_epoch(value) or (_written(value.strip()) if isinstance(value, str) else None)
+    if found is None:
+        raise ValueError("is no instant")
+    if found == _NEVER:
+        return None
+    if not _FIRST <= found <= _LAST:
+        raise ValueError("is in a year that not every time zone has")
+    return found
+
+
+def _storable(value: str) -> str:
+    if _UNSTORABLE.search(value):
+        raise ValueError("has a character that a database does not store")
+    return value
+
+
+def _figure(value: object) -> int | float:
+    if isinstance(value, str) and _NUMBER.fullmatch(spelled := value.strip()):
+        return int(spelled) if spelled.lstrip("+-").isdecimal() else float(spelled)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise ValueError("is no number")
+
+
+def _whole(value: float) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError("is no whole number")
+    return int(value)
+
+
+def _since_epoch(value: object) -> datetime | None:
+    try:
+        elapsed = _figure(value)
+    except ValueError:
+        return None
+    for (least, most), units in _EPOCHS.items():
+        if least <= elapsed < most:
+            return datetime.fromtimestamp(elapsed / units, UTC)
+    return None
+
+
+def _written(value: str) -> datetime | None:
+    try:
+        if match := _INSTANT.fullmatch(value):
+            return _from_parts(**match.groupdict())
+        if _HTTP_DATE.fullmatch(value):
+            found = parsedate_to_datetime(value)
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _from_parts(
+    *,
+    year: str,
+    month: str,
+    day: str,
+    hour: str | None,
+    minute: str | None,
+    second: str | None,
+    fraction: str | None,
+    sign: str | None,
+    hours: str | None,
+    minutes: str | None,
+) -> datetime:
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    leap = second == "60"  # the second after it, as clocks have none of that name
+    local = datetime(
+        int(year),
+        int(month),
+        int(day),
+        int(hour or 0),
+        int(minute or 0),
+        59 if leap else int(second or 0),
+        int((fraction or "0")[:6].ljust(6, "0")),
+        tzinfo=timezone(-offset if sign == "-" else offset),
+    )
+    return local.astimezone(UTC) + timedelta(seconds=leap)
