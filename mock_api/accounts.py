@@ -18,6 +18,7 @@ class Account(BaseModel, extra="forbid", frozen=True):
     clients: frozenset[str]
     generation: int = 0
     token_lifetime_s: int | None = Field(default=None, ge=1)
+    silent: bool = Field(default=False, description="its sign-ins are never answered")
 
 
 @dataclass(frozen=True, slots=True)

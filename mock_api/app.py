@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from mock_api.accounts import Tokens, signing_in
-from mock_api.answers import failure, instead, spoilt, throttled
+from mock_api.answers import NoAnswer, failure, instead, spoilt, throttled
 from mock_api.campaigns import Catalogue
 from mock_api.clients import Client, Verdict
 from mock_api.ledger import Book, Counts
@@ -73,6 +73,8 @@ class AdPlatform:
         if email is None:
             return failure(401, "wrong email or password", {"WWW-Authenticate": "Basic"})
         account = self._settings.accounts[email]
+        if account.silent:
+            return NoAnswer(drop=False)
         lifetime_s = account.token_lifetime_s or self._settings.token_lifetime_s
         now = self.now()
         for client_id in account.clients:

@@ -13,6 +13,7 @@ import anyio
 import httpx
 import pytest
 
+from adsyncd.breaker import Passage
 from adsyncd.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.credentials import CredentialsSource
 from adsyncd.governor import Gate, Governor, Permit
@@ -20,12 +21,14 @@ from adsyncd.lease import Lease, Leases
 from adsyncd.limits import Bucket, Limits
 from adsyncd.permit import Claim, PermitRecord
 from adsyncd.platforms import Connector, PlatformClient, Session
+from adsyncd.platforms.admission import AUTHORITY, Admission, Authority
 from adsyncd.run import Listing, Run
 from adsyncd.simulation.simulation import Simulator
 from adsyncd.simulation.witness import Invariant
 from adsyncd.store import Store
 from adsyncd.supervisor import Supervisor
 from adsyncd.tenant import PushPolicy, Tenant
+from support.isolation import mute_world, with_and_without_the_sick
 from support.worlds import small_world
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -199,6 +202,27 @@ def two_processes_at_work_on_a_tenant(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Store, "held", lambda store, _lease: store)
 
 
+def permit_held_while_signing_in(patch: pytest.MonkeyPatch) -> None:
+    """A request takes its permit first, so that a sign-in that hangs keeps the others from the platform's quota."""
+    admit = Admission.admit
+
+    async def admitted(admission: Admission, request: httpx.Request) -> tuple[Permit | None, Passage]:
+        authority: Authority | None = request.extensions.pop(AUTHORITY, None)
+        permit, passage = await admit(admission, request)
+        if authority is None:
+            return permit, passage
+        assert permit is not None
+        request.extensions[AUTHORITY] = authority
+        try:
+            await authority.authorize(request)
+        except BaseException:
+            permit.refund()
+            raise
+        return permit, passage
+
+    patch.setattr(Admission, "admit", admitted)
+
+
 PLANTS: dict[Plant, Invariant] = {
     permit_returned_on_send: Invariant.QUOTA,
     permit_not_on_record: Invariant.QUOTA,
@@ -232,3 +256,11 @@ def test_a_planted_bug_breaks_its_invariant(
 ) -> None:
     plant(monkeypatch)
     assert violation(simulator, invariant)
+
+
+def test_a_permit_that_is_held_while_signing_in_shows_in_the_runs_of_those_who_are_signed_in(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    permit_held_while_signing_in(monkeypatch)
+    slowed = (with_and_without_the_sick(simulator, mute_world(seed)) for seed in SEEDS)
+    assert any(runs.among != runs.alone for runs in slowed)

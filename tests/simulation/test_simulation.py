@@ -7,15 +7,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 
 import pytest
 
 from adsyncd.simulation.fate import draw_world
 from adsyncd.simulation.simulation import Course, Simulator
-from adsyncd.simulation.witness import Invariant, RunSeen
-from adsyncd.simulation.world import End, Life, World
+from adsyncd.simulation.witness import Invariant
+from support.isolation import mute_world, with_and_without_the_sick
 from support.reliability import Row, keep
 from support.worlds import befalls, small_world
 
@@ -86,26 +85,18 @@ def test_a_seed_takes_the_same_course_in_each_process_and_another_seed_another(s
 def test_healthy_tenants_live_as_if_there_were_no_sick_ones(simulator: Simulator) -> None:
     compared = 0
     for seed in range(6):
-        world = _steady(draw_world(seed, tenants=6, hours=0.4, sick=0.5, shared=0.0))
-        alone = replace(world, lives=tuple(_without(life, world.sick) for life in world.lives))
-        among, lonely = (
-            [_to_the_millisecond(run) for run in simulator.run(each).runs if run.tenant not in world.sick]
-            for each in (world, alone)
-        )
-        assert among == lonely, f"seed {seed}"
-        compared += len(among)
+        runs = with_and_without_the_sick(simulator, draw_world(seed, tenants=6, hours=0.4, sick=0.5, shared=0.0))
+        assert runs.among == runs.alone, f"seed {seed}"
+        compared += len(runs.among)
     assert compared > 30
 
 
-def _steady(world: World) -> World:
-    """Leave out what befalls all and what tenants share by design: the disk, catching up, clean stops, an operator."""
-    lives = (replace(life, catches_up=False, end=End.KILL, guest=None) for life in world.lives)
-    return replace(world, lives=tuple(lives), jumps=(), outages=(), failures=(), stalls=(), store_s=0.0, cures={})
-
-
-def _without(life: Life, sick: Collection[str]) -> Life:
-    return replace(life, tenants=tuple(tenant for tenant in life.tenants if tenant.id not in sick))
-
-
-def _to_the_millisecond(run: RunSeen) -> RunSeen:
-    return replace(run, begun_s=round(run.begun_s, 3), ended_s=round(run.ended_s, 3))
+def test_healthy_tenants_share_a_quota_with_those_who_can_not_sign_in_as_if_it_were_theirs_alone(
+    simulator: Simulator,
+) -> None:
+    compared = 0
+    for seed in range(6):
+        runs = with_and_without_the_sick(simulator, mute_world(seed))
+        assert runs.among == runs.alone, f"seed {seed}"
+        compared += len(runs.among)
+    assert compared > 30

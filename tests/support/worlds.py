@@ -12,6 +12,7 @@ _SICKNESSES = {
     "faulty": "everything fails in one way",
     "revoked": "tokens revoked",
     "rotated": "password changed",
+    "mute": "sign-ins never answered",
     "picky": "a campaign refused",
     "absurd": "429, come again in ten years",
 }
@@ -32,6 +33,7 @@ def befalls(world: World) -> Counter[str]:
             "clock set forward": sum(jump.by_s > 0 for jump in world.jumps),
             "clock set back": sum(jump.by_s < 0 for jump in world.jumps),
             "Vault sealed": len(world.outages),
+            "Vault does not answer": len(world.hangs),
             "database fails": len(world.failures),
             "database stands still": len(world.stalls),
             **{words: list(world.sick.values()).count(sickness) for sickness, words in _SICKNESSES.items()},

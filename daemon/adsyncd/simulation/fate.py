@@ -23,7 +23,10 @@ _FLAKY: Mapping[str, object] = {
     "push_503": 0.1, "push_hang": 0.05, "push_drop": 0.05, "push_malformed": 0.05,
 }  # fmt: skip
 _FAULTS = ("503", "hang", "drop", "html", "redirect", "unauthorized", "wrong-types", "repeating")
-_SICKNESSES = ("flaky", "flaky", "flaky", "far", "far", "faulty", "faulty", "revoked", "rotated", "picky", "absurd")
+_SICKNESSES = (
+    "flaky", "flaky", "flaky", "far", "far", "faulty", "faulty",
+    "revoked", "rotated", "mute", "mute", "picky", "absurd",
+)  # fmt: skip
 
 # Servers that bursts are safe with; the fourth way of counting refuses legal ones, and gets spaced requests.
 _ALGORITHMS = ("sliding-log", "fixed-window", "token-bucket")
@@ -73,9 +76,15 @@ class _Fate:
             catalogues=catalogues,
             sick=self._sick,
             changes=tuple(sorted(self._changes, key=lambda change: change.at_s)),
-            cures={BASE_URL: {"clients": dict.fromkeys(self._ids, HEALTHY)}},
+            cures={
+                BASE_URL: {
+                    "clients": dict.fromkeys(self._ids, HEALTHY),
+                    "accounts": {_email(id_): {"silent": False} for id_ in self._ids},
+                }
+            },
             jumps=tuple(self._jumps()),
             outages=tuple(self._spans(0.5, 600)),
+            hangs=tuple(self._spans(0.3, 300)),
             failures=tuple(self._spans(0.3, 60)),
             stalls=tuple(self._spans(0.3, 30)),
             store_s=random.choice((0.0, 0.01, 0.1)),
@@ -178,8 +187,12 @@ class _Fate:
                 self._change(id_, begins_s, {"fault": self._random.choice(faults)})
             case "absurd":
                 self._change(id_, begins_s, {"fault": "absurd-wait"})
+            case "mute":  # its sign-ins hang, from the start or once its tokens are revoked
+                begins_s = self._random.choice((0.0, begins_s))
+                self._account(id_, begins_s, {"generation": 1, "silent": True})
+                self._account(id_, ends_s, {"silent": False})
             case "revoked":
-                self._changes.append(Change(begins_s, BASE_URL, {"accounts": {_email(id_): {"generation": 1}}}))
+                self._account(id_, begins_s, {"generation": 1})
             case "rotated":
                 account = {"generation": 1, "password": "new"}
                 passwords = {_email(id_): "new"}
@@ -236,6 +249,9 @@ class _Fate:
 
     def _instants(self, number: int) -> list[float]:
         return sorted(self._random.uniform(0, self._lasts_s) for _ in range(number))
+
+    def _account(self, id_: str, at_s: float, settings: Mapping[str, object]) -> None:
+        self._changes.append(Change(at_s, BASE_URL, {"accounts": {_email(id_): settings}}))
 
     def _change(self, id_: str, at_s: float, behaviour: Mapping[str, object]) -> None:
         self._changes.append(Change(at_s, BASE_URL, {"clients": {id_: behaviour}}))

@@ -233,7 +233,7 @@ class _Simulation:
         """Make everything well again, and see that it comes to its end."""
         self._witness.life_begins()
         self._network.heal()
-        self._vault.outages = ()
+        self._vault.outages = self._vault.hangs = ()
         for base_url, cure in self._world.cures.items():
             await self._network.ask(base_url, "POST", "/_settings", cure)
         await anyio.sleep(1)  # a tick of the last instant has had that for its fire time

@@ -21,6 +21,8 @@ from adsyncd.tenant import CredentialsRef
 
 Result = TypeVar("Result")
 
+_VAULT_TIMEOUT_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -68,11 +70,14 @@ class Vault:
     def __init__(self, world: World) -> None:
         self._accounts = {ref: email for ref, (email, _) in world.accounts.items()}
         self.passwords = dict(world.accounts.values())
-        self.outages = world.outages
+        self.outages, self.hangs = world.outages, world.hangs
 
     async def read(self, ref: CredentialsRef) -> Credentials:
         """Return an account's credentials as they are now."""
         now = anyio.current_time()
+        if any(hang.holds(now) for hang in self.hangs):
+            await anyio.sleep(_VAULT_TIMEOUT_S)
+            raise CredentialsUnavailable("Vault did not answer in time")
         if any(outage.holds(now) for outage in self.outages):
             raise CredentialsUnavailable("Vault is sealed")
         email = self._accounts[ref]

@@ -99,7 +99,12 @@ class Witness:
         self._keys: dict[str, tuple[str, str]] = {}  # idempotency key -> client id, campaign
         self._tokens: dict[str, str] = {}  # token -> the client id that it came with first
         self._tenants = {tenant.id: tenant for life in world.lives for tenant in life.tenants}
-        self._excused = (*world.outages, *world.failures, *world.stalls)  # when even a healthy tenant may fail
+        self._excused = (
+            *world.outages,
+            *world.hangs,
+            *world.failures,
+            *world.stalls,
+        )  # when even a healthy tenant may fail
         self._life_began_s = 0.0
         self._lived: list[_Lived] = []
         self._live: dict[str, set[str]] = {}  # by tenant, the campaigns that the store takes for live

@@ -104,8 +104,8 @@ class World:
 
     `platforms`: the settings of each by its `base_url`; `cures`: what makes them all well again in the end. `accounts`:
     email and password by the reference that leads to them. `lines` and `catalogues` are by client id. `sick`: the
-    client ids that something befalls, and what. In `outages` Vault can't be read; in `failures` the database fails, in
-    `stalls` it stands still, and otherwise it takes `store_s` at most.
+    client ids that something befalls, and what. In `outages` Vault can't be read, in `hangs` it does not answer; in
+    `failures` the database fails, in `stalls` it stands still, and otherwise it takes `store_s` at most.
     """
 
     seed: int
@@ -119,6 +119,7 @@ class World:
     cures: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     jumps: tuple[Jump, ...] = ()
     outages: tuple[Span, ...] = ()
+    hangs: tuple[Span, ...] = ()
     failures: tuple[Span, ...] = ()
     stalls: tuple[Span, ...] = ()
     store_s: float = 0.0

@@ -87,6 +87,17 @@ async def test_wrong_credentials_get_a_401_in_the_form_of_the_api() -> None:
         assert set(answer.json()) == {"error", "message"}
 
 
+async def test_the_sign_ins_of_a_silent_account_are_never_answered_and_bring_no_token() -> None:
+    async with platform() as caller:
+        await caller.change(accounts={"acme@example.com": {"silent": True}})
+        with anyio.move_on_after(0.1) as waited:
+            await caller.sign_in()
+        assert waited.cancelled_caught
+        await caller.change(accounts={"acme@example.com": {"silent": False}})
+        await caller.sign_in()
+        assert (await caller.ledger())["tokens_issued"] == 2
+
+
 async def test_a_request_without_a_valid_token_is_neither_answered_nor_counted() -> None:
     async with platform() as caller:
         caller.now.at += 3600
