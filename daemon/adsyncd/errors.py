@@ -100,7 +100,7 @@ class PlatformError(AdsyncdError):
 
 
 class Unavailable(PlatformError):
-    """No connection, no answer in time, or a 5xx. `after_s`: seconds the platform asked to be left alone."""
+    """No connection, no answer in time, a 5xx or a 4xx that says "later". `after_s`: in how many seconds, if told."""
 
     retry = Retry.AGAIN
 

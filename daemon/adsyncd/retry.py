@@ -30,7 +30,7 @@ class Policy:
 def wait_before_next(error: AdsyncdError, attempt: int, policy: Policy, random: Random) -> float | None:
     """Return how many seconds to wait before the next attempt, or None if there should be none.
 
-    `attempt` counts from 1 and is the one that failed. A platform's own `Retry-After` on a 5xx is the least wait;
+    `attempt` counts from 1 and is the one that failed. A wait that the platform states with a failure is the least;
     one of more than five minutes is cut to that, as it can't be meant for this run.
     """
     if error.retry is not Retry.AGAIN or attempt >= policy.max_attempts:

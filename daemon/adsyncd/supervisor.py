@@ -120,7 +120,7 @@ class Supervisor:
         bulkhead.tenant = change.new
         bulkhead.gate = self._governor.gate(change.new)
         if change.signs_in_anew:
-            bulkhead.session = self._connector.session(change.new, self._credentials)
+            bulkhead.session = self._connector.session(change.new, self._credentials, bulkhead.session)
         if change.new.sync.concurrency != change.old.sync.concurrency:
             bulkhead.concurrency = Concurrency.of(change.new.sync.concurrency)
 

@@ -150,7 +150,9 @@ def token_shared_between_tenants(patch: pytest.MonkeyPatch) -> None:
     """One session serves all tenants of a process."""
     own, shared = Connector.session, dict[int, Session]()
 
-    def session(connector: Connector, tenant: Tenant, source: CredentialsSource) -> Session:
+    def session(
+        connector: Connector, tenant: Tenant, source: CredentialsSource, _before: Session | None = None
+    ) -> Session:
         return shared.setdefault(id(connector), own(connector, tenant, source))
 
     patch.setattr(Connector, "session", session)

@@ -25,6 +25,7 @@ from adsyncd.errors import (
     StoreError,
     Unauthorized,
     Unavailable,
+    Unconfirmed,
     WaitTooLong,
 )
 from adsyncd.instruments import Instruments
@@ -251,7 +252,7 @@ async def test_the_tally_is_counted_up_while_the_run_goes(store: Store) -> None:
 # Campaigns that can't be pushed
 
 
-@pytest.mark.parametrize("error", [Unavailable("503"), BadAnswer("HTML"), Unauthorized("401")])
+@pytest.mark.parametrize("error", [Unavailable("503"), BadAnswer("HTML"), Unconfirmed("no"), Unauthorized("401")])
 async def test_a_campaign_that_fails_costs_itself_alone(store: Store, error: PlatformError) -> None:
     error.attempts = 5
     record = await run(Source(push_faults={"c007": error}), store)

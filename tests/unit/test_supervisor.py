@@ -315,9 +315,10 @@ async def test_a_session_lasts_until_who_signs_in_or_where_is_another(
     world: World, changes: Mapping[str, Any], kept: bool
 ) -> None:
     bulkhead = world.supervisor._bulkheads["acme"]
-    session = bulkhead.session
+    session, secrets = bulkhead.session, bulkhead.session.secrets
     world.supervisor.change(Change(bulkhead.tenant, tenant("acme", **changes)))
     assert (bulkhead.session is session) is kept
+    assert bulkhead.session.secrets is secrets
 
 
 # Other processes

@@ -29,14 +29,10 @@ from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials, CredentialsSource
 from adsyncd.errors import (
     AdsyncdError,
-    BadAnswer,
     PlatformError,
-    Rejected,
     SignInRefused,
     Throttled,
     Unauthorized,
-    Unavailable,
-    Unconfirmed,
 )
 from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
@@ -45,8 +41,8 @@ from adsyncd.platforms import reading, wire
 from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
 from adsyncd.platforms.route import Route, find_route
 from adsyncd.platforms.session import Session, Token
-from adsyncd.platforms.transport import DATA, SAID, SENDINGS, GovernedTransport
-from adsyncd.platforms.words import words
+from adsyncd.platforms.transport import SENDINGS, GovernedTransport
+from adsyncd.platforms.verdict import accepted, confirm, in_progress, in_words, is_later
 from adsyncd.retry import Policy, RetryBudget, backoff, wait_before_next
 from adsyncd.run import Tally, WaitReason
 from adsyncd.shortage import Lacks, shortage
@@ -57,7 +53,6 @@ T = TypeVar("T")
 _TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with, and when it took it
 _LONGEST_ETAG = 1024
 _LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
-_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.LOCKED, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _LACKING = Policy(max_attempts=5, max_s=5.0)  # after so many attempts its waits grow no more
 
 
@@ -84,9 +79,12 @@ class Connector:
     _trusting: dict[str, ssl.SSLContext] = field(default_factory=dict)
     lacks: Lacks = field(default_factory=Lacks)
 
-    def session(self, tenant: Tenant, source: CredentialsSource) -> Session:
-        """Return a tenant's session, signed out."""
-        return Session(tenant, source, self.clock, self.tracer)
+    def session(self, tenant: Tenant, source: CredentialsSource, before: Session | None = None) -> Session:
+        """Return a tenant's session, signed out. It keeps in mind the secrets of the one `before`."""
+        session = Session(tenant, source, self.clock, self.tracer)
+        if before:
+            session.secrets = before.secrets
+        return session
 
     @asynccontextmanager
     async def client(
@@ -200,7 +198,7 @@ class PlatformClient:
         async def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
                 return known
-            page = await self._shared.read_page(self._accepted(answer).content, number)
+            page = await self._shared.read_page(accepted(answer, self._session.secrets).content, number)
             return replace(page, etag=self._etag(answer))
 
         page, _ = await self._attempt(request, read)
@@ -222,8 +220,8 @@ class PlatformClient:
 
         async def read(answer: httpx.Response) -> None:
             if answer.status_code == HTTPStatus.CONFLICT and (again or request.extensions[SENDINGS] > 1):
-                raise self._in_progress(answer)
-            self._confirm(answer, campaign_id)
+                raise in_progress(answer, self._tenant.sync.timeout.total_seconds(), self._session.secrets)
+            confirm(answer, campaign_id, self._session.secrets)
 
         _, attempts = await self._attempt(request, read, final=Unauthorized)
         return attempts
@@ -322,78 +320,27 @@ class PlatformClient:
     async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
         account = f"{credentials.email}:{credentials.password.get_secret_value()}"
         basic = b64encode(account.encode()).decode("ascii")
-        self._session.secrets.learn(credentials.password, SecretStr(basic))
+        secrets = self._session.secrets
+        secrets.learn(credentials.password, SecretStr(basic))
         answer = await self._http.post(
             "/auth/token", headers={"authorization": f"Basic {basic}"}, extensions={UNMETERED: True}
         )
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise SignInRefused(
-                f"the platform refused email and password{self._words(answer)}; "
+                f"the platform refused email and password{in_words(answer, secrets)}; "
                 f"mend them where the drop-in's credentials lead"
             )
-        if answer.is_client_error and not _is_later(answer):
+        if answer.is_client_error and not is_later(answer):
             raise SignInRefused(
-                f"the platform answered {answer.status_code} to the sign-in{self._words(answer)}; "
+                f"the platform answered {answer.status_code} to the sign-in{in_words(answer, secrets)}; "
                 f"see whether base_url is right"
             )
-        token, life_s = wire.read_token(self._accepted(answer).content)
-        self._session.secrets.learn(token)
+        token, life_s = wire.read_token(accepted(answer, secrets).content)
+        secrets.learn(token)
         return token, life_s
-
-    def _accepted(self, answer: httpx.Response) -> httpx.Response:
-        """Return an answer that says yes, and raise the error that any other one means."""
-        status = answer.status_code
-        if answer.is_success:
-            return answer
-        told = f"the platform answered {status}"
-        if status == HTTPStatus.UNAUTHORIZED:
-            raise Unauthorized(f"{told} to a token that it had just issued{self._words(answer)}")
-        if _is_later(answer):
-            raise Unavailable(f"{told}{self._words(answer)}", answer.extensions[SAID].wait_s)
-        if status >= HTTPStatus.BAD_REQUEST:
-            raise Rejected(f"{told}{self._words(answer)}", status)
-        raise BadAnswer(f"{told}, which its API does not know")
-
-    def _in_progress(self, answer: httpx.Response) -> Unavailable:
-        """Return what a 409 to a push that was sent before means: the platform may still be at work on that.
-
-        So the IETF's draft has it (draft-ietf-httpapi-idempotency-key-header, 2.7). As it takes longer than a request
-        may, it is given as long again, unless the platform says how long.
-        """
-        wait_s = answer.extensions[SAID].wait_s or self._tenant.sync.timeout.total_seconds()
-        return Unavailable(f"the platform answered 409 to a push that may be in progress{self._words(answer)}", wait_s)
-
-    def _confirm(self, answer: httpx.Response, campaign_id: str) -> None:
-        """Raise the error that any answer to a push but a yes means. A 2xx is one unless its body says otherwise."""
-        told = f"the platform answered {answer.status_code} to the push"
-        if answer.status_code < HTTPStatus.BAD_REQUEST and not answer.is_success:
-            raise Unconfirmed(f"{told}, which its API does not know")
-        data = self._accepted(answer).extensions[DATA]
-        if not answer.content.strip():
-            return
-        if isinstance(data, BadAnswer):
-            raise Unconfirmed(f"{told}, but it can't be read: {data}")
-        if denial := wire.denied(data, campaign_id):
-            raise Unconfirmed(f"{told}, but {denial}{self._words(answer)}")
-
-    def _words(self, answer: httpx.Response) -> str:
-        """Return what an answer says in words, to be put behind what is said of it."""
-        data = answer.extensions[DATA]
-        if isinstance(data, BadAnswer) and answer.headers.get("content-type", "").startswith("text/plain"):
-            data = {"message": answer.content.decode("utf-8", "replace")}
-        shown = self._session.secrets.shown(words(data))
-        return f": {shown}" if shown else ""
 
     def _etag(self, answer: httpx.Response) -> str | None:
         """Return what the platform calls this version of a page, if that can be sent back as it came."""
         etag = answer.headers.get("etag", "")
         sound = 0 < len(etag) <= _LONGEST_ETAG and etag.isascii() and etag.isprintable()
         return etag if sound and not self._session.secrets.are_in(etag) else None
-
-
-def _is_later(answer: httpx.Response) -> bool:
-    """Whether a failure asks to be tried again: by its status, or by a wait that it states."""
-    status, said = answer.status_code, answer.extensions[SAID]
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
-        return True
-    return answer.is_client_error and (said.wait_s is not None or "retry-after" in answer.headers)

@@ -1,0 +1,68 @@
+"""What an answer means: a yes, or which of our errors, with the platform's words as far as they may be repeated."""
+
+from http import HTTPStatus
+
+import httpx
+
+from adsyncd.errors import BadAnswer, Rejected, Unauthorized, Unavailable, Unconfirmed
+from adsyncd.platforms.transport import DATA, SAID
+from adsyncd.platforms.wire import denied
+from adsyncd.platforms.words import Secrets, words
+
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.LOCKED, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+def accepted(answer: httpx.Response, secrets: Secrets) -> httpx.Response:
+    """Return an answer that says yes, and raise the error that any other one means."""
+    status = answer.status_code
+    if answer.is_success:
+        return answer
+    told = f"the platform answered {status}"
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise Unauthorized(f"{told} to a token that it had just issued{in_words(answer, secrets)}")
+    if is_later(answer):
+        raise Unavailable(f"{told}{in_words(answer, secrets)}", answer.extensions[SAID].wait_s)
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise Rejected(f"{told}{in_words(answer, secrets)}", status)
+    raise BadAnswer(f"{told}, which its API does not know")
+
+
+def confirm(answer: httpx.Response, campaign_id: str, secrets: Secrets) -> None:
+    """Raise the error that any answer to a push but a yes means. A 2xx is one unless its body says otherwise."""
+    told = f"the platform answered {answer.status_code} to the push"
+    if answer.status_code < HTTPStatus.BAD_REQUEST and not answer.is_success:
+        raise Unconfirmed(f"{told}, which its API does not know")
+    data = accepted(answer, secrets).extensions[DATA]
+    if not answer.content.strip():
+        return
+    if isinstance(data, BadAnswer):
+        raise Unconfirmed(f"{told}, but it can't be read: {data}")
+    if denial := denied(data, campaign_id):
+        raise Unconfirmed(f"{told}, but {denial}{in_words(answer, secrets)}")
+
+
+def in_progress(answer: httpx.Response, timeout_s: float, secrets: Secrets) -> Unavailable:
+    """Return what a 409 to a push that was sent before means: the platform may still be at work on that.
+
+    So the IETF's draft has it (draft-ietf-httpapi-idempotency-key-header, 2.7). As it takes longer than a request may,
+    it is given as long again, unless the platform says how long.
+    """
+    told = f"the platform answered {answer.status_code} to a push that may be in progress"
+    return Unavailable(f"{told}{in_words(answer, secrets)}", answer.extensions[SAID].wait_s or timeout_s)
+
+
+def is_later(answer: httpx.Response) -> bool:
+    """Whether a failure asks to be tried again: by its status, or by a wait that it states."""
+    status, said = answer.status_code, answer.extensions[SAID]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+        return True
+    return answer.is_client_error and (said.wait_s is not None or "retry-after" in answer.headers)
+
+
+def in_words(answer: httpx.Response, secrets: Secrets) -> str:
+    """Return what an answer says in words, to be put behind what is said of it."""
+    data = answer.extensions[DATA]
+    if isinstance(data, BadAnswer) and answer.headers.get("content-type", "").startswith("text/plain"):
+        data = {"message": answer.content.decode("utf-8", "replace")}
+    shown = secrets.shown(words(data))
+    return f": {shown}" if shown else ""
