@@ -127,6 +127,20 @@ def find_problems(environ: Mapping[str, str]) -> list[Problem]:
     return list(dict.fromkeys(found)) or list(_batches_too_big(environ))
 
 
+def unneeded(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables that the SDK had better not see: it reads a number in an empty one, and the log tells of it.
+
+    By its specification an empty one counts as unset. Not so a limit, which then is none.
+    """
+    exports = any(wanted_exporters(environ, signal) for signal in SIGNALS)
+    return [
+        name
+        for name, value in environ.items()
+        if name.startswith("OTEL_")
+        and ((not value.strip() and not name.endswith("_LIMIT")) or (name in _WHERE_EXPORTED and not exports))
+    ]
+
+
 def _checks(environ: Mapping[str, str]) -> Iterator[tuple[str, Check]]:
     yield from _ALWAYS.items()
     wanted = {signal: names for signal in SIGNALS if (names := wanted_exporters(environ, signal))}

@@ -7,7 +7,7 @@ a stop waits for the last export for three seconds at most.
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING
 
-from adsyncd.config.standard_variables import refuse_wrong
+from adsyncd.config.standard_variables import refuse_wrong, unneeded
 from adsyncd.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def open_telemetry(environ: MutableMapping[str, str]) -> "AbstractAsyncContextMa
     Raises `ConfigError` for variables that can't be used.
     """
     refuse_wrong(environ)
+    for name in unneeded(environ):
+        del environ[name]
     try:
         from adsyncd.telemetry import providers  # noqa: PLC0415 - what it imports reads variables, and may raise
     except ValueError as exc:

@@ -31,7 +31,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Tracer
 
 import adsyncd
-from adsyncd.config.standard_variables import DEFAULTS, SIGNALS, wanted_exporters
+from adsyncd.config.standard_variables import DEFAULTS, wanted_exporters
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.instruments import Instruments
 from adsyncd.telemetry.http_spans import TracedTransport, http_duration
@@ -72,11 +72,13 @@ class _Outlet:
 @asynccontextmanager
 async def open_telemetry(environ: MutableMapping[str, str]) -> AsyncIterator[Telemetry]:
     """Set up what `environ` asks for, which has no problems; see `adsyncd.telemetry.open_telemetry`."""
-    for name in [name for name, value in environ.items() if _is_unset(name, value)]:
-        del environ[name]
     for name, value in DEFAULTS.items():
         environ.setdefault(name, value)
-    resource = _resource() if any(wanted_exporters(environ, signal) for signal in SIGNALS) else Resource.get_empty()
+    resource = (
+        Resource.create()
+        .merge(Resource({"service.name": "adsyncd", "service.version": adsyncd.__version__}))
+        .merge(OTELResourceDetector().detect())
+    )
     outlets: list[_Outlet] = []
     try:
         meter_provider = _open_metrics(environ, resource, outlets)
@@ -95,16 +97,6 @@ async def open_telemetry(environ: MutableMapping[str, str]) -> AsyncIterator[Tel
         )
     finally:
         await _flush(outlets)
-
-
-def _resource() -> Resource:
-    ours = Resource({"service.name": "adsyncd", "service.version": adsyncd.__version__})
-    return Resource.create().merge(ours).merge(OTELResourceDetector().detect())
-
-
-def _is_unset(name: str, value: str) -> bool:
-    """Say whether a variable is as good as unset, by the specification; the SDK tries to read a number in many."""
-    return name.startswith("OTEL_") and not name.endswith("_LIMIT") and not value.strip()
 
 
 def _open_metrics(environ: Mapping[str, str], resource: Resource, outlets: list[_Outlet]) -> APIMeterProvider:

@@ -1,6 +1,6 @@
 import pytest
 
-from adsyncd.config.standard_variables import SIGNALS, find_problems, wanted_exporters
+from adsyncd.config.standard_variables import SIGNALS, find_problems, unneeded, wanted_exporters
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
@@ -122,3 +122,14 @@ def test_an_empty_variable_counts_as_unset(variable: str) -> None:
 def test_a_batch_that_is_bigger_than_its_queue_is_named(sizes: dict[str, str], what: str) -> None:
     [problem] = find_problems(ENDPOINT | sizes)
     assert (problem.key, problem.what) == ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", what)
+
+
+def test_the_sdk_sees_no_variable_that_is_empty_and_of_a_resource_only_if_something_is_exported() -> None:
+    environ = {
+        "OTEL_BSP_MAX_QUEUE_SIZE": " ",
+        "OTEL_ATTRIBUTE_COUNT_LIMIT": "",
+        "OTEL_RESOURCE_ATTRIBUTES": "a",
+        "A": "",
+    }
+    assert unneeded(environ) == ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_RESOURCE_ATTRIBUTES"]
+    assert unneeded(environ | ENDPOINT) == ["OTEL_BSP_MAX_QUEUE_SIZE"]
