@@ -1,19 +1,19 @@
 """What systemd is told, by sd_notify(3): that adsyncd is ready, how it stands, that it is alive, that it is to stop.
 
-Where nobody asked for it (`$NOTIFY_SOCKET` is not set), nothing is said.
+Where nobody asked for it (`$NOTIFY_SOCKET` is not set), nothing is said; nor where nobody listens.
 """
 
 import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 
 import anyio
 
 from adsyncd.clock import Clock
-from adsyncd.errors import AdsyncdError, ConfigError
+from adsyncd.errors import AdsyncdError, ConfigError, Problem
 from adsyncd.escaping import escaped
 from adsyncd.status import counted
 
@@ -80,6 +80,8 @@ class Notifier:
                 self._channel.send(message.encode())
             except BlockingIOError:  # systemd has yet to read what it was told before
                 await anyio.wait_writable(self._channel)
+            except OSError:  # it is gone
+                return
             else:
                 return
 
@@ -96,11 +98,14 @@ def status_line(*, tenants: int, runs: int, refused: int, vault: str | None = No
 
 @contextmanager
 def open_notifier(environ: Mapping[str, str]) -> Iterator[Notifier]:
-    """Open the way to the service manager that `environ` names, or to nobody. Raises OSError when it is not there."""
-    watched = environ.get("WATCHDOG_PID", str(os.getpid())) == str(
-        os.getpid()
-    )  # or else a process that started this one
-    watchdog = timedelta(microseconds=int(environ.get("WATCHDOG_USEC", "0"))) if watched else timedelta()
+    """Open the way to the service manager that `environ` names, or to nobody. Raises ConfigError."""
+    mine = str(os.getpid())
+    watched = environ.get("WATCHDOG_PID", mine) == mine  # or else a process that started this one
+    try:
+        watchdog = timedelta(microseconds=int(environ.get("WATCHDOG_USEC", "0"))) if watched else timedelta()
+    except (ValueError, OverflowError) as error:
+        what, fix = "is no number of microseconds", "leave it to systemd, or leave it out"
+        raise ConfigError([Problem(None, None, "WATCHDOG_USEC", what, fix)]) from error
     with _connected(environ) as channel:
         if channel:
             channel.settimeout(0)
@@ -112,7 +117,8 @@ def tell_failure(error: AdsyncdError, environ: Mapping[str, str]) -> None:
     number = errno.EINVAL if isinstance(error, ConfigError) else errno.EIO
     with _connected(environ) as channel:
         if channel:
-            channel.send(f"STATUS={escaped(str(error).partition(chr(10))[0])}\nERRNO={number}".encode())
+            with suppress(OSError):
+                channel.send(f"STATUS={escaped(str(error).partition(chr(10))[0])}\nERRNO={number}".encode())
 
 
 @contextmanager
@@ -122,5 +128,9 @@ def _connected(environ: Mapping[str, str]) -> Iterator[socket.socket | None]:
         yield None
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
-        yield channel
+        try:
+            channel.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
+        except OSError:  # nobody listens
+            yield None
+        else:
+            yield channel

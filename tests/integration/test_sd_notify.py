@@ -143,6 +143,34 @@ async def test_without_a_manager_nothing_is_said() -> None:
     tell_failure(StoreError("the disk is full"), {})
 
 
+async def test_a_manager_that_is_gone_ends_nothing(address: str) -> None:
+    environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "20000"}
+    with manager(address) as listener, open_notifier(environ) as notifier:
+        listener.close()
+        with anyio.move_on_after(0.1) as alive:
+            await notifier.keep(lambda: "well", lambda: True)
+        assert alive.cancelled_caught
+    with open_notifier(environ) as notifier:
+        await notifier.ready()
+    tell_failure(StoreError("the disk is full"), environ)
+
+
+async def test_a_watchdog_is_fed_again_soon_after_what_was_amiss_is_over(address: str) -> None:
+    """As after a jump of the wall clock; half of its time later may be too late."""
+    answers = iter([False, True])
+    environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000"}
+    with manager(address) as listener, open_notifier(environ) as notifier:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(notifier.keep, lambda: "well", lambda: next(answers))
+            assert [await heard(listener) for _ in range(2)] == ["STATUS=well", "WATCHDOG=1"]
+            tasks.cancel_scope.cancel()
+
+
+def test_a_watchdog_s_time_that_is_no_number_is_named() -> None:
+    with pytest.raises(ConfigError, match="WATCHDOG_USEC: is no number"), open_notifier({"WATCHDOG_USEC": "30s"}):
+        pass
+
+
 async def test_why_a_start_failed_is_told_in_a_line(address: str) -> None:
     with manager(address) as listener:
         problems = [Problem(Path("adsyncd.toml"), line, "watch", "is no boolean", "") for line in (1, 2)]
