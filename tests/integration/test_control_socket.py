@@ -41,6 +41,7 @@ visitor.sendall(b"GET / HTTP/1.1\\r\\nHost: adsyncd\\r\\n\\r\\n")
 assert visitor.recv(99).startswith(b"HTTP/1.1 200")
 """
 
+GET = b"GET %s HTTP/1.1\r\nHost: adsyncd\r\n\r\n"
 HEALTH = TypeAdapter(wire.Health)
 
 
@@ -190,7 +191,8 @@ async def end_of(visitor: socket.socket) -> bytes:
     [
         b"",
         b"GET / HT",
-        b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n",
+        GET % b"/big",
+        2 * (GET % b"/big"),
         b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
     ],
 )
@@ -216,8 +218,19 @@ async def test_a_head_that_does_not_come_ends_the_connection(place: Path, monkey
     async with served(Starlette(), place):
         with visit(place, b"GET / HTTP/1.1\r\n") as silent:
             assert await end_of(silent) == b""
-        with visit(place, b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT") as half:
+        with visit(place, GET % b"/") as half:
+            await anyio.wait_readable(half)
+            half.sendall(b"GET / HT")
             assert (await end_of(half)).startswith(b"HTTP/1.1 404")
+
+
+async def test_an_answer_may_be_read_slowly(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_WITHIN_S", 0.05)
+    big = Route("/big", lambda _: Response(b"x" * 2**22))
+    async with served(Starlette(routes=[big]), place):
+        with visit(place, GET % b"/big") as slow:
+            await anyio.sleep(0.2)  # longer than a head may take
+            assert len(await end_of(slow)) > 2**22
 
 
 async def test_where_it_is_at_work_on_as_many_as_it_can_it_is_busy_and_cuts_none_of_them_off(
@@ -234,10 +247,7 @@ async def test_where_it_is_at_work_on_as_many_as_it_can_it_is_busy_and_cuts_none
 
     async with served(Starlette(routes=[Route("/", work)]), place):
         with ExitStack() as visitors:
-            workers = [
-                visitors.enter_context(visit(place, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-                for _ in range(2)
-            ]
+            workers = [visitors.enter_context(visit(place, GET % b"/")) for _ in range(2)]
             for _ in workers:
                 await begun.acquire()
             with pytest.raises(DaemonBusy, match="answers too many others; try again"):

@@ -51,7 +51,13 @@ class Connection(H11Protocol):
 
     def _expect_head(self) -> None:
         self.waits_since = self.loop.time()
-        self._patience = self.loop.call_later(HEAD_WITHIN_S, self.transport.abort)
+        self._patience = self.loop.call_later(HEAD_WITHIN_S, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        if self.transport.get_write_buffer_size():  # it may read the last answer as slowly as it likes
+            self._patience = self.loop.call_later(HEAD_WITHIN_S, self._lose_patience)
+        else:
+            self.transport.abort()
 
     def _make_room(self) -> None:
         assert self.limit_concurrency is not None  # noqa: S101 - `server` sets it
