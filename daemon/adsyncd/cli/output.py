@@ -77,7 +77,7 @@ def give_up(stream: TextIO) -> None:
 
 def print_json(value: object) -> None:
     """Print a value as JSON, indented, in printable ASCII alone."""
-    _write(json.dumps(value, indent=2).replace("\x7f", r"\u007f"))
+    _write(json.dumps(value, indent=2))
 
 
 def _write(text: str, *, err: bool = False) -> None:

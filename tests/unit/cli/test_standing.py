@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from adsyncd.cli.output import Terminal
 from adsyncd.cli.standing import daemon_view, sentence, tenant_view
 from adsyncd.errors import Problem
 from adsyncd.run import Outcome, Wait, WaitReason
@@ -207,3 +208,20 @@ def test_instants_that_no_daemon_sends_are_shown_all_the_same() -> None:
         assert sentence(paused, NOON).startswith("acme is paused since ")
         assert shown(tenant_view(paused, NOON))
         assert shown(daemon_view(replace(DAEMON, since=odd), [paused], NOON))
+
+
+def test_what_others_wrote_is_escaped_in_every_view() -> None:
+    evil = "\x1b]52;c;eA\x07\x9b\u202e\nfake: line [bold]"
+    wait = Wait(WaitReason.BREAKER, NOON, evil)
+    odd = replace(WAITING, id=evil, wait=wait, error=evil, refused=[replace(WRONG, key=evil)], platform=evil)
+    vault = VaultStatus(VaultState.DOWN, NOON, evil)
+    daemon = replace(
+        DAEMON, refused=[replace(WRONG, what=evil)], breakers=[evil], store=evil, vault=vault, version=evil
+    )
+    for view in (tenant_view(odd, NOON), daemon_view(daemon, [odd], NOON)):
+        console = Terminal(width=1000)
+        with console.capture() as said:
+            console.print(view, soft_wrap=True)
+        lines = said.get().split("\n")
+        assert all(line.isprintable() and not line.startswith("fake") for line in lines)
+        assert "[bold]" in said.get()
