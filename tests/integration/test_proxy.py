@@ -191,7 +191,7 @@ async def test_a_user_and_a_password_of_the_proxy_s_come_from_where_the_settings
 
 
 @pytest.mark.parametrize("answer", ["407 canary-words", "403 canary-words", "502 canary-words"])
-async def test_a_proxy_that_turns_away_is_named_with_its_status_and_costs_no_permit(
+async def test_a_proxy_that_turns_away_is_named_with_its_status(
     platform: Platform, private: Certificates, answer: str
 ) -> None:
     async with (
@@ -203,7 +203,28 @@ async def test_a_proxy_that_turns_away_is_named_with_its_status_and_costs_no_per
         assert f"the proxy {where} answered {answer[:3]} to a connection to" in str(error)
         assert "platforms.mixo.proxy" in str(error)
         assert isinstance(error, Unavailable)
-        assert (run.tally.requests, run.gate.free) == (0, 10)
+
+
+async def test_a_request_that_the_proxy_turns_away_costs_no_permit(platform: Platform, private: Certificates) -> None:
+    async with proxying(Proxy()) as proxy, connected(platform.base_url, proxy.address, private.pem) as run:
+        await run.client.page(1)
+        proxy.wants = b"never"
+        outcomes: list[str] = []
+
+        async def list_again() -> None:
+            try:
+                await run.client.page(1)
+            except Unavailable as error:
+                outcomes.append(str(error))
+            else:
+                outcomes.append("listed")
+
+        async with anyio.create_task_group() as tasks:  # one has the tunnel that is open, the other needs another
+            tasks.start_soon(list_again)
+            tasks.start_soon(list_again)
+        [turned_away] = [outcome for outcome in outcomes if outcome != "listed"]
+        assert "answered 407" in turned_away
+        assert (run.tally.requests, run.gate.free) == (2, 8)
 
 
 async def test_a_proxy_s_refusal_of_a_plain_request_is_not_the_platform_s() -> None:

@@ -12,19 +12,30 @@ from requests.adapters import BaseAdapter
 from adsyncd.credentials.exchange import MOST_BYTES, ExchangeAdapter
 
 
+class Counted(BytesIO):
+    """Counts what is taken from it."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size)
+        self.taken += len(part)
+        return part
+
+
 class Answer(BaseAdapter):
     """Answers the same, whatever it is asked."""
 
     def __init__(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self.body = body
+        self.body = Counted(body)
         self.status = status
         self.headers = headers or {}
 
     def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
         response = requests.Response()
         response.status_code, response.url = self.status, str(request.url)
-        response.raw = urllib3.HTTPResponse(BytesIO(self.body), self.headers, preload_content=False)
+        response.raw = urllib3.HTTPResponse(self.body, self.headers, preload_content=False)
         return response
 
     def close(self) -> None:
@@ -58,6 +69,12 @@ def test_a_status_that_vault_does_not_answer_with_means_that_there_is_no_answer(
 def test_an_answer_that_is_too_long_is_not_read(size: int, read: bool) -> None:
     around = len(json.dumps({"a": ""}))
     assert bool(asked(Answer(json.dumps({"a": "x" * (size - around)}).encode()))) is read
+
+
+def test_of_an_answer_that_is_too_long_the_rest_is_left() -> None:
+    answer = Answer(b" " * 3 * MOST_BYTES)
+    assert asked(answer) == {}
+    assert answer.body.taken < 2 * MOST_BYTES
 
 
 def test_a_little_that_unpacks_to_a_lot_is_not_read() -> None:
