@@ -39,7 +39,9 @@ async def test_without_its_file_the_daemon_sends_nothing_calls_nothing_done_and_
             sent = (await platform.ledger("acme"))["accepted"]
             assert (await standing(program))["daemon"]["store"] == f"{file}: {MISSED}"
             assert (await program.run("trigger", "acme")).returncode == 1  # the run that was cut off waits
-            assert (await program.run("pause", "acme")).returncode == 1
+            beside = await program.run("sync", "acme")
+            assert beside.returncode == 1
+            assert f"process {daemon.process.pid} still uses another file that was here" in beside.stderr.decode()
             assert (await platform.ledger("acme"))["accepted"] == sent
             away.rename(file)
             assert (await standing(program))["daemon"]["store"] is None

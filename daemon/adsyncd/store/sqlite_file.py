@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from adsyncd.errors import StoreError
 
 _ASK_AGAIN_S = 0.01  # for a lock that SQLite does not wait for
+_LOOKS = 5
 _WRITE_AHEAD = b"\x02\x02"  # in the header of a file that is journaled so
 
 
@@ -23,7 +24,10 @@ def make_private(file: Path) -> None:
     """Make the file, for its owner alone to read; SQLite makes its side files with the same mode and owner.
 
     A file that root makes goes to the owner of its folder: else the daemon could not open it.
+
+    Raises StoreError where that can't be, and while another process uses a file that was there before.
     """
+    _see_that_nobody_uses_another(file)
     try:
         try:
             file.touch(mode=0o600, exist_ok=False)
@@ -51,7 +55,7 @@ def configure(engine: Engine, patience_s: float) -> None:
     at its begin and at its end that they are there. Once the file is put back, all goes on.
     """
     file = Path(str(engine.url.database))
-    log = _log_of(file)
+    log = _beside(file, "-wal")
     ours, used, emptied = _identity(file), False, False
 
     def see_that_it_is_there(*_arguments: object) -> None:
@@ -100,8 +104,8 @@ def connect_to_read(file: Path, patience_s: float) -> tuple[sqlite3.Connection, 
     Also returns a function that says whether what was read so far can be relied on: a file that no process had open is
     read without locks, and a daemon that starts meanwhile may write to it. Raises StoreError without a readable file.
     """
-    file, log = file.resolve(), _log_of(file)
-    index = log.with_name(f"{file.name}-shm")
+    file, log, index = file.resolve(), _beside(file, "-wal"), _beside(file, "-shm")
+    _see_that_nobody_uses_another(file)
     try:
         before = _version(file)
         if log.exists() and index.exists():
@@ -164,9 +168,35 @@ def _missing(what: str) -> OperationalError:
     return OperationalError("BEGIN", None, sqlite3.OperationalError(what))
 
 
-def _log_of(file: Path) -> Path:
-    resolved = file.resolve()  # SQLite, too, looks for it beside the file that a link leads to
-    return resolved.with_name(f"{resolved.name}-wal")
+def _see_that_nobody_uses_another(file: Path) -> None:
+    """Raise StoreError if a process has the side files open, but not the file: that was deleted or replaced under it.
+
+    It knows of permits and leases that this file says nothing of, and its log is not this file's.
+    """
+    for look in range(_LOOKS):  # while a process opens or closes its files, one look may deceive
+        if not (astray := _lockers(_beside(file, "-shm")) - _lockers(file) - {str(os.getpid())}):
+            return
+        time.sleep(_ASK_AGAIN_S * look)
+    who = f"process {', '.join(sorted(astray))} still uses another file that was here"
+    raise StoreError(f"{file}: {who}; end it, or put its file back")
+
+
+def _lockers(file: Path) -> set[str]:
+    """Return the ids of the processes that hold locks on a file, as every user of a database does, where that is known.
+
+    Not by opening the file: to close it would take the locks away that this process has on it.
+    """
+    with suppress(OSError):
+        about = file.stat()
+        place = f"{os.major(about.st_dev):02x}:{os.minor(about.st_dev):02x}:{about.st_ino}"
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return {lock[lock.index(place) - 1] for lock in locks if place in lock}
+    return set()
+
+
+def _beside(file: Path, suffix: str) -> Path:
+    resolved = file.resolve()  # SQLite, too, looks beside the file that a link leads to
+    return resolved.with_name(f"{resolved.name}{suffix}")
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -1,8 +1,10 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,44 @@ def test_what_is_no_readable_file_is_named_with_its_mend(tmp_path: Path, monkeyp
     monkeypatch.setattr(Path, "stat", refuse)
     with pytest.raises(StoreError, match="this user may not read it; run this as the daemon's user"):
         sqlite_file.connect_to_read(tmp_path / "adsyncd.db", 1)
+
+
+USE = """
+import sqlite3, sys
+used = sqlite3.connect(sys.argv[1], isolation_level=None)
+used.execute("PRAGMA journal_mode=WAL")
+used.execute("CREATE TABLE t (x)")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def in_use(file: Path) -> Iterator[int]:
+    """Have another process use the database, and yield its id."""
+    command = [sys.executable, "-c", USE, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process.pid
+        process.kill()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_while_a_process_uses_a_file_that_was_there_before_no_other_is_made_or_read(file: Path, replaced: bool) -> None:
+    away = file.with_name("away.db")
+    with in_use(file) as process:
+        sqlite_file.make_private(file)
+        file.rename(away)
+        if replaced:
+            shutil.copy(away, file)
+        said = f"process {process} still uses another file that was here; end it, or put its file back"
+        with pytest.raises(StoreError, match=said):
+            sqlite_file.make_private(file)
+        with pytest.raises(StoreError, match=said):
+            sqlite_file.connect_to_read(file, 1)
+        assert file.exists() == replaced
+    sqlite_file.make_private(file)
 
 
 def test_who_may_not_write_the_file_is_told_who_may(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
