@@ -14,6 +14,7 @@ monotonic line, handed in by the caller.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from datetime import timedelta
 from heapq import heappop, heappush, heapreplace, nsmallest
 
@@ -26,26 +27,41 @@ _UNKNOWN_SPREAD = 0.01  # of a window, as long as no answer has told
 _ANSWERS = 32  # so many of the latest tell how far arrivals are spread
 _ONE_BY_ONE = 1000  # grants that are foreseen one after the other
 
-Numbers = tuple[int, ...]  # of the permits that one grant took, one in each window
+Numbers = list[int]
+"""Of the permits that one grant holds, one in each window. They are others once the quota has other windows."""
 
 
 def cools_for(window: Window | Quota) -> float:
     """Return for how many seconds a permit cools: the window, and a guard for what two clocks differ by."""
-    return _guarded(window.per)
+    return window.per.total_seconds() * (1 + GUARD_SHARE) + GUARD_S
 
 
-def _guarded(per: timedelta) -> float:
-    return per.total_seconds() * (1 + GUARD_SHARE) + GUARD_S
+def cooling_s(length_ms: int) -> float:
+    """Return the same for a window of so many milliseconds."""
+    return cools_for(Window(1, timedelta(milliseconds=length_ms)))
 
 
 class Bucket:
     """The permits of one window, each with a number."""
 
-    __slots__ = ("_fresh", "_order", "_returned", "_spare", "_until", "cools_for", "out", "requests")
+    __slots__ = (
+        "_fresh",
+        "_order",
+        "_returned",
+        "_spare",
+        "_until",
+        "cools_for",
+        "length_ms",
+        "out",
+        "quiet_until",
+        "requests",
+    )
 
     def __init__(self, window: Window) -> None:
         self.requests = window.requests
+        self.length_ms = round(window.per / timedelta(milliseconds=1))
         self.cools_for = cools_for(window)
+        self.quiet_until = 0.0  # before that not all is known that counts in this window
         self.out: set[int] = set()  # those that are held
         self._until: dict[int, float] = {}  # of those that cool
         self._order: list[tuple[float, int]] = []  # a heap; may hold what is past
@@ -91,6 +107,17 @@ class Bucket:
             if number not in self._until:  # it is known by now that another process has it
                 self._return(number)
 
+    def count(self, since: float) -> int:
+        """Let a permit cool for a request that took none here, and return its number."""
+        number = self.take()
+        self.cool(number, since)
+        return number
+
+    def forget(self, number: int) -> None:
+        """Free a permit that cools: it stood for a request that another one stands for."""
+        if self._until.pop(number, None) is not None and number not in self.out:
+            self._return(number)
+
     def taken_elsewhere(self, number: int, until: float) -> None:
         """Take note that a permit which is not held here is out in another process, until then."""
         while self._fresh <= number:
@@ -114,18 +141,13 @@ class Bucket:
             heappop(order)
         return order[0][0]
 
-    def change(self, window: Window) -> None:
-        """Make it another window's. What cools goes on cooling as it did."""
-        self.requests = window.requests
-        self.cools_for = cools_for(window)
+    def allow(self, requests: int) -> None:
+        """Have so many permits from now on. What cools goes on cooling as it did."""
+        self.requests = requests
         known = self._returned | self._spare
         self._returned, self._spare = set(), set()
         for number in known:
             self._return(number)
-
-    def counted_by(self) -> float:
-        """Return the instant by which the server has counted all that cool; long ago without any."""
-        return max(self._until.values(), default=0.0) - self.cools_for
 
     def returns(self, count: int, now: float) -> list[float]:
         """Return, in their order, when the next `count` permits are free, if all that is held is answered now.
@@ -150,15 +172,15 @@ class Limits:
     """All that bounds the requests of one client id, or of one platform's tenants together.
 
     `paced`: grants are spaced so that even a server that counts in halves of windows, or allows but small bursts, takes
-    each. Before `quiet_until` there is no grant: what was sent until then was not counted in these windows.
+    each.
     """
 
-    def __init__(self, quota: Quota, *, paced: bool = False, quiet_until: float = 0.0) -> None:
+    def __init__(self, quota: Quota, *, paced: bool = False) -> None:
         self.buckets = [Bucket(window) for window in quota.windows]
         self._quota = quota
+        self._held: dict[int, Numbers] = {}  # by identity
         self._closed_until = 0.0
-        self._quiet_until = quiet_until
-        self._settling = False  # until all that is held has cooled
+        self.quiet_until = 0.0
         self.space_s = 0.0  # between two grants
         self._paced_until = 0.0
         self._spreads: deque[float] = deque(maxlen=_ANSWERS)
@@ -167,8 +189,6 @@ class Limits:
 
     def can_grant(self, now: float) -> bool:
         """Say whether there is a grant to be made now."""
-        if self._settling and not self._settled(now):
-            return False
         for _, until in self._blocks():
             if until > now:
                 return False
@@ -186,21 +206,27 @@ class Limits:
             self._left = [(left - 1, until) for left, until in self._left if until > now]
         if self.space_s:
             self._paced_until = now + self.space_s
-        if len(buckets) == 1:
-            return (buckets[0].take(),)
-        return tuple([bucket.take() for bucket in buckets])
+        numbers = [buckets[0].take()] if len(buckets) == 1 else [bucket.take() for bucket in buckets]
+        self._held[id(numbers)] = numbers
+        return numbers
+
+    def adopt(self) -> Numbers:
+        """Return permits for a request that is out already, whether or not any are free."""
+        numbers = [bucket.take() for bucket in self.buckets]
+        self._held[id(numbers)] = numbers
+        return numbers
 
     def cool(self, numbers: Numbers, since: float) -> None:
         """Let held permits cool, whose request the server has counted by `since`."""
-        for bucket, number in zip(self.buckets, numbers, strict=False):  # there were fewer windows, or more, before
-            bucket.cool(number, since)
-            if self._settling:
-                self._quiet_until = max(self._quiet_until, since + self.longest_s)
+        if self._held.pop(id(numbers), None) is not None:
+            for bucket, number in zip(self.buckets, numbers, strict=True):
+                bucket.cool(number, since)
 
     def refund(self, numbers: Numbers) -> None:
         """Free held permits at once: their request never left this machine."""
-        for bucket, number in zip(self.buckets, numbers, strict=False):
-            bucket.refund(number)
+        if self._held.pop(id(numbers), None) is not None:
+            for bucket, number in zip(self.buckets, numbers, strict=True):
+                bucket.refund(number)
 
     def close(self, until: float) -> None:
         """Grant nothing before `until`, which the server asked for. An earlier instant changes nothing."""
@@ -209,10 +235,6 @@ class Limits:
     def rest(self, until: float) -> None:
         """Grant nothing before `until`, so that grants stay spaced which others make, too."""
         self._paced_until = max(self._paced_until, until)
-
-    def keep_quiet(self, until: float) -> None:
-        """Grant nothing before `until`: before it, not all that was sent is known."""
-        self._quiet_until = max(self._quiet_until, until)
 
     def tighten(self, remaining: int, until: float, now: float) -> None:
         """Grant no more than the server says that `remaining` are, less what is on its way, until then.
@@ -245,26 +267,39 @@ class Limits:
             self._spreads.append(spread_s)
             self.pace(paced=True)
 
-    def change(self, quota: Quota, now: float) -> None:
-        """Take over another quota at once. What was spent stays spent, and is never counted for less than it may be.
+    def change(self, quota: Quota, cooling: Mapping[int, Mapping[int, float]]) -> list[Bucket]:
+        """Take over another quota at once, and return the buckets that are new: what was sent is not counted there yet.
 
-        Where a window is longer than before, or new, nobody knows how much was sent within it: so there is no grant
-        before all that was ever sent has left it.
+        What is held stays held, in each window. `cooling` are the permits that are on record, by the length of their
+        window and by number, and until when they cool: new buckets begin with these.
         """
-        before = self._quota
+        before = {bucket.length_ms: (place, bucket) for place, bucket in enumerate(self.buckets)}
         self._quota = quota
-        counted_by = max(bucket.counted_by() for bucket in self.buckets)
-        longer = len(quota.windows) > len(before.windows) or any(
-            new.per > old.per for new, old in zip(quota.windows, before.windows, strict=False)
-        )
-        for bucket, window in zip(self.buckets, quota.windows, strict=False):
-            bucket.change(window)
-        self.buckets += [Bucket(window) for window in quota.windows[len(self.buckets) :]]
-        del self.buckets[len(quota.windows) :]
-        if longer:
-            self._settling = True
-            self._quiet_until = max(self._quiet_until, max(counted_by, now) + self.longest_s)
+        self.buckets, places, new = [], list[int | None](), []
+        for window in quota.windows:
+            bucket = Bucket(window)
+            place, known = before.get(bucket.length_ms, (None, None))
+            if known is None:
+                for number, until in cooling.get(bucket.length_ms, {}).items():
+                    bucket.taken_elsewhere(number, until)
+                new.append(bucket)
+            else:
+                bucket = known
+                bucket.allow(window.requests)
+            self.buckets.append(bucket)
+            places.append(place)
+        for numbers in self._held.values():
+            numbers[:] = [
+                bucket.take() if place is None else numbers[place]
+                for bucket, place in zip(self.buckets, places, strict=True)
+            ]
+        self.heed_quiet()
         self.pace(paced=bool(self.space_s))
+        return new
+
+    def heed_quiet(self) -> None:
+        """Grant nothing while it is not known for some window what counts in it."""
+        self.quiet_until = max(bucket.quiet_until for bucket in self.buckets)
 
     def opens_at(self, now: float) -> float | None:
         """Return the earliest instant at which a grant can be made, or None if that takes an answer first."""
@@ -275,7 +310,7 @@ class Limits:
         blocks = [(WaitReason.QUOTA, now), *self._blocks()]
         for bucket in self.buckets:
             opens_at = bucket.opens_at(now)
-            if opens_at is None or (self._settling and self.held):
+            if opens_at is None:
                 return WaitReason.QUOTA, None
             blocks.append((WaitReason.QUOTA, opens_at))
         return max(blocks, key=lambda block: block[1])
@@ -309,7 +344,7 @@ class Limits:
         """Return all that stands in the way of the grant after `granted` others, beside permits, and until when."""
         blocks = [
             (WaitReason.QUOTA, self._paced_until),
-            (WaitReason.QUOTA, self._quiet_until),
+            (WaitReason.QUOTA, self.quiet_until),
             (WaitReason.RETRY_AFTER, self._closed_until),
         ]
         if self._left:
@@ -331,13 +366,9 @@ class Limits:
     @property
     def held(self) -> int:
         """How many permits are out with a request."""
-        return len(self.buckets[0].out)
+        return len(self._held)
 
     @property
     def longest_s(self) -> float:
         """For how many seconds a permit of the longest window cools."""
         return max(bucket.cools_for for bucket in self.buckets)
-
-    def _settled(self, now: float) -> bool:
-        self._settling = bool(self.held) or now < self._quiet_until
-        return not self._settling

@@ -1,5 +1,6 @@
 import tracemalloc
 from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -97,14 +98,18 @@ class Requests(RuleBasedStateMachine):
         self.limits.tighten(remaining, self.now + reset_s, self.now)
         self.stated.append((max(0, remaining - len(self.held)), self.now + reset_s))
 
-    @rule(quota=QUOTAS)
-    def edit(self, quota: Quota) -> None:
-        self.quota = quota
-        self.limits.change(quota, self.now)
+    @rule(requests=st.lists(st.integers(1, 8), min_size=2, max_size=2))
+    def edit(self, requests: list[int]) -> None:
+        windows = [
+            replace(window, requests=number) for window, number in zip(self.quota.windows, requests, strict=False)
+        ]
+        self.quota = Quota(windows[0].requests, windows[0].per, also=tuple(windows[1:]))
+        assert self.limits.change(self.quota, {}) == []
 
     @rule(seconds=st.floats(0, 30))
     def keep_quiet(self, seconds: float) -> None:
-        self.limits.keep_quiet(self.now + seconds)
+        self.limits.buckets[0].quiet_until = max(self.limits.buckets[0].quiet_until, self.now + seconds)
+        self.limits.heed_quiet()
         self.closed_until = max(self.closed_until, self.now + seconds)
 
     @rule(number=st.integers(0, 8), seconds=st.floats(0, 50))
@@ -117,6 +122,7 @@ class Requests(RuleBasedStateMachine):
         opens_at = self.limits.opens_at(self.now)
         assert opens_at in {None, self.limits.nth_at(1, self.now)}
         limits, held = deepcopy((self.limits, self.held))
+        limits._held = {id(out): out for out in held}
         for out in held:
             limits.cool(out, self.now)
         foretold, at = limits.nth_at(count, self.now), self.now
@@ -232,35 +238,44 @@ def test_each_of_the_server_s_counts_holds_until_its_own_end() -> None:
     assert told.blocks(1.0) == (WaitReason.FEEDBACK, 80_000.0)
 
 
-def test_a_window_that_grows_or_is_new_grants_nothing_before_all_that_was_sent_has_left_it() -> None:
-    for quota in (a_quota(5, 30.0), a_quota(5, WINDOW, a_window(20, 30.0))):
-        grown = Limits(a_quota(5))
-        old, out = grown.take(0.0), grown.take(0.0)
-        assert old is not None
-        assert out is not None
-        grown.cool(old, 1.0)
-        grown.change(quota, 20.0)
-        assert grown.opens_at(20.0) is None  # one is still out
-        grown.cool(out, 25.0)
-        opens_at = 25.0 + cools_for(a_window(1, 30.0))
-        assert grown.opens_at(26.0) == opens_at
-        assert grown.take(opens_at - 0.1) is None
-        assert grown.take(opens_at) is not None
+def test_a_window_that_is_new_counts_what_is_out_and_begins_with_what_is_on_record_of_it() -> None:
+    changed = Limits(a_quota(5))
+    old, out = changed.take(0.0), changed.take(0.0)
+    assert old is not None
+    assert out is not None
+    changed.cool(old, 1.0)
+    [new] = changed.change(a_quota(3, 30.0, a_window(5)), {30_000: {0: 25.0}})
+    assert (new.length_ms, new.free(2.0)) == (30_000, 1)
+    assert changed.buckets[1].free(2.0) == 3
+    changed.cool(out, 3.0)
+    assert changed.free(2.0) == 1
+    assert new.free(25.0) == 2
+    assert new.free(3.0 + cools_for(a_window(1, 30.0))) == 3
+
+
+def test_nothing_is_granted_while_it_is_not_known_what_counts_in_a_window_and_no_longer_once_that_is_gone() -> None:
+    changed = Limits(a_quota(5))
+    [new] = changed.change(a_quota(5, 30.0), {})
+    new.quiet_until = 20.0
+    changed.heed_quiet()
+    assert changed.opens_at(0.0) == 20.0
+    changed.change(a_quota(5), {})
+    assert changed.opens_at(0.0) == 0.0
 
 
 def test_a_quota_that_shrinks_and_grows_again_loses_no_permit_and_forgets_none() -> None:
     edited = Limits(a_quota(4))
     taken = [edited.take(0.0) for _ in range(4)]
-    edited.change(a_quota(2), 0.0)
+    edited.change(a_quota(2), {})
     assert edited.free(0.0) == -2
     for numbers in taken:
         assert numbers is not None
         edited.cool(numbers, 1.0)
-    edited.change(a_quota(4), 2.0)
+    edited.change(a_quota(4), {})
     assert edited.free(2.0) == 0
     again = [edited.take(1.0 + COOLS_FOR) for _ in range(5)]
     assert None not in again[:4]
-    assert len(set(again[:4])) == 4
+    assert len({tuple(numbers) for numbers in again[:4] if numbers}) == 4
     assert again[4] is None
 
 

@@ -3,22 +3,41 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from adsyncd.carryover import Sent, carry_over
 from adsyncd.clock import Clock
-from adsyncd.limits import Limits, Numbers, cools_for
+from adsyncd.limits import Bucket, Limits, Numbers, cooling_s
 from adsyncd.permit import Claim, PermitRecord
-from adsyncd.tenant import Quota, Shape, Window
+from adsyncd.tenant import Quota, Shape
 
 _RECORDED_WITHIN_S = 5.0
 _PACE_MS = 0  # stands in the place of a window's length for the one permit that spaces requests
 _ROUNDING_S = 1e-6  # two clocks' numbers are not the same to the last bit
+_SAME_S = 0.001  # records whose times differ by less may be of one request
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A record, and since when this process knows it, on the monotonic line.
+
+    `in_force_at`: by then all that counts in its window was on record for it; None if that can't be told. `before`:
+    since when the permit was free that a record of ours has taken. `out`: its request is on its way.
+    """
+
+    record: PermitRecord
+    seen_at: float
+    in_force_at: float | None = None
+    before: float = 0.0
+    out: bool = False
 
 
 class Account:
     """The quota of one client id or, with an empty one, of a platform.
 
-    `records`: what other processes had out, with requests that take `timeout` at most.
+    `records`: what other processes had out, with requests that take `timeout` at most. `sent`: what else was sent that
+    counts here, as the accounts of a platform's client ids know it.
     """
 
     def __init__(
@@ -30,30 +49,56 @@ class Account:
         clock: Clock,
         owner: str,
         timeout: timedelta,
+        sent: Iterable[Known] = (),
     ) -> None:
         self.platform = platform
         self.client_id = client_id
         self.quota = quota
+        self.limits = Limits(quota, paced=quota.shape is Shape.PACED)
         self._clock = clock
         self._owner = owner
         self._in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()  # at most, from when it is on record
-        self._window_ms = _lengths(quota)
-        self._seen: dict[tuple[int, int], tuple[PermitRecord, float]] = {}  # and from when on it is past, as it is
+        self._known: dict[tuple[int, int], Known] = {}
+        self._sent = tuple(sent)
+        self._unrecorded: dict[tuple[int, int], PermitRecord] = {}  # what was carried over from other quotas
         self._passing: deque[tuple[float, PermitRecord]] = deque()  # that nobody renews, and when all are known as past
-        records = list(records)
-        quiet_until = self._quiet_until(records)
-        self.limits = Limits(quota, paced=quota.shape is Shape.PACED, quiet_until=quiet_until)
-        self._passing.extend((quiet_until, record) for record in records if self._is_gone(record))
         self.learn(records)
+        self._carry_over(self.limits.buckets, self.sent())
 
-    def change(self, quota: Quota, now: float) -> None:
-        """Take over another quota at once."""
-        if quota != self.quota:
-            self.limits.change(quota, now)
-            self.quota = quota
-            self._window_ms = _lengths(quota)
-            self.limits.pace(paced=quota.shape is Shape.PACED)
-            self._seen.clear()  # the buckets may be others
+    def change(self, quota: Quota) -> None:
+        """Take over another quota at once. What was spent stays spent, and is never counted for less than it may be."""
+        if quota == self.quota:
+            return
+        self.quota = quota
+        sent = self.sent()
+        cooling: dict[int, dict[int, float]] = {}
+        for known in [known for known in sent if not known.out]:
+            cooling.setdefault(known.record.window_ms, {})[known.record.number] = self._free_at(known)
+        new = self.limits.change(quota, cooling)
+        lengths = {bucket.length_ms for bucket in self.limits.buckets}
+        self._unrecorded = {key: record for key, record in self._unrecorded.items() if key[0] in lengths}
+        self._carry_over(new, sent)
+        self.limits.pace(paced=quota.shape is Shape.PACED)
+
+    def expect(self, timeout: timedelta) -> None:
+        """Reckon with requests of other processes that take so long, too."""
+        in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()
+        if in_flight_s <= self._in_flight_s:
+            return
+        self._in_flight_s = in_flight_s
+        self._passing = deque(passing for passing in self._passing if passing[1].boot_id == self._clock.boot_id)
+        for known in self._known.values():
+            if known.record.boot_id != self._clock.boot_id and known.record.window_ms != _PACE_MS:
+                self._take_note(known)
+        buckets = {bucket.length_ms: bucket for bucket in self.limits.buckets}
+        for length_ms, number in self._unrecorded:
+            buckets[length_ms].forget(number)
+        self._unrecorded.clear()
+        self._carry_over(self.limits.buckets, self.sent())
+
+    def is_quiet(self) -> bool:
+        """Say whether nothing may be sent, as it is not known yet what counts in the quota."""
+        return self.limits.quiet_until > self._clock.monotonic()
 
     def claims(self, numbers: Numbers, timeout_s: float) -> list[Claim]:
         """Return what has to be on record before a request leaves that ends within `timeout_s`.
@@ -63,98 +108,173 @@ class Account:
         now = self._clock.since_boot()
         last_s = now + _RECORDED_WITHIN_S + timeout_s  # of the request
         claims = [
-            self._claim(length, number, last_s + bucket.cools_for, now)
-            for length, number, bucket in zip(self._window_ms, numbers, self.limits.buckets, strict=False)
+            self._claim(bucket.length_ms, number, last_s + bucket.cools_for, now)
+            for number, bucket in zip(numbers, self.limits.buckets, strict=True)
         ]
         if self.limits.paced:
             claims.append(self._claim(_PACE_MS, 0, now + self.limits.space_s, now))
         return claims
 
+    def unrecorded(self) -> list[Claim]:
+        """Return what has to be on record as well: what was sent under other quotas, and counts in this one."""
+        now = self._clock.since_boot()
+        return [Claim(record, now) for record in self._unrecorded.values()]
+
+    def recorded(self, claims: Iterable[Claim]) -> None:
+        """Take note of claims that are on record."""
+        now, since_boot = self._clock.monotonic(), self._clock.since_boot()
+        for claim in claims:
+            key = claim.record.window_ms, claim.record.number
+            carried = self._unrecorded.pop(key, None) is not None
+            claimed_at = now - since_boot + claim.at
+            self._known[key] = Known(
+                claim.record, claimed_at, None if carried else claimed_at, self._free_before(key, claim.at)
+            )
+
     def holds(self, claims: Sequence[Claim]) -> bool:
         """Say whether claims that are on record by now were put there in time."""
         return all(self._clock.since_boot() <= claim.at + _RECORDED_WITHIN_S for claim in claims)
 
-    def notes(self, claims: Sequence[Claim], cools_since: float | None) -> list[Claim]:
-        """Return what goes on record of permits that are back: they cool since then, or are free at once."""
+    def notes(self, numbers: Numbers, claims: Sequence[Claim], cools_since: float | None) -> list[Claim]:
+        """Return what goes on record of permits that are back: they cool since then, or are free at once.
+
+        `claims` is what was on record before the request left; `numbers` are those of the windows as they are now.
+        """
         now = self._clock.since_boot()
-        since = None if cools_since is None else now - (self._clock.monotonic() - cools_since)
-        buckets = dict(zip(self._window_ms, self.limits.buckets, strict=True))
-        return [
-            self._claim(length, claim.record.number, now if since is None else since + buckets[length].cools_for, now)
-            for claim in claims
-            if (length := claim.record.window_ms) in buckets
-        ]
+        since = None if cools_since is None else cools_since + now - self._clock.monotonic()
+        notes = []
+        for claim in claims:
+            key = length_ms, number = claim.record.window_ms, claim.record.number
+            if length_ms == _PACE_MS:
+                continue
+            known = self._known.get(key)
+            before = known.before if known and known.record == claim.record else 0.0
+            notes.append(self._claim(length_ms, number, before if since is None else since + cooling_s(length_ms), now))
+            in_force_at = self._clock.monotonic() - now + claim.at
+            self._known[key] = Known(notes[-1].record, in_force_at, in_force_at, before)
+        claimed = {claim.record.window_ms for claim in claims}
+        for bucket, number in zip(self.limits.buckets, numbers, strict=True):
+            if since is not None and bucket.length_ms not in claimed:
+                free_at = since + bucket.cools_for
+                self._unrecorded[bucket.length_ms, number] = self._record(bucket.length_ms, number, free_at)
+        return notes
 
     def learn(self, records: Iterable[PermitRecord]) -> None:
         """Take note of what other processes have out."""
         now, since_boot = self._clock.monotonic(), self._clock.since_boot()
-        places = {length: index for index, length in enumerate(self._window_ms)}
         for record in records:
             whose, key = (record.platform, record.client_id), (record.window_ms, record.number)
             if record.owner == self._owner or whose != (self.platform, self.client_id):
                 continue
+            ours = record.boot_id == self._clock.boot_id
             if record.window_ms == _PACE_MS:
-                known = record.boot_id == self._clock.boot_id
-                self.limits.rest(now + (record.free_at - since_boot + _ROUNDING_S if known else self.limits.space_s))
-                if not known:
-                    self._seen[key] = record, now
+                self.limits.rest(now + (record.free_at - since_boot + _ROUNDING_S if ours else self.limits.space_s))
+            if key in self._known and self._known[key].record == record:
                 continue
-            if record.window_ms not in places or self._seen.get(key, (None,))[0] == record:
-                continue
-            bucket = self.limits.buckets[places[record.window_ms]]
-            if record.boot_id == self._clock.boot_id:
-                self._seen[key] = record, math.inf  # its own time tells
-                if record.free_at > since_boot:
-                    bucket.taken_elsewhere(record.number, now + record.free_at - since_boot + _ROUNDING_S)
-            else:
-                # When it was on another machine, or before a reboot, can't be told from any clock: it is past when it
-                # has stayed as it is for as long as a request may take from now, and a whole window.
-                past_at = now + self._in_flight_s + bucket.cools_for
-                self._seen[key] = record, past_at
-                bucket.taken_elsewhere(record.number, past_at)
-                self._passing.append((past_at, record))
+            known = self._known[key] = Known(record, now)
+            if record.window_ms != _PACE_MS:
+                self._take_note(known)
 
     def past(self) -> list[PermitRecord]:
-        """Return, once, records of which only having waited tells that they are past: a restart would wait anew."""
+        """Return, once, records that nobody renews, and of which nothing has to be known any more."""
         now, past = self._clock.monotonic(), []
         while self._passing and self._passing[0][0] <= now:
             past.append(self._passing.popleft()[1])
         return past
 
-    def _is_gone(self, record: PermitRecord) -> bool:
-        """Say whether a record is of a window that the quota has no longer."""
-        return record.client_id == self.client_id and record.window_ms not in (_PACE_MS, *self._window_ms)
+    def sent(self) -> list[Known]:
+        """Return what is known of requests."""
+        out = {bucket.length_ms: bucket.out for bucket in self.limits.buckets}
+        now = self._clock.since_boot()
+        recorded = [
+            replace(known, out=True)
+            if number in out.get(length_ms, ()) and known.record.owner == self._owner and known.record.free_at > now
+            else known
+            for (length_ms, number), known in self._known.items()
+            if length_ms != _PACE_MS
+        ]
+        return recorded + [Known(record, 0.0, -math.inf) for record in self._unrecorded.values()]
+
+    def _take_note(self, known: Known) -> None:
+        """Let a permit cool that another process has out."""
+        record, free_at = known.record, self._free_at(known)
+        bucket = next((bucket for bucket in self.limits.buckets if bucket.length_ms == record.window_ms), None)
+        if record.boot_id != self._clock.boot_id:
+            # When it was on another machine, or before a reboot, can't be told from any clock: it is past when it has
+            # stayed as it is for as long as a request may take from when it was seen, and a whole window.
+            cools_for = cooling_s(record.window_ms)
+            self._passing.append(
+                (free_at - cools_for + (bucket.cools_for if bucket else self.limits.longest_s), record)
+            )
+        elif bucket is None:
+            self._passing.append((free_at, record))
+        if bucket is not None and free_at > self._clock.monotonic():
+            self._make_way(bucket, record)
+            bucket.taken_elsewhere(record.number, free_at)
+
+    def _make_way(self, bucket: Bucket, record: PermitRecord) -> None:
+        """Have what was carried over stand on no other process's record, and for no request that has one there."""
+        mine = {key: carried for key, carried in self._unrecorded.items() if key[0] == bucket.length_ms}
+        for key, carried in mine.items():
+            if abs(carried.free_at - record.free_at) < _SAME_S:
+                del self._unrecorded[key]
+                bucket.forget(carried.number)
+                return
+        key = bucket.length_ms, record.number
+        if key in self._unrecorded:
+            carried = self._unrecorded.pop(key)
+            self._count(bucket, self._clock.monotonic() - self._clock.since_boot() + carried.free_at - bucket.cools_for)
+
+    def _carry_over(self, buckets: Iterable[Bucket], known: Iterable[Known]) -> None:
+        """Let what was sent under other quotas count in windows that are new, or wait until it has left them."""
+        now = self._clock.monotonic()
+        sent = [self._as_sent(one) for one in (*self._sent, *known)]
+        for bucket in buckets:
+            missing, quiet_until = carry_over(sent, self.client_id, bucket.length_ms, now)
+            for since in missing:
+                self._count(bucket, since)
+            bucket.quiet_until = quiet_until
+        self.limits.heed_quiet()
+
+    def _count(self, bucket: Bucket, since: float) -> None:
+        """Let a request count that has no record in this window yet."""
+        number = bucket.count(since)
+        free_at = self._clock.since_boot() - self._clock.monotonic() + since + bucket.cools_for
+        self._unrecorded[bucket.length_ms, number] = self._record(bucket.length_ms, number, free_at)
+
+    def _as_sent(self, known: Known) -> Sent:
+        record, cools_for = known.record, cooling_s(known.record.window_ms)
+        at, since = record.free_at - cools_for, self._free_at(known) - cools_for
+        in_force_at = at - self._in_flight_s
+        if known.in_force_at is not None:
+            in_force_at = self._clock.since_boot() - self._clock.monotonic() + known.in_force_at
+            if known.out:
+                at, since = in_force_at, known.in_force_at
+        return Sent(record.client_id, record.window_ms, record.boot_id, at, in_force_at, since, known.out)
+
+    def _free_at(self, known: Known) -> float:
+        """Return the monotonic instant by which a permit on record is free."""
+        if known.record.window_ms == _PACE_MS:
+            return known.seen_at  # the limits rest for as long as it takes
+        if known.record.boot_id != self._clock.boot_id:
+            return known.seen_at + self._in_flight_s + cooling_s(known.record.window_ms)
+        return self._clock.monotonic() + known.record.free_at - self._clock.since_boot() + _ROUNDING_S
+
+    def _free_before(self, key: tuple[int, int], now: float) -> float:
+        """Return since when a permit was free before a record of ours: what is given back is so again."""
+        known = self._known.get(key)
+        if known is None or known.record.boot_id != self._clock.boot_id:
+            return 0.0
+        return known.record.free_at if known.record.free_at <= now else known.before
 
     def _claim(self, window_ms: int, number: int, free_at: float, now: float) -> Claim:
-        record = PermitRecord(
-            self.platform, self.client_id, window_ms, number, free_at, self._clock.boot_id, self._owner
-        )
-        seen, past_at = self._seen.get((window_ms, number), (None, math.inf))
-        return Claim(record, now, seen if past_at <= self._clock.monotonic() else None)
+        known, seen = self._known.get((window_ms, number)), None
+        if known and known.record.boot_id != self._clock.boot_id and self._free_at(known) <= self._clock.monotonic():
+            seen = known.record
+        return Claim(self._record(window_ms, number, free_at), now, seen)
 
-    def _quiet_until(self, records: Sequence[PermitRecord]) -> float:
-        """Return the instant from which on all that was sent is known to today's windows.
-
-        What was counted in a window that the quota has no longer, or when it had not yet one that it has now, may have
-        been more within today's than is on record of them: there is no grant before the last of it is out of them.
-        """
-        recorded = {record.window_ms for record in records if record.client_id == self.client_id}
-        unknown = [window for window in self.quota.windows if _ms(window) not in recorded]
-        quiet_s = 0.0
-        for record in records:
-            if record.window_ms == _PACE_MS:
-                continue
-            gone = record.window_ms not in self._window_ms
-            for window in self.quota.windows if gone else unknown:
-                longer_s = max(0.0, cools_for(window) - _cooled_s(record))
-                quiet_s = max(quiet_s, self._left_s(record) + longer_s)
-        return self._clock.monotonic() + quiet_s if quiet_s else 0.0
-
-    def _left_s(self, record: PermitRecord) -> float:
-        """Return for how many seconds a permit on record cools yet."""
-        if record.boot_id != self._clock.boot_id:
-            return self._in_flight_s + _cooled_s(record)
-        return record.free_at - self._clock.since_boot()
+    def _record(self, window_ms: int, number: int, free_at: float) -> PermitRecord:
+        return PermitRecord(self.platform, self.client_id, window_ms, number, free_at, self._clock.boot_id, self._owner)
 
 
 def by_account(records: Iterable[PermitRecord]) -> Mapping[tuple[str, str], list[PermitRecord]]:
@@ -163,15 +283,3 @@ def by_account(records: Iterable[PermitRecord]) -> Mapping[tuple[str, str], list
     for record in records:
         found.setdefault((record.platform, record.client_id), []).append(record)
     return found
-
-
-def _lengths(quota: Quota) -> tuple[int, ...]:
-    return tuple(_ms(window) for window in quota.windows)
-
-
-def _ms(window: Window) -> int:
-    return round(window.per.total_seconds() * 1000)
-
-
-def _cooled_s(record: PermitRecord) -> float:
-    return cools_for(Window(1, timedelta(milliseconds=record.window_ms)))

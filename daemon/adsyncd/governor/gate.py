@@ -58,20 +58,30 @@ class Permit:
         self._pool = pool
         self._shared = shared
         self._claims: tuple[list[Claim], list[Claim]] | None = None
+        gate.out.add(self)
 
     async def put_on_record(self, timeout_s: float) -> bool:
         """Record that it is out, with a request that ends within `timeout_s`.
 
         Where another process has it, or the recording fails, it is given back; say whether it may be used.
         """
-        gate, pool = self._gate, self._pool
+        gate = self._gate
         try:
             while True:
+                pool = self._pool
+                if gate.account.is_quiet() or (pool and pool.account.is_quiet()):
+                    self.refund()  # it was granted before the quota was changed
+                    return False
                 own = gate.account.claims(self._numbers, timeout_s)
                 shared = pool.account.claims(self._shared, timeout_s) if pool else []
-                taken = await gate.ledger.claim_permits([*own, *shared])
+                more = gate.account.unrecorded()
+                more_shared = pool.account.unrecorded() if pool else []
+                taken = await gate.ledger.claim_permits([*more, *own, *more_shared, *shared])
                 if taken:
                     break
+                gate.account.recorded([*more, *own])
+                if pool:
+                    pool.account.recorded([*more_shared, *shared])
                 if gate.account.holds(own):
                     self._claims = own, shared
                     self._forget_the_past()
@@ -99,9 +109,12 @@ class Permit:
             if answered:
                 self._pool.limits.arrived_within(since - self._granted_at)
             self._pool.limits.cool(self._shared, since)
-        if gate.pool is not None and gate.pool is not self._pool:  # it is new, and has not counted this
-            gate.pool.limits.keep_quiet(since + gate.pool.limits.longest_s)
         self._is_back(since)
+
+    def join(self, pool: Pool | None) -> None:
+        """Count in a platform's quota that is another now, or new."""
+        if pool is not self._pool:
+            self._pool, self._shared = pool, pool.limits.adopt() if pool else []
 
     def refund(self) -> None:
         """Give it back at once: the request provably never left."""
@@ -119,11 +132,12 @@ class Permit:
 
     def _is_back(self, cools_since: float | None) -> None:
         gate, pool = self._gate, self._pool
+        gate.out.discard(self)
         if self._claims is not None:
             own, shared = self._claims
-            notes = gate.account.notes(own, cools_since)
+            notes = gate.account.notes(self._numbers, own, cools_since)
             if pool is not None:
-                notes += pool.account.notes(shared, cools_since)
+                notes += pool.account.notes(self._shared, shared, cools_since)
             gate.ledger.note_permits(notes)
         if gate.waiting:
             gate.serve()
@@ -150,6 +164,7 @@ class Gate:
         self.in_round = False
         self._clock = clock
         self.pool: Pool | None = None
+        self.out = set[Permit]()
         self._lines: tuple[deque[_Waiter], ...] = tuple(deque() for _ in Priority)
         self.waiting = 0  # requests, in all lines
         self._foretold: tuple[_Waiter, WaitReason, float | None] | None = None
@@ -158,19 +173,26 @@ class Gate:
         self._stopped = anyio.Event()
         self._learned = Learned(account, ledger, clock, known)
 
-    def join(self, pool: Pool | None, weight: int) -> None:
-        """Share a platform's quota with other gates, for `weight` grants a turn; None: it has none."""
-        if self.pool is not None and self.pool is not pool:
-            self.pool.leave(self)
-        self.pool, self.weight = pool, weight
+    def change(self, quota: Quota, pool: Pool | None, weight: int) -> None:
+        """Take over another quota, and share a platform's with other gates, for `weight` grants a turn.
+
+        Nobody is let through by the old of one and the new of the other. What was found out about an old quota is
+        forgotten.
+        """
+        if quota != self.account.quota:
+            self.account.change(quota)
+            self._learned = Learned(self.account, self.ledger, self._clock)
+        self.weight = weight
+        self.join(pool)
         self.serve()
 
-    def change(self, quota: Quota) -> None:
-        """Take over another quota at once. What was found out about the old one is forgotten."""
-        if quota != self.account.quota:
-            self.account.change(quota, self._clock.monotonic())
-            self._learned = Learned(self.account, self.ledger, self._clock)
-            self.serve()
+    def join(self, pool: Pool | None) -> None:
+        """Take what is out, and all that goes out from now on, out of a platform's quota."""
+        if self.pool is not None and self.pool is not pool:
+            self.pool.leave(self)
+        self.pool = pool
+        for permit in self.out:
+            permit.join(pool)
 
     def acquire_nowait(self) -> Permit | None:
         """Return a permit if there is a free one and nobody stands in line for it. Raises `Stopping`."""
@@ -181,7 +203,7 @@ class Gate:
         now, pool = self._clock.monotonic(), self.pool
         if pool is None:
             numbers = self.limits.take(now)
-            return None if numbers is None else Permit(self, now, numbers, None, ())
+            return None if numbers is None else Permit(self, now, numbers, None, [])
         if not self.limits.can_grant(now) or (shared := pool.take(now)) is None:
             return None
         return Permit(self, now, self._taken(now), pool, shared)
@@ -304,7 +326,7 @@ class Gate:
         now = self._clock.monotonic()
         if self.pool is None:
             while self.could_go(now):
-                self.grant(now, ())
+                self.grant(now, [])
         elif self.could_go(now):
             self.pool.join(self)
         self.rest(now)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from adsyncd.clock import Clock
-from adsyncd.governor.account import Account, by_account
+from adsyncd.governor.account import Account, Known, by_account
 from adsyncd.governor.gate import Gate
 from adsyncd.governor.ledger import Ledger
 from adsyncd.governor.pool import Pool
@@ -41,14 +41,17 @@ class Governor:
         Tenants with the same client id pass through the same one. What was spent stays spent.
         """
         platform, client_id = key = (tenant.platform.name, tenant.client_id)
-        pool = self._pool(tenant.platform, tenant.sync.timeout)
+        timeout = tenant.sync.timeout
+        pool = self._pool(tenant.platform, timeout)
         if key not in self._gates:
             records = self._records.get(key, ())
-            account = Account(platform, client_id, tenant.quota, records, self._clock, self._owner, tenant.sync.timeout)
+            account = Account(platform, client_id, tenant.quota, records, self._clock, self._owner, timeout)
             self._gates[key] = Gate(account, self._clock, self._ledger, self._shapes.get(key))
         gate = self._gates[key]
-        gate.join(pool, tenant.weight)
-        gate.change(tenant.quota)
+        gate.account.expect(timeout)
+        gate.change(tenant.quota, pool, tenant.weight)
+        if pool:
+            pool.serve()
         return gate
 
     def stop(self) -> None:
@@ -57,19 +60,28 @@ class Governor:
             gate.stop()
 
     def _pool(self, platform: Platform, timeout: timedelta) -> Pool | None:
-        name, now = platform.name, self._clock.monotonic()
+        name = platform.name
         if platform.quota is None:
             self._pools.pop(name, None)
             return None
         if name not in self._pools:
-            records = self._records.get((name, "")) or self._sent_by_tenants(name)
-            account = Account(name, "", platform.quota, records, self._clock, self._owner, timeout)
-            if any(of == name for of, _ in self._gates):  # nobody has counted what was sent without a quota
-                account.limits.keep_quiet(now + account.limits.longest_s)
-            self._pools[name] = Pool(account, self._clock)
+            records, sent = self._records.get((name, ""), ()), self._sent_by_tenants(name)
+            account = Account(name, "", platform.quota, records, self._clock, self._owner, timeout, sent)
+            pool = self._pools[name] = Pool(account, self._clock)
+            for (of, _), gate in self._gates.items():
+                if of == name:  # what it sends from now on counts, though its tenant may be told later
+                    gate.join(pool)
         pool = self._pools[name]
-        pool.change(platform.quota)
+        pool.account.expect(timeout)
+        pool.account.change(platform.quota)
         return pool
 
-    def _sent_by_tenants(self, platform: str) -> list[PermitRecord]:
-        return [record for (of, _), records in self._records.items() if of == platform for record in records]
+    def _sent_by_tenants(self, platform: str) -> list[Known]:
+        now, sent = self._clock.monotonic(), list[Known]()
+        for (of, client_id), records in self._records.items():
+            if of == platform and client_id and (of, client_id) not in self._gates:
+                sent += [Known(record, now) for record in records]
+        for (of, _), gate in self._gates.items():
+            if of == platform:
+                sent += gate.account.sent()
+        return sent

@@ -13,7 +13,6 @@ from adsyncd.clock import Clock
 from adsyncd.governor.account import Account
 from adsyncd.governor.alarm import Alarm
 from adsyncd.limits import Limits, Numbers
-from adsyncd.tenant import Quota
 
 
 class Member(Protocol):
@@ -46,12 +45,6 @@ class Pool:
     def limits(self) -> Limits:
         """What bounds all tenants together."""
         return self.account.limits
-
-    def change(self, quota: Quota) -> None:
-        """Take over another quota at once."""
-        if quota != self.account.quota:
-            self.account.change(quota, self._clock.monotonic())
-            self.serve()
 
     def take(self, now: float) -> Numbers | None:
         """Take permits out of turn, which can be while nobody waits for his."""

@@ -9,7 +9,7 @@ from adsyncd.config import TenantFile
 from adsyncd.config.tenant_file import ScheduleTable
 from adsyncd.simulation.network import Line
 from adsyncd.simulation.world import Catalogue, Change, End, Jump, Life, Span, World, campaign_id
-from adsyncd.tenant import Platform, Quota, Shape, Tenant
+from adsyncd.tenant import Platform, Quota, Shape, Tenant, Window
 
 BASE_URL = "http://ads.simulated"
 
@@ -230,7 +230,8 @@ class _Fate:
         allowed = tenant.quota
         quota = replace(allowed, requests=random.randint((allowed.requests + 1) // 2, allowed.requests))
         if random.random() < 0.3:  # noqa: PLR2004 - a share
-            quota = replace(allowed, requests=max(1, allowed.requests // 2), per=allowed.per / 2)
+            also = Window(allowed.requests, allowed.per), *allowed.also
+            quota = replace(allowed, requests=max(1, allowed.requests // 2), per=allowed.per / 2, also=also)
         return replace(
             tenant,
             schedule=ScheduleTable.model_validate(self._schedule()).schedule(),
