@@ -170,6 +170,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                     with anyio.CancelScope() as farewell:
                         async with beside(_cancel_at_next, signals, farewell):
                             await supervisor.drain(grace)
+                    commands.cut_short()
                     runs.cancel_scope.cancel()
             _log.info("stopped")  # while telemetry still takes it
     for late in (SIGTERM, SIGINT, SIGHUP):

@@ -12,7 +12,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 import adsyncd
-from adsyncd.campaign import DeadLetter
+from adsyncd.campaign import DeadLetter, PushState
 from adsyncd.clock import Clock
 from adsyncd.credentials import Vault
 from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
@@ -69,6 +69,7 @@ class Commands:
         self._runs = runs
         self._clock = clock
         self._since = clock.now()
+        self._replays: set[anyio.CancelScope] = set()
         self._unshown: set[str] = set()  # tenants of which the log says why
 
     def check_ready(self) -> None:
@@ -169,7 +170,19 @@ class Commands:
             self._refuse_disabled(tenant_id)
             self._supervisor.refuse_if_paused(tenant_id)
 
-        return await self._supervisor.replay_all(letters, Tally(), refuse=refuse)
+        with anyio.CancelScope() as scope:
+            self._replays.add(scope)
+            try:
+                return await self._supervisor.replay_all(letters, Tally(), refuse=refuse)
+            finally:
+                self._replays.remove(scope)
+        cut = "cut short by the stop; if it was pushed, it is a dead letter no more"
+        return [Replayed(letter, PushState.PENDING, cut) for letter in letters]
+
+    def cut_short(self) -> None:
+        """Wait for no replay any more: what is not known to be pushed is left a dead letter."""
+        for scope in self._replays:
+            scope.cancel()
 
     def _status(
         self,

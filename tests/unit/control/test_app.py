@@ -300,6 +300,27 @@ async def test_dead_letters_are_replayed_in_the_daemon(inside: Inside, api: http
     assert await replayed(api, {"tenant": "globex"}) == {}
 
 
+async def test_a_replay_that_a_stop_no_longer_waits_for_says_so_and_leaves_the_rest(
+    inside: Inside, api: httpx.AsyncClient
+) -> None:
+    await bury(inside.store, "acme", "cmp-0001", "cmp-0002")
+    await inside.treat(push_latency_s=600)
+    fates: dict[str, tuple[str, Any]] = {}
+
+    async def replay() -> None:
+        fates.update(await replayed(api, {"tenant": "acme"}))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(replay)
+        with anyio.fail_after(20):
+            while "acme" not in inside.supervisor._activities:  # noqa: ASYNC110 - begun by the command
+                await anyio.sleep(0.01)
+        inside.commands.cut_short()
+    assert {outcome for outcome, _ in fates.values()} == {"pending"}
+    assert "cut short by the stop" in fates["cmp-0001"][1]
+    assert len(await inside.store.dead_letters()) == 2
+
+
 async def test_one_that_is_named_and_no_dead_letter_is_a_mistake(inside: Inside, api: httpx.AsyncClient) -> None:
     await bury(inside.store, "acme", "c1")
     order = {"dead_letters": {"tenant": "acme", "campaign_ids": ["c1", "c9"]}}
