@@ -441,10 +441,10 @@ async def test_a_409_to_a_retry_means_that_the_first_may_be_in_progress_so_that_
 
 async def test_a_409_to_what_was_tried_before_this_run_of_the_process_is_asked_again_when_the_platform_says() -> None:
     later = httpx.Response(409, headers={"retry-after": "3"})
-    async with connected(later, IN_PROGRESS, max_attempts=2) as parts:
+    async with connected(IN_PROGRESS, later, IN_PROGRESS, max_attempts=3) as parts:
         with pytest.raises(Unavailable):
             await parts.client.push("cmp-1", "key", again=True)
-    assert parts.platform.waits == pytest.approx([3.5])
+    assert parts.platform.waits == pytest.approx([10 + 0.5, 3 + 1])
 
 
 async def test_a_409_to_a_first_push_is_a_refusal() -> None:
