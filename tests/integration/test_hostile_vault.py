@@ -134,12 +134,24 @@ async def test_whatever_it_answers_is_an_error_of_ours_without_a_word_of_it(
         async with opened(access(address, VaultToken(lambda: TOKEN))) as vault:
             heard = await hear(vault, partial(ASKED[place], vault._api))
         if isinstance(heard, CredentialsError):
-            assert heard.state in set(VaultState)
+            assert heard.state in {*VaultState, ""}
             assert "canary" not in str(heard)
         else:
             # A renewal that is refused means a new sign-in.
             assert heard is None
             assert place == "auth/token/renew-self"
+
+
+async def test_a_secret_that_is_nested_too_deep_to_be_read_is_its_tenant_s_trouble_and_nobody_else_s(
+    address: str, script: Script
+) -> None:
+    script.place, script.status = "secret/data/acme", 200
+    script.body = b'{"data": {"data": {"email": ' + b"[" * 9000 + b"]" * 9000 + b'}, "metadata": {"version": 1}}}'
+    async with opened(access(address, VaultToken(lambda: TOKEN))) as vault:
+        with pytest.raises(CredentialsUnavailable, match="secret/acme can't be read; write email and password there"):
+            await vault.read(VaultRef("acme"))
+        assert vault.status.state is VaultState.UP
+        assert await vault._connection.ask(partial(vault._api.version, TOKEN, "the daemon", "acme")) == 1
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))

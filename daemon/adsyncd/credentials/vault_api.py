@@ -155,7 +155,7 @@ class VaultApi:
         match answer:
             case {"data": {"email": _} | {"password": _}}:  # of which the second version is in there, under `data`
                 raise refusal.version_1(self.name, mount, path)
-        secret = self._read(_Secret, answer)
+        secret = self._read(_Secret, answer, refusal.unreadable(self.name, mount, path))
         return secret.content, secret.version
 
     def version(self, token: SecretStr, who: str, path: str) -> int:
@@ -163,7 +163,7 @@ class VaultApi:
         mount = self._place.mount
         with self._explained(refusal.look_refused, who, mount, path):
             answer = self._client(token).secrets.kv.v2.read_secret_metadata(path, mount_point=mount)
-        return self._read(_Metadata, answer).version
+        return self._read(_Metadata, answer, refusal.unreadable(self.name, mount, path)).version
 
     def _login(self, role_id: str, secret_id: SecretStr, who: str) -> Lease:
         now_s = self._clock.monotonic()
@@ -199,9 +199,9 @@ class VaultApi:
         except VaultError as exc:
             raise explain(exc, self.name, *details) from exc
 
-    def _read(self, model: type[M], answer: object) -> M:
+    def _read(self, model: type[M], answer: object, error: CredentialsError | None = None) -> M:
         try:
             return model.model_validate(answer)
         except ValidationError:
             # `from None`: the error that is left out quotes the answer.
-            raise refusal.not_vault(self.name) from None
+            raise error or refusal.not_vault(self.name) from None
