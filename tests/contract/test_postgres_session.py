@@ -96,6 +96,13 @@ async def test_behind_a_pooler_all_works_and_nothing_is_left_in_its_sessions(dat
             assert other.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
 
 
+async def test_a_pooler_that_allows_no_transactions_is_refused_with_its_setting(database: URL) -> None:
+    said = "its pooler allows no transactions; set pool_mode = transaction"
+    with pooling(database, "statement") as pooled, pytest.raises(StoreError, match=said):
+        async with open_store(written(pooled), clock=HandClock(), tracer=NoOpTracer()):
+            pass
+
+
 def test_a_write_waits_for_a_lock_for_a_while_with_and_without_a_pooler(database: URL) -> None:
     with pooling(database) as pooled:
         for place in (database, pooled):

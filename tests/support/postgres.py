@@ -83,7 +83,7 @@ def running_postgres() -> Iterator[Postgres]:
 
 
 @contextmanager
-def pooling(place: URL) -> Iterator[URL]:
+def pooling(place: URL, mode: str = "transaction") -> Iterator[URL]:
     """Yield the URL of a database behind PgBouncer, which gives each transaction one of two sessions."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
@@ -104,7 +104,7 @@ def pooling(place: URL) -> Iterator[URL]:
             unix_socket_dir =
             auth_type = trust
             auth_file = {folder}/users
-            pool_mode = transaction
+            pool_mode = {mode}
             default_pool_size = 2
             """.replace("    ", "")
         )

@@ -73,10 +73,15 @@ _CAUSES = {
     "55P03": "another process keeps it locked",
     "25006": "it is read-only",
     "57P": "its server went away",
-    "08": "its server went away",
+    "0800": "its server went away",  # 08P01 is for a pooler's own words
     "3D000": "there is no such database",
     "28": "the user or password was refused",
     "42501": "the user lacks a right",
+}
+
+_WORDS = {  # of errors without a code of their own
+    "session is read-only": _CAUSES["25006"],  # at the door of a standby
+    "statement pooling mode": "its pooler allows no transactions; set pool_mode = transaction",
 }
 
 
@@ -212,14 +217,15 @@ def cause(error: Exception) -> str | None:
     """Return in plain words what is wrong with the database, or None where the fault is in what was asked of it."""
     if not isinstance(error, DBAPIError):
         return None
+    for theirs, words in _WORDS.items():
+        if theirs in str(error.orig):
+            return words
     code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
     if code.startswith("SQLITE_CANTOPEN") and (lack := lacking()):
         return lack
     for prefix, words in _CAUSES.items():
         if code.startswith(prefix):
             return words
-    if "session is read-only" in str(error.orig):  # libpq's own words, at the door of a standby
-        return _CAUSES["25006"]
     if isinstance(error, OperationalError | InterfaceError) or error.statement is None:  # none while it connects
         return str(error.orig).partition("\n")[0]  # a driver's own words; they hold no values of ours
     return None
