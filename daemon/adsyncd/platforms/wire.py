@@ -18,7 +18,7 @@ class _Wire(BaseModel):
 
 
 class _Token(_Wire):
-    access_token: SecretStr = Field(min_length=1)
+    access_token: SecretStr = Field(min_length=1, max_length=8192)  # so much a header of most servers holds
     expires_in: object = None
 
 
@@ -74,6 +74,8 @@ def denied(receipt: object, campaign_id: str) -> str | None:
             success, named = receipt.get("success"), receipt.get("campaign_id")
         case _:
             return "its JSON is no object"
+    if isinstance(named, float) and named.is_integer():
+        named = int(named)
     if named is not None and str(named) != campaign_id:
         return "it is the receipt of another campaign"
     if success is None:

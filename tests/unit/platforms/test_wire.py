@@ -49,6 +49,12 @@ def test_a_token_is_read_with_its_life_in_seconds_and_does_not_show() -> None:
     assert "abc" not in repr(token)
 
 
+def test_a_token_that_no_header_has_room_for_is_refused() -> None:
+    assert read_token(json.dumps({"access_token": "x" * 8192, "expires_in": 60}).encode())
+    with pytest.raises(BadAnswer, match="access_token: "):
+        read_token(json.dumps({"access_token": "x" * 8193, "expires_in": 60}).encode())
+
+
 @pytest.mark.parametrize("token", ["", "two words", "a\nb", "a\x00b", "tokén", "a\tb", 7, None])
 def test_a_token_that_no_header_can_carry_is_refused_without_its_value(token: object) -> None:
     with pytest.raises(BadAnswer) as refused:
@@ -88,8 +94,9 @@ def test_a_receipt_that_does_not_say_otherwise_is_none_of_a_failure(receipt: obj
     assert denied(receipt, "cmp-1") is None
 
 
-def test_an_id_that_is_a_number_is_the_same_as_text() -> None:
-    assert denied({"success": True, "campaign_id": 7}, "7") is None
+@pytest.mark.parametrize("id_", [7, 7.0, "7"])
+def test_an_id_that_is_a_number_is_the_same_as_text(id_: object) -> None:
+    assert denied({"success": True, "campaign_id": id_}, "7") is None
 
 
 @pytest.mark.parametrize(
