@@ -40,7 +40,7 @@ from adsyncd.off_loop import OffLoop, in_thread
 from adsyncd.platforms import reading, wire
 from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
 from adsyncd.platforms.route import Route, find_route
-from adsyncd.platforms.session import Session, Token
+from adsyncd.platforms.session import Refusal, Session, Token
 from adsyncd.platforms.transport import SENDINGS, GovernedTransport
 from adsyncd.platforms.verdict import accepted, confirm, in_progress, in_words, is_later
 from adsyncd.retry import Policy, RetryBudget, backoff, wait_before_next
@@ -51,8 +51,10 @@ from adsyncd.tenant import Tenant
 T = TypeVar("T")
 
 _TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with, and when it took it
+_RENEWED = "adsyncd.renewed"  # a request's extension: it had another token after a 401, which happens once
 _LONGEST_ETAG = 1024
 _LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
+_DOUBT_S = 1.0  # until a 401 is looked into that may be of the token or of the request
 _LACKING = Policy(max_attempts=5, max_s=5.0)  # after so many attempts its waits grow no more
 
 
@@ -281,16 +283,25 @@ class PlatformClient:
             await self._gate.pause(wait_s)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
-        answer = await self._http.send(request)
-        token, sent_at = request.extensions[_TOKEN]
-        if answer.status_code == HTTPStatus.UNAUTHORIZED and self._session.refuse(token, sent_at):
+        refused_at = None
+        while True:
             answer = await self._http.send(request)
-            token, _ = request.extensions[_TOKEN]
-            if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            token, sent_at = request.extensions[_TOKEN]
+            if answer.status_code != HTTPStatus.UNAUTHORIZED:
+                if answer.status_code < HTTPStatus.BAD_REQUEST:
+                    self._session.accept(token, sent_at)
+                return answer
+            if _RENEWED in request.extensions:
                 self._session.refuse_anew(token)
-        if answer.is_success:
-            self._session.accept(token)
-        return answer
+                return answer
+            match self._session.refuse(token, refused_at):
+                case Refusal.OF_REQUEST:
+                    return answer
+                case Refusal.OF_TOKEN:
+                    request.extensions[_RENEWED] = True
+                case Refusal.IN_DOUBT:
+                    refused_at = self._shared.clock.monotonic()
+                    await self._wait(WaitReason.BACKOFF, _DOUBT_S, "the platform answered 401")
 
     async def authorize(self, request: httpx.Request) -> None:
         """Give a request a token, for which this signs in if need be. Raises `Stopping` in that one's place."""

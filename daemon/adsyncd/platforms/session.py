@@ -3,6 +3,7 @@
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum
 
 import anyio
 import structlog
@@ -26,7 +27,7 @@ _LEAST_LIFE_S = 1.0  # of a new token from its arrival on: a sign-in may take lo
 _LATEST_TRY_S = 900.0  # after which a refresh that failed is tried again, however long the token lives
 _WATCHED_S = 86_400.0  # for which new versions of the credentials of a token without an end are looked for
 _IN_DOUBT_S = 60.0  # after a refresh in vain, in which a 401 hardly means the token
-_MOST_IN_VAIN = 3  # refreshes in such a time
+_MOST_REFRESHES = 3  # for 401s, in such a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,14 @@ class Token:
 
     value: SecretStr
     expires_at: float
+
+
+class Refusal(Enum):
+    """What a 401 means."""
+
+    OF_TOKEN = "another token may help"  # noqa: S105 - no password
+    OF_REQUEST = "the token is good for others"
+    IN_DOUBT = "one of both, as another try will show"
 
 
 # Exchanges credentials for a token and its life in seconds, which may be infinite: one request, no retry.
@@ -57,11 +66,10 @@ class Session:
         self._newest: int | None = None
         self._token: Token | None = None
         self._refresh_at = 0.0
-        self._obtained_at = 0.0
-        self._accepted_at = -math.inf  # when the platform last took the token at hand
+        self._accepted_at = -math.inf  # when the last request was sent from which the platform took the token at hand
         self._refused_anew: Token | None = None  # the token that a refresh for a 401 brought in vain
         self._in_doubt_until = -math.inf
-        self._in_vain = 0
+        self._refreshes = 0  # for 401s, since it is in doubt what they mean
         self._refreshing = anyio.Lock()
         self._failures = 0
         self._failure: AdsyncdError | None = None
@@ -98,33 +106,37 @@ class Session:
         """Return in how many seconds the token at hand is to be refreshed, which is not more often than each second."""
         return max(_LEAST_LIFE_S, self._refresh_at - self._clock.monotonic())
 
-    def accept(self, token: Token) -> None:
-        """Take note that the platform took a token."""
+    def accept(self, token: Token, sent_at: float) -> None:
+        """Take note that the platform took a token from a request that was sent then."""
         if self._token is token:
-            self._accepted_at = self._clock.monotonic()
+            self._accepted_at = max(self._accepted_at, sent_at)
 
-    def refuse(self, token: Token, sent_at: float) -> bool:
-        """Take note of a 401 to a request that was sent with a token then. Returns whether another token may help.
+    def refuse(self, token: Token, refused_at: float | None) -> Refusal:
+        """Take note that a request was answered 401, and say what that means.
 
-        The token is not given out again, for it may have been revoked. But for a while after a refresh that was in vain
-        it is kept where the others' requests say that it is good, or nobody's that a new one would be better.
+        The token may have been revoked: it is not given out again. But for a while after a refresh that was in vain, it
+        takes a second 401 to the same request, which had the first one at `refused_at`: if others' requests were taken
+        in between, it is the request's own.
         """
         if self._token is not token:
-            return True
+            return Refusal.OF_TOKEN
         if self._clock.monotonic() < self._in_doubt_until:
-            good_before = self._obtained_at <= self._accepted_at < sent_at
-            if not good_before or self._in_vain >= _MOST_IN_VAIN:
-                return False
+            if refused_at is None:
+                return Refusal.IN_DOUBT
+            if self._accepted_at > refused_at or self._refreshes >= _MOST_REFRESHES:
+                return Refusal.OF_REQUEST
+            self._refreshes += 1
         self._token = None
         self._doubted = True
-        return True
+        return Refusal.OF_TOKEN
 
     def refuse_anew(self, token: Token) -> None:
         """Take note that the token that came after a 401 was refused to the same request, too."""
         if self._token is token and self._refused_anew is not token:
             now = self._clock.monotonic()
+            if now >= self._in_doubt_until:
+                self._refreshes = 1
             self._refused_anew = token
-            self._in_vain = self._in_vain + 1 if now < self._in_doubt_until else 1
             self._in_doubt_until = now + _IN_DOUBT_S
 
     def expires_in(self) -> float | None:
@@ -194,8 +206,8 @@ class Session:
             asked_at = self._clock.monotonic()
             value, life_s = await sign_in(credentials)
         self._credentials = credentials
-        self._obtained_at, self._accepted_at = self._clock.monotonic(), -math.inf
-        least = self._obtained_at + _LEAST_LIFE_S
+        self._accepted_at = -math.inf
+        least = self._clock.monotonic() + _LEAST_LIFE_S
         refresh_s = life_s * (_REFRESH_FROM + _REFRESH_SPREAD * share(self._tenant.id))
         self._refresh_at = max(asked_at + refresh_s, least)
         return Token(value, expires_at=max(asked_at + life_s, least))

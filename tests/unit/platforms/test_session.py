@@ -15,7 +15,7 @@ from structlog.testing import LogCapture
 
 from adsyncd.credentials import Credentials
 from adsyncd.errors import AdsyncdError, CredentialsMissing, CredentialsUnavailable, SignInRefused, Unavailable
-from adsyncd.platforms.session import Session, Token
+from adsyncd.platforms.session import Refusal, Session, Token
 from adsyncd.tenant import CredentialsRef
 from support.tenants import a_tenant
 from support.virtual_time import BACKEND, VirtualClock
@@ -111,7 +111,7 @@ class Parts:
 
     async def replace(self, refused: Token) -> Token:
         """Get another token after a 401 to that one."""
-        self.session.refuse(refused, self.clock.monotonic())
+        self.session.refuse(refused, None)
         return await self.token()
 
     @property
@@ -541,25 +541,36 @@ async def test_the_time_to_a_token_s_end_is_known_while_there_is_one() -> None:
 # A 401 that a new token does not help against
 
 
-async def test_a_token_that_came_in_vain_is_kept_while_others_requests_are_taken_with_it() -> None:
-    parts = Parts()
-    second = await parts.replace(await parts.token())
-    parts.session.refuse_anew(second)
-    sent_at = anyio.current_time()
-    await anyio.sleep(1)
-    parts.session.accept(second)
-    assert not parts.session.refuse(second, sent_at)
-    assert await parts.token() is second
+async def in_doubt(parts: Parts) -> Token:
+    """Return a token that came after a 401 and was refused to the same request, too."""
+    token = await parts.replace(await parts.token())
+    parts.session.refuse_anew(token)
+    return token
 
 
-async def test_a_token_that_came_in_vain_is_kept_until_somebody_was_served_with_it() -> None:
+async def test_soon_after_a_refresh_in_vain_a_token_is_kept_that_is_good_for_others_requests() -> None:
     parts = Parts()
-    second = await parts.replace(await parts.token())
-    parts.session.refuse_anew(second)
-    assert not parts.session.refuse(second, anyio.current_time())
-    parts.session.accept(second)
+    token = await in_doubt(parts)
+    assert parts.session.refuse(token, None) is Refusal.IN_DOUBT
+    refused_at = anyio.current_time()
     await anyio.sleep(1)
-    assert parts.session.refuse(second, anyio.current_time())
+    parts.session.accept(token, sent_at=anyio.current_time())
+    assert parts.session.refuse(token, refused_at) is Refusal.OF_REQUEST
+    assert await parts.token() is token
+
+
+@pytest.mark.parametrize("sent_s_before", [None, 0.0, 5.0])
+async def test_soon_after_a_refresh_in_vain_a_token_is_replaced_if_no_later_request_is_taken_with_it(
+    sent_s_before: float | None,
+) -> None:
+    parts = Parts()
+    token = await in_doubt(parts)
+    await anyio.sleep(10)
+    assert parts.session.refuse(token, None) is Refusal.IN_DOUBT
+    refused_at = anyio.current_time()
+    if sent_s_before is not None:  # it was under way then, and says nothing of what came after
+        parts.session.accept(token, sent_at=refused_at - sent_s_before)
+    assert parts.session.refuse(token, refused_at) is Refusal.OF_TOKEN
     assert parts.session.at_hand() is None
 
 
@@ -568,9 +579,8 @@ async def test_however_many_refreshes_are_in_vain_there_are_few_in_a_minute_and_
     token = await parts.token()
     refreshed = []
     while anyio.current_time() < 3600:
-        parts.session.accept(token)
         await anyio.sleep(1)
-        if parts.session.refuse(token, anyio.current_time()):
+        if parts.session.refuse(token, anyio.current_time()) is Refusal.OF_TOKEN:
             token = await parts.token()
             parts.session.refuse_anew(token)
             parts.session.refuse_anew(token)  # to another request, too
@@ -581,23 +591,21 @@ async def test_however_many_refreshes_are_in_vain_there_are_few_in_a_minute_and_
 
 async def test_a_401_a_while_after_a_refresh_in_vain_means_the_token_again() -> None:
     parts = Parts()
-    second = await parts.replace(await parts.token())
-    parts.session.refuse_anew(second)
+    token = await in_doubt(parts)
     await anyio.sleep(61)
-    sent_at = anyio.current_time()
-    parts.session.accept(second)
-    assert parts.session.refuse(second, sent_at)
+    parts.session.accept(token, anyio.current_time())
+    assert parts.session.refuse(token, None) is Refusal.OF_TOKEN
 
 
 async def test_what_befalls_a_token_that_is_not_at_hand_any_more_says_nothing_of_the_one_that_is() -> None:
     parts = Parts()
     first = await parts.token()
     second = await parts.replace(first)
-    parts.session.accept(first)
+    parts.session.accept(first, anyio.current_time())
     parts.session.refuse_anew(first)
-    assert parts.session.refuse(first, 0.0)
+    assert parts.session.refuse(first, 0.0) is Refusal.OF_TOKEN
     assert parts.session.at_hand() is second
-    assert parts.session.refuse(second, anyio.current_time())
+    assert parts.session.refuse(second, None) is Refusal.OF_TOKEN
 
 
 # A token without a known end
