@@ -107,8 +107,10 @@ def _concurrency(value: object) -> object:
 def _bare(value: str) -> str:
     if "://" in value:
         raise wrong("expected names without an address", "leave out all up to vault.mount, and that, too", echo=False)
-    if value.strip("/") != value:
-        raise wrong('must not begin or end with a "/"', 'leave out that "/"', echo=False)
+    bare = value.strip("/")
+    if bare != value:
+        mend = f'write "{bare}"' if re.fullmatch(_VAULT_PATH, bare) else 'leave out that "/"'
+        raise wrong('must not begin or end with a "/"', mend, echo=False)
     return value
 
 
@@ -126,6 +128,7 @@ def _vault_address(value: str) -> str:
 
 
 _SEGMENT = "[A-Za-z0-9](?:[A-Za-z0-9_-]|[.](?![.]))*"
+_VAULT_PATH = f"{_SEGMENT}(/{_SEGMENT})*"
 
 Flag = Annotated[bool, Strict(), BeforeValidator(_literal)]
 Whole = Annotated[int, Strict(), BeforeValidator(_literal)]
@@ -150,7 +153,7 @@ Crontab = Annotated[str, _text(r"\s*\S+(\s+\S+){4}\s*", 'five fields such as "*/
 VaultPath = Annotated[
     str,
     AfterValidator(_bare),
-    _text(f"{_SEGMENT}(/{_SEGMENT})*", 'names joined by "/", of A-Z, a-z, 0-9, _, - and single dots'),
+    _text(_VAULT_PATH, 'names joined by "/", of A-Z, a-z, 0-9, _, - and single dots'),
 ]
 VaultMount = Annotated[VaultPath, AfterValidator(_mount)]
 VaultAddress = Annotated[Url, AfterValidator(_vault_address)]

@@ -91,20 +91,33 @@ def test_kinds_of_numbers_are_not_mixed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "words"),
+    ("kind", "value", "words", "mend"),
     [
-        (notation.VaultPath, "/adsyncd/acme", 'must not begin or end with a "/"'),
-        (notation.VaultPath, "adsyncd/acme/", 'must not begin or end with a "/"'),
-        (notation.VaultPath, "https://vault.internal:8200/v1/secret/data/acme", "expected names without an address"),
-        (notation.VaultMount, "secret/", 'must not begin or end with a "/"'),
-        (notation.VaultMount, "secret/data", "has parts of the API's paths"),
-        (notation.VaultMount, "v1/secret", "has parts of the API's paths"),
-        (notation.VaultAddress, "https://vault.internal:8200/v1/", "has a part of the API's paths"),
+        (notation.VaultPath, "/adsyncd/acme", 'must not begin or end with a "/"', 'write "adsyncd/acme"'),
+        (notation.VaultPath, "adsyncd/acme/", 'must not begin or end with a "/"', 'write "adsyncd/acme"'),
+        (notation.VaultPath, "/../acme", 'must not begin or end with a "/"', 'leave out that "/"'),
+        (
+            notation.VaultPath,
+            "https://vault.internal:8200/v1/secret/data/acme",
+            "expected names without an address",
+            "leave out all up to vault.mount, and that, too",
+        ),
+        (notation.VaultMount, "secret/", 'must not begin or end with a "/"', 'write "secret"'),
+        (notation.VaultMount, "secret/data", "has parts of the API's paths", 'write mount = "secret"'),
+        (notation.VaultMount, "v1/secret", "has parts of the API's paths", 'write mount = "secret"'),
+        (
+            notation.VaultAddress,
+            "https://vault.internal:8200/v1/",
+            "has a part of the API's paths",
+            'leave out the "/v1" at its end',
+        ),
     ],
 )
-def test_the_usual_slips_in_vault_s_paths_are_named_with_what_mends_them(kind: object, value: str, words: str) -> None:
+def test_the_usual_slips_in_vault_s_paths_are_named_with_what_mends_them(
+    kind: object, value: str, words: str, mend: str
+) -> None:
     with pytest.raises(ValidationError) as caught:
         accepts(kind, value)
     [error] = caught.value.errors()
     assert words in error["ctx"]["what"]
-    assert error["ctx"]["mend"]
+    assert error["ctx"]["mend"] == mend
