@@ -23,6 +23,11 @@ class Change:
         """Whether it is somebody else at the platform, or somewhere else, so that its token is good for nothing."""
         return _account(self.old) != _account(self.new)
 
+    @property
+    def changes_quota(self) -> bool:
+        """Whether it is metered otherwise, for itself or with the others of its platform."""
+        return (self.old.quota, self.old.platform.quota) != (self.new.quota, self.new.platform.quota)
+
 
 @dataclass(frozen=True, slots=True)
 class Diff:

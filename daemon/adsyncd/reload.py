@@ -139,7 +139,11 @@ class Reloader:
             refused=self.refused,
             due=due,
             took_s=self._clock.monotonic() - began,
+            silent=tuple(self._roster.silent),
         )
+        for one in report.silent:
+            until, lasts_s = one.until.isoformat(timespec="seconds"), round(one.lasts_s)
+            _log.warning("quota changed: nothing is sent for a while", tenant=one.tenant, until=until, lasts_s=lasts_s)
         news = difference.added or difference.removed or difference.changed
         log = _log.debug if (patient and not news) or not self._ended else _log.info
         log(

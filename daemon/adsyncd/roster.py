@@ -5,7 +5,7 @@ change at once delay no run.
 """
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import anyio
@@ -17,6 +17,7 @@ from adsyncd.clock import Clock
 from adsyncd.diff import Change, Diff
 from adsyncd.run import whole_ms
 from adsyncd.schedule import missed, share, trigger
+from adsyncd.status import Silence
 from adsyncd.store import Store
 from adsyncd.supervisor import Supervisor
 from adsyncd.tenant import Tenant
@@ -38,7 +39,10 @@ class Ticks(Protocol):
 
 
 class Roster:
-    """The tenants that are served, by id."""
+    """The tenants that are served, by id.
+
+    `silent`: those whose quotas the last difference changed, and who send nothing for a while because of that.
+    """
 
     def __init__(self, supervisor: Supervisor, ticks: Ticks, alerts: Watch, store: Store, clock: Clock) -> None:
         self._supervisor = supervisor
@@ -49,12 +53,14 @@ class Roster:
         self._due: dict[str, datetime] = {}
         self._more_due = anyio.Event()
         self.tenants: dict[str, Tenant] = {}
+        self.silent: list[Silence] = []
 
     async def apply(self, difference: Diff) -> int:
         """Make a difference from `tenants` true, and return how many of those who are added are due already.
 
         Raises StoreError, before anything has changed.
         """
+        self.silent = []
         due, letters = await self._look_back(difference.added) if difference.added else ({}, {})
         for tenant_id in difference.removed:
             self._remove(tenant_id)
@@ -101,7 +107,9 @@ class Roster:
 
     def _change(self, change: Change) -> None:
         self.tenants[change.new.id] = change.new
-        self._supervisor.change(change)
+        lasts_s = self._supervisor.change(change)
+        if lasts_s is not None and lasts_s >= 1:
+            self.silent.append(Silence(change.new.id, self._clock.now() + timedelta(seconds=lasts_s), lasts_s))
         self._alerts.change(change.new)
         if change.reschedules:
             self._ticks.change(change.new)

@@ -154,8 +154,20 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """What a change of quotas costs: the tenant sends nothing `until` then, for `lasts_s` seconds."""
+
+    tenant: str
+    until: datetime
+    lasts_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload came to: tenants' ids, what is refused, and how many of those added were due already."""
+    """What a reload came to: tenants' ids, what is refused, and how many of those added were due already.
+
+    `silent`: those whose quotas changed, and let nothing through for a while.
+    """
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -164,6 +176,7 @@ class Reloaded:
     refused: tuple[Refusal, ...]
     due: int
     took_s: float
+    silent: tuple[Silence, ...] = ()
 
 
 def progress(going: Going, done_at: datetime | None) -> Progress:

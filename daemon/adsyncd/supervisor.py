@@ -114,8 +114,8 @@ class Supervisor:
             Concurrency.of(tenant.sync.concurrency),
         )
 
-    def change(self, change: Change) -> None:
-        """Let a tenant be another: its quota counts at once, the rest from its next run on."""
+    def change(self, change: Change) -> float | None:
+        """Let a tenant be another; return for how many seconds a quota that changed lets nothing through, if known."""
         bulkhead = self._bulkheads[change.new.id]
         bulkhead.tenant = change.new
         bulkhead.gate = self._governor.gate(change.new)
@@ -123,6 +123,7 @@ class Supervisor:
             bulkhead.session = self._connector.session(change.new, self._credentials, bulkhead.session)
         if change.new.sync.concurrency != change.old.sync.concurrency:
             bulkhead.concurrency = Concurrency.of(change.new.sync.concurrency)
+        return bulkhead.gate.silence_s() if change.changes_quota else None
 
     def remove(self, tenant_id: str) -> None:
         """Begin no run of a tenant any more. What goes on for it comes to its end."""

@@ -88,6 +88,25 @@ async def test_a_hangup_takes_up_what_is_good_keeps_what_was_good_and_disturbs_n
     assert "Traceback" not in daemon.log.read_text()
 
 
+async def test_check_and_reload_say_what_a_change_of_quota_costs(program: Program, platform: Platform) -> None:
+    tenant(program, "acme", quota={"requests": 1000, "per": "1m"})
+    async with program.daemon() as daemon:
+        await reach_effects(platform, "acme", CAMPAIGNS)
+        await daemon.logs("run ended")
+        checked = await program.run("check")
+        assert b"quota changed" not in checked.stderr
+        tenant(program, "acme", quota={"requests": 1000, "per": "2h"})
+        checked = await program.run("check")
+        assert (checked.returncode, b"acme: quota changed; no request before " in checked.stderr) == (0, True)
+        reloaded = await program.run("reload")
+        assert b"acme: quota changed; no request before " in reloaded.stdout
+        [warning] = daemon.events("quota changed: nothing is sent for a while")
+        assert (warning["tenant"], warning["lasts_s"] // 100) == ("acme", 71)
+        tenant(program, "acme", quota={"requests": 1000, "per": "1m"})
+        reloaded = await program.run("reload", "--json")
+        assert json.loads(reloaded.stdout)["silent"] == []
+
+
 async def test_settings_that_are_broken_keep_the_old_ones(program: Program, platform: Platform) -> None:
     async with program.daemon() as daemon:
         await daemon.logs("ready")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adsyncd.governor import Gate, Governor, Permit
+from adsyncd.governor import Gate, Governor, Permit, costs
 from adsyncd.limits import Numbers, cools_for
 from adsyncd.tenant import Platform, Quota, Tenant, Window
 from support.gates import MemoryLedger
@@ -189,6 +189,25 @@ async def first_waits(before: Tenant, after: Tenant, how: str, *, requests: int 
 
 
 MINUTE, DAY = (3, 60.0), (5000, 86_400.0)
+
+
+async def test_what_a_change_costs_is_told_before_it_counts() -> None:
+    ledger, clock = MemoryLedger(), VirtualClock()
+    before = a_tenant(quota=quota(MINUTE))
+    permit = await Governor(clock, ledger, "life", ()).gate(before).acquire()
+    assert await permit.put_on_record(TIMEOUT_S)
+    permit.cool()
+    records = list(ledger.records.values())
+    others = a_tenant(id="other", client_id="other", quota=quota(DAY))
+    assert costs([before, others], records, clock) == {}
+    hour = quota((100, 3600.0))
+    assert costs([replace(before, quota=hour), others], records, clock) == {"acme": pytest.approx(3540, rel=0.01)}
+    assert costs([replace(before, quota=quota((1, 30.0)))], records, clock) == {"acme": pytest.approx(30, rel=0.01)}
+    limited = replace(before.platform, quota=hour)
+    found = costs([replace(before, platform=limited), replace(others, platform=limited)], records, clock)
+    assert found == dict.fromkeys(["acme", "other"], pytest.approx(3540, rel=0.01))
+
+
 HOW = pytest.mark.parametrize("how", ["reload", "restart"])
 
 

@@ -42,6 +42,7 @@ class Installation:
         self.tenants.mkdir()
         self.configure()
         self.supervisor, self.ticks = Mock(spec=Supervisor), Mock(spec=Ticks)
+        self.supervisor.change.return_value = None
         self.store = AsyncMock(spec=Store)
         self.store.open_runs.return_value = []
         self.store.last_fire_times.return_value = self.store.dead_letter_counts.return_value = {}

@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from random import Random
@@ -73,6 +74,21 @@ async def store() -> AsyncIterator[Store]:
 
 async def runs(store: Store, name: str) -> list[Run]:
     return await store.runs(name, 9)
+
+
+async def test_who_sends_nothing_for_a_while_since_its_quota_changed_is_known(store: Store) -> None:
+    async with serving(store, acme={"campaigns": 3}, globex={"campaigns": 3}) as served:
+        acme, globex = tenant("acme", schedule=HOUR, quota=Quota(100, MINUTE)), tenant("globex", schedule=HOUR)
+        await served.become(acme, globex)
+        await anyio.sleep(4000)
+        await served.become(replace(acme, quota=Quota(100, 60 * MINUTE)), globex)
+        [silence] = served.roster.silent
+        assert (silence.tenant, silence.until - served.world.clock.now()) == (
+            "acme",
+            timedelta(seconds=silence.lasts_s),
+        )
+        await served.become(acme, globex)
+        assert served.roster.silent == []
 
 
 async def test_who_is_added_and_never_ran_is_due_at_once_and_then_by_his_schedule(store: Store) -> None:

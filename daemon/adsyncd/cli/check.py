@@ -3,28 +3,36 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
+import anyio
 import typer
 
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import print_json, print_line
+from adsyncd.cli.standing import silence
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_guarded_settings
 from adsyncd.config.settings import VaultTable
 from adsyncd.config.standard_variables import find_problems
 from adsyncd.credentials import remark
 from adsyncd.dropins import read_tenants
-from adsyncd.errors import ConfigError, Problem
+from adsyncd.duration import format_duration
+from adsyncd.errors import ConfigError, Problem, StoreError
+from adsyncd.governor import costs
 from adsyncd.plan import ASSUMED_CAMPAIGNS, plan
 from adsyncd.schedule import next_fire, trigger
 from adsyncd.status import counted
+from adsyncd.store import open_reader
 from adsyncd.store.checkup import Checkup, check_up
-from adsyncd.tenant import Tenant, VaultRef
+from adsyncd.store.dialects import file_of
+from adsyncd.tenant import Tenant, VaultRef, Window
 
 Store = Annotated[bool, typer.Option("--store", help="Look at the database, too, without migrating or mending it.")]
+
+_NONE = timedelta(0)
 
 
 def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
@@ -33,7 +41,7 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
     Standard variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `SSL_CERT_FILE`, are looked at as they are here.
 
     It warns of schedules that a quota can't meet, of overrides without a drop-in, and of crontabs and credentials that
-    look like a slip. Nothing is started or written.
+    look like a slip; and of quotas whose change lets nothing through for a while. Nothing is started or written.
 
     Exits 0 if all is right, 1 if there is a problem.
     """
@@ -43,6 +51,7 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
         tenants = read_tenants(settings)
         problems, warnings = tenants.problems, [*tenants.idle, *_warnings(list(tenants.good.values()), settings)]
         ready = len(tenants.good)
+        warnings += anyio.run(_costs, list(tenants.good.values()), settings)
         if store:
             found = check_up(settings.store.url)
     except ConfigError as error:
@@ -63,6 +72,32 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
         counts += [counted(len(warnings), "warning")] if warnings else []
         print_line(", ".join(counts), err=bool(problems))
     raise typer.Exit(1 if problems else 0)
+
+
+async def _costs(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:
+    """Return whom a change of quotas lets send nothing for a while, by what the store has on record."""
+    file = file_of(settings.store.url)
+    if file and not file.exists():
+        return []  # nothing was sent yet
+    clock = SystemClock()
+    try:
+        async with open_reader(settings.store.url, clock=clock) as reader:
+            found = costs(tenants, await reader.permits(), clock)
+    except StoreError as error:
+        longest = format_duration(max((window.per for tenant in tenants for window in _windows(tenant)), default=_NONE))
+        cost = f"if a quota was changed to a new window, nothing is sent for as long as that lasts: {longest} at most"
+        return [Problem(None, None, None, f"what was sent can't be looked at ({error})", cost)] if tenants else []
+    now = clock.now()
+    return [
+        Problem(None, None, None, silence(tenant, now + timedelta(seconds=wait_s), now), "")
+        for tenant, wait_s in found.items()
+    ]
+
+
+def _windows(tenant: Tenant) -> Iterator[Window]:
+    yield from tenant.quota.windows
+    if tenant.platform.quota:
+        yield from tenant.platform.quota.windows
 
 
 def _warnings(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:

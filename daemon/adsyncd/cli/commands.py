@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from adsyncd.cli.client import ANSWERS_WITHIN_S, Refused, path_of, reaching
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import listed, print_json, print_line
-from adsyncd.cli.standing import sentence
+from adsyncd.cli.standing import sentence, silence
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
 from adsyncd.control import wire
@@ -112,5 +112,7 @@ def _print_reloaded(reloaded: Reloaded) -> None:
     for what, tenants in (("added", reloaded.added), ("changed", reloaded.changed), ("removed", reloaded.removed)):
         if tenants:
             print_line(f"{what}: {listed(tenants, most=20)}")
+    for one in reloaded.silent:
+        print_line(silence(one.tenant, one.until, SystemClock().now()))
     counts = [f"{len(reloaded.unchanged)} unchanged", f"{len(reloaded.refused)} refused"]
     print_line(f"{', '.join(counts)}, in {reloaded.took_s:.1f} s", err=bool(reloaded.refused))

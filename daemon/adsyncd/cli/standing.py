@@ -196,6 +196,11 @@ def _since(instant: datetime | None, now: datetime) -> str:
     return f"since {_local(instant, now)}" if instant else ""
 
 
+def silence(tenant: str, until: datetime, now: datetime) -> str:
+    """Say until when a tenant sends nothing, since its quota is another."""
+    return f"{tenant}: quota changed; no request before {_local(until, now)} ({_in(until, now)})"
+
+
 def _local(instant: datetime, now: datetime) -> str:
     instant = _aware(instant)
     try:

@@ -96,6 +96,12 @@ class Account:
         self._unrecorded.clear()
         self._carry_over(self.limits.buckets, self.sent())
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether requests are on record, but none in a window that it has."""
+        recorded = {length_ms for length_ms, _ in self._known}
+        return bool(recorded or self._sent) and any(bucket.length_ms not in recorded for bucket in self.limits.buckets)
+
     def is_quiet(self) -> bool:
         """Say whether nothing may be sent, as it is not known yet what counts in the quota."""
         return self.limits.quiet_until > self._clock.monotonic()

@@ -283,6 +283,12 @@ class Gate:
         """How permits are let out now."""
         return Shape.PACED if self.limits.paced else Shape.BURST
 
+    def silence_s(self) -> float | None:
+        """Return for how many seconds nothing is let through from now on; None if that takes an answer first."""
+        now = self._clock.monotonic()
+        found = [limits.opens_at(now) for limits in (self.limits, *([self.pool.limits] if self.pool else []))]
+        return None if None in found else max(at for at in found if at is not None) - now
+
     def foresee(self, requests: int) -> float:
         """Return in how many seconds so many more requests can have been sent, if all is well.
 
