@@ -118,6 +118,7 @@ class AdPlatform:
         await anyio.sleep(client.latency(behaviour.list_latency_s))
         size = behaviour.page_size or min(limit, _LARGEST_PAGE)
         listing = JSONResponse(self._catalogue(client).page(page, size))
+        client.moved += behaviour.shifting
         if behaviour.etag:
             tag = f'"{hashlib.sha256(listing.body).hexdigest()[:16]}"'
             if request.headers.get("if-none-match") == tag:
@@ -196,7 +197,7 @@ class AdPlatform:
         return client
 
     def _catalogue(self, client: Client) -> Catalogue:
-        return Catalogue(self._settings.seed, client.id, client.behaviour)
+        return Catalogue(self._settings.seed, client.id, client.behaviour, client.moved)
 
 
 class _Metered:

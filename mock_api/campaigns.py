@@ -12,7 +12,7 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from mock_api.faults import Fault
-from mock_api.settings import Behaviour
+from mock_api.settings import Behaviour, Total
 
 _PREFIX = "cmp-"
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,6 +49,8 @@ class Catalogue:
     seed: int
     client_id: str
     behaviour: Behaviour
+    moved: int = 0
+    """How many campaigns have moved from the beginning of the listing to its end."""
 
     def __contains__(self, wanted: str) -> bool:
         """Tell whether there is a campaign with this id."""
@@ -68,14 +70,38 @@ class Catalogue:
             numbers, has_more = present[:limit], True
         return {
             "data": [self._campaign(number) for number in numbers],
-            "pagination": {"page": number, "limit": limit, "total": len(present), "has_more": has_more},
+            "pagination": {
+                "page": number,
+                "limit": limit,
+                **self._total(len(present), len(numbers)),
+                "has_more": has_more,
+            },
         }
 
     def _present(self) -> Sequence[int]:
-        every = range(1, self.behaviour.campaigns + 1)
-        deleted = self.behaviour.deleted
-        return [number for number in every if campaign_id(number) not in deleted] if deleted else every
+        every: Sequence[int] = range(1, self.behaviour.campaigns + 1)
+        if self.behaviour.fault is Fault.EMPTY:
+            return ()
+        if left_out := self.behaviour.deleted | self.behaviour.hidden:
+            every = [number for number in every if campaign_id(number) not in left_out]
+        turn = self.moved % max(1, len(every))
+        return [*every[turn:], *every[:turn]] if turn else every
+
+    def _total(self, present: int, here: int) -> dict[str, JsonValue]:
+        match self.behaviour.total:
+            case Total.ABSENT:
+                return {}
+            case Total.NULL:
+                return {"total": None}
+            case Total.SMALL:
+                return {"total": present // 2}
+            case Total.LARGE:
+                return {"total": 2 * present}
+            case Total.PAGE:
+                return {"total": here}
+        return {"total": present}
 
     def _campaign(self, number: int) -> dict[str, JsonValue]:
         revision = self.behaviour.revisions.get(campaign_id(number), 0)
-        return campaign(self.seed, self.client_id, number, revision)
+        listed = campaign(self.seed, self.client_id, number, revision)
+        return listed | dict(self.behaviour.odd).get(campaign_id(number), {})

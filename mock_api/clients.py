@@ -54,6 +54,7 @@ class Client:
         self.id = client_id
         self.behaviour = behaviour
         self.book = Book()
+        self.moved = 0  # campaigns from the beginning of the listing to its end
         self._rng = random.Random(f"{seed}/{client_id}")  # noqa: S311 - faults and jitter, no secret
         self._meters = [meter(behaviour.algorithm, quota) for quota in behaviour.allowed]
         self._seen = -math.inf

@@ -23,6 +23,7 @@ class Fault(StrEnum):
     UNAUTHORIZED = "unauthorized"  # 401 to every other sending of the same request, the first one among them
     WRONG_TYPES = "wrong-types"  # every number and boolean is a string, every list an object
     ENDLESS = "endless"  # listings: `has_more` for ever, each page with fresh ids
+    EMPTY = "empty"  # listings: no campaigns, and a total of 0
     REPEATING = "repeating"  # listings: `has_more` for ever, each page the first
     ABSURD_WAIT = "absurd-wait"  # 429 to everything, to be tried again in ten years
 

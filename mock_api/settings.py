@@ -39,6 +39,17 @@ class RateLimitForm(StrEnum):
     META_USAGE = "meta-usage"  # Meta's percentages: X-Ad-Account-Usage, X-Business-Use-Case-Usage and X-App-Usage
 
 
+class Total(StrEnum):
+    """What listings claim to have in all."""
+
+    RIGHT = "right"
+    ABSENT = "absent"
+    NULL = "null"
+    SMALL = "small"  # half of it
+    LARGE = "large"  # archived campaigns, too, as many as there are others
+    PAGE = "page"  # those of the page
+
+
 def _form(value: object) -> object:
     """Take true for the form that there was first."""
     return {True: RateLimitForm.IETF, False: RateLimitForm.OFF}.get(value, value) if isinstance(value, bool) else value
@@ -58,6 +69,12 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
     page_size: int = Field(0, ge=0, description="campaigns on a page, whatever `limit` asks for; 0: as asked")
     revisions: dict[str, int] = Field({}, description="campaign id -> number; its content follows the number")
     deleted: frozenset[str] = Field(frozenset(), description="ids of campaigns that are gone")
+    hidden: frozenset[str] = Field(frozenset(), description="ids of campaigns that listings leave out")
+    odd: tuple[tuple[str, dict[str, JsonValue]], ...] = Field(
+        (), description="pairs of a campaign's id and fields that are listed with other values"
+    )
+    total: Total = Field(Total.RIGHT, description="what listings claim to have in all")
+    shifting: bool = Field(default=False, description="each page that is asked for moves the first campaign to the end")
     rejected: frozenset[str] = Field(frozenset(), description="ids of campaigns whose pushes answer 422")
 
     quota_requests: int = Field(10, ge=1, description="requests accepted per window")

@@ -235,7 +235,7 @@ async def test_a_wrong_password_is_told_as_that_and_asks_for_no_campaign(platfor
         ("malformed", BadAnswer, "not JSON, or only a part of it"),
         ("html", BadAnswer, "the platform's answer is not what its API promises: a page"),
         ("redirect", BadAnswer, "a redirect to redirected.invalid, which is not followed"),
-        ("wrong-types", BadAnswer, "pagination.has_more: Input should be a valid boolean"),
+        ("wrong-types", BadAnswer, "data: should be a list"),
         ("huge", BadAnswer, "larger than 2 MiB"),
     ],
 )

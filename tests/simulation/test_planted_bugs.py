@@ -12,20 +12,24 @@ from dataclasses import replace
 import anyio
 import httpx
 import pytest
+from sqlalchemy import update
 
 from adsyncd.breaker import Passage
 from adsyncd.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.credentials import CredentialsSource
+from adsyncd.deletion import Missing
+from adsyncd.errors import BadAnswer
 from adsyncd.governor import Gate, Governor, Permit
 from adsyncd.lease import Lease, Leases
 from adsyncd.limits import Bucket, Limits
 from adsyncd.permit import Claim, PermitRecord
-from adsyncd.platforms import Connector, PlatformClient, Session
+from adsyncd.platforms import Connector, PlatformClient, Session, reading
 from adsyncd.platforms.admission import AUTHORITY, Admission, Authority
 from adsyncd.run import Listing, Run
 from adsyncd.simulation.simulation import Simulator
 from adsyncd.simulation.witness import Invariant
-from adsyncd.store import Store
+from adsyncd.store import Store, journal
+from adsyncd.store.tables import campaigns
 from adsyncd.supervisor import Supervisor
 from adsyncd.tenant import PushPolicy, Tenant
 from support.isolation import mute_world, with_and_without_the_sick
@@ -146,6 +150,25 @@ def delete_on_partial_listing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Store, "finish", finished)
 
 
+def delete_after_one_listing(patch: pytest.MonkeyPatch) -> None:
+    """A campaign that one complete listing misses is marked deleted, be the listing ever so short."""
+    patch.setattr(journal, "_GONE", update(campaigns).where(journal._UNSEEN))
+    patch.setattr(Missing, "collapsed", False)
+
+
+def odd_item_fails_its_page(patch: pytest.MonkeyPatch) -> None:
+    """A page with a campaign that can't be read is refused."""
+    by_items = reading._by_items
+
+    def refused(body: bytes, number: int) -> Page:
+        page = by_items(body, number)
+        if page.odd.count:
+            raise BadAnswer(str(page.odd))
+        return page
+
+    patch.setattr(reading, "_by_items", refused)
+
+
 def token_shared_between_tenants(patch: pytest.MonkeyPatch) -> None:
     """One session serves all tenants of a process."""
     own, shared = Connector.session, dict[int, Session]()
@@ -235,6 +258,8 @@ PLANTS: dict[Plant, Invariant] = {
     journal_after_send: Invariant.JOURNALED,
     key_changing_on_retry: Invariant.ONCE,
     delete_on_partial_listing: Invariant.DELETED,
+    delete_after_one_listing: Invariant.DELETED,
+    odd_item_fails_its_page: Invariant.READ,
     token_shared_between_tenants: Invariant.TOKENS,
     push_lost_on_resume: Invariant.KEPT,
     one_run_at_a_time: Invariant.ISOLATION,

@@ -1,6 +1,8 @@
 """Small worlds for the simulator: three tenants for eighteen minutes, and much that befalls them."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any, cast
 
 from adsyncd.simulation.fate import draw_world
 from adsyncd.simulation.world import End, World
@@ -15,11 +17,18 @@ _SICKNESSES = {
     "mute": "sign-ins never answered",
     "picky": "a campaign refused",
     "absurd": "429, come again in ten years",
+    "odd": "odd campaigns",
+    "collapsing": "listings empty, or without some",
+    "shifting": "campaigns change places while they are listed",
 }
 
 
 def small_world(seed: int) -> World:
     return draw_world(seed, tenants=3, hours=0.3, sick=0.7)
+
+
+def _clients(world: World) -> list[Mapping[str, Any]]:
+    return [client for platform in world.platforms.values() for client in cast("Any", platform["clients"]).values()]
 
 
 def befalls(world: World) -> Counter[str]:
@@ -29,6 +38,7 @@ def befalls(world: World) -> Counter[str]:
         {
             **{words: sum(life.end is end for life in world.lives) for end, words in _ENDS.items()},
             "drop-ins edited": edited,
+            "totals that lie": sum(client["total"] != "right" for client in _clients(world)),
             "a second process": sum(life.guest is not None for life in world.lives),
             "clock set forward": sum(jump.by_s > 0 for jump in world.jumps),
             "clock set back": sum(jump.by_s < 0 for jump in world.jumps),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.campaign import STATISTICS, Campaign, content_hash, idempotency_key
+from adsyncd.campaign import MOST_NAMED, STATISTICS, Campaign, Oddities, content_hash, idempotency_key, shown
 
 ids = st.text(min_size=1, max_size=20)
 tenants = st.from_regex(r"\A[a-z0-9][a-z0-9-]{0,20}\Z")
@@ -51,3 +51,19 @@ def test_statistics_that_move_by_themselves_are_no_change_of_content(key: str) -
 def test_all_else_in_a_campaign_is_its_content(change: dict[str, object]) -> None:
     changed = replace(CAMPAIGN, payload=json.dumps(LISTED | change))
     assert content_hash(changed) != content_hash(CAMPAIGN)
+
+
+def test_oddities_add_up_and_name_the_first() -> None:
+    none, one, more = Oddities(), Oddities(1, 1, ("a",)), Oddities(5, 2, ("b", "c", "d"))
+    assert str(none) == ""
+    assert none + one == one
+    assert one + more == Oddities(6, 3, ("a", "b", "c"))
+    assert str(one + more) == "a; b; c; and 3 more"
+    assert len((more + more).first) == MOST_NAMED
+
+
+@pytest.mark.parametrize(
+    ("id_", "words"), [("c1", "c1"), ("\x1b]52;c\x07", "\\x1b]52;c\\x07"), ("x" * 65, "x" * 64 + "...")]
+)
+def test_an_id_in_a_sentence_is_short_and_harmless(id_: str, words: str) -> None:
+    assert shown(id_) == words

@@ -14,7 +14,7 @@ from adsyncd.tenant import Platform, Quota, Shape, Tenant, Window
 BASE_URL = "http://ads.simulated"
 
 # What a platform does to a client id with which nothing is wrong, what any may do now and then, and what can be wrong.
-HEALTHY: Mapping[str, object] = {"fault": "none"} | {
+HEALTHY: Mapping[str, object] = {"fault": "none", "hidden": [], "odd": [], "shifting": False} | {
     f"{what}_{fault}": 0.0 for what in ("list", "push") for fault in ("503", "hang", "drop", "malformed")
 }
 FAULTS: Mapping[str, object] = {"list_503": 0.2, "list_hang": 0.1}
@@ -26,7 +26,16 @@ _FAULTS = ("503", "hang", "drop", "html", "redirect", "unauthorized", "wrong-typ
 _SICKNESSES = (
     "flaky", "flaky", "flaky", "far", "far", "faulty", "faulty",
     "revoked", "rotated", "mute", "mute", "picky", "absurd",
+    "odd", "odd", "collapsing", "collapsing", "shifting",
 )  # fmt: skip
+
+# Values that are not what the API promises; of the last three no campaign comes.
+_ODD: tuple[Mapping[str, object], ...] = (
+    {"budget": None}, {"budget": "10.50"}, {"budget": "a lot"}, {"clicks": 3.0}, {"clicks": 3.7}, {"name": "a\0b"},
+    {"created_at": 1767323045}, {"created_at": ""}, {"impressions": 2**70}, {"status": {"is": "active"}},
+    {"id": None}, {"id": True}, {"id": "x" * 300},
+)  # fmt: skip
+_TOTALS = ("right", "right", "right", "absent", "null", "small", "large", "page")
 
 # Servers that bursts are safe with; the fourth way of counting refuses legal ones, and gets spaced requests.
 _ALGORITHMS = ("sliding-log", "fixed-window", "token-bucket")
@@ -50,6 +59,7 @@ class _Fate:
         self._ids = [f"tenant-{number}" for number in range(tenants)]
         self._sick = {id_: self._random.choice(_SICKNESSES) for id_ in self._ids if self._random.random() < sick}
         self._changes: list[Change] = []
+        self._unusable: dict[str, frozenset[str]] = {}
         self._platform = Platform("simulated", BASE_URL, self._shared() if self._random.random() < shared else None)
 
     def world(self) -> World:
@@ -59,6 +69,7 @@ class _Fate:
         clients = {id_: self._behaviour(id_, tenants[id_].quota, catalogues[id_]) for id_ in self._ids}
         for id_, sickness in self._sick.items():
             self._befall(id_, sickness)
+            self._spoil_listings(id_, sickness, catalogues[id_])
         return World(
             seed=self._seed,
             platforms={
@@ -75,6 +86,7 @@ class _Fate:
             lines={id_: self._line(id_, tenants[id_].quota) for id_ in self._ids},
             catalogues=catalogues,
             sick=self._sick,
+            unusable=self._unusable,
             changes=tuple(sorted(self._changes, key=lambda change: change.at_s)),
             cures={
                 BASE_URL: {
@@ -110,7 +122,7 @@ class _Fate:
                     "concurrency": random.choice((1, 3, 5)),
                     "timeout": random.choice(("5s", "10s")),
                     "max_attempts": random.randint(2, 5),
-                    "run_deadline": random.choice(("3m", "10m")) if id_ in self._sick else "20m",
+                    "run_deadline": "20m" if self._sick.get(id_, "odd") == "odd" else random.choice(("3m", "10m")),
                     "push": random.choice(("all", "changed")),
                     "list_cache": random.choice(("0s", "0s", "12m")),
                 },
@@ -135,6 +147,7 @@ class _Fate:
             "algorithm": "window-counter" if quota.shape is Shape.PACED else random.choice(_ALGORITHMS),
             "ratelimit_headers": random.choice(_HEADERS),
             "retry_after": random.choice(("seconds", "date", "body", "absent")),
+            "total": random.choice(_TOTALS),
             "etag": random.random() < 0.5,  # noqa: PLR2004 - a share
             "list_latency_s": random.choice((0.0, 0.5)),
             "push_latency_s": random.choice((0.5, 2.0)),
@@ -199,6 +212,28 @@ class _Fate:
                 self._changes.append(Change(begins_s, BASE_URL, {"accounts": {_email(id_): account}}, passwords))
         if sickness in {"flaky", "faulty", "absurd"}:
             self._change(id_, ends_s, HEALTHY)
+
+    def _spoil_listings(self, id_: str, sickness: str, catalogue: Catalogue) -> None:
+        """Let what listings say be wrong: for good, or for a while and a while again."""
+        _, count, _ = catalogue.states[0]
+        early_s = self._random.uniform(0, self._lasts_s / 2)
+        match sickness:
+            case "odd":
+                odd = [(campaign_id(number), self._random.choice(_ODD)) for number in range(1, count + 1, 2)]
+                self._unusable[id_] = frozenset(campaign for campaign, values in odd if "id" in values)
+                self._change(id_, early_s, {"odd": odd})
+            case "shifting":
+                self._change(id_, early_s, {"shifting": True})
+            case "collapsing":
+                for at_s, spell in zip(self._instants(4), (self._collapse(count), HEALTHY) * 2, strict=True):
+                    self._change(id_, at_s, spell)
+
+    def _collapse(self, count: int) -> Mapping[str, object]:
+        """Return what makes listings leave out some, most or all campaigns."""
+        if self._random.random() < 0.4:  # noqa: PLR2004 - a share
+            return {"fault": "empty"}
+        hidden = self._random.sample(range(1, count + 1), self._random.randint(1, count))
+        return {"hidden": [campaign_id(number) for number in sorted(hidden)]}
 
     def _lives(self, tenants: Mapping[str, Tenant]) -> Iterator[Life]:
         """Cut the time into lives. The drop-ins are edited between them."""

@@ -52,6 +52,9 @@ class Witness(Protocol):
     def answered(self, request: httpx.Request, status: int) -> None:
         """Take note of the platform's answer."""
 
+    def delivered(self, answer: httpx.Response) -> None:
+        """Take note that an answer has come back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -117,9 +120,9 @@ class Network:
             exchange.left.set()
         if not exchange.status:
             raise httpx.RemoteProtocolError("hung up")
-        return httpx.Response(
-            exchange.status, headers=exchange.headers, stream=httpx.ByteStream(bytes(exchange.body)), request=request
-        )
+        status, headers, body = exchange.status, exchange.headers, bytes(exchange.body)
+        self._witness.delivered(httpx.Response(status, headers=headers, content=body, request=request))
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body), request=request)
 
     async def ask(self, base_url: str, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
         """Ask a platform something at once, as nobody who is metered does, and return its JSON."""

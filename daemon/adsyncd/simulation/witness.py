@@ -18,11 +18,13 @@ from adsyncd.lease import TTL_S
 from adsyncd.limits import cools_for
 from adsyncd.run import Outcome
 from adsyncd.schedule import intervals
+from adsyncd.simulation.listings import Listings
 from adsyncd.simulation.virtual_time import START
 from adsyncd.simulation.world import Span, World
 from adsyncd.tenant import Quota, Shape, Tenant, Window
 
 _MOST_VIOLATIONS = 20
+_LISTINGS_TO_DELETE = 2
 _LATEST_S = 5.0  # does a run begin after its tick
 
 
@@ -35,7 +37,8 @@ class Invariant(StrEnum):
     KEPT = "no push that a run calls done is lost"
     RECONCILED = "the counts of a run are those of its campaigns"
     COMPLETE = "a run that succeeded pushed every campaign that was there"
-    DELETED = "only what is gone at the platform is marked deleted"
+    DELETED = "what is marked deleted is gone at the platform, or two of its listings in a row left it out"
+    READ = "an odd campaign costs itself alone"
     TOKENS = "no token is used for two tenants"
     PROGRESS = "no tenant starves"
     ISOLATION = "a healthy tenant's runs are as if it were alone"
@@ -107,6 +110,7 @@ class Witness:
         )  # when even a healthy tenant may fail
         self._life_began_s = 0.0
         self._lived: list[_Lived] = []
+        self._listings = Listings(lambda client_id: world.catalogues[client_id].at(elapsed()))
         self._live: dict[str, set[str]] = {}  # by tenant, the campaigns that the store takes for live
         self._ticked: dict[str, float] = {}  # when a tenant was due that has not begun since
         self.runs: dict[str, RunSeen] = {}
@@ -175,6 +179,10 @@ class Witness:
         if status == HTTPStatus.TOO_MANY_REQUESTS and self._world.sick.get(client_id) != "absurd":
             self.break_(Invariant.QUOTA, f"{client_id} was refused for its quota")
 
+    def delivered(self, answer: httpx.Response) -> None:
+        """Take note that the daemon has an answer."""
+        self._listings.delivered(answer)
+
     # What the database commits.
 
     def tell(self, what: str, *values: object) -> None:
@@ -235,22 +243,36 @@ class Witness:
             self.break_(Invariant.SOUND, f"{run_id} ended with an {error}")
         if run.outcome is Outcome.SUCCEEDED:
             self._check_complete(run)
+        if self._world.sick.get(self._tenants[run.tenant].client_id) == "odd":
+            self._check_odd(run, error)
         if self._is_healthy(run.tenant):
             self._check_unaffected(run, retries, error)
 
     def _marked_deleted(self, tenant: str, campaign: str) -> None:
         self._live[tenant].discard(campaign)
-        if campaign in self._world.catalogues[self._tenants[tenant].client_id].at(self._elapsed()):
+        client_id = self._tenants[tenant].client_id
+        is_there = campaign in self._world.catalogues[client_id].at(self._elapsed())
+        if is_there and self._listings.left_out(client_id, campaign) < _LISTINGS_TO_DELETE:
             self.break_(Invariant.DELETED, f"{tenant}: {campaign} was marked deleted, and is there")
 
     def _check_complete(self, run: RunSeen) -> None:
-        catalogue = self._world.catalogues[self._tenants[run.tenant].client_id]
-        if catalogue.shrinks(self._span_of(run)):
-            return
-        there = catalogue.throughout(self._span_of(run))
-        done = {id_ for id_, state in run.states.items() if state in {PushState.PUSHED, PushState.SKIPPED}}
-        if missed := there - done:
+        if missed := self._missed(run):
             self.break_(Invariant.COMPLETE, f"{run.run_id} succeeded without {', '.join(sorted(missed))}")
+
+    def _check_odd(self, run: RunSeen, error: str | None) -> None:
+        """See that a tenant of whose campaigns some are odd, and with which nothing else is wrong, gets through."""
+        if self._is_excused(Span(run.begun_s, run.ended_s)):
+            return
+        missed = self._missed(run) - self._world.unusable[self._tenants[run.tenant].client_id]
+        if missed or run.outcome not in {Outcome.SUCCEEDED, Outcome.PARTIAL}:
+            self.break_(Invariant.READ, f"{run.run_id} is {run.outcome} without {sorted(missed)}: {error}")
+
+    def _missed(self, run: RunSeen) -> set[str]:
+        """Return the campaigns that were there all the time and are not done, but for those left out of the listing."""
+        client_id = self._tenants[run.tenant].client_id
+        there = self._world.catalogues[client_id].throughout(self._span_of(run))
+        done = {id_ for id_, state in run.states.items() if state in {PushState.PUSHED, PushState.SKIPPED}}
+        return {id_ for id_ in there - done if not self._listings.left_out(client_id, id_)}
 
     def _check_unaffected(self, run: RunSeen, retries: int, error: str | None) -> None:
         tenant, span = self._tenants[run.tenant], self._span_of(run)

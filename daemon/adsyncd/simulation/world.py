@@ -80,10 +80,6 @@ class Catalogue:
         _, count, gone = [state for state in self.states if state[0] <= at_s][-1]
         return frozenset(map(campaign_id, range(1, count + 1))) - gone
 
-    def shrinks(self, span: Span) -> bool:
-        """Say whether campaigns go while a stretch lasts, so that a listing may miss those that move up."""
-        return bool(self.at(span.from_s) - self.throughout(span))
-
     def throughout(self, span: Span) -> frozenset[str]:
         """Return the ids of the campaigns that are there all the time."""
         there = self.at(span.from_s)
@@ -104,8 +100,9 @@ class World:
 
     `platforms`: the settings of each by its `base_url`; `cures`: what makes them all well again in the end. `accounts`:
     email and password by the reference that leads to them. `lines` and `catalogues` are by client id. `sick`: the
-    client ids that something befalls, and what. In `outages` Vault can't be read, in `hangs` it does not answer; in
-    `failures` the database fails, in `stalls` it stands still, and otherwise it takes `store_s` at most.
+    client ids that something befalls, and what. `unusable`: by client id, campaigns that may be listed without an id
+    that can be used. In `outages` Vault can't be read, in `hangs` it does not answer; in `failures` the database fails,
+    in `stalls` it stands still, and otherwise it takes `store_s` at most.
     """
 
     seed: int
@@ -115,6 +112,7 @@ class World:
     lines: Mapping[str, Line]
     catalogues: Mapping[str, Catalogue]
     sick: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, frozenset[str]] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     cures: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     jumps: tuple[Jump, ...] = ()

@@ -71,6 +71,46 @@ def test_a_repeating_listing_shows_its_first_page_for_ever() -> None:
     assert all(page["data"] == pages[0]["data"] and page["pagination"]["has_more"] for page in pages)
 
 
+def test_an_empty_listing_has_nothing_and_its_campaigns_can_be_pushed_all_the_same() -> None:
+    listing = catalogue(campaigns=20, fault=Fault.EMPTY)
+    assert listing.page(1, 10) == {
+        "data": [],
+        "pagination": {"page": 1, "limit": 10, "total": 0, "has_more": False},
+    }
+    assert "cmp-0001" in listing
+
+
+def test_hidden_campaigns_are_not_listed_and_are_there() -> None:
+    listing = catalogue(campaigns=3, hidden=["cmp-0002"])
+    assert ids(listing.page(1, 10)) == ["cmp-0001", "cmp-0003"]
+    assert "cmp-0002" in listing
+
+
+def test_an_odd_campaign_is_listed_with_the_values_that_are_set_for_it() -> None:
+    listing = catalogue(campaigns=2, odd=[["cmp-0002", {"id": None, "budget": "10.50"}]])
+    usual, odd = listing.page(1, 10)["data"]  # type: ignore[misc, str-unpack]  # a list of two
+    assert usual == campaign(0, "acme", 1, 0)
+    assert odd == campaign(0, "acme", 2, 0) | {"id": None, "budget": "10.50"}
+
+
+@pytest.mark.parametrize(
+    ("total", "claimed"),
+    [
+        *(("right", {"total": 5}), ("null", {"total": None}), ("absent", {})),
+        *(("small", {"total": 2}), ("large", {"total": 10}), ("page", {"total": 3})),
+    ],
+)
+def test_a_listing_claims_as_many_campaigns_as_it_is_told_to(total: str, claimed: dict[str, object]) -> None:
+    pagination = catalogue(campaigns=5, total=total).page(1, 3)["pagination"]
+    assert pagination == {"page": 1, "limit": 3, "has_more": True} | claimed
+
+
+def test_a_listing_may_begin_with_a_later_campaign() -> None:
+    moved = Catalogue(0, "acme", Behaviour(campaigns=3), moved=4)
+    assert ids(moved.page(1, 2)) + ids(moved.page(2, 2)) == ["cmp-0002", "cmp-0003", "cmp-0001"]
+    assert ids(Catalogue(0, "acme", Behaviour(campaigns=0), moved=4).page(1, 2)) == []
+
+
 def test_a_campaign_has_the_fields_and_types_of_the_api() -> None:
     types = {field: type(value) for field, value in campaign(0, "acme", 1, 0).items()}
     assert types == {

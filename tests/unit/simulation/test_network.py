@@ -24,6 +24,7 @@ class Platform:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.said: list[int] = []
+        self.delivered_bodies: list[bytes] = []
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
         if scope["path"] == "/drop":
@@ -36,6 +37,9 @@ class Platform:
 
     def arrived(self, request: httpx.Request) -> None:
         self.seen.append(request.url.path)
+
+    def delivered(self, answer: httpx.Response) -> None:
+        self.delivered_bodies.append(answer.content)
 
     def answered(self, _: httpx.Request, status: int) -> None:
         self.said.append(status)
@@ -52,8 +56,10 @@ def request(path: str = "/") -> httpx.Request:
 async def test_a_request_takes_its_way_there_and_the_answer_its_way_back() -> None:
     async with anyio.create_task_group() as tasks:
         start = anyio.current_time()
-        answer = await network(Platform(), tasks).send(request("/?page=1"))
+        platform = Platform()
+        answer = await network(platform, tasks).send(request("/?page=1"))
         assert anyio.current_time() - start == pytest.approx(3)
+    assert platform.delivered_bodies == [b"hello"]
     assert (answer.status_code, await answer.aread(), answer.headers["x-query"]) == (200, b"hello", "page=1")
 
 

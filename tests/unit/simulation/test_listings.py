@@ -1,0 +1,69 @@
+import httpx
+import pytest
+
+from adsyncd.simulation.listings import Listings
+
+THERE = frozenset({"c1", "c2", "c3"})
+
+
+@pytest.fixture
+def listings() -> Listings:
+    return Listings(lambda _: THERE)
+
+
+def page(
+    number: int,
+    *ids: object,
+    more: bool = False,
+    status: int = 200,
+    limit: int = 2,
+    etag: str = "",
+    method: str = "GET",
+) -> httpx.Response:
+    request = httpx.Request(
+        method, f"http://ads/api/campaigns?page={number}&limit={limit}", headers={"x-client-id": "acme"}
+    )
+    body = {"data": [{"id": id_} for id_ in ids], "pagination": {"has_more": more}}
+    return httpx.Response(status, json=body, headers={"etag": etag} if etag else {}, request=request)
+
+
+def left_out(listings: Listings) -> dict[str, int]:
+    return {id_: times for id_ in sorted(THERE) if (times := listings.left_out("acme", id_))}
+
+
+def test_a_campaign_is_left_out_of_so_many_whole_listings_in_a_row(listings: Listings) -> None:
+    for answer in (page(1, "c1", "c2"), page(1, "c1", more=True), page(2, "c2")):
+        listings.delivered(answer)
+    assert left_out(listings) == {"c3": 2}
+    for answer in (page(1, "c3", "c1"), page(1), page(1, "c3")):
+        listings.delivered(answer)
+    assert left_out(listings) == {"c1": 2, "c2": 3}
+    assert listings.left_out("globex", "c2") == 0
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [page(1, "c1", more=True)],  # it goes on
+        [page(1, "c1", more=True), page(3, "c2")],  # a page was never asked for
+        [page(1, "c1", more=True), page(2, "c2", limit=5)],  # pages of another size
+        [page(2, "c2")],
+        [page(1, status=503)],
+        [page(1, method="POST")],
+        [httpx.Response(200, text="<html>", request=page(1).request)],
+        [page(1, status=304, etag="unknown")],
+    ],
+)
+def test_what_is_no_whole_listing_leaves_nothing_out(listings: Listings, answers: list[httpx.Response]) -> None:
+    for answer in answers:
+        listings.delivered(answer)
+    assert left_out(listings) == {}
+
+
+def test_a_page_that_comes_twice_and_one_that_is_unchanged_are_pages_of_their_listing(listings: Listings) -> None:
+    listings.delivered(page(1, "c1", more=True, etag="v1"))
+    listings.delivered(page(1, more=True, status=304, etag="v1"))
+    listings.delivered(page(2, "c2", more=True))
+    listings.delivered(page(2, "c2", more=True))
+    listings.delivered(page(3))
+    assert left_out(listings) == {"c3": 1}
