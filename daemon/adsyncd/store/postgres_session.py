@@ -20,7 +20,7 @@ def configure(engine: Engine) -> None:
 
     Behind a pooler such as PgBouncer each transaction may be in another server's session, which others use, too. It is
     told by the number of the server's process, which a pooler makes up. Nothing is left in such a session then: no
-    setting, and no prepared statement. Elsewhere those spare the server half of its work.
+    setting, and no prepared statement. Elsewhere those spare the server up to half of its work.
     """
     pooled = False
 

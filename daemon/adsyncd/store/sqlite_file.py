@@ -81,7 +81,7 @@ def configure(engine: Engine, patience_s: float) -> None:
     @event.listens_for(engine, "close")
     def close(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
         # SQLite would leave our log to the file that has the name now, and the next start would mix the two.
-        if _identity(file) != ours and _identity(log) == entry.info["log"]:
+        if _identity(file) != ours and _identity(log) == entry.info.get("log"):
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
@@ -174,7 +174,8 @@ def _see_that_nobody_uses_another(file: Path) -> None:
     It knows of permits and leases that this file says nothing of, and its log is not this file's.
     """
     for look in range(_LOOKS):  # while a process opens or closes its files, one look may deceive
-        if not (astray := _lockers(_beside(file, "-shm")) - _lockers(file) - {str(os.getpid())}):
+        users = _lockers(_beside(file, "-shm")) - {str(os.getpid())}
+        if not users or not (astray := users - _lockers(file)):
             return
         time.sleep(_ASK_AGAIN_S * look)
     who = f"process {', '.join(sorted(astray))} still uses another file that was here"
