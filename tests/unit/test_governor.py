@@ -19,7 +19,7 @@ from adsyncd.governor import Gate, Priority
 from adsyncd.limits import cools_for
 from adsyncd.permit import Claim, PermitRecord, ShapeRecord
 from adsyncd.run import WaitReason
-from adsyncd.tenant import Platform, Quota, Shape, Window
+from adsyncd.tenant import Platform, Quota, Shape, Tenant, Window
 from mock_api import meters
 from mock_api.meters import Algorithm, meter
 from support.gates import MemoryLedger, a_gate, a_governor
@@ -291,6 +291,34 @@ async def test_permits_from_before_a_reboot_that_nobody_needed_since_are_waited_
             permit.cool()
         await anyio.sleep(2 * WINDOW)
     assert free == [3, 0, 3]
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["the platform's", "the client id's"])
+@pytest.mark.parametrize("order", [("fast", "slow"), ("slow", "fast"), ("fast", "raised")])
+async def test_another_machine_s_request_may_take_the_longest_time_out_of_those_who_share_a_quota(
+    order: tuple[str, str], shared: bool
+) -> None:
+    one, plenty = Quota(1, timedelta(seconds=10)), Quota(100, timedelta(seconds=10))
+    platform = Platform("mixo", "http://mixo", one if shared else None)
+
+    def sharing(name: str) -> Tenant:
+        timeout = timedelta(seconds=2 if name == "fast" else 60)
+        id_ = "fast" if name == "raised" else name
+        client_id = id_ if shared else "acme"
+        return a_tenant(
+            id=id_, client_id=client_id, platform=platform, quota=plenty if shared else one, timeout=timeout
+        )
+
+    ledger, there, here = MemoryLedger(), VirtualClock(), VirtualClock()
+    there.reboot()  # as if it were another machine
+    permit = await a_governor(there, ledger, "there").gate(sharing("slow")).acquire()
+    assert await permit.put_on_record(60)
+    governor, start = a_governor(here, ledger, "here"), anyio.current_time()
+    for name in order:
+        through = governor.gate(sharing(name))
+    permit = await through.acquire()
+    assert await permit.put_on_record(2)
+    assert anyio.current_time() - start == pytest.approx(5 + 60 + cools_for(one))
 
 
 async def test_what_is_known_of_another_process_s_permits_takes_room_once() -> None:

@@ -191,6 +191,20 @@ async def first_waits(before: Tenant, after: Tenant, how: str, *, requests: int 
 MINUTE, DAY = (3, 60.0), (5000, 86_400.0)
 
 
+async def test_a_permit_that_was_granted_before_a_change_is_given_back_while_nothing_may_be_sent() -> None:
+    governor = Governor(VirtualClock(), MemoryLedger(), "life", ())
+    tenant = a_tenant(quota=quota(MINUTE))
+    permit = await governor.gate(tenant).acquire()
+    assert await permit.put_on_record(TIMEOUT_S)
+    permit.cool()
+    early = await governor.gate(tenant).acquire()
+    gate = governor.gate(replace(tenant, quota=quota((30, 600.0))))
+    assert not await early.put_on_record(TIMEOUT_S)
+    await anyio.sleep(600)
+    late = await gate.acquire()
+    assert await late.put_on_record(TIMEOUT_S)
+
+
 async def test_what_a_change_costs_is_told_before_it_counts() -> None:
     ledger, clock = MemoryLedger(), VirtualClock()
     before = a_tenant(quota=quota(MINUTE))
