@@ -99,4 +99,4 @@ def test_healthy_tenants_share_a_quota_with_those_who_can_not_sign_in_as_if_it_w
         runs = with_and_without_the_sick(simulator, mute_world(seed))
         assert runs.among == runs.alone, f"seed {seed}"
         compared += len(runs.among)
-    assert compared > 30
+    assert compared > 15
