@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from adsyncd.escaping import escaped
 
-MOST_NAMED = 3  # odd items, in what is said of a listing
+MOST_NAMED = 10  # odd items, in what is said of a listing
 _LONGEST_SHOWN = 64
 STATISTICS = frozenset({"impressions", "clicks", "conversions"})
 

@@ -336,8 +336,9 @@ class Pipeline:
     def _note(self) -> str | None:
         """Say what is remarkable in the listing and no fault of the run."""
         notes = []
-        if self._evidence is Listing.COMPLETE and self._claimed not in {0, self._tally.listed}:
-            notes.append(f"the platform named {self._claimed} campaigns in all and listed {self._tally.listed}")
+        listed = self._tally.listed + self._odd.lost
+        if self._evidence is Listing.COMPLETE and self._claimed not in {0, listed}:
+            notes.append(f"the platform named {self._claimed} campaigns in all and listed {listed}")
         if self._moved:
             notes.append(f"{shown(self._moved)} was on two pages, so that another may have been on none")
         if self._lacking.count:

@@ -92,7 +92,7 @@ def instant(value: object) -> datetime | None:
 
 def _storable(value: str) -> str:
     if _UNSTORABLE.search(value):
-        raise ValueError("has a character that a database does not store")
+        raise ValueError("holds NUL or half of a surrogate pair")
     return value
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.campaign import Campaign, Oddities, Page, content_hash
+from adsyncd.campaign import MOST_NAMED, Campaign, Oddities, Page, content_hash
 from adsyncd.errors import BadAnswer
 from adsyncd.platforms import reading
 from adsyncd.platforms.reading import read_page
@@ -165,13 +165,13 @@ def test_a_value_that_can_mean_one_thing_alone_is_read_without_a_word(field: str
 
 
 def test_of_an_item_all_fields_that_cannot_be_read_are_named_and_of_a_page_the_first_items() -> None:
-    wrong = [CAMPAIGN | {"id": f"c{number}", "budget": "x", "clicks": []} for number in range(5)]
+    wrong = [CAMPAIGN | {"id": f"c{number}", "budget": "x", "clicks": []} for number in range(MOST_NAMED + 2)]
     page = read_page(listing(*wrong, CAMPAIGN), 1)
-    assert len(page.campaigns) == 6
-    assert str(page.odd) == (
-        "c0: budget is no number, clicks is no number; c1: budget is no number, clicks is no number; "
-        "c2: budget is no number, clicks is no number; and 2 more"
-    )
+    assert len(page.campaigns) == MOST_NAMED + 3
+    first, *others, rest = str(page.odd).split("; ")
+    assert first == "c0: budget is no number, clicks is no number"
+    assert [words.partition(":")[0] for words in others] == [f"c{number}" for number in range(1, MOST_NAMED)]
+    assert rest == "and 2 more"
 
 
 @pytest.mark.parametrize(
