@@ -33,12 +33,12 @@ Numbers = list[int]
 
 def cools_for(window: Window | Quota) -> float:
     """Return for how many seconds a permit cools: the window, and a guard for what two clocks differ by."""
-    return window.per.total_seconds() * (1 + GUARD_SHARE) + GUARD_S
+    return cooling_s(window.per / timedelta(milliseconds=1))
 
 
-def cooling_s(length_ms: int) -> float:
+def cooling_s(length_ms: float) -> float:
     """Return the same for a window of so many milliseconds."""
-    return cools_for(Window(1, timedelta(milliseconds=length_ms)))
+    return length_ms / 1000 * (1 + GUARD_SHARE) + GUARD_S
 
 
 class Bucket:

@@ -233,8 +233,8 @@ class Account:
 
     def _carry_over(self, buckets: Iterable[Bucket], known: Iterable[Known]) -> None:
         """Let what was sent under other quotas count in windows that are new, or wait until it has left them."""
-        now = self._clock.monotonic()
-        sent = [self._as_sent(one) for one in (*self._sent, *known)]
+        now, longest_s = self._clock.monotonic(), self.limits.longest_s
+        sent = [self._as_sent(one) for one in (*self._sent, *known) if self._counted_by(one) + longest_s > now]
         for bucket in buckets:
             missing, quiet_until = carry_over(sent, self.client_id, bucket.length_ms, now)
             for since in missing:
@@ -249,14 +249,18 @@ class Account:
         self._unrecorded[bucket.length_ms, number] = self._record(bucket.length_ms, number, free_at)
 
     def _as_sent(self, known: Known) -> Sent:
-        record, cools_for = known.record, cooling_s(known.record.window_ms)
-        at, since = record.free_at - cools_for, self._free_at(known) - cools_for
+        record, since = known.record, self._counted_by(known)
+        at = record.free_at - cooling_s(record.window_ms)
         in_force_at = at - self._in_flight_s
         if known.in_force_at is not None:
             in_force_at = self._clock.since_boot() - self._clock.monotonic() + known.in_force_at
             if known.out:
                 at, since = in_force_at, known.in_force_at
         return Sent(record.client_id, record.window_ms, record.boot_id, at, in_force_at, since, known.out)
+
+    def _counted_by(self, known: Known) -> float:
+        """Return the monotonic instant by which a request on record was counted."""
+        return self._free_at(known) - cooling_s(known.record.window_ms)
 
     def _free_at(self, known: Known) -> float:
         """Return the monotonic instant by which a permit on record is free."""
