@@ -10,6 +10,7 @@ The payload is the whole object in either case. No error quotes a value.
 import codecs
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -66,6 +67,8 @@ class _Page(_Wire):
     pagination: _Pagination
 
 
+_TOO_DEEP = 200
+_TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)  # strings, and what nests
 _MISSING = object()
 _FIELDS: Mapping[str, Callable[[object], Any]] = {
     "name": values.text,
@@ -201,9 +204,27 @@ def _parsed(body: bytes) -> object:
     check_size(body)
     text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     try:
-        return json.loads(text, parse_float=_float, parse_int=_integer, parse_constant=str)
-    except (ValueError, RecursionError):
+        try:
+            return _DECODER.decode(text)
+        except RecursionError:
+            return _DECODER.decode(_shallow(text))
+    except ValueError:
         raise unlike_the_api(no_json(body)) from None
+
+
+def _shallow(text: str) -> str:
+    """Return JSON in which a text stands for each list and object that is nested too deeply to be read."""
+    parts, read_to, depth = [], 0, 0
+    for token in _TOKENS.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth == _TOO_DEEP:
+                parts += [text[read_to : token.start()], '"nested too deeply"']
+        elif token[0] in "]}":
+            if depth == _TOO_DEEP:
+                read_to = token.end()
+            depth -= 1
+    return "".join(parts) + text[read_to:]
 
 
 def _float(spelled: str) -> float | str:
@@ -213,3 +234,6 @@ def _float(spelled: str) -> float | str:
 
 def _integer(spelled: str) -> int | str:
     return int(spelled) if len(spelled) <= _LONGEST_INTEGER else spelled
+
+
+_DECODER = json.JSONDecoder(parse_float=_float, parse_int=_integer, parse_constant=str)
