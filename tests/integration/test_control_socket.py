@@ -335,7 +335,7 @@ FACE = b"HTTP/1.1 200 OK\r\n"
 
 @asynccontextmanager
 async def impostor(place: Path, *says: bytes, for_ever: bool = False) -> AsyncIterator[None]:
-    """Something that is no adsyncd, and says so much to whoever connects, the last part again and again `for_ever`."""
+    """A server that is not adsyncd and sends these parts to each client, the last one again and again if `for_ever`."""
 
     async def answer(visitor: anyio.abc.SocketStream) -> None:
         with suppress(anyio.BrokenResourceError):

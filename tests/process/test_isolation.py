@@ -130,7 +130,7 @@ async def test_the_healthy_finish_as_if_alone(evidence: Evidence) -> None:
 
 # What an operator reads in `adsyncd runs`: the place, the trouble, and where it isn't plain, the mend.
 ERRORS = {
-    "wrong-password": r"the platform refused email and password; mend them where the drop-in's credentials lead",
+    "wrong-password": r"the platform refused email and password; fix them where the drop-in's credentials lead",
     "unknown-path": r"Vault at http://127.0.0.1:\d+ has nothing at secret/adsyncd/nowhere; write email and",
     "hanging": r"127.0.0.1:\d+ did not answer within 0.3 s \(sync.timeout\)",
     "endless": r"after 310 campaigns of the 20 that it names in all, the platform still announces more",

@@ -118,7 +118,7 @@ class Requests(RuleBasedStateMachine):
             self.limits.buckets[0].taken_elsewhere(number, self.now + seconds)
 
     @rule(count=st.integers(1, 25))
-    def foretell(self, count: int) -> None:
+    def predict(self, count: int) -> None:
         opens_at = self.limits.opens_at(self.now)
         assert opens_at in {None, self.limits.nth_at(1, self.now)}
         limits, held = deepcopy((self.limits, self.held))

@@ -62,7 +62,7 @@ def print_line(text: str, *, err: bool = False) -> None:
 
 
 def print_error(error: AdsyncdError) -> None:
-    """Show an error to whoever typed the command, each problem in a line of its own; if nobody reads it, so be it."""
+    """Print an error to standard error, each problem on a line of its own. A closed standard error is no failure."""
     try:
         for line in error.problems if isinstance(error, ConfigError) else [error]:
             print_line(f"error: {line}", err=True)

@@ -181,7 +181,7 @@ def version_1(vault: str, mount: str, path: str) -> CredentialsError:
 def unreadable(vault: str, mount: str, path: str) -> CredentialsError:
     """Explain why an answer of `vault` about one secret is of no use. That says nothing of Vault as a whole.
 
-    Whoever may write a secret can nest it deeper than it can be read here.
+    A secret may be nested deeper than it can be read here.
     """
     return CredentialsUnavailable(
         f"what {vault} answers about {mount}/{path} can't be read; write email and password there, as texts and alone"

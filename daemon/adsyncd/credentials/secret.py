@@ -33,7 +33,7 @@ def resolve_secret(ref: SecretPlace, environ: Mapping[str, str]) -> SecretStr:
 
 
 def fits_header(secret: str) -> bool:
-    """Whether a header can carry it. Whoever put another into one would raise an error that quotes it."""
+    """Return whether a header can carry it. The HTTP library's error for one that it can't would quote the secret."""
     return secret.isascii() and secret.isprintable() and bool(secret)
 
 

@@ -13,7 +13,7 @@ _WORTH_TELLING_S = 1.0
 def costs(tenants: Iterable[Tenant], records: Sequence[PermitRecord], clock: Clock) -> dict[str, float]:
     """Return, by tenant, for how many seconds nothing is sent once quotas count that have other windows than `records`.
 
-    Whoever would wait for no more than a second is left out.
+    Waits of up to a second are left out.
     """
     now, recorded, platforms, found = clock.monotonic(), by_account(records), dict[str, Account | None](), {}
 

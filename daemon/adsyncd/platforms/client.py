@@ -319,7 +319,7 @@ class PlatformClient:
 
     async def keep_authorized(self) -> None:
         """See to it that there is a good token at hand, until cancelled or until that fails."""
-        with suppress(AdsyncdError):  # whoever wants the token hears of it
+        with suppress(AdsyncdError):  # the next request that wants the token raises it
             while True:
                 await anyio.sleep(self._session.refresh_in())
                 await self._session.token(self._sign_in)
@@ -339,7 +339,7 @@ class PlatformClient:
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise SignInRefused(
                 f"the platform refused email and password{in_words(answer, secrets)}; "
-                f"mend them where the drop-in's credentials lead"
+                f"fix them where the drop-in's credentials lead"
             )
         if answer.is_client_error and not is_later(answer):
             raise SignInRefused(

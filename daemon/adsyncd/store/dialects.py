@@ -197,7 +197,7 @@ def writers_meet(connection: Connection) -> bool:
 
 
 def misfit(connection: Connection) -> str | None:
-    """Say in words why a database can't hold what we keep, with the mend; None: it can. SQLite takes any text."""
+    """Return why a database can't hold all text, with the fix, or None if it can. SQLite holds any text."""
     return postgres_session.misfit(connection) if connection.dialect.name == "postgresql" else None
 
 

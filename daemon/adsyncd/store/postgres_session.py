@@ -50,7 +50,7 @@ def configure(engine: Engine) -> None:
 
 
 def misfit(connection: Connection) -> str | None:
-    """Say in words why a database can't hold what we keep, with the mend; None: it can."""
+    """Return why a database can't hold all text, with the fix, or None if it can."""
     encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding == "UTF8":
         return None
