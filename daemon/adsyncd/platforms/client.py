@@ -33,6 +33,7 @@ from adsyncd.errors import (
     SignInRefused,
     Throttled,
     Unauthorized,
+    Unavailable,
 )
 from adsyncd.governor import Gate, Priority
 from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
@@ -292,6 +293,8 @@ class PlatformClient:
                     self._session.accept(token, sent_at)
                 return answer
             if _RENEWED in request.extensions:
+                if self._session.may_have_expired(token):
+                    raise Unavailable("the token expired while a request with it was in flight, a second time")
                 self._session.refuse_anew(token)
                 return answer
             match self._session.refuse(token, refused_at):

@@ -32,10 +32,15 @@ _MOST_REFRESHES = 3  # for 401s, in such a time
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer access token; `expires_at` is on the clock's monotonic line, in seconds: infinite if nobody knows."""
+    """A bearer access token; its ends are on the clock's monotonic line, in seconds: infinite if nobody knows.
+
+    `expires_at`: it is used until then. `may_expire_at`: the platform may refuse it from then on, as a token that
+    arrived late may.
+    """
 
     value: SecretStr
     expires_at: float
+    may_expire_at: float
 
 
 class Refusal(Enum):
@@ -110,6 +115,10 @@ class Session:
         """Take note that the platform took a token from a request that was sent then."""
         if self._token is token:
             self._accepted_at = max(self._accepted_at, sent_at)
+
+    def may_have_expired(self, token: Token) -> bool:
+        """Return whether a 401 to a token may mean its end, and so says nothing of the request."""
+        return self._clock.monotonic() >= token.may_expire_at
 
     def refuse(self, token: Token, refused_at: float | None) -> Refusal:
         """Take note that a request was answered 401, and say what that means.
@@ -210,4 +219,4 @@ class Session:
         least = self._clock.monotonic() + _LEAST_LIFE_S
         refresh_s = life_s * (_REFRESH_FROM + _REFRESH_SPREAD * share(self._tenant.id))
         self._refresh_at = max(asked_at + refresh_s, least)
-        return Token(value, expires_at=max(asked_at + life_s, least))
+        return Token(value, expires_at=max(asked_at + life_s, least), may_expire_at=asked_at + life_s)

@@ -571,6 +571,22 @@ async def test_a_401_to_a_fresh_token_is_the_campaign_s_own_failure() -> None:
     assert (error.attempts, len(parts.platform.requests), len(parts.platform.sign_ins)) == (1, 2, 2)
 
 
+async def test_a_token_that_expires_in_flight_twice_is_no_failure_of_the_campaign() -> None:
+    async with connected() as parts:
+        parts.platform.token_life_s = 3.0
+
+        def stalls(_request: httpx.Request) -> httpx.Response | None:
+            parts.platform.takes_s = 4.0 if len(parts.platform.requests) < 2 else 0.0
+            return None
+
+        parts.platform.script.extend([stalls] * 3)
+        await parts.client.page(1)
+        parts.platform.takes_s = 4.0
+        parts.platform.requests.clear()
+        assert await parts.client.push("cmp-1", "key") == 2
+    assert len(parts.platform.requests) == 3
+
+
 async def test_a_listing_that_is_answered_401_is_tried_again_and_signs_in_again_but_once() -> None:
     async with connected(*[httpx.Response(401)] * 99, max_attempts=3) as parts:
         with pytest.raises(Unauthorized) as error:
