@@ -176,7 +176,7 @@ async def test_the_first_tenant_is_synced_by_what_is_pasted(machine: Machine) ->
     assert (run["outcome"], run["pushed"]) == ("succeeded", CAMPAIGNS)
     shown = await machine.paste(pasted("4. Start"))
     assert "1 tenant ready, 0 problems" in shown
-    assert "acme is idle until" in shown
+    assert re.search(r"^acme (is idle until|runs|waits)", shown, re.MULTILINE)  # it may be due again by now
     assert run["trace_id"] in shown
 
 
@@ -200,7 +200,7 @@ async def test_the_password_is_what_was_typed(bare_openbao: OpenBao) -> None:
 async def test_the_first_look_and_an_upgrade_work_while_the_daemon_runs(machine: Machine, heading: str) -> None:
     shown = await machine.paste(pasted(heading))
     assert "store: SQLite finds it intact" in shown
-    assert re.search(r"^acme +idle", shown, re.MULTILINE)
+    assert re.search(r"^acme +(idle|running|waiting)", shown, re.MULTILINE)  # it may be due again by now
 
 
 async def test_a_monitor_can_ask_the_control_socket(machine: Machine) -> None:
