@@ -2,7 +2,6 @@
 
 import json
 import math
-from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -13,16 +12,11 @@ _MOST_CONTAINERS = 100_000
 _LONGEST_LIFE_S = 10 * 365 * 86_400.0  # of a token: a number beyond that is none of seconds
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
+class _Token(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
 
-
-class _Token(_Wire):
     access_token: SecretStr = Field(min_length=1, max_length=8192)  # so much a header of most servers holds
     expires_in: object = None
-
-
-_Model = TypeVar("_Model", bound=_Wire)
 
 
 def check_size(body: bytes) -> None:
@@ -49,7 +43,10 @@ def read_token(body: bytes) -> tuple[SecretStr, float]:
     The life is infinite if the platform does not say it (RFC 6749, 5.1: it may leave it out) or says it in no way that
     makes sense: such a token is good until a 401.
     """
-    token = _read(_Token, body)
+    try:
+        token = _Token.model_validate(parse(body))
+    except ValidationError as error:
+        raise unlike_the_api(_problems(error)) from None
     value = token.access_token.get_secret_value()
     if not (value.isascii() and value.isprintable() and " " not in value):
         raise BadAnswer("the platform's token has characters that no header can carry")
@@ -83,13 +80,6 @@ def denied(receipt: object, campaign_id: str) -> str | None:
     return None if str(success).lower() in {"true", "1"} else "it says that this was no success"
 
 
-def _read(model: type[_Model], body: bytes) -> _Model:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise unlike_the_api(_problems(error, body)) from None
-
-
 def unlike_the_api(problem: str) -> BadAnswer:
     """Return the error that says what is wrong with an answer."""
     return BadAnswer(f"the platform's answer is not what its API promises: {problem}")
@@ -101,11 +91,9 @@ def no_json(body: bytes) -> str:
     return "a page, as of a proxy or at a wrong base_url" if markup else "not JSON, or only a part of it"
 
 
-def _problems(error: ValidationError, body: bytes) -> str:
+def _problems(error: ValidationError) -> str:
     """Name the fields that are wrong and why, without a word of what the platform sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    if found[0]["type"] == "json_invalid":
-        return no_json(body)
     named = [": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]])) for problem in found]
     more = len(named) - _MOST_PROBLEMS
     return "; ".join(named[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")

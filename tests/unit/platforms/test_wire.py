@@ -43,8 +43,11 @@ def test_json_of_very_many_objects_is_refused_before_it_is_parsed(many: bytes) -
         parse(b"[" + many * 100_000 + b"0]")
 
 
-def test_a_token_is_read_with_its_life_in_seconds_and_does_not_show() -> None:
-    token, life_s = read_token(b'{"access_token": "abc.DEF-1_2~3+/=", "token_type": "Bearer", "expires_in": 3600}')
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_token_is_read_with_its_life_in_seconds_and_does_not_show(mark: bytes) -> None:
+    token, life_s = read_token(
+        mark + b'{"access_token": "abc.DEF-1_2~3+/=", "token_type": "Bearer", "expires_in": 3600}'
+    )
     assert (token.get_secret_value(), life_s) == ("abc.DEF-1_2~3+/=", 3600)
     assert "abc" not in repr(token)
 
