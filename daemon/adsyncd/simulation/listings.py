@@ -11,11 +11,14 @@ import httpx
 
 @dataclass(slots=True)
 class _UnderWay:
-    """A listing that has begun: how many campaigns a page is to have, which page comes next, and what it had so far."""
+    """A listing that has begun: how many campaigns a page is to have, which page comes next, and what each page had.
+
+    Of a page that was asked for again, since the store could not keep it, the latest answer counts.
+    """
 
     limit: str
     next_page: int = 1
-    shown: set[str] = field(default_factory=set)
+    pages: dict[int, set[str]] = field(default_factory=dict)
 
 
 class Listings:
@@ -62,12 +65,13 @@ class Listings:
             del self._under_way[client_id]  # pages of two listings are no whole one
             return
         listing.next_page = number + 1
-        listing.shown |= shown
+        listing.pages[number] = shown
 
     def _end(self, client_id: str) -> None:
         listing = self._under_way.pop(client_id, None)
         if listing is None:
             return
+        shown = set().union(*listing.pages.values())
         for campaign in self._there(client_id):
-            missing = campaign not in listing.shown
+            missing = campaign not in shown
             self._left_out[client_id, campaign] = missing * (self._left_out[client_id, campaign] + 1)

@@ -67,3 +67,9 @@ def test_a_page_that_comes_twice_and_one_that_is_unchanged_are_pages_of_their_li
     listings.delivered(page(2, "c2", more=True))
     listings.delivered(page(3))
     assert left_out(listings) == {"c3": 1}
+
+
+def test_of_a_page_that_is_asked_for_again_the_latest_answer_counts(listings: Listings) -> None:
+    for answer in (page(1, "c1", more=True), page(2, "c2", more=True), page(2, "c3", more=True), page(3)):
+        listings.delivered(answer)
+    assert left_out(listings) == {"c2": 1}
