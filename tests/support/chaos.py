@@ -4,6 +4,8 @@ A seed decides what befalls it and when: after so many requests, and so many sec
 that instant is up to the machine, so a seed repeats a plan and not the course of events.
 """
 
+import fcntl
+import os
 import resource
 import sqlite3
 import subprocess
@@ -106,6 +108,20 @@ async def hang_collector(trial: Trial) -> None:
         trial.problems.append("nothing was exported")
 
 
+async def stall_log(trial: Trial) -> None:
+    """Let the reader of its log stand still, twice, while it logs all that it can."""
+    trial.install()
+    with log_reader(trial.program.folder / "daemon.log") as (pipe, reader):
+        async with trial.program.started("--log-level", "debug", output=pipe) as daemon:
+            for moment in trial.moments():
+                await trial.reach(daemon, moment)
+                reader.send_signal(SIGSTOP)
+                await anyio.sleep(trial.random.uniform(1, 4))
+                reader.send_signal(SIGCONT)
+            await trial.settle(daemon)
+            await trial.stop(daemon)
+
+
 async def lock_briefly(trial: Trial) -> None:
     """Lock the database twice, for less than the store waits."""
     trial.install()
@@ -125,6 +141,18 @@ async def lock_long(trial: Trial) -> None:
         with locked(trial.database):
             await trial.hear(daemon, "another process keeps it locked")
             await anyio.sleep(trial.random.uniform(0, 2))
+
+    await _trouble(trial, until_noticed)
+
+
+async def move_database(trial: Trial) -> None:
+    """Move the database away until the daemon has noticed, and put it back."""
+
+    async def until_noticed(daemon: Daemon) -> None:
+        elsewhere = trial.database.rename(trial.database.with_suffix(".moved"))
+        await trial.hear(daemon, "it was deleted or replaced")
+        await anyio.sleep(trial.random.uniform(0, 2))
+        elsewhere.rename(trial.database)
 
     await _trouble(trial, until_noticed)
 
@@ -162,6 +190,22 @@ async def _trouble(trial: Trial, trouble: Callable[[Daemon], Awaitable[None]]) -
     if not trial.settled():
         trial.install()
         await trial.finish()
+
+
+@contextmanager
+def log_reader(log: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Start a process that takes from a pipe what is to be logged, and yield the pipe's other end."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # a page is the least: so it is soon full
+    try:
+        with log.open("ab") as file, subprocess.Popen(["cat"], stdin=reading, stdout=file) as reader:
+            try:
+                yield writing, reader
+            finally:
+                reader.send_signal(SIGCONT)
+                os.close(writing)
+    finally:
+        os.close(reading)
 
 
 @contextmanager
@@ -219,8 +263,10 @@ FAULTS: Mapping[str, Callable[[Trial], Awaitable[None]]] = {
     "SIGSTOP for longer than the token lives, then SIGCONT, twice in a run": freeze,
     _SEALED: seal,
     "a collector that never answers, also at a SIGTERM": hang_collector,
+    "a log whose reader stands still, twice in a run": stall_log,
     "the database locked for less than the store waits, twice in a run": lock_briefly,
     "the database locked for longer": lock_long,
+    "the database moved away, then put back": move_database,
     _FULL_DISK: fill_disk,
     "no or few file descriptors free": starve,
     "SIGTERM while it starts": partial(terminate, requests=[0], within_s=1.5),

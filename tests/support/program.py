@@ -54,10 +54,11 @@ class Program:
         return {run["tenant"]: run for run in reversed(json.loads(shown.stdout))}
 
     @asynccontextmanager
-    async def started(self, *options: str) -> AsyncIterator["Daemon"]:
-        """Start the daemon. What is left of it in the end is killed."""
+    async def started(self, *options: str, output: int | None = None) -> AsyncIterator["Daemon"]:
+        """Start the daemon, which logs to a file or to `output`. What is left of it in the end is killed."""
         log = self.folder / "daemon.log"
-        with log.open("ab") as stderr:
+        with log.open("ab") as file:
+            stderr = file if output is None else output
             process = await anyio.open_process(
                 self._command("run", *options), env=self._environ(), stdout=stderr, stderr=stderr
             )
