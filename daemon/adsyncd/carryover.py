@@ -1,9 +1,9 @@
-"""What was sent under other quotas and counts in a window all the same: what is subtracted, and what is waited for.
+"""What counts in a new window of the requests that were sent under other quotas: some is subtracted, some waited out.
 
-Each request is on record once for each window that its quota had. A window that is new has no such records; but those
-of a longer one tell all that was sent within the new one's length. Those of a shorter one don't: a permit that is used
-again takes the place of its record. So what they tell is subtracted, and what they may have told before is waited for,
-at most for the new window's length.
+Each request is on record once for each window that its quota had. A new window has no records of its own. The records
+of a longer window tell all that was sent within the new one's length; they are subtracted. Those of a shorter window
+do not, since a permit that is used again overwrites its record. What they may have told before costs a wait of at most
+the new window's length.
 """
 
 import math
