@@ -210,6 +210,10 @@ async def test_visitors_who_say_nothing_or_half_of_it_or_do_not_listen_keep_nobo
             for _ in range(70):
                 visitors.enter_context(visit(place, sends))
                 await anyio.lowlevel.checkpoint()  # so that none of them waits in the kernel's queue
+            # One whose request is there as soon as the daemon takes it in, and one who connects first.
+            with visit(place, GET % b"/v1/health") as quick:
+                await anyio.wait_readable(quick)
+                assert quick.recv(99).startswith(b"HTTP/1.1 200")
             assert await ask(place) == wire.Health()
 
 
@@ -256,6 +260,54 @@ async def test_where_it_is_at_work_on_as_many_as_it_can_it_is_busy_and_cuts_none
             go_on.set()
             for worker in workers:
                 assert (await end_of(worker)).endswith(b"done")
+
+
+async def test_work_counts_until_it_is_done_though_its_client_has_gone(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_AT_ONCE", 3)
+    begun, go_on, ended = anyio.Semaphore(0), anyio.Event(), anyio.Semaphore(0)
+
+    async def work(_: Request) -> Response:
+        begun.release()
+        await go_on.wait()
+        ended.release()
+        return Response("done")
+
+    health = Route("/v1/health", lambda _: Response(b'{"status": "ok"}'))
+    async with served(Starlette(routes=[Route("/", work), health]), place):
+        for _ in range(2):
+            with visit(place, GET % b"/"):
+                await begun.acquire()
+        with pytest.raises(DaemonBusy, match="answers too many others; try again"):
+            await ask(place)
+        go_on.set()
+        for _ in range(2):
+            await ended.acquire()
+        assert await ask(place) == wire.Health()
+
+
+async def test_where_all_were_at_work_there_is_room_again_once_they_wait_for_their_clients(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_AT_ONCE", 3)
+    begun, go_on = anyio.Semaphore(0), anyio.Event()
+
+    async def work(_: Request) -> Response:
+        begun.release()
+        await go_on.wait()
+        return Response(b"x" * 2**22)
+
+    health = Route("/v1/health", lambda _: Response(b'{"status": "ok"}'))
+    async with served(Starlette(routes=[Route("/", work), health]), place):
+        with ExitStack() as visitors:
+            for _ in range(2):
+                visitors.enter_context(visit(place, GET % b"/"))
+                await begun.acquire()
+            for _ in range(2):
+                assert (await end_of(visitors.enter_context(visit(place, GET % b"/")))).startswith(b"HTTP/1.1 503")
+            go_on.set()
+            assert await ask(place) == wire.Health()
 
 
 # Who asks
