@@ -174,7 +174,7 @@ async def test_through_any_fault_all_is_listed_and_pushed_once_and_within_the_qu
 async def test_a_quota_smaller_than_was_thought_costs_429s_and_no_campaign(
     platform: Platform, retry_after: str
 ) -> None:
-    id_ = await new_client_id(platform, campaigns=6, quota_requests=5, quota_window_s=0.3, retry_after=retry_after)
+    id_ = await new_client_id(platform, campaigns=6, quota_requests=5, quota_window_s=1, retry_after=retry_after)
     async with connected(platform.base_url, client_id=id_, max_attempts=1) as run:
         pushed = await list_and_push(run)
     page = await platform.ledger(id_)
