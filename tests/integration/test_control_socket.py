@@ -45,6 +45,13 @@ GET = b"GET %s HTTP/1.1\r\nHost: adsyncd\r\n\r\n"
 HEALTH = TypeAdapter(wire.Health)
 
 
+async def healthy(_: Request) -> Response:
+    return Response(b'{"status": "ok"}')
+
+
+HEALTHY = Route("/v1/health", healthy)
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path / "control.sock"
@@ -204,8 +211,7 @@ async def test_visitors_who_say_nothing_or_half_of_it_or_do_not_listen_keep_nobo
         return Response()
 
     big = Route("/big", lambda _: Response(b"x" * 2**22))
-    health = Route("/v1/health", lambda _: Response(b'{"status": "ok"}'))
-    async with served(Starlette(routes=[health, big, Route("/slow", slow, methods=["POST"])]), place):
+    async with served(Starlette(routes=[HEALTHY, big, Route("/slow", slow, methods=["POST"])]), place):
         with ExitStack() as visitors:
             for _ in range(70):
                 visitors.enter_context(visit(place, sends))
@@ -237,27 +243,36 @@ async def test_an_answer_may_be_read_slowly(place: Path, monkeypatch: pytest.Mon
             assert len(await end_of(slow)) > 2**22
 
 
+class Work:
+    """Requests that go on until they are told to end."""
+
+    def __init__(self, answer: bytes = b"done") -> None:
+        self.begun, self.go_on, self.ended = anyio.Semaphore(0), anyio.Event(), anyio.Semaphore(0)
+        self._answer = answer
+        self.app = Starlette(routes=[Route("/", self._work), HEALTHY])
+
+    async def _work(self, _: Request) -> Response:
+        self.begun.release()
+        await self.go_on.wait()
+        self.ended.release()
+        return Response(self._answer)
+
+
 async def test_where_it_is_at_work_on_as_many_as_it_can_it_is_busy_and_cuts_none_of_them_off(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_AT_ONCE", 3)
+    monkeypatch.setattr(server, "_AT_ONCE", 2)
     monkeypatch.setattr(connection, "HEAD_WITHIN_S", 0.1)
-    begun, go_on = anyio.Semaphore(0), anyio.Event()
-
-    async def work(_: Request) -> Response:
-        begun.release()
-        await go_on.wait()
-        return Response("done")
-
-    async with served(Starlette(routes=[Route("/", work)]), place):
+    work = Work()
+    async with served(work.app, place):
         with ExitStack() as visitors:
             workers = [visitors.enter_context(visit(place, GET % b"/")) for _ in range(2)]
             for _ in workers:
-                await begun.acquire()
+                await work.begun.acquire()
             with pytest.raises(DaemonBusy, match="answers too many others; try again"):
                 await ask(place)
             await anyio.sleep(0.2)  # longer than a head may take
-            go_on.set()
+            work.go_on.set()
             for worker in workers:
                 assert (await end_of(worker)).endswith(b"done")
 
@@ -265,49 +280,76 @@ async def test_where_it_is_at_work_on_as_many_as_it_can_it_is_busy_and_cuts_none
 async def test_work_counts_until_it_is_done_though_its_client_has_gone(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_AT_ONCE", 3)
-    begun, go_on, ended = anyio.Semaphore(0), anyio.Event(), anyio.Semaphore(0)
-
-    async def work(_: Request) -> Response:
-        begun.release()
-        await go_on.wait()
-        ended.release()
-        return Response("done")
-
-    health = Route("/v1/health", lambda _: Response(b'{"status": "ok"}'))
-    async with served(Starlette(routes=[Route("/", work), health]), place):
+    monkeypatch.setattr(server, "_AT_ONCE", 2)
+    work = Work()
+    async with served(work.app, place):
         for _ in range(2):
             with visit(place, GET % b"/"):
-                await begun.acquire()
+                await work.begun.acquire()
         with pytest.raises(DaemonBusy, match="answers too many others; try again"):
             await ask(place)
-        go_on.set()
+        work.go_on.set()
         for _ in range(2):
-            await ended.acquire()
+            await work.ended.acquire()
         assert await ask(place) == wire.Health()
 
 
-async def test_where_all_were_at_work_there_is_room_again_once_they_wait_for_their_clients(
+async def test_who_does_not_read_its_answer_counts_no_more_once_that_is_ready(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_AT_ONCE", 3)
-    begun, go_on = anyio.Semaphore(0), anyio.Event()
-
-    async def work(_: Request) -> Response:
-        begun.release()
-        await go_on.wait()
-        return Response(b"x" * 2**22)
-
-    health = Route("/v1/health", lambda _: Response(b'{"status": "ok"}'))
-    async with served(Starlette(routes=[Route("/", work), health]), place):
+    monkeypatch.setattr(server, "_AT_ONCE", 2)
+    work = Work(b"x" * 2**22)
+    async with served(work.app, place):
         with ExitStack() as visitors:
             for _ in range(2):
-                visitors.enter_context(visit(place, GET % b"/"))
-                await begun.acquire()
+                visitors.enter_context(visit(place, 2 * (GET % b"/")))
+                await work.begun.acquire()
             for _ in range(2):
                 assert (await end_of(visitors.enter_context(visit(place, GET % b"/")))).startswith(b"HTTP/1.1 503")
-            go_on.set()
+            work.go_on.set()
             assert await ask(place) == wire.Health()
+
+
+async def test_of_those_who_ask_in_the_same_instant_each_is_answered(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_AT_ONCE", 25)
+    async with served(Starlette(routes=[HEALTHY]), place):
+        with ExitStack() as visitors:
+            together = [visitors.enter_context(visit(place, GET % b"/v1/health")) for _ in range(40)]
+            for visitor in together:
+                await anyio.wait_readable(visitor)
+                assert visitor.recv(99).startswith(b"HTTP/1.1 200")
+
+
+async def test_of_those_who_say_nothing_no_more_stay_than_it_can_have_open(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_AT_ONCE", 10)
+
+    async def left(visitors: list[socket.socket], least: int) -> list[socket.socket]:
+        with anyio.fail_after(10):
+            while len(ended := [visitor for visitor in visitors if is_over(visitor)]) < least:  # noqa: ASYNC110 - no event
+                await anyio.sleep(0.01)
+        return [visitor for visitor in visitors if visitor not in ended]
+
+    async with served(Starlette(routes=[HEALTHY]), place):
+        with ExitStack() as stack:
+            visitors = [stack.enter_context(visit(place)) for _ in range(50)]
+            assert len(await left(visitors, 30)) == 20  # twice as many, where none has had time to ask
+            await anyio.sleep(connection.HEAD_ON_ITS_WAY_S)
+            visitors.append(stack.enter_context(visit(place)))
+            assert await left(visitors, 41) == visitors[-10:]
+
+
+def is_over(visitor: socket.socket) -> bool:
+    visitor.settimeout(0)
+    try:
+        return visitor.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
 
 
 # Who asks
