@@ -128,7 +128,7 @@ def _await_port(port: int) -> None:
         except OSError:
             if time.monotonic() >= until:
                 raise
-            time.sleep(0.01)
+            time.sleep(0.01)  # and try again, up to the deadline
         else:
             return
 

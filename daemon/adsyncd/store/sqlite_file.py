@@ -177,7 +177,7 @@ def _see_that_nobody_uses_another(file: Path) -> None:
         users = _lockers(_beside(file, "-shm")) - {str(os.getpid())}
         if not users or not (astray := users - _lockers(file)):
             return
-        time.sleep(_ASK_AGAIN_S * look)
+        time.sleep(_ASK_AGAIN_S * look)  # at a start, or in a command that reads: no run goes on
     who = f"process {', '.join(sorted(astray))} still uses another file that was here"
     raise StoreError(f"{file}: {who}; end it, or put its file back")
 
