@@ -20,13 +20,13 @@ import anyio
 import httpx
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from adsyncd.campaign import Page, Push, PushState
 from adsyncd.config import load_settings
+from adsyncd.config.dropins import read_tenants
 from adsyncd.daemon import open_parts
-from adsyncd.dropins import read_tenants
-from adsyncd.run import Run
+from adsyncd.model.campaign import Page, Push, PushState
+from adsyncd.model.run import Run
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store
-from adsyncd.tenant import PushPolicy
 from benchmarks.config import ACCOUNT, ENVIRON, FROM_ENVIRON, tenant_ids, write_config
 
 PAGE_SIZE = 10

@@ -17,9 +17,9 @@ from statistics import median
 
 import anyio
 
-from adsyncd.governor import Gate, Governor
+from adsyncd.rate import Gate, Governor
+from adsyncd.rate.quota import Quota
 from adsyncd.simulation.virtual_time import VirtualClock
-from adsyncd.tenant import Quota
 from benchmarks.figures import Figure
 from benchmarks.limiters import BACKEND, PEERS, Adsyncd, Limiter, NoLedger, tenant, virtual_time
 
@@ -75,12 +75,12 @@ def measure() -> list[Figure]:
 def own_gates() -> list[Gate]:
     """Return a gate for each tenant, all on one platform."""
     governor = Governor(VirtualClock(), NoLedger(), "benchmark")
-    return [governor.gate(tenant(f"t{number}", AMPLE, PLATFORM)) for number in range(HEAVY + LIGHT)]
+    return [governor.gate(tenant(f"t{number}", AMPLE, PLATFORM).client_quota) for number in range(HEAVY + LIGHT)]
 
 
 def one_line() -> list[Gate]:
     """Return the one gate for all of them."""
-    gate = Governor(VirtualClock(), NoLedger(), "benchmark").gate(tenant("all", PLATFORM))
+    gate = Governor(VirtualClock(), NoLedger(), "benchmark").gate(tenant("all", PLATFORM).client_quota)
     return [gate] * (HEAVY + LIGHT)
 
 

@@ -16,7 +16,7 @@ import anyio
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.clock import SystemClock
-from adsyncd.run import Outcome, Run, run_id
+from adsyncd.model.run import Outcome, Run, run_id
 from adsyncd.store import Store, open_store
 from benchmarks.config import ENVIRON, FAR_AWAY, FROM_ENVIRON, HEALTHY, accounts, store_url, tenant_ids, write_config
 from benchmarks.figures import Figure

@@ -24,10 +24,11 @@ from limits.aio.strategies import MovingWindowRateLimiter
 
 from adsyncd.clock import Clock
 from adsyncd.config import TenantFile
-from adsyncd.governor import Governor
-from adsyncd.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.model.tenant import Platform, Tenant
+from adsyncd.rate import Governor
+from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.quota import Quota
 from adsyncd.simulation.virtual_time import VirtualClock, VirtualLoop
-from adsyncd.tenant import Platform, Quota, Tenant
 
 EPOCH = 1_800_000_000.0  # what the wall says when virtual time begins
 
@@ -68,7 +69,7 @@ class Adsyncd:
         self._governor = Governor(self._clock, NoLedger(), "benchmark")
 
     async def send(self, key: str, attempt: Attempt) -> float:
-        gate = self._governor.gate(tenant(key, self._quota))
+        gate = self._governor.gate(tenant(key, self._quota).client_quota)
         permit = await gate.acquire()
         written_at = self._clock.monotonic()
         try:

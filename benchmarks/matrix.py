@@ -32,7 +32,7 @@ from statistics import mean
 import anyio
 from structlog.testing import capture_logs
 
-from adsyncd.tenant import Quota, Shape
+from adsyncd.rate.quota import Quota, Shape
 from benchmarks.figures import Figure
 from benchmarks.governor import Cell, keep, shown
 from benchmarks.limiters import BACKEND, PEERS, Adsyncd, Limiter, virtual_time

@@ -25,9 +25,9 @@ import httpx
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.clock import SystemClock
-from adsyncd.governor import Gate, Governor, Ledger
+from adsyncd.rate import Gate, Governor, Ledger
+from adsyncd.rate.quota import Quota
 from adsyncd.store import open_store
-from adsyncd.tenant import Quota
 from benchmarks.config import HEALTHY, store_url, tenant_ids
 from benchmarks.contenders import Spent, timed
 from benchmarks.figures import Figure
@@ -105,7 +105,7 @@ async def take_turns(base_url: str) -> dict[str, Spent]:
 
 
 def gate(client_id: str, ledger: Ledger) -> Gate:
-    return Governor(SystemClock(), ledger, "benchmark").gate(tenant(client_id, AMPLE))
+    return Governor(SystemClock(), ledger, "benchmark").gate(tenant(client_id, AMPLE).client_quota)
 
 
 async def pairs(of: Gate) -> None:

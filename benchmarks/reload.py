@@ -19,14 +19,14 @@ from typing import TypeVar
 
 import anyio
 
-from adsyncd.cli import event_loop
 from adsyncd.config import load_settings
 from adsyncd.daemon import open_parts
-from adsyncd.reload import Reloader
-from adsyncd.roster import Roster
-from adsyncd.run import Tally
+from adsyncd.host import event_loop
+from adsyncd.model.run import Tally
 from adsyncd.tasks import beside
-from adsyncd.ticks import Ticker
+from adsyncd.tenants.registry import Roster
+from adsyncd.tenants.reload import Reloader
+from adsyncd.tenants.ticks import Ticker
 from benchmarks.config import ENVIRON, FAR_AWAY, FROM_ENVIRON, HEALTHY, accounts, tenant_ids, write_config
 from benchmarks.figures import Figure
 from benchmarks.processes import running_platform

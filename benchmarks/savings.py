@@ -24,17 +24,17 @@ from structlog.testing import capture_logs
 
 from adsyncd.config import TenantFile
 from adsyncd.credentials import Credentials
-from adsyncd.governor import Governor
-from adsyncd.instruments import Instruments
-from adsyncd.lease import Leases
-from adsyncd.owner import Owner
+from adsyncd.host.owner import Owner
+from adsyncd.model.run import Tally
+from adsyncd.model.tenant import CredentialsRef, Platform, Tenant
 from adsyncd.platforms import Connector
-from adsyncd.run import Tally
+from adsyncd.rate import Governor
+from adsyncd.runs.lease import Leases
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.virtual_time import BACKEND, VirtualClock
 from adsyncd.store.store import store_in
-from adsyncd.supervisor import Supervisor
-from adsyncd.tenant import CredentialsRef, Platform, Tenant
+from adsyncd.telemetry.instruments import Instruments
+from adsyncd.tenants.supervisor import Supervisor
 from benchmarks.config import ACCOUNT, HEALTHY, accounts
 from benchmarks.figures import Figure
 from mock_api.app import create_app

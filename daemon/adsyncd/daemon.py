@@ -17,9 +17,7 @@ import httpx
 import structlog
 from pydantic import SecretStr
 
-from adsyncd import logs
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
-from adsyncd.campaign import DeadLetter
 from adsyncd.clock import Clock, SystemClock, entropy
 from adsyncd.config import SecretRef, Settings, load_guarded_settings
 from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
@@ -35,23 +33,25 @@ from adsyncd.credentials import (
     resolve_secret,
 )
 from adsyncd.errors import Stopping
-from adsyncd.governor import Governor
-from adsyncd.inotify import watch
-from adsyncd.instruments import Instruments
-from adsyncd.lease import Leases
-from adsyncd.owner import open_owner
+from adsyncd.host.owner import open_owner
+from adsyncd.host.sd_notify import open_notifier, status_line
+from adsyncd.model.campaign import DeadLetter
+from adsyncd.model.run import Run, Tally, whole_ms
+from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import Connector
-from adsyncd.reload import Reloader
-from adsyncd.replay import Replayed
-from adsyncd.roster import Roster
-from adsyncd.run import Run, Tally, whole_ms
-from adsyncd.sd_notify import open_notifier, status_line
+from adsyncd.rate import Governor
+from adsyncd.runs.lease import Leases
+from adsyncd.runs.replay import Replayed
 from adsyncd.store import Store, open_store
-from adsyncd.supervisor import Supervisor
 from adsyncd.tasks import beside
 from adsyncd.telemetry import open_telemetry
-from adsyncd.tenant import Tenant
-from adsyncd.ticks import Ticker
+from adsyncd.telemetry.instruments import Instruments
+from adsyncd.telemetry.log import configure
+from adsyncd.tenants.file_watch import watch
+from adsyncd.tenants.registry import Roster
+from adsyncd.tenants.reload import Reloader
+from adsyncd.tenants.supervisor import Supervisor
+from adsyncd.tenants.ticks import Ticker
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -76,7 +76,7 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        log = logs.configure(log_level, sys.stderr, environ.get("JOURNAL_STREAM"))
+        log = configure(log_level, sys.stderr, environ.get("JOURNAL_STREAM"))
         telemetry = await stack.enter_async_context(open_telemetry(environ))
         log.export(telemetry.logger_provider, telemetry.instruments)
         store = await stack.enter_async_context(open_store(settings.store.url, clock=clock, tracer=telemetry.tracer))

@@ -1,12 +1,13 @@
-"""A task that goes on beside a block, and ends with it."""
+"""Tasks beside a block, and calls in threads."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVarTuple
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import anyio
 
 Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 
 @asynccontextmanager
@@ -24,3 +25,20 @@ async def beside(
         tasks.cancel_scope.cancel()
     if failure:
         raise failure
+
+
+class OffLoop(Protocol):
+    """Makes a call that blocks where it holds nobody up: in a thread or, in a simulation, at once."""
+
+    async def __call__(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
+        """Return what `call` returns, or raise what it raises. `limiter`: how many may be made at a time."""
+
+
+async def in_thread(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
+    """Make a call that blocks in a thread."""
+    return await anyio.to_thread.run_sync(call, limiter=limiter)
+
+
+async def at_once(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG001 - one at a time it is anyway
+    """Make a call here and now: a virtual clock allows no threads."""
+    return call()

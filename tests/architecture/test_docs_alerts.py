@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from adsyncd.alert import Alert, AlertName
-from adsyncd.alerts import Alertmanager, Webhook, courier, rules, watch
+from adsyncd.alerts import Alertmanager, Webhook, delivery, rules, watch
 from adsyncd.cli import application
 from adsyncd.config import Settings, TenantFile
 from adsyncd.config.settings import ReceiversTable
 from adsyncd.config.tenant_file import AlertsTable
+from adsyncd.model.alert import Alert, AlertName
 
 PAGE = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
 FLAT = " ".join(PAGE.split())
@@ -42,7 +42,7 @@ def test_the_numbers_are_those_of_the_rules() -> None:
     assert f"for {rules.AGED // timedelta(hours=1)} hours" in ROWS["dead_letters_ageing"]
     tenant = AlertsTable()
     assert f"`alerts.min_success_rate` ({tenant.min_success_rate}) and `alerts.failures` ({tenant.failures})" in FLAT
-    assert (courier._LAST_TRY_S, courier._WAITS.max_s, watch._CHECK_S) == (3, 60, 30)
+    assert (delivery._LAST_TRY_S, delivery._WAITS.max_s, watch._CHECK_S) == (3, 60, 30)
     for words in ("A stop gives it three seconds", "longer and longer waits, up to a minute", "every half minute"):
         assert words in FLAT
 
@@ -77,8 +77,8 @@ def test_alertmanager_is_told_with_the_labels_and_for_the_time_that_are_document
     [
         ("alert fires", watch),
         ("alert resolved", watch),
-        ("alerts can't be delivered", courier),
-        ("alerts are delivered again", courier),
+        ("alerts can't be delivered", delivery),
+        ("alerts are delivered again", delivery),
     ],
 )
 def test_the_log_s_words_are_those_that_are_documented(event: str, module: object) -> None:

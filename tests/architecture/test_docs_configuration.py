@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from adsyncd.config import Settings, TenantFile
-from adsyncd.config.problems import ANY_ITEM, ANY_NAME, known_keys
+from adsyncd.config.diagnostics import ANY_ITEM, ANY_NAME, known_keys
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")

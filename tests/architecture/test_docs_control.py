@@ -8,13 +8,14 @@ import pytest
 from rich.console import Console
 from typer.main import get_command
 
-from adsyncd.cli import application, standing
+from adsyncd.cli import application, status_view
 from adsyncd.control import openapi, wire
 from adsyncd.control.endpoints import ENDPOINTS
 from adsyncd.control.peer import Peer
-from adsyncd.run import Outcome, Run, Wait, WaitReason
-from adsyncd.status import Progress, State, TenantStatus
-from adsyncd.tenant import Shape
+from adsyncd.model.run import Outcome, Run, Wait
+from adsyncd.model.status import Progress, State, TenantStatus
+from adsyncd.rate.quota import Shape
+from adsyncd.rate.wait import WaitReason
 
 PAGE = (Path(__file__).parents[2] / "docs" / "control.md").read_text(encoding="utf-8")
 
@@ -57,7 +58,7 @@ def test_what_is_logged_of_a_command_is_documented() -> None:
 
 
 def test_the_example_is_what_status_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standing, "_local", lambda instant, _: f"{instant:%H:%M:%S}")  # wherever this is tested
+    monkeypatch.setattr(status_view, "_local", lambda instant, _: f"{instant:%H:%M:%S}")  # wherever this is tested
     now = datetime(2026, 11, 25, 15, 3, 23, tzinfo=UTC)
 
     def at(minute: int, second: int = 0) -> datetime:
@@ -96,7 +97,7 @@ def test_the_example_is_what_status_says(monkeypatch: pytest.MonkeyPatch) -> Non
         shape=Shape.BURST,
     )
     console = Console(file=io.StringIO(), width=160)
-    console.print(standing.tenant_view(tenant, now), soft_wrap=True)
+    console.print(status_view.tenant_view(tenant, now), soft_wrap=True)
     said = console.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
     [example] = re.findall(r"^\$ adsyncd status globex\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
     assert [line.split() for line in example.splitlines()] == [line.split() for line in said.splitlines()]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from adsyncd.campaign import DeadLetter
 from adsyncd.cli import dead_letters
+from adsyncd.model.campaign import DeadLetter
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dead-letters.md").read_text(encoding="utf-8")
 APP = get_command(dead_letters.application())

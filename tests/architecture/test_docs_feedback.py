@@ -6,9 +6,9 @@ from pathlib import Path
 
 from adsyncd.config import Settings
 from adsyncd.config.feedback_table import FeedbackTable
-from adsyncd.dialect import PRESETS, STANDARD, Dialect, Preset
 from adsyncd.platforms import transport
-from adsyncd.stated_time import LONGEST_S
+from adsyncd.rate.dialect import PRESETS, STANDARD, Dialect, Preset
+from adsyncd.rate.stated_time import LONGEST_S
 
 PAGE = (Path(__file__).parents[2] / "docs" / "feedback.md").read_text(encoding="utf-8")
 FLAT = " ".join(PAGE.split())

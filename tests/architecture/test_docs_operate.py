@@ -7,13 +7,14 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from adsyncd import instruments
-from adsyncd.alert import AlertName
 from adsyncd.cli import application
 from adsyncd.config import DEFAULT_PATH, Settings, TenantFile
-from adsyncd.lease import TTL_S
-from adsyncd.run import Outcome, WaitReason
+from adsyncd.model.alert import AlertName
+from adsyncd.model.run import Outcome
+from adsyncd.rate.wait import WaitReason
+from adsyncd.runs.lease import TTL_S
 from adsyncd.store import schema
+from adsyncd.telemetry import instruments
 from support import page
 from support.page import ROOT
 

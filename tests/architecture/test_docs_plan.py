@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adsyncd.limits import GUARD_S, GUARD_SHARE
-from adsyncd.plan import ASSUMED_CAMPAIGNS, PlatformPlan, TenantPlan
+from adsyncd.rate.bucket import GUARD_S, GUARD_SHARE
+from adsyncd.runs.plan import ASSUMED_CAMPAIGNS, PlatformPlan, TenantPlan
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
-from adsyncd import instruments, logs
-from adsyncd.config.standard_variables import DEFAULTS
+from adsyncd.telemetry import instruments, log
+from adsyncd.telemetry.standard_variables import DEFAULTS
 from support.logging_state import flush, restored_logging
 
 PAGE = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_the_fields_of_a_log_line_are_documented() -> None:
         TracerProvider(shutdown_on_exit=False).get_tracer("test").start_as_current_span("sync.run"),
         structlog.contextvars.bound_contextvars(tenant="acme", run_id="acme-1"),
     ):
-        logs.configure("info", stream)
+        log.configure("info", stream)
         structlog.get_logger("adsyncd").error("run failed", exc_info=ValueError())
         flush()
     assert table("field").keys() == json.loads(stream.getvalue()).keys()

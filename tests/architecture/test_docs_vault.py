@@ -3,8 +3,8 @@ import tomllib
 from pathlib import Path
 
 from adsyncd.config import Settings, TenantFile
-from adsyncd.credentials.refusal import OUTAGES
-from adsyncd.status import VaultState
+from adsyncd.credentials.vault_errors import OUTAGES
+from adsyncd.model.status import VaultState
 
 PAGE = (Path(__file__).parents[2] / "docs" / "vault.md").read_text(encoding="utf-8")
 

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from adsyncd.cli import application
 from adsyncd.config import Settings, TenantFile
-from adsyncd.config.problems import ANY_ITEM, ANY_NAME, known_keys
+from adsyncd.config.diagnostics import ANY_ITEM, ANY_NAME, known_keys
 
 ROOT = Path(__file__).parents[2]
 MISSING = "no groff here: apt-get install groff-base"

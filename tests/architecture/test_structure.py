@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "daemon" / "adsyncd"
+TESTS = ROOT / "tests"
 LONGEST = 400  # lines of a module
+MOST_ROOMS = 22
 MODULES = sorted(
     path for package in (PROGRAM, ROOT / "mock_api") for path in package.rglob("*.py") if "migrations" not in path.parts
 )
@@ -29,19 +31,97 @@ def test_a_module_is_one_thing_of_readable_size_with_a_name_and_a_reason(module:
 
 
 @pytest.mark.parametrize("module", [path for path in MODULES if path.stem != "__init__"], ids=named)
-def test_a_module_is_tested_by_a_file_of_its_name(module: Path) -> None:
-    tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
-    own = f"test_{module.stem.strip('_')}.py"
-    package = f"test_{module.parent.name}.py"
-    assert own in tests or package in tests or module.stem in TESTED_ELSEWHERE, f"write {own}"
+def test_a_module_is_tested_by_the_file_at_its_place(module: Path) -> None:
+    name = str(module.relative_to(PROGRAM.parent if PROGRAM in module.parents else ROOT)).removeprefix("adsyncd/")
+    own = TESTS / "unit" / Path(name).with_name(f"test_{module.name}")
+    elsewhere = [TESTS / test for tests, _ in [TESTED_ELSEWHERE.get(name, ("", ""))] for test in tests.split()]
+    assert own.exists() != bool(elsewhere), f"write {named(own)}, or say why another file tests this module"
+    assert all(test.exists() for test in elsewhere)
 
 
-# Values and declarations without a decision of their own, and what only a whole process shows.
+ONE_TEST_FOR_ALL_DATABASES = "the contract tests run it on SQLite and on PostgreSQL"
+ONE_MECHANISM = "the governor's parts are one mechanism; its tests drive all of them"
+A_REAL_PEER = "tested against the real thing"
+VALUES = "values without a decision of their own"
+A_WHOLE_PROCESS = "the tests start the program"
+BY_COMMAND = "commands are tested as users call them"
+OVER_THE_SOCKET = "tested as a client sees it"
+
+# By module: the tests that cover it instead, and why.
 TESTED_ELSEWHERE = {
-    "__main__": "every test in tests/process starts it",
-    "tenant": "values alone",
-    "permit": "values alone",
+    "__main__.py": ("process/test_cli.py", A_WHOLE_PROCESS),
+    "cli/check.py": ("unit/cli/test_cli.py", BY_COMMAND),
+    "cli/client.py": ("integration/test_control_socket.py", OVER_THE_SOCKET),
+    "cli/commands.py": ("process/test_control.py", BY_COMMAND),
+    "cli/demo.py": ("process/test_demo.py", A_WHOLE_PROCESS),
+    "cli/history.py": ("unit/cli/test_cli.py", BY_COMMAND),
+    "cli/options.py": ("unit/cli/test_cli.py", BY_COMMAND),
+    "cli/output.py": ("unit/cli/test_cli.py", BY_COMMAND),
+    "cli/progress.py": ("process/test_cli.py", A_WHOLE_PROCESS),
+    "cli/run.py": ("process/test_daemon.py", A_WHOLE_PROCESS),
+    "cli/runs.py": ("unit/cli/test_cli.py", BY_COMMAND),
+    "cli/status.py": ("process/test_control.py", BY_COMMAND),
+    "cli/sync.py": ("process/test_cli.py", A_WHOLE_PROCESS),
+    "cli/tenants.py": ("unit/cli/test_cli.py", BY_COMMAND),
+    "control/commands.py": ("unit/control/test_app.py", OVER_THE_SOCKET),
+    "control/connection.py": ("integration/test_control_socket.py", OVER_THE_SOCKET),
+    "control/endpoints.py": ("unit/control/test_app.py", OVER_THE_SOCKET),
+    "control/openapi.py": ("integration/test_control_fuzz.py unit/control/test_app.py", OVER_THE_SOCKET),
+    "control/peer.py": ("integration/test_control_socket.py", OVER_THE_SOCKET),
+    "control/server.py": ("integration/test_control_socket.py", OVER_THE_SOCKET),
+    "control/wire.py": ("unit/control/test_app.py", OVER_THE_SOCKET),
+    "daemon.py": ("process/test_daemon.py", A_WHOLE_PROCESS),
+    "demo/collector.py": ("process/test_demo.py", A_WHOLE_PROCESS),
+    "demo/openbao.py": ("integration/test_openbao.py", A_REAL_PEER),
+    "demo/platform.py": ("process/test_demo.py", A_WHOLE_PROCESS),
+    "demo/story.py": ("process/test_demo.py", A_WHOLE_PROCESS),
+    "host/owner.py": ("integration/test_owner.py", A_REAL_PEER),
+    "host/sd_notify.py": ("integration/test_sd_notify.py", A_REAL_PEER),
+    "mock_api/__main__.py": ("unit/mock_api/test_options.py integration/test_mock_api.py", A_WHOLE_PROCESS),
+    "model/lease.py": ("unit/runs/test_lease.py", VALUES),
+    "model/tenant.py": ("unit/config/test_tenant_file.py", VALUES),
+    "rate/account.py": ("unit/rate/test_governor.py unit/rate/test_quota_changes.py", ONE_MECHANISM),
+    "rate/costs.py": ("unit/rate/test_quota_changes.py", ONE_MECHANISM),
+    "rate/gate.py": ("unit/rate/test_governor.py", ONE_MECHANISM),
+    "rate/learned.py": ("unit/rate/test_governor.py", ONE_MECHANISM),
+    "rate/ledger.py": ("contract/test_permits.py", "a protocol; the store fulfils it"),
+    "rate/permit.py": ("unit/rate/test_governor.py", VALUES),
+    "rate/platform_pool.py": ("unit/rate/test_governor.py", ONE_MECHANISM),
+    "rate/quota.py": ("unit/rate/test_bucket.py", VALUES),
+    "rate/timer.py": ("unit/rate/test_governor.py", ONE_MECHANISM),
+    "rate/wait.py": ("unit/model/test_run.py", VALUES),
+    "simulation/__main__.py": ("simulation/test_simulation.py", "the tests start worlds as it does"),
+    "simulation/fakes.py": ("simulation/test_simulation.py", "the worlds are made of it"),
+    "simulation/forecast.py": ("simulation/test_forecast.py", "the worlds are made of it"),
+    "simulation/invariants.py": ("simulation/test_planted_bugs.py", "planted bugs show that it sees"),
+    "simulation/scenario.py": ("simulation/test_simulation.py", "the worlds are made of it"),
+    "simulation/simulation.py": ("simulation/test_simulation.py", "the worlds are made of it"),
+    "simulation/world.py": ("simulation/test_simulation.py", "the worlds are made of it"),
+    "store/alerts.py": ("contract/test_alerts.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/checkup.py": ("contract/test_checkup.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/dead_letters.py": ("contract/test_dead_letters.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/history.py": ("contract/test_history.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/leases.py": ("contract/test_leases.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/listings.py": ("contract/test_listings.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/pauses.py": ("contract/test_pauses.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/permits.py": ("contract/test_permits.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/postgres_session.py": ("contract/test_postgres_session.py", A_REAL_PEER),
+    "store/reader.py": ("contract/test_reader.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/store.py": ("contract/test_store.py", ONE_TEST_FOR_ALL_DATABASES),
+    "telemetry/journald.py": ("integration/test_logs.py", A_REAL_PEER),
+    "tenants/file_watch.py": ("integration/test_file_watch.py", A_REAL_PEER),
 }
+
+
+def test_no_exception_outlives_its_module() -> None:
+    modules = {named(path).removeprefix("daemon/adsyncd/") for path in MODULES}
+    assert not TESTED_ELSEWHERE.keys() - modules
+
+
+def test_the_door_of_the_program_has_few_rooms() -> None:
+    rooms = {path.name for path in PROGRAM.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    rooms |= {path.stem for path in PROGRAM.glob("*.py") if path.stem != "__init__"}
+    assert len(rooms) <= MOST_ROOMS
 
 
 def test_the_tree_says_nothing_of_the_machine_that_it_was_made_on() -> None:

@@ -3,10 +3,10 @@ from datetime import timedelta
 
 import pytest
 
-from adsyncd.alert import Alert, AlertName
-from adsyncd.campaign import PushState
+from adsyncd.model.alert import Alert, AlertName
+from adsyncd.model.campaign import PushState
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store
-from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, page, run, settle
 
 ALERT = Alert("acme", AlertName.RUNS_FAILING, NOON, "3 runs in a row failed")

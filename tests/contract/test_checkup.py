@@ -8,9 +8,9 @@ import pytest
 from opentelemetry.trace import NoOpTracer
 from sqlalchemy import Engine, text
 
-from adsyncd.store import dialects, open_store, schema
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.store import open_store, schema, sql
 from adsyncd.store.checkup import check_up
-from adsyncd.tenant import PushPolicy
 from support.records import HandClock, page, run
 
 of_files = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -18,7 +18,7 @@ of_files = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
-    made = dialects.engine(url, connections=1).execution_options(writes=True)
+    made = sql.engine(url, connections=1).execution_options(writes=True)
     yield made
     made.dispose()
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from adsyncd.campaign import DeadLetter, Push, PushState, idempotency_key
-from adsyncd.run import Listing
+from adsyncd.model.campaign import DeadLetter, Push, PushState, idempotency_key
+from adsyncd.model.run import Listing
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, tables
-from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
 
 ALL, CHANGED = PushPolicy.ALL, PushPolicy.CHANGED

@@ -1,10 +1,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from adsyncd.campaign import PushState
-from adsyncd.run import Listing, Outcome
+from adsyncd.model.campaign import PushState
+from adsyncd.model.run import Listing, Outcome
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store
-from adsyncd.tenant import PushPolicy
 from support.records import NOON, page, run, settle
 
 

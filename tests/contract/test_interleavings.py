@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.campaign import Push, PushState
-from adsyncd.run import Listing, Tally
+from adsyncd.model.campaign import Push, PushState
+from adsyncd.model.run import Listing, Tally
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Standing, Store, open_store
-from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, campaign, page, run
 
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED

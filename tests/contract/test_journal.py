@@ -4,11 +4,11 @@ from datetime import timedelta
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.campaign import Campaign, Oddities, Push, PushState, idempotency_key
 from adsyncd.errors import RunEnded
-from adsyncd.run import Listing, Outcome, Tally
+from adsyncd.model.campaign import Campaign, Oddities, Push, PushState, idempotency_key
+from adsyncd.model.run import Listing, Outcome, Tally
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Standing, Store, open_store, tables
-from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
 
 ALL, CHANGED = PushPolicy.ALL, PushPolicy.CHANGED

@@ -6,12 +6,13 @@ import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.campaign import PushState
 from adsyncd.errors import LeaseLost
-from adsyncd.lease import Lease, Leases
-from adsyncd.owner import Owner
+from adsyncd.host.owner import Owner
+from adsyncd.model.campaign import PushState
+from adsyncd.model.lease import Lease
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.runs.lease import Leases
 from adsyncd.store import Store, open_store, tables
-from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, page, rows, run, settle
 
 ALL = PushPolicy.ALL

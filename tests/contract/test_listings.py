@@ -1,10 +1,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from adsyncd.campaign import Page
-from adsyncd.run import Listing, Run
+from adsyncd.model.campaign import Page
+from adsyncd.model.run import Listing, Run
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store
-from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, campaign, page, run
 
 ALL = PushPolicy.ALL

@@ -17,8 +17,8 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import OperationalError
 
 from adsyncd.errors import StoreError
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, open_store, pauses
-from adsyncd.tenant import PushPolicy
 from support.postgres import Postgres
 from support.records import NOON, HandClock, campaign, page, run
 

@@ -7,10 +7,10 @@ import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.governor import Ledger
-from adsyncd.permit import Claim, PermitRecord, ShapeRecord
-from adsyncd.store import Store, dialects, open_store, permits, schema
-from adsyncd.tenant import Shape
+from adsyncd.rate import Ledger
+from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.quota import Shape
+from adsyncd.store import Store, open_store, permits, schema, sql
 from support.gates import MemoryLedger
 from support.postgres import Postgres
 from support.records import NOON, HandClock
@@ -121,7 +121,7 @@ def test_processes_that_note_their_own_permits_and_ask_for_each_other_s_never_wa
     postgres: Postgres,
 ) -> None:
     with postgres.database() as place:
-        engine = dialects.engine(place.render_as_string(hide_password=False), connections=2)
+        engine = sql.engine(place.render_as_string(hide_password=False), connections=2)
         with engine.begin() as connection:
             schema.upgrade(connection)
             permits.claim(connection, [[claim(0, owner="one")], [claim(1, owner="two")]])

@@ -11,9 +11,9 @@ from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from adsyncd.errors import StoreError
-from adsyncd.store import Store, dialects, open_reader, open_store
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.store import Store, open_reader, open_store, sql
 from adsyncd.store.checkup import check_up
-from adsyncd.tenant import PushPolicy
 from support.postgres import Postgres, pooling
 from support.records import NOON, HandClock, page, run
 
@@ -51,7 +51,7 @@ def provoke(connection: Connection, trouble: str) -> None:
     ],
 )
 async def test_after_a_failover_the_next_write_reaches_the_new_primary(database: URL, trouble: str) -> None:
-    engine = dialects.engine(written(database), connections=2)
+    engine = sql.engine(written(database), connections=2)
     with engine.connect() as first, engine.connect() as second:
         old = {connection.scalar(text("SELECT pg_backend_pid()")) for connection in (first, second)}
         for connection in (first, second):
@@ -106,14 +106,14 @@ async def test_a_pooler_that_allows_no_transactions_is_refused_with_its_setting(
 def test_a_write_waits_for_a_lock_for_a_while_with_and_without_a_pooler(database: URL) -> None:
     with pooling(database) as pooled:
         for place in (database, pooled):
-            engine = dialects.engine(written(place), connections=1)
+            engine = sql.engine(written(place), connections=1)
             with engine.begin() as connection:
                 assert connection.scalar(text("SHOW lock_timeout")) == "10s"
             engine.dispose()
 
 
 async def test_a_pooler_that_was_not_told_is_told_by_its_first_error(database: URL) -> None:
-    engine = dialects.engine(written(database), connections=1)
+    engine = sql.engine(written(database), connections=1)
     with engine.connect() as connection, pytest.raises(DBAPIError):
         connection.execute(text("DEALLOCATE theirs"))
     with engine.connect() as connection:
@@ -140,7 +140,7 @@ async def test_a_database_that_is_not_utf_8_is_refused_with_the_command_that_mak
 
 def test_text_is_sent_as_utf_8_whatever_the_environment_says(database: URL, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
-    engine = dialects.engine(f"{written(database)}?client_encoding=latin1", connections=1)
+    engine = sql.engine(f"{written(database)}?client_encoding=latin1", connections=1)
     with engine.connect() as connection:
         assert connection.scalar(text("SHOW client_encoding")) == "UTF8"
     engine.dispose()

@@ -5,8 +5,8 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from adsyncd.errors import StoreError
-from adsyncd.store import Store, dialects, open_reader, schema, tables
-from adsyncd.tenant import PushPolicy
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.store import Store, open_reader, schema, sql, tables
 from support.records import NOON, HandClock, page, run
 
 
@@ -25,9 +25,9 @@ async def test_a_reader_sees_what_is_written_while_it_is_open(store: Store, url:
 async def test_a_reader_can_t_write(url: str) -> None:
     pause = insert(tables.pauses).values(tenant="acme", since=NOON)
     with pytest.raises(DBAPIError) as caught:
-        dialects.look(dialects.reading_engine(url), lambda connection: connection.execute(pause))
-    assert dialects.cause(caught.value) == "it is read-only"
-    assert dialects.look(dialects.reading_engine(url), lambda at: at.execute(select(tables.pauses)).all()) == []
+        sql.look(sql.reading_engine(url), lambda connection: connection.execute(pause))
+    assert sql.cause(caught.value) == "it is read-only"
+    assert sql.look(sql.reading_engine(url), lambda at: at.execute(select(tables.pauses)).all()) == []
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ async def test_a_reader_can_t_write(url: str) -> None:
 async def test_a_database_that_is_not_of_this_version_is_left_alone_and_named(
     url: str, revision: str | None, said: str
 ) -> None:
-    engine = dialects.engine(url, connections=1).execution_options(writes=True)
+    engine = sql.engine(url, connections=1).execution_options(writes=True)
     with engine.begin() as connection:
         if revision is not None:
             schema.upgrade(connection, "head" if revision == "9999" else revision)

@@ -10,7 +10,7 @@ from opentelemetry.trace import NoOpTracer
 from sqlalchemy import Engine, inspect, text
 
 from adsyncd.errors import StoreError
-from adsyncd.store import dialects, open_store, schema, tables
+from adsyncd.store import open_store, schema, sql, tables
 from support.records import HandClock
 
 OPEN = """
@@ -31,7 +31,7 @@ anyio.run(main)
 
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
-    made = dialects.engine(url, connections=1).execution_options(writes=True)
+    made = sql.engine(url, connections=1).execution_options(writes=True)
     yield made
     made.dispose()
 

@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.campaign import PushState
 from adsyncd.errors import StoreError
+from adsyncd.model.campaign import PushState
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, open_store, tables
-from adsyncd.tenant import PushPolicy
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
 
 

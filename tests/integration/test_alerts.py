@@ -12,10 +12,10 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from structlog.testing import capture_logs
 
-from adsyncd.alert import Alert, AlertName
-from adsyncd.alerts import Alertmanager, Receiver, Webhook, courier
-from adsyncd.alerts.courier import Courier
+from adsyncd.alerts import Alertmanager, Receiver, Webhook, delivery
+from adsyncd.alerts.delivery import Courier
 from adsyncd.clock import SystemClock
+from adsyncd.model.alert import Alert, AlertName
 from support.alertmanager import instant, running_receivers
 from support.alerts import an_alert
 from support.records import NOON
@@ -62,7 +62,7 @@ async def free_port() -> int:
 async def test_a_receiver_that_is_down_hangs_and_fails_has_the_alert_once_it_is_well(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(courier, "_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(delivery, "_TIMEOUT_S", 0.3)
     port = await free_port()
     with capture_logs() as log:
         async with courier_to(Webhook(f"http://127.0.0.1:{port}/hook/{SECRET}")) as under_test:

@@ -15,14 +15,15 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from adsyncd.clock import SystemClock
-from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials
-from adsyncd.instruments import Instruments
-from adsyncd.pipeline import Pipeline
+from adsyncd.model.run import Outcome, Tally
+from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms import Connector
-from adsyncd.retry import RetryBudget
-from adsyncd.run import Outcome, Tally
-from adsyncd.tenant import CredentialsRef, Quota
+from adsyncd.rate.concurrency import Concurrency
+from adsyncd.rate.quota import Quota
+from adsyncd.rate.retry import RetryBudget
+from adsyncd.runs.pipeline import Pipeline
+from adsyncd.telemetry.instruments import Instruments
 from support.gates import a_gate
 from support.inline_store import inline_store
 from support.tenants import a_tenant

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from pydantic import JsonValue
 
-from adsyncd.dialect import PRESETS, Preset
-from adsyncd.feedback import Limit, Said, read
+from adsyncd.rate.dialect import PRESETS, Preset
+from adsyncd.rate.feedback import Limit, Said, read
 from mock_api.app import create_app
 from mock_api.settings import RateLimitForm, RetryAfter
 

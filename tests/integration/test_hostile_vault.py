@@ -24,8 +24,8 @@ from adsyncd.credentials.exchange import MOST_BYTES
 from adsyncd.credentials.identity import Lease
 from adsyncd.credentials.vault_api import Place, VaultApi
 from adsyncd.errors import CredentialsError, CredentialsUnavailable
-from adsyncd.status import VaultState
-from adsyncd.tenant import VaultRef
+from adsyncd.model.status import VaultState
+from adsyncd.model.tenant import VaultRef
 from support import web
 from support.vault import opened
 

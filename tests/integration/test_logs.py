@@ -13,8 +13,8 @@ import structlog
 from opentelemetry.sdk.trace import TracerProvider
 from structlog.contextvars import bound_contextvars
 
-from adsyncd import logs
-from adsyncd.logs import journal as journals
+from adsyncd.telemetry import journald as journals
+from adsyncd.telemetry.log import configure
 from support.logging_state import flush, restored_logging
 
 
@@ -37,7 +37,7 @@ def journal(tmp_path: Path, stream: TextIO, monkeypatch: pytest.MonkeyPatch) -> 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "journal"))
         listener.settimeout(20)
-        logs.configure("debug", stream, journal_stream=leads_to(stream))
+        configure("debug", stream, journal_stream=leads_to(stream))
         yield listener
 
 
@@ -135,7 +135,7 @@ def test_without_its_journal_an_entry_is_a_line(journal: socket.socket, stream: 
 
 @pytest.mark.parametrize("journal_stream", [None, "1:1"], ids=["no journal", "another's"])
 def test_a_stream_that_leads_elsewhere_gets_lines(stream: TextIO, journal_stream: str | None) -> None:
-    logs.configure("info", stream, journal_stream=journal_stream)
+    configure("info", stream, journal_stream=journal_stream)
     structlog.get_logger("adsyncd").info("ready")
     flush()
     stream.seek(0)

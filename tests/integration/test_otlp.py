@@ -12,10 +12,10 @@ import httpx
 import pytest
 import structlog
 
-from adsyncd import logs
 from adsyncd.demo.collector import Collector, ExportedPoint, open_collector
-from adsyncd.instruments import ERROR_TYPE, PUSHED, QUOTA_PERMITS, RUN_DURATION, TENANT, span
 from adsyncd.telemetry import open_telemetry
+from adsyncd.telemetry.instruments import ERROR_TYPE, PUSHED, QUOTA_PERMITS, RUN_DURATION, TENANT, span
+from adsyncd.telemetry.log import configure
 from adsyncd.telemetry.providers import Telemetry
 from support.logging_state import flush, restored_logging
 from support.otlp import PROMPTLY, otel_environ, telemetry_to
@@ -87,7 +87,7 @@ async def test_logs_arrive_with_the_ids_of_their_span(collector: Collector) -> N
             span(telemetry.tracer, "sync.run"),
             structlog.contextvars.bound_contextvars(tenant="acme"),
         ):
-            logs.configure("info", sys.stderr).export(telemetry.logger_provider, telemetry.instruments)
+            configure("info", sys.stderr).export(telemetry.logger_provider, telemetry.instruments)
             structlog.get_logger("adsyncd.pipeline").info("run ended", pushed=100)
     (run,) = collector.spans
     (record,) = [record for record in collector.logs if record.logger == "adsyncd.pipeline"]
@@ -134,7 +134,7 @@ async def test_no_secret_of_the_variables_is_logged_when_nothing_can_be_exported
         "OTEL_EXPORTER_OTLP_TIMEOUT": "0.2",
     }
     with restored_logging(), otel_environ(**PROMPTLY, **variables):
-        log = logs.configure("debug", said)
+        log = configure("debug", said)
         async with open_telemetry(os.environ) as telemetry:
             log.export(telemetry.logger_provider, telemetry.instruments)
             telemetry.tracer.start_span("sync.run").end()

@@ -11,7 +11,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import pytest
 
-from adsyncd.owner import Owner, open_owner
+from adsyncd.host.owner import Owner, open_owner
 
 BE = """
 import random, sys, time

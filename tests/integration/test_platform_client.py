@@ -21,18 +21,20 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
 from pydantic import SecretStr
 
-from adsyncd.campaign import Page
 from adsyncd.clock import SystemClock
-from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials
 from adsyncd.errors import BadAnswer, PlatformError, Rejected, SignInRefused, Unavailable, Unconfirmed
-from adsyncd.governor import Gate
-from adsyncd.instruments import Instruments
+from adsyncd.model.campaign import Page
+from adsyncd.model.run import Tally, Wait
+from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms import Connector, PlatformClient, reading
 from adsyncd.platforms.reading import read_page
-from adsyncd.retry import RetryBudget
-from adsyncd.run import Tally, Wait, WaitReason
-from adsyncd.tenant import CredentialsRef, Quota
+from adsyncd.rate import Gate
+from adsyncd.rate.concurrency import Concurrency
+from adsyncd.rate.quota import Quota
+from adsyncd.rate.retry import RetryBudget
+from adsyncd.rate.wait import WaitReason
+from adsyncd.telemetry.instruments import Instruments
 from support.descriptors import exhausted
 from support.gates import a_gate
 from support.platform import HEALTHY, Platform, accounts, running_platform

@@ -20,15 +20,15 @@ from opentelemetry.trace import NoOpTracer
 from pydantic import SecretStr
 
 from adsyncd.clock import SystemClock
-from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials
 from adsyncd.errors import AdsyncdError, CredentialsMissing, Unavailable
-from adsyncd.governor import Gate
-from adsyncd.instruments import Instruments
+from adsyncd.model.run import Tally
+from adsyncd.model.tenant import CredentialsRef, InFile, InVariable
 from adsyncd.platforms import Connector, PlatformClient
-from adsyncd.retry import RetryBudget
-from adsyncd.run import Tally
-from adsyncd.tenant import CredentialsRef, InFile, InVariable
+from adsyncd.rate import Gate
+from adsyncd.rate.concurrency import Concurrency
+from adsyncd.rate.retry import RetryBudget
+from adsyncd.telemetry.instruments import Instruments
 from support.gates import a_gate
 from support.platform import HEALTHY, Platform, accounts, running_platform
 from support.tenants import a_tenant

@@ -11,11 +11,11 @@ import pytest
 
 from adsyncd import daemon
 from adsyncd.config import load_settings
+from adsyncd.config.dropins import read_tenants
 from adsyncd.daemon import Parts
 from adsyncd.demo.collector import Collector, open_collector
 from adsyncd.demo.openbao import OpenBao
-from adsyncd.dropins import read_tenants
-from adsyncd.run import Outcome, Run, Tally
+from adsyncd.model.run import Outcome, Run, Tally
 from adsyncd.tasks import beside
 from support.logging_state import restored_logging
 from support.otlp import PROMPTLY, otel_environ

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from adsyncd.errors import ConfigError, Problem, StoreError
-from adsyncd.sd_notify import open_notifier, tell_failure
+from adsyncd.host.sd_notify import open_notifier, tell_failure
 from support.records import HandClock
 
 

@@ -19,12 +19,12 @@ from starlette.routing import Route
 
 from adsyncd import daemon
 from adsyncd.config import load_settings
+from adsyncd.config.dropins import read_tenants
 from adsyncd.daemon import Parts
 from adsyncd.demo.collector import Collector, ExportedSpan, open_collector
-from adsyncd.dropins import read_tenants
-from adsyncd.instruments import METRICS
-from adsyncd.run import Run
-from adsyncd.ticks import Ticker
+from adsyncd.model.run import Run
+from adsyncd.telemetry.instruments import METRICS
+from adsyncd.tenants.ticks import Ticker
 from support.logging_state import restored_logging
 from support.otlp import PROMPTLY, otel_environ
 from support.platform import HEALTHY, accounts, environ_of, running_platform

@@ -32,7 +32,7 @@ from adsyncd.credentials import (
 from adsyncd.credentials.identity import Lease
 from adsyncd.demo.openbao import OpenBao, Role, Tls
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
-from adsyncd.tenant import InFile, VaultRef
+from adsyncd.model.tenant import InFile, VaultRef
 from support import web
 from support.clock import SetClock
 from support.vault import (

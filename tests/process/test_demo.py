@@ -19,7 +19,7 @@ from rich.console import Console
 from adsyncd.demo.scene import Scene
 from adsyncd.demo.story import play
 from adsyncd.errors import AdsyncdError
-from adsyncd.tenant import Quota
+from adsyncd.rate.quota import Quota
 
 DEMO = [sys.executable, "-m", "adsyncd", "demo"]
 TENANTS = ("acme", "globex", "initech")

@@ -20,9 +20,9 @@ from starlette.routing import Route
 from adsyncd import daemon
 from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
-from adsyncd.dropins import read_tenants
+from adsyncd.config.dropins import read_tenants
+from adsyncd.model.run import Tally
 from adsyncd.platforms import reading, wire
-from adsyncd.run import Tally
 from support.logging_state import restored_logging
 from support.otlp import otel_environ
 from support.platform import HEALTHY, running_platform

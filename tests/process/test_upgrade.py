@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from adsyncd.store import dialects, schema
+from adsyncd.store import schema, sql
 from support.platform import HEALTHY, Platform, accounts, running_platform
 from support.program import Program
 
@@ -56,7 +56,7 @@ async def test_a_new_version_takes_up_the_run_and_the_permits_that_an_old_one_le
 
 def make_old(database: Path, revision: str) -> None:
     """Give a database the schema of an older version, with all that this has a place for."""
-    engine = dialects.engine(f"sqlite:///{database}", connections=1).execution_options(writes=True)
+    engine = sql.engine(f"sqlite:///{database}", connections=1).execution_options(writes=True)
     try:
         with engine.begin() as connection:
             schema.downgrade(connection, revision)

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from adsyncd.duration import parse_duration
+from adsyncd.model.tenant import Every, PushPolicy, Tenant
+from adsyncd.rate.quota import Quota
 from adsyncd.simulation.forecast import Forecast, forecasts, tenants_world
 from adsyncd.simulation.network import MOCK_PLATFORM, load_factory
 from adsyncd.simulation.simulation import Simulator
-from adsyncd.tenant import Every, PushPolicy, Quota, Tenant
 from support.tenants import a_tenant
 
 SIMULATOR = Simulator(load_factory(MOCK_PLATFORM))

@@ -14,24 +14,25 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from adsyncd.breaker import Passage
-from adsyncd.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.credentials import CredentialsSource
-from adsyncd.deletion import Missing
 from adsyncd.errors import BadAnswer
-from adsyncd.governor import Gate, Governor, Permit
-from adsyncd.lease import Lease, Leases
-from adsyncd.limits import Bucket, Limits
-from adsyncd.permit import Claim, PermitRecord
+from adsyncd.model.campaign import Page, Push, PushState, idempotency_key
+from adsyncd.model.lease import Lease
+from adsyncd.model.run import Listing, Run
+from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.platforms import Connector, PlatformClient, Session, reading
 from adsyncd.platforms.admission import AUTHORITY, Admission, Authority
-from adsyncd.run import Listing, Run
+from adsyncd.rate import Gate, Governor, Permit
+from adsyncd.rate.breaker import Passage
+from adsyncd.rate.bucket import Bucket, Limits
+from adsyncd.rate.permit import Claim, PermitRecord
+from adsyncd.runs.deletion import Missing
+from adsyncd.runs.lease import Leases
+from adsyncd.simulation.invariants import Invariant
 from adsyncd.simulation.simulation import Simulator
-from adsyncd.simulation.witness import Invariant
 from adsyncd.store import Store, journal
 from adsyncd.store.tables import campaigns
-from adsyncd.supervisor import Supervisor
-from adsyncd.tenant import PushPolicy, Tenant
+from adsyncd.tenants.supervisor import Supervisor
 from support.isolation import mute_world, with_and_without_the_sick
 from support.worlds import small_world
 

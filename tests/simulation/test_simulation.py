@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from adsyncd.simulation.fate import draw_world
+from adsyncd.simulation.invariants import Invariant
+from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.simulation import Course, Simulator
-from adsyncd.simulation.witness import Invariant
 from support.isolation import mute_world, with_and_without_the_sick
 from support.reliability import Row, keep
 from support.worlds import befalls, small_world

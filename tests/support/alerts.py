@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from adsyncd.alert import Alert, AlertName
-from adsyncd.run import Outcome, Run
+from adsyncd.model.alert import Alert, AlertName
+from adsyncd.model.run import Outcome, Run
 from support.records import NOON, run
 
 

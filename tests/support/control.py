@@ -17,21 +17,22 @@ from opentelemetry.trace import NoOpTracer
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from adsyncd.campaign import PushState
 from adsyncd.clock import SystemClock
 from adsyncd.control.app import application
 from adsyncd.control.commands import Commands
 from adsyncd.credentials import Credentials
-from adsyncd.governor import Governor
-from adsyncd.instruments import Instruments
-from adsyncd.lease import Leases
-from adsyncd.owner import Owner
+from adsyncd.host.owner import Owner
+from adsyncd.model.campaign import PushState
+from adsyncd.model.status import Refusal, Reloaded
+from adsyncd.model.tenant import CredentialsRef, EnvRef, Every, PushPolicy, Tenant
 from adsyncd.platforms import Connector
-from adsyncd.status import Refusal, Reloaded
+from adsyncd.rate import Governor
+from adsyncd.rate.quota import Quota
+from adsyncd.runs.lease import Leases
 from adsyncd.store import Store, open_store
-from adsyncd.supervisor import Supervisor
-from adsyncd.tenant import CredentialsRef, EnvRef, Every, PushPolicy, Quota, Tenant
-from adsyncd.ticks import Ticker
+from adsyncd.telemetry.instruments import Instruments
+from adsyncd.tenants.supervisor import Supervisor
+from adsyncd.tenants.ticks import Ticker
 from mock_api.app import create_app
 from support.platform import HEALTHY, accounts
 from support.records import page, run, settle

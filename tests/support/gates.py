@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from adsyncd.clock import Clock
-from adsyncd.governor import Gate, Governor
-from adsyncd.governor.account import Account
-from adsyncd.permit import Claim, PermitRecord, ShapeRecord
-from adsyncd.tenant import Quota
+from adsyncd.rate import Gate, Governor
+from adsyncd.rate.account import Account
+from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.quota import Quota
 
 
 class MemoryLedger:

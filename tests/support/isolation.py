@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from adsyncd.simulation.fate import draw_world
+from adsyncd.simulation.invariants import RunSeen
+from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.simulation import Simulator
-from adsyncd.simulation.witness import RunSeen
 from adsyncd.simulation.world import Change, End, Life, World
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Row, Table, select
 
-from adsyncd.campaign import Campaign, Page, Push, PushState
 from adsyncd.clock import SystemClock
-from adsyncd.run import Run, run_id
+from adsyncd.model.campaign import Campaign, Page, Push, PushState
+from adsyncd.model.run import Run, run_id
 from adsyncd.store import Store
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -17,16 +17,17 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import SecretStr
 
 from adsyncd.credentials import Credentials
-from adsyncd.governor import Governor
-from adsyncd.instruments import TENANT, Instruments, Metric
-from adsyncd.lease import Leases
-from adsyncd.owner import Owner
+from adsyncd.host.owner import Owner
+from adsyncd.model.run import Run
+from adsyncd.model.tenant import CredentialsRef, EnvRef, Tenant
 from adsyncd.platforms import Connector
-from adsyncd.run import Run
+from adsyncd.rate import Governor
+from adsyncd.rate.quota import Quota
+from adsyncd.runs.lease import Leases
 from adsyncd.simulation.virtual_time import START
 from adsyncd.store import Store
-from adsyncd.supervisor import Supervisor
-from adsyncd.tenant import CredentialsRef, EnvRef, Quota, Tenant
+from adsyncd.telemetry.instruments import TENANT, Instruments, Metric
+from adsyncd.tenants.supervisor import Supervisor
 from mock_api.app import create_app
 from support.platform import HEALTHY, accounts
 from support.spans import Spans

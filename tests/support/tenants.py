@@ -4,16 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from adsyncd.tenant import (
-    AlertSettings,
-    EnvRef,
-    Every,
-    Platform,
-    PushPolicy,
-    Quota,
-    SyncSettings,
-    Tenant,
-)
+from adsyncd.model.tenant import AlertSettings, EnvRef, Every, Platform, PushPolicy, SyncSettings, Tenant
+from adsyncd.rate.quota import Quota
 
 
 def a_tenant(**changes: Any) -> Tenant:  # noqa: ANN401 - whatever the fields are

@@ -18,7 +18,7 @@ from adsyncd.clock import Clock, SystemClock
 from adsyncd.credentials import AppRole, Vault, VaultAccess, VaultToken, open_vault
 from adsyncd.demo.openbao import OpenBao, Role, Tls, openbao, openbao_binary
 from adsyncd.errors import AdsyncdError
-from adsyncd.instruments import Instruments
+from adsyncd.telemetry.instruments import Instruments
 
 
 class Least(Random):

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
 
-from adsyncd.simulation.fate import draw_world
+from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.world import End, World
 
 _ENDS = {End.STOP: "clean stop", End.KILL: "kill -9", End.REBOOT: "the machine reboots"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
-from adsyncd.alert import Alert
+from adsyncd.model.alert import Alert
 
 _OUTLIVES = 4  # repetitions that may be lost before Alertmanager takes an alert for resolved; Prometheus allows as many
 

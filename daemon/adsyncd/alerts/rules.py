@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise, takewhile
 
-from adsyncd.alert import AlertName
-from adsyncd.run import Listing, Outcome, Run
-from adsyncd.schedule import next_fire, trigger
-from adsyncd.tenant import AlertSettings, Every, Tenant
+from adsyncd.model.alert import AlertName
+from adsyncd.model.run import Listing, Outcome, Run
+from adsyncd.model.schedule import next_fire, trigger
+from adsyncd.model.tenant import AlertSettings, Every, Tenant
 
 SAMPLE = 10  # campaigns that a run has to have listed for its success rate to ring
 GROWING_RUNS = 3  # in a row, each of which left more dead letters than the one before

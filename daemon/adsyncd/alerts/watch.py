@@ -17,15 +17,15 @@ import anyio
 import structlog
 from opentelemetry.trace import get_current_span
 
-from adsyncd.alert import Alert, AlertKey, AlertName
-from adsyncd.alerts.courier import Connect, Courier
+from adsyncd.alerts.delivery import Connect, Courier
 from adsyncd.alerts.receivers import Receiver
 from adsyncd.alerts.rules import Facts, Verdicts, got_through, judge, no_success, overdue_at, runs_needed
 from adsyncd.clock import Clock
 from adsyncd.errors import AdsyncdError, StoreError
-from adsyncd.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, Instruments
-from adsyncd.run import Run
-from adsyncd.tenant import Tenant
+from adsyncd.model.alert import Alert, AlertKey, AlertName
+from adsyncd.model.run import Run
+from adsyncd.model.tenant import Tenant
+from adsyncd.telemetry.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, Instruments
 
 _log = structlog.stdlib.get_logger(__name__)
 

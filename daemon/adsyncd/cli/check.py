@@ -12,23 +12,24 @@ import typer
 
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import print_json, print_line
-from adsyncd.cli.standing import silence
+from adsyncd.cli.status_view import silence
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_guarded_settings
+from adsyncd.config.dropins import read_tenants
 from adsyncd.config.settings import VaultTable
-from adsyncd.config.standard_variables import find_problems
 from adsyncd.credentials import remark
-from adsyncd.dropins import read_tenants
 from adsyncd.duration import format_duration
 from adsyncd.errors import ConfigError, Problem, StoreError
-from adsyncd.governor import costs
-from adsyncd.plan import ASSUMED_CAMPAIGNS, plan
-from adsyncd.schedule import next_fire, trigger
-from adsyncd.status import counted
+from adsyncd.model.schedule import next_fire, trigger
+from adsyncd.model.status import counted
+from adsyncd.model.tenant import Tenant, VaultRef
+from adsyncd.rate import costs
+from adsyncd.rate.quota import Window
+from adsyncd.runs.plan import ASSUMED_CAMPAIGNS, plan
 from adsyncd.store import open_reader
 from adsyncd.store.checkup import Checkup, check_up
-from adsyncd.store.dialects import file_of
-from adsyncd.tenant import Tenant, VaultRef, Window
+from adsyncd.store.sql import file_of
+from adsyncd.telemetry.standard_variables import find_problems
 
 Store = Annotated[bool, typer.Option("--store", help="Look at the database, too, without migrating or mending it.")]
 
@@ -82,7 +83,7 @@ async def _costs(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]
     clock = SystemClock()
     try:
         async with open_reader(settings.store.url, clock=clock) as reader:
-            found = costs(tenants, await reader.permits(), clock)
+            found = costs({tenant.id: tenant.client_quota for tenant in tenants}, await reader.permits(), clock)
     except StoreError as error:
         longest = format_duration(max((window.per for tenant in tenants for window in _windows(tenant)), default=_NONE))
         cost = f"if a quota was changed to a new window, nothing is sent for as long as that lasts: {longest} at most"

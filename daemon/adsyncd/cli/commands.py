@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 from adsyncd.cli.client import ANSWERS_WITHIN_S, Refused, path_of, reaching
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import listed, print_json, print_line
-from adsyncd.cli.standing import sentence, silence
+from adsyncd.cli.status_view import sentence, silence
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
 from adsyncd.control import wire
-from adsyncd.status import Reloaded, TenantStatus
+from adsyncd.model.status import Reloaded, TenantStatus
 
 T = TypeVar("T")
 _RELOADED_WITHIN_S = 300.0

@@ -13,19 +13,19 @@ from opentelemetry.trace import NoOpTracer
 from rich.console import Console
 
 from adsyncd import daemon
-from adsyncd.campaign import DeadLetter, PushState
-from adsyncd.cli import event_loop
 from adsyncd.cli.options import CONFIG, Config, Json, LogLevel
 from adsyncd.cli.output import Terminal, letter_as_json, print_json, print_letter, print_letters, print_line
 from adsyncd.cli.progress import show as show_progress
 from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
-from adsyncd.dropins import read_tenants
+from adsyncd.config.dropins import read_tenants
 from adsyncd.errors import AdsyncdError
 from adsyncd.escaping import escaped
-from adsyncd.replay import Replayed
-from adsyncd.run import Tally
+from adsyncd.host import event_loop
+from adsyncd.model.campaign import DeadLetter, PushState
+from adsyncd.model.run import Tally
+from adsyncd.runs.replay import Replayed
 from adsyncd.store import open_reader, open_store
 from adsyncd.tasks import beside
 

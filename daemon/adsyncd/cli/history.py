@@ -9,8 +9,8 @@ from adsyncd.cli.output import print_line
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings
 from adsyncd.errors import StoreError
+from adsyncd.model.tenant import Tenant
 from adsyncd.store import open_reader
-from adsyncd.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adsyncd.campaign import DeadLetter
 from adsyncd.duration import format_duration
 from adsyncd.errors import AdsyncdError, ConfigError
 from adsyncd.escaping import escaped, escaped_lines
-from adsyncd.plan import Plan
-from adsyncd.run import Outcome, Run
+from adsyncd.model.campaign import DeadLetter
+from adsyncd.model.run import Outcome, Run
+from adsyncd.runs.plan import Plan
 
 RUN_KEYS = (
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",

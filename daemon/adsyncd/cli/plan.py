@@ -11,9 +11,9 @@ from adsyncd.cli.output import plan_as_json, print_json, print_line, print_plan
 from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
-from adsyncd.dropins import read_tenants
-from adsyncd.plan import ASSUMED_CAMPAIGNS
-from adsyncd.plan import plan as make_plan
+from adsyncd.config.dropins import read_tenants
+from adsyncd.runs.plan import ASSUMED_CAMPAIGNS
+from adsyncd.runs.plan import plan as make_plan
 
 
 def plan(

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from adsyncd.clock import SystemClock
-from adsyncd.run import Tally, Wait
+from adsyncd.model.run import Tally, Wait
 
 _REDRAW_S = 0.1
 

@@ -4,11 +4,11 @@ import os
 
 import typer
 
-from adsyncd import daemon, sd_notify
-from adsyncd.cli import event_loop
+from adsyncd import daemon
 from adsyncd.cli.options import CONFIG, Config, LogLevel
 from adsyncd.cli.output import print_error
 from adsyncd.errors import AdsyncdError, ConfigError
+from adsyncd.host import event_loop, sd_notify
 
 
 def run(config: Config = CONFIG, log_level: LogLevel = "info") -> None:

@@ -11,8 +11,8 @@ from adsyncd.cli.output import print_json, print_line, print_runs, run_as_json
 from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
-from adsyncd.dropins import read_tenants
-from adsyncd.run import Run
+from adsyncd.config.dropins import read_tenants
+from adsyncd.model.run import Run
 from adsyncd.store import open_reader
 
 

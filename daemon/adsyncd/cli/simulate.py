@@ -13,15 +13,15 @@ from adsyncd.cli.history import read_history
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import Terminal, new_console, new_table, print_json, print_line, seconds, styled
 from adsyncd.config import Settings, load_settings
-from adsyncd.dropins import read_tenants
+from adsyncd.config.dropins import read_tenants
 from adsyncd.duration import format_duration
 from adsyncd.errors import ConfigError, Problem
-from adsyncd.plan import ASSUMED_CAMPAIGNS
+from adsyncd.model.tenant import Tenant
+from adsyncd.runs.plan import ASSUMED_CAMPAIGNS
 from adsyncd.simulation.forecast import Forecast, forecasts, tenants_world
 from adsyncd.simulation.network import MOCK_PLATFORM, load_factory
 from adsyncd.simulation.simulation import Course, Simulator
 from adsyncd.simulation.world import World
-from adsyncd.tenant import Tenant
 
 Hours = Annotated[float, typer.Option("--hours", min=0.1, max=24 * 31, help="How much time to simulate.")]
 Campaigns = Annotated[

@@ -14,11 +14,11 @@ from rich.live import Live
 from adsyncd.cli.client import Client, path_of, reaching
 from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import WIDE, new_console, print_json, styled
-from adsyncd.cli.standing import daemon_view, tenant_view
+from adsyncd.cli.status_view import daemon_view, tenant_view
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
 from adsyncd.errors import DaemonBusy, NoDaemon
-from adsyncd.status import DaemonStatus, TenantStatus
+from adsyncd.model.status import DaemonStatus, TenantStatus
 
 _LOOKS_EACH_S = 1.0
 

@@ -7,16 +7,16 @@ import typer
 from rich.console import Console
 
 from adsyncd import daemon
-from adsyncd.cli import event_loop
 from adsyncd.cli.options import CONFIG, Config, Json, LogLevel
 from adsyncd.cli.output import Terminal, print_json, print_runs, run_as_json
 from adsyncd.cli.progress import show
 from adsyncd.cli.tenants import find_tenant
 from adsyncd.config import Settings, load_settings
-from adsyncd.dropins import read_tenants
-from adsyncd.run import Outcome, Run, Tally
+from adsyncd.config.dropins import read_tenants
+from adsyncd.host import event_loop
+from adsyncd.model.run import Outcome, Run, Tally
+from adsyncd.model.tenant import Tenant
 from adsyncd.tasks import beside
-from adsyncd.tenant import Tenant
 
 _EXIT = {Outcome.SUCCEEDED: 0, Outcome.PARTIAL: 3}
 

@@ -3,9 +3,9 @@
 import difflib
 
 from adsyncd.config import Settings
-from adsyncd.dropins import Tenants
+from adsyncd.config.dropins import Tenants
 from adsyncd.errors import ConfigError, Problem
-from adsyncd.tenant import Tenant
+from adsyncd.model.tenant import Tenant
 
 
 def find_tenant(settings: Settings, tenants: Tenants, tenant_id: str) -> Tenant:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from adsyncd.config.problems import wrong
+from adsyncd.config.diagnostics import wrong
 from adsyncd.config.regular_file import read_regular
 from adsyncd.config.toml_file import unreadable
 

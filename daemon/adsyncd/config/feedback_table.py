@@ -4,9 +4,9 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from adsyncd.config.notation import ConfigTable, HeaderName, JsonPath, Whole
-from adsyncd.config.problems import wrong
-from adsyncd.dialect import PRESETS, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
+from adsyncd.config.diagnostics import wrong
+from adsyncd.config.field_types import ConfigTable, HeaderName, JsonPath, Whole
+from adsyncd.rate.dialect import PRESETS, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
 
 _FAILURE = 400
 _MOST = 16  # entries of each kind: all of them are looked for in every answer

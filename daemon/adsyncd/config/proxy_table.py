@@ -6,9 +6,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from adsyncd.config.problems import wrong
+from adsyncd.config.diagnostics import wrong
 from adsyncd.config.secret_table import SecretRef
-from adsyncd.tenant import SecretPlace
+from adsyncd.model.tenant import SecretPlace
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 

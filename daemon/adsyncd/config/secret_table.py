@@ -4,9 +4,9 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from adsyncd.config.notation import AbsolutePath, ConfigTable, CredentialName, VariableName
-from adsyncd.config.problems import wrong
-from adsyncd.tenant import InCredential, InFile, InVariable, SecretPlace
+from adsyncd.config.diagnostics import wrong
+from adsyncd.config.field_types import AbsolutePath, ConfigTable, CredentialName, VariableName
+from adsyncd.model.tenant import InCredential, InFile, InVariable, SecretPlace
 
 
 class SecretRef(ConfigTable):

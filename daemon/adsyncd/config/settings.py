@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from adsyncd.config.authorities import CaFile
+from adsyncd.config.diagnostics import Fault, faults, in_order, known_keys, spelled
 from adsyncd.config.feedback_table import Feedback, FeedbackTable
-from adsyncd.config.notation import (
+from adsyncd.config.field_types import (
     AbsolutePath,
     AnyDuration,
     ConfigTable,
@@ -29,14 +30,13 @@ from adsyncd.config.notation import (
     WebhookUrl,
 )
 from adsyncd.config.permissions import Custodians
-from adsyncd.config.problems import Fault, faults, in_order, known_keys, spelled
 from adsyncd.config.proxy_table import Proxy
 from adsyncd.config.secret_table import Secret, SecretRef, never_inline
 from adsyncd.config.tenant_file import QuotaTable, TenantDefaults
 from adsyncd.config.toml_file import TomlFile, place, read_toml
 from adsyncd.config.variables import CONFIG_VARIABLE, Overlay, overlay
 from adsyncd.errors import ConfigError, Problem
-from adsyncd.tenant import Platform
+from adsyncd.model.tenant import Platform
 
 DEFAULT_PATH = Path("/etc/adsyncd/adsyncd.toml")
 _ABSENT = f"create it, or name another with --config or {CONFIG_VARIABLE}"

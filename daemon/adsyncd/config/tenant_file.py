@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from adsyncd.config.notation import (
+from adsyncd.config.diagnostics import Fault, wrong
+from adsyncd.config.field_types import (
     AnyDuration,
     ClientId,
     Concurrency,
@@ -23,8 +24,7 @@ from adsyncd.config.notation import (
     VaultPath,
     Whole,
 )
-from adsyncd.config.problems import Fault, wrong
-from adsyncd.tenant import (
+from adsyncd.model.tenant import (
     AlertSettings,
     CredentialsRef,
     Cron,
@@ -32,15 +32,13 @@ from adsyncd.tenant import (
     Every,
     Platform,
     PushPolicy,
-    Quota,
     Schedule,
-    Shape,
     SyncSettings,
     SystemdRef,
     Tenant,
     VaultRef,
-    Window,
 )
+from adsyncd.rate.quota import Quota, Shape, Window
 
 
 class WindowTable(ConfigTable):

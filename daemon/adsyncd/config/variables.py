@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from adsyncd.config.notation import Variable
+from adsyncd.config.field_types import Variable
 from adsyncd.config.toml_file import Key
 from adsyncd.errors import Problem
 

@@ -12,18 +12,18 @@ import structlog
 from anyio.abc import TaskGroup
 
 import adsyncd
-from adsyncd.campaign import DeadLetter, PushState
 from adsyncd.clock import Clock
 from adsyncd.credentials import Vault
 from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
-from adsyncd.plan import Plan, plan
-from adsyncd.replay import Replayed
-from adsyncd.run import Run, Tally
-from adsyncd.status import DaemonStatus, Refusal, Reloaded, State, TenantStatus
+from adsyncd.model.campaign import DeadLetter, PushState
+from adsyncd.model.run import Run, Tally
+from adsyncd.model.status import DaemonStatus, Refusal, Reloaded, State, TenantStatus
+from adsyncd.model.tenant import Tenant
+from adsyncd.runs.plan import Plan, plan
+from adsyncd.runs.replay import Replayed
 from adsyncd.store import Store
-from adsyncd.supervisor import Supervisor
-from adsyncd.tenant import Tenant
-from adsyncd.ticks import Ticker
+from adsyncd.tenants.supervisor import Supervisor
+from adsyncd.tenants.ticks import Ticker
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -31,7 +31,7 @@ _BUSY = frozenset({State.RUNNING, State.WAITING, State.DRAINING})
 
 
 class Files(Protocol):
-    """The drop-ins that are in force. See `adsyncd.reload.Reloader`."""
+    """The drop-ins that are in force. See `adsyncd.tenants.reload.Reloader`."""
 
     @property
     def refused(self) -> Sequence[Refusal]:

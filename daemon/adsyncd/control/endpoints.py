@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from adsyncd.campaign import PushState
 from adsyncd.control import wire
 from adsyncd.control.commands import Commands
 from adsyncd.errors import CommandRefused
-from adsyncd.plan import Plan
-from adsyncd.run import Run
-from adsyncd.status import DaemonStatus, Reloaded, TenantStatus, counted
+from adsyncd.model.campaign import PushState
+from adsyncd.model.run import Run
+from adsyncd.model.status import DaemonStatus, Reloaded, TenantStatus, counted
+from adsyncd.runs.plan import Plan
 
 _GONE = {HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be used now."}
 _STOPPING = {HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is about to stop, or the database can't be used now."}

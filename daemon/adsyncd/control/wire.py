@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from adsyncd import campaign
-from adsyncd.campaign import PushState
-from adsyncd.status import Reloaded
-from adsyncd.tenant import TENANT_ID
+from adsyncd.model import campaign
+from adsyncd.model.campaign import PushState
+from adsyncd.model.status import Reloaded
+from adsyncd.model.tenant import TENANT_ID
 
 PROBLEM_JSON = "application/problem+json"
 

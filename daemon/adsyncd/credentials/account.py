@@ -7,7 +7,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from adsyncd.errors import CredentialsMissing
-from adsyncd.tenant import CredentialsRef
+from adsyncd.model.tenant import CredentialsRef
 
 _KINDS = {type(None): "null", bool: "true or false", int: "a number", float: "a number", list: "an array"}
 

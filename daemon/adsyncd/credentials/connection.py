@@ -13,10 +13,10 @@ import anyio.to_thread
 import requests
 
 from adsyncd.credentials.backoff import Backoff
-from adsyncd.credentials.refusal import OUTAGES, unanswered, unexpected
+from adsyncd.credentials.vault_errors import OUTAGES, unanswered, unexpected
 from adsyncd.errors import CredentialsError, CredentialsUnavailable
-from adsyncd.shortage import shortage
-from adsyncd.status import VaultState
+from adsyncd.host.shortage import shortage
+from adsyncd.model.status import VaultState
 
 T = TypeVar("T")
 

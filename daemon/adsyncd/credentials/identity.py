@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from adsyncd.clock import Clock
 from adsyncd.credentials.backoff import Backoff
-from adsyncd.credentials.refusal import OUTAGES
+from adsyncd.credentials.vault_errors import OUTAGES
 from adsyncd.errors import CredentialsError
 
 _YOUNG_S = 30.0

@@ -11,8 +11,8 @@ from adsyncd.credentials.environment import read_environment
 from adsyncd.credentials.systemd import read_systemd
 from adsyncd.credentials.vault import Vault
 from adsyncd.errors import CredentialsMissing
-from adsyncd.instruments import CREDENTIALS_SOURCE, SPAN_CREDENTIALS, span
-from adsyncd.tenant import CredentialsRef, EnvRef, SystemdRef, VaultRef
+from adsyncd.model.tenant import CredentialsRef, EnvRef, SystemdRef, VaultRef
+from adsyncd.telemetry.instruments import CREDENTIALS_SOURCE, SPAN_CREDENTIALS, span
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from adsyncd.credentials.systemd import read_credential, read_secret
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
-from adsyncd.shortage import shortage
-from adsyncd.tenant import InCredential, InFile, InVariable, SecretPlace
+from adsyncd.host.shortage import shortage
+from adsyncd.model.tenant import InCredential, InFile, InVariable, SecretPlace
 
 
 def resolve_secret(ref: SecretPlace, environ: Mapping[str, str]) -> SecretStr:

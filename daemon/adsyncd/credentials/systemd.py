@@ -11,7 +11,7 @@ from pathlib import Path
 from adsyncd.config.regular_file import read_regular
 from adsyncd.credentials.account import Credentials, credentials_of
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
-from adsyncd.shortage import shortage
+from adsyncd.host.shortage import shortage
 
 _MOST_BYTES = 1 << 20  # as systemd has it for a credential
 _NAME = re.compile(r"[\w-][\w.@-]*", re.ASCII)

@@ -24,15 +24,15 @@ from adsyncd.credentials.account import Credentials, credentials_of
 from adsyncd.credentials.backoff import Backoff
 from adsyncd.credentials.connection import Connection
 from adsyncd.credentials.identity import Identity, Lease
-from adsyncd.credentials.refusal import unexpected
 from adsyncd.credentials.vault_api import Place, VaultApi
+from adsyncd.credentials.vault_errors import unexpected
 from adsyncd.credentials.wrapped import WrappedSecret
 from adsyncd.errors import CredentialsError, CredentialsMissing
-from adsyncd.instruments import VAULT_UP, Instruments
-from adsyncd.schedule import share
-from adsyncd.shortage import shortage
-from adsyncd.status import VaultState, VaultStatus
-from adsyncd.tenant import VaultRef
+from adsyncd.host.shortage import shortage
+from adsyncd.model.schedule import share
+from adsyncd.model.status import VaultState, VaultStatus
+from adsyncd.model.tenant import VaultRef
+from adsyncd.telemetry.instruments import VAULT_UP, Instruments
 
 T = TypeVar("T")
 

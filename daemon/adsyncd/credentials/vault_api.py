@@ -13,7 +13,7 @@ from hvac.exceptions import Forbidden, InvalidRequest, VaultError
 from pydantic import AfterValidator, AliasChoices, AliasPath, BaseModel, Field, SecretStr, ValidationError
 
 from adsyncd.clock import Clock
-from adsyncd.credentials import refusal
+from adsyncd.credentials import vault_errors
 from adsyncd.credentials.exchange import BoundedTransport, ExchangeAdapter
 from adsyncd.credentials.identity import Lease
 from adsyncd.credentials.secret import fits_header
@@ -103,12 +103,12 @@ class VaultApi:
 
     def sign_in(self, role_id: str, secret_id: SecretStr) -> Lease:
         """Sign in as the daemon, by AppRole."""
-        with self._explained(refusal.sign_in_refused):
+        with self._explained(vault_errors.sign_in_refused):
             return self._login(role_id, secret_id, "the daemon")
 
     def sign_in_as(self, token: SecretStr, role: str) -> Lease:
         """Sign in as the AppRole `role`, with a secret id that `token` may issue."""
-        with self._explained(refusal.role_refused, role):
+        with self._explained(vault_errors.role_refused, role):
             approle = self._client(token).auth.approle
             role_id = self._read(_RoleId, approle.read_role_id(role)).value
             secret_id = self._read(_SecretId, approle.generate_secret_id(role)).value
@@ -117,7 +117,7 @@ class VaultApi:
     def look_up(self, token: SecretStr) -> Lease:
         """Return the lease of a token that was issued elsewhere."""
         now_s = self._clock.monotonic()
-        with self._explained(refusal.token_refused):
+        with self._explained(vault_errors.token_refused):
             grant = self._read(_Grant, self._client(token).auth.token.lookup_self())
         return self._alive(Lease(token, now_s, grant.duration_s, grant.renewable), "the daemon")
 
@@ -129,7 +129,7 @@ class VaultApi:
         except (Forbidden, InvalidRequest):
             return None
         except VaultError as exc:
-            raise refusal.unanswered(exc, self.name) from exc
+            raise vault_errors.unanswered(exc, self.name) from exc
         grant = self._read(_Grant, answer)
         renewed = replace(lease, granted_s=now_s, duration_s=grant.duration_s)
         # Towards the end of a token's longest life renewals get shorter and shorter.
@@ -138,32 +138,32 @@ class VaultApi:
 
     def unwrap(self, token: SecretStr) -> SecretStr:
         """Return the secret id that the wrapping token `token` stands for, for once: it is used up by that."""
-        with self._explained(refusal.unwrapping_refused):
+        with self._explained(vault_errors.unwrapping_refused):
             lookup = {"token": token.get_secret_value()}
             looked_up = self._client(SecretStr("")).adapter.post("/v1/sys/wrapping/lookup", json=lookup)
             if not _SECRET_ID_PATH.fullmatch(self._read(_Wrapping, looked_up).path):
-                raise refusal.wrapped_elsewhere(self.name)
+                raise vault_errors.wrapped_elsewhere(self.name)
             return self._read(_SecretId, self._client(token).adapter.post("/v1/sys/wrapping/unwrap")).value
 
     def secret(self, token: SecretStr, who: str, path: str) -> tuple[dict[str, object], int]:
         """Return the content and the number of the newest version of the secret at `path`, read by `who`."""
         mount = self._place.mount
-        with self._explained(refusal.read_refused, who, mount, path):
+        with self._explained(vault_errors.read_refused, who, mount, path):
             answer = self._client(token).secrets.kv.v2.read_secret_version(
                 path, mount_point=mount, raise_on_deleted_version=True
             )
         match answer:
             case {"data": {"email": _} | {"password": _}}:  # of which the second version is in there, under `data`
-                raise refusal.version_1(self.name, mount, path)
-        secret = self._read(_Secret, answer, refusal.unreadable(self.name, mount, path))
+                raise vault_errors.version_1(self.name, mount, path)
+        secret = self._read(_Secret, answer, vault_errors.unreadable(self.name, mount, path))
         return secret.content, secret.version
 
     def version(self, token: SecretStr, who: str, path: str) -> int:
         """Return the number of the newest version of the secret at `path`, without the secret."""
         mount = self._place.mount
-        with self._explained(refusal.look_refused, who, mount, path):
+        with self._explained(vault_errors.look_refused, who, mount, path):
             answer = self._client(token).secrets.kv.v2.read_secret_metadata(path, mount_point=mount)
-        return self._read(_Metadata, answer, refusal.unreadable(self.name, mount, path)).version
+        return self._read(_Metadata, answer, vault_errors.unreadable(self.name, mount, path)).version
 
     def _login(self, role_id: str, secret_id: SecretStr, who: str) -> Lease:
         now_s = self._clock.monotonic()
@@ -173,7 +173,7 @@ class VaultApi:
 
     def _alive(self, lease: Lease, who: str) -> Lease:
         if lease.over(self._clock.monotonic()):
-            raise refusal.too_short(self.name, who, lease.duration_s)
+            raise vault_errors.too_short(self.name, who, lease.duration_s)
         return lease
 
     def _client(self, token: SecretStr) -> hvac.Client:
@@ -204,4 +204,4 @@ class VaultApi:
             return model.model_validate(answer)
         except ValidationError:
             # `from None`: the error that is left out quotes the answer.
-            raise error or refusal.not_vault(self.name) from None
+            raise error or vault_errors.not_vault(self.name) from None

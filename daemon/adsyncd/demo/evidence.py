@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from adsyncd.demo.platform import Ledger
 from adsyncd.errors import AdsyncdError
-from adsyncd.run import Outcome, Run
-from adsyncd.tenant import Quota
+from adsyncd.model.run import Outcome, Run
+from adsyncd.rate.quota import Quota
 
 
 @dataclass(frozen=True, slots=True)

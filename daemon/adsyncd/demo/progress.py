@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from adsyncd.demo.collector import ExportedPoint
-from adsyncd.instruments import QUOTA_PERMITS, RETRIES, TENANT
-from adsyncd.run import Run
+from adsyncd.model.run import Run
+from adsyncd.telemetry.instruments import QUOTA_PERMITS, RETRIES, TENANT
 
 _LINE_EVERY_S = 5.0
 

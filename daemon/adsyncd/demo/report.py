@@ -13,7 +13,7 @@ from adsyncd.demo.folder import Folder
 from adsyncd.demo.scene import FAULTS, Scene
 from adsyncd.demo.trace_tree import trace_tree
 from adsyncd.duration import format_duration
-from adsyncd.run import Run
+from adsyncd.model.run import Run
 
 _ALIKE = 2  # spans of a kind that are drawn, so that a trace fits a screen
 _LOG_LINES = 15

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from adsyncd.tenant import Quota
+from adsyncd.rate.quota import Quota
 
 FAULTS = "20% of listings answer 503 and 10% never, 5% of pushes answer 503"
 

@@ -30,10 +30,10 @@ from adsyncd.demo.progress import progress, standings
 from adsyncd.demo.report import print_evidence, print_log, print_parts, print_places, print_trace
 from adsyncd.demo.scene import Scene, email, secret_path
 from adsyncd.errors import AdsyncdError
-from adsyncd.instruments import SPAN_RUN
-from adsyncd.run import Run
+from adsyncd.model.run import Run
 from adsyncd.store import Store, open_store
 from adsyncd.tasks import beside
+from adsyncd.telemetry.instruments import SPAN_RUN
 
 _INTERRUPTED = 130  # as a shell has it of a program that Ctrl-C ended
 _POLL_S = 0.2

@@ -8,7 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from adsyncd.demo.collector import ExportedSpan
-from adsyncd.instruments import ERROR_TYPE, HTTP_RESEND_COUNT, HTTP_STATUS, URL_FULL
+from adsyncd.telemetry.instruments import ERROR_TYPE, HTTP_RESEND_COUNT, HTTP_STATUS, URL_FULL
 
 _Children = dict[str | None, list[ExportedSpan]]
 

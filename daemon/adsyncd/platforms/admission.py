@@ -17,11 +17,15 @@ import anyio
 import httpx
 from opentelemetry.trace import Tracer
 
-from adsyncd.breaker import Breaker, Passage
 from adsyncd.clock import Clock
 from adsyncd.errors import WaitTooLong
-from adsyncd.governor import Gate, Permit, Priority
-from adsyncd.instruments import (
+from adsyncd.model.run import Tally, Wait
+from adsyncd.model.tenant import Tenant
+from adsyncd.rate import Gate, Permit, Priority
+from adsyncd.rate.breaker import Breaker, Passage
+from adsyncd.rate.wait import WaitReason
+from adsyncd.tasks import beside
+from adsyncd.telemetry.instruments import (
     QUOTA_WAIT,
     SERVER_ADDRESS,
     SPAN_BREAKER_WAIT,
@@ -31,9 +35,6 @@ from adsyncd.instruments import (
     Instruments,
     span,
 )
-from adsyncd.run import Tally, Wait, WaitReason
-from adsyncd.tasks import beside
-from adsyncd.tenant import Tenant
 
 # Extensions of a request.
 UNMETERED = "adsyncd.unmetered"  # the platform does not count it

@@ -22,10 +22,7 @@ import httpx
 from opentelemetry.trace import Tracer
 from pydantic import SecretStr
 
-from adsyncd.breaker import Breaker
-from adsyncd.campaign import Page
 from adsyncd.clock import Clock
-from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials, CredentialsSource
 from adsyncd.errors import (
     AdsyncdError,
@@ -35,19 +32,23 @@ from adsyncd.errors import (
     Unauthorized,
     Unavailable,
 )
-from adsyncd.governor import Gate, Priority
-from adsyncd.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
-from adsyncd.off_loop import OffLoop, in_thread
+from adsyncd.host.shortage import Lacks, shortage
+from adsyncd.model.campaign import Page
+from adsyncd.model.run import Tally
+from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import reading, wire
 from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
 from adsyncd.platforms.route import Route, find_route
 from adsyncd.platforms.session import Refusal, Session, Token
 from adsyncd.platforms.transport import SENDINGS, GovernedTransport
 from adsyncd.platforms.verdict import accepted, confirm, in_progress, in_words, is_later
-from adsyncd.retry import Policy, RetryBudget, backoff, wait_before_next
-from adsyncd.run import Tally, WaitReason
-from adsyncd.shortage import Lacks, shortage
-from adsyncd.tenant import Tenant
+from adsyncd.rate import Gate, Priority
+from adsyncd.rate.breaker import Breaker
+from adsyncd.rate.concurrency import Concurrency
+from adsyncd.rate.retry import Policy, RetryBudget, backoff, wait_before_next
+from adsyncd.rate.wait import WaitReason
+from adsyncd.tasks import OffLoop, in_thread
+from adsyncd.telemetry.instruments import BREAKER_OPEN, SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 
 T = TypeVar("T")
 
@@ -154,8 +155,12 @@ class Connector:
         """Return the breaker of a host, or of the way to it by a proxy, with all of its tenants."""
         host = httpx.URL(base_url).netloc.decode("ascii") + (f" via {via}" if via else "")
         if host not in self._breakers:
-            self._breakers[host] = Breaker(host, self.clock, self.random, self.instruments)
+            on_change = partial(self._measure_breaker, host)
+            self._breakers[host] = Breaker(host, self.clock, self.random, on_change)
         return self._breakers[host]
+
+    def _measure_breaker(self, host: str) -> None:
+        self.instruments.set(BREAKER_OPEN, int(self._breakers[host].is_open), host=host)
 
 
 class PlatformClient:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from adsyncd.campaign import MOST_NAMED, Campaign, Oddities, Page, shown
+from adsyncd.model.campaign import MOST_NAMED, Campaign, Oddities, Page, shown
 from adsyncd.platforms import values
 from adsyncd.platforms.wire import check_size, no_json, unlike_the_api
 

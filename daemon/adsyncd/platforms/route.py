@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from adsyncd.config.proxy_table import proxy_parts
 from adsyncd.credentials import resolve_secret
 from adsyncd.errors import CredentialsError, CredentialsMissing
-from adsyncd.tenant import Platform
+from adsyncd.model.tenant import Platform
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from adsyncd.clock import Clock
 from adsyncd.credentials import Credentials, CredentialsSource
 from adsyncd.errors import AdsyncdError, CredentialsUnavailable, SignInRefused
-from adsyncd.instruments import SPAN_TOKEN, span
+from adsyncd.model.schedule import share
+from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.words import Secrets
-from adsyncd.schedule import share
-from adsyncd.tenant import Tenant
+from adsyncd.telemetry.instruments import SPAN_TOKEN, span
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -15,20 +15,20 @@ import anyio
 import httpx
 from opentelemetry.trace import Tracer
 
-from adsyncd.breaker import Breaker
 from adsyncd.clock import Clock
-from adsyncd.concurrency import Concurrency
 from adsyncd.errors import AdsyncdError, BadAnswer, OutOfResources, Throttled, Unavailable, Unconfirmed
-from adsyncd.feedback import Said, read
-from adsyncd.governor import Gate, Permit, Priority
-from adsyncd.instruments import REQUESTS, RETRIES, Instruments
+from adsyncd.host.shortage import shortage
+from adsyncd.model.run import Tally
+from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.admission import PRIORITY, UNMETERED, Admission
 from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
-from adsyncd.retry import LONGEST_ASKED_S
-from adsyncd.run import Tally
-from adsyncd.shortage import shortage
-from adsyncd.tenant import Tenant
+from adsyncd.rate import Gate, Permit, Priority
+from adsyncd.rate.breaker import Breaker
+from adsyncd.rate.concurrency import Concurrency
+from adsyncd.rate.feedback import Said, read
+from adsyncd.rate.retry import LONGEST_ASKED_S
+from adsyncd.telemetry.instruments import REQUESTS, RETRIES, Instruments
 
 # Extensions of a request.
 SENDINGS = "adsyncd.sendings"  # how often it was sent by now, whatever the reason

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from adsyncd.simulation.fate import draw_world
 from adsyncd.simulation.network import MOCK_PLATFORM, load_factory
+from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.simulation import Simulator
 
 

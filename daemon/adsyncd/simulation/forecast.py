@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
-from adsyncd.limits import cools_for
-from adsyncd.plan import mend, most_requests, takes_s, whole_minutes
-from adsyncd.run import Outcome
-from adsyncd.schedule import intervals
-from adsyncd.simulation.fate import FAULTS, HEALTHY
+from adsyncd.model.run import Outcome
+from adsyncd.model.schedule import intervals
+from adsyncd.model.tenant import CredentialsRef, Tenant
+from adsyncd.rate.bucket import cools_for
+from adsyncd.runs.plan import mend, most_requests, takes_s, whole_minutes
+from adsyncd.simulation.invariants import RunSeen
 from adsyncd.simulation.network import Line
+from adsyncd.simulation.scenario import FAULTS, HEALTHY
 from adsyncd.simulation.simulation import Course
 from adsyncd.simulation.virtual_time import START
-from adsyncd.simulation.witness import RunSeen
 from adsyncd.simulation.world import Catalogue, End, Life, World
-from adsyncd.tenant import CredentialsRef, Tenant
 
 
 @dataclass(frozen=True, slots=True)

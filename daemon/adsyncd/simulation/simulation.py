@@ -23,28 +23,27 @@ from structlog.typing import EventDict, WrappedLogger
 
 from adsyncd.alerts import Watch
 from adsyncd.daemon import Parts
-from adsyncd.diff import Diff
 from adsyncd.errors import AdsyncdError, StoreError
-from adsyncd.governor import Governor
-from adsyncd.instruments import QUOTA_PERMITS, Instruments
-from adsyncd.lease import Leases
-from adsyncd.limits import cools_for
-from adsyncd.off_loop import at_once
+from adsyncd.model.run import Outcome, Tally, whole_ms
+from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import Connector
-from adsyncd.roster import Roster
-from adsyncd.run import Outcome, Tally, whole_ms
+from adsyncd.rate import Governor
+from adsyncd.rate.bucket import cools_for
+from adsyncd.runs.lease import Leases
+from adsyncd.simulation.fakes import CountingInstruments, Disk, Owner, Vault
+from adsyncd.simulation.invariants import Invariant, RunSeen, Violation, Witness
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.network import Factory, Network, Wire
-from adsyncd.simulation.surroundings import CountingInstruments, Disk, Owner, Vault
 from adsyncd.simulation.ticker import Ticker
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
-from adsyncd.simulation.witness import Invariant, RunSeen, Violation, Witness
 from adsyncd.simulation.world import Change, End, Jump, Life, Span, World
 from adsyncd.store.store import Store, store_in
 from adsyncd.store.tables import campaigns
-from adsyncd.supervisor import Supervisor
-from adsyncd.tasks import beside
-from adsyncd.tenant import Tenant
+from adsyncd.tasks import at_once, beside
+from adsyncd.telemetry.instruments import QUOTA_PERMITS, Instruments
+from adsyncd.tenants.diff import Diff
+from adsyncd.tenants.registry import Roster
+from adsyncd.tenants.supervisor import Supervisor
 
 _GRACE = timedelta(seconds=20)
 _LAST_RUN_WITHIN = timedelta(hours=2)

@@ -1,4 +1,4 @@
-"""Ticks by the virtual clock: as `adsyncd.ticks`, whose scheduler reads the machine's."""
+"""Ticks by the virtual clock: as `adsyncd.tenants.ticks`, whose scheduler reads the machine's."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -8,8 +8,8 @@ from heapq import heappop, heappush
 import anyio
 
 from adsyncd.clock import Clock
-from adsyncd.schedule import next_fire, trigger
-from adsyncd.tenant import Tenant
+from adsyncd.model.schedule import next_fire, trigger
+from adsyncd.model.tenant import Tenant
 
 
 class Ticker:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from adsyncd.model.tenant import CredentialsRef, Tenant
 from adsyncd.simulation.network import Line
-from adsyncd.tenant import CredentialsRef, Tenant
 
 
 class End(StrEnum):

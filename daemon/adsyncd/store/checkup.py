@@ -9,7 +9,7 @@ from sqlalchemy import Connection, exists, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from adsyncd.errors import Problem, StoreError
-from adsyncd.store import dialects, schema
+from adsyncd.store import schema, sql
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
 _MB = 1_000_000
@@ -31,7 +31,7 @@ def check_up(url: str) -> Checkup:
     """Look at the database at `url`. It blocks: all of an SQLite file is read."""
     found = Checkup()
     try:
-        file = dialects.file_of(url)
+        file = sql.file_of(url)
         if file and not file.exists():
             found.wrong(file, "there is no database", "start the daemon, which makes it, or name the right file")
             return found
@@ -60,22 +60,22 @@ def _file(file: Path, found: Checkup) -> None:
 
 
 def _database(url: str, file: Path | None) -> Checkup:
-    engine = dialects.reading_engine(url)
+    engine = sql.reading_engine(url)
 
     def look(connection: Connection) -> Checkup:
         found = Checkup()
         if file:
             _integrity(connection, file, found)
-        if (wrong := dialects.misfit(connection)) is not None:
+        if (wrong := sql.misfit(connection)) is not None:
             found.wrong(file, wrong)
         elif _schema(connection, file, found):
             _rows(connection, file, found)
         return found
 
     try:
-        return dialects.look(engine, look)
+        return sql.look(engine, look)
     except SQLAlchemyError as error:
-        raise dialects.store_error(engine.url, error) from error
+        raise sql.store_error(engine.url, error) from error
 
 
 def _integrity(connection: Connection, file: Path, found: Checkup) -> None:

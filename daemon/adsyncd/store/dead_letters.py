@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
-from adsyncd.campaign import DeadLetter
+from adsyncd.model.campaign import DeadLetter
 from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import dead_letters as table
 

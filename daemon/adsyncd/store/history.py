@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, select
 
-from adsyncd.run import Outcome, Run, Tally
+from adsyncd.model.run import Outcome, Run, Tally
 from adsyncd.store.journal import tallies
 from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import runs as table

@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, Row, and_, bindparam, case, delete, exists, func, select, update
 
-from adsyncd.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
 from adsyncd.errors import RunEnded
-from adsyncd.run import Listing, Run, Tally
+from adsyncd.model.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
+from adsyncd.model.run import Listing, Run, Tally
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import listings
 from adsyncd.store.dead_letters import count
-from adsyncd.store.dialects import CHUNK, Insert, upsert
+from adsyncd.store.sql import CHUNK, Insert, upsert
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
-from adsyncd.tenant import PushPolicy
 
 HISTORY = timedelta(days=30)  # a thousand tenants with a run each quarter of an hour make three million runs in it
 

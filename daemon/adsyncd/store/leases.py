@@ -10,8 +10,8 @@ from operator import attrgetter
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from adsyncd.errors import LeaseLost
-from adsyncd.lease import Lease
-from adsyncd.store.dialects import CHUNK, insert_missing
+from adsyncd.model.lease import Lease
+from adsyncd.store.sql import CHUNK, insert_missing
 from adsyncd.store.tables import leases as table
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from adsyncd.store.dialects import upsert
+from adsyncd.store.sql import upsert
 from adsyncd.store.tables import pauses as table
 
 

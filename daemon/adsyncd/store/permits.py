@@ -22,8 +22,8 @@ from sqlalchemy import (
     tuple_,
 )
 
-from adsyncd.permit import Claim, PermitRecord, ShapeRecord
-from adsyncd.store.dialects import Columns, upsert, writers_meet
+from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.store.sql import Columns, upsert, writers_meet
 from adsyncd.store.tables import permits, shapes
 
 _CHANGED = ["free_at", "boot_id", "owner"]

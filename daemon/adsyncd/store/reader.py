@@ -10,14 +10,14 @@ import anyio
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from adsyncd.alert import Alert
-from adsyncd.campaign import DeadLetter, Page
 from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
-from adsyncd.off_loop import OffLoop, in_thread
-from adsyncd.permit import PermitRecord, ShapeRecord
-from adsyncd.run import Run
-from adsyncd.store import alerts, dead_letters, dialects, history, listings, pauses, permits, schema
+from adsyncd.model.alert import Alert
+from adsyncd.model.campaign import DeadLetter, Page
+from adsyncd.model.run import Run
+from adsyncd.rate.permit import PermitRecord, ShapeRecord
+from adsyncd.store import alerts, dead_letters, history, listings, pauses, permits, schema, sql
+from adsyncd.tasks import OffLoop, in_thread
 
 READERS = 4  # at a time
 
@@ -30,18 +30,18 @@ async def open_reader(url: str, *, clock: Clock) -> AsyncIterator["Reader"]:
 
     Raises StoreError when there is none, or when it is not of this version: the message says what is missing.
     """
-    engine = dialects.reading_engine(url)
+    engine = sql.reading_engine(url)
     await anyio.to_thread.run_sync(_see_that_it_is_ours, engine)
     yield Reader(engine, clock, in_thread)
 
 
 def _see_that_it_is_ours(engine: Engine) -> None:
     try:
-        wrong = dialects.look(engine, schema.unreadable)
+        wrong = sql.look(engine, schema.unreadable)
     except SQLAlchemyError as error:
-        raise dialects.store_error(engine.url, error) from error
+        raise sql.store_error(engine.url, error) from error
     if wrong:
-        raise StoreError(f"{dialects.name(engine.url)}: {wrong}")
+        raise StoreError(f"{sql.name(engine.url)}: {wrong}")
 
 
 class Reader:
@@ -125,6 +125,6 @@ class Reader:
 
     async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
         try:
-            return await self._off_loop(partial(dialects.look, self._engine, query), limiter=self._readers)
+            return await self._off_loop(partial(sql.look, self._engine, query), limiter=self._readers)
         except SQLAlchemyError as error:
-            raise dialects.store_error(self._engine.url, error) from error
+            raise sql.store_error(self._engine.url, error) from error

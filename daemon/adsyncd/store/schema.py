@@ -6,7 +6,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from adsyncd.store.dialects import lock_schema, misfit
+from adsyncd.store.sql import lock_schema, misfit
 from adsyncd.store.sqlite_file import back_up
 
 _MIGRATIONS = "adsyncd.store:migrations"  # found in the package, wherever that is installed

@@ -12,19 +12,19 @@ from opentelemetry.trace import SpanKind, Tracer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from adsyncd.alert import Alert
-from adsyncd.campaign import DeadLetter, Page, Push
 from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
-from adsyncd.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
-from adsyncd.lease import Lease
-from adsyncd.off_loop import OffLoop, in_thread
-from adsyncd.permit import Claim, PermitRecord, ShapeRecord
-from adsyncd.run import Run
-from adsyncd.store import alerts, dead_letters, dialects, journal, leases, pauses, permits, schema
+from adsyncd.model.alert import Alert
+from adsyncd.model.campaign import DeadLetter, Page, Push
+from adsyncd.model.lease import Lease
+from adsyncd.model.run import Run
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.store import alerts, dead_letters, journal, leases, pauses, permits, schema, sql
 from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
-from adsyncd.tenant import PushPolicy
+from adsyncd.tasks import OffLoop, in_thread
+from adsyncd.telemetry.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
 
 # Each kind of write, in the order in which a transaction does them, with what it touches.
 _TOUCHES: dict[Operation[Any, Any], Touches] = {
@@ -59,7 +59,7 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
 
     Raises StoreError when the database can't be opened, or was made by a newer version.
     """
-    engine = dialects.engine(url, connections=READERS + 1)  # one is the writer's
+    engine = sql.engine(url, connections=READERS + 1)  # one is the writer's
     try:
         await anyio.to_thread.run_sync(_migrate, engine.execution_options(writes=True))
         async with store_in(engine, clock=clock, tracer=tracer) as store:
@@ -78,7 +78,7 @@ async def store_in(
         engine.execution_options(writes=True).begin,
         _TOUCHES,
         fence=leases.fence,
-        is_shared=lambda error: dialects.cause(error) is not None,
+        is_shared=lambda error: sql.cause(error) is not None,
         off_loop=off_loop,
     )
     failure: Exception | None = None
@@ -95,16 +95,16 @@ async def store_in(
 
 
 def _migrate(engine: Engine) -> None:
-    place = dialects.name(engine.url)
+    place = sql.name(engine.url)
     try:
         with engine.begin() as connection:
-            if (wrong := dialects.misfit(connection)) is not None:
+            if (wrong := sql.misfit(connection)) is not None:
                 raise StoreError(f"{place}: {wrong}")
             schema.upgrade(connection)
     except CommandError as error:
         raise StoreError(f"{place}: a newer adsyncd made it; run that one, or restore a backup") from error
     except SQLAlchemyError as error:
-        raise dialects.store_error(engine.url, error) from error
+        raise sql.store_error(engine.url, error) from error
 
 
 class Store(Reader):
@@ -223,5 +223,5 @@ class Store(Reader):
     async def _commit(self, operation: Operation[Item, Result], item: Item) -> Ticket[Result]:
         ticket = await self._writer.write(operation, item, self._lease)
         if ticket.error:
-            raise dialects.store_error(self._engine.url, ticket.error) from ticket.error
+            raise sql.store_error(self._engine.url, ticket.error) from ticket.error
         return ticket

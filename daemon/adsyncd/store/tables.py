@@ -23,10 +23,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from adsyncd.alert import AlertName
-from adsyncd.campaign import PushState
-from adsyncd.run import Listing, Outcome
-from adsyncd.tenant import Shape
+from adsyncd.model.alert import AlertName
+from adsyncd.model.campaign import PushState
+from adsyncd.model.run import Listing, Outcome
+from adsyncd.rate.quota import Shape
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -166,7 +166,7 @@ listing_pages = Table(
 )
 
 alerts = Table(
-    "alerts",  # that fire, or whose end has not been told yet: see `adsyncd.alert.Alert`
+    "alerts",  # that fire, or whose end has not been told yet: see `adsyncd.model.alert.Alert`
     metadata,
     Column("tenant", String, primary_key=True),
     Column("name", _words(AlertName, length=32), primary_key=True),
@@ -177,7 +177,7 @@ alerts = Table(
 )
 
 permits = Table(
-    "permits",  # that may be out: see `adsyncd.permit.PermitRecord`
+    "permits",  # that may be out: see `adsyncd.rate.permit.PermitRecord`
     metadata,
     Column("platform", String, primary_key=True),
     Column("client_id", String, primary_key=True),  # empty: of the platform's own quota
@@ -189,7 +189,7 @@ permits = Table(
 )
 
 shapes = Table(
-    "shapes",  # what is known of how a client id's requests are counted: see `adsyncd.shaping.Evidence`
+    "shapes",  # what is known of how a client id's requests are counted: see `adsyncd.rate.pacing.Evidence`
     metadata,
     Column("platform", String, primary_key=True),
     Column("client_id", String, primary_key=True),
@@ -200,7 +200,7 @@ shapes = Table(
 )
 
 leases = Table(
-    "leases",  # of tenants, each held by one process at a time: see `adsyncd.lease.Lease`
+    "leases",  # of tenants, each held by one process at a time: see `adsyncd.runs.lease.Lease`
     metadata,
     Column("tenant", String, primary_key=True),
     Column("owner", String, nullable=False),  # empty: of nobody

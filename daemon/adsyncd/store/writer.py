@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 import anyio
 from sqlalchemy import Connection
 
-from adsyncd.lease import Lease
-from adsyncd.off_loop import OffLoop, in_thread
+from adsyncd.model.lease import Lease
+from adsyncd.tasks import OffLoop, in_thread
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -7,8 +7,8 @@ a stop waits for the last export for three seconds at most.
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING
 
-from adsyncd.config.standard_variables import refuse_wrong, unneeded
 from adsyncd.errors import ConfigError, Problem
+from adsyncd.telemetry.standard_variables import refuse_wrong, unneeded
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager

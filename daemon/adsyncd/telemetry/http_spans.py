@@ -12,7 +12,7 @@ from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.propagate import inject
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 
-from adsyncd.instruments import (
+from adsyncd.telemetry.instruments import (
     ERROR_TYPE,
     HTTP_DURATION,
     HTTP_METHOD,

@@ -10,7 +10,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExp
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from adsyncd.instruments import TELEMETRY_LOST, Instruments
+from adsyncd.telemetry.instruments import TELEMETRY_LOST, Instruments
 
 _log = structlog.get_logger(__name__)
 

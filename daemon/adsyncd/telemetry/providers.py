@@ -31,11 +31,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Tracer
 
 import adsyncd
-from adsyncd.config.standard_variables import DEFAULTS, wanted_exporters
 from adsyncd.errors import ConfigError, Problem
-from adsyncd.instruments import Instruments
 from adsyncd.telemetry.http_spans import TracedTransport, http_duration
+from adsyncd.telemetry.instruments import Instruments
 from adsyncd.telemetry.losses import Losses, Session
+from adsyncd.telemetry.standard_variables import DEFAULTS, wanted_exporters
 
 _FLUSH_S = 3.0
 _SERIES = 20_000  # of one instrument; the SDK's 2,000 would lump the tenants beyond them together

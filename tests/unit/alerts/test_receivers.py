@@ -3,8 +3,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from adsyncd.alert import AlertName
 from adsyncd.alerts import Alertmanager, Webhook
+from adsyncd.model.alert import AlertName
 from support.alertmanager import check_postable_alerts, instant
 from support.alerts import an_alert
 from support.records import NOON

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.alert import AlertName
 from adsyncd.alerts.rules import (
     AGED,
     GROWING_RUNS,
@@ -20,8 +19,9 @@ from adsyncd.alerts.rules import (
     overdue_at,
     runs_needed,
 )
-from adsyncd.run import Listing, Outcome, Run
-from adsyncd.tenant import AlertSettings, Cron, Every
+from adsyncd.model.alert import AlertName
+from adsyncd.model.run import Listing, Outcome, Run
+from adsyncd.model.tenant import AlertSettings, Cron, Every
 from support.alerts import ended
 from support.records import NOON
 from support.tenants import a_tenant

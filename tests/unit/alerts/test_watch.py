@@ -12,13 +12,22 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.testing import capture_logs
 
-from adsyncd.alert import AlertName
 from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
 from adsyncd.errors import CredentialsUnavailable
-from adsyncd.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, SPAN_RUN, TENANT, Instruments, span
-from adsyncd.run import Listing, Outcome, Run, run_id
+from adsyncd.model.alert import AlertName
+from adsyncd.model.run import Listing, Outcome, Run, run_id
+from adsyncd.model.tenant import AlertSettings, Cron, Every
 from adsyncd.store import Store
-from adsyncd.tenant import AlertSettings, Cron, Every
+from adsyncd.telemetry.instruments import (
+    ALERT,
+    ALERTS,
+    EVENT_FIRES,
+    EVENT_RESOLVED,
+    SPAN_RUN,
+    TENANT,
+    Instruments,
+    span,
+)
 from support.alertmanager import Receivers
 from support.alerts import an_alert
 from support.inline_store import Disk, inline_store

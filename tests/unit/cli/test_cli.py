@@ -17,7 +17,7 @@ from opentelemetry.trace import NoOpTracer
 
 import adsyncd
 from adsyncd.cli import output
-from adsyncd.run import Outcome, Run
+from adsyncd.model.run import Outcome, Run
 from adsyncd.store import open_store
 from support.commands import Call, Said, Shell, add_tenant, install
 from support.records import HandClock, run

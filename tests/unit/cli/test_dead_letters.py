@@ -13,10 +13,10 @@ import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.campaign import DeadLetter, PushState, idempotency_key
 from adsyncd.cli.output import letter_as_json
+from adsyncd.model.campaign import DeadLetter, PushState, idempotency_key
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, open_store
-from adsyncd.tenant import PushPolicy
 from support.commands import Call, Said, Shell
 from support.records import NOON, HandClock, page, run, settle
 

@@ -10,10 +10,10 @@ import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.plan import PlatformPlan, TenantPlan
-from adsyncd.run import Outcome
+from adsyncd.model.run import Outcome
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.runs.plan import PlatformPlan, TenantPlan
 from adsyncd.store import open_store
-from adsyncd.tenant import PushPolicy
 from support.commands import Said, Shell, add_tenant, install
 from support.records import NOON, HandClock, page, run
 

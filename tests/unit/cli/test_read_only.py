@@ -12,10 +12,10 @@ import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.campaign import PushState
-from adsyncd.run import Outcome
-from adsyncd.store import dialects, open_store, schema
-from adsyncd.tenant import PushPolicy
+from adsyncd.model.campaign import PushState
+from adsyncd.model.run import Outcome
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.store import open_store, schema, sql
 from support.commands import Call, Shell, add_tenant, install
 from support.records import NOON, HandClock, page, run, settle
 
@@ -144,7 +144,7 @@ def test_a_database_that_is_not_there_is_not_made_but_named(call: Call, folder: 
 def test_a_database_of_another_kind_is_left_as_it_is_and_named(
     call: Call, url: str, folder: Path, command: list[str], revision: str | None, words: str
 ) -> None:
-    engine = dialects.engine(url, connections=1).execution_options(writes=True)
+    engine = sql.engine(url, connections=1).execution_options(writes=True)
     with engine.begin() as connection:
         if revision is None:
             connection.exec_driver_sql("CREATE TABLE theirs (x)")

@@ -9,8 +9,8 @@ import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import open_store
-from adsyncd.tenant import PushPolicy
 from support.commands import Said, Shell, add_tenant, install
 from support.records import HandClock, page, run
 

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from adsyncd.config import load_settings
 from adsyncd.config.feedback_table import FeedbackTable
-from adsyncd.dialect import PRESETS, STANDARD, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
 from adsyncd.errors import ConfigError, Problem
+from adsyncd.rate.dialect import PRESETS, STANDARD, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
 
 
 def dialect(text: str) -> Dialect:

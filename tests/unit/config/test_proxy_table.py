@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from adsyncd.config.problems import faults
+from adsyncd.config.diagnostics import faults
 from adsyncd.config.proxy_table import Proxy, ProxyTable, proxy_parts
 from adsyncd.config.settings import PlatformTable
-from adsyncd.tenant import InCredential, InFile, InVariable
+from adsyncd.model.tenant import InCredential, InFile, InVariable
 
 ADAPTER: TypeAdapter[ProxyTable] = TypeAdapter(Proxy)
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from adsyncd.config.problems import faults
+from adsyncd.config.diagnostics import faults
 from adsyncd.config.secret_table import Secret, SecretRef
 from adsyncd.config.settings import TokenAuth
-from adsyncd.tenant import InCredential, InFile, InVariable, SecretPlace
+from adsyncd.model.tenant import InCredential, InFile, InVariable, SecretPlace
 
 ADAPTER: TypeAdapter[SecretRef] = TypeAdapter(Secret)
 

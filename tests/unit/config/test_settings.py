@@ -8,7 +8,8 @@ from adsyncd.config import Settings, control_socket, load_guarded_settings, load
 from adsyncd.config.secret_table import SecretRef
 from adsyncd.config.settings import AppRoleAuth, SecretIdRef, TokenAuth
 from adsyncd.errors import ConfigError, Problem
-from adsyncd.tenant import Platform, Quota
+from adsyncd.model.tenant import Platform
+from adsyncd.rate.quota import Quota
 
 FULL = """\
 tenants_dirs = ["/usr/lib/adsyncd/tenants.d", "/etc/adsyncd/tenants.d"]

@@ -3,9 +3,9 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from adsyncd.config.problems import Fault
+from adsyncd.config.diagnostics import Fault
 from adsyncd.config.tenant_file import TenantDefaults, TenantFile
-from adsyncd.tenant import (
+from adsyncd.model.tenant import (
     AlertSettings,
     CredentialsRef,
     Cron,
@@ -13,13 +13,13 @@ from adsyncd.tenant import (
     Every,
     Platform,
     PushPolicy,
-    Quota,
     Schedule,
     SyncSettings,
     SystemdRef,
     Tenant,
     VaultRef,
 )
+from adsyncd.rate.quota import Quota
 
 LEAST = {"client_id": "acme", "platform": "mixo", "credentials": {"vault": "adsyncd/acme"}}
 MIXO = Platform("mixo", "https://ads.example.com", None)

@@ -1,7 +1,7 @@
 import pytest
 
 from adsyncd.config import Settings
-from adsyncd.config.problems import known_keys
+from adsyncd.config.diagnostics import known_keys
 from adsyncd.config.variables import Overlay, overlay
 
 

@@ -15,9 +15,9 @@ import adsyncd
 from adsyncd.control import openapi
 from adsyncd.control.endpoints import ENDPOINTS
 from adsyncd.errors import Problem, StoreError
-from adsyncd.run import WaitReason
-from adsyncd.status import Refusal
-from adsyncd.tenant import Quota
+from adsyncd.model.status import Refusal
+from adsyncd.rate.quota import Quota
+from adsyncd.rate.wait import WaitReason
 from support.control import UNCHANGED, Inside, an_inside, bury, tenant
 
 SCARCE = Quota(5, timedelta(hours=1))

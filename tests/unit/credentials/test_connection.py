@@ -12,7 +12,7 @@ from adsyncd.clock import SystemClock
 from adsyncd.credentials.backoff import Backoff
 from adsyncd.credentials.connection import Connection
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
-from adsyncd.status import VaultState
+from adsyncd.model.status import VaultState
 from support.clock import SetClock
 
 TIMEOUT_S = 30.0

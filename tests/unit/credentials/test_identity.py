@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from adsyncd.credentials.backoff import Backoff
 from adsyncd.credentials.identity import Identity, Lease
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
-from adsyncd.status import VaultState
+from adsyncd.model.status import VaultState
 from support.virtual_time import BACKEND, VirtualClock
 
 LIFE_S = 3600.0

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from adsyncd.credentials.reader import CredentialsReader, remark
 from adsyncd.errors import CredentialsMissing
-from adsyncd.tenant import EnvRef, SystemdRef, VaultRef
+from adsyncd.model.tenant import EnvRef, SystemdRef, VaultRef
 
 ENVIRON = {"ACME_EMAIL": "canary-email", "ACME_PASSWORD": "canary-password"}
 

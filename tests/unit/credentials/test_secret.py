@@ -7,7 +7,7 @@ import pytest
 
 from adsyncd.credentials.secret import resolve_secret
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
-from adsyncd.tenant import InCredential, InFile, InVariable, SecretPlace
+from adsyncd.model.tenant import InCredential, InFile, InVariable, SecretPlace
 from support.descriptors import exhausted
 
 

@@ -18,9 +18,9 @@ from adsyncd.clock import Clock, SystemClock
 from adsyncd.credentials.identity import Lease
 from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
-from adsyncd.instruments import Instruments
-from adsyncd.status import VaultState
-from adsyncd.tenant import VaultRef
+from adsyncd.model.status import VaultState
+from adsyncd.model.tenant import VaultRef
+from adsyncd.telemetry.instruments import Instruments
 from support.clock import SetClock
 from support.vault import Least
 

@@ -15,7 +15,7 @@ from requests.adapters import BaseAdapter
 from adsyncd.credentials.identity import Lease
 from adsyncd.credentials.vault_api import Place, VaultApi
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
-from adsyncd.status import VaultState
+from adsyncd.model.status import VaultState
 from support.clock import SetClock
 
 TOKEN = SecretStr("canary-token")

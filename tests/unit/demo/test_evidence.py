@@ -6,8 +6,8 @@ import pytest
 from adsyncd.demo.evidence import Evidence, judge
 from adsyncd.demo.platform import Ledger
 from adsyncd.errors import AdsyncdError
-from adsyncd.run import Outcome
-from adsyncd.tenant import Quota
+from adsyncd.model.run import Outcome
+from adsyncd.rate.quota import Quota
 from support.records import NOON, run
 
 LEDGER = Ledger(accepted=20, refused=0, pushes={"cmp-1": 1, "cmp-2": 1})

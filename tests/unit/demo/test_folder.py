@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from adsyncd.config import load_settings
+from adsyncd.config.dropins import read_tenants
 from adsyncd.config.settings import AppRoleAuth
 from adsyncd.demo.folder import SECRET_ID_VARIABLE, Folder
 from adsyncd.demo.scene import Scene
-from adsyncd.dropins import read_tenants
-from adsyncd.tenant import Quota, VaultRef
+from adsyncd.model.tenant import VaultRef
+from adsyncd.rate.quota import Quota
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from rich.console import Console
 
 from adsyncd.demo.collector import ExportedPoint
 from adsyncd.demo.progress import Standing, progress, standings
-from adsyncd.instruments import QUOTA_PERMITS, RETRIES, TENANT
-from adsyncd.run import Outcome
+from adsyncd.model.run import Outcome
+from adsyncd.telemetry.instruments import QUOTA_PERMITS, RETRIES, TENANT
 from support.records import run
 
 GOING = replace(run(), listed=20, pushed=12)

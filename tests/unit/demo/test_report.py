@@ -12,7 +12,7 @@ from adsyncd.demo.folder import Folder
 from adsyncd.demo.platform import Ledger
 from adsyncd.demo.report import print_evidence, print_log, print_parts, print_places
 from adsyncd.demo.scene import Scene
-from adsyncd.run import Outcome
+from adsyncd.model.run import Outcome
 from support.records import NOON, run
 
 

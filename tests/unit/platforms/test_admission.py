@@ -11,14 +11,15 @@ import pytest
 from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.breaker import Breaker
 from adsyncd.errors import Unavailable
-from adsyncd.governor import Governor, Permit
-from adsyncd.instruments import Instruments
-from adsyncd.permit import Claim, PermitRecord
+from adsyncd.model.run import Tally
+from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.platforms.admission import AUTHORITY, Admission
-from adsyncd.run import Tally
-from adsyncd.tenant import Platform, Quota, Tenant
+from adsyncd.rate import Governor, Permit
+from adsyncd.rate.breaker import Breaker
+from adsyncd.rate.permit import Claim, PermitRecord
+from adsyncd.rate.quota import Quota
+from adsyncd.telemetry.instruments import Instruments
 from support.gates import MemoryLedger
 from support.tenants import a_tenant
 from support.virtual_time import BACKEND, VirtualClock
@@ -38,8 +39,7 @@ class Scene:
     def __init__(self, ledger: MemoryLedger | None = None, owner: str = "me") -> None:
         self.clock = VirtualClock()
         self.governor = Governor(self.clock, ledger or MemoryLedger(), owner)
-        instruments = Instruments(NoOpMeter("test"))
-        self.breaker = Breaker("ads.invalid", self.clock, Random(7), instruments)
+        self.breaker = Breaker("ads.invalid", self.clock, Random(7), lambda: None)
 
     def tenant(self, id_: str, requests: int) -> Tenant:
         quota = Quota(requests, timedelta(seconds=PER_S))
@@ -53,7 +53,7 @@ class Client:
         self, scene: Scene, id_: str, *, life_s: float = 3600.0, takes_s: float = 0.1, requests: int = 10
     ) -> None:
         tenant = scene.tenant(id_, requests)
-        self.gate = scene.governor.gate(tenant)
+        self.gate = scene.governor.gate(tenant.client_quota)
         self.life_s, self.takes_s = life_s, takes_s
         self.expires_at = 0.0
         self.sign_ins = 0

@@ -16,8 +16,6 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
 from pydantic import SecretStr
 
-from adsyncd.campaign import Page
-from adsyncd.concurrency import Concurrency
 from adsyncd.credentials import Credentials
 from adsyncd.errors import (
     AdsyncdError,
@@ -33,12 +31,16 @@ from adsyncd.errors import (
     Unconfirmed,
     WaitTooLong,
 )
-from adsyncd.instruments import Instruments
-from adsyncd.limits import cools_for
+from adsyncd.model.campaign import Page
+from adsyncd.model.run import Tally, Wait
+from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms import Connector, PlatformClient, transport, wire
-from adsyncd.retry import RetryBudget
-from adsyncd.run import Tally, Wait, WaitReason
-from adsyncd.tenant import CredentialsRef, Quota
+from adsyncd.rate.bucket import cools_for
+from adsyncd.rate.concurrency import Concurrency
+from adsyncd.rate.quota import Quota
+from adsyncd.rate.retry import RetryBudget
+from adsyncd.rate.wait import WaitReason
+from adsyncd.telemetry.instruments import Instruments
 from support.gates import a_gate
 from support.records import campaign
 from support.tenants import a_tenant

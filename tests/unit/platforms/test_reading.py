@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.campaign import MOST_NAMED, Campaign, Oddities, Page, content_hash
 from adsyncd.errors import BadAnswer
+from adsyncd.model.campaign import MOST_NAMED, Campaign, Oddities, Page, content_hash
 from adsyncd.platforms import reading
 from adsyncd.platforms.reading import read_page
 

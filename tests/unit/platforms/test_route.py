@@ -6,8 +6,8 @@ import trustme
 from pydantic import SecretStr
 
 from adsyncd.errors import CredentialsMissing
+from adsyncd.model.tenant import InCredential, InFile, InVariable, Platform, SecretPlace
 from adsyncd.platforms.route import Route, find_route
-from adsyncd.tenant import InCredential, InFile, InVariable, Platform, SecretPlace
 
 PUBLIC = ssl.create_default_context()
 PEM = trustme.CA().cert_pem.bytes().decode()

@@ -15,8 +15,8 @@ from structlog.testing import LogCapture
 
 from adsyncd.credentials import Credentials
 from adsyncd.errors import AdsyncdError, CredentialsMissing, CredentialsUnavailable, SignInRefused, Unavailable
+from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms.session import Refusal, Session, Token
-from adsyncd.tenant import CredentialsRef
 from support.tenants import a_tenant
 from support.virtual_time import BACKEND, VirtualClock
 

@@ -18,18 +18,19 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 
-from adsyncd.breaker import Breaker
-from adsyncd.concurrency import Concurrency
-from adsyncd.dialect import STANDARD, Throttling
 from adsyncd.errors import BadAnswer, Stopping, StoreError, Throttled, Unavailable, WaitTooLong
-from adsyncd.instruments import Instruments
-from adsyncd.limits import cools_for
-from adsyncd.permit import Claim, PermitRecord
+from adsyncd.model.run import Tally
+from adsyncd.model.tenant import Platform
 from adsyncd.platforms.admission import UNMETERED
 from adsyncd.platforms.transport import SENDINGS, GovernedTransport
 from adsyncd.platforms.words import Secrets
-from adsyncd.run import Tally
-from adsyncd.tenant import Platform, Quota
+from adsyncd.rate.breaker import Breaker
+from adsyncd.rate.bucket import cools_for
+from adsyncd.rate.concurrency import Concurrency
+from adsyncd.rate.dialect import STANDARD, Throttling
+from adsyncd.rate.permit import Claim, PermitRecord
+from adsyncd.rate.quota import Quota
+from adsyncd.telemetry.instruments import Instruments
 from support.gates import MemoryLedger, a_gate
 from support.tenants import a_tenant
 from support.virtual_time import BACKEND, START, VirtualClock
@@ -93,7 +94,7 @@ class Parts:
         self.cools_for = cools_for(tenant.quota)
         self.handler = handler or answering(200)
         self.gate = a_gate(tenant.quota, clock, ledger)
-        self.breaker = Breaker("ads.invalid", clock, Random(7), Instruments(meter or NoOpMeter("test")))
+        self.breaker = Breaker("ads.invalid", clock, Random(7), lambda: None)
         self.concurrency = Concurrency.of(None)
         self.tally = Tally()
         self.secrets = Secrets()

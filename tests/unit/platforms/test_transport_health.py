@@ -10,16 +10,17 @@ import httpx
 import pytest
 from opentelemetry.metrics import NoOpMeter
 
-from adsyncd.breaker import Breaker
-from adsyncd.concurrency import Concurrency
 from adsyncd.errors import PlatformError, Stopping, Unavailable
-from adsyncd.governor import Priority
-from adsyncd.instruments import SERVER_ADDRESS, WAIT_REASON, WAIT_UNTIL, Instruments
+from adsyncd.model.run import Tally
 from adsyncd.platforms.admission import PRIORITY, UNMETERED
 from adsyncd.platforms.transport import GovernedTransport
 from adsyncd.platforms.words import Secrets
-from adsyncd.run import Tally, WaitReason
-from adsyncd.tenant import Quota
+from adsyncd.rate import Priority
+from adsyncd.rate.breaker import Breaker
+from adsyncd.rate.concurrency import Concurrency
+from adsyncd.rate.quota import Quota
+from adsyncd.rate.wait import WaitReason
+from adsyncd.telemetry.instruments import SERVER_ADDRESS, WAIT_REASON, WAIT_UNTIL, Instruments
 from support.gates import a_gate
 from support.spans import Spans, attributes
 from support.tenants import a_tenant
@@ -54,7 +55,7 @@ class Host:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.silent = Instruments(NoOpMeter("test"))
-        self.breaker = Breaker("ads.invalid", self.clock, Middle(), self.silent)
+        self.breaker = Breaker("ads.invalid", self.clock, Middle(), lambda: None)
         self.status = 200
         self.takes_s = 0.0
         self.hangs = False

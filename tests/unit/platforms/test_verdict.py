@@ -3,10 +3,10 @@ import pytest
 from pydantic import SecretStr
 
 from adsyncd.errors import BadAnswer, PlatformError, Rejected, Unauthorized, Unavailable, Unconfirmed
-from adsyncd.feedback import Said
 from adsyncd.platforms.transport import DATA, SAID
 from adsyncd.platforms.verdict import accepted, confirm, in_progress, is_later
 from adsyncd.platforms.words import Secrets
+from adsyncd.rate.feedback import Said
 
 WORDS = {"error": "Oh", "message": "no"}
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.campaign import PushState, idempotency_key
-from adsyncd.run import Listing, Outcome
+from adsyncd.model.campaign import PushState, idempotency_key
+from adsyncd.model.run import Listing, Outcome
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.virtual_time import BACKEND, VirtualClock
 from adsyncd.store.store import store_in
-from adsyncd.tenant import PushPolicy
 from support.inline_store import Disk
 from support.records import page, run, settle
 

@@ -5,10 +5,10 @@ from typing import Any
 import anyio
 import pytest
 
-from adsyncd.schedule import next_fire, trigger
+from adsyncd.model.schedule import next_fire, trigger
+from adsyncd.model.tenant import Cron, Every
 from adsyncd.simulation.ticker import Ticker
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
-from adsyncd.tenant import Cron, Every
 from support.tenants import a_tenant
 
 QUARTERLY = Cron("*/15 * * * *", "UTC")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, event
 
-from adsyncd.campaign import Push, PushState
-from adsyncd.store import dialects, journal, schema
-from adsyncd.tenant import PushPolicy
+from adsyncd.model.campaign import Push, PushState
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.store import journal, schema, sql
 from support.records import NOON, page, run
 
 STATES = [PushState.PUSHED, PushState.FAILED, PushState.DEAD_LETTERED]
@@ -15,7 +15,7 @@ STATES = [PushState.PUSHED, PushState.FAILED, PushState.DEAD_LETTERED]
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[Connection]:
-    engine = dialects.engine(f"sqlite:///{tmp_path}/adsyncd.db", connections=1)
+    engine = sql.engine(f"sqlite:///{tmp_path}/adsyncd.db", connections=1)
     with engine.begin() as begun:
         schema.upgrade(begun)
         yield begun

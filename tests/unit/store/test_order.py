@@ -10,16 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.alert import Alert, AlertName
-from adsyncd.campaign import DeadLetter, Push, PushState, idempotency_key
-from adsyncd.lease import Lease
-from adsyncd.permit import Claim, PermitRecord, ShapeRecord
-from adsyncd.run import Listing, Run
+from adsyncd.model.alert import Alert, AlertName
+from adsyncd.model.campaign import DeadLetter, Push, PushState, idempotency_key
+from adsyncd.model.lease import Lease
+from adsyncd.model.run import Listing, Run
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.quota import Shape
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.store import alerts, dead_letters, journal, leases, pauses, permits, tables
 from adsyncd.store.store import store_in
 from adsyncd.store.writer import Operation, Ticket
-from adsyncd.tenant import PushPolicy, Shape
 from support.records import NOON, HandClock, campaign, page, run
 
 Result = TypeVar("Result")

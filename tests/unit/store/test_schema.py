@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from adsyncd.errors import StoreError
-from adsyncd.store import dialects, schema
+from adsyncd.store import schema, sql
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(file: Path) -> Iterator[Engine]:
-    made = dialects.engine(f"sqlite:///{file}", connections=1).execution_options(writes=True)
+    made = sql.engine(f"sqlite:///{file}", connections=1).execution_options(writes=True)
     yield made
     made.dispose()
 

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from sqlalchemy import Connection
 
-from adsyncd.lease import Lease
+from adsyncd.model.lease import Lease
 from adsyncd.store import writer as module
 from adsyncd.store.writer import Ticket, Writer
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from adsyncd.instruments import TELEMETRY_LOST, Instruments
+from adsyncd.telemetry.instruments import TELEMETRY_LOST, Instruments
 from adsyncd.telemetry.losses import Losses, Session
 
 BEGAN = {"event": "telemetry is being lost", "log_level": "warning", "signal": "traces"}

@@ -7,8 +7,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import get_tracer_provider
 
 from adsyncd.errors import ConfigError
-from adsyncd.instruments import PUSHED, span
 from adsyncd.telemetry import open_telemetry
+from adsyncd.telemetry.instruments import PUSHED, span
 from support.otlp import otel_environ
 
 

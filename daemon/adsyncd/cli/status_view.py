@@ -1,0 +1,224 @@
+"""How the daemon and its tenants stand, in words and as tables."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from adsyncd.cli.output import listed, new_table, styled
+from adsyncd.duration import format_duration
+from adsyncd.model.run import Run
+from adsyncd.model.status import DaemonStatus, Progress, State, TenantStatus
+
+_STYLES = {
+    State.IDLE: "dim",
+    State.RUNNING: "green",
+    State.WAITING: "cyan",
+    State.PAUSED: "yellow",
+    State.ELSEWHERE: "green",
+    State.DISABLED: "dim",
+    State.REFUSED: "red",
+    State.DRAINING: "magenta",
+    State.UNKNOWN: "red",
+}
+_MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
+
+
+def sentence(tenant: TenantStatus, now: datetime) -> str:
+    """Say in one line what a tenant does, what it waits for and until when."""
+    match tenant.state:
+        case State.IDLE:
+            does = "is idle" + (f" until {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else "")
+        case State.PAUSED:
+            does = f"is paused {_since(tenant.paused_since, now)}: it runs again after adsyncd resume {tenant.id}"
+        case State.ELSEWHERE:
+            does = "was in the hands of another process at its last tick" + (
+                f"; its next one is at {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else ""
+            )
+        case State.DISABLED:
+            does = "is disabled by its drop-in"
+        case State.REFUSED:
+            does = "can't run: its files are wrong"
+        case State.UNKNOWN:
+            does = "can't be shown"
+        case State.RUNNING | State.WAITING | State.DRAINING:
+            does = "; ".join(_runs(tenant, now))
+    return f"{tenant.id} {does}"
+
+
+def tenant_view(tenant: TenantStatus, now: datetime) -> RenderableType:
+    """Return all that is known of how a tenant stands."""
+    table = new_table()
+    table.show_header = False
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for key, value in _facts(tenant, now):
+        table.add_row(key, value)
+    return Group(styled(sentence(tenant, now), _STYLES[tenant.state]), table)
+
+
+def daemon_view(
+    daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: datetime, *, wide: bool = True, cut: bool = False
+) -> RenderableType:
+    """Return a table of the tenants, and below it what is wrong with them, with the daemon, and how that stands.
+
+    The daemon comes first where the end is `cut` off. Permits are shown where it is `wide`, dead letters where there
+    are any.
+    """
+    deadly = any(tenant.dead_letters for tenant in tenants)
+    table = new_table()
+    table.add_column("tenant", overflow="fold")
+    for name in ("state", "waits for"):
+        table.add_column(name)
+    for name in ("campaigns", "done in", "next in"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last run")
+    for name in ("permits",) * wide + ("dead letters",) * deadly:
+        table.add_column(name, justify="right", no_wrap=True)
+    for tenant in tenants:
+        table.add_row(
+            tenant.id,
+            styled(tenant.state, _STYLES[tenant.state]),
+            _waits(tenant, now),
+            f"{_settled(tenant.run)}/{tenant.run.announced}" if tenant.run else "",
+            _in(tenant.run.done_at if tenant.run else None, now),
+            _in(tenant.next_fire_time, now),
+            _ended(tenant.last_run, now),
+            *(_permits(tenant),) * wide,
+            *(str(tenant.dead_letters or ""),) * deadly,
+        )
+    about_tenants = Group(table, *_errors(tenants))
+    about_daemon = Group(*_wrong(daemon, now), _summary(daemon, now))
+    return Group(about_daemon, about_tenants) if cut else Group(about_tenants, about_daemon)
+
+
+def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
+    if wait := tenant.wait:
+        until = f" until {_at(wait.until, now)}" if wait.until else ""
+        yield f"waits for the {wait.reason}{until}" + (f" ({wait.detail})" if wait.detail else "")
+    else:
+        yield "runs"
+    run = tenant.run
+    if run is None or not run.announced:
+        yield "it has yet to list its campaigns"
+    else:
+        yield f"{_settled(run)} of {run.announced} campaigns are done with"
+        if run.done_at:
+            yield f"at the present quota the rest takes until {_at(run.done_at, now)}"
+    if tenant.state is State.DRAINING:
+        yield "its drop-in is gone, so this is its last run"
+    if tenant.paused_since:
+        yield "then it pauses"
+
+
+def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
+    if tenant.client_id is not None:
+        yield "client id", f"{tenant.client_id} at {tenant.platform}"
+    if tenant.permits:
+        yield "permits", f"{tenant.permits_free} of {tenant.permits} are free, shape {tenant.shape}"
+    if run := tenant.run:
+        counts = f"{run.pushed} pushed, {run.skipped} skipped, {run.dead_lettered} dead, {run.failed} failed"
+        spent = (
+            f"{run.requests} requests, {run.retries} retries, {run.refused} answered 429, waited {run.waited_s:.0f} s"
+        )
+        yield "run", f"{run.run_id}, {_since(run.since, now)}: {counts}; {spent}"
+    if last := tenant.last_run:
+        yield (
+            "last run",
+            f"{_ended(last, now)} ({last.run_id}): {last.pushed} of {last.listed} pushed, trace {last.trace_id}",
+        )
+        if last.note:
+            yield "note", last.note
+    if tenant.next_fire_time:
+        yield "next run", _at(tenant.next_fire_time, now)
+    if tenant.dead_letters:
+        yield "dead letters", f"{tenant.dead_letters}, see adsyncd dead-letters list --tenant {tenant.id}"
+    if tenant.error:
+        yield "error", tenant.error
+    for problem in tenant.refused:
+        yield "refused", str(problem)
+
+
+def _errors(tenants: Sequence[TenantStatus]) -> Iterator[Text]:
+    """Tell each error once, with whom it befell: what is everybody's would fill the screen."""
+    befell: dict[str, list[str]] = {}
+    for tenant in tenants:
+        if tenant.error:
+            befell.setdefault(tenant.error, []).append(tenant.id)
+    for error, ids in befell.items():
+        yield styled(f"{listed(ids, most=3)}: {error}", "red")
+
+
+def _wrong(daemon: DaemonStatus, now: datetime) -> Iterator[Text]:
+    for problem in daemon.refused:
+        yield styled(str(problem), "red")
+    for breaker in daemon.breakers:
+        yield styled(f"left alone for now: {breaker}", "red")
+    if (vault := daemon.vault) and vault.error:
+        yield styled(f"Vault: {vault.state} {_since(vault.since, now)}: {vault.error}", "red")
+    if daemon.store:
+        yield styled(f"database: {daemon.store}", "red")
+
+
+def _summary(daemon: DaemonStatus, now: datetime) -> str:
+    states = ", ".join(f"{count} {state}" for state, count in daemon.tenants.items()) or "no tenants"
+    stopping = ", about to stop" if daemon.stopping else ""
+    return f"adsyncd {daemon.version} {_since(daemon.since, now)}{stopping}: {states}"
+
+
+def _waits(tenant: TenantStatus, now: datetime) -> str:
+    if tenant.wait is None:
+        return ""
+    return f"{tenant.wait.reason} {_in(tenant.wait.until, now)}".strip()
+
+
+def _permits(tenant: TenantStatus) -> str:
+    return f"{tenant.permits_free}/{tenant.permits}" if tenant.permits else ""
+
+
+def _ended(run: Run | None, now: datetime) -> str:
+    if run is None or run.ended_at is None:
+        return ""
+    return f"{run.outcome} {_in(now, run.ended_at)} ago"
+
+
+def _settled(run: Progress) -> int:
+    return run.pushed + run.skipped + run.dead_lettered + run.failed
+
+
+def _at(instant: datetime, now: datetime) -> str:
+    return f"{_local(instant, now)}, in {_in(instant, now)}"
+
+
+def _since(instant: datetime | None, now: datetime) -> str:
+    return f"since {_local(instant, now)}" if instant else ""
+
+
+def silence(tenant: str, until: datetime, now: datetime) -> str:
+    """Say until when a tenant sends nothing, since its quota is another."""
+    return f"{tenant}: quota changed; no request before {_local(until, now)} ({_in(until, now)})"
+
+
+def _local(instant: datetime, now: datetime) -> str:
+    instant = _aware(instant)
+    try:
+        here = instant.astimezone()
+    except OverflowError:  # at the calendar's end
+        here = instant
+    return f"{here:%H:%M:%S}" if abs(instant - now) < _DAY else f"{here:%Y-%m-%d %H:%M}"
+
+
+def _in(instant: datetime | None, now: datetime) -> str:
+    """Return how long it is to an instant: to the second in the next minutes, to the minute later on."""
+    if instant is None:
+        return ""
+    left = max(_aware(instant) - _aware(now), timedelta(0))
+    unit = timedelta(seconds=1) if left < 10 * _MINUTE else _MINUTE
+    return format_duration(-(-left // unit) * unit)
+
+
+def _aware(instant: datetime) -> datetime:
+    """Take an instant without a time zone for one in UTC: adsyncd sends none, but whatever answers in its place may."""
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

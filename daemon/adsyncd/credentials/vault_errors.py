@@ -1,0 +1,229 @@
+"""What hvac and requests raise, told to an operator: what is wrong, and what would mend it.
+
+What an operator has to mend is `CredentialsMissing`; what may pass by itself is `CredentialsUnavailable`. No text
+repeats what Vault answered: it may be a proxy's page, and it may quote what was sent.
+"""
+
+from hvac.exceptions import (
+    Forbidden,
+    InvalidPath,
+    InvalidRequest,
+    RateLimitExceeded,
+    VaultDown,
+    VaultError,
+    VaultNotInitialized,
+)
+from requests.exceptions import RequestException, SSLError, Timeout
+
+from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
+from adsyncd.model.status import VaultState
+
+OUTAGES = frozenset(
+    {
+        VaultState.SEALED,
+        VaultState.UNINITIALIZED,
+        VaultState.DOWN,
+        VaultState.SLOW,
+        VaultState.FAILING,
+        VaultState.LIMITED,
+        VaultState.UNTRUSTED,
+    }
+)
+
+_UNANSWERED: tuple[tuple[type[Exception], type[CredentialsError], VaultState, str], ...] = (
+    (
+        InvalidPath,
+        CredentialsMissing,
+        VaultState.NO_NAMESPACE,
+        "has no such namespace, or is not Vault; check vault.namespace and vault.address",
+    ),
+    (VaultDown, CredentialsUnavailable, VaultState.SEALED, "is sealed or in maintenance; unseal it"),
+    (
+        VaultNotInitialized,
+        CredentialsUnavailable,
+        VaultState.UNINITIALIZED,
+        "is not initialized; initialize and unseal it",
+    ),
+    (
+        RateLimitExceeded,
+        CredentialsUnavailable,
+        VaultState.LIMITED,
+        "has had too many requests; raise its quota if this goes on",
+    ),
+    (VaultError, CredentialsUnavailable, VaultState.FAILING, "failed; see its log"),
+    (Timeout, CredentialsUnavailable, VaultState.SLOW, "did not answer in time; see whether it is up"),
+    (
+        SSLError,
+        CredentialsUnavailable,
+        VaultState.UNTRUSTED,
+        "shows no certificate that can be trusted; set vault.ca_file to its CA, and check that it names this host",
+    ),
+    (
+        RequestException,
+        CredentialsUnavailable,
+        VaultState.DOWN,
+        "can't be reached; see whether it is up, and check vault.address",
+    ),
+    (
+        OSError,
+        CredentialsMissing,
+        VaultState.UNTRUSTED,
+        "can't be trusted without its CA; check that vault.ca_file is there and readable",
+    ),
+)
+
+
+def sign_in_refused(exc: VaultError, vault: str) -> CredentialsError:
+    """Explain why the daemon could not sign in to `vault` by AppRole."""
+    match exc:
+        case InvalidRequest():
+            return CredentialsMissing(
+                f"{vault} refuses the daemon's AppRole: its role id or secret id is wrong, used up or expired; "
+                "issue a new secret id, and check vault.auth",
+                VaultState.REFUSED,
+            )
+        case Forbidden():
+            return CredentialsMissing(
+                f"{vault} has no sign-in by AppRole; enable it at auth/approle", VaultState.REFUSED
+            )
+    return unanswered(exc, vault)
+
+
+def token_refused(exc: VaultError, vault: str) -> CredentialsError:
+    """Explain why `vault` does not take the daemon's token."""
+    match exc:
+        case Forbidden():
+            return CredentialsMissing(
+                f"{vault} refuses the daemon's token: it is wrong, expired, revoked or without the policy 'default'; "
+                "issue a new one",
+                VaultState.REFUSED,
+            )
+    return unanswered(exc, vault)
+
+
+def unwrapping_refused(exc: VaultError, vault: str) -> CredentialsError:
+    """Explain why `vault` does not unwrap the daemon's secret id."""
+    match exc:
+        case InvalidRequest() | Forbidden():
+            return CredentialsMissing(
+                f"{vault} can't unwrap the daemon's secret id: its wrapping token was used before, or has expired. "
+                "If nothing of yours has used it, somebody else has the secret id: destroy that one; "
+                "then put a new wrapping token in its place",
+                VaultState.UNWRAPPED,
+            )
+    return unanswered(exc, vault)
+
+
+def wrapped_elsewhere(vault: str) -> CredentialsError:
+    """Explain why a wrapping token is not used: what it holds was not made by an AppRole's secret-id endpoint."""
+    return CredentialsMissing(
+        f"the wrapping token for the daemon's secret id was not made at auth/approle/role/ROLE/secret-id of {vault}: "
+        "somebody may have put another in its place; find out who, then put a new wrapping token there",
+        VaultState.UNWRAPPED,
+    )
+
+
+def role_refused(exc: VaultError, vault: str, role: str) -> CredentialsError:
+    """Explain why `vault` does not let the daemon sign in as the AppRole `role`."""
+    match exc:
+        case Forbidden():
+            return CredentialsMissing(
+                f"{vault} does not let the daemon sign in as {role}; give the daemon's policy read on "
+                f"auth/approle/role/{role}/role-id and update on auth/approle/role/{role}/secret-id",
+                VaultState.DENIED,
+            )
+        case InvalidPath():
+            return CredentialsMissing(
+                f"{vault} has no AppRole {role}; create it, or check auth.role", VaultState.NO_ROLE
+            )
+        case InvalidRequest():
+            return CredentialsMissing(
+                f"{vault} refuses the AppRole {role} with a secret id that it has just issued; "
+                "check what the role is bound to, such as secret_id_bound_cidrs",
+                VaultState.REFUSED,
+            )
+    return unanswered(exc, vault)
+
+
+def read_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -> CredentialsError:
+    """Explain why `vault` would not give `who` the secret at `path` of `mount`."""
+    where = f"{mount}/{path}"
+    match exc:
+        case Forbidden():
+            return CredentialsMissing(
+                f"{vault} does not let {who} read {where}; "
+                f"check the path and vault.mount, and give its policy read on {mount}/data/{path}",
+                VaultState.DENIED,
+            )
+        case InvalidPath(json={"data": {"metadata": {"version": int(version)}}}):
+            return CredentialsMissing(
+                f"version {version} of {where} is deleted in {vault}; undelete it or write a new one",
+                VaultState.DELETED,
+            )
+        case InvalidPath():
+            return CredentialsMissing(
+                f"{vault} has nothing at {where}; write email and password there, "
+                "or check the path and that vault.mount is a KV version 2 engine",
+                VaultState.MISSING,
+            )
+    return unanswered(exc, vault)
+
+
+def version_1(vault: str, mount: str, path: str) -> CredentialsError:
+    """Explain why a secret in an engine of the first version is not read: its changes could not be noticed."""
+    return CredentialsMissing(
+        f"{mount}, where {path} is, is a KV version 1 engine of {vault}; "
+        f"upgrade it (vault kv enable-versioning {mount}), or name a version 2 engine in vault.mount",
+        VaultState.MISSING,
+    )
+
+
+def unreadable(vault: str, mount: str, path: str) -> CredentialsError:
+    """Explain why an answer of `vault` about one secret is of no use. That says nothing of Vault as a whole.
+
+    A secret may be nested deeper than it can be read here.
+    """
+    return CredentialsUnavailable(
+        f"what {vault} answers about {mount}/{path} can't be read; write email and password there, as texts and alone"
+    )
+
+
+def look_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -> CredentialsError:
+    """Explain why `vault` would not tell `who` the version of the secret at `path` of `mount`."""
+    if isinstance(exc, Forbidden):
+        return CredentialsMissing(
+            f"{vault} does not let {who} see the version of {mount}/{path}; "
+            f"give its policy read on {mount}/metadata/{path}",
+            VaultState.DENIED,
+        )
+    return read_refused(exc, vault, who, mount, path)
+
+
+def too_short(vault: str, who: str, duration_s: float) -> CredentialsError:
+    """Explain why `who` can't ask `vault` anything: its token was over when it arrived."""
+    return CredentialsUnavailable(
+        f"{vault} grants {who} a token for {duration_s:g} s, which was over when the answer arrived; "
+        "lengthen its ttl, and see why Vault is slow",
+        VaultState.TOO_SHORT,
+    )
+
+
+def not_vault(vault: str) -> CredentialsError:
+    """Explain why an answer can't be read: it is not what `vault` answers."""
+    return CredentialsUnavailable(
+        f"{vault} does not answer as Vault does; check vault.address (redirects are not followed)",
+        VaultState.FAILING,
+    )
+
+
+def unexpected(exc: Exception, vault: str) -> CredentialsError:
+    """Tell of an error that nobody thought of. Its text may quote what `vault` answered or was sent."""
+    return CredentialsUnavailable(
+        f"asking {vault} failed in a way that adsyncd does not know ({type(exc).__name__}); report it",
+        VaultState.FAILING,
+    )
+
+
+def unanswered(exc: VaultError | OSError, vault: str) -> CredentialsError:
+    """Explain why `vault` answered nothing useful, whatever it was asked."""
+    return next(error(f"{vault} {text}", state) for kind, error, state, text in _UNANSWERED if isinstance(exc, kind))

@@ -1,0 +1,1 @@
+"""Values that packages share, and pure functions of them."""

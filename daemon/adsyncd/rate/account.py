@@ -1,0 +1,295 @@
+"""A quota's limits, and how its permits stand on record beside those that other processes have out."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from adsyncd.clock import Clock
+from adsyncd.rate.bucket import Bucket, Limits, Numbers, cooling_s
+from adsyncd.rate.carryover import Sent, carry_over
+from adsyncd.rate.permit import Claim, PermitRecord
+from adsyncd.rate.quota import Quota, Shape
+
+_RECORDED_WITHIN_S = 5.0
+_PACE_MS = 0  # stands in the place of a window's length for the one permit that spaces requests
+_ROUNDING_S = 1e-6  # two clocks' numbers are not the same to the last bit
+_SAME_S = 0.001  # records whose times differ by less may be of one request
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A record, and since when this process knows it, on the monotonic line.
+
+    `in_force_at`: by then all that counts in its window was on record for it; None if that can't be told. `before`:
+    since when the permit was free that a record of ours has taken. `out`: its request is on its way.
+    """
+
+    record: PermitRecord
+    seen_at: float
+    in_force_at: float | None = None
+    before: float = 0.0
+    out: bool = False
+
+
+class Account:
+    """The quota of one client id or, with an empty one, of a platform.
+
+    `records`: what other processes had out, with requests that take `timeout` at most. `sent`: what else was sent that
+    counts here, as the accounts of a platform's client ids know it.
+    """
+
+    def __init__(
+        self,
+        platform: str,
+        client_id: str,
+        quota: Quota,
+        records: Iterable[PermitRecord],
+        clock: Clock,
+        owner: str,
+        timeout: timedelta,
+        sent: Iterable[Known] = (),
+    ) -> None:
+        self.platform = platform
+        self.client_id = client_id
+        self.quota = quota
+        self.limits = Limits(quota, paced=quota.shape is Shape.PACED)
+        self._clock = clock
+        self._owner = owner
+        self._in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()  # at most, from when it is on record
+        self._known: dict[tuple[int, int], Known] = {}
+        self._sent = tuple(sent)
+        self._unrecorded: dict[tuple[int, int], PermitRecord] = {}  # what was carried over from other quotas
+        self._passing: deque[tuple[float, PermitRecord]] = deque()  # that nobody renews, and when all are known as past
+        self.learn(records)
+        self._carry_over(self.limits.buckets, self.sent())
+
+    def change(self, quota: Quota) -> None:
+        """Take over another quota at once. What was spent stays spent, and is never counted for less than it may be."""
+        if quota == self.quota:
+            return
+        self.quota = quota
+        sent = self.sent()
+        cooling: dict[int, dict[int, float]] = {}
+        for known in [known for known in sent if not known.out]:
+            cooling.setdefault(known.record.window_ms, {})[known.record.number] = self._free_at(known)
+        new = self.limits.change(quota, cooling)
+        lengths = {bucket.length_ms for bucket in self.limits.buckets}
+        self._unrecorded = {key: record for key, record in self._unrecorded.items() if key[0] in lengths}
+        self._carry_over(new, sent)
+        self.limits.pace(paced=quota.shape is Shape.PACED)
+
+    def expect(self, timeout: timedelta) -> None:
+        """Reckon with requests of other processes that take so long, too."""
+        in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()
+        if in_flight_s <= self._in_flight_s:
+            return
+        self._in_flight_s = in_flight_s
+        self._passing = deque(passing for passing in self._passing if passing[1].boot_id == self._clock.boot_id)
+        for known in self._known.values():
+            if known.record.boot_id != self._clock.boot_id and known.record.window_ms != _PACE_MS:
+                self._take_note(known)
+        buckets = {bucket.length_ms: bucket for bucket in self.limits.buckets}
+        for length_ms, number in self._unrecorded:
+            buckets[length_ms].forget(number)
+        self._unrecorded.clear()
+        self._carry_over(self.limits.buckets, self.sent())
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether requests are on record, but none in a window that it has."""
+        recorded = {length_ms for length_ms, _ in self._known}
+        return bool(recorded or self._sent) and any(bucket.length_ms not in recorded for bucket in self.limits.buckets)
+
+    def is_quiet(self) -> bool:
+        """Say whether nothing may be sent, as it is not known yet what counts in the quota."""
+        return self.limits.quiet_until > self._clock.monotonic()
+
+    def claims(self, numbers: Numbers, timeout_s: float) -> list[Claim]:
+        """Return what has to be on record before a request leaves that ends within `timeout_s`.
+
+        It holds if it is on record within `_RECORDED_WITHIN_S` from now.
+        """
+        now = self._clock.since_boot()
+        last_s = now + _RECORDED_WITHIN_S + timeout_s  # of the request
+        claims = [
+            self._claim(bucket.length_ms, number, last_s + bucket.cools_for, now)
+            for number, bucket in zip(numbers, self.limits.buckets, strict=True)
+        ]
+        if self.limits.paced:
+            claims.append(self._claim(_PACE_MS, 0, now + self.limits.space_s, now))
+        return claims
+
+    def unrecorded(self) -> list[Claim]:
+        """Return what has to be on record as well: what was sent under other quotas, and counts in this one."""
+        now = self._clock.since_boot()
+        return [Claim(record, now) for record in self._unrecorded.values()]
+
+    def recorded(self, claims: Iterable[Claim]) -> None:
+        """Take note of claims that are on record."""
+        now, since_boot = self._clock.monotonic(), self._clock.since_boot()
+        for claim in claims:
+            key = claim.record.window_ms, claim.record.number
+            carried = self._unrecorded.pop(key, None) is not None
+            claimed_at = now - since_boot + claim.at
+            self._known[key] = Known(
+                claim.record, claimed_at, None if carried else claimed_at, self._free_before(key, claim.at)
+            )
+
+    def holds(self, claims: Sequence[Claim]) -> bool:
+        """Say whether claims that are on record by now were put there in time."""
+        return all(self._clock.since_boot() <= claim.at + _RECORDED_WITHIN_S for claim in claims)
+
+    def notes(self, numbers: Numbers, claims: Sequence[Claim], cools_since: float | None) -> list[Claim]:
+        """Return what goes on record of permits that are back: they cool since then, or are free at once.
+
+        `claims` is what was on record before the request left; `numbers` are those of the windows as they are now.
+        """
+        now = self._clock.since_boot()
+        since = None if cools_since is None else cools_since + now - self._clock.monotonic()
+        notes = []
+        for claim in claims:
+            key = length_ms, number = claim.record.window_ms, claim.record.number
+            if length_ms == _PACE_MS:
+                continue
+            known = self._known.get(key)
+            before = known.before if known and known.record == claim.record else 0.0
+            notes.append(self._claim(length_ms, number, before if since is None else since + cooling_s(length_ms), now))
+            in_force_at = self._clock.monotonic() - now + claim.at
+            self._known[key] = Known(notes[-1].record, in_force_at, in_force_at, before)
+        claimed = {claim.record.window_ms for claim in claims}
+        for bucket, number in zip(self.limits.buckets, numbers, strict=True):
+            if since is not None and bucket.length_ms not in claimed:
+                free_at = since + bucket.cools_for
+                self._unrecorded[bucket.length_ms, number] = self._record(bucket.length_ms, number, free_at)
+        return notes
+
+    def learn(self, records: Iterable[PermitRecord]) -> None:
+        """Take note of what other processes have out."""
+        now, since_boot = self._clock.monotonic(), self._clock.since_boot()
+        for record in records:
+            whose, key = (record.platform, record.client_id), (record.window_ms, record.number)
+            if record.owner == self._owner or whose != (self.platform, self.client_id):
+                continue
+            ours = record.boot_id == self._clock.boot_id
+            if record.window_ms == _PACE_MS:
+                self.limits.rest(now + (record.free_at - since_boot + _ROUNDING_S if ours else self.limits.space_s))
+            if key in self._known and self._known[key].record == record:
+                continue
+            known = self._known[key] = Known(record, now)
+            if record.window_ms != _PACE_MS:
+                self._take_note(known)
+
+    def past(self) -> list[PermitRecord]:
+        """Return, once, records that nobody renews, and of which nothing has to be known any more."""
+        now, past = self._clock.monotonic(), []
+        while self._passing and self._passing[0][0] <= now:
+            past.append(self._passing.popleft()[1])
+        return past
+
+    def sent(self) -> list[Known]:
+        """Return what is known of requests."""
+        out = {bucket.length_ms: bucket.out for bucket in self.limits.buckets}
+        now = self._clock.since_boot()
+        recorded = [
+            replace(known, out=True)
+            if number in out.get(length_ms, ()) and known.record.owner == self._owner and known.record.free_at > now
+            else known
+            for (length_ms, number), known in self._known.items()
+            if length_ms != _PACE_MS
+        ]
+        return recorded + [Known(record, 0.0, -math.inf) for record in self._unrecorded.values()]
+
+    def _take_note(self, known: Known) -> None:
+        """Let a permit cool that another process has out."""
+        record, free_at = known.record, self._free_at(known)
+        bucket = next((bucket for bucket in self.limits.buckets if bucket.length_ms == record.window_ms), None)
+        if record.boot_id != self._clock.boot_id:
+            # When it was on another machine, or before a reboot, can't be told from any clock: it is past when it has
+            # stayed as it is for as long as a request may take from when it was seen, and a whole window.
+            cools_for = cooling_s(record.window_ms)
+            self._passing.append(
+                (free_at - cools_for + (bucket.cools_for if bucket else self.limits.longest_s), record)
+            )
+        elif bucket is None:
+            self._passing.append((free_at, record))
+        if bucket is not None and free_at > self._clock.monotonic():
+            self._make_way(bucket, record)
+            bucket.taken_elsewhere(record.number, free_at)
+
+    def _make_way(self, bucket: Bucket, record: PermitRecord) -> None:
+        """Have what was carried over stand on no other process's record, and for no request that has one there."""
+        mine = {key: carried for key, carried in self._unrecorded.items() if key[0] == bucket.length_ms}
+        for key, carried in mine.items():
+            if abs(carried.free_at - record.free_at) < _SAME_S:
+                del self._unrecorded[key]
+                bucket.forget(carried.number)
+                return
+        key = bucket.length_ms, record.number
+        if key in self._unrecorded:
+            carried = self._unrecorded.pop(key)
+            self._count(bucket, self._clock.monotonic() - self._clock.since_boot() + carried.free_at - bucket.cools_for)
+
+    def _carry_over(self, buckets: Iterable[Bucket], known: Iterable[Known]) -> None:
+        """Let what was sent under other quotas count in windows that are new, or wait until it has left them."""
+        now, longest_s = self._clock.monotonic(), self.limits.longest_s
+        sent = [self._as_sent(one) for one in (*self._sent, *known) if self._counted_by(one) + longest_s > now]
+        for bucket in buckets:
+            missing, quiet_until = carry_over(sent, self.client_id, bucket.length_ms, now)
+            for since in missing:
+                self._count(bucket, since)
+            bucket.quiet_until = quiet_until
+        self.limits.heed_quiet()
+
+    def _count(self, bucket: Bucket, since: float) -> None:
+        """Let a request count that has no record in this window yet."""
+        number = bucket.count(since)
+        free_at = self._clock.since_boot() - self._clock.monotonic() + since + bucket.cools_for
+        self._unrecorded[bucket.length_ms, number] = self._record(bucket.length_ms, number, free_at)
+
+    def _as_sent(self, known: Known) -> Sent:
+        record, since = known.record, self._counted_by(known)
+        at = record.free_at - cooling_s(record.window_ms)
+        in_force_at = at - self._in_flight_s
+        if known.in_force_at is not None:
+            in_force_at = self._clock.since_boot() - self._clock.monotonic() + known.in_force_at
+            if known.out:
+                at, since = in_force_at, known.in_force_at
+        return Sent(record.client_id, record.window_ms, record.boot_id, at, in_force_at, since, known.out)
+
+    def _counted_by(self, known: Known) -> float:
+        """Return the monotonic instant by which a request on record was counted."""
+        return self._free_at(known) - cooling_s(known.record.window_ms)
+
+    def _free_at(self, known: Known) -> float:
+        """Return the monotonic instant by which a permit on record is free."""
+        if known.record.window_ms == _PACE_MS:
+            return known.seen_at  # the limits rest for as long as it takes
+        if known.record.boot_id != self._clock.boot_id:
+            return known.seen_at + self._in_flight_s + cooling_s(known.record.window_ms)
+        return self._clock.monotonic() + known.record.free_at - self._clock.since_boot() + _ROUNDING_S
+
+    def _free_before(self, key: tuple[int, int], now: float) -> float:
+        """Return since when a permit was free before a record of ours: what is given back is so again."""
+        known = self._known.get(key)
+        if known is None or known.record.boot_id != self._clock.boot_id:
+            return 0.0
+        return known.record.free_at if known.record.free_at <= now else known.before
+
+    def _claim(self, window_ms: int, number: int, free_at: float, now: float) -> Claim:
+        known, seen = self._known.get((window_ms, number)), None
+        if known and known.record.boot_id != self._clock.boot_id and self._free_at(known) <= self._clock.monotonic():
+            seen = known.record
+        return Claim(self._record(window_ms, number, free_at), now, seen)
+
+    def _record(self, window_ms: int, number: int, free_at: float) -> PermitRecord:
+        return PermitRecord(self.platform, self.client_id, window_ms, number, free_at, self._clock.boot_id, self._owner)
+
+
+def by_account(records: Iterable[PermitRecord]) -> Mapping[tuple[str, str], list[PermitRecord]]:
+    """Sort records by platform and client id."""
+    found: dict[tuple[str, str], list[PermitRecord]] = {}
+    for record in records:
+        found.setdefault((record.platform, record.client_id), []).append(record)
+    return found

@@ -1,0 +1,85 @@
+"""All gates: one for each client id of each platform, for as long as the process lives."""
+
+from collections.abc import Iterable
+
+from adsyncd.clock import Clock
+from adsyncd.rate.account import Account, Known, by_account
+from adsyncd.rate.gate import Gate
+from adsyncd.rate.ledger import Ledger
+from adsyncd.rate.permit import PermitRecord, ShapeRecord
+from adsyncd.rate.platform_pool import Pool
+from adsyncd.rate.quota import ClientQuota
+
+
+class Governor:
+    """Keeps the gates. `owner` is this process; `records` is what others, or those before it, had out.
+
+    A gate outlives the runs and even the drop-in of its tenant, so that nothing which happens to a tenant
+    makes its client id's quota come back sooner.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        owner: str,
+        records: Iterable[PermitRecord] = (),
+        shapes: Iterable[ShapeRecord] = (),
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._owner = owner
+        self._records = by_account(records)
+        self._shapes = {(shape.platform, shape.client_id): shape for shape in shapes}
+        self._gates: dict[tuple[str, str], Gate] = {}
+        self._pools: dict[str, Pool] = {}
+
+    def gate(self, client: ClientQuota) -> Gate:
+        """Return the gate of a client id, with its quota, weight and platform's quota as they are now.
+
+        A client id has one gate on a platform, whoever asks for it. What was spent stays spent.
+        """
+        key = (client.platform, client.client_id)
+        pool = self._pool(client)
+        if key not in self._gates:
+            records = self._records.get(key, ())
+            account = Account(*key, client.quota, records, self._clock, self._owner, client.timeout)
+            self._gates[key] = Gate(account, self._clock, self._ledger, self._shapes.get(key))
+        gate = self._gates[key]
+        gate.account.expect(client.timeout)
+        gate.change(client.quota, pool, client.weight)
+        if pool:
+            pool.serve()
+        return gate
+
+    def stop(self) -> None:
+        """Stop all gates: requests that are on their way finish, no other is sent."""
+        for gate in self._gates.values():
+            gate.stop()
+
+    def _pool(self, client: ClientQuota) -> Pool | None:
+        name, quota = client.platform, client.platform_quota
+        if quota is None:
+            self._pools.pop(name, None)
+            return None
+        if name not in self._pools:
+            records, sent = self._records.get((name, ""), ()), self._sent_by_tenants(name)
+            account = Account(name, "", quota, records, self._clock, self._owner, client.timeout, sent)
+            pool = self._pools[name] = Pool(account, self._clock)
+            for (of, _), gate in self._gates.items():
+                if of == name:  # what it sends from now on counts, though its tenant may be told later
+                    gate.join(pool)
+        pool = self._pools[name]
+        pool.account.expect(client.timeout)
+        pool.account.change(quota)
+        return pool
+
+    def _sent_by_tenants(self, platform: str) -> list[Known]:
+        now, sent = self._clock.monotonic(), list[Known]()
+        for (of, client_id), records in self._records.items():
+            if of == platform and client_id and (of, client_id) not in self._gates:
+                sent += [Known(record, now) for record in records]
+        for (of, _), gate in self._gates.items():
+            if of == platform:
+                sent += gate.account.sent()
+        return sent

@@ -1,0 +1,1 @@
+"""One run of one tenant, one replay of its dead letters, and what decides about them."""

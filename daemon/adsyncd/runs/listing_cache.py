@@ -1,0 +1,88 @@
+"""What a run need not ask the platform for: a listing that is young enough, and pages that have not changed.
+
+page 1 ─► is the last run's listing younger than list_cache? ── yes ─► all of it, as one page
+                              │ no
+any page ─► is it known what the platform calls it, ── yes ─► ask whether it changed ── no ─► as it was
+            and is it no full last page?                                  │ yes
+                              │ no                                        │
+                              └─► ask for it                              └─► as it is
+"""
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+from opentelemetry import trace
+
+from adsyncd.model.campaign import Page
+from adsyncd.model.tenant import Tenant
+from adsyncd.telemetry.instruments import LISTED_FROM, SAVED, Instruments
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Platform(Protocol):
+    """The platform itself. See `adsyncd.platforms.PlatformClient`."""
+
+    async def page(self, number: int, known: Page | None = None) -> Page:
+        """Return page `number`, from 1; that is `known` if it has not changed since."""
+
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+        """Push a campaign and return in which attempt that succeeded; `again`: its key may have been sent before."""
+
+
+class Memory(Protocol):
+    """The store, as far as it remembers listings. See `adsyncd.store.Store`."""
+
+    async def kept_listing(self, tenant: str, source: str, max_age: timedelta) -> Page | None:
+        """Return all campaigns as one page, if the last run saw all of `source` less than `max_age` ago."""
+
+    async def kept_page(self, tenant: str, source: str, number: int) -> Page | None:
+        """Return a page of `source` as it was listed last, if it is known what the platform calls it."""
+
+
+class ListingCache:
+    """A platform that is not asked for what is known: the source of a run.
+
+    A run that begins with a listing that was kept never mixes it with the platform's pages: it is one page, and whole.
+    """
+
+    def __init__(self, tenant: Tenant, platform: Platform, memory: Memory, instruments: Instruments) -> None:
+        self._tenant = tenant
+        self._platform = platform
+        self._memory = memory
+        self._instruments = instruments
+        self._full = tenant.sync.page_size  # campaigns on a page, or fewer if the platform puts fewer on it
+        # Whatever else is asked for is another listing, of which nothing is known.
+        self._source = f"{tenant.platform.base_url} {tenant.client_id} {tenant.sync.page_size}"
+
+    async def page(self, number: int) -> Page:
+        """Return page `number`, from 1."""
+        if number == 1 and (kept := await self._kept_listing()):
+            return kept
+        known = await self._memory.kept_page(self._tenant.id, self._source, number)
+        if known and not known.has_more and len(known.campaigns) >= self._full:
+            known = None  # what came behind it since is not in an etag that stands for its campaigns alone
+        page = await self._platform.page(number, known)
+        if page.has_more:
+            self._full = min(self._full, len(page.campaigns))
+        trace.get_current_span().set_attribute(LISTED_FROM, "platform" if page is not known else "unchanged")
+        return replace(page, source=self._source)
+
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+        """Push a campaign and return in which attempt that succeeded; `again`: its key may have been sent before."""
+        return await self._platform.push(campaign_id, key, again=again)
+
+    async def _kept_listing(self) -> Page | None:
+        sync = self._tenant.sync
+        if not sync.list_cache:
+            return None
+        kept = await self._memory.kept_listing(self._tenant.id, self._source, sync.list_cache)
+        if kept is not None:
+            _log.debug("listing not asked for", listed_at=str(kept.listed_at), campaigns=len(kept.campaigns))
+            trace.get_current_span().set_attribute(LISTED_FROM, "cache")
+            pages = max(1, math.ceil(len(kept.campaigns) / sync.page_size))
+            self._instruments.add(SAVED, pages, tenant=self._tenant.id)
+        return kept

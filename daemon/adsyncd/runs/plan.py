@@ -1,0 +1,256 @@
+"""Whether tenants can keep their schedules: computed from what they ask for and what their platforms allow.
+
+A run sends a request for each page and each push. A window of N requests in W lets one of them out each W / N in the
+long run, whatever the burst that it begins with; tenants with the same client id, and all tenants of a platform that
+has a quota of its own, draw on one. How long answers take is left out: it is what the quotas make of it.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+from adsyncd.duration import format_duration
+from adsyncd.model.schedule import intervals
+from adsyncd.model.tenant import PushPolicy, Tenant
+from adsyncd.rate.bucket import cools_for
+from adsyncd.rate.quota import Quota, Shape, Window
+
+ASSUMED_CAMPAIGNS = 100  # of a tenant that nobody has listed yet
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPlan:
+    """What a tenant's runs need. Times are in seconds, shares are of the quota of its client id.
+
+    `known`: its campaigns were listed; else they are assumed. A run takes `most_requests` if it lists and pushes all at
+    the first attempt; `usual_requests` is the median of its last runs, None without any. The rest is computed for
+    `requests`: the usual ones where the settings spare some, else the greater of the two.
+
+    `due_s`: the shortest time between two runs. `takes_s`: how long the quota makes a run last, and `shortest_s` the
+    shortest interval that it allows; None where others of the same client id leave nothing. `share`: what the
+    schedules of all tenants of the client id need, above 1 is more than there is. `mend` says what would let the
+    tenant keep its schedule, of which each way would do; None if it can keep it.
+    """
+
+    tenant: str
+    platform: str
+    client_id: str
+    campaigns: int
+    known: bool
+    most_requests: int
+    usual_requests: int | None
+    requests: int
+    due_s: float
+    takes_s: float | None
+    shortest_s: float | None
+    share: float
+    mend: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformPlan:
+    """What the schedules of a platform's `tenants` need of its own quota: a `share`, above 1 is more than there is.
+
+    `headroom` is what is left over; both are None for a platform without a quota. `mend` is None if it is enough.
+    """
+
+    platform: str
+    tenants: int
+    share: float | None
+    headroom: float | None
+    mend: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What tenants and platforms are up to."""
+
+    tenants: tuple[TenantPlan, ...]
+    platforms: tuple[PlatformPlan, ...]
+
+    @property
+    def mends(self) -> dict[str, str]:
+        """What would help those that need it, by name."""
+        found = {f"tenant {one.tenant}": one.mend for one in self.tenants}
+        found |= {f"platform {one.platform}": one.mend for one in self.platforms}
+        return {name: mend for name, mend in found.items() if mend}
+
+    def of(self, tenant_id: str) -> "Plan":
+        """Return the part that concerns one tenant: itself, and its platform."""
+        tenants = tuple(one for one in self.tenants if one.tenant == tenant_id)
+        names = {one.platform for one in tenants}
+        return Plan(tenants, tuple(one for one in self.platforms if one.platform in names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What one tenant's schedule asks for: so many `requests` each `due`."""
+
+    tenant: Tenant
+    campaigns: int
+    known: bool
+    most: int
+    usual: int | None
+    requests: int
+    due: timedelta
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.due.total_seconds()
+
+
+def plan(
+    tenants: Iterable[Tenant], campaigns: Mapping[str, int], requests: Mapping[str, Sequence[int]], now: datetime
+) -> Plan:
+    """Return what the enabled ones of `tenants` need.
+
+    By tenant id, where it is known: `campaigns` as they were listed last, and how many `requests` each of the last runs
+    took that succeeded. Crontabs are judged by their fire times from `now` on.
+    """
+    needs = [
+        _need(tenant, campaigns.get(tenant.id), requests.get(tenant.id, ()), now)
+        for tenant in tenants
+        if tenant.enabled
+    ]
+    by_client: dict[tuple[str, str], list[_Need]] = {}
+    by_platform: dict[str, list[_Need]] = {}
+    for need in needs:
+        by_client.setdefault((need.tenant.platform.name, need.tenant.client_id), []).append(need)
+        by_platform.setdefault(need.tenant.platform.name, []).append(need)
+    return Plan(
+        tuple(_of_tenant(need, by_client[need.tenant.platform.name, need.tenant.client_id]) for need in needs),
+        tuple(_of_platform(some) for _, some in sorted(by_platform.items())),
+    )
+
+
+def takes_s(requests: float, quota: Quota) -> float:
+    """Return how many seconds so many requests take in the long run, whatever was sent before."""
+    return max(requests * _each_s(window, quota.shape) for window in quota.windows)
+
+
+def mend(tenant: Tenant, requests: int, needs: timedelta | None, due: timedelta, others: float = 0.0) -> str:
+    """Say what a tenant's runs need that are due each `due`, and each of the ways to give them that.
+
+    `needs`: how long a run of so many requests takes, or None if it would never end. `others`: how many requests a
+    second other tenants of its client id need.
+    """
+    deadline = tenant.sync.run_deadline
+    found = []
+    if needs is not None:
+        slower = [f"let it be due every {format_duration(needs)} or less often"] if needs > due else []
+        longer = [f"raise sync.run_deadline to {format_duration(needs)}"] if needs > deadline else []
+        found = [" and ".join(slower + longer)] if slower or longer else []
+    if more := _enough(tenant.quota, requests, others, due, min(due, deadline)):
+        found.append(f"have the platform allow {more}")
+    if tenant.sync.push is PushPolicy.ALL:
+        found.append('push only what changed (sync.push = "changed")')
+    time = "more time than there is" if needs is None else format_duration(needs)
+    shared = " beside the others of its client id" if others else ""
+    need = f"a run takes up to {requests} requests and {time}{shared}, and is due every {format_duration(due)}"
+    return f"{need}: {', or '.join(found)}"
+
+
+def whole_minutes(seconds: float) -> timedelta | None:
+    """Return a duration that is fit to be advised: at least so long; None for a longer one than a timedelta holds."""
+    try:
+        return timedelta(minutes=math.ceil(seconds / 60))
+    except OverflowError:
+        return None
+
+
+def most_requests(campaigns: int, page_size: int) -> int:
+    """Return how many requests a run takes that lists and pushes all, if none is repeated."""
+    return max(1, math.ceil(campaigns / page_size)) + campaigns
+
+
+def _need(tenant: Tenant, listed: int | None, took: Sequence[int], now: datetime) -> _Need:
+    campaigns = ASSUMED_CAMPAIGNS if listed is None else listed
+    most = most_requests(campaigns, tenant.sync.page_size)
+    usual = math.ceil(median(took)) if took else None
+    spares = tenant.sync.push is PushPolicy.CHANGED or bool(tenant.sync.list_cache)
+    requests = most if usual is None else usual if spares else max(most, usual)
+    due, _ = intervals(tenant.schedule, now)
+    return _Need(tenant, campaigns, listed is not None, most, usual, requests, due)
+
+
+def _of_tenant(need: _Need, sharing: Sequence[_Need]) -> TenantPlan:
+    tenant, quota = need.tenant, need.tenant.quota
+    others = sum(other.rate for other in sharing if other is not need)
+    share = takes_s(others + need.rate, quota)
+    shortest_s = _beside(others, need.requests, quota, quota.windows)
+    run_s = _beside(others, need.requests, quota, [one for one in quota.windows if _binds(one, quota.shape, sharing)])
+    kept = share <= 1 and run_s is not None and run_s <= tenant.sync.run_deadline.total_seconds()
+    longest_s = shortest_s if share > 1 else run_s
+    needs = None if longest_s is None else whole_minutes(longest_s)
+    return TenantPlan(
+        tenant=tenant.id,
+        platform=tenant.platform.name,
+        client_id=tenant.client_id,
+        campaigns=need.campaigns,
+        known=need.known,
+        most_requests=need.most,
+        usual_requests=need.usual,
+        requests=need.requests,
+        due_s=need.due.total_seconds(),
+        takes_s=run_s,
+        shortest_s=shortest_s,
+        share=share,
+        mend=None if kept else mend(tenant, need.requests, needs, need.due, others),
+    )
+
+
+def _of_platform(needs: Sequence[_Need]) -> PlatformPlan:
+    platform = needs[0].tenant.platform
+    if platform.quota is None:
+        return PlatformPlan(platform.name, len(needs), None, None, None)
+    rate = sum(need.rate for need in needs)
+    share = takes_s(rate, platform.quota)
+    advice = None
+    if share > 1:
+        longest = max(window.per for window in platform.quota.windows)
+        enough = _enough(platform.quota, 0, rate, longest, longest)
+        slower = f"let them be due {math.ceil(10 * share) / 10:g} times less often"
+        advice = f"its tenants need {share:.0%} of its quota: {slower}, or have the platform allow {enough}"
+    return PlatformPlan(platform.name, len(needs), share, 1 - share, advice)
+
+
+def _each_s(window: Window, shape: Shape) -> float:
+    """Return the seconds that each request takes of a window in the long run."""
+    return cools_for(window) / (max(1, window.requests - 1) if shape is Shape.PACED else window.requests)
+
+
+def _binds(window: Window, shape: Shape, sharing: Sequence[_Need]) -> bool:
+    """Say whether runs wait for a window: those that begin within it need more than it has."""
+    begun = sum(need.requests * math.ceil(window.per / need.due) for need in sharing)
+    return shape is Shape.PACED or begun > window.requests
+
+
+def _beside(others: float, requests: int, quota: Quota, windows: Iterable[Window]) -> float | None:
+    """Return how many seconds requests take while others need so many a second; None if those leave nothing."""
+    longest_s = 0.0
+    for window in windows:
+        each_s = _each_s(window, quota.shape)
+        left = 1 - others * each_s
+        if left <= 0:
+            return None
+        longest_s = max(longest_s, requests * each_s / left)
+    return longest_s
+
+
+def _enough(quota: Quota, requests: int, others: float, due: timedelta, within: timedelta) -> str:
+    """Say which quota would do for runs of so many requests that are due each `due`, if each is to end `within` a time.
+
+    Says nothing of windows that are wide enough.
+    """
+    found = []
+    for window in quota.windows:
+        window_s = cools_for(window)
+        whole = max(1, math.floor(within.total_seconds() / window_s) - 1)  # one for the answers to come back
+        number = requests * max(1 / whole, window_s / due.total_seconds()) + others * window_s
+        enough = math.ceil(number) + (quota.shape is Shape.PACED)
+        if enough > window.requests:
+            found.append(f"{enough} requests per {format_duration(window.per)}")
+    return " and ".join(found)

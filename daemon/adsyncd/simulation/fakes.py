@@ -1,0 +1,109 @@
+"""What a life of the daemon finds around it in a simulation: its disk, Vault, those who know that others have died."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+import anyio
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.util.types import AttributeValue
+from pydantic import SecretStr
+from sqlalchemy.exc import OperationalError
+
+from adsyncd.credentials import Credentials
+from adsyncd.errors import CredentialsUnavailable, StoreError
+from adsyncd.model.tenant import CredentialsRef
+from adsyncd.simulation.world import World
+from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, Instruments, Metric
+
+Result = TypeVar("Result")
+
+_VAULT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The owner of a life, and those whose life has ended."""
+
+    id: str
+    ended: set[str]
+
+    def is_gone(self, other: str) -> bool:
+        """Say whether another's life has ended."""
+        return other in self.ended
+
+
+class Disk:
+    """Where the store's calls are made: at once or after a while, and for a daemon that is dead not at all."""
+
+    def __init__(self, random: Random, world: World) -> None:
+        self._random = random
+        self._world = world
+        self.dead = anyio.Event()
+
+    async def __call__(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG002 - one at a time here anyway
+        """Make a call, when the disk is there for it. Raises what a database in trouble raises."""
+        await self._wait()
+        result = call()
+        await self._wait()  # it is committed, and who asked for it does not know yet
+        return result
+
+    async def _wait(self) -> None:
+        now = anyio.current_time()
+        wait_s = self._random.uniform(0, self._world.store_s) if self._world.store_s else 0.0
+        wait_s += sum(stall.to_s - now for stall in self._world.stalls if stall.holds(now))
+        if wait_s:
+            with anyio.move_on_after(wait_s, shield=True):
+                await self.dead.wait()
+        if self.dead.is_set():
+            raise StoreError("the process is dead")
+        if any(failure.holds(now) for failure in self._world.failures):
+            raise OperationalError("", {}, sqlite3.OperationalError("disk I/O error"))
+
+
+class Vault:
+    """Where credentials come from."""
+
+    def __init__(self, world: World) -> None:
+        self._accounts = {ref: email for ref, (email, _) in world.accounts.items()}
+        self.passwords = dict(world.accounts.values())
+        self.outages, self.hangs = world.outages, world.hangs
+
+    async def read(self, ref: CredentialsRef) -> Credentials:
+        """Return an account's credentials as they are now."""
+        now = anyio.current_time()
+        if any(hang.holds(now) for hang in self.hangs):
+            await anyio.sleep(_VAULT_TIMEOUT_S)
+            raise CredentialsUnavailable("Vault did not answer in time")
+        if any(outage.holds(now) for outage in self.outages):
+            raise CredentialsUnavailable("Vault is sealed")
+        email = self._accounts[ref]
+        return Credentials(email, SecretStr(self.passwords[email]))
+
+    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
+        """Say nothing: a rotation is found out by a 401 here."""
+        return None
+
+
+class CountingInstruments(Instruments):
+    """Counts the ticks that are skipped, and knows who says what gauges show."""
+
+    def __init__(self, overlapped: Counter[str]) -> None:
+        super().__init__(NoOpMeter("simulation"))
+        self._overlapped = overlapped
+        self.observed: dict[Metric, Callable[[], Mapping[str, float]]] = {}
+
+    def add(self, metric: Metric, amount: float, **attributes: AttributeValue) -> None:  # noqa: ARG002 - as its parent's
+        """Count skipped ticks."""
+        if metric is RUNS_OVERLAPPED:
+            self._overlapped[str(attributes["tenant"])] += 1
+
+    def record(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
+        """Nobody looks at these."""
+
+    def observe(self, metric: Metric, read: Callable[[], Mapping[str, float]]) -> None:
+        """Remember who says what a gauge shows."""
+        self.observed[metric] = read

@@ -1,0 +1,385 @@
+"""What must hold in every world, and who sees to it: by what arrives at the platforms and what the database commits.
+
+Of what the daemon says of itself nothing is believed.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from adsyncd.model.campaign import PushState
+from adsyncd.model.run import Outcome
+from adsyncd.model.schedule import intervals
+from adsyncd.model.tenant import Tenant
+from adsyncd.rate.bucket import cools_for
+from adsyncd.rate.quota import Quota, Shape, Window
+from adsyncd.runs.lease import TTL_S
+from adsyncd.simulation.listings import Listings
+from adsyncd.simulation.virtual_time import START
+from adsyncd.simulation.world import Span, World
+
+_MOST_VIOLATIONS = 20
+_LISTINGS_TO_DELETE = 2
+_LATEST_S = 5.0  # does a run begin after its tick
+
+
+class Invariant(StrEnum):
+    """What must hold, in the words in which a violation is told."""
+
+    QUOTA = "no client id gets more than its quota, as the platform counts it"
+    JOURNALED = "nothing is pushed that the store does not know to be owed"
+    ONCE = "each push takes effect once"
+    KEPT = "no push that a run calls done is lost"
+    RECONCILED = "the counts of a run are those of its campaigns"
+    COMPLETE = "a run that succeeded pushed every campaign that was there"
+    DELETED = "what is marked deleted is gone at the platform, or two of its listings in a row left it out"
+    READ = "an odd campaign costs itself alone"
+    TOKENS = "no token is used for two tenants"
+    PROGRESS = "no tenant starves"
+    ISOLATION = "a healthy tenant's runs are as if it were alone"
+    DRAINED = "when all is well again, everything comes to its end"
+    SOUND = "nothing breaks down"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must not happen, and when it did (in seconds from the start)."""
+
+    invariant: Invariant
+    at_s: float
+    what: str
+
+    def __str__(self) -> str:
+        """Return all of it in a line."""
+        return f"{self.at_s:.3f} s: {self.what} (broken: {self.invariant})"
+
+
+@dataclass(slots=True)
+class RunSeen:
+    """A run as the database told of it: its pushes by campaign, with their keys and states.
+
+    `new`: the campaigns that it was the first to find, or to find again.
+    """
+
+    run_id: str
+    tenant: str
+    begun_s: float
+    ended_s: float = math.inf
+    outcome: Outcome | None = None
+    requests: int = 0
+    new: set[str] = field(default_factory=set)
+    keys: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def took_s(self) -> float:
+        """How long it took, with the time in which the daemon was down."""
+        return self.ended_s - self.begun_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Lived:
+    span: Span
+    tenants: set[str]
+
+
+class Witness:
+    """Sees all that happens in a world, keeps a digest of it, and collects what must not happen.
+
+    `elapsed` returns the seconds since the start. `log` is told each event in a line.
+    """
+
+    def __init__(self, world: World, elapsed: Callable[[], float], log: Callable[[str], None]) -> None:
+        self._world = world
+        self._elapsed = elapsed
+        self._log = log
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._keys: dict[str, tuple[str, str]] = {}  # idempotency key -> client id, campaign
+        self._tokens: dict[str, str] = {}  # token -> the client id that it came with first
+        self._tenants = {tenant.id: tenant for life in world.lives for tenant in life.tenants}
+        self._excused = (
+            *world.outages,
+            *world.hangs,
+            *world.failures,
+            *world.stalls,
+        )  # when even a healthy tenant may fail
+        self._life_began_s = 0.0
+        self._lived: list[_Lived] = []
+        self._listings = Listings(lambda client_id: world.catalogues[client_id].at(elapsed()))
+        self._live: dict[str, set[str]] = {}  # by tenant, the campaigns that the store takes for live
+        self._ticked: dict[str, float] = {}  # when a tenant was due that has not begun since
+        self.runs: dict[str, RunSeen] = {}
+        self.requests = 0
+        self.pushes = 0
+        self.violations: list[Violation] = []
+
+    @property
+    def digest(self) -> str:
+        """What tells this course of events from any other."""
+        return self._digest.hexdigest()
+
+    def note(self, *event: object) -> None:
+        """Take an event into the digest."""
+        line = f"{self._elapsed():.6f} {' '.join(map(str, event))}"
+        self._digest.update(line.encode())
+        self._log(line)
+
+    def break_(self, invariant: Invariant, what: str) -> None:
+        """Record that something happened which must not."""
+        self.note("violation", invariant.name, what)
+        if len(self.violations) < _MOST_VIOLATIONS:
+            self.violations.append(Violation(invariant, self._elapsed(), what))
+
+    def life_begins(self, guest: Span | None = None) -> None:
+        """Take note that the daemon comes to life, and from when to when of its life another process is there.
+
+        Whose runs the other one takes up, and leaves lying when it is killed, have to wait for that.
+        """
+        self.note("a life begins")
+        self._life_began_s = self._elapsed()
+        self._ticked.clear()
+        if guest is not None:
+            stays = Span(self._life_began_s + guest.from_s, self._life_began_s + guest.to_s)
+            self._excused = (*self._excused, replace(stays, to_s=stays.to_s + TTL_S))
+
+    def life_ends(self, tenants: Iterable[Tenant]) -> None:
+        """Take note that it dies, or is told to stop. `tenants` were those of its drop-ins."""
+        self.note("a life ends")
+        self._lived.append(_Lived(Span(self._life_began_s, self._elapsed()), {tenant.id for tenant in tenants}))
+
+    def ticked(self, tenant_id: str) -> None:
+        """Take note that a tenant is due."""
+        self._ticked.setdefault(tenant_id, self._elapsed())
+
+    # What arrives at the platforms.
+
+    def arrived(self, request: httpx.Request) -> None:
+        """Take note of a request at a platform's door."""
+        client_id = request.headers["x-client-id"]
+        self.requests += 1
+        self.note("arrived", client_id, request.method, request.url.raw_path)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme == "Bearer" and self._tokens.setdefault(token, client_id) != client_id:
+            self.break_(Invariant.TOKENS, f"{client_id} came with a token of {self._tokens[token]}")
+        key = request.headers.get("idempotency-key")
+        if key is not None:
+            campaign = request.url.path.split("/")[-2]
+            if self._keys.get(key) != (client_id, campaign):
+                self.break_(Invariant.JOURNALED, f"{client_id}: a push of {campaign} arrived that no run owes")
+
+    def answered(self, request: httpx.Request, status: int) -> None:
+        """Take note of a platform's answer."""
+        client_id = request.headers["x-client-id"]
+        self.note("answered", client_id, status)
+        if status == HTTPStatus.TOO_MANY_REQUESTS and self._world.sick.get(client_id) != "absurd":
+            self.break_(Invariant.QUOTA, f"{client_id} was refused for its quota")
+
+    def delivered(self, answer: httpx.Response) -> None:
+        """Take note that the daemon has an answer."""
+        self._listings.delivered(answer)
+
+    # What the database commits.
+
+    def tell(self, what: str, *values: object) -> None:
+        """Take what the database tells; see `memory._TOLD`."""
+        self.note(what, *values)
+        getattr(self, f"_{what}")(*values)
+
+    def _begun(self, run_id: str, tenant: str) -> None:
+        now = self._elapsed()
+        self.runs[run_id] = RunSeen(run_id, tenant, now)
+        late_s = now - self._ticked.pop(tenant, now)
+        if late_s > _LATEST_S and self._is_healthy(tenant) and not self._is_excused(Span(now - late_s, now)):
+            self.break_(Invariant.ISOLATION, f"{run_id}, healthy, began {late_s:.0f} s late")
+
+    def _owed(self, run_id: str, campaign: str, key: str, state: str) -> None:
+        run = self.runs[run_id]
+        live = self._live.setdefault(run.tenant, set())
+        if campaign not in live:
+            run.new.add(campaign)
+            live.add(campaign)
+        run.keys[campaign], run.states[campaign] = key, state
+        self._keys[key] = self._tenants[run.tenant].client_id, campaign
+
+    def _settled(self, run_id: str, campaign: str, state: str) -> None:
+        self.runs[run_id].states[campaign] = state
+
+    def _ended(
+        self,
+        run_id: str,
+        outcome: str,
+        listed: int,
+        pushed: int,
+        skipped: int,
+        dead_lettered: int,
+        failed: int,
+        requests: int,
+        retries: int,
+        error: str | None,
+    ) -> None:
+        run = self.runs[run_id]
+        run.ended_s, run.outcome, run.requests = self._elapsed(), Outcome(outcome), requests
+        self._ticked.pop(run.tenant, None)  # what came while it went on was skipped
+        states = list(run.states.values())
+        pending = states.count(PushState.PENDING)
+        counted = (
+            len(states),
+            states.count(PushState.PUSHED),
+            states.count(PushState.SKIPPED),
+            states.count(PushState.DEAD_LETTERED),
+            states.count(PushState.FAILED) + pending,
+        )
+        if counted != (listed, pushed, skipped, dead_lettered, failed):
+            told = (listed, pushed, skipped, dead_lettered, failed)
+            self.break_(Invariant.RECONCILED, f"{run_id} says {told}, its campaigns {counted}")
+        if pending and run.outcome in {Outcome.SUCCEEDED, Outcome.PARTIAL}:
+            self.break_(Invariant.RECONCILED, f"{run_id} is {outcome}, and {pending} of its pushes are pending")
+        if error is not None and error.startswith("internal error"):
+            self.break_(Invariant.SOUND, f"{run_id} ended with an {error}")
+        if run.outcome is Outcome.SUCCEEDED:
+            self._check_complete(run)
+        if self._world.sick.get(self._tenants[run.tenant].client_id) == "odd":
+            self._check_odd(run, error)
+        if self._is_healthy(run.tenant):
+            self._check_unaffected(run, retries, error)
+
+    def _marked_deleted(self, tenant: str, campaign: str) -> None:
+        self._live[tenant].discard(campaign)
+        client_id = self._tenants[tenant].client_id
+        is_there = campaign in self._world.catalogues[client_id].at(self._elapsed())
+        if is_there and self._listings.left_out(client_id, campaign) < _LISTINGS_TO_DELETE:
+            self.break_(Invariant.DELETED, f"{tenant}: {campaign} was marked deleted, and is there")
+
+    def _check_complete(self, run: RunSeen) -> None:
+        if missed := self._missed(run):
+            self.break_(Invariant.COMPLETE, f"{run.run_id} succeeded without {', '.join(sorted(missed))}")
+
+    def _check_odd(self, run: RunSeen, error: str | None) -> None:
+        """See that a tenant of whose campaigns some are odd, and with which nothing else is wrong, gets through."""
+        if self._is_excused(Span(run.begun_s, run.ended_s)):
+            return
+        missed = self._missed(run) - self._world.unusable[self._tenants[run.tenant].client_id]
+        if missed or run.outcome not in {Outcome.SUCCEEDED, Outcome.PARTIAL}:
+            self.break_(Invariant.READ, f"{run.run_id} is {run.outcome} without {sorted(missed)}: {error}")
+
+    def _missed(self, run: RunSeen) -> set[str]:
+        """Return the campaigns that were there all the time and are not done, but for those left out of the listing."""
+        client_id = self._tenants[run.tenant].client_id
+        there = self._world.catalogues[client_id].throughout(self._span_of(run))
+        done = {id_ for id_, state in run.states.items() if state in {PushState.PUSHED, PushState.SKIPPED}}
+        return {id_ for id_ in there - done if not self._listings.left_out(client_id, id_)}
+
+    def _check_unaffected(self, run: RunSeen, retries: int, error: str | None) -> None:
+        tenant, span = self._tenants[run.tenant], self._span_of(run)
+        changes = self._world.catalogues[tenant.client_id].states[1:]
+        if self._is_excused(Span(run.begun_s, run.ended_s)):
+            return
+        if any(span.from_s <= since_s <= span.to_s for since_s, _, _ in changes):
+            return
+        if run.outcome is not Outcome.SUCCEEDED and not (run.outcome is Outcome.PARTIAL and self._lost_most(run)):
+            self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, is {run.outcome}: {error}")
+        if retries:
+            self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, had {retries} retries")
+        took_s, most_s = run.took_s, self._longest_s(tenant, run.requests)
+        if took_s > most_s:
+            self.break_(
+                Invariant.ISOLATION, f"{run.run_id}, healthy, took {took_s:.0f} s, at most {most_s:.0f} s alone"
+            )
+
+    def _lost_most(self, run: RunSeen) -> bool:
+        """Say whether a run found less than half of the campaigns that were there before it."""
+        before = self._live.get(run.tenant, set()) - run.new
+        return 2 * len(before - run.states.keys()) > len(before)
+
+    def _span_of(self, run: RunSeen) -> Span:
+        """Return the time of which a run knows: from its listing, perhaps that of an earlier run, to its end."""
+        kept_s = self._tenants[run.tenant].sync.list_cache.total_seconds()
+        return Span(max(0.0, run.begun_s - kept_s), run.ended_s)
+
+    def _is_healthy(self, tenant: str) -> bool:
+        return self._tenants[tenant].client_id not in self._world.sick
+
+    def _is_excused(self, span: Span) -> bool:
+        """Say whether anybody's run may go wrong in this stretch, up to now."""
+        return span.from_s < self._life_began_s or any(span.overlaps(other) for other in self._excused)
+
+    def _longest_s(self, tenant: Tenant, requests: int) -> float:
+        """Return how long a run with so many requests may take: windows full of quota, each emptied in turn.
+
+        Of a platform's quota it has no less than what is left over when everybody has as much to do.
+        """
+        line = self._world.lines[tenant.client_id]
+        each_s = 2 * line.longest_s + 4.5 + 4 * self._world.store_s
+        longest_s = sum(_windows_s(window, requests, each_s) for window in tenant.quota.windows) + 10
+        if tenant.quota.shape is Shape.PACED:
+            longest_s += requests * tenant.quota.per.total_seconds()
+        if tenant.platform.quota:
+            everybody = len(self._world.tenants) * 3  # by weight
+            longest_s += _windows_s(tenant.platform.quota, requests * everybody, each_s)
+        return longest_s
+
+    # What is left in the end.
+
+    def check_ledger(self, tenant: Tenant, page: Mapping[str, Any]) -> None:
+        """Compare what runs say with what a platform has in its ledger of a tenant's client id."""
+        for window in tenant.quota.windows:
+            largest = page["largest_windows"].get(f"{window.per.total_seconds():g}", 0)
+            if largest > window.requests:
+                self.break_(Invariant.QUOTA, f"{tenant.id} got {largest} requests in {window.per}")
+        self.pushes += page["effects_total"]
+        for campaign, effects in page["effects"].items():
+            for key, times in effects.items():
+                if times > 1 or self._keys.get(key) != (tenant.client_id, campaign):
+                    self.break_(Invariant.ONCE, f"{tenant.id}: {campaign} took effect {times} times by {key}")
+        for run in self.runs.values():
+            if run.tenant != tenant.id:
+                continue
+            for campaign, state in run.states.items():
+                if state == PushState.PUSHED and run.keys[campaign] not in page["effects"].get(campaign, {}):
+                    self.break_(Invariant.KEPT, f"{run.run_id} says that it pushed {campaign}, the platform does not")
+
+    def is_right_about(self, tenant: Tenant, live: set[str]) -> bool:
+        """Say whether a tenant's campaigns that the store takes for live are those that its platform has."""
+        return live == self._world.catalogues[tenant.client_id].at(self._elapsed())
+
+    def check_campaigns(self, tenant: Tenant, live: set[str]) -> None:
+        """Compare the campaigns that the store takes for live in the end with those that the platform has."""
+        if not self.is_right_about(tenant, live):
+            wrong = live ^ self._world.catalogues[tenant.client_id].at(self._elapsed())
+            self.break_(Invariant.DELETED, f"in the end {tenant.id} is wrong about {', '.join(sorted(wrong))}")
+
+    def check_progress(self) -> None:
+        """See that nobody went without a run for longer than its schedule, its runs and what befell it explain."""
+        for tenant in self._world.tenants:
+            ends = sorted(run.ended_s for run in self.runs.values() if run.tenant == tenant.id and run.outcome)
+            last_s = self._lived[-1].span.to_s
+            for gap in map(Span, [0.0, *ends], [*(end for end in ends if end < last_s), last_s]):
+                lived = [life for life in self._lived if life.span.overlaps(gap) and tenant.id in life.tenants]
+                waited_s = sum(min(life.span.to_s, gap.to_s) - max(life.span.from_s, gap.from_s) for life in lived)
+                most_s = self._longest_wait_s(tenant, len(lived))
+                if waited_s > most_s:
+                    what = f"{tenant.id} had no run that ended from {gap.from_s:.0f} to {gap.to_s:.0f} s"
+                    self.break_(Invariant.PROGRESS, f"{what}, {waited_s:.0f} s of them alive, at most {most_s:.0f} s")
+
+    def _longest_wait_s(self, tenant: Tenant, lives: int) -> float:
+        """Return for how long of its daemon's time a tenant may go without the end of a run.
+
+        A run that is taken up has its whole deadline again, and its permits may have to cool first.
+        """
+        schedules = {one.schedule for life in self._world.lives for one in life.tenants if one.id == tenant.id}
+        a_run_s = tenant.sync.run_deadline.total_seconds() + tenant.quota.per.total_seconds() + 60
+        befell_s = sum(max(0.0, -jump.by_s) for jump in self._world.jumps)
+        befell_s += sum(span.to_s - span.from_s for span in (*self._world.failures, *self._world.stalls))
+        interval_s = max(intervals(schedule, START)[1] for schedule in schedules).total_seconds()
+        return interval_s + (lives + 1) * a_run_s + befell_s
+
+
+def _windows_s(window: Window | Quota, requests: int, each_s: float) -> float:
+    requests_a_window = (window.requests + 1) // 2  # as the drop-in may have been edited
+    return (math.ceil(requests / requests_a_window) + 1) * (cools_for(window) + requests_a_window * each_s)

@@ -1,0 +1,275 @@
+"""All that differs between SQLite and PostgreSQL, and their errors in plain words."""
+
+import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    NullPool,
+    Select,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.elements import KeyedColumnElement
+
+from adsyncd.errors import StoreError
+from adsyncd.host.shortage import lacking
+from adsyncd.store import postgres_session, sqlite_file
+
+Answer = TypeVar("Answer")
+Insert = postgresql.Insert | sqlite.Insert
+Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
+
+CHUNK = 500  # ids in one statement: databases limit its parameters
+_LOOKS = 5  # at a file that changes while it is read
+_FORMS = "write sqlite:////path/to/file or postgresql+psycopg://host:port/database"
+_SECONDS = re.compile(r"\d{1,6}(\.\d+)?")
+
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+_INSERTS: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+# What the URL's query may say otherwise. No write waits for ever: `timeout` (s) is for SQLite's lock, the others for a
+# server that does not answer (s) or fell silent (ms, s, s).
+_DEFAULTS: dict[str, dict[str, str]] = {
+    "sqlite": {"timeout": "10"},
+    "postgresql": {
+        "application_name": "adsyncd",
+        "connect_timeout": "10",
+        "tcp_user_timeout": "30000",
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+    },
+}
+_FIXED: dict[str, dict[str, str]] = {"sqlite": {}, "postgresql": {"client_encoding": "utf8"}}
+_OF_WRITERS = {"target_session_attrs": "read-write"}  # of several hosts the primary, and no standby that was one
+
+# How the codes begin (SQLite's names, PostgreSQL's SQLSTATE) of errors that are the database's, whatever it was asked.
+_CAUSES = {
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_BUSY": "another process keeps it locked",
+    "SQLITE_LOCKED": "another process keeps it locked",
+    "SQLITE_READONLY": "it is read-only",
+    "SQLITE_CANTOPEN": "it can't be opened",
+    "SQLITE_NOTADB": "it is not an SQLite database",
+    "SQLITE_CORRUPT": "it is damaged",
+    "SQLITE_IOERR": "its disk fails",
+    "53100": "the disk is full",
+    "53300": "its server has no connection left",
+    "55P03": "another process keeps it locked",
+    "25006": "it is read-only",
+    "57P": "its server went away",
+    "0800": "its server went away",  # 08P01 is for a pooler's own words
+    "3D000": "there is no such database",
+    "28": "the user or password was refused",
+    "42501": "the user lacks a right",
+}
+
+_WORDS = {  # of errors without a code of their own
+    "session is read-only": _CAUSES["25006"],  # at the door of a standby
+    "statement pooling mode": "its pooler allows no transactions; set pool_mode = transaction",
+}
+
+
+def engine(url: str, *, connections: int) -> Engine:
+    """Return an engine for `url` with at most that many connections; it does not connect yet.
+
+    Transactions started with the execution option `writes=True` take SQLite's write lock at their start: one that
+    reads first could otherwise not go on to write after another process did.
+
+    Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's, and for a file that can't be made.
+    """
+    place = _url(url)
+    if embedded := place.get_backend_name() == "sqlite":
+        sqlite_file.make_private(Path(str(place.database)))
+    else:
+        place = place.set(query={**_OF_WRITERS, **place.query})
+    made = create_engine(place, pool_size=connections, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
+    if embedded:
+        sqlite_file.configure(made, _patience_s(place))
+    else:
+        postgres_session.configure(made)
+    return made
+
+
+def reading_engine(url: str) -> Engine:
+    """Return an engine for `look`: it writes nothing to `url`, and makes no file; it does not connect yet.
+
+    Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's.
+    """
+    place = _url(url)
+    options = {"postgresql_readonly": True} if place.get_backend_name() == "postgresql" else {}
+    made = create_engine(place, poolclass=NullPool, hide_parameters=True, execution_options=options)
+    if place.get_backend_name() == "sqlite":
+
+        @event.listens_for(made, "do_connect")
+        def connect(_dialect: Dialect, record: ConnectionPoolEntry, *_arguments: object) -> sqlite3.Connection:
+            connection, still = sqlite_file.connect_to_read(Path(str(place.database)), _patience_s(place))
+            record.info["still"] = still
+            return connection
+
+        @event.listens_for(made, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+    else:
+        postgres_session.configure(made)
+    return made
+
+
+def look(engine: Engine, query: Callable[[Connection], Answer]) -> Answer:
+    """Return what `query` finds, in one transaction."""
+    for _ in range(_LOOKS):
+        with engine.connect() as connection:
+            still = connection.info.get("still", lambda: True)
+            try:
+                answer = query(connection)
+            except DBAPIError:  # half of a file and half of another look like damage
+                if still():
+                    raise
+            else:
+                if still():
+                    return answer
+    raise StoreError(f"{name(engine.url)}: it changes while it is read; try again")
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    source: Select[Any] | None = None,
+    where: Callable[[Columns], ColumnElement[bool]] | None = None,
+) -> Insert:
+    """Return an INSERT that overwrites `columns` of the row that has its primary key already.
+
+    It inserts the parameters that it is executed with or, given a `source`, what that selects, as `columns`. `where`
+    says of the row that would have been inserted when that may overwrite the other one.
+    """
+    return _upsert(connection.dialect.name, table, tuple(columns), source, where)
+
+
+@cache
+def _upsert(
+    system: str,
+    table: Table,
+    columns: tuple[str, ...],
+    source: Select[Any] | None,
+    where: Callable[[Columns], ColumnElement[bool]] | None,
+) -> Insert:
+    """Build each statement once: that takes longer than to execute it."""
+    statement = _INSERTS[system](table)
+    if source is not None:
+        statement = statement.from_select(columns, source)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={name: statement.excluded[name] for name in columns if not table.c[name].primary_key},
+        where=where and where(statement.excluded),
+    )
+
+
+def insert_missing(connection: Connection, table: Table) -> Insert:
+    """Return an INSERT that leaves a row as it is that has its primary key already."""
+    return _insert_missing(connection.dialect.name, table)
+
+
+@cache
+def _insert_missing(system: str, table: Table) -> Insert:
+    return _INSERTS[system](table).on_conflict_do_nothing()
+
+
+def writers_meet(connection: Connection) -> bool:
+    """Whether others write at the same time, and wait for single rows. SQLite has one writer at a time."""
+    return connection.dialect.name == "postgresql"
+
+
+def misfit(connection: Connection) -> str | None:
+    """Return why a database can't hold all text, with the fix, or None if it can. SQLite holds any text."""
+    return postgres_session.misfit(connection) if connection.dialect.name == "postgresql" else None
+
+
+def lock_schema(connection: Connection) -> None:
+    """Let no other process migrate before this transaction ends. SQLite's write lock does that already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('adsyncd schema'))"))
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite database, or None for one of a server. Raises StoreError for any other URL."""
+    place = _url(url)
+    return Path(str(place.database)) if place.get_backend_name() == "sqlite" else None
+
+
+def cause(error: Exception) -> str | None:
+    """Return in plain words what is wrong with the database, or None where the fault is in what was asked of it."""
+    if not isinstance(error, DBAPIError):
+        return None
+    for theirs, words in _WORDS.items():
+        if theirs in str(error.orig):
+            return words
+    code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+    if code.startswith("SQLITE_CANTOPEN") and (lack := lacking()):
+        return lack
+    for prefix, words in _CAUSES.items():
+        if code.startswith(prefix):
+            return words
+    if isinstance(error, OperationalError | InterfaceError) or error.statement is None:  # none while it connects
+        return str(error.orig).partition("\n")[0]  # a driver's own words; they hold no values of ours
+    return None
+
+
+def name(url: URL) -> str:
+    """Return what to call the database in front of people: without user, password or options."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    hosts = url.query.get("host", ())
+    if hosts and not url.host:
+        return f"postgresql://{hosts if isinstance(hosts, str) else ','.join(hosts)}/{url.database}"
+    return URL.create("postgresql", host=url.host, port=url.port, database=url.database).render_as_string()
+
+
+def store_error(url: URL, error: Exception) -> StoreError:
+    """Return what to raise from `error`: the database's name, without user or password, and the cause."""
+    if isinstance(error, StoreError):
+        return type(error)(str(error))
+    kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+    return StoreError(f"{name(url)}: {cause(error) or f'it refused what was asked of it ({kind})'}")
+
+
+def _patience_s(place: URL) -> float:
+    return float(str(place.query["timeout"]))
+
+
+def _url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError(f"store.url is not a URL; {_FORMS}") from None  # it may quote a password
+    system = parsed.get_backend_name()
+    if system not in _DRIVERS:
+        raise StoreError(f"store.url names {system}; {_FORMS}")
+    if system == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise StoreError("store.url names no file; write sqlite:////path/to/file")
+    place = parsed.set(drivername=_DRIVERS[system], query={**_DEFAULTS[system], **parsed.query, **_FIXED[system]})
+    if system == "sqlite" and not (
+        place.query.keys() == {"timeout"} and _SECONDS.fullmatch(str(place.query["timeout"]))
+    ):
+        raise StoreError("store.url has an option that SQLite's can't have; there is one, ?timeout=SECONDS")
+    try:
+        place.get_dialect()().create_connect_args(place)
+    except ArgumentError:
+        raise StoreError(f"store.url has a malformed option; {_FORMS}") from None
+    return place

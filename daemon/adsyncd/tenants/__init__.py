@@ -1,0 +1,1 @@
+"""Tenants while the daemon runs: who is served, when, and what each is doing."""

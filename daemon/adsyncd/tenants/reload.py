@@ -1,0 +1,205 @@
+"""From the files to the roster, again and again while the daemon runs: read all, compare, change what differs.
+
+    SIGHUP, control socket, files that change ─► settings and drop-ins ─► diff ─► roster
+                                                          └─► refused: what is wrong, until it is mended
+
+A tenant whose files are wrong goes on with what they said when they were right. When a directory can't be read, all
+do, since what it holds might count for any of them; and so does the daemon when its settings are wrong.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from signal import Signals
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from adsyncd.clock import Clock
+from adsyncd.config import Settings
+from adsyncd.config.dropins import DropIns, Tenants
+from adsyncd.errors import ConfigError, Problem, StoreError
+from adsyncd.model.status import Refusal, Reloaded
+from adsyncd.model.tenant import Tenant
+from adsyncd.telemetry.instruments import DROP_INS_REFUSED, Instruments
+from adsyncd.tenants.diff import diff
+from adsyncd.tenants.registry import Roster
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_LIVE = frozenset({"tenants_dirs", "watch", "shutdown_grace", "platforms", "defaults"})  # the others need a restart
+_SETTLES_S = 1.0
+_AGAIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the files say: the settings as they are stated and as they count, and the tenants."""
+
+    stated: Settings
+    settings: Settings
+    problems: list[Problem]
+    tenants: Tenants
+
+
+class Reloader:
+    """Keeps the roster to what the files say. `load` reads the settings, `telling` goes on around each reload.
+
+    `settings` are those that count, `refused` is what is wrong. `elsewhere` is set as soon as changes are to be looked
+    for in other places, or no more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings],
+        roster: Roster,
+        clock: Clock,
+        instruments: Instruments,
+        telling: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
+        self.settings = settings
+        self.refused: tuple[Refusal, ...] = ()
+        self.elsewhere = anyio.Event()
+        self._stated = settings
+        self._load = load
+        self._roster = roster
+        self._clock = clock
+        self._instruments = instruments
+        self._telling = telling
+        self._tenants = Tenants({}, {}, [])
+        self._drop_ins = DropIns(clock)
+        self._turn = anyio.Lock()
+        self._begun = 0
+        self._ended = 0
+        self._report: Reloaded
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All that is wrong."""
+        return [problem for refusal in self.refused for problem in refusal.problems]
+
+    @property
+    def disabled(self) -> list[Tenant]:
+        """The tenants whose drop-ins let them rest."""
+        return [tenant for tenant in self._tenants.good.values() if not tenant.enabled]
+
+    async def reload(self, *, patient: bool = False) -> Reloaded:
+        """Take up what the files say now, and return what that changed. Raises StoreError.
+
+        One goes on at a time; all that are asked for meanwhile are served by the next. A `patient` one looks again a
+        second later if what it finds wrong changed just now, and may be half written.
+        """
+        asked = self._begun + 1
+        async with self._turn:
+            if self._ended < asked:
+                self._begun += 1
+                async with self._telling() if self._ended else nullcontext():  # the first one is the start
+                    self._report = await self._reload(patient=patient)
+                self._ended = self._begun
+            return self._report
+
+    async def reload_until_done(self, *, patient: bool = False) -> None:
+        """Reload, again and again while the database is in trouble."""
+        while True:
+            try:
+                await self.reload(patient=patient)
+            except StoreError as error:
+                _log.error("not reloaded: it is tried again", error=str(error), after_s=_AGAIN_S)
+                await anyio.sleep(_AGAIN_S)
+                continue
+            except Exception:  # noqa: BLE001 - a mistake of ours costs a reload, and nobody's run
+                _log.exception("reload broke down")
+            return
+
+    async def obey(self, hangups: AsyncIterator[Signals]) -> None:
+        """Reload at each SIGHUP, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            async for _ in hangups:
+                tasks.start_soon(self.reload_until_done)
+
+    async def _reload(self, *, patient: bool) -> Reloaded:
+        began = self._clock.monotonic()
+        files = await anyio.to_thread.run_sync(self._read)
+        if patient and (files.problems or files.tenants.unsettled):
+            await anyio.sleep(_SETTLES_S)
+            files = await anyio.to_thread.run_sync(self._read)
+        self._heed(files)
+        self._refuse(files)
+        served, tenants = self._roster.tenants, files.tenants
+        self._tenants = tenants
+        difference = diff(served, tenants.good, served if tenants.directories else tenants.bad)
+        due = await self._roster.apply(difference)
+        report = Reloaded(
+            added=tuple(tenant.id for tenant in difference.added),
+            removed=difference.removed,
+            changed=tuple(change.new.id for change in difference.changed),
+            unchanged=difference.unchanged,
+            refused=self.refused,
+            due=due,
+            took_s=self._clock.monotonic() - began,
+            silent=tuple(self._roster.silent),
+        )
+        for one in report.silent:
+            until, lasts_s = one.until.isoformat(timespec="seconds"), round(one.lasts_s)
+            _log.warning("quota changed: nothing is sent for a while", tenant=one.tenant, until=until, lasts_s=lasts_s)
+        news = difference.added or difference.removed or difference.changed
+        log = _log.debug if (patient and not news) or not self._ended else _log.info
+        log(
+            "reloaded",
+            added=len(report.added),
+            removed=len(report.removed),
+            changed=len(report.changed),
+            unchanged=len(report.unchanged),
+            refused=len(report.refused),
+            took_s=round(report.took_s, 3),
+        )
+        return report
+
+    def _read(self) -> _Files:
+        """Read everything. It blocks."""
+        stated, problems = self._stated, []
+        try:
+            stated = self._load()
+        except ConfigError as error:
+            problems = error.problems
+        settings = self.settings.model_copy(update={key: getattr(stated, key) for key in _LIVE})
+        return _Files(stated, settings, problems, self._drop_ins.read(settings))
+
+    def _heed(self, files: _Files) -> None:
+        """Let the settings count that can, and say which of them can't before a restart."""
+        waiting = [key for key in Settings.model_fields if getattr(files.stated, key) != getattr(files.settings, key)]
+        if waiting and files.stated != self._stated:
+            _log.warning("settings changed that need a restart", keys=waiting)
+        before, self._stated, self.settings = self.settings, files.stated, files.settings
+        if (before.watch, before.tenants_dirs) != (files.settings.watch, files.settings.tenants_dirs):
+            self.elsewhere.set()
+
+    def _refuse(self, files: _Files) -> None:
+        """Keep what is wrong, and say what of it is new and what is over."""
+        served, tenants = self._roster.tenants, files.tenants
+        before, self.refused = (
+            self.refused,
+            (
+                *(
+                    Refusal(None, tuple(wrong), bool(served))
+                    for wrong in (files.problems, tenants.directories)
+                    if wrong
+                ),
+                *(Refusal(tenant_id, tuple(wrong), tenant_id in served) for tenant_id, wrong in tenants.bad.items()),
+            ),
+        )
+        self._instruments.set(DROP_INS_REFUSED, len(self.refused))
+        known = {problem for refusal in before for problem in refusal.problems}
+        for refusal in self.refused:
+            for problem in refusal.problems:
+                if problem not in known:
+                    event = "settings refused" if problem in files.problems else "drop-in refused"
+                    _log.error(event, tenant=refusal.tenant, problem=str(problem), goes_on=refusal.goes_on)
+        for tenant_id in _tenants(before) - _tenants(self.refused):
+            _log.info("drop-in no longer refused", tenant=tenant_id)
+
+
+def _tenants(refused: Iterable[Refusal]) -> set[str | None]:
+    return {refusal.tenant for refusal in refused}

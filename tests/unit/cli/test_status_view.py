@@ -1,0 +1,228 @@
+import io
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from adsyncd.cli.output import Terminal
+from adsyncd.cli.status_view import daemon_view, sentence, tenant_view
+from adsyncd.errors import Problem
+from adsyncd.model.run import Outcome, Wait
+from adsyncd.model.status import DaemonStatus, Progress, State, TenantStatus, VaultState, VaultStatus
+from adsyncd.rate.quota import Shape
+from adsyncd.rate.wait import WaitReason
+from support.records import NOON, run
+
+WRONG = Problem(Path("acme.toml"), 3, "quota", "is no table", "write quota = { ... }")
+IDLE = TenantStatus(
+    "acme", State.IDLE, "acme-1", "mixo", next_fire_time=NOON + timedelta(minutes=3), permits=10, permits_free=7,
+    shape=Shape.BURST,
+)  # fmt: skip
+RUN = Progress(
+    "acme-20261125T120000.000Z", NOON - timedelta(minutes=5), announced=40, listed=40, pushed=9, skipped=2,
+    dead_lettered=0, failed=1, requests=14, retries=3, refused=1, waited_s=61.4, done_at=NOON + timedelta(minutes=16),
+)  # fmt: skip
+RUNNING = replace(IDLE, state=State.RUNNING, run=RUN)
+WAITING = replace(RUNNING, state=State.WAITING, wait=Wait(WaitReason.QUOTA, NOON + timedelta(seconds=42)))
+DAEMON = DaemonStatus(
+    "0.1.0", NOON - timedelta(days=2), stopping=False, tenants={State.IDLE: 1}, runs=0,
+    refused=(), vault=None, breakers=(), store=None,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True, params=["UTC"])
+def _zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Be in a time zone: Greenwich's, unless a test says otherwise."""
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def shown(view: RenderableType, width: int = 160) -> list[str]:
+    """Return what no terminal gets to see of a view, line by line."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(view, soft_wrap=True)
+    text = console.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
+    return [re.sub(" +", " ", line).strip() for line in text.splitlines()]
+
+
+def table_at(width: int, tenants: list[TenantStatus]) -> list[str]:
+    """Return what a terminal of that width, which is no wide one, shows of the table."""
+    screen = io.StringIO()
+    Console(file=screen, width=width).print(daemon_view(DAEMON, tenants, NOON, wide=False))
+    return screen.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("tenant", "words"),
+    [
+        (IDLE, "acme is idle until 12:03:00, in 3m"),
+        (replace(IDLE, next_fire_time=NOON + timedelta(days=3)), "acme is idle until 2026-11-28 12:00, in 3d"),
+        (replace(IDLE, next_fire_time=None), "acme is idle"),
+        (
+            WAITING,
+            (
+                "acme waits for the quota until 12:00:42, in 42s; 12 of 40 campaigns are done with; "
+                "at the present quota the rest takes until 12:16:00, in 16m"
+            ),
+        ),
+        (
+            replace(WAITING, wait=Wait(WaitReason.CREDENTIALS), run=replace(RUN, announced=0, done_at=None)),
+            "acme waits for the credentials; it has yet to list its campaigns",
+        ),
+        (replace(RUNNING, run=None), "acme runs; it has yet to list its campaigns"),
+        (replace(RUNNING, run=replace(RUN, done_at=None)), "acme runs; 12 of 40 campaigns are done with"),
+        (
+            replace(RUNNING, run=replace(RUN, done_at=None), paused_since=NOON),
+            "acme runs; 12 of 40 campaigns are done with; then it pauses",
+        ),
+        (
+            replace(RUNNING, state=State.DRAINING, run=replace(RUN, done_at=None)),
+            "acme runs; 12 of 40 campaigns are done with; its drop-in is gone, so this is its last run",
+        ),
+        (
+            replace(IDLE, state=State.PAUSED, paused_since=NOON - timedelta(hours=1)),
+            "acme is paused since 11:00:00: it runs again after adsyncd resume acme",
+        ),
+        (
+            replace(IDLE, state=State.ELSEWHERE),
+            "acme was in the hands of another process at its last tick; its next one is at 12:03:00, in 3m",
+        ),
+        (
+            replace(WAITING, wait=Wait(WaitReason.BREAKER, NOON + timedelta(seconds=42), "ads.example.com: no answer")),
+            (
+                "acme waits for the circuit breaker until 12:00:42, in 42s (ads.example.com: no answer); "
+                "12 of 40 campaigns are done with; "
+                "at the present quota the rest takes until 12:16:00, in 16m"
+            ),
+        ),
+        (TenantStatus("acme", State.DISABLED, "acme", "mixo"), "acme is disabled by its drop-in"),
+        (TenantStatus("acme", State.REFUSED), "acme can't run: its files are wrong"),
+    ],
+)
+def test_one_line_says_what_a_tenant_does_and_what_it_waits_for(tenant: TenantStatus, words: str) -> None:
+    assert sentence(tenant, NOON) == words
+
+
+@pytest.mark.parametrize("state", State)
+def test_there_are_words_for_each_state(state: State) -> None:
+    assert sentence(replace(WAITING, state=state, paused_since=NOON), NOON).startswith("acme ")
+    assert shown(tenant_view(replace(WAITING, state=state), NOON))
+
+
+def test_of_one_tenant_all_is_shown() -> None:
+    last = replace(run(number=-1), ended_at=NOON - timedelta(minutes=7), outcome=Outcome.PARTIAL, listed=3, pushed=2)
+    last = replace(last, note="the platform named 5")
+    tenant = replace(WAITING, last_run=last, dead_letters=2, error="1 of 3 campaigns were not pushed", refused=(WRONG,))
+    assert shown(tenant_view(tenant, NOON))[1:] == [
+        "client id acme-1 at mixo",
+        "permits 7 of 10 are free, shape burst",
+        (
+            "run acme-20261125T120000.000Z, since 11:55:00: 9 pushed, 2 skipped, 0 dead, 1 failed; "
+            "14 requests, 3 retries, 1 answered 429, waited 61 s"
+        ),
+        f"last run partial 7m ago ({last.run_id}): 2 of 3 pushed, trace {last.trace_id}",
+        "note the platform named 5",
+        "next run 12:03:00, in 3m",
+        "dead letters 2, see adsyncd dead-letters list --tenant acme",
+        "error 1 of 3 campaigns were not pushed",
+        f"refused {WRONG}",
+    ]
+
+
+def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
+    refused = TenantStatus("globex", State.REFUSED)
+    daemon = replace(
+        DAEMON,
+        tenants={State.WAITING: 1, State.REFUSED: 1},
+        refused=[WRONG],
+        vault=VaultStatus(VaultState.SEALED, NOON - timedelta(minutes=2), "unseal it"),
+        breakers=["ads: nothing but failures"],
+        store="the disk is full",
+    )
+    lines = shown(daemon_view(daemon, [replace(WAITING, error="[red]503"), refused], NOON))
+    assert lines[0] == "tenant state waits for campaigns done in next in last run permits"
+    assert lines[1:3] == ["acme waiting quota 42s 12/40 16m 3m 7/10", "globex refused"]
+    assert lines[3:] == [
+        "acme: [red]503",
+        str(WRONG),
+        "left alone for now: ads: nothing but failures",
+        "Vault: sealed since 11:58:00: unseal it",
+        "database: the disk is full",
+        "adsyncd 0.1.0 since 2026-11-23 12:00: 1 waiting, 1 refused",
+    ]
+
+
+def test_the_table_fits_a_narrow_terminal_and_still_names_tenants_and_dead_letters() -> None:
+    busy = replace(
+        WAITING, id="a-client-of-some-size", wait=Wait(WaitReason.PLATFORM_QUOTA, NOON + timedelta(seconds=42))
+    )
+    last = replace(run(), outcome=Outcome.SUCCEEDED, ended_at=NOON - timedelta(seconds=84))
+    tenants = [replace(busy, last_run=last), replace(IDLE, state=State.ELSEWHERE, last_run=last)]
+    lines = table_at(80, tenants)
+    assert re.sub(" +", " ", lines[0]).strip() == "tenant state waits for campaigns done in next in last run"
+    assert lines[1].startswith("a-client-")
+    assert [line for line in lines if line.startswith("acme ")]
+    assert "dead letters" in table_at(80, [replace(IDLE, dead_letters=2)])[0]
+
+
+def test_what_is_wrong_comes_first_where_the_end_would_be_cut_off() -> None:
+    tenants = [replace(IDLE, error="HTTP 503")]
+    lines = shown(daemon_view(replace(DAEMON, store="the disk is full"), tenants, NOON, cut=True))
+    assert [line.split()[0] for line in lines] == ["database:", "adsyncd", "tenant", "acme", "acme:"]
+
+
+def test_what_is_wrong_with_many_tenants_is_told_once() -> None:
+    tenants = [replace(IDLE, id=f"t{number}", error="HTTP 503") for number in range(5)]
+    lines = shown(daemon_view(DAEMON, [*tenants, replace(IDLE, error="HTTP 403")], NOON))
+    assert lines[-3:-1] == ["t0, t1, t2 and 2 more: HTTP 503", "acme: HTTP 403"]
+
+
+def test_a_daemon_without_tenants_or_about_to_stop_says_so() -> None:
+    assert shown(daemon_view(replace(DAEMON, tenants={}), [], NOON))[-1].endswith(": no tenants")
+    assert ", about to stop: 1 idle" in shown(daemon_view(replace(DAEMON, stopping=True), [IDLE], NOON))[-1]
+
+
+@pytest.mark.parametrize(("after", "words"), [(0, "0s"), (-5, "0s"), (0.2, "1s"), (599.5, "10m"), (601, "11m")])
+def test_a_time_to_wait_is_never_told_too_short(after: float, words: str) -> None:
+    until = NOON + timedelta(seconds=after)
+    assert f"in {words};" in sentence(replace(WAITING, wait=Wait(WaitReason.QUOTA, until)), NOON)
+
+
+@pytest.mark.parametrize("_zone", ["Asia/Tokyo"], indirect=True)
+def test_instants_are_local_ones() -> None:
+    assert sentence(IDLE, NOON) == "acme is idle until 21:03:00, in 3m"
+
+
+@pytest.mark.parametrize("_zone", ["Asia/Tokyo", "America/New_York"], indirect=True)
+def test_instants_that_no_daemon_sends_are_shown_all_the_same() -> None:
+    for text in ("9999-12-31T23:59:59", "0001-01-01T00:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"):
+        odd = datetime.fromisoformat(text)
+        paused = replace(IDLE, state=State.PAUSED, paused_since=odd, next_fire_time=odd)
+        assert sentence(paused, NOON).startswith("acme is paused since ")
+        assert shown(tenant_view(paused, NOON))
+        assert shown(daemon_view(replace(DAEMON, since=odd), [paused], NOON))
+
+
+def test_what_others_wrote_is_escaped_in_every_view() -> None:
+    evil = "\x1b]52;c;eA\x07\x9b\u202e\nfake: line [bold]"
+    wait = Wait(WaitReason.BREAKER, NOON, evil)
+    odd = replace(WAITING, id=evil, wait=wait, error=evil, refused=[replace(WRONG, key=evil)], platform=evil)
+    vault = VaultStatus(VaultState.DOWN, NOON, evil)
+    daemon = replace(
+        DAEMON, refused=[replace(WRONG, what=evil)], breakers=[evil], store=evil, vault=vault, version=evil
+    )
+    for view in (tenant_view(odd, NOON), daemon_view(daemon, [odd], NOON)):
+        console = Terminal(width=1000)
+        with console.capture() as said:
+            console.print(view, soft_wrap=True)
+        lines = said.get().split("\n")
+        assert all(line.isprintable() and not line.startswith("fake") for line in lines)
+        assert "[bold]" in said.get()

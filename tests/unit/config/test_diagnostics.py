@@ -1,0 +1,173 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from adsyncd.config import Settings, TenantFile
+from adsyncd.config.diagnostics import Fault, faults, in_order, known_keys, spelled
+from adsyncd.config.field_types import ConfigTable
+from adsyncd.errors import Problem
+
+CANARY = "canary-4b1d"
+LONG = f'expected 1 to 256 visible ASCII characters, got "{"a b" * 19}a ...'
+
+
+def found(model: type[ConfigTable], data: dict[str, Any]) -> dict[str, Fault]:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(data)
+    assert CANARY not in str(caught.value)
+    return {".".join(fault.key): fault for fault in faults(caught.value, model)}
+
+
+def of_tenant(**keys: object) -> dict[str, Fault]:
+    """Return what is wrong with a drop-in that would be right without `keys`."""
+    return found(TenantFile, {"client_id": "acme", "platform": "mixo", "credentials": {"env": "ACME"}} | keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "what", "mend"),
+    [
+        (
+            {"schedule": {"every": 15}},
+            "schedule.every",
+            'expected a duration such as "15m", got 15',
+            'for example every = "15m"',
+        ),
+        (
+            {"sync": {"timeout": "ten"}},
+            "sync.timeout",
+            'expected a duration such as "15m", "1h30m" or "250ms", got "ten"',
+            'for example timeout = "10s"',
+        ),
+        ({"enabled": "yes"}, "enabled", 'expected true or false, got "yes"', "for example enabled = true"),
+        (
+            {"sync": {"page_size": "10"}},
+            "sync.page_size",
+            'expected a whole number, got "10"',
+            "for example page_size = 10",
+        ),
+        ({"sync": {"page_size": 0}}, "sync.page_size", "must be at least 1, got 0", "for example page_size = 10"),
+        ({"sync": {"max_attempts": 21}}, "sync.max_attempts", "must be at most 20, got 21", None),
+        (
+            {"sync": {"push": "none"}},
+            "sync.push",
+            'expected "all" or "changed", got "none"',
+            'for example push = "all"',
+        ),
+        ({"sync": 5}, "sync", "expected a table, got 5", ""),
+        ({"client_id": ["a"]}, "client_id", "expected text in quotes, got an array", 'for example client_id = "acme"'),
+        ({"alerts": {"min_success_rate": {}}}, "alerts.min_success_rate", "expected a number, got a table", None),
+        (
+            {"alerts": {"min_success_rate": float("nan")}},
+            "alerts.min_success_rate",
+            "expected a number, got nan",
+            None,
+        ),
+        ({"quota": {"requests": 5}}, "quota.per", "is missing", 'add per = "60s"'),
+        (
+            {"schedule": {}},
+            "schedule",
+            "must hold one of every and cron",
+            'for example schedule = { every = "15m" }',
+        ),
+        ({"sync": {"page_sise": 5}}, "sync.page_sise", "is no key that is known here", 'did you mean "page_size"?'),
+        ({"page_size": 5}, "page_size", "is no key that is known here", 'did you mean "sync.page_size"?'),
+        ({"alerts": {"x": 5}}, "alerts.x", "is no key that is known here", "known are failures, min_success_rate"),
+        ({"client_id": "a b" * 50}, "client_id", LONG, None),
+    ],
+)
+def test_a_mistake_is_told_in_plain_words_with_what_would_be_right(
+    keys: dict[str, object], key: str, what: str, mend: str | None
+) -> None:
+    [(at, fault)] = of_tenant(**keys).items()
+    assert (at, fault.what) == (key, what)
+    if mend is not None:
+        assert fault.mend == mend
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    assert set(found(TenantFile, {"enabled": 1, "sync": {"timeout": 5, "x": 1}})) == {
+        "client_id", "platform", "credentials", "enabled", "sync.timeout", "sync.x",
+    }  # fmt: skip
+
+
+def test_keys_are_told_as_the_file_spells_them() -> None:
+    auth = {"method": "token", "token": {"env": "1"}, "role_id": "x"}
+    faults = found(
+        Settings,
+        {
+            "vault": {"address": "https://vault.example.com", "auth": auth},
+            "platforms": {"Mixo": {"base_url": "https://ads.example.com"}, "b": {"bse_url": "x"}},
+        },
+    )
+    assert set(faults) == {
+        "vault.auth.token.env", "vault.auth.role_id", "platforms.Mixo", "platforms.b.base_url", "platforms.b.bse_url",
+    }  # fmt: skip
+    assert faults["vault.auth.role_id"].mend == "it goes with another method: leave it out"
+    assert faults["platforms.b.bse_url"].mend == 'did you mean "base_url"?'
+
+
+@pytest.mark.parametrize(
+    ("auth", "what"),
+    [
+        ({}, "must have a method"),
+        ({"method": "oauth"}, 'must have one of the methods "approle", "token"'),
+        (CANARY, "expected a table, got something that is not shown here"),
+    ],
+)
+def test_a_sign_in_of_no_known_kind_is_refused(auth: object, what: str) -> None:
+    faults = found(Settings, {"vault": {"address": "https://vault.example.com", "auth": auth}})
+    assert faults["vault.auth"].what == what
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"credentials": CANARY},
+        {"credentials": {"env": f"{CANARY}!"}},
+        {"credentials": {"vault": f"{CANARY}!"}},
+        {"password": CANARY},
+        {"store": {"url": f"mysql://u:{CANARY}@h"}},
+        {"platforms": {"mixo": {"base_url": f"https://u:{CANARY}@h"}}},
+        {"vault": {"address": f"https://u:{CANARY}@h", "token": CANARY}},
+        {"vault": {"auth": {"method": "token", "token": CANARY}}},
+        {"vault": {"auth": {"method": "token", "token": {"env": f"{CANARY}!"}}}},
+        {"vault": {"auth": {"method": "approle", "role_id": "r", "secret_id": CANARY}}},
+        {"vault": {"auth": {"method": "approle", "role_id": "r", "secret_id": [CANARY]}}},
+    ],
+)
+def test_no_secret_is_repeated(data: dict[str, Any]) -> None:
+    for model in (Settings, TenantFile):
+        assert CANARY not in str(found(model, data))
+
+
+def test_known_keys_are_those_of_all_tables_with_a_placeholder_for_names() -> None:
+    keys = set(known_keys(Settings))
+    assert {("store", "url"), ("vault", "auth", "token", "env"), ("platforms", "*", "quota", "per")} <= keys
+    assert ("defaults", "sync", "page_size") in keys
+
+
+def test_problems_are_in_the_order_of_files_and_lines() -> None:
+    ordered = [
+        Problem(Path("a"), None, "x", "", ""),
+        Problem(Path("a"), 2, "x", "", ""),
+        Problem(Path("a"), 10, "w", "", ""),
+        Problem(Path("b"), 1, "x", "", ""),
+        Problem(None, None, "ADSYNCD_X", "", ""),
+    ]
+    assert sorted((ordered[n] for n in (3, 1, 4, 0, 2)), key=in_order) == ordered
+
+
+def test_of_thousands_of_problems_those_are_told_that_somebody_might_read() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TenantFile.model_validate({f"a{number}": 1 for number in range(10_000)})
+    told = faults(caught.value, TenantFile)
+    assert len(told) == 51
+    assert told[-1] == Fault((), "has 9953 more problems", "see whether it is the right file")
+
+
+def test_a_key_is_told_up_to_a_length_that_leaves_the_problem_in_sight() -> None:
+    assert spelled(("sync", "page_size")) == "sync.page_size"
+    assert spelled(()) is None
+    assert spelled(("a" * 60_000, "b")) == "a" * 200 + "..."

@@ -1,0 +1,34 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from adsyncd.model.run import Tally
+from adsyncd.model.status import Going, progress, remaining_requests
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("tally", "left"),
+    [
+        (Tally(), None),
+        (Tally(announced=25, listed=10), 25 + 2),
+        (Tally(announced=25, listed=21), 25 + 1),
+        (Tally(announced=25, listed=25), 25),
+        (Tally(announced=25, listed=25, pushed=10, skipped=5, dead_lettered=2, failed=1), 7),
+        (Tally(announced=25, listed=25, pushed=25), 0),
+        (Tally(announced=25, listed=30, pushed=25), 5),  # more came in while it listed
+        (Tally(announced=10**400, listed=10), 10**400 + 10**399 - 1),
+    ],
+)
+def test_what_is_left_of_a_run_is_a_push_for_each_campaign_and_the_pages(tally: Tally, left: int | None) -> None:
+    assert remaining_requests(tally, page_size=10) == left
+
+
+def test_progress_has_the_counts_of_the_run() -> None:
+    tally = Tally(listed=9, pushed=1, skipped=2, dead_lettered=3, failed=1, requests=8, retries=4, refused=5)
+    tally.waited_s, tally.announced = 1.5, 12
+    far = progress(Going("acme-1", NOON, tally), None)
+    assert (far.run_id, far.since, far.announced, far.waited_s) == ("acme-1", NOON, 12, 1.5)
+    assert (far.listed, far.pushed, far.skipped, far.dead_lettered, far.failed) == (9, 1, 2, 3, 1)
+    assert (far.requests, far.retries, far.refused) == (8, 4, 5)

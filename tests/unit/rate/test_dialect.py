@@ -1,0 +1,59 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from adsyncd.rate.dialect import PRESETS, STANDARD, Preset
+from adsyncd.rate.feedback import Limit, Said, read
+
+NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+
+
+def said(preset: Preset, status: int, headers: dict[str, str], body: object) -> Said:
+    return read(status, headers, body, NOW, PRESETS[preset])
+
+
+def test_every_preset_has_a_dialect_whose_header_fields_are_in_lower_case() -> None:
+    assert list(PRESETS) == list(Preset)
+    for dialect in PRESETS.values():
+        counted = [name for each in dialect.counters for name in (each.requests, each.remaining, each.reset)]
+        names = [*dialect.wait_headers, *counted, *(usage.header for usage in dialect.usages)]
+        assert names == [name.lower() for name in names]
+
+
+@pytest.mark.parametrize("code", [4, 17, 32, 613, 80_000, 80_004, 80_014])
+@pytest.mark.parametrize("status", [400, 403])
+def test_meta_refuses_by_codes_in_failures_of_any_status(code: int, status: int) -> None:
+    body = {"error": {"message": "User request limit reached", "type": "OAuthException", "code": code}}
+    assert said(Preset.META, status, {}, body).throttled
+    assert not said(Preset.STANDARD, status, {}, body).throttled
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": {"code": 190}}, {"error": {"code": 80_015}}, {"error": "17"}, {"code": 17}, [], None]
+)
+def test_other_failures_of_meta_are_no_refusals(body: object) -> None:
+    assert not said(Preset.META, 400, {}, body).throttled
+
+
+def test_google_tells_the_wait_deep_in_the_body() -> None:
+    error = {
+        "errorCode": {"quotaError": "RESOURCE_TEMPORARILY_EXHAUSTED"},
+        "details": {"quotaErrorDetails": {"rateName": "Requests per account", "retryDelay": "5.5s"}},
+    }
+    body = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [{"errors": [error]}]}}
+    assert said(Preset.GOOGLE_ADS, 429, {}, body) == Said(wait_s=5.5, throttled=True)
+
+
+def test_tiktok_refuses_with_a_success() -> None:
+    assert said(Preset.TIKTOK, 200, {}, {"code": 40_100, "message": "Too many requests", "data": {}}).throttled
+    assert not said(Preset.TIKTOK, 200, {}, {"code": 0, "message": "OK", "data": {}}).throttled
+
+
+def test_x_counts_an_ad_account_beside_the_user() -> None:
+    headers = {"x-rate-limit-limit": "10000", "x-rate-limit-remaining": "9999", "x-rate-limit-reset": "900"}
+    account = {f"x-account-{name[2:]}": value for name, value in headers.items()} | {
+        "x-account-rate-limit-remaining": "2"
+    }
+    limits = said(Preset.X_ADS, 200, headers | account, {}).limits
+    assert limits == (Limit(9999, 900, 10_000), Limit(2, 900, 10_000))
+    assert read(200, headers | account, None, NOW, STANDARD).limits == limits[:1]

@@ -1,0 +1,228 @@
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+import pytest
+from opentelemetry.trace import NoOpTracer, StatusCode, Tracer
+
+from adsyncd.errors import (
+    BadAnswer,
+    CredentialsMissing,
+    PlatformError,
+    Rejected,
+    SignInRefused,
+    Stopping,
+    StoreError,
+    Unauthorized,
+    Unavailable,
+)
+from adsyncd.model.campaign import DeadLetter, PushState
+from adsyncd.model.run import Run, Tally
+from adsyncd.model.tenant import PushPolicy
+from adsyncd.rate.concurrency import Concurrency
+from adsyncd.runs.replay import Replay, Replayed
+from adsyncd.store import Store, tables
+from support.inline_store import Disk, inline_store
+from support.records import page, rows, settle
+from support.records import run as a_run
+from support.spans import Spans, attributes
+from support.tenants import a_tenant
+from support.virtual_time import BACKEND
+
+PUSHED, FAILED, PENDING = PushState.PUSHED, PushState.FAILED, PushState.PENDING
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+async def store(disk: Disk) -> AsyncIterator[Store]:
+    async with inline_store(disk) as opened:
+        yield opened
+
+
+@dataclass
+class Platform:
+    """A platform that honours idempotency keys; a push takes 2 s, or fails in 1 s as it is told."""
+
+    faults: Mapping[str, Exception] = field(default_factory=dict)
+    effects: Counter[tuple[str, str]] = field(default_factory=Counter)
+    pushed: list[str] = field(default_factory=list)
+    in_flight: int = 0
+    peak: int = 0
+
+    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+        assert again
+        self.pushed.append(campaign_id)
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            await anyio.sleep(1)
+            if campaign_id in self.faults:
+                raise self.faults[campaign_id]
+            await anyio.sleep(1)
+        finally:
+            self.in_flight -= 1
+        self.effects[campaign_id, key] = 1
+        return 1
+
+
+async def letters(store: Store, *ids: str) -> list[DeadLetter]:
+    """Let a run end with a dead letter of each campaign, and return them."""
+    await store.begin(a_run())
+    for push in await store.keep_page(a_run(), page(*ids), PushPolicy.ALL):
+        await settle(store, a_run(), push, PushState.DEAD_LETTERED, attempts=5, error="422: no")
+    await store.finish(ended(a_run()))
+    return await store.dead_letters()
+
+
+def ended(run: Run) -> Run:
+    return replace(run, ended_at=run.started_at)
+
+
+async def replay(
+    platform: Platform,
+    store: Store,
+    of: Sequence[DeadLetter],
+    *,
+    tally: Tally | None = None,
+    tracer: Tracer | None = None,
+    concurrency: int | Concurrency = 5,
+) -> list[Replayed]:
+    found_out = concurrency if isinstance(concurrency, Concurrency) else Concurrency.of(concurrency)
+    tracer = tracer or NoOpTracer()
+    return await Replay(a_tenant(), platform, store, tally or Tally(), concurrency=found_out, tracer=tracer).run(of)
+
+
+async def test_what_is_replayed_is_pushed_with_the_key_with_which_it_died_and_is_no_dead_letter_any_more(
+    store: Store,
+) -> None:
+    platform, dead = Platform(), await letters(store, "c1", "c2")
+    assert await replay(platform, store, dead) == [Replayed(letter, PUSHED) for letter in dead]
+    assert platform.effects == {(letter.campaign_id, letter.idempotency_key): 1 for letter in dead}
+    assert await store.dead_letters() == []
+    assert all(row.synced_at and row.pushed_hash for row in await rows(store, tables.campaigns))
+
+
+@pytest.mark.parametrize(
+    "error", [Rejected("422: still no", 422), Unavailable("503"), BadAnswer("HTML"), Unauthorized("401")]
+)
+async def test_what_fails_again_stays_for_the_new_reason_and_costs_no_other(store: Store, error: PlatformError) -> None:
+    error.attempts = 3
+    dead = await letters(store, "c1", "c2", "c3")
+    fates = await replay(Platform({"c2": error}), store, dead)
+    assert [(fate.state, fate.error) for fate in fates] == [(PUSHED, None), (FAILED, str(error)), (PUSHED, None)]
+    [left] = await store.dead_letters()
+    assert (left.campaign_id, left.reason, left.attempts) == ("c2", str(error), 5 + 3)
+    assert left.replayed_at is not None
+
+
+async def test_a_replay_pushes_as_many_at_once_as_the_tenant_allows(store: Store) -> None:
+    platform, dead = Platform(), await letters(store, *[f"c{number}" for number in range(9)])
+    began = anyio.current_time()
+    await replay(platform, store, dead, concurrency=3)
+    assert (platform.peak, anyio.current_time() - began) == (3, 6)
+
+
+async def test_a_replay_pushes_as_many_at_once_as_proves_to_be_good(store: Store) -> None:
+    limit = Concurrency(1, 20, 2)
+
+    class Roomy(Platform):
+        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
+            attempts = await super().push(campaign_id, key, again=again)
+            limit.limit = 7
+            return attempts
+
+    platform, dead = Roomy(), await letters(store, *[f"c{number}" for number in range(30)])
+    await replay(platform, store, dead, concurrency=limit)
+    assert platform.peak == 7
+
+
+@pytest.mark.parametrize("error", [SignInRefused("refused"), CredentialsMissing("none"), Stopping("stopping")])
+async def test_an_error_that_concerns_them_all_ends_the_replay_and_leaves_the_rest_as_it_was(
+    store: Store, error: Exception
+) -> None:
+    platform, dead = Platform({"c1": error}), await letters(store, "c0", "c1", "c2", "c3", "c4")
+    fates = await replay(platform, store, dead, concurrency=2)
+    assert [fate.state for fate in fates] == [PUSHED, *[PENDING] * 4]  # c0 was on its way
+    assert {fate.error for fate in fates if fate.state is PENDING} == {str(error)}
+    assert platform.pushed == ["c0", "c1"]
+    assert await store.dead_letters() == dead[1:]
+
+
+async def test_a_database_that_is_gone_ends_the_replay(store: Store, disk: Disk) -> None:
+    dead = await letters(store, "c1", "c2")
+    disk.gone = True
+    fates = await replay(Platform(), store, dead, concurrency=1)
+    assert [fate.state for fate in fates] == [PENDING, PENDING]
+    assert "the disk is gone" in str(fates[0].error)
+
+
+async def test_a_replay_that_was_cut_off_is_replayed_without_a_second_effect(store: Store) -> None:
+    platform, dead = Platform(), await letters(store, "c1", "c2")
+
+    class Killed(Store):
+        def __init__(self) -> None:
+            pass
+
+        async def settle_replay(self, *_: object, **__: object) -> None:
+            raise StoreError("killed before it was recorded")
+
+    await replay(platform, Killed(), dead)
+    assert await store.dead_letters() == dead
+    await replay(platform, store, await store.dead_letters())
+    assert platform.pushed == ["c1", "c2"] * 2
+    assert [*platform.effects.values()] == [1, 1]
+    assert await store.dead_letters() == []
+
+
+async def test_what_was_pushed_is_recorded_even_if_the_replay_is_cancelled_meanwhile(store: Store, disk: Disk) -> None:
+    dead = await letters(store, "c1", "c2")
+    disk.takes_s = 1
+    with anyio.move_on_after(2.5):
+        await replay(Platform(), store, dead, concurrency=1)
+    disk.takes_s = 0
+    assert [letter.campaign_id for letter in await store.dead_letters()] == ["c2"]
+
+
+async def test_the_tally_is_counted_up_while_the_replay_goes(store: Store) -> None:
+    tally, seen = Tally(), []
+    dead = await letters(store, "c1", "c2", "c3")
+    async with anyio.create_task_group() as tasks:
+        platform = Platform({"c2": Unavailable("503")})
+        tasks.start_soon(lambda: replay(platform, store, dead, tally=tally, concurrency=1))
+        for _ in range(4):
+            seen.append((tally.pushed, tally.failed))
+            await anyio.sleep(2.1)
+    assert seen == [(0, 0), (1, 0), (1, 1), (2, 1)]
+
+
+async def test_a_replay_is_one_trace_that_its_dead_letters_name(store: Store) -> None:
+    spans, dead = Spans(), await letters(store, "c1", "c2")
+    await replay(Platform({"c2": Rejected("422", 422)}), store, dead, tracer=spans.tracer)
+    [root] = spans.named("dead_letters.replay")
+    assert attributes(root) == {"adsyncd.tenant": "acme", "adsyncd.client_id": "acme"}
+    pushes = spans.named("campaign.push")
+    assert [push.parent for push in pushes] == [root.context] * 2
+    assert {
+        attributes(push)["adsyncd.campaign_id"]: (attributes(push)["adsyncd.outcome"], push.status.status_code)
+        for push in pushes
+    } == {"c1": ("pushed", StatusCode.UNSET), "c2": ("failed", StatusCode.ERROR)}
+    [left] = await store.dead_letters()
+    assert left.trace_id == f"{root.context.trace_id:032x}"
+
+
+async def test_a_replay_that_ended_early_is_an_error_in_its_trace(store: Store) -> None:
+    spans = Spans()
+    await replay(Platform({"c1": SignInRefused("no")}), store, await letters(store, "c1"), tracer=spans.tracer)
+    [root] = spans.named("dead_letters.replay")
+    assert (root.status.status_code, root.status.description) == (StatusCode.ERROR, "no")
