@@ -24,7 +24,7 @@ from adsyncd.daemon import open_parts
 from adsyncd.host import event_loop
 from adsyncd.model.run import Tally
 from adsyncd.tasks import beside
-from adsyncd.tenants.registry import Roster
+from adsyncd.tenants.registry import Registry
 from adsyncd.tenants.reload import Reloader
 from adsyncd.tenants.ticks import Ticker
 from benchmarks.config import ENVIRON, FAR_AWAY, FROM_ENVIRON, HEALTHY, accounts, tenant_ids, write_config
@@ -136,9 +136,9 @@ async def scene(base_url: str, files: int) -> AsyncIterator[Scene]:
         settings = load_settings(config, os.environ)
         async with open_parts(settings, os.environ, "error") as parts, anyio.create_task_group() as tasks:
             ticker, tally = Ticker(lambda _id, _fire_time: None), Tally()
-            roster = Roster(parts.supervisor, ticker, parts.alerts, parts.store, parts.clock)
+            registry = Registry(parts.supervisor, ticker, parts.alerts, parts.store, parts.clock)
             load = partial(load_settings, config, os.environ)
-            reloader = Reloader(settings, load, roster, parts.clock, parts.instruments)
+            reloader = Reloader(settings, load, registry, parts.clock, parts.instruments)
             assert len((await reloader.reload()).added) == files + 1
             ticker.start()
             tasks.start_soon(parts.supervisor.sync, BUSY, parts.clock.now(), tally)

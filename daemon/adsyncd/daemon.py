@@ -48,7 +48,7 @@ from adsyncd.telemetry import open_telemetry
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.telemetry.log import configure
 from adsyncd.tenants.file_watch import watch
-from adsyncd.tenants.registry import Roster
+from adsyncd.tenants.registry import Registry
 from adsyncd.tenants.reload import Reloader
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
@@ -138,9 +138,9 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             await parts.alerts.recall()
             await supervisor.recall()
             ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
-            roster = Roster(supervisor, ticker, parts.alerts, parts.store, parts.clock)
+            registry = Registry(supervisor, ticker, parts.alerts, parts.store, parts.clock)
             load, telling = partial(load_guarded_settings, config, environ), partial(notifier.reloading, parts.clock)
-            reloader = Reloader(settings, load, roster, parts.clock, parts.instruments, telling)
+            reloader = Reloader(settings, load, registry, parts.clock, parts.instruments, telling)
             first = await reloader.reload()
             vault = beside(parts.vault.run) if parts.vault else nullcontext()
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
@@ -150,14 +150,14 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                     beside(server.serve, app.application(commands), listener),
                     beside(
                         notifier.keep,
-                        lambda: _standing(parts, tenants=len(roster.tenants), refused=len(reloader.refused)),
+                        lambda: _standing(parts, tenants=len(registry.tenants), refused=len(reloader.refused)),
                         lambda: ticker.is_punctual(parts.clock.now()),
                     ),
                 ):
                     await notifier.ready()
                     _log.info("ready", tenants=len(first.added), due=first.due)
                     async with (
-                        beside(roster.catch_up, runs),
+                        beside(registry.catch_up, runs),
                         beside(reloader.obey, hangups),
                         beside(watch, reloader, config),
                         beside(ticker.keep_time, parts.clock),

@@ -12,7 +12,7 @@ from opentelemetry.trace import NoOpTracer
 from adsyncd.model.campaign import Push, PushState
 from adsyncd.model.run import Listing, Tally
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import Standing, Store, open_store
+from adsyncd.store import ResumePoint, Store, open_store
 from support.records import NOON, HandClock, campaign, page, run
 
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
@@ -47,7 +47,7 @@ class Model:
     pushes: dict[str, Push] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
 
-    def standing(self, started_at: datetime) -> Standing:
+    def resume_point(self, started_at: datetime) -> ResumePoint:
         counts = Counter(push.state for push in self.pushes.values())
         owed = tuple(self.pushes[key] for key in sorted(self.pushes) if self.pushes[key].state is PENDING)
         attempts = [push.attempts for push in self.pushes.values() if push.attempts]
@@ -56,7 +56,7 @@ class Model:
             *(counts.total(), counts[PUSHED], counts[SKIPPED], counts[DEAD_LETTERED], counts[FAILED]), requests, retries
         )
         live = [known for known in self.campaigns.values() if not known.deleted and self.next_page == 1]
-        return Standing(
+        return ResumePoint(
             *(started_at, self.next_page, self.complete, owed, tally, self.announced),
             source=None if self.next_page == 1 else "",
             live=len(live),
@@ -166,10 +166,10 @@ async def test_the_store_forgets_nothing_and_counts_nothing_twice(url: str, live
     tenant, number, model = uuid.uuid4().hex, 0, Model()
     for steps in lives:
         async with open_store(url, clock=HandClock(LATER), tracer=NoOpTracer()) as store:
-            assert await store.begin(run(tenant, number)) == model.standing(run(number=number).started_at)
+            assert await store.begin(run(tenant, number)) == model.resume_point(run(number=number).started_at)
             for step in steps:
                 number = await take(step, store, model, tenant, number)
-                assert await store.begin(run(tenant, number)) == model.standing(run(number=number).started_at)
+                assert await store.begin(run(tenant, number)) == model.resume_point(run(number=number).started_at)
 
 
 async def take(step: Step, store: Store, model: Model, tenant: str, number: int) -> int:

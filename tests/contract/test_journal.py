@@ -8,7 +8,7 @@ from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Oddities, Push, PushState, idempotency_key
 from adsyncd.model.run import Listing, Outcome, Tally
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import Standing, Store, open_store, tables
+from adsyncd.store import ResumePoint, Store, open_store, tables
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
 
 ALL, CHANGED = PushPolicy.ALL, PushPolicy.CHANGED
@@ -31,7 +31,7 @@ async def whole_run(
 
 
 async def test_a_new_run_stands_at_its_first_page(store: Store) -> None:
-    assert await store.begin(run()) == Standing(NOON, next_page=1, complete=False, owed=(), tally=Tally())
+    assert await store.begin(run()) == ResumePoint(NOON, next_page=1, complete=False, owed=(), tally=Tally())
 
 
 async def test_a_page_owes_a_push_of_each_campaign_in_its_order(store: Store) -> None:
@@ -82,8 +82,8 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
     await settle(store, run(), pushes[1], FAILED, attempts=5)
     async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as after:
         [left] = await after.open_runs()
-        standing = await after.begin(replace(left, trace_id="f" * 32, started_at=NOON + timedelta(hours=1)))
-        assert standing == Standing(
+        point = await after.begin(replace(left, trace_id="f" * 32, started_at=NOON + timedelta(hours=1)))
+        assert point == ResumePoint(
             started_at=NOON,
             next_page=2,
             complete=False,
@@ -108,8 +108,8 @@ async def test_a_listing_is_complete_with_its_last_page_whatever_the_platform_na
     await store.keep_page(run(), replace(page("c1", has_more=True), total=9), ALL)
     assert not (await store.begin(run())).complete
     await store.keep_page(run(), replace(page("c2", number=2), total=1), ALL)
-    standing = await store.begin(run())
-    assert (standing.announced, standing.complete) == (9, True)
+    point = await store.begin(run())
+    assert (point.announced, point.complete) == (9, True)
 
 
 async def test_a_run_that_has_ended_does_not_begin_again(store: Store) -> None:
@@ -222,9 +222,9 @@ async def test_a_run_knows_how_many_campaigns_its_listing_and_the_one_before_mis
     counts = []
     for number, listed in enumerate((["c1", "c2", "c3"], ["c1"], ["c1", "c2", "c4"], ["c4"])):
         this = run(number=number)
-        standing = await store.begin(this)
+        point = await store.begin(this)
         await store.keep_page(this, page(*listed), ALL)
-        counts.append((standing.live, standing.missed, *await store.missing(this)))
+        counts.append((point.live, point.missed, *await store.missing(this)))
         await store.finish(replace(this, ended_at=NOON, listing=COMPLETE))
     assert counts == [(0, 0, 0, 0), (3, 0, 2, 0), (3, 2, 1, 1), (3, 0, 2, 0)]
     await store.begin(run(number=9))

@@ -281,9 +281,9 @@ async def test_kill_9_loses_nothing_that_was_said_to_be_settled(url: str, store:
     await store.begin(run())
     await store.keep_page(run(), page(*ids), PushPolicy.ALL)
     said = push_until_killed(url)
-    standing = await store.begin(run())
-    owed = {push.campaign_id for push in standing.owed}
+    point = await store.begin(run())
+    owed = {push.campaign_id for push in point.owed}
     assert owed
     assert len(said) >= 50
     assert owed.isdisjoint(said)
-    assert standing.tally.pushed + len(owed) == len(ids)
+    assert point.tally.pushed + len(owed) == len(ids)

@@ -37,7 +37,7 @@ class Owner(Protocol):
         """Whether another owner's process is known to have ended."""
 
 
-class Ledger(Protocol):
+class LeaseLedger(Protocol):
     """Where leases are on record. See `adsyncd.store.Store`."""
 
     async def take_lease(self, tenant: str, owner: str, over: Lease | None = None) -> Lease:
@@ -62,7 +62,7 @@ class _Hold:
 class Leases:
     """The leases of this process. Others may take them over `ttl_s` seconds after its last sign of life."""
 
-    def __init__(self, ledger: Ledger, owner: Owner, ttl_s: float = TTL_S) -> None:
+    def __init__(self, ledger: LeaseLedger, owner: Owner, ttl_s: float = TTL_S) -> None:
         self._ledger = ledger
         self._owner = owner
         self._ttl_s = ttl_s

@@ -37,7 +37,7 @@ from adsyncd.model.run import Listing, Outcome, Run, Tally, run_id
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.rate.concurrency import Concurrency
 from adsyncd.runs.deletion import Missing
-from adsyncd.store import Standing
+from adsyncd.store import ResumePoint
 from adsyncd.telemetry.instruments import (
     ATTEMPT,
     CAMPAIGN_ID,
@@ -87,7 +87,7 @@ class Source(Protocol):
 class Journal(Protocol):
     """The store, as a run sees it. See `adsyncd.store.Store`."""
 
-    async def begin(self, run: Run) -> Standing:
+    async def begin(self, run: Run) -> ResumePoint:
         """Record that the run begins, and say where it stands."""
 
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
@@ -156,16 +156,16 @@ class Pipeline:
                 return await self._run(run, current)
 
     async def _run(self, run: Run, current: Span) -> Run:
-        standing = await self._journal.begin(run)
-        run = replace(run, started_at=standing.started_at)
-        self._resume_counts(standing.tally)
-        self._claimed = standing.announced
-        self._tally.announced = self._tally.listed if standing.complete else max(self._claimed, self._tally.listed)
+        point = await self._journal.begin(run)
+        run = replace(run, started_at=point.started_at)
+        self._resume_counts(point.tally)
+        self._claimed = point.announced
+        self._tally.announced = self._tally.listed if point.complete else max(self._claimed, self._tally.listed)
         try:
-            failed = await self._failure(run, standing)
+            failed = await self._failure(run, point)
             async with recording():
-                listing, gap = await self._judge_listing(run, standing)
-                outcome, error = failed or self._judge(standing, gap)
+                listing, gap = await self._judge_listing(run, point)
+                outcome, error = failed or self._judge(point, gap)
                 ended_at = max(self._clock.now(), run.started_at)  # though the clock was set back
                 ended = replace(
                     self._record(run, outcome, error), ended_at=ended_at, note=self._note(), listing=listing
@@ -187,10 +187,10 @@ class Pipeline:
             await self._on_end(ended)
         return ended
 
-    async def _failure(self, run: Run, standing: Standing) -> tuple[Outcome, str] | None:
+    async def _failure(self, run: Run, point: ResumePoint) -> tuple[Outcome, str] | None:
         """Do what the run is for, and say what kept it from its end. Raises Stopping, StoreError: it is open then."""
         try:
-            await self._sync(run, standing)
+            await self._sync(run, point)
         except (Stopping, StoreError):
             raise
         except TimeoutError:
@@ -204,7 +204,7 @@ class Pipeline:
             return Outcome.FAILED, "internal error: see the log"
         return None
 
-    async def _sync(self, run: Run, standing: Standing) -> None:
+    async def _sync(self, run: Run, point: ResumePoint) -> None:
         """List and push at the same time. After an error that concerns the whole run, what is on its way comes back."""
         give, take = anyio.create_memory_object_stream[Push](self._tenant.sync.page_size)
         slots = anyio.CapacityLimiter(self._concurrency.limit)
@@ -213,25 +213,25 @@ class Pipeline:
                 for _ in range(self._concurrency.most):
                     pushing.start_soon(self._push_from, run, take, slots)
                 with give, self._listing:
-                    await self._list(run, standing, give)
+                    await self._list(run, point, give)
         if self._fatal is not None:
             raise self._fatal
         if deadline.cancelled_caught:
             raise TimeoutError
 
-    async def _list(self, run: Run, standing: Standing, queue: MemoryObjectSendStream[Push]) -> None:
+    async def _list(self, run: Run, point: ResumePoint, queue: MemoryObjectSendStream[Push]) -> None:
         try:
-            self._resumed = frozenset(push.campaign_id for push in standing.owed)
-            for push in standing.owed:
+            self._resumed = frozenset(push.campaign_id for push in point.owed)
+            for push in point.owed:
                 await queue.send(push)
-            if not standing.complete:
+            if not point.complete:
                 with span(self._tracer, SPAN_LIST):
-                    await self._list_pages(run, standing, queue)
+                    await self._list_pages(run, point, queue)
         except AdsyncdError as error:
             self._end(error)
 
-    async def _list_pages(self, run: Run, standing: Standing, queue: MemoryObjectSendStream[Push]) -> None:
-        number, barren, source = standing.next_page, 0, standing.source
+    async def _list_pages(self, run: Run, point: ResumePoint, queue: MemoryObjectSendStream[Push]) -> None:
+        number, barren, source = point.next_page, 0, point.source
         while True:
             with span(self._tracer, SPAN_PAGE, {PAGE: number}):
                 page = await self._source.page(number)
@@ -308,26 +308,26 @@ class Pipeline:
         self._fatal = self._fatal or error
         self._listing.cancel()
 
-    async def _judge_listing(self, run: Run, standing: Standing) -> tuple[Listing | None, str | None]:
+    async def _judge_listing(self, run: Run, point: ResumePoint) -> tuple[Listing | None, str | None]:
         """Say what the listing tells of campaigns that are not in it, and what is wrong with it if it has collapsed."""
         # Between the pages of a listing that was cut off, campaigns may have moved from one to another.
-        if standing.next_page > 1 or self._moved or self._odd.lost:
+        if point.next_page > 1 or self._moved or self._odd.lost:
             return None, None
         if self._evidence is not Listing.COMPLETE:
             return self._evidence, None
-        missing = Missing(standing.live, standing.missed, *await self._journal.missing(run))
+        missing = Missing(point.live, point.missed, *await self._journal.missing(run))
         if not missing.collapsed:
             return Listing.COMPLETE, None
         gap = f"{missing.now} of {missing.live} campaigns are missing from the listing"
         return Listing.COLLAPSED, f"{gap}: none is marked deleted unless the next listing agrees"
 
-    def _judge(self, standing: Standing, gap: str | None) -> tuple[Outcome, str | None]:
+    def _judge(self, point: ResumePoint, gap: str | None) -> tuple[Outcome, str | None]:
         """Say how a run ended that came to its end, from the evidence alone."""
         wrong = []
         if lost := self._tally.failed + self._tally.dead_lettered:
             reason = f", the first because {self._first_failure}" if self._first_failure else ""
             wrong.append(f"{lost} of {self._tally.listed} campaigns were not pushed{reason}")
-        if odd := standing.odd or str(self._odd):
+        if odd := point.odd or str(self._odd):
             wrong.append(f"not all can be read: {odd}")
         if gap:
             wrong.append(gap)

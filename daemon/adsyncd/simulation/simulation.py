@@ -42,7 +42,7 @@ from adsyncd.store.tables import campaigns
 from adsyncd.tasks import at_once, beside
 from adsyncd.telemetry.instruments import QUOTA_PERMITS, Instruments
 from adsyncd.tenants.diff import Diff
-from adsyncd.tenants.registry import Roster
+from adsyncd.tenants.registry import Registry
 from adsyncd.tenants.supervisor import Supervisor
 
 _GRACE = timedelta(seconds=20)
@@ -186,12 +186,12 @@ class _Simulation:
             ticker = Ticker(self._clock, emit)
             leases = Leases(store, Owner(owner, self._ended))
             with anyio.move_on_after(life.lasts_s if guest else None) as killed:
-                parts, roster = await self._start(life, owner, store, wire, instruments, ticker, leases)
+                parts, registry = await self._start(life, owner, store, wire, instruments, ticker, leases)
             if killed.cancelled_caught:
                 self._ended.add(owner)
                 return
             async with anyio.create_task_group() as runs:
-                catching_up = beside(roster.catch_up, runs) if life.catches_up else nullcontext()
+                catching_up = beside(registry.catch_up, runs) if life.catches_up else nullcontext()
                 begin = partial(self._ask_for_runs, life.tenants, emit) if guest else ticker.run
                 async with beside(leases.run), beside(begin), catching_up:
                     await anyio.sleep_until(killed.deadline) if guest else await anyio.sleep(life.lasts_s)
@@ -216,17 +216,17 @@ class _Simulation:
         instruments: CountingInstruments,
         ticker: Ticker,
         leases: Leases,
-    ) -> tuple[Parts, Roster]:
+    ) -> tuple[Parts, Registry]:
         """Build all parts; again and again, as systemd does, while the database fails."""
         while True:
             try:
                 parts = await self._parts(store, wire, owner, instruments, leases)
-                roster = Roster(parts.supervisor, ticker, parts.alerts, store, self._clock)
-                await roster.apply(Diff(added=life.tenants))
+                registry = Registry(parts.supervisor, ticker, parts.alerts, store, self._clock)
+                await registry.apply(Diff(added=life.tenants))
             except StoreError:
                 await anyio.sleep(_RESTART_S)
             else:
-                return parts, roster
+                return parts, registry
 
     async def _settle(self) -> None:
         """Make everything well again, and see that it comes to its end."""

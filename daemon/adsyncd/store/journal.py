@@ -22,8 +22,8 @@ _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # co
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a run stands: at its beginning (page 1, nothing owed), or as an unclean end left it.
+class ResumePoint:
+    """Where a run starts or resumes: page 1 with nothing owed, or the state that an unclean end left.
 
     `complete`: its last page is listed. `owed`: the pushes whose outcome is not known. `tally`: what became of its
     campaigns so far, as `tallies` counts it. `announced`: the most campaigns that a page named in all. `odd`: the odd
@@ -70,14 +70,14 @@ class Finish:
     now: datetime
 
 
-def begin(connection: Connection, items: Sequence[Run]) -> list[Standing]:
+def begin(connection: Connection, items: Sequence[Run]) -> list[ResumePoint]:
     """Record that runs begin, or take up again those that are recorded as open.
 
     Raises RunEnded for a run that has ended.
     """
     start = upsert(connection, runs, ["trace_id"])  # of one that has ended, too: raising undoes it
     connection.execute(start, [asdict(run) for run in items])
-    return [_standing(connection, run.run_id) for run in items]
+    return [_resume_point(connection, run.run_id) for run in items]
 
 
 # Statements are made once: making one takes longer than executing it.
@@ -106,12 +106,12 @@ _PAGES = select(runs.c.run_id, (runs.c.next_page - 1).label("requests")).where(
 )
 
 
-def _standing(connection: Connection, run_id: str) -> Standing:
+def _resume_point(connection: Connection, run_id: str) -> ResumePoint:
     row = connection.execute(_RUN, {"run": run_id}).one()
     if row.ended_at:
         raise RunEnded(f"run {run_id} has ended already")
     owed = connection.execute(_OWED, {"run": run_id})
-    standing = Standing(
+    point = ResumePoint(
         started_at=row.started_at,
         next_page=row.next_page,
         complete=row.complete,
@@ -122,9 +122,9 @@ def _standing(connection: Connection, run_id: str) -> Standing:
         source=row.source,
     )
     if row.next_page > 1:
-        return standing
+        return point
     live, missed = connection.execute(_LIVE, {"of_tenant": row.tenant}).one()
-    return replace(standing, live=live, missed=missed)
+    return replace(point, live=live, missed=missed)
 
 
 def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:

@@ -139,7 +139,7 @@ class Store(Reader):
         """Give a sign of life for leases, but for those that were taken over."""
         await self._commit(leases.beat, held)
 
-    async def begin(self, run: Run) -> journal.Standing:
+    async def begin(self, run: Run) -> journal.ResumePoint:
         """Record that a run begins; where it is open from an unclean end, take it up again and say where it stands.
 
         Raises RunEnded when the run has ended already.

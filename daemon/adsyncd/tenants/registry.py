@@ -38,7 +38,7 @@ class Ticks(Protocol):
         """Tick for a tenant no more."""
 
 
-class Roster:
+class Registry:
     """The tenants that are served, by id.
 
     `silent`: those whose quotas the last difference changed, and who send nothing for a while because of that.

@@ -1,6 +1,6 @@
-"""From the files to the roster, again and again while the daemon runs: read all, compare, change what differs.
+"""From the files to the registry, again and again while the daemon runs: read all, compare, change what differs.
 
-    SIGHUP, control socket, files that change ─► settings and drop-ins ─► diff ─► roster
+    SIGHUP, control socket, files that change ─► settings and drop-ins ─► diff ─► registry
                                                           └─► refused: what is wrong, until it is mended
 
 A tenant whose files are wrong goes on with what they said when they were right. When a directory can't be read, all
@@ -24,7 +24,7 @@ from adsyncd.model.status import Refusal, Reloaded
 from adsyncd.model.tenant import Tenant
 from adsyncd.telemetry.instruments import DROP_INS_REFUSED, Instruments
 from adsyncd.tenants.diff import diff
-from adsyncd.tenants.registry import Roster
+from adsyncd.tenants.registry import Registry
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class _Files:
 
 
 class Reloader:
-    """Keeps the roster to what the files say. `load` reads the settings, `telling` goes on around each reload.
+    """Keeps the registry to what the files say. `load` reads the settings, `telling` goes on around each reload.
 
     `settings` are those that count, `refused` is what is wrong. `elsewhere` is set as soon as changes are to be looked
     for in other places, or no more.
@@ -54,7 +54,7 @@ class Reloader:
         self,
         settings: Settings,
         load: Callable[[], Settings],
-        roster: Roster,
+        registry: Registry,
         clock: Clock,
         instruments: Instruments,
         telling: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
@@ -64,7 +64,7 @@ class Reloader:
         self.elsewhere = anyio.Event()
         self._stated = settings
         self._load = load
-        self._roster = roster
+        self._registry = registry
         self._clock = clock
         self._instruments = instruments
         self._telling = telling
@@ -127,10 +127,10 @@ class Reloader:
             files = await anyio.to_thread.run_sync(self._read)
         self._heed(files)
         self._refuse(files)
-        served, tenants = self._roster.tenants, files.tenants
+        served, tenants = self._registry.tenants, files.tenants
         self._tenants = tenants
         difference = diff(served, tenants.good, served if tenants.directories else tenants.bad)
-        due = await self._roster.apply(difference)
+        due = await self._registry.apply(difference)
         report = Reloaded(
             added=tuple(tenant.id for tenant in difference.added),
             removed=difference.removed,
@@ -139,7 +139,7 @@ class Reloader:
             refused=self.refused,
             due=due,
             took_s=self._clock.monotonic() - began,
-            silent=tuple(self._roster.silent),
+            silent=tuple(self._registry.silent),
         )
         for one in report.silent:
             until, lasts_s = one.until.isoformat(timespec="seconds"), round(one.lasts_s)
@@ -178,7 +178,7 @@ class Reloader:
 
     def _refuse(self, files: _Files) -> None:
         """Keep what is wrong, and say what of it is new and what is over."""
-        served, tenants = self._roster.tenants, files.tenants
+        served, tenants = self._registry.tenants, files.tenants
         before, self.refused = (
             self.refused,
             (

@@ -33,7 +33,7 @@ from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.wait import WaitReason
 from adsyncd.runs.pipeline import Journal, Pipeline
 from adsyncd.simulation.virtual_time import START
-from adsyncd.store import Standing, Store, tables
+from adsyncd.store import ResumePoint, Store, tables
 from adsyncd.telemetry.instruments import Instruments
 from support.inline_store import Disk, inline_store
 from support.records import campaign, rows
@@ -675,7 +675,7 @@ class Doomed:
     store: Store
     left: dict[str, int]
 
-    async def begin(self, run: Run) -> Standing:
+    async def begin(self, run: Run) -> ResumePoint:
         return await self.store.begin(run)
 
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
@@ -1020,11 +1020,11 @@ class World:
         self.life.call(over=True)
         return self.random.randint(1, 5)
 
-    async def begin(self, run: Run) -> Standing:
+    async def begin(self, run: Run) -> ResumePoint:
         self.life.call(over=False)
-        standing = await self.store.begin(run)
+        point = await self.store.begin(run)
         self.life.call(over=True)
-        return standing
+        return point
 
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
         self.life.call(over=False)

@@ -21,7 +21,7 @@ from adsyncd.rate.quota import Quota
 from adsyncd.simulation.ticker import Ticker
 from adsyncd.store import Store
 from adsyncd.tenants.diff import Diff, diff
-from adsyncd.tenants.registry import Roster
+from adsyncd.tenants.registry import Registry
 from support.inline_store import Disk, inline_store
 from support.supervised import World, a_world, tenant
 from support.virtual_time import BACKEND
@@ -49,12 +49,12 @@ class Served:
             random=Random(0),
             instruments=world.instruments,
         )
-        self.roster = Roster(world.supervisor, self.ticker, self.alerts, world.store, world.clock)
+        self.registry = Registry(world.supervisor, self.ticker, self.alerts, world.store, world.clock)
 
     async def become(self, *tenants: Tenant) -> Diff:
         """Serve these tenants from now on."""
-        difference = diff(self.roster.tenants, {tenant.id: tenant for tenant in tenants}, set())
-        await self.roster.apply(difference)
+        difference = diff(self.registry.tenants, {tenant.id: tenant for tenant in tenants}, set())
+        await self.registry.apply(difference)
         return difference
 
 
@@ -63,7 +63,7 @@ async def serving(store: Store, **clients: Mapping[str, Any]) -> AsyncIterator[S
     async with a_world(store, **clients) as world:
         served = Served(world)
         world.tasks.start_soon(served.ticker.run)
-        world.tasks.start_soon(served.roster.catch_up, world.tasks)
+        world.tasks.start_soon(served.registry.catch_up, world.tasks)
         yield served
 
 
@@ -83,13 +83,13 @@ async def test_who_sends_nothing_for_a_while_since_its_quota_changed_is_known(st
         await served.become(acme, globex)
         await anyio.sleep(4000)
         await served.become(replace(acme, quota=Quota(100, 60 * MINUTE)), globex)
-        [silence] = served.roster.silent
+        [silence] = served.registry.silent
         assert (silence.tenant, silence.until - served.world.clock.now()) == (
             "acme",
             timedelta(seconds=silence.lasts_s),
         )
         await served.become(acme, globex)
-        assert served.roster.silent == []
+        assert served.registry.silent == []
 
 
 async def test_who_is_added_and_never_ran_is_due_at_once_and_then_by_his_schedule(store: Store) -> None:
@@ -168,7 +168,7 @@ async def test_without_the_database_nobody_is_added_and_nothing_else_changes_eit
         disk.gone = True
         with pytest.raises(StoreError):
             await served.become(tenant("globex", schedule=HOUR))
-        assert list(served.roster.tenants) == list(served.world.supervisor.tenants) == ["acme"]
+        assert list(served.registry.tenants) == list(served.world.supervisor.tenants) == ["acme"]
         await served.become()  # for which it is not needed
         disk.gone = False
         await served.become(tenant("globex", schedule=HOUR))
@@ -215,7 +215,7 @@ async def test_whatever_is_edited_and_when_the_last_word_counts_nobody_runs_twic
                 await anyio.sleep(after_s)
             await anyio.sleep(300)
             enabled = {tenant.id: tenant for tenant in files.values() if tenant.enabled}
-            assert served.roster.tenants == served.world.supervisor.tenants == enabled
+            assert served.registry.tenants == served.world.supervisor.tenants == enabled
             assert served.ticker._due.keys() == served.alerts._tenants.keys() == enabled.keys()
         assert [entry for entry in logged if entry["log_level"] == "error"] == []
         for tenant_id in "ab":

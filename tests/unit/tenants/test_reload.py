@@ -23,7 +23,7 @@ from adsyncd.model.tenant import Every
 from adsyncd.store import Store
 from adsyncd.telemetry.instruments import DROP_INS_REFUSED, Instruments
 from adsyncd.tenants import reload
-from adsyncd.tenants.registry import Roster, Ticks
+from adsyncd.tenants.registry import Registry, Ticks
 from adsyncd.tenants.reload import Reloader
 from adsyncd.tenants.supervisor import Supervisor
 
@@ -34,7 +34,7 @@ GLOBEX = ACME.replace("acme", "globex")
 
 
 class Installation:
-    """Settings and drop-ins in a folder, and a reloader of them whose roster's parts only listen."""
+    """Settings and drop-ins in a folder, and a reloader of them whose registry's parts only listen."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,9 +51,9 @@ class Installation:
         self.told: list[str] = []
         self.loads = 0
         clock = SystemClock()
-        self.roster = Roster(self.supervisor, self.ticks, Mock(spec=Watch), self.store, clock)
+        self.registry = Registry(self.supervisor, self.ticks, Mock(spec=Watch), self.store, clock)
         meter = MeterProvider([self.metrics], shutdown_on_exit=False).get_meter("test")
-        self.reloader = Reloader(self.load(), self.load, self.roster, clock, Instruments(meter), self.telling)
+        self.reloader = Reloader(self.load(), self.load, self.registry, clock, Instruments(meter), self.telling)
 
     def configure(self, more: str = "") -> None:
         self.write(
@@ -129,7 +129,7 @@ async def test_a_reload_says_who_came_went_changed_and_did_not(installed: Instal
     installed.write("tenants.d/initech.toml", ACME + "enabled = false")
     third = await installed.reloader.reload()
     assert (third.removed, third.unchanged, third.refused) == (("acme", "initech"), ("globex",), ())
-    assert list(installed.roster.tenants) == ["globex"]
+    assert list(installed.registry.tenants) == ["globex"]
 
 
 async def test_nothing_is_done_where_nothing_has_changed(installed: Installation) -> None:
@@ -146,7 +146,7 @@ async def test_defaults_platforms_and_directories_are_read_again_with_the_drop_i
     await installed.reloader.reload()
     installed.configure('defaults.schedule.every = "1h"')
     assert (await installed.reloader.reload()).changed == ("acme",)
-    assert installed.roster.tenants["acme"].schedule == Every(timedelta(hours=1))
+    assert installed.registry.tenants["acme"].schedule == Every(timedelta(hours=1))
     installed.configure('platforms.other.base_url = "https://other"\nshutdown_grace = "7s"')
     installed.write("tenants.d/globex.toml", GLOBEX.replace("mixo", "other"))
     assert (await installed.reloader.reload()).added == ("globex",)
@@ -210,12 +210,12 @@ async def test_a_reload_keeps_the_last_good_tenant_when_a_file_is_invalid(instal
     first = await installed.reloader.reload()
     [refusal] = first.refused
     assert (refusal.tenant, refusal.goes_on) == ("globex", False)
-    good = installed.roster.tenants["acme"]
+    good = installed.registry.tenants["acme"]
     installed.write("tenants.d/acme.toml", "nonsense")
     second = await installed.reloader.reload()
     assert [(one.tenant, one.goes_on) for one in second.refused] == [("acme", True), ("globex", False)]
     assert second.unchanged == ("acme",)
-    assert installed.roster.tenants["acme"] is good
+    assert installed.registry.tenants["acme"] is good
     assert installed.reloader.refused == second.refused
     assert [problem.line for problem in installed.reloader.problems] == [1, 1]
     assert installed.refused() == 2
@@ -266,7 +266,7 @@ async def test_broken_settings_keep_the_old_ones_and_the_drop_ins_are_taken_up(
     installed.write("tenants.d/globex.toml", GLOBEX)
     report = await installed.reloader.reload()
     assert (report.added, report.unchanged) == (("globex",), ("acme",))
-    assert installed.roster.tenants["globex"].schedule == Every(timedelta(hours=1))
+    assert installed.registry.tenants["globex"].schedule == Every(timedelta(hours=1))
     [(nobody, problem)] = told(logged, "settings refused")
     assert nobody is None
     assert problem.startswith(f"{path}:1: tenants_dirs: ")
@@ -367,7 +367,7 @@ async def test_who_can_wait_has_it_tried_again(
     installed.write("tenants.d/acme.toml", ACME)
     installed.store.open_runs.side_effect = [StoreError("gone"), StoreError("gone"), []]
     await installed.reloader.reload_until_done()
-    assert list(installed.roster.tenants) == ["acme"]
+    assert list(installed.registry.tenants) == ["acme"]
     assert [entry["event"] for entry in logged].count("not reloaded: it is tried again") == 2
 
 
@@ -380,7 +380,7 @@ async def test_a_mistake_of_ours_costs_a_reload_and_nothing_else(
         await installed.reloader.reload_until_done()
     assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["reload broke down"]
     await installed.reloader.reload_until_done()
-    assert list(installed.roster.tenants) == ["acme"]
+    assert list(installed.registry.tenants) == ["acme"]
 
 
 async def test_each_hangup_is_a_reload(installed: Installation) -> None:
@@ -389,11 +389,11 @@ async def test_each_hangup_is_a_reload(installed: Installation) -> None:
             installed.write(f"tenants.d/{name}.toml", ACME)
             yield SIGHUP
             with anyio.fail_after(20):
-                while name not in installed.roster.tenants:  # noqa: ASYNC110 - nobody says so
+                while name not in installed.registry.tenants:  # noqa: ASYNC110 - nobody says so
                     await anyio.sleep(0.01)
 
     await installed.reloader.obey(hangups())
-    assert list(installed.roster.tenants) == ["acme", "globex"]
+    assert list(installed.registry.tenants) == ["acme", "globex"]
 
 
 # What is told
