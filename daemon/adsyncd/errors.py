@@ -3,7 +3,7 @@
     AdsyncdError
     ├── ConfigError          settings or drop-ins are wrong; carries every problem found
     ├── CredentialsError     a tenant's credentials can't be had
-    │   ├── CredentialsMissing    the reference leads nowhere, or to something malformed: an operator mends it
+    │   ├── CredentialsMissing    the reference leads nowhere, or to something malformed: an operator fixes it
     │   └── CredentialsUnavailable  the place that keeps them is down, sealed or slow: wait and try again
     ├── PlatformError        the platform did not do what was asked
     │   ├── Unavailable      no answer, or one that says "later": try again
@@ -13,7 +13,7 @@
     │   ├── SignInRefused    the credentials themselves were refused: give up
     │   ├── Throttled        429: the gate is closed for as long as the platform says; costs no attempt
     │   ├── WaitTooLong      the next permit comes after the run's deadline: give up
-    │   └── Rejected         a 4xx that a retry won't mend: give up
+    │   └── Rejected         a 4xx that a retry won't fix: give up
     ├── OutOfResources       this machine lacks what a connection takes: wait; costs no attempt
     ├── Stopping             adsyncd itself is about to stop: leave it for the next start
     ├── CommandRefused       an operator asks for what can't be done as things stand
@@ -57,13 +57,13 @@ class Problem:
     line: int | None
     key: str | None
     what: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        """Return `file:line: key: what; mend`, leaving out what is not known."""
+        """Return `file:line: key: what; fix`, leaving out what is not known."""
         place = ":".join(str(part) for part in (self.path, self.line) if part is not None)
         head = ": ".join(part for part in (place, self.key) if part)
-        text = f"{self.what}; {self.mend}" if self.mend else self.what
+        text = f"{self.what}; {self.fix}" if self.fix else self.what
         return f"{head}: {text}" if head else text
 
 
@@ -148,7 +148,7 @@ class WaitTooLong(PlatformError):
 
 
 class Rejected(PlatformError):
-    """The platform refused the request for a reason that sending it again won't mend."""
+    """The platform refused the request for a reason that sending it again won't fix."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -166,12 +166,12 @@ class Stopping(AdsyncdError):
 
 
 class CommandRefused(AdsyncdError):
-    """What an operator asks for can't be done as things stand: `what` is in the way, and `mend` what to do about it."""
+    """What an operator asks for can't be done as things stand: `what` is in the way, and `fix` what to do about it."""
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what}; {mend}")
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}; {fix}")
         self.what = what
-        self.mend = mend
+        self.fix = fix
 
 
 class NoSuchTenant(CommandRefused):

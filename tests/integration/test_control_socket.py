@@ -491,7 +491,7 @@ async def test_an_answer_without_an_end_is_not_waited_for(
             await ask(place, within_s=0.5 if error is DaemonBusy else 10)
 
 
-async def test_what_the_daemon_refuses_is_told_with_its_mend(tmp_path: Path, place: Path) -> None:
+async def test_what_the_daemon_refuses_is_told_with_its_fix(tmp_path: Path, place: Path) -> None:
     async with (
         an_inside(tmp_path, tenant("acme")) as inside,
         served(inside.app, place),

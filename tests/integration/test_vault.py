@@ -142,12 +142,12 @@ class TestSignIn:
     async def test_a_token_without_an_end_works_too(self, server: OpenBao) -> None:
         assert await read(by_token(server)) == CREDENTIALS
 
-    async def test_a_wrong_secret_id_is_told_with_its_mend(self, server: OpenBao, role: Role) -> None:
+    async def test_a_wrong_secret_id_is_told_with_its_fix(self, server: OpenBao, role: Role) -> None:
         wrong = replace(role, secret_id=SecretStr("wrong"))
         with pytest.raises(CredentialsMissing, match=r"refuses the daemon's AppRole.*issue a new secret id"):
             await read(by_role(server, wrong))
 
-    async def test_a_wrong_token_is_told_with_its_mend(self, server: OpenBao) -> None:
+    async def test_a_wrong_token_is_told_with_its_fix(self, server: OpenBao) -> None:
         with pytest.raises(CredentialsMissing, match=r"refuses the daemon's token.*issue a new one"):
             await read(by_token(server, SecretStr("wrong")))
 

@@ -16,7 +16,7 @@ CAMPAIGNS = 10  # as few as make a sample
 IDS = [f"cmp-{number:04d}" for number in range(1, CAMPAIGNS + 1)]
 REFUSED = {"rejected": IDS}
 # What is dead comes back only when it changes.
-MENDED = {"rejected": [], "revisions": dict.fromkeys(IDS, 1)}
+FIXED = {"rejected": [], "revisions": dict.fromkeys(IDS, 1)}
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ async def test_a_tenant_whose_pushes_are_refused_rings_once_and_is_resolved_afte
             assert told(receivers, "firing") == [RATE]
             await until(lambda: len(receivers.posted) >= 3, daemon)
             assert receivers.firing(instant(sick["startsAt"])) == {RATE}
-            await platform.change(clients={"acme": MENDED})
+            await platform.change(clients={"acme": FIXED})
             await until(lambda: told(receivers, "resolved"), daemon)
         assert (told(receivers, "firing"), told(receivers, "resolved")) == ([RATE], [RATE])
         last = receivers.posted[-1]
@@ -93,7 +93,7 @@ async def test_an_alert_outlives_the_daemon_and_its_end_is_told_by_the_next_one(
         async with program.daemon() as daemon:
             await until(lambda: told(receivers, "firing"), daemon)
             receivers.status = 500
-        await platform.change(clients={"acme": MENDED})
+        await platform.change(clients={"acme": FIXED})
         shown = await program.run("sync", "acme", "--json")
         assert shown.returncode == 0, shown.stderr
         assert told(receivers, "resolved") == []
@@ -106,7 +106,7 @@ async def test_an_alert_outlives_the_daemon_and_its_end_is_told_by_the_next_one(
 async def test_a_tenant_whose_password_is_refused_rings_once_and_is_resolved_when_it_is_right(
     tmp_path: Path, platform: Platform
 ) -> None:
-    await platform.change(clients={"acme": MENDED}, accounts={"globex@example.com": {"password": "another"}})
+    await platform.change(clients={"acme": FIXED}, accounts={"globex@example.com": {"password": "another"}})
     async with running_receivers() as receivers:
         program = installation(tmp_path, platform, receivers)
         async with program.daemon("--log-level", "debug") as daemon:

@@ -82,7 +82,7 @@ def keys(letters: Letters) -> dict[str, dict[str, int]]:
     return {letter["campaign_id"]: {letter["idempotency_key"]: 1} for letter in letters}
 
 
-async def test_a_replay_pushes_with_the_keys_of_the_dead_letters_once_what_was_wrong_is_mended(world: World) -> None:
+async def test_a_replay_pushes_with_the_keys_of_the_dead_letters_once_what_was_wrong_is_fixed(world: World) -> None:
     dead = await world.letters()
     assert [letter["campaign_id"] for letter in dead] == REJECTED
     assert {letter["reason"] for letter in dead} == {

@@ -128,7 +128,7 @@ async def test_the_healthy_finish_as_if_alone(evidence: Evidence) -> None:
         assert all(sum(by_key.values()) == 1 for by_key in ledger["effects"].values())
 
 
-# What an operator reads in `adsyncd runs`: the place, the trouble, and where it isn't plain, the mend.
+# What an operator reads in `adsyncd runs`: the place, the trouble, and where it isn't plain, the fix.
 ERRORS = {
     "wrong-password": r"the platform refused email and password; fix them where the drop-in's credentials lead",
     "unknown-path": r"Vault at http://127.0.0.1:\d+ has nothing at secret/adsyncd/nowhere; write email and",

@@ -134,8 +134,8 @@ async def test_a_file_that_others_may_change_is_refused_by_daemon_and_check_alik
         checked = await program.run("check", "--json")
         assert checked.returncode == 1
         [problem] = [one for one in json.loads(checked.stdout) if one["severity"] == "error"]
-        assert problem["mend"] == f"chmod go-w {path}"
-        assert refusal["problem"].endswith(problem["mend"])
+        assert problem["fix"] == f"chmod go-w {path}"
+        assert refusal["problem"].endswith(problem["fix"])
         path.chmod(0o644)
         assert counts(await reload(daemon)) == {"added": 1, "unchanged": 1}
 

@@ -127,14 +127,14 @@ async def test_commands_leave_alone_whom_a_daemon_is_at_work_on_and_say_so(tmp_p
     async with program.started() as daemon:
         await reach_effects(platform, "acme", CAMPAIGNS - 1 + 5)
         whose = f"tenant acme is in the hands of process {daemon.process.pid} on "
-        mend = "; wait until that is done, or look with `adsyncd status acme`"
+        fix = "; wait until that is done, or look with `adsyncd status acme`"
         async with anyio.create_task_group() as commands:
             commands.start_soon(call, "sync", "acme")
             commands.start_soon(call, "dead-letters", "replay", "--all", "--json")
     code, _, error = said["sync"]
     assert code == 1
     assert error.startswith(f"error: {whose}")
-    assert error.endswith(f"{mend}\n")
+    assert error.endswith(f"{fix}\n")
     code, out, _ = said["dead-letters"]
     [letter] = json.loads(out)
     assert (code, letter["outcome"]) == (1, "pending")

@@ -43,21 +43,21 @@ def test_a_tenant_that_is_due_too_often_is_told_how_often_is_possible() -> None:
     [found] = foresee(too_often())
     assert not found.keeps_schedule
     assert found.skipped > 10
-    [every] = re.findall(r"let it be due every (\w+) or less often", found.mend or "")
-    [mended] = foresee(a_tenant(schedule=Every(parse_duration(every)), quota=Quota(10, MINUTE)))
-    assert mended.keeps_schedule
+    [every] = re.findall(r"let it be due every (\w+) or less often", found.fix or "")
+    [fixed] = foresee(a_tenant(schedule=Every(parse_duration(every)), quota=Quota(10, MINUTE)))
+    assert fixed.keeps_schedule
 
 
 def test_a_tenant_that_is_due_too_often_is_told_what_quota_would_do() -> None:
     tenant = a_tenant(schedule=Every(4 * MINUTE), quota=Quota(5, MINUTE))
     [found] = foresee(tenant)
-    [requests] = re.findall(r"allow (\d+) requests per 1m", found.mend or "")
-    [mended] = foresee(a_tenant(schedule=Every(4 * MINUTE), quota=Quota(int(requests), MINUTE)))
-    assert mended.keeps_schedule
+    [requests] = re.findall(r"allow (\d+) requests per 1m", found.fix or "")
+    [fixed] = foresee(a_tenant(schedule=Every(4 * MINUTE), quota=Quota(int(requests), MINUTE)))
+    assert fixed.keeps_schedule
 
 
 def test_a_tenant_that_pushes_all_is_told_of_pushing_what_changed_and_that_helps() -> None:
-    assert 'sync.push = "changed"' in (foresee(too_often())[0].mend or "")
+    assert 'sync.push = "changed"' in (foresee(too_often())[0].fix or "")
     [found] = foresee(too_often(push=PushPolicy.CHANGED), hours=2)
     assert found.skipped <= 2  # while it pushes everything for the first time
 
@@ -65,7 +65,7 @@ def test_a_tenant_that_pushes_all_is_told_of_pushing_what_changed_and_that_helps
 def test_a_run_that_runs_out_of_its_deadline_is_cut_short() -> None:
     [found] = foresee(a_tenant(schedule=Every(15 * MINUTE), quota=Quota(10, MINUTE), run_deadline=MINUTE))
     assert (found.cut_short, found.failed, found.typical_s) == (found.runs, 0, None)
-    assert "raise sync.run_deadline to 3m" in (found.mend or "")
+    assert "raise sync.run_deadline to 3m" in (found.fix or "")
 
 
 def test_tenants_of_one_client_id_share_what_its_quota_leaves_over() -> None:

@@ -19,7 +19,7 @@ PATH = Path("tenants.d/acme.toml")
         (Problem(None, None, None, "is wrong", ""), "is wrong"),
     ],
 )
-def test_a_problem_names_what_is_known_of_its_place_what_is_wrong_and_the_mend(problem: Problem, text: str) -> None:
+def test_a_problem_names_what_is_known_of_its_place_what_is_wrong_and_the_fix(problem: Problem, text: str) -> None:
     assert str(problem) == text
 
 

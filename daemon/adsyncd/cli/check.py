@@ -31,13 +31,13 @@ from adsyncd.store.checkup import Checkup, check_up
 from adsyncd.store.sql import file_of
 from adsyncd.telemetry.standard_variables import find_problems
 
-Store = Annotated[bool, typer.Option("--store", help="Look at the database, too, without migrating or mending it.")]
+Store = Annotated[bool, typer.Option("--store", help="Look at the database, too, without migrating or fixing it.")]
 
 _NONE = timedelta(0)
 
 
 def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
-    """Validate the settings and all drop-ins, and list every problem with its file, line, key and mend.
+    """Validate the settings and all drop-ins, and list every problem with its file, line, key and fix.
 
     Standard variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `SSL_CERT_FILE`, are looked at as they are here.
 
@@ -105,9 +105,9 @@ def _warnings(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:
     """Return what can't be kept to, without asking the store what the tenants have; and what looks like a slip."""
     assumed = f"its quota can't meet the schedules, if a tenant has {ASSUMED_CAMPAIGNS} campaigns"
     now = SystemClock().now()
-    found = plan(tenants, {}, {}, now).mends
+    found = plan(tenants, {}, {}, now).fixes
     return [
-        *(Problem(None, None, name, assumed, mend) for name, mend in found.items()),
+        *(Problem(None, None, name, assumed, fix) for name, fix in found.items()),
         *(
             Problem(None, None, f"tenant {tenant.id}", *slip)
             for tenant in tenants

@@ -25,7 +25,7 @@ class Refused(AdsyncdError):
     """The daemon does not do what it was told. `problem`: what it says."""
 
     def __init__(self, problem: wire.ProblemDetails) -> None:
-        super().__init__("; ".join(part for part in (problem.detail, problem.mend) if part))
+        super().__init__("; ".join(part for part in (problem.detail, problem.fix) if part))
         self.problem = problem
 
 

@@ -128,7 +128,7 @@ def discard(
     """Forget dead letters without pushing them: their tenants' next runs push the campaigns like any other.
 
     That is a fresh start, with all attempts and a new idempotency key, and ends as another dead letter if nothing was
-    mended. What is to be left alone for good stays a dead letter, until it is changed or deleted upstream.
+    fixed. What is to be left alone for good stays a dead letter, until it is changed or deleted upstream.
     """
     selection = _selection(tenant, campaign, of_tenant, reason, every=every)
     settings = load_settings(config, os.environ)

@@ -178,7 +178,7 @@ def print_plan(plan: Plan) -> None:
             "" if one.usual_requests is None else str(one.usual_requests),
             *(seconds(time) or "never" for time in (one.takes_s, one.due_s, one.shortest_s)),
             f"{one.share:.0%}",
-            styled("can't be met", "red") if one.mend else styled("can be met", "green"),
+            styled("can't be met", "red") if one.fix else styled("can be met", "green"),
         )
     platforms = new_table()
     platforms.add_column("platform", overflow="fold")
@@ -190,8 +190,8 @@ def print_plan(plan: Plan) -> None:
     console = new_console()
     for table in (tenants, platforms):
         console.print(table)
-    for name, mend in plan.mends.items():
-        console.print(f"{name}: {mend}", style="red", soft_wrap=True)
+    for name, fix in plan.fixes.items():
+        console.print(f"{name}: {fix}", style="red", soft_wrap=True)
 
 
 def _rounded(values: dict[str, object]) -> dict[str, object]:

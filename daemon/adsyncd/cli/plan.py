@@ -46,4 +46,4 @@ def plan(
         print_json(plan_as_json(found))
     else:
         print_plan(found)
-    raise typer.Exit(1 if found.mends else 0)
+    raise typer.Exit(1 if found.fixes else 0)

@@ -16,7 +16,7 @@ def run(config: Config = CONFIG, log_level: LogLevel = "info") -> None:
 
     Every tenant is synced on its own schedule. Drop-ins that are wrong are logged and left out; the others run. What is
     on its way is waited for, for shutdown_grace at most; a second signal cuts that short. Exits 0 after a clean stop,
-    78 if the settings are wrong: starting it again won't mend that.
+    78 if the settings are wrong: starting it again won't fix that.
     """
     try:
         event_loop.run(daemon.serve, config, os.environ, log_level)

@@ -46,7 +46,7 @@ def simulate(
 ) -> None:
     """Simulate the daemon with these settings and drop-ins, and say who can't keep its schedule.
 
-    It shows how long runs will take, which ticks will be skipped, what would mend that, and what the quotas leave over.
+    It shows how long runs will take, which ticks will be skipped, what would fix that, and what the quotas leave over.
     No platform, Vault or daemon is needed, and nothing is sent or written. Exits 0 if every tenant keeps its schedule,
     1 if one can't.
     """
@@ -123,6 +123,6 @@ def _print(forecasts: Sequence[Forecast]) -> None:
     console = new_console()
     console.print(table)
     for forecast in forecasts:
-        if forecast.mend:
-            text = f"{forecast.tenant}: {forecast.mend}"
+        if forecast.fix:
+            text = f"{forecast.tenant}: {forecast.fix}"
             console.print(text, style="red", soft_wrap=True)

@@ -32,7 +32,7 @@ def _read(value: object) -> object:
         content = read_regular(path, _MOST_BYTES)
     except OSError as error:
         problem = unreadable(path, error, "put the PEM of the authority there")
-        raise wrong(problem.what, problem.mend) from None
+        raise wrong(problem.what, problem.fix) from None
     except ValueError:  # a NUL
         raise wrong("expected an absolute path") from None
     # What stands between certificates, as bundles have it, may be any text.

@@ -61,12 +61,12 @@ class Fault:
 
     key: Key
     what: str
-    mend: str
+    fix: str
 
 
-def wrong(what: str, mend: str = "", *, echo: bool = True) -> PydanticCustomError:
-    """Return what a validator raises. Without a mend, the key's example is one; `echo` tells what was got instead."""
-    return PydanticCustomError("wrong", "{what}", {"what": what, "mend": mend, "echo": echo})
+def wrong(what: str, fix: str = "", *, echo: bool = True) -> PydanticCustomError:
+    """Return what a validator raises. Without a fix, the key's example is one; `echo` tells what was got instead."""
+    return PydanticCustomError("wrong", "{what}", {"what": what, "fix": fix, "echo": echo})
 
 
 def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
@@ -121,14 +121,14 @@ def _fault(detail: ErrorDetails, known: dict[Key, FieldInfo]) -> Fault:
         return Fault(key, "is missing", f"add {example}" if example else "")
     if kind == "extra_forbidden":
         return Fault(key, "is no key that is known here", _nearest(key, known))
-    mend = f"for example {example}" if example else ""
+    fix = f"for example {example}" if example else ""
     if kind == "wrong":
-        what, mend = context["what"], context["mend"] or mend
+        what, fix = context["what"], context["fix"] or fix
     else:
         rule = _RULES.get(kind) or f"expected {_EXPECTED.get(kind, 'another value')}"
         what = rule.format(**context).replace("'", '"')
     got = f", got {_echo(key, detail['input'])}" if context.get("echo", not kind.startswith(_UNSHOWN)) else ""
-    return Fault(key, what + got, mend)
+    return Fault(key, what + got, fix)
 
 
 def _key(location: tuple[int | str, ...], known: dict[Key, FieldInfo]) -> Key:
@@ -154,7 +154,7 @@ def _general(key: Key, known: dict[Key, FieldInfo]) -> Key:
 
 
 def _nearest(key: Key, known: dict[Key, FieldInfo]) -> str:
-    """Return the mend of an unknown key: the key that was meant, or the keys that there are."""
+    """Return the fix of an unknown key: the key that was meant, or the keys that there are."""
     around, name = _general(key, known)[:-1], key[-1]
     siblings = [other[-1] for other in known if other[:-1] == around]
     if name in siblings:

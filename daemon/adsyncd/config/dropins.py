@@ -155,13 +155,13 @@ class _Reader:
             files = self._files(source)
         except ConfigError as error:  # they have changed meanwhile
             return error.problems
-        return [self._located(fault, files)] if files else [Problem(source.main, None, "quota", what, fault.mend)]
+        return [self._located(fault, files)] if files else [Problem(source.main, None, "quota", what, fault.fix)]
 
     def _tenant(self, tenant_id: str, source: _Sources) -> Tenant | None:
         """Return the tenant, or None if it is masked. Raises ConfigError."""
         if not _ID.fullmatch(tenant_id):
-            what, mend = "its name is no tenant's id", "use at most 63 of a-z, 0-9 and -, such as acme.toml"
-            raise ConfigError([Problem(source.main, None, None, what, mend)])
+            what, fix = "its name is no tenant's id", "use at most 63 of a-z, 0-9 and -, such as acme.toml"
+            raise ConfigError([Problem(source.main, None, None, what, fix)])
         files = self._files(source)
         if not files:
             return None
@@ -214,7 +214,7 @@ class _Reader:
             fault.key[:1] in file.lines for file in files
         )
         key = ("defaults", *fault.key) if from_defaults else fault.key
-        return Problem(path, line, spelled(key), fault.what, fault.mend)
+        return Problem(path, line, spelled(key), fault.what, fault.fix)
 
     def _read(self, path: Path) -> TomlFile | None:
         """Read a file, or return None if it masks the one of the same name in an earlier directory, or has gone."""
@@ -283,9 +283,9 @@ def _find_overrides(folder: Path, source: _Sources, custodians: Custodians) -> N
 
 def _idle(sources: Mapping[str, _Sources]) -> Iterator[Problem]:
     for tenant_id, source in sorted(sources.items()):
-        mend = f"write {tenant_id}.toml, or name it after a drop-in that there is"
+        fix = f"write {tenant_id}.toml, or name it after a drop-in that there is"
         for folder in sorted({path.parent for path in source.overrides.values() if source.main is None}):
-            yield Problem(folder, None, None, "overrides no drop-in", mend)
+            yield Problem(folder, None, None, "overrides no drop-in", fix)
 
 
 def _names(folder: Path) -> list[str]:

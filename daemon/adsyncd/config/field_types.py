@@ -109,8 +109,8 @@ def _bare(value: str) -> str:
         raise wrong("expected names without an address", "leave out all up to vault.mount, and that, too", echo=False)
     bare = value.strip("/")
     if bare != value:
-        mend = f'write "{bare}"' if re.fullmatch(_VAULT_PATH, bare) else 'leave out that "/"'
-        raise wrong('must not begin or end with a "/"', mend, echo=False)
+        fix = f'write "{bare}"' if re.fullmatch(_VAULT_PATH, bare) else 'leave out that "/"'
+        raise wrong('must not begin or end with a "/"', fix, echo=False)
     return value
 
 

@@ -25,15 +25,15 @@ class Custodians:
         self._groups: dict[int, bool] = {0: True}
 
     def objection(self, path: Path, seen: os.stat_result) -> Problem | None:
-        """Say what is wrong if others may change `path`, of which `seen` is the status, and how to mend it."""
+        """Say what is wrong if others may change `path`, of which `seen` is the status, and how to fix it."""
         quoted = shlex.quote(str(path))
         if seen.st_uid not in self._uids:
-            what, mend = f"belongs to {_user(seen.st_uid)}, who may change it", f"chown root {quoted}"
+            what, fix = f"belongs to {_user(seen.st_uid)}, who may change it", f"chown root {quoted}"
         elif seen.st_mode & stat.S_IWOTH or (seen.st_mode & stat.S_IWGRP and not self._only_ours(path, seen.st_gid)):
-            what, mend = "may be changed by others than root and the daemon's user", f"chmod go-w {quoted}"
+            what, fix = "may be changed by others than root and the daemon's user", f"chmod go-w {quoted}"
         else:
             return None
-        return Problem(path, None, None, what, mend)
+        return Problem(path, None, None, what, fix)
 
     def _only_ours(self, path: Path, gid: int) -> bool:
         """Say whether a group's right to write is nobody else's. With an ACL it stands for whoever the ACL names."""

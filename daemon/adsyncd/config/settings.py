@@ -188,6 +188,6 @@ def control_socket(path: Path, environ: Mapping[str, str]) -> Path:
 
 def _located(fault: Fault, file: TomlFile, laid: Overlay) -> Problem:
     if variable := laid.variable(fault.key):
-        return Problem(None, None, variable, fault.what, fault.mend)
+        return Problem(None, None, variable, fault.what, fault.fix)
     path, line = place(fault.key, [file])
-    return Problem(path, line, spelled(fault.key), fault.what, fault.mend)
+    return Problem(path, line, spelled(fault.key), fault.what, fault.fix)

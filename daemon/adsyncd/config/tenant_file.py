@@ -165,8 +165,8 @@ class TenantDefaults(ConfigTable):
         """Find what the keys lead to and the settings don't have: a platform, or a Vault, whose `mount` is given."""
         if self.platform is not None and self.platform not in platforms:
             known = f"known are {', '.join(sorted(platforms))}" if platforms else "there is none"
-            mend = f"{known}; add [platforms.{self.platform}] to the settings if it is right"
-            yield Fault(("platform",), f'no platform "{self.platform}" is configured', mend)
+            fix = f"{known}; add [platforms.{self.platform}] to the settings if it is right"
+            yield Fault(("platform",), f'no platform "{self.platform}" is configured', fix)
         path = self.credentials and self.credentials.vault
         if path and mount is None:
             yield Fault(("credentials", "vault"), "no Vault is configured", "add [vault] to the settings")

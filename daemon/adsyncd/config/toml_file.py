@@ -50,7 +50,7 @@ class TomlFile:
 
 
 def read_toml(path: Path, absent: str, most_bytes: int = MAX_BYTES) -> TomlFile:
-    """Read a file of at most `most_bytes`. Raises ConfigError; its mend is `absent` if there is no such file."""
+    """Read a file of at most `most_bytes`. Raises ConfigError; its fix is `absent` if there is no such file."""
     try:
         content = read_regular(path, most_bytes)
     except OSError as error:
@@ -70,8 +70,8 @@ def read_toml(path: Path, absent: str, most_bytes: int = MAX_BYTES) -> TomlFile:
     except tomllib.TOMLDecodeError as error:
         what, _, place = str(error).partition(" (at ")
         line = int(place.split()[1].rstrip(",")) if place.startswith("line") else text.count("\n") + 1
-        mend = 'one key = value a line, text in "quotes"'
-        raise _refusal(path, line, f"is not TOML: {what[:1].lower()}{what[1:]}", mend) from error
+        fix = 'one key = value a line, text in "quotes"'
+        raise _refusal(path, line, f"is not TOML: {what[:1].lower()}{what[1:]}", fix) from error
     except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         raise _refusal(path, None, "holds a value that is too long or nested too deep", "shorten it") from error
 
@@ -80,14 +80,14 @@ def unreadable(path: Path, error: OSError, absent: str) -> Problem:
     """Say why a file or directory can't be read, and what to do about it: `absent` if there is none."""
     match error:
         case FileNotFoundError():
-            mend = absent
+            fix = absent
         case IsADirectoryError() | NotRegular():
-            mend = "put a file there"
+            fix = "put a file there"
         case NotADirectoryError():
-            mend = "put a directory there"
+            fix = "put a directory there"
         case _:
-            mend = "let the user that runs this read it"
-    return Problem(path, None, None, f"can't be read: {error.strerror}", mend)
+            fix = "let the user that runs this read it"
+    return Problem(path, None, None, f"can't be read: {error.strerror}", fix)
 
 
 def place(key: Key, files: Sequence[TomlFile]) -> tuple[Path, int | None]:
@@ -145,5 +145,5 @@ def _keys(data: dict[str, Any]) -> Iterator[Key]:
                 left.append(((*above, name), inner))
 
 
-def _refusal(path: Path, line: int | None, what: str, mend: str) -> ConfigError:
-    return ConfigError([Problem(path, line, None, what, mend)])
+def _refusal(path: Path, line: int | None, what: str, fix: str) -> ConfigError:
+    return ConfigError([Problem(path, line, None, what, fix)])

@@ -116,9 +116,9 @@ async def _impossible(_request: Request, error: Exception) -> Response:
 async def _refused(_request: Request, error: Exception) -> Response:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if isinstance(error, FilesRefused):
-        return _problem(status, error.what, error.mend, wire.FilesRefused, report=error.report)
+        return _problem(status, error.what, error.fix, wire.FilesRefused, report=error.report)
     if isinstance(error, CommandRefused):
-        return _problem(status, error.what, error.mend)
+        return _problem(status, error.what, error.fix)
     return _problem(status, str(error))
 
 
@@ -133,12 +133,12 @@ async def _broke_down(_request: Request, _error: Exception) -> Response:
 def _problem(
     status: int,
     detail: str,
-    mend: str | None = None,
+    fix: str | None = None,
     kind: type[wire.ProblemDetails] = wire.ProblemDetails,
     **more: object,
 ) -> Response:
     problem = kind.model_validate(
-        {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, "mend": mend, **more}
+        {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, "fix": fix, **more}
     )
     return Response(_json(TypeAdapter(kind), problem), status, media_type=wire.PROBLEM_JSON)
 

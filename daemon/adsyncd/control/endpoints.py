@@ -53,7 +53,7 @@ class FilesRefused(CommandRefused):
     def __init__(self, report: Reloaded) -> None:
         number = sum(len(refusal.problems) for refusal in report.refused)
         super().__init__(
-            f"{counted(number, 'problem')} in files", "mend what `report` lists under `refused`, and reload again"
+            f"{counted(number, 'problem')} in files", "fix what `report` lists under `refused`, and reload again"
         )
         self.report = report
 

@@ -116,13 +116,13 @@ def _give_to(group: str, path: Path) -> None:
     except KeyError as error:
         raise _wrong(f'there is no group "{group}"', f"create it: groupadd --system {group}", "group") from error
     except PermissionError as error:
-        what, mend = f'the daemon is no member of "{group}"', "let its user be one (in the unit: SupplementaryGroups=)"
-        raise _wrong(what, mend, "group") from error
+        what, fix = f'the daemon is no member of "{group}"', "let its user be one (in the unit: SupplementaryGroups=)"
+        raise _wrong(what, fix, "group") from error
 
 
 def _unusable(path: Path, error: OSError) -> ConfigError:
     return _wrong(f"can't listen at {path}: {error.strerror or error}", "put the socket where the daemon may write")
 
 
-def _wrong(what: str, mend: str, key: str = "socket") -> ConfigError:
-    return ConfigError([Problem(None, None, f"control.{key}", what, mend)])
+def _wrong(what: str, fix: str, key: str = "socket") -> ConfigError:
+    return ConfigError([Problem(None, None, f"control.{key}", what, fix)])

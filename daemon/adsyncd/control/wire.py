@@ -78,12 +78,12 @@ class Replayed(Answer):
 
 
 class ProblemDetails(Answer):
-    """Why something was not done: a problem as in RFC 9457. `mend`: what to do about it."""
+    """Why something was not done: a problem as in RFC 9457. `fix`: what to do about it."""
 
     title: str
     status: int
     detail: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 class FilesRefused(ProblemDetails):

@@ -120,7 +120,7 @@ class Vault:
     async def read(self, ref: VaultRef) -> Credentials:
         """Return the credentials at the path of the mount, in their newest version.
 
-        Raises `CredentialsMissing` for what an operator has to mend, `CredentialsUnavailable` for what may pass.
+        Raises `CredentialsMissing` for what an operator has to fix, `CredentialsUnavailable` for what may pass.
         """
         if not _PATH.fullmatch(ref.path):
             raise CredentialsMissing(

@@ -1,6 +1,6 @@
-"""What hvac and requests raise, told to an operator: what is wrong, and what would mend it.
+"""What hvac and requests raise, told to an operator: what is wrong, and what would fix it.
 
-What an operator has to mend is `CredentialsMissing`; what may pass by itself is `CredentialsUnavailable`. No text
+What an operator has to fix is `CredentialsMissing`; what may pass by itself is `CredentialsUnavailable`. No text
 repeats what Vault answered: it may be a proxy's page, and it may quote what was sent.
 """
 

@@ -115,7 +115,7 @@ class VaultState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VaultStatus:
-    """What Vault is like for the daemon, since when, and what is wrong, with its mend; None if nothing is."""
+    """What Vault is like for the daemon, since when, and what is wrong, with its fix; None if nothing is."""
 
     state: VaultState
     since: datetime

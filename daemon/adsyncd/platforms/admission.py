@@ -192,6 +192,6 @@ class Admission:
             return None
         wait_s = opens_at - self._clock.monotonic()
         if opens_at > anyio.current_effective_deadline():
-            why, mend = _IN_THE_WAY[reason]
-            raise WaitTooLong(f"{why} for another {wait_s:.0f} s, which the run may not last; {mend}")
+            why, fix = _IN_THE_WAY[reason]
+            raise WaitTooLong(f"{why} for another {wait_s:.0f} s, which the run may not last; {fix}")
         return self._clock.now() + timedelta(seconds=wait_s)

@@ -233,9 +233,9 @@ class GovernedTransport(httpx.AsyncBaseTransport):
 
     def _turned_away(self, status: int, url: httpx.URL) -> Unavailable:
         """Say that the proxy did not pass on a request, which the platform never saw."""
-        mend = "check the user and password in" if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else "check"
+        fix = "check the user and password in" if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else "check"
         where, key = url.netloc.decode("ascii"), f"platforms.{self._tenant.platform.name}.proxy"
-        return Unavailable(f"the proxy {self._via} answered {status} to a connection to {where}; {mend} {key}")
+        return Unavailable(f"the proxy {self._via} answered {status} to a connection to {where}; {fix} {key}")
 
     def _translated(self, error: Exception, url: httpx.URL) -> AdsyncdError:
         """Say what went wrong on the way. A failed connection's own words are repeated: they come from this side."""

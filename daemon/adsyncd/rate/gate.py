@@ -380,9 +380,9 @@ class Gate:
         account = self.account
         if refused:
             if self._refused_at is None:
-                mend = "the quota may be too large, or somebody else uses the client id"
+                fix = "the quota may be too large, or somebody else uses the client id"
                 _log.warning(
-                    "refused within the quota", platform=account.platform, client_id=account.client_id, mend=mend
+                    "refused within the quota", platform=account.platform, client_id=account.client_id, fix=fix
                 )
             self._refused_at = now
         elif self._refused_at is not None and now >= self._refused_at + _QUIET_WINDOWS * self.limits.longest_s:

@@ -30,7 +30,7 @@ class TenantPlan:
 
     `due_s`: the shortest time between two runs. `takes_s`: how long the quota makes a run last, and `shortest_s` the
     shortest interval that it allows; None where others of the same client id leave nothing. `share`: what the
-    schedules of all tenants of the client id need, above 1 is more than there is. `mend` says what would let the
+    schedules of all tenants of the client id need, above 1 is more than there is. `fix` says what would let the
     tenant keep its schedule, of which each way would do; None if it can keep it.
     """
 
@@ -46,21 +46,21 @@ class TenantPlan:
     takes_s: float | None
     shortest_s: float | None
     share: float
-    mend: str | None
+    fix: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformPlan:
     """What the schedules of a platform's `tenants` need of its own quota: a `share`, above 1 is more than there is.
 
-    `headroom` is what is left over; both are None for a platform without a quota. `mend` is None if it is enough.
+    `headroom` is what is left over; both are None for a platform without a quota. `fix` is None if it is enough.
     """
 
     platform: str
     tenants: int
     share: float | None
     headroom: float | None
-    mend: str | None
+    fix: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ class Plan:
     platforms: tuple[PlatformPlan, ...]
 
     @property
-    def mends(self) -> dict[str, str]:
+    def fixes(self) -> dict[str, str]:
         """What would help those that need it, by name."""
-        found = {f"tenant {one.tenant}": one.mend for one in self.tenants}
-        found |= {f"platform {one.platform}": one.mend for one in self.platforms}
-        return {name: mend for name, mend in found.items() if mend}
+        found = {f"tenant {one.tenant}": one.fix for one in self.tenants}
+        found |= {f"platform {one.platform}": one.fix for one in self.platforms}
+        return {name: fix for name, fix in found.items() if fix}
 
     def of(self, tenant_id: str) -> "Plan":
         """Return the part that concerns one tenant: itself, and its platform."""
@@ -131,7 +131,7 @@ def takes_s(requests: float, quota: Quota) -> float:
     return max(requests * _each_s(window, quota.shape) for window in quota.windows)
 
 
-def mend(tenant: Tenant, requests: int, needs: timedelta | None, due: timedelta, others: float = 0.0) -> str:
+def fix(tenant: Tenant, requests: int, needs: timedelta | None, due: timedelta, others: float = 0.0) -> str:
     """Say what a tenant's runs need that are due each `due`, and each of the ways to give them that.
 
     `needs`: how long a run of so many requests takes, or None if it would never end. `others`: how many requests a
@@ -198,7 +198,7 @@ def _of_tenant(need: _Need, sharing: Sequence[_Need]) -> TenantPlan:
         takes_s=run_s,
         shortest_s=shortest_s,
         share=share,
-        mend=None if kept else mend(tenant, need.requests, needs, need.due, others),
+        fix=None if kept else fix(tenant, need.requests, needs, need.due, others),
     )
 
 

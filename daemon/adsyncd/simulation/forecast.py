@@ -9,7 +9,7 @@ from adsyncd.model.run import Outcome
 from adsyncd.model.schedule import intervals
 from adsyncd.model.tenant import CredentialsRef, Tenant
 from adsyncd.rate.bucket import cools_for
-from adsyncd.runs.plan import mend, most_requests, takes_s, whole_minutes
+from adsyncd.runs.plan import fix, most_requests, takes_s, whole_minutes
 from adsyncd.simulation.invariants import RunSeen
 from adsyncd.simulation.network import Line
 from adsyncd.simulation.scenario import FAULTS, HEALTHY
@@ -24,7 +24,7 @@ class Forecast:
 
     `skipped` counts the ticks at which the last run still went on, `cut_short` the runs that ran out of time, `failed`
     those that ended otherwise without having listed all. `quota_left` is the share of its client id's quota that is not
-    used. `mend` says what would let the tenant keep its schedule, and is None where it does.
+    used. `fix` says what would let the tenant keep its schedule, and is None where it does.
     """
 
     tenant: str
@@ -37,12 +37,12 @@ class Forecast:
     cut_short: int
     failed: int
     quota_left: float
-    mend: str | None
+    fix: str | None
 
     @property
     def keeps_schedule(self) -> bool:
         """Whether each run came to its end before the next was due."""
-        return self.mend is None
+        return self.fix is None
 
 
 def tenants_world(
@@ -131,7 +131,7 @@ def _forecast(tenant: Tenant, course: Course, quota_left: float) -> Forecast:
         cut_short=len(cut_short),
         failed=sum(run.outcome is not None for run in runs) - len(whole) - len(cut_short),
         quota_left=quota_left,
-        mend=_mend(tenant, campaigns, whole) if skipped or cut_short else None,
+        fix=_fix(tenant, campaigns, whole) if skipped or cut_short else None,
     )
 
 
@@ -141,8 +141,8 @@ def _is_cut_short(run: RunSeen, tenant: Tenant) -> bool:
     return run.outcome in {Outcome.FAILED, Outcome.ABANDONED} and run.took_s >= longest_s
 
 
-def _mend(tenant: Tenant, campaigns: int, whole: Sequence[RunSeen]) -> str:
+def _fix(tenant: Tenant, campaigns: int, whole: Sequence[RunSeen]) -> str:
     requests = max([most_requests(campaigns, tenant.sync.page_size), *(run.requests for run in whole)])
     needs = whole_minutes(max([takes_s(requests, tenant.quota), *(run.took_s for run in whole)]))
     due, _ = intervals(tenant.schedule, START)
-    return mend(tenant, requests, needs, due)
+    return fix(tenant, requests, needs, due)

@@ -39,8 +39,8 @@ def load_factory(name: str) -> Factory:
     try:
         return cast("Factory", getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError) as error:
-        mend = "write MODULE:FACTORY of something that can be imported here"
-        raise ConfigError([Problem(None, None, None, f"there is no platform {name} ({error})", mend)]) from error
+        fix = "write MODULE:FACTORY of something that can be imported here"
+        raise ConfigError([Problem(None, None, None, f"there is no platform {name} ({error})", fix)]) from error
 
 
 class Witness(Protocol):

@@ -22,9 +22,9 @@ class Checkup:
     facts: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    def wrong(self, file: Path | None, what: str, mend: str = "") -> None:
+    def wrong(self, file: Path | None, what: str, fix: str = "") -> None:
         """Add a problem."""
-        self.problems.append(Problem(file, None, "store.url", what, mend))
+        self.problems.append(Problem(file, None, "store.url", what, fix))
 
 
 def check_up(url: str) -> Checkup:

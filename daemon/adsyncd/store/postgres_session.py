@@ -54,5 +54,5 @@ def misfit(connection: Connection) -> str | None:
     encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding == "UTF8":
         return None
-    mend = f"make another one: createdb -E UTF8 -T template0 {connection.engine.url.database}_utf8"
-    return f"its encoding is {encoding}, in which not every campaign's name can be written; {mend}"
+    fix = f"make another one: createdb -E UTF8 -T template0 {connection.engine.url.database}_utf8"
+    return f"its encoding is {encoding}, in which not every campaign's name can be written; {fix}"

@@ -116,8 +116,8 @@ def connect_to_read(file: Path, patience_s: float) -> tuple[sqlite3.Connection, 
             return _connect(file, "mode=ro", patience_s), lambda: True
         connection = _connect_to_copy(file, log) if _size(log) else _connect(file, "immutable=1", patience_s)
     except FileNotFoundError as error:
-        mend = "the daemon makes it at its first start, or store.url names the wrong file"
-        raise StoreError(f"{file}: there is no database; {mend}") from error
+        fix = "the daemon makes it at its first start, or store.url names the wrong file"
+        raise StoreError(f"{file}: there is no database; {fix}") from error
     except PermissionError as error:
         raise StoreError(f"{file}: this user may not read it; run this as the daemon's user") from error
     except OSError as error:

@@ -1,7 +1,7 @@
 """From the files to the registry, again and again while the daemon runs: read all, compare, change what differs.
 
     SIGHUP, control socket, files that change ─► settings and drop-ins ─► diff ─► registry
-                                                          └─► refused: what is wrong, until it is mended
+                                                          └─► refused: what is wrong, until it is fixed
 
 A tenant whose files are wrong goes on with what they said when they were right. When a directory can't be read, all
 do, since what it holds might count for any of them; and so does the daemon when its settings are wrong.

@@ -132,7 +132,7 @@ def test_check_prints_its_problems_as_json(call: Call, folder: Path) -> None:
     add_tenant(folder, "globex", "enabeld = true\n")
     said = call("check", "--json")
     [problem] = json.loads(said.out)
-    assert problem.keys() == {"severity", "path", "line", "key", "what", "mend"}
+    assert problem.keys() == {"severity", "path", "line", "key", "what", "fix"}
     assert problem["severity"] == "error"
     assert (problem["path"], problem["line"], problem["key"]) == (
         str(folder / "tenants.d" / "globex.toml"),
@@ -142,7 +142,7 @@ def test_check_prints_its_problems_as_json(call: Call, folder: Path) -> None:
     assert said.code == 1
 
 
-def test_check_warns_of_a_schedule_that_the_quota_cannot_meet_with_numbers_and_the_mend(
+def test_check_warns_of_a_schedule_that_the_quota_cannot_meet_with_numbers_and_the_fix(
     call: Call, folder: Path
 ) -> None:
     add_tenant(folder, "globex", 'schedule = { every = "5m" }\n')
@@ -155,7 +155,7 @@ def test_check_warns_of_a_schedule_that_the_quota_cannot_meet_with_numbers_and_t
     )
     [warning] = json.loads(call("check", "--json").out)
     assert (warning["severity"], warning["key"]) == ("warning", "tenant globex")
-    assert "37 requests per 1m" in warning["mend"]
+    assert "37 requests per 1m" in warning["fix"]
 
 
 def test_check_warns_of_a_crontab_that_never_comes_up(call: Call, folder: Path) -> None:

@@ -16,7 +16,7 @@ from support.records import HandClock, page, run
 
 KEYS = [
     "tenant", "campaigns", "runs", "typical_s", "longest_s", "requests_a_run", "skipped", "cut_short", "failed",
-    "quota_left", "mend", "keeps_schedule",
+    "quota_left", "fix", "keeps_schedule",
 ]  # fmt: skip
 
 

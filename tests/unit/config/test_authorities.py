@@ -54,7 +54,7 @@ def test_a_file_without_certificates_is_refused_without_a_word_of_it(tmp_path: P
     assert "canary" not in f"{error['ctx']}"
 
 
-def test_a_file_that_cannot_be_read_is_refused_with_what_mends_it(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_refused_with_what_fixes_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for value, what in (
         (str(tmp_path / "none"), "can't be read: No such file or directory"),

@@ -26,7 +26,7 @@ def of_tenant(**keys: object) -> dict[str, Fault]:
 
 
 @pytest.mark.parametrize(
-    ("keys", "key", "what", "mend"),
+    ("keys", "key", "what", "fix"),
     [
         (
             {"schedule": {"every": 15}},
@@ -78,12 +78,12 @@ def of_tenant(**keys: object) -> dict[str, Fault]:
     ],
 )
 def test_a_mistake_is_told_in_plain_words_with_what_would_be_right(
-    keys: dict[str, object], key: str, what: str, mend: str | None
+    keys: dict[str, object], key: str, what: str, fix: str | None
 ) -> None:
     [(at, fault)] = of_tenant(**keys).items()
     assert (at, fault.what) == (key, what)
-    if mend is not None:
-        assert fault.mend == mend
+    if fix is not None:
+        assert fault.fix == fix
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -104,8 +104,8 @@ def test_keys_are_told_as_the_file_spells_them() -> None:
     assert set(faults) == {
         "vault.auth.token.env", "vault.auth.role_id", "platforms.Mixo", "platforms.b.base_url", "platforms.b.bse_url",
     }  # fmt: skip
-    assert faults["vault.auth.role_id"].mend == "it goes with another method: leave it out"
-    assert faults["platforms.b.bse_url"].mend == 'did you mean "base_url"?'
+    assert faults["vault.auth.role_id"].fix == "it goes with another method: leave it out"
+    assert faults["platforms.b.bse_url"].fix == 'did you mean "base_url"?'
 
 
 @pytest.mark.parametrize(

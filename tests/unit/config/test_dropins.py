@@ -116,9 +116,9 @@ def test_an_override_of_a_later_directory_replaces_or_masks_the_one_of_the_same_
 def test_overrides_without_a_tenant_are_of_no_account_and_told(folders: Folders) -> None:
     for place in ("low/acme.toml.d/10.toml", "low/acme.toml.d/20.toml", "high/acme.toml.d/20.toml"):
         folders.write(place, "nonsense")
-    mend = "write acme.toml, or name it after a drop-in that there is"
+    fix = "write acme.toml, or name it after a drop-in that there is"
     idle = [
-        Problem(folder / "acme.toml.d", None, None, "overrides no drop-in", mend)
+        Problem(folder / "acme.toml.d", None, None, "overrides no drop-in", fix)
         for folder in (folders.high, folders.low)
     ]
     assert folders.read() == Tenants({}, {}, [], idle=idle)
@@ -200,13 +200,13 @@ def test_an_unknown_platform_is_a_problem_that_names_the_known_ones(folders: Fol
     folders.write("low/acme.toml", ACME.replace("mixo", "mixxo"))
     problem = folders.problem()
     assert (problem.line, problem.key, problem.what) == (2, "platform", 'no platform "mixxo" is configured')
-    assert "known are mixo" in problem.mend
+    assert "known are mixo" in problem.fix
 
 
 def test_credentials_in_vault_need_a_vault(folders: Folders) -> None:
     folders.write("low/acme.toml", ACME.replace('env = "ACME"', 'vault = "acme"'))
     problem = folders.problem()
-    assert (problem.line, problem.key, problem.mend) == (3, "credentials.vault", "add [vault] to the settings")
+    assert (problem.line, problem.key, problem.fix) == (3, "credentials.vault", "add [vault] to the settings")
 
 
 def test_tenants_of_one_client_id_share_a_quota_and_must_state_the_same(folders: Folders) -> None:
@@ -347,7 +347,7 @@ def test_files_and_folders_that_others_may_change_reject_their_tenant(folders: F
     path = folders.low.parent / bad
     path.chmod(0o777)
     problem = folders.problem()
-    assert (problem.path, problem.mend) == (path, f"chmod go-w {path}")
+    assert (problem.path, problem.fix) == (path, f"chmod go-w {path}")
     path.chmod(0o755)
     assert list(folders.read().good) == ["acme", "globex"]
 
@@ -358,7 +358,7 @@ def test_a_directory_that_others_may_change_is_a_problem_and_of_no_account(folde
     folders.low.chmod(0o777)
     tenants = folders.read()
     assert list(tenants.good) == ["globex"]
-    assert [problem.mend for problem in tenants.directories] == [f"chmod go-w {folders.low}"]
+    assert [problem.fix for problem in tenants.directories] == [f"chmod go-w {folders.low}"]
 
 
 def test_of_a_volume_of_kubernetes_the_link_to_its_data_can_be_named(folders: Folders) -> None:

@@ -86,12 +86,12 @@ def test_a_mistake_is_told_with_its_line_its_key_and_what_would_be_right(tmp_pat
     assert found.what == 'expected the name of a header field, got "Retry After"'
     unknown = problem(tmp_path, 'feedback = { waits = [{ path = "wait", units = "s" }] }')
     assert (unknown.line, unknown.key) == (3, "platforms.mixo.feedback.waits.0.units")
-    assert unknown.mend == 'did you mean "unit"?'
+    assert unknown.fix == 'did you mean "unit"?'
     preset = problem(tmp_path, 'feedback = "metta"')
     assert (preset.line, preset.key) == (3, "platforms.mixo.feedback.preset")
     assert '"meta"' in preset.what
     kind = problem(tmp_path, "feedback = 3")
-    assert (kind.line, kind.what, kind.mend) == (3, "expected a table, got 3", 'for example feedback = "meta"')
+    assert (kind.line, kind.what, kind.fix) == (3, "expected a table, got 3", 'for example feedback = "meta"')
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_kinds_of_numbers_are_not_mixed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "words", "mend"),
+    ("kind", "value", "words", "fix"),
     [
         (field_types.VaultPath, "/adsyncd/acme", 'must not begin or end with a "/"', 'write "adsyncd/acme"'),
         (field_types.VaultPath, "adsyncd/acme/", 'must not begin or end with a "/"', 'write "adsyncd/acme"'),
@@ -113,11 +113,11 @@ def test_kinds_of_numbers_are_not_mixed() -> None:
         ),
     ],
 )
-def test_the_usual_slips_in_vault_s_paths_are_named_with_what_mends_them(
-    kind: object, value: str, words: str, mend: str
+def test_the_usual_slips_in_vault_s_paths_are_named_with_what_fixes_them(
+    kind: object, value: str, words: str, fix: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
         accepts(kind, value)
     [error] = caught.value.errors()
     assert words in error["ctx"]["what"]
-    assert error["ctx"]["mend"] == mend
+    assert error["ctx"]["fix"] == fix

@@ -59,7 +59,7 @@ def test_what_root_and_the_service_alone_may_change_is_accepted(tmp_path: Path, 
         (0o1777, 0, 0),
     ],
 )
-def test_what_others_may_change_is_refused_with_the_command_that_mends_it(
+def test_what_others_may_change_is_refused_with_the_command_that_fixes_it(
     tmp_path: Path, mode: int, uid: int, gid: int
 ) -> None:
     path = tmp_path / "acme inc.toml"

@@ -262,11 +262,11 @@ def test_a_platform_s_proxy_and_authorities_are_read_with_the_settings(path: Pat
     assert (known.proxy, known.authorities) == ("http://p:1", pem.read_text().strip())
     [problem] = problems(path, '[platforms.mixo]\nbase_url = "https://ads"\nca_file = "/none.pem"')
     assert (problem.line, problem.key) == (3, "platforms.mixo.ca_file")
-    assert (problem.what, problem.mend) == (
+    assert (problem.what, problem.fix) == (
         'can\'t be read: No such file or directory, got "/none.pem"',
         "put the PEM of the authority there",
     )
     [problem] = problems(path, '[platforms.mixo]\nbase_url = "https://ads"\nproxy = "http://u:canary@p:1"')
     assert (problem.line, problem.key) == (3, "platforms.mixo.proxy.url")
     assert "canary" not in str(problem)
-    assert "name that: file, env or credential" in problem.mend
+    assert "name that: file, env or credential" in problem.fix

@@ -160,5 +160,5 @@ def test_a_path_of_vault_s_api_in_the_place_of_one_below_the_mount_is_named_with
 ) -> None:
     file = TenantFile.model_validate(LEAST | {"credentials": {"vault": path}})
     found = list(file.references(["mixo"], mount))
-    assert [fault.mend for fault in found] == ([f'write vault = "{right}"'] if right else [])
+    assert [fault.fix for fault in found] == ([f'write vault = "{right}"'] if right else [])
     assert all(fault.key == ("credentials", "vault") for fault in found)

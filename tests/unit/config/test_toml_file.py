@@ -127,7 +127,7 @@ def test_lines_are_right_in_any_document(document: tuple[str, dict[Key, int]]) -
 
 def refusal(path: Path) -> Problem:
     with pytest.raises(ConfigError) as caught:
-        read_toml(path, "mend it")
+        read_toml(path, "fix it")
     [problem] = caught.value.problems
     assert problem.path == path
     return problem
@@ -153,18 +153,18 @@ def test_a_file_that_is_no_toml_is_refused_at_its_line(
     path.write_bytes(content)
     problem = refusal(path)
     assert (problem.line, problem.what) == (line, what)
-    assert problem.mend
+    assert problem.fix
 
 
-def test_a_file_that_cannot_be_opened_is_refused_with_what_mends_just_that(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_refused_with_what_fixes_just_that(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     absent = refusal(tmp_path / "none.toml")
-    assert (absent.what, absent.mend) == ("can't be read: No such file or directory", "mend it")
-    assert refusal(tmp_path).mend == "put a file there"
-    assert refusal(tmp_path / "file" / "acme.toml").mend == "put a directory there"
-    assert unreadable(tmp_path, PermissionError(), "").mend == "let the user that runs this read it"
+    assert (absent.what, absent.fix) == ("can't be read: No such file or directory", "fix it")
+    assert refusal(tmp_path).fix == "put a file there"
+    assert refusal(tmp_path / "file" / "acme.toml").fix == "put a directory there"
+    assert unreadable(tmp_path, PermissionError(), "").fix == "let the user that runs this read it"
     os.mkfifo(tmp_path / "pipe")
-    assert refusal(tmp_path / "pipe").mend == "put a file there"
+    assert refusal(tmp_path / "pipe").fix == "put a file there"
 
 
 def test_the_limit_of_a_file_is_its_reader_s_and_is_named(tmp_path: Path) -> None:

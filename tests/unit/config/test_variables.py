@@ -54,16 +54,16 @@ def test_a_variable_that_is_no_setting_is_somebody_elses(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "fix"),
     [
         ("ADSYNCD_STORE_URL", "did you mean ADSYNCD_STORE__URL?"),
         ("ADSYNCD_SHUTDOWN_GRCE", "did you mean ADSYNCD_SHUTDOWN_GRACE?"),
         ("ADSYNCD_DEFAULTS_SYNC_PAGE_SIZE", "did you mean ADSYNCD_DEFAULTS__SYNC__PAGE_SIZE?"),
     ],
 )
-def test_a_variable_that_is_nearly_a_setting_is_a_mistake(name: str, mend: str) -> None:
+def test_a_variable_that_is_nearly_a_setting_is_a_mistake(name: str, fix: str) -> None:
     [problem] = laid({}, **{name: "x"}).problems
-    assert (problem.path, problem.key, problem.mend) == (None, name, mend)
+    assert (problem.path, problem.key, problem.fix) == (None, name, fix)
 
 
 def test_a_list_that_is_no_json_is_a_problem_of_its_variable() -> None:

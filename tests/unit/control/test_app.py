@@ -144,7 +144,7 @@ async def test_a_tenant_whose_file_is_wrong_goes_on_and_says_so(inside: Inside, 
     globex = await ask(api, "/v1/tenants/globex")
     assert globex["state"] == "idle"
     [problem] = globex["refused"]
-    assert (problem["path"], problem["line"], problem["mend"]) == (str(WRONG.path), WRONG.line, WRONG.mend)
+    assert (problem["path"], problem["line"], problem["fix"]) == (str(WRONG.path), WRONG.line, WRONG.fix)
 
 
 async def test_while_the_database_is_gone_it_answers_what_it_knows(
@@ -215,7 +215,7 @@ async def test_a_run_is_begun_by_command(inside: Inside, api: httpx.AsyncClient)
 async def test_no_second_run_is_begun_beside_one_that_goes_on(inside: Inside, api: httpx.AsyncClient) -> None:
     await tell(api, "/v1/tenants/globex/trigger")
     problem = refused(await tell(api, "/v1/tenants/globex/trigger"), 409)
-    assert (problem["detail"], problem["mend"]) == ("a run of globex goes on already", "see adsyncd status globex")
+    assert (problem["detail"], problem["fix"]) == ("a run of globex goes on already", "see adsyncd status globex")
     inside.supervisor.stop()
     await inside.idle()
 
@@ -226,7 +226,7 @@ async def test_a_paused_tenant_is_not_run_until_it_is_resumed(inside: Inside, ap
     assert (await tell(api, "/v1/tenants/acme/pause")).json()["paused_since"] == paused["paused_since"]
     assert list(await inside.store.pauses()) == ["acme"]
     problem = refused(await tell(api, "/v1/tenants/acme/trigger"), 409)
-    assert (problem["detail"], problem["mend"]) == ("acme is paused", "resume it first: adsyncd resume acme")
+    assert (problem["detail"], problem["fix"]) == ("acme is paused", "resume it first: adsyncd resume acme")
     assert (await tell(api, "/v1/tenants/acme/resume")).json()["state"] == "idle"
     assert await inside.store.pauses() == {}
     assert (await tell(api, "/v1/tenants/acme/trigger")).status_code == 202
@@ -369,13 +369,13 @@ async def test_commands_are_logged_and_questions_are_not(api: httpx.AsyncClient)
         ("POST", "/v1/dead-letters/replay", 415),
     ],
 )
-async def test_what_is_not_asked_for_in_order_is_a_problem_with_a_mend(
+async def test_what_is_not_asked_for_in_order_is_a_problem_with_a_fix(
     api: httpx.AsyncClient, method: str, path: str, status: int
 ) -> None:
     problem = refused(await api.request(method, path), status)
     assert problem["title"]
     assert problem["detail"]
-    assert problem["mend"]
+    assert problem["fix"]
 
 
 async def test_a_wrong_method_is_told_the_right_one(api: httpx.AsyncClient) -> None:

@@ -24,7 +24,7 @@ def test_without_systemd_the_error_says_how_to_be_started(environ: dict[str, str
         read_systemd("acme", environ)
 
 
-def test_a_credential_that_is_not_there_is_named_with_its_mend(tmp_path: Path) -> None:
+def test_a_credential_that_is_not_there_is_named_with_its_fix(tmp_path: Path) -> None:
     with pytest.raises(CredentialsMissing, match=r"No such file or directory.*LoadCredential=acme"):
         read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 

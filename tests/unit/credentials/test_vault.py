@@ -254,7 +254,7 @@ class TestStatus:
             ("vault works again", "info", None),
         ]
 
-    async def test_what_an_operator_has_to_mend_is_logged_as_an_error(self, world: World) -> None:
+    async def test_what_an_operator_has_to_fix_is_logged_as_an_error(self, world: World) -> None:
         world.api.failures["sign_in"] = CredentialsMissing("used before", VaultState.UNWRAPPED)
         with capture_logs() as logs:
             await world.fails()

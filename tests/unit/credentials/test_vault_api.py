@@ -189,7 +189,7 @@ def test_a_token_that_no_header_can_carry_is_not_taken(token: str) -> None:
         api.sign_in("role", SecretStr("secret-id"))
 
 
-def test_an_engine_of_the_first_version_is_named_with_what_mends_it() -> None:
+def test_an_engine_of_the_first_version_is_named_with_what_fixes_it() -> None:
     api, _ = scripted({"/v1/kv/data/adsyncd/acme": {"data": {"email": "a@b.example", "password": "canary"}}})
     with pytest.raises(CredentialsMissing, match=r"KV version 1 .*enable-versioning kv") as caught:
         api.secret(TOKEN, "the daemon", "adsyncd/acme")

@@ -70,7 +70,7 @@ def test_each_way_of_not_answering_has_its_words_and_its_state(
         (look_refused(hv.InvalidPath(), VAULT, *SECRET), VaultState.MISSING, "nothing at secret/adsyncd/acme"),
     ],
 )
-def test_each_refusal_has_its_words_and_is_an_operator_s_to_mend(
+def test_each_refusal_has_its_words_and_is_an_operator_s_to_fix(
     error: CredentialsError, state: VaultState, words: str
 ) -> None:
     assert type(error) is CredentialsMissing

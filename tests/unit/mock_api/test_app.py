@@ -254,7 +254,7 @@ async def test_a_push_whose_body_is_not_for_its_path_gets_a_400_and_has_no_effec
         assert (await caller.ledger())["effects_total"] == 0
 
 
-async def test_pushes_that_a_retry_will_not_mend_are_refused_and_have_no_effect() -> None:
+async def test_pushes_that_a_retry_will_not_fix_are_refused_and_have_no_effect() -> None:
     async with platform(deleted=["cmp-0002"], rejected=["cmp-0003"]) as caller:
         answers = [await caller.push(id_, id_) for id_ in ("cmp-0101", "cmp-0002", "cmp-0003")]
         assert [answer.status_code for answer in answers] == [404, 404, 422]

@@ -455,7 +455,7 @@ async def test_a_409_to_a_first_push_is_a_refusal() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 410, 422, 451])
-async def test_what_a_retry_would_not_mend_is_sent_once(status: int) -> None:
+async def test_what_a_retry_would_not_fix_is_sent_once(status: int) -> None:
     async with connected(httpx.Response(503), httpx.Response(status)) as parts:
         error = await parts.failed()
     assert isinstance(error, Rejected)

@@ -11,14 +11,14 @@ POLICY = Policy(max_attempts=5)
 
 
 @pytest.mark.parametrize("error", [Unavailable("503"), BadAnswer("html"), Unauthorized("401")])
-def test_what_may_mend_itself_goes_again_until_the_attempts_are_used_up(error: AdsyncdError) -> None:
+def test_what_may_fix_itself_goes_again_until_the_attempts_are_used_up(error: AdsyncdError) -> None:
     waits = [wait_before_next(error, attempt, POLICY, Random(1)) for attempt in range(1, 7)]
     assert all(wait is not None for wait in waits[:4])
     assert waits[4:] == [None, None]
 
 
 @pytest.mark.parametrize("error", [Rejected("422", 422), SignInRefused("no"), Throttled("429", 1.0)])
-def test_what_a_retry_does_not_mend_never_goes_again(error: AdsyncdError) -> None:
+def test_what_a_retry_does_not_fix_never_goes_again(error: AdsyncdError) -> None:
     assert wait_before_next(error, 1, POLICY, Random(1)) is None
 
 

@@ -40,9 +40,9 @@ def test_a_run_takes_a_request_for_each_page_and_each_push() -> None:
 
 def test_a_run_that_would_take_longer_than_any_duration_hides_no_other_plan() -> None:
     endless, usual = planned(a_tenant(quota=Quota(1, timedelta(days=366))), a_tenant(id="b"), campaigns=10**9)
-    assert endless.mend is not None
-    assert "more time than there is" in endless.mend
-    assert usual.mend is not None
+    assert endless.fix is not None
+    assert "more time than there is" in endless.fix
+    assert usual.fix is not None
 
 
 def test_a_tenant_that_nobody_has_listed_is_taken_to_have_a_hundred_campaigns() -> None:
@@ -60,13 +60,13 @@ def test_the_numbers_are_those_of_the_quota() -> None:
     each_s = cools_for(PER_MINUTE) / 10
     assert found.takes_s == found.shortest_s == pytest.approx(110 * each_s)
     assert found.share == pytest.approx(110 * each_s / (15 * 60))
-    assert (found.due_s, found.mend) == (900, None)
+    assert (found.due_s, found.fix) == (900, None)
 
 
-def test_a_schedule_that_the_quota_cannot_meet_comes_with_its_numbers_and_each_mend() -> None:
+def test_a_schedule_that_the_quota_cannot_meet_comes_with_its_numbers_and_each_fix() -> None:
     [found] = planned(due_every(5 * MINUTE))
     assert found.share > 2
-    assert found.mend == (
+    assert found.fix == (
         "a run takes up to 110 requests and 12m, and is due every 5m: let it be due every 12m or less often, or have "
         'the platform allow 37 requests per 1m, or push only what changed (sync.push = "changed")'
     )
@@ -79,31 +79,31 @@ def test_a_schedule_that_the_quota_cannot_meet_comes_with_its_numbers_and_each_m
     due_s=st.integers(60, 86_400),
     others=st.integers(0, 3),
 )
-def test_whoever_follows_a_mend_keeps_the_schedule(
+def test_whoever_follows_a_fix_keeps_the_schedule(
     campaigns: int, quota: Quota, shape: Shape, due_s: int, others: int
 ) -> None:
     quota = replace(quota, shape=shape)
     tenants = [due_every(timedelta(seconds=due_s), id=f"t{n}", client_id="c", quota=quota) for n in range(others + 1)]
-    mend = planned(*tenants, campaigns=campaigns)[0].mend or ""
-    event("must be mended" if mend else "is fine")
+    fix = planned(*tenants, campaigns=campaigns)[0].fix or ""
+    event("must be fixed" if fix else "is fine")
     first = tenants[0]
-    if every := re.search(r"due every (\w+) or less often", mend):
+    if every := re.search(r"due every (\w+) or less often", fix):
         first = replace(first, schedule=Every(parse_duration(every[1])))
-    if deadline := re.search(r"raise sync.run_deadline to (\w+)", mend):
+    if deadline := re.search(r"raise sync.run_deadline to (\w+)", fix):
         first = replace(first, sync=replace(first.sync, run_deadline=parse_duration(deadline[1])))
     if first is not tenants[0]:
-        assert planned(first, *tenants[1:], campaigns=campaigns)[0].mend is None
-    if number := re.search(r"allow (\d+) requests per", mend):
+        assert planned(first, *tenants[1:], campaigns=campaigns)[0].fix is None
+    if number := re.search(r"allow (\d+) requests per", fix):
         enough = [replace(tenant, quota=replace(quota, requests=int(number[1]))) for tenant in tenants]
-        assert planned(*enough, campaigns=campaigns)[0].mend is None
+        assert planned(*enough, campaigns=campaigns)[0].fix is None
 
 
 def test_a_run_that_outlasts_its_deadline_is_told_so_though_the_schedule_would_do() -> None:
     [found] = planned(due_every(HOUR, run_deadline=5 * MINUTE))
     assert found.share < 1
-    assert found.mend is not None
-    assert "raise sync.run_deadline to 12m" in found.mend
-    assert "less often" not in found.mend
+    assert found.fix is not None
+    assert "raise sync.run_deadline to 12m" in found.fix
+    assert "less often" not in found.fix
 
 
 def test_all_windows_of_a_quota_count() -> None:
@@ -111,10 +111,10 @@ def test_all_windows_of_a_quota_count() -> None:
     [often, seldom] = planned(
         due_every(15 * MINUTE, quota=quota), due_every(2 * HOUR, id="b", client_id="b", quota=quota)
     )
-    assert often.mend is not None
-    assert "have the platform allow 441 requests per 1h" in often.mend
+    assert often.fix is not None
+    assert "have the platform allow 441 requests per 1h" in often.fix
     assert often.takes_s == often.shortest_s == pytest.approx(110 * cools_for(Window(200, HOUR)) / 200)
-    assert seldom.mend is None
+    assert seldom.fix is None
     assert seldom.takes_s == pytest.approx(110 * cools_for(PER_MINUTE) / 10), "200 an hour are no obstacle to 110"
 
 
@@ -129,35 +129,35 @@ def test_tenants_of_one_client_id_share_its_quota() -> None:
     [alone] = planned(due_every(15 * MINUTE))
     one, other = planned(due_every(15 * MINUTE), due_every(15 * MINUTE, id="other"))
     assert one.share == other.share == pytest.approx(2 * alone.share)
-    assert one.mend is not None
+    assert one.fix is not None
     assert one.shortest_s == pytest.approx(110 * 6.0065 / (1 - alone.share))
-    assert "beside the others of its client id" in one.mend
-    assert planned(due_every(15 * MINUTE), due_every(15 * MINUTE, id="other", client_id="other"))[0].mend is None
+    assert "beside the others of its client id" in one.fix
+    assert planned(due_every(15 * MINUTE), due_every(15 * MINUTE, id="other", client_id="other"))[0].fix is None
 
 
 def test_a_client_id_of_which_others_leave_nothing_never_comes_to_an_end() -> None:
     _, starved = planned(due_every(MINUTE), due_every(HOUR, id="starved"))
     assert (starved.takes_s, starved.shortest_s) == (None, None)
-    assert starved.mend is not None
-    assert "more time than there is" in starved.mend
-    assert "less often" not in starved.mend
+    assert starved.fix is not None
+    assert "more time than there is" in starved.fix
+    assert "less often" not in starved.fix
 
 
 def test_a_crontab_is_judged_by_its_shortest_interval() -> None:
     [found] = planned(a_tenant(schedule=Cron("0,10 9 * * *", "UTC")))
     assert found.due_s == 600
-    assert found.mend is not None
+    assert found.fix is not None
 
 
 def test_what_the_last_runs_took_counts_where_settings_spare_requests() -> None:
     [found] = planned(due_every(5 * MINUTE, push=PushPolicy.CHANGED), requests=(12, 14, 110))
-    assert (found.most_requests, found.usual_requests, found.requests, found.mend) == (110, 14, 14, None)
+    assert (found.most_requests, found.usual_requests, found.requests, found.fix) == (110, 14, 14, None)
     [cached] = planned(a_tenant(list_cache=HOUR), requests=(100,))
     assert cached.requests == 100
     [never_ran] = planned(due_every(5 * MINUTE, push=PushPolicy.CHANGED))
     assert never_ran.requests == 110
-    assert never_ran.mend is not None
-    assert "sync.push" not in never_ran.mend
+    assert never_ran.fix is not None
+    assert "sync.push" not in never_ran.fix
 
 
 def test_what_the_last_runs_took_counts_where_it_is_more_than_all() -> None:
@@ -172,22 +172,22 @@ def test_a_platform_s_own_quota_is_held_against_the_sum_of_its_tenants() -> None
     assert platform.tenants == 2
     assert platform.share == pytest.approx(2 * 110 * 6.0065 / 2 / 900)
     assert platform.headroom == pytest.approx(1 - (platform.share or 0))
-    assert found.mends == {}
+    assert found.fixes == {}
 
 
 def test_a_platform_that_allows_too_little_is_named_with_what_would_be_enough() -> None:
     tenants = [a_tenant(id=name, client_id=name) for name in "abcd"]
     found = plan(on_platform(Quota(20, MINUTE), *tenants), {}, {}, NOW)
-    assert found.mends == {
+    assert found.fixes == {
         "platform mixo": "its tenants need 147% of its quota: let them be due 1.5 times less often, or have the "
         "platform allow 30 requests per 1m"
     }
-    assert plan(on_platform(Quota(30, MINUTE), *tenants), {}, {}, NOW).mends == {}
+    assert plan(on_platform(Quota(30, MINUTE), *tenants), {}, {}, NOW).fixes == {}
 
 
 def test_a_platform_without_a_quota_of_its_own_has_no_share() -> None:
     [platform] = plan([a_tenant()], {}, {}, NOW).platforms
-    assert (platform.share, platform.headroom, platform.mend) == (None, None, None)
+    assert (platform.share, platform.headroom, platform.fix) == (None, None, None)
 
 
 def test_the_part_of_one_tenant_is_itself_and_its_platform() -> None:

@@ -93,7 +93,7 @@ def test_a_link_leads_to_the_side_files_too(file: Path) -> None:
         assert connection.execute("SELECT x FROM t").fetchall() == [(1,)]
 
 
-def test_what_is_no_readable_file_is_named_with_its_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_readable_file_is_named_with_its_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match=r"none\.db: there is no database; the daemon makes it at its first start"):
         sqlite_file.connect_to_read(tmp_path / "none.db", 1)
     with pytest.raises(StoreError, match="it can't be read: Is a directory"):
@@ -154,7 +154,7 @@ def test_who_may_not_write_the_file_is_told_who_may(file: Path, monkeypatch: pyt
         sqlite_file.make_private(file)
 
 
-def test_a_missing_directory_is_named_with_its_mend(tmp_path: Path) -> None:
+def test_a_missing_directory_is_named_with_its_fix(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=rf"there is no directory {tmp_path}/none; make it, or change store\.url"):
         sqlite_file.make_private(tmp_path / "none" / "adsyncd.db")
 

@@ -30,7 +30,7 @@ def test_the_disabled_sdk_exports_nothing_and_is_asked_nothing() -> None:
     assert find_problems(environ) == []
 
 
-def test_an_unknown_exporter_is_named_with_its_variable_and_the_mend() -> None:
+def test_an_unknown_exporter_is_named_with_its_variable_and_the_fix() -> None:
     assert [str(problem) for problem in find_problems({"OTEL_METRICS_EXPORTER": "otlp,prometheus"})] == [
         "OTEL_METRICS_EXPORTER: 'prometheus' is not supported; choose otlp, console or none"
     ]
@@ -88,7 +88,7 @@ def test_a_value_that_cannot_be_used_as_it_stands_is_a_problem_of_its_variable_t
     [problem] = find_problems(ENDPOINT | {variable: value})
     assert problem.key == variable
     assert problem.what
-    assert problem.mend
+    assert problem.fix
 
 
 def test_what_a_signal_says_for_itself_hides_what_is_said_for_all() -> None:
