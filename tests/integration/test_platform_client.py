@@ -30,7 +30,6 @@ from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms import Connector, PlatformClient, reading
 from adsyncd.platforms.reading import read_page
 from adsyncd.rate import Gate
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.retry import RetryBudget
 from adsyncd.rate.wait import WaitReason
@@ -101,8 +100,8 @@ async def connected(
     tenant = a_tenant(**{"quota": QUOTA, "base_url": base_url, **tenant_changes})
     tally, gate = Tally(), a_gate(tenant.quota, clock)
     session = connector.session(tenant, account or Account(tenant.client_id))
-    budget, concurrency = RetryBudget(clock.monotonic()), Concurrency.of(tenant.sync.concurrency)
-    async with connector.client(tenant, session, gate, tally, budget=budget, concurrency=concurrency) as client:
+    budget = RetryBudget(clock.monotonic())
+    async with connector.client(tenant, session, gate, tally, budget=budget) as client:
         yield Connected(client, tally, gate)
 
 

@@ -26,7 +26,6 @@ from adsyncd.model.run import Tally
 from adsyncd.model.tenant import CredentialsRef, InFile, InVariable
 from adsyncd.platforms import Connector, PlatformClient
 from adsyncd.rate import Gate
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.retry import RetryBudget
 from adsyncd.telemetry.instruments import Instruments
 from support.gates import a_gate
@@ -145,9 +144,9 @@ async def connected(
     tenant = a_tenant(base_url=base_url, max_attempts=1, timeout=timedelta(seconds=10))
     tenant = replace(tenant, platform=replace(tenant.platform, proxy=proxy, authorities=authorities))
     tally, gate = Tally(), a_gate(tenant.quota, clock)
-    session, concurrency = connector.session(tenant, Account()), Concurrency.of(5)
+    session = connector.session(tenant, Account())
     budget = RetryBudget(clock.monotonic())
-    async with connector.client(tenant, session, gate, tally, budget=budget, concurrency=concurrency) as client:
+    async with connector.client(tenant, session, gate, tally, budget=budget) as client:
         yield Connected(client, gate, tally)
 
 

@@ -5,7 +5,7 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
@@ -13,7 +13,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from adsyncd.config.diagnostics import wrong
 from adsyncd.duration import parse_duration
 
-_MOST_AT_ONCE = 100
 _LONGEST_SOCKET = 107  # and a zero byte: unix(7)
 
 
@@ -97,13 +96,6 @@ def _socket_path(value: Path) -> Path:
     return value
 
 
-def _concurrency(value: object) -> object:
-    number = isinstance(value, int) and not isinstance(value, bool)
-    if value != "auto" and not (number and 1 <= value <= _MOST_AT_ONCE):  # type: ignore[operator]  # a number, here
-        raise wrong(f'expected 1 to {_MOST_AT_ONCE}, or "auto"')
-    return value
-
-
 def _bare(value: str) -> str:
     if "://" in value:
         raise wrong("expected names without an address", "leave out all up to vault.mount, and that, too", echo=False)
@@ -132,7 +124,6 @@ _VAULT_PATH = f"{_SEGMENT}(/{_SEGMENT})*"
 
 Flag = Annotated[bool, Strict(), BeforeValidator(_literal)]
 Whole = Annotated[int, Strict(), BeforeValidator(_literal)]
-Concurrency = Annotated[int | Literal["auto"], BeforeValidator(_literal), AfterValidator(_concurrency)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_literal)]
 
 AnyDuration = Annotated[timedelta, _duration("0s")]

@@ -10,7 +10,6 @@ from adsyncd.config.diagnostics import Fault, wrong
 from adsyncd.config.field_types import (
     AnyDuration,
     ClientId,
-    Concurrency,
     ConfigTable,
     CredentialName,
     Crontab,
@@ -121,7 +120,7 @@ class SyncTable(ConfigTable):
     """How a run goes about it."""
 
     page_size: Whole = Field(10, ge=1, le=1000)
-    concurrency: Concurrency = 5
+    concurrency: Whole = Field(5, ge=1, le=100)
     timeout: SomeDuration = timedelta(seconds=10)
     max_attempts: Whole = Field(5, ge=1, le=20)
     run_deadline: Interval = timedelta(minutes=30)
@@ -184,7 +183,6 @@ class TenantFile(TenantDefaults):
 
     def tenant(self, tenant_id: str, platform: Platform) -> Tenant:
         """Return the tenant that is described here; `platform` is the one that it names."""
-        concurrency = None if self.sync.concurrency == "auto" else self.sync.concurrency
         return Tenant(
             id=tenant_id,
             client_id=self.client_id,
@@ -193,7 +191,7 @@ class TenantFile(TenantDefaults):
             schedule=self.schedule.schedule(),
             credentials=self.credentials.ref(self.auth.role),
             quota=self.quota.quota(),
-            sync=SyncSettings(**dict(self.sync) | {"concurrency": concurrency}),
+            sync=SyncSettings(**dict(self.sync)),
             alerts=AlertSettings(**dict(self.alerts)),
             weight=self.weight,
         )

@@ -108,11 +108,11 @@ class PushPolicy(StrEnum):
 class SyncSettings:
     """How a run goes about it. `timeout` bounds one request, all phases together, without its wait for quota.
 
-    `concurrency`: how many pushes at once, or None for as many as the platform shows to be good.
+    `concurrency`: the most pushes in flight at once.
     """
 
     page_size: int
-    concurrency: int | None
+    concurrency: int
     timeout: timedelta
     max_attempts: int
     run_deadline: timedelta

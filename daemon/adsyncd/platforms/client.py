@@ -44,7 +44,6 @@ from adsyncd.platforms.transport import SENDINGS, GovernedTransport
 from adsyncd.platforms.verdict import accepted, confirm, in_progress, in_words, is_later
 from adsyncd.rate import Gate, Priority
 from adsyncd.rate.breaker import Breaker
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.retry import Policy, RetryBudget, backoff, wait_before_next
 from adsyncd.rate.wait import WaitReason
 from adsyncd.tasks import OffLoop, in_thread
@@ -99,11 +98,10 @@ class Connector:
         tally: Tally,
         *,
         budget: RetryBudget,
-        concurrency: Concurrency,
         pushes: Priority = Priority.PUSH,
     ) -> AsyncIterator["PlatformClient"]:
-        """Open a client for one run. It tells `tally` what it does and `concurrency` what that finds out."""
-        connections = concurrency.most + 1  # the pushes and the listing
+        """Open a client for one run. `tally` counts what it does."""
+        connections = tenant.sync.concurrency + 1  # the pushes and the listing
         timeout_s = tenant.sync.timeout.total_seconds()
         route = find_route(tenant.platform, self.tls, self._trusting, self.environ)
         session.secrets.learn(*route.secrets)
@@ -114,7 +112,6 @@ class Connector:
             gate=gate,
             breaker=self._breaker(tenant.platform.base_url, route.via),
             via=route.via,
-            concurrency=concurrency,
             tally=tally,
             secrets=session.secrets,
             clock=self.clock,

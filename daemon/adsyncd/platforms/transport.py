@@ -20,12 +20,11 @@ from adsyncd.errors import AdsyncdError, BadAnswer, OutOfResources, Throttled, U
 from adsyncd.host.shortage import shortage
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
-from adsyncd.platforms.admission import PRIORITY, UNMETERED, Admission
+from adsyncd.platforms.admission import UNMETERED, Admission
 from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
-from adsyncd.rate import Gate, Permit, Priority
+from adsyncd.rate import Gate, Permit
 from adsyncd.rate.breaker import Breaker
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.feedback import Said, read
 from adsyncd.rate.retry import LONGEST_ASKED_S
 from adsyncd.telemetry.instruments import REQUESTS, RETRIES, Instruments
@@ -60,7 +59,6 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         tenant: Tenant,
         gate: Gate,
         breaker: Breaker,
-        concurrency: Concurrency,
         tally: Tally,
         secrets: Secrets,
         via: str = "",
@@ -81,7 +79,6 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             tracer=tracer,
             instruments=instruments,
         )
-        self._concurrency = concurrency
         self._tally = tally
         self._secrets = secrets
         self._via = via
@@ -91,7 +88,6 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._timeout_s = tenant.sync.timeout.total_seconds()
         self._refusals = 0  # 429s in a row
         self._closed_until = 0.0
-        self._pushes = 0  # in flight
         self._tells_written = tenant.quota.arrival_bound is not None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -102,31 +98,10 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         """
         permit, passage = await self._admission.admit(request)
         with passage:
-            is_push = permit is not None and request.extensions.get(PRIORITY) is not Priority.LISTING
-            answer = await (self._answer_push if is_push else self._answer)(request, permit)
+            answer = await self._answer(request, permit)
             if answer.is_server_error:
                 passage.failed(f"the platform answered {answer.status_code}")
             return answer
-
-    async def _answer_push(self, request: httpx.Request, permit: Permit | None) -> httpx.Response:
-        """Return the answer to a push, and let it tell how many may be in flight at once."""
-        self._pushes += 1
-        in_flight, sent_at = self._pushes, self._clock.monotonic()
-
-        def learn(*, ok: bool) -> None:
-            now = self._clock.monotonic()
-            self._concurrency.sample(now - sent_at, in_flight, ok, now)
-
-        try:
-            answer = await self._answer(request, permit)
-        except (Unavailable, Unconfirmed):
-            learn(ok=False)
-            raise
-        finally:
-            self._pushes -= 1
-        if answer.is_success or answer.is_server_error:  # a refusal is quick, and tells nothing
-            learn(ok=answer.is_success)
-        return answer
 
     async def _answer(self, request: httpx.Request, permit: Permit | None) -> httpx.Response:
         answer, body = None, b""

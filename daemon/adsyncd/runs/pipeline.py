@@ -35,7 +35,6 @@ from adsyncd.errors import (
 from adsyncd.model.campaign import Oddities, Page, Push, PushState, idempotency_key, shown
 from adsyncd.model.run import Listing, Outcome, Run, Tally, run_id
 from adsyncd.model.tenant import PushPolicy, Tenant
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.runs.deletion import Missing
 from adsyncd.store import ResumePoint
 from adsyncd.telemetry.instruments import (
@@ -106,7 +105,6 @@ class Journal(Protocol):
 class Pipeline:
     """Runs one tenant once. `tally` is counted up while it goes, for whoever shows progress.
 
-    `concurrency` says how many pushes may go on at once, which may change with each of them.
     `on_end` is called with the record of a run that ended, while its span is still open.
     """
 
@@ -117,7 +115,6 @@ class Pipeline:
         journal: Journal,
         tally: Tally,
         *,
-        concurrency: Concurrency,
         clock: Clock,
         tracer: Tracer,
         instruments: Instruments,
@@ -127,7 +124,6 @@ class Pipeline:
         self._source = source
         self._journal = journal
         self._tally = tally
-        self._concurrency = concurrency
         self._clock = clock
         self._tracer = tracer
         self._instruments = instruments
@@ -207,11 +203,10 @@ class Pipeline:
     async def _sync(self, run: Run, point: ResumePoint) -> None:
         """List and push at the same time. After an error that concerns the whole run, what is on its way comes back."""
         give, take = anyio.create_memory_object_stream[Push](self._tenant.sync.page_size)
-        slots = anyio.CapacityLimiter(self._concurrency.limit)
         with anyio.move_on_after(self._tenant.sync.run_deadline.total_seconds()) as deadline, take:
             async with anyio.create_task_group() as pushing:
-                for _ in range(self._concurrency.most):
-                    pushing.start_soon(self._push_from, run, take, slots)
+                for _ in range(self._tenant.sync.concurrency):
+                    pushing.start_soon(self._push_from, run, take)
                 with give, self._listing:
                     await self._list(run, point, give)
         if self._fatal is not None:
@@ -274,14 +269,12 @@ class Pipeline:
             named = f" of the {self._claimed} that it names in all" if self._claimed else ""
             raise ListingError(f"after {listed} campaigns{named}, the platform still announces more")
 
-    async def _push_from(self, run: Run, queue: MemoryObjectReceiveStream[Push], slots: anyio.CapacityLimiter) -> None:
+    async def _push_from(self, run: Run, queue: MemoryObjectReceiveStream[Push]) -> None:
         try:
             async for push in queue:
-                async with slots:
-                    if self._fatal is not None:
-                        return
-                    await self._push(run, push)
-                slots.total_tokens = self._concurrency.limit
+                if self._fatal is not None:
+                    return
+                await self._push(run, push)
         except AdsyncdError as error:
             self._end(error)
 

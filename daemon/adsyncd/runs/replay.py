@@ -18,7 +18,6 @@ from adsyncd.errors import AdsyncdError
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.runs.pipeline import CAMPAIGNS_OWN, recording
 from adsyncd.telemetry.instruments import (
     ATTEMPT,
@@ -60,10 +59,7 @@ class Letters(Protocol):
 
 
 class Replay:
-    """Replays dead letters of one tenant once. `tally` is counted up while it goes, for whoever shows progress.
-
-    `concurrency` says how many pushes may go on at once, which may change with each of them.
-    """
+    """Replays dead letters of one tenant once. `tally` is counted up while it goes, for whoever shows progress."""
 
     def __init__(
         self,
@@ -72,14 +68,12 @@ class Replay:
         store: Letters,
         tally: Tally,
         *,
-        concurrency: Concurrency,
         tracer: Tracer,
     ) -> None:
         self._tenant = tenant
         self._platform = platform
         self._store = store
         self._tally = tally
-        self._concurrency = concurrency
         self._tracer = tracer
         self._replayed: dict[str, Replayed] = {}
         self._fatal: AdsyncdError | None = None
@@ -96,10 +90,9 @@ class Replay:
         ):
             trace_id = format_trace_id(current.get_span_context().trace_id)
             waiting = iter(letters)
-            slots = anyio.CapacityLimiter(self._concurrency.limit)
             async with anyio.create_task_group() as pushing:
-                for _ in range(self._concurrency.most):
-                    pushing.start_soon(self._replay_from, waiting, slots, trace_id)
+                for _ in range(self._tenant.sync.concurrency):
+                    pushing.start_soon(self._replay_from, waiting, trace_id)
             if self._fatal is not None:
                 mark_failed(current, self._fatal)
         left = str(self._fatal)
@@ -107,14 +100,12 @@ class Replay:
             self._replayed.get(letter.campaign_id) or Replayed(letter, PushState.PENDING, left) for letter in letters
         ]
 
-    async def _replay_from(self, waiting: Iterator[DeadLetter], slots: anyio.CapacityLimiter, trace_id: str) -> None:
+    async def _replay_from(self, waiting: Iterator[DeadLetter], trace_id: str) -> None:
         try:
             for letter in waiting:
-                async with slots:
-                    if self._fatal is not None:
-                        return
-                    await self._replay(letter, trace_id)
-                slots.total_tokens = self._concurrency.limit
+                if self._fatal is not None:
+                    return
+                await self._replay(letter, trace_id)
         except AdsyncdError as error:
             self._fatal = self._fatal or error
 

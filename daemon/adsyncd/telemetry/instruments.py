@@ -89,7 +89,6 @@ SAVED = Metric(
 QUOTA_WAIT = Metric("counter", "adsyncd.quota.wait", "s", "Time in which a tenant's run waited for quota")
 QUOTA_PERMITS = Metric("gauge", "adsyncd.quota.permits", "{permit}", "Permits of a tenant's bucket that are free")
 BREAKER_OPEN = Metric("gauge", "adsyncd.breaker.open", "{breaker}", "1 while a host's circuit breaker is open, else 0")
-CONCURRENCY = Metric("gauge", "adsyncd.concurrency", "{push}", "How many pushes of a tenant may be in flight at once")
 RUN_DURATION = Metric("histogram", "adsyncd.run.duration", "s", "How long runs took, by outcome")
 RUNS = Metric("counter", "adsyncd.runs", "{run}", "Runs that ended, by tenant and outcome")
 RUNS_OVERLAPPED = Metric(
@@ -116,7 +115,7 @@ LOG_LINES_DROPPED = Metric(
 )
 
 METRICS = (
-    LISTED, PUSHED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS, BREAKER_OPEN, CONCURRENCY,
+    LISTED, PUSHED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS, BREAKER_OPEN,
     RUN_DURATION, RUNS, RUNS_OVERLAPPED, RUNS_PAUSED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
     VAULT_UP, ALERTS, DROP_INS_REFUSED, TELEMETRY_LOST,
     LOG_LINES_DROPPED,

@@ -8,7 +8,6 @@ from adsyncd.model.status import Going, State, TenantStatus, progress, remaining
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import Session
 from adsyncd.rate import Gate
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.retry import RetryBudget
 
 
@@ -24,7 +23,6 @@ class Bulkhead:
     session: Session
     gate: Gate
     budget: RetryBudget
-    concurrency: Concurrency
     leaving: bool = False
     going: Going | None = None
     last_outcome: Outcome | None = None

@@ -1,6 +1,6 @@
 """One bulkhead a tenant: what happens behind one is not felt behind another.
 
-A bulkhead owns what its tenant's runs share (session, gate, retry budget, concurrency) and lets one run go at a time.
+A bulkhead owns what its tenant's runs share (session, gate, retry budget) and lets one run go at a time.
 A run is a task of its own, in a context of its own, under its own deadline; whatever it raises ends here.
 """
 
@@ -26,7 +26,6 @@ from adsyncd.model.status import Going, TenantStatus
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import Connector, PlatformClient
 from adsyncd.rate import Governor, Priority
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.retry import RetryBudget
 from adsyncd.runs.lease import Leases
 from adsyncd.runs.listing_cache import ListingCache
@@ -34,7 +33,6 @@ from adsyncd.runs.pipeline import Pipeline
 from adsyncd.runs.replay import Replay, Replayed
 from adsyncd.store import Store
 from adsyncd.telemetry.instruments import (
-    CONCURRENCY,
     DEAD_LETTERS,
     QUOTA_PERMITS,
     RUNS_OVERLAPPED,
@@ -90,7 +88,6 @@ class Supervisor:
         self._stopping = False
         self._activities = Activities(self._let_go)
         instruments.observe(QUOTA_PERMITS, partial(self._each, lambda bulkhead: bulkhead.gate.free))
-        instruments.observe(CONCURRENCY, partial(self._each, lambda bulkhead: bulkhead.concurrency.limit))
         instruments.observe(TOKEN_EXPIRES_IN, partial(self._each, lambda bulkhead: bulkhead.session.expires_in()))
 
     async def recall(self) -> None:
@@ -111,7 +108,6 @@ class Supervisor:
             self._connector.session(tenant, self._credentials),
             self._governor.gate(tenant.client_quota),
             RetryBudget(self._clock.monotonic()),
-            Concurrency.of(tenant.sync.concurrency),
         )
 
     def change(self, change: Change) -> float | None:
@@ -121,8 +117,6 @@ class Supervisor:
         bulkhead.gate = self._governor.gate(change.new.client_quota)
         if change.signs_in_anew:
             bulkhead.session = self._connector.session(change.new, self._credentials, bulkhead.session)
-        if change.new.sync.concurrency != change.old.sync.concurrency:
-            bulkhead.concurrency = Concurrency.of(change.new.sync.concurrency)
         return bulkhead.gate.silence_s() if change.changes_quota else None
 
     def remove(self, tenant_id: str) -> None:
@@ -243,7 +237,6 @@ class Supervisor:
                 ListingCache(tenant, client, self._store, self._instruments),
                 self._store.held(lease),
                 tally,
-                concurrency=bulkhead.concurrency,
                 clock=self._clock,
                 tracer=self._tracer,
                 instruments=self._instruments,
@@ -272,8 +265,7 @@ class Supervisor:
                 self._leases.hold(tenant_id, bulkhead.gate.pause) as lease,
                 self._client(bulkhead, tally, Priority.REPLAY) as client,
             ):
-                tenant, concurrency, store = bulkhead.tenant, bulkhead.concurrency, self._store.held(lease)
-                replay = Replay(tenant, client, store, tally, concurrency=concurrency, tracer=self._tracer)
+                replay = Replay(bulkhead.tenant, client, self._store.held(lease), tally, tracer=self._tracer)
                 return await replay.run(letters)
 
     async def replay_all(
@@ -304,9 +296,7 @@ class Supervisor:
     def _client(
         self, of: Bulkhead, tally: Tally, pushes: Priority = Priority.PUSH
     ) -> AbstractAsyncContextManager[PlatformClient]:
-        return self._connector.client(
-            of.tenant, of.session, of.gate, tally, budget=of.budget, concurrency=of.concurrency, pushes=pushes
-        )
+        return self._connector.client(of.tenant, of.session, of.gate, tally, budget=of.budget, pushes=pushes)
 
     @property
     def runs(self) -> int:

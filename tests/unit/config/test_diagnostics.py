@@ -47,6 +47,12 @@ def of_tenant(**keys: object) -> dict[str, Fault]:
             'expected a whole number, got "10"',
             "for example page_size = 10",
         ),
+        (
+            {"sync": {"concurrency": "auto"}},
+            "sync.concurrency",
+            'expected a whole number, got "auto"',
+            "for example concurrency = 5",
+        ),
         ({"sync": {"page_size": 0}}, "sync.page_size", "must be at least 1, got 0", "for example page_size = 10"),
         ({"sync": {"max_attempts": 21}}, "sync.max_attempts", "must be at most 20, got 21", None),
         (

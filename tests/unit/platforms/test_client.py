@@ -36,7 +36,6 @@ from adsyncd.model.run import Tally, Wait
 from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms import Connector, PlatformClient, transport, wire
 from adsyncd.rate.bucket import cools_for
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.retry import RetryBudget
 from adsyncd.rate.wait import WaitReason
@@ -192,9 +191,9 @@ async def connected(*script: Answer, sign_ins: Iterable[Answer] = (), **tenant_c
     )
     tenant = a_tenant(**{"quota": MUCH, **tenant_changes})
     gate = a_gate(tenant.quota, clock)
-    budget, concurrency = RetryBudget(clock.monotonic()), Concurrency.of(tenant.sync.concurrency)
+    budget = RetryBudget(clock.monotonic())
     session = connector.session(tenant, platform)
-    async with connector.client(tenant, session, gate, tally, budget=budget, concurrency=concurrency) as client:
+    async with connector.client(tenant, session, gate, tally, budget=budget) as client:
         yield Parts(platform, client, tally, gate.stop)
 
 

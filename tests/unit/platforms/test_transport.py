@@ -26,7 +26,6 @@ from adsyncd.platforms.transport import SENDINGS, GovernedTransport
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.bucket import cools_for
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.dialect import STANDARD, Throttling
 from adsyncd.rate.permit import Claim, PermitRecord
 from adsyncd.rate.quota import Quota
@@ -95,7 +94,6 @@ class Parts:
         self.handler = handler or answering(200)
         self.gate = a_gate(tenant.quota, clock, ledger)
         self.breaker = Breaker("ads.invalid", clock, Random(7), lambda: None)
-        self.concurrency = Concurrency.of(None)
         self.tally = Tally()
         self.secrets = Secrets()
         self.spans = InMemorySpanExporter()
@@ -108,7 +106,6 @@ class Parts:
             tenant=tenant,
             gate=self.gate,
             breaker=self.breaker,
-            concurrency=self.concurrency,
             tally=self.tally,
             secrets=self.secrets,
             clock=clock,

@@ -10,14 +10,13 @@ import httpx
 import pytest
 from opentelemetry.metrics import NoOpMeter
 
-from adsyncd.errors import PlatformError, Stopping, Unavailable
+from adsyncd.errors import Stopping
 from adsyncd.model.run import Tally
 from adsyncd.platforms.admission import PRIORITY, UNMETERED
 from adsyncd.platforms.transport import GovernedTransport
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate import Priority
 from adsyncd.rate.breaker import Breaker
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.wait import WaitReason
 from adsyncd.telemetry.instruments import SERVER_ADDRESS, WAIT_REASON, WAIT_UNTIL, Instruments
@@ -35,18 +34,6 @@ def anyio_backend() -> tuple[str, Mapping[str, Any]]:
 class Middle(Random):
     def uniform(self, a: float, b: float) -> float:
         return (a + b) / 2
-
-
-class Told(Concurrency):
-    """Remembers what it is told: latency, pushes in flight, success."""
-
-    def __init__(self) -> None:
-        super().__init__(1, 20, 5)
-        self.samples: list[tuple[float, int, bool]] = []
-
-    def sample(self, latency_s: float, in_flight: int, ok: bool, now: float) -> None:
-        self.samples.append((round(latency_s, 3), in_flight, ok))
-        super().sample(latency_s, in_flight, ok, now)
 
 
 class Host:
@@ -87,7 +74,6 @@ class Client:
         self.client_id = client_id
         self.tally = Tally()
         self.spans = Spans()
-        self.concurrency = Told()
         tenant = a_tenant(client_id=client_id, quota=Quota(permits, timedelta(seconds=60)))
         self.gate = a_gate(tenant.quota, host.clock)
         self.transport = GovernedTransport(
@@ -95,7 +81,6 @@ class Client:
             tenant=tenant,
             gate=self.gate,
             breaker=host.breaker,
-            concurrency=self.concurrency,
             tally=self.tally,
             secrets=Secrets(),
             clock=host.clock,
@@ -234,48 +219,3 @@ async def test_what_was_waited_for_at_the_end_of_the_run_s_time_is_known_afterwa
     assert not client.tally.waits
     assert client.tally.cut_short
     assert client.tally.cut_short.reason is WaitReason.BREAKER
-
-
-# Concurrency
-
-
-async def test_pushes_alone_are_measured_from_sending_to_answer() -> None:
-    host = Host()
-    host.takes_s = 2
-    client = Client(host, permits=3)
-    await client.listing()
-    await client.sign_in()
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(3):  # of which one has to wait for quota
-            tasks.start_soon(client.send)
-    assert client.concurrency.samples == [(2, 1, True), (2, 2, True), (2, 1, True)]
-
-
-async def test_failures_and_time_outs_of_pushes_lower_the_limit_and_refusals_say_nothing() -> None:
-    host = Host()
-    client = Client(host)
-    host.status = 404
-    await client.send()
-    host.status = 429
-    with pytest.raises(PlatformError):
-        await client.send()
-    assert client.concurrency.samples == []
-    await anyio.sleep(120)
-    host.status = 503
-    await client.send()
-    host.hangs = True
-    with pytest.raises(Unavailable):
-        await client.send()
-    assert client.concurrency.samples == [(0, 1, False), (10, 1, False)]
-    assert client.concurrency.limit == 2
-
-
-async def test_a_push_that_is_cancelled_says_nothing_and_is_not_in_flight_any_more() -> None:
-    host = Host()
-    host.takes_s = 5
-    client = Client(host)
-    with anyio.move_on_after(1):
-        await client.send()
-    await client.send(**{PRIORITY: Priority.REPLAY})
-    assert client.concurrency.samples == [(5, 1, True)]

@@ -1,7 +1,6 @@
 """Tenants of one host, of which some are not answered: who waits, for how long, and whom that concerns."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +12,6 @@ from adsyncd.model.run import Outcome, Run, Tally
 from adsyncd.model.tenant import Tenant
 from adsyncd.rate.quota import Quota
 from adsyncd.store import Store
-from adsyncd.telemetry.instruments import CONCURRENCY
-from adsyncd.tenants.diff import Change
 from support.inline_store import inline_store
 from support.supervised import World, a_world, fire_time, tenant
 from support.virtual_time import BACKEND
@@ -148,35 +145,3 @@ async def test_a_stop_ends_what_waits_for_a_breaker_and_leaves_it_open(store: St
         await world.supervisor.drain(timedelta(seconds=20))
         assert anyio.current_time() - before < 1
         assert {run.tenant for run in await store.open_runs()} == set(names)
-
-
-# How many pushes at once
-
-
-async def test_auto_finds_out_from_run_to_run_how_many_pushes_are_good_and_shows_it(store: Store) -> None:
-    slow = {"push_latency_s": 2, "campaigns": 100}
-    acme = tenant("acme", concurrency=None, page_size=100)
-    async with a_world(store, acme, tenant("globex"), acme=slow) as world:
-        limits = [world.measured(CONCURRENCY)]
-        for number in range(4):
-            await runs_of(world, "acme", number=number)
-            limits.append(world.measured(CONCURRENCY))
-        peak = (await world.ledger())["peak_concurrency"]
-    assert limits[0] == {"acme": 5, "globex": 5}
-    assert limits[4]["acme"] > limits[1]["acme"] > 5
-    assert limits[4]["globex"] == 5
-    assert 5 < peak <= limits[4]["acme"]
-
-
-async def test_another_concurrency_in_the_drop_in_counts_from_the_next_run_on_and_nothing_else_resets_it(
-    store: Store,
-) -> None:
-    acme = tenant("acme", concurrency=None, page_size=100)
-    async with a_world(store, acme, acme={"campaigns": 100}) as world:
-        await runs_of(world, "acme")
-        found_out = world.measured(CONCURRENCY)["acme"]
-        slower = replace(acme, quota=Quota(100, timedelta(seconds=60)))
-        world.supervisor.change(Change(acme, slower))
-        assert world.measured(CONCURRENCY)["acme"] == found_out > 5
-        world.supervisor.change(Change(slower, tenant("acme", concurrency=3)))
-        assert world.measured(CONCURRENCY)["acme"] == 3

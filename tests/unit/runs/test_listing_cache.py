@@ -13,7 +13,6 @@ from adsyncd.errors import Stopping, Unavailable
 from adsyncd.model.campaign import Page
 from adsyncd.model.run import Outcome, Run, Tally
 from adsyncd.model.tenant import PushPolicy, Tenant
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.runs.listing_cache import ListingCache
 from adsyncd.runs.pipeline import Pipeline
 from adsyncd.simulation.virtual_time import START
@@ -87,7 +86,6 @@ async def run(
         ListingCache(tenant, platform, store, instruments),
         store,
         Tally(),
-        concurrency=Concurrency.of(tenant.sync.concurrency),
         clock=VirtualClock(),
         tracer=(spans or Spans()).tracer,
         instruments=instruments,

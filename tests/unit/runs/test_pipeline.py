@@ -29,7 +29,6 @@ from adsyncd.errors import (
 from adsyncd.model.campaign import Oddities, Page, Push, idempotency_key
 from adsyncd.model.run import Listing, Outcome, Run, Tally, Wait, run_id
 from adsyncd.model.tenant import PushPolicy, Tenant
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.rate.wait import WaitReason
 from adsyncd.runs.pipeline import Journal, Pipeline
 from adsyncd.simulation.virtual_time import START
@@ -136,7 +135,6 @@ async def run(
     tally: Tally | None = None,
     tracer: Tracer | None = None,
     clock: VirtualClock | None = None,
-    concurrency: Concurrency | None = None,
 ) -> Run:
     """Run the tenant for the fire time `number`; again for the same one means to take it up."""
     tenant = tenant or a_tenant(page_size=source.page_size, run_deadline=FOREVER)
@@ -145,7 +143,6 @@ async def run(
         source,
         journal,
         tally or Tally(),
-        concurrency=concurrency or Concurrency.of(tenant.sync.concurrency),
         clock=clock or VirtualClock(),
         tracer=tracer or NoOpTracer(),
         instruments=SILENT,
@@ -200,22 +197,6 @@ async def test_pages_and_pushes_flow_at_the_same_time(store: Store) -> None:
     await run(source, store, tenant=a_tenant(concurrency=5))
     assert anyio.current_time() - began == pytest.approx(1 + 100 / 5 * 2)  # only the first page was waited for
     assert source.peak == 5
-
-
-async def test_as_many_pushes_go_at_once_as_the_limit_says_while_it_changes(store: Store) -> None:
-    limit = Concurrency(1, 20, 5)
-    begun: Counter[float] = Counter()
-
-    class Changing(Source):
-        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
-            begun[anyio.current_time() - began] += 1
-            attempts = await super().push(campaign_id, key, again=again)
-            limit.limit = 12 if begun.total() < 41 else 2
-            return attempts
-
-    began = anyio.current_time()
-    await run(Changing(ids(47), page_size=200, push_s=2), store, concurrency=limit)
-    assert list(begun.values()) == [5, 12, 12, 12, 2, 2, 2]
 
 
 async def test_a_run_holds_no_more_campaigns_than_two_pages_and_what_is_on_its_way(store: Store) -> None:
@@ -1099,7 +1080,6 @@ async def run_in(world: World, number: int, tenant: Tenant) -> None:
         world,
         world,
         Tally(),
-        concurrency=Concurrency.of(tenant.sync.concurrency),
         clock=VirtualClock(),
         tracer=NoOpTracer(),
         instruments=SILENT,

@@ -21,7 +21,6 @@ from adsyncd.errors import (
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Run, Tally
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.rate.concurrency import Concurrency
 from adsyncd.runs.replay import Replay, Replayed
 from adsyncd.store import Store, tables
 from support.inline_store import Disk, inline_store
@@ -96,11 +95,10 @@ async def replay(
     *,
     tally: Tally | None = None,
     tracer: Tracer | None = None,
-    concurrency: int | Concurrency = 5,
+    concurrency: int = 5,
 ) -> list[Replayed]:
-    found_out = concurrency if isinstance(concurrency, Concurrency) else Concurrency.of(concurrency)
-    tracer = tracer or NoOpTracer()
-    return await Replay(a_tenant(), platform, store, tally or Tally(), concurrency=found_out, tracer=tracer).run(of)
+    tenant, tracer = a_tenant(concurrency=concurrency), tracer or NoOpTracer()
+    return await Replay(tenant, platform, store, tally or Tally(), tracer=tracer).run(of)
 
 
 async def test_what_is_replayed_is_pushed_with_the_key_with_which_it_died_and_is_no_dead_letter_any_more(
@@ -131,20 +129,6 @@ async def test_a_replay_pushes_as_many_at_once_as_the_tenant_allows(store: Store
     began = anyio.current_time()
     await replay(platform, store, dead, concurrency=3)
     assert (platform.peak, anyio.current_time() - began) == (3, 6)
-
-
-async def test_a_replay_pushes_as_many_at_once_as_proves_to_be_good(store: Store) -> None:
-    limit = Concurrency(1, 20, 2)
-
-    class Roomy(Platform):
-        async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
-            attempts = await super().push(campaign_id, key, again=again)
-            limit.limit = 7
-            return attempts
-
-    platform, dead = Roomy(), await letters(store, *[f"c{number}" for number in range(30)])
-    await replay(platform, store, dead, concurrency=limit)
-    assert platform.peak == 7
 
 
 @pytest.mark.parametrize("error", [SignInRefused("refused"), CredentialsMissing("none"), Stopping("stopping")])

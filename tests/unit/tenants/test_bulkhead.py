@@ -29,7 +29,7 @@ class Gate:
 
 
 def a_bulkhead(**changes: Any) -> Bulkhead:  # noqa: ANN401 - its fields
-    parts = {"session": SimpleNamespace(failure=None), "gate": Gate(), "budget": None, "concurrency": None}
+    parts = {"session": SimpleNamespace(failure=None), "gate": Gate(), "budget": None}
     return Bulkhead(a_tenant(), **cast("Any", parts | changes))
 
 

@@ -266,17 +266,19 @@ async def test_who_is_put_back_while_the_last_run_goes_on_does_not_run_twice_at_
 
 
 async def test_a_run_goes_on_by_what_the_tenant_was_when_it_began_and_the_next_by_what_it_is(store: Store) -> None:
-    before, after = tenant("acme"), tenant("acme", client_id="globex", credentials=EnvRef("globex"), page_size=20)
+    before = tenant("acme", concurrency=2)
+    after = tenant("acme", client_id="globex", credentials=EnvRef("globex"), page_size=20, concurrency=4)
     async with a_world(store, before, globex={}) as world:
         world.tick(number=0)
         await anyio.sleep(3)
         world.supervisor.change(Change(before, after))
         await world.ended(number=0)
-        assert (await world.ledger("acme"))["effects_total"] == 20
+        ledger = await world.ledger("acme")
+        assert (ledger["effects_total"], ledger["peak_concurrency"]) == (20, 2)
         world.tick(number=1)
         await world.ended(number=1)
         ledger = await world.ledger("globex")
-    assert (ledger["effects_total"], ledger["accepted"]) == (20, 21)
+    assert (ledger["effects_total"], ledger["accepted"], ledger["peak_concurrency"]) == (20, 21, 4)
 
 
 async def test_another_quota_counts_at_once_and_forgets_no_permit_that_was_spent(store: Store) -> None:
