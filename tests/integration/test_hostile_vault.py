@@ -20,9 +20,9 @@ from starlette.routing import Route
 
 from adsyncd.clock import SystemClock
 from adsyncd.credentials import AppRole, Vault, VaultAccess, VaultToken
-from adsyncd.credentials.exchange import MOST_BYTES
-from adsyncd.credentials.identity import Lease
+from adsyncd.credentials.identity import TokenLease
 from adsyncd.credentials.vault_api import Place, VaultApi
+from adsyncd.credentials.vault_http import MOST_BYTES
 from adsyncd.errors import CredentialsError, CredentialsUnavailable
 from adsyncd.model.status import VaultState
 from adsyncd.model.tenant import VaultRef
@@ -46,7 +46,7 @@ ASKED: dict[str, Callable[[VaultApi], object]] = {
     "auth/approle/role/acme/role-id": lambda api: api.sign_in_as(TOKEN, "acme"),
     "auth/approle/role/acme/secret-id": lambda api: api.sign_in_as(TOKEN, "acme"),
     "auth/token/lookup-self": lambda api: api.look_up(TOKEN),
-    "auth/token/renew-self": lambda api: api.renew(Lease(TOKEN, 0.0, 60, renewable=True)),
+    "auth/token/renew-self": lambda api: api.renew(TokenLease(TOKEN, 0.0, 60, renewable=True)),
     "sys/wrapping/lookup": lambda api: api.unwrap(TOKEN),
     "sys/wrapping/unwrap": lambda api: api.unwrap(TOKEN),
     "secret/data/acme": lambda api: api.secret(TOKEN, "the daemon", "acme"),
@@ -148,7 +148,7 @@ async def test_a_secret_that_is_nested_too_deep_to_be_read_is_its_tenant_s_troub
     script.place, script.status = "secret/data/acme", 200
     script.body = b'{"data": {"data": {"email": ' + b"[" * 9000 + b"]" * 9000 + b'}, "metadata": {"version": 1}}}'
     async with opened(access(address, VaultToken(lambda: TOKEN))) as vault:
-        with pytest.raises(CredentialsUnavailable, match="secret/acme can't be read; write email and password there"):
+        with pytest.raises(CredentialsUnavailable, match="secret/acme can't be read; write only email and password"):
             await vault.read(VaultRef("acme"))
         assert vault.status.state is VaultState.UP
         assert await vault._connection.ask(partial(vault._api.version, TOKEN, "the daemon", "acme")) == 1
@@ -194,7 +194,7 @@ async def test_a_token_that_was_over_when_it_arrived_is_a_state_with_a_wait_and_
 async def test_an_error_that_nobody_thought_of_is_a_state_too_and_is_told_without_its_text(
     address: str, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_down(*_: object) -> Lease:
+    def break_down(*_: object) -> TokenLease:
         raise ZeroDivisionError("canary")
 
     script.place = ""

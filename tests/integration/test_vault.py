@@ -29,7 +29,7 @@ from adsyncd.credentials import (
     VaultToken,
     resolve_secret,
 )
-from adsyncd.credentials.identity import Lease
+from adsyncd.credentials.identity import TokenLease
 from adsyncd.demo.openbao import OpenBao, Role, Tls
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.tenant import InFile, VaultRef
@@ -99,7 +99,7 @@ async def issue_token(server: OpenBao, **settings: object) -> SecretStr:
     return SecretStr(answer["auth"]["client_token"])
 
 
-def lease_of(vault: Vault) -> Lease:
+def lease_of(vault: Vault) -> TokenLease:
     lease = vault._daemon._lease
     assert lease is not None
     return lease
@@ -659,7 +659,7 @@ class TestTls:
         self, tls_server: OpenBao, tmp_path: Path
     ) -> None:
         for ca in (None, private_tls(tmp_path).ca):
-            with pytest.raises(CredentialsUnavailable, match=r"no certificate that can be trusted; set vault\.ca_file"):
+            with pytest.raises(CredentialsUnavailable, match=r"untrusted certificate; set vault\.ca_file"):
                 await read(replace(by_token(tls_server), ca_file=ca))
 
     async def test_neither_the_environments_ca_nor_its_token_stands_in(
@@ -668,13 +668,13 @@ class TestTls:
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "VAULT_CACERT"):
             monkeypatch.setenv(name, str(tls.ca))
         monkeypatch.setenv("VAULT_TOKEN", tls_server.root_token.get_secret_value())
-        with pytest.raises(CredentialsUnavailable, match="no certificate that can be trusted"):
+        with pytest.raises(CredentialsUnavailable, match="untrusted certificate"):
             await read(by_token(tls_server))
         with pytest.raises(CredentialsMissing, match="refuses the daemon's token"):
             await read(replace(by_token(tls_server, SecretStr("wrong")), ca_file=tls.ca))
 
     async def test_a_ca_file_that_is_not_there_or_no_pem_is_told(self, tls_server: OpenBao, tmp_path: Path) -> None:
-        with pytest.raises(CredentialsMissing, match=r"check that vault\.ca_file is there"):
+        with pytest.raises(CredentialsMissing, match=r"check that vault\.ca_file exists"):
             await read(replace(by_token(tls_server), ca_file=tmp_path / "none.pem"))
         (tmp_path / "odd.pem").write_text("not PEM")
         with pytest.raises(CredentialsError, match=r"vault\.ca_file"):

@@ -1,8 +1,7 @@
-"""Where tenants' credentials come from: Vault, systemd or the environment. They are kept in memory alone."""
+"""Tenants' credentials, from Vault, systemd or the environment. They stay in memory and are never stored."""
 
-from adsyncd.credentials.account import Credentials, CredentialsSource
 from adsyncd.credentials.reader import CredentialsReader, remark
-from adsyncd.credentials.secret import resolve_secret
+from adsyncd.credentials.sources import Credentials, CredentialsSource, resolve_secret
 from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken, open_vault
 
 __all__ = [

@@ -1,7 +1,4 @@
-"""What failed is left alone for a while: longer and longer, and in no step with others that failed beside it.
-
-Meanwhile whoever wants it hears the same error at once, so that a thousand who want it are no more load than one.
-"""
+"""Exponential backoff with jitter. During a wait every caller gets the last error at once, so a thousand cost one."""
 
 from collections.abc import Callable
 from random import Random
@@ -13,7 +10,7 @@ _FIRST_S, _LONGEST_S = 1.0, 30.0
 
 
 class Backoff:
-    """Remembers the last failure, or that there was none. `changed` is called whenever something came of an attempt."""
+    """Holds the last failure, if the last attempt failed. `changed` is called after each outcome."""
 
     def __init__(self, clock: Clock, random: Random, changed: Callable[[], None] = lambda: None) -> None:
         self._clock = clock
@@ -25,21 +22,21 @@ class Backoff:
 
     @property
     def failure(self) -> CredentialsError | None:
-        """How the last attempt failed, or None if it did not."""
+        """The error of the last attempt, or None if it succeeded."""
         return self._failure
 
     @property
     def wait_s(self) -> float:
-        """How many seconds are left until the next attempt."""
+        """Seconds until the next attempt is allowed."""
         return max(0.0, self._until - self._clock.monotonic()) if self._failure else 0.0
 
     def check(self) -> None:
-        """Raise the last failure if it is too early for another attempt."""
+        """Raise the last failure if the next attempt is not allowed yet."""
         if self._failure and self.wait_s:
             raise self._failure.with_traceback(None)
 
     def fail(self, error: CredentialsError) -> None:
-        """Take note of a failed attempt; one that was under way when another failed doesn't lengthen the wait."""
+        """Record a failed attempt. Attempts that were in flight together lengthen the wait once."""
         if not self.wait_s:
             bound_s = min(_LONGEST_S, _FIRST_S * 2.0**self._failures)
             self._failures = min(self._failures + 1, 10)
@@ -48,6 +45,6 @@ class Backoff:
         self._changed()
 
     def succeed(self) -> None:
-        """Take note that an attempt went well."""
+        """Record a successful attempt."""
         self._failure, self._failures = None, 0
         self._changed()

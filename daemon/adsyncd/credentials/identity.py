@@ -1,5 +1,6 @@
-"""Who asks Vault: a token that is renewed or replaced in time, by one attempt at a time that all who wait share."""
+"""Who adsyncd is to Vault: a token that is renewed or replaced in time, and the wrapped secret id behind it."""
 
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ _YOUNG_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """A Vault token, granted or renewed at `granted_s` on the clock's line; a `duration_s` of 0 has no end."""
+class TokenLease:
+    """A Vault token, granted or renewed at the monotonic instant `granted_s`; a `duration_s` of 0 means no end."""
 
     token: SecretStr
     granted_s: float
@@ -24,25 +25,28 @@ class Lease:
     renewable: bool
 
     def due_s(self, now_s: float) -> float:
-        """Return in how many seconds two thirds of it are over, so that there's time left to try more than once."""
+        """Return the seconds until two thirds of the lease have passed; the last third leaves time for retries."""
         return self.granted_s + self.duration_s * 2 / 3 - now_s if self.duration_s else float("inf")
 
     def over(self, now_s: float) -> bool:
-        """Whether it has come to its end."""
+        """Return whether the lease has expired."""
         return 0 < self.duration_s <= now_s - self.granted_s
 
     def young(self, now_s: float) -> bool:
-        """Whether a new one, if this one lives, would hardly be allowed more."""
+        """Return whether the token is so new that another one would hardly be allowed more."""
         return now_s - self.granted_s < _YOUNG_S
 
 
 class Identity:
-    """Keeps a lease. `sign_in` gets a new one, `renew` prolongs one or returns None where that is not possible."""
+    """Keeps one token lease fresh; all callers that wait share one attempt.
+
+    `sign_in` gets a new lease. `renew` extends one, or returns None if that is not possible.
+    """
 
     def __init__(
         self,
-        sign_in: Callable[[], Awaitable[Lease]],
-        renew: Callable[[Lease], Awaitable[Lease | None]],
+        sign_in: Callable[[], Awaitable[TokenLease]],
+        renew: Callable[[TokenLease], Awaitable[TokenLease | None]],
         clock: Clock,
         backoff: Backoff,
     ) -> None:
@@ -50,33 +54,33 @@ class Identity:
         self._renew = renew
         self._clock = clock
         self._backoff = backoff
-        self._lease: Lease | None = None
+        self._lease: TokenLease | None = None
         self._one_at_a_time = anyio.Lock()
 
     @property
     def due_s(self) -> float:
-        """In how many seconds there is something to do to be signed in, or to stay so; not above 0: now."""
+        """Seconds until the next sign-in or renewal; 0 or less means now."""
         if self._backoff.failure is not None:
             return self._backoff.wait_s
         return 0.0 if self._lease is None else self._lease.due_s(self._clock.monotonic())
 
-    async def lease(self, refused: Lease | None = None) -> Lease:
-        """Return a lease that is not `refused`, renewed or replaced if two thirds of it are over.
+    async def lease(self, refused: TokenLease | None = None) -> TokenLease:
+        """Return a lease other than `refused`, renewed or replaced once two thirds of it have passed.
 
-        A failed sign-in leaves the old one in its place, which is good to its end, and is repeated in time. Raises
-        `CredentialsError`.
+        If a renewal or sign-in fails, the old lease serves until it expires, and the attempt is repeated after a
+        backoff. Raises `CredentialsError`.
         """
         lease = self._lease
         if lease is not None and lease is not refused and self.due_s > 0 and not lease.over(self._clock.monotonic()):
             return lease
         async with self._one_at_a_time:
             if self._lease is not None and self._lease is not lease:
-                return self._lease  # somebody else's attempt, while this one waited
+                return self._lease  # another caller got it meanwhile
             try:
                 self._backoff.check()
                 self._lease = await self._next(None if lease is refused or self._backoff.failure else lease)
             except CredentialsError as error:
-                if error.state not in OUTAGES:  # those are everybody's, and waited for elsewhere
+                if error.state not in OUTAGES:  # VaultConnection backs off from outages, for all identities
                     self._backoff.fail(error)
                 if lease is None or lease is refused or lease.over(self._clock.monotonic()):
                     raise
@@ -84,8 +88,32 @@ class Identity:
             self._backoff.succeed()
             return self._lease
 
-    async def _next(self, lease: Lease | None) -> Lease:
+    async def _next(self, lease: TokenLease | None) -> TokenLease:
         renewed = None
         if lease is not None and lease.renewable and not lease.over(self._clock.monotonic()):
             renewed = await self._renew(lease)
         return renewed or await self._sign_in()
+
+
+class WrappedSecret:
+    """Unwraps a secret once and keeps it in memory until a new wrapping token is delivered.
+
+    The deliverer of a wrapping token never sees the secret, and the first unwrapping uses the token up, so that a theft
+    shows. `token` reads the token at each call, `unwrap` exchanges one for the secret. Both block, and may raise
+    `CredentialsError`.
+    """
+
+    def __init__(self, token: Callable[[], SecretStr], unwrap: Callable[[SecretStr], SecretStr]) -> None:
+        self._token = token
+        self._unwrap = unwrap
+        self._used: SecretStr | None = None
+        self._secret: SecretStr | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def __call__(self) -> SecretStr:
+        """Return the secret."""
+        with self._one_at_a_time:  # the thread of a caller that timed out may be getting the only answer there is
+            token = self._token()
+            if self._secret is None or token != self._used:
+                self._secret, self._used = self._unwrap(token), token
+            return self._secret

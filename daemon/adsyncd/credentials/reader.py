@@ -1,4 +1,4 @@
-"""One reader for all tenants, whatever keeps their credentials; each read is a span."""
+"""Reads the credentials of all tenants, from Vault, systemd or the environment; each read is a span."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -6,9 +6,7 @@ from functools import partial
 import structlog
 from opentelemetry.trace import Tracer
 
-from adsyncd.credentials.account import Credentials
-from adsyncd.credentials.environment import read_environment
-from adsyncd.credentials.systemd import read_systemd
+from adsyncd.credentials.sources import Credentials, read_environment, read_systemd
 from adsyncd.credentials.vault import Vault
 from adsyncd.errors import CredentialsMissing
 from adsyncd.model.tenant import CredentialsRef, EnvRef, SystemdRef, VaultRef
@@ -18,12 +16,11 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _SOURCES = {VaultRef: "vault", EnvRef: "environment", SystemdRef: "systemd"}
 
-
 TRIMMED = "credentials end in a line break, which is not sent"
 
 
 class CredentialsReader:
-    """Reads credentials from where their reference leads. `vault` is None where the settings name none."""
+    """Reads credentials by reference. `vault` is None if the settings have no [vault]."""
 
     def __init__(self, vault: Vault | None, environ: Mapping[str, str], tracer: Tracer) -> None:
         self._vault = vault
@@ -32,7 +29,7 @@ class CredentialsReader:
         self._trimmed: set[CredentialsRef] = set()
 
     async def read(self, ref: CredentialsRef) -> Credentials:
-        """Return what `ref` leads to now; raises `CredentialsMissing` or `CredentialsUnavailable`."""
+        """Return the current credentials at `ref`. Raises `CredentialsMissing` or `CredentialsUnavailable`."""
         with span(self._tracer, SPAN_CREDENTIALS, {CREDENTIALS_SOURCE: _SOURCES[type(ref)]}):
             credentials = await self._read(ref)
         if credentials.trimmed and ref not in self._trimmed:
@@ -41,7 +38,7 @@ class CredentialsReader:
         return credentials
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:
-        """Return the newest version that was seen of what is in Vault, and keep looking `until` then; else None."""
+        """Return the newest version seen in Vault, and keep polling until `until`; None for other sources."""
         return self._vault.newest(ref, until) if self._vault and isinstance(ref, VaultRef) else None
 
     async def _read(self, ref: CredentialsRef) -> Credentials:
@@ -49,7 +46,7 @@ class CredentialsReader:
             case VaultRef():
                 if self._vault is None:
                     raise CredentialsMissing(
-                        f"the credentials {ref.path} are in Vault, and the settings name none; add [vault]"
+                        f"the credentials {ref.path} are in Vault, which the settings lack; add [vault]"
                     )
                 return await self._vault.read(ref)
             case EnvRef(prefix):
@@ -59,9 +56,9 @@ class CredentialsReader:
 
 
 def remark(ref: CredentialsRef, environ: Mapping[str, str]) -> str | None:
-    """Say what is wrong with credentials that are not in Vault, without asking anybody.
+    """Return what is wrong with credentials outside Vault, without any request; None if nothing is.
 
-    None if nothing is, or if `environ` has none of them: the daemon's own environment may.
+    None also if `environ` has none of them: the daemon's own environment may.
     """
     match ref:
         case EnvRef(prefix) if any(environ.get(f"{prefix}_{part}") for part in ("EMAIL", "PASSWORD")):

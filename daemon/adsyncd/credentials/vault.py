@@ -1,7 +1,7 @@
-"""Tenants' credentials in Vault, read under the daemon's identity or under one for each tenant.
+"""Tenants' credentials in Vault, read under the daemon's identity or under one AppRole for each tenant.
 
-The daemon signs in by itself and stays signed in, whether somebody reads or not. As a tenant's AppRole it signs in when
-that tenant's credentials are wanted, with a secret id that it may issue but not use to read anything itself.
+The daemon signs in at the start and stays signed in, also while nobody reads. It signs in as a tenant's AppRole when
+that tenant's credentials are needed, with a secret id that it issues for this; its own token can't read the secret.
 """
 
 import math
@@ -20,13 +20,12 @@ import structlog
 from pydantic import SecretStr
 
 from adsyncd.clock import Clock
-from adsyncd.credentials.account import Credentials, credentials_of
 from adsyncd.credentials.backoff import Backoff
-from adsyncd.credentials.connection import Connection
-from adsyncd.credentials.identity import Identity, Lease
+from adsyncd.credentials.identity import Identity, TokenLease, WrappedSecret
+from adsyncd.credentials.sources import Credentials, credentials_of
 from adsyncd.credentials.vault_api import Place, VaultApi
 from adsyncd.credentials.vault_errors import unexpected
-from adsyncd.credentials.wrapped import WrappedSecret
+from adsyncd.credentials.vault_http import VaultConnection
 from adsyncd.errors import CredentialsError, CredentialsMissing
 from adsyncd.host.shortage import shortage
 from adsyncd.model.schedule import share
@@ -38,18 +37,18 @@ T = TypeVar("T")
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_LOOKS_AT_ONCE = 2  # of the ten that may ask: those who want to sign in come first
+_POLLS_AT_ONCE = 2  # of VaultConnection's ten, so that sign-ins and reads come first
 _TICK_S = 1.0
-_DENIED_AGAIN_S = 3600.0  # whoever may not look now hardly may in a minute
-# Neither hvac nor Vault minds `..` in a path: acme/../globex would be globex's secret.
+_DENIED_AGAIN_S = 3600.0  # a policy hardly changes within minutes
+# Neither hvac nor Vault rejects `..` in a path: acme/../globex would read globex's secret.
 _PATH = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AppRole:
-    """Sign-in by AppRole. `secret_id` is called at each sign-in; it may raise `CredentialsMissing`.
+    """Sign-in by AppRole. `secret_id` is called at each sign-in and may raise `CredentialsMissing`.
 
-    `wrapped`: what it returns is a token that the secret id is wrapped in.
+    `wrapped`: it returns a wrapping token in place of the secret id.
     """
 
     role_id: str
@@ -59,16 +58,16 @@ class AppRole:
 
 @dataclass(frozen=True, slots=True)
 class VaultToken:
-    """Sign-in by a token issued elsewhere. `token` is called at each sign-in; it may raise `CredentialsMissing`."""
+    """Sign-in by a token issued elsewhere. `token` is called at each sign-in and may raise `CredentialsMissing`."""
 
     token: Callable[[], SecretStr] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class VaultAccess:
-    """How to reach Vault. `ca_file`: PEM; None means certifi's. `timeout` bounds each exchange with Vault.
+    """How to reach Vault. `ca_file`: PEM; None means certifi's. `timeout` bounds each call.
 
-    `poll`: how often Vault is asked for the version of credentials that are in use.
+    `poll`: the interval at which Vault is asked for the version of credentials in use.
     """
 
     address: str
@@ -82,7 +81,7 @@ class VaultAccess:
 
 @dataclass(slots=True)
 class _Followed:
-    """Credentials in use `until` then; their version as seen last, to be looked at again when it is `due`."""
+    """Credentials in use until the monotonic instant `until`. The version is polled again at `due`."""
 
     until: float
     due: float
@@ -91,7 +90,7 @@ class _Followed:
 
 
 class Vault:
-    """Reads secrets, and watches over what it read. Made by `open_vault`."""
+    """Reads secrets, and polls Vault for new versions of those in use. Made by `open_vault`."""
 
     def __init__(
         self, access: VaultAccess, api: VaultApi, clock: Clock, random: Random, instruments: Instruments
@@ -104,23 +103,23 @@ class Vault:
         self._instruments = instruments
         self._status = VaultStatus(VaultState.UNASKED, clock.now(), None)
         self._outage = Backoff(clock, random, self._note)
-        self._connection = Connection(api.name, access.timeout.total_seconds(), self._outage)
+        self._connection = VaultConnection(api.name, access.timeout.total_seconds(), self._outage)
         self._refusal = Backoff(clock, random, self._note)
-        sign_in = partial(self._connection.ask, self._way_in(access.auth))
+        sign_in = partial(self._connection.ask, self._sign_in_call(access.auth))
         self._daemon = Identity(sign_in, self._renew, clock, self._refusal)
         self._roles: dict[str, Identity] = {}
         self._followed: dict[VaultRef, _Followed] = {}
-        self._looking = anyio.CapacityLimiter(_LOOKS_AT_ONCE)
+        self._polling = anyio.CapacityLimiter(_POLLS_AT_ONCE)
 
     @property
     def status(self) -> VaultStatus:
-        """What Vault is like: its own state, or what becomes of the daemon's sign-in. What befalls roles is theirs."""
+        """Whether Vault answers and lets the daemon sign in. Errors of one tenant's role or path do not count."""
         return self._status
 
     async def read(self, ref: VaultRef) -> Credentials:
-        """Return the credentials at the path of the mount, in their newest version.
+        """Return the newest version of the credentials at `ref`.
 
-        Raises `CredentialsMissing` for what an operator has to fix, `CredentialsUnavailable` for what may pass.
+        Raises `CredentialsMissing` if an operator has to act, `CredentialsUnavailable` if the error may pass.
         """
         if not _PATH.fullmatch(ref.path):
             raise CredentialsMissing(
@@ -133,18 +132,18 @@ class Vault:
         return replace(credentials_of(content, f"{self._mount}/{ref.path} in {self._api.name}"), version=version)
 
     def newest(self, ref: VaultRef, until: float) -> int | None:
-        """Return the newest version that was seen of credentials, if one was, and keep looking while they are in use.
+        """Return the newest version seen so far, if any, and have `run` poll until the monotonic instant `until`.
 
-        `until` is on the clock's monotonic line. Nothing is asked here: that is what `run` does.
+        Sends no request itself.
         """
         followed = self._followed.get(ref)
         if followed is None:
-            followed = self._followed[ref] = _Followed(until, self._next_look(ref))
+            followed = self._followed[ref] = _Followed(until, self._next_poll(ref))
         followed.until = max(followed.until, until)
         return followed.version
 
     async def run(self) -> None:
-        """Stay signed in, and look for new versions of credentials in use, until cancelled."""
+        """Stay signed in, and poll for new versions of credentials in use, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stay_signed_in)
             while True:
@@ -154,19 +153,19 @@ class Vault:
                         del self._followed[ref]
                     elif followed.due <= now:
                         followed.due = math.inf
-                        tasks.start_soon(self._look, ref, followed)
+                        tasks.start_soon(self._poll, ref, followed)
                 await anyio.sleep(min(_TICK_S, self._poll_s))
 
     async def _stay_signed_in(self) -> None:
         while True:
             with self._surviving():
                 lease = await self._daemon.lease()
-                await self._is_alive(lease)  # asked for the status alone, which is to be true though nobody reads
+                await self._is_alive(lease)  # only for the status, which stays true while nobody reads
             await anyio.sleep(self._outage.wait_s or max(0.0, min(self._daemon.due_s, self._poll_s)))
 
-    async def _look(self, ref: VaultRef, followed: _Followed) -> None:
+    async def _poll(self, ref: VaultRef, followed: _Followed) -> None:
         denied = False
-        async with self._looking:
+        async with self._polling:
             with self._surviving():
                 try:
                     followed.version = await self._ask_as(ref, self._api.version)
@@ -177,25 +176,25 @@ class Vault:
                             "rotations go unnoticed until the platform refuses", path=ref.path, error=str(error)
                         )
             followed.denied = denied
-            followed.due = self._clock.monotonic() + _DENIED_AGAIN_S if denied else self._next_look(ref)
+            followed.due = self._clock.monotonic() + _DENIED_AGAIN_S if denied else self._next_poll(ref)
 
     @contextmanager
     def _surviving(self) -> Iterator[None]:
-        """Let no error end the watch over Vault, and with it everybody's runs: it is a state, and is tried again."""
+        """Turn every error into a state that is retried: one that left `run` would end the daemon."""
         try:
             yield
-        except CredentialsError:  # which shows in the status
+        except CredentialsError:  # the status shows it
             pass
-        except Exception as exc:  # noqa: BLE001 - the last line of defence; the text is left out, as it may hold a secret
+        except Exception as exc:  # noqa: BLE001 - the last line of defence; its text may hold a secret
             self._outage.fail(unexpected(exc, self._api.name))
 
-    def _next_look(self, ref: VaultRef) -> float:
-        """Return the next instant of a reference's own phase of the interval, so that not all are looked at at once."""
+    def _next_poll(self, ref: VaultRef) -> float:
+        """Return when to poll next. Each reference has its own phase of the interval, so that polls are spread."""
         now = self._clock.monotonic()
         return now + self._poll_s - (now - share(ref.path) * self._poll_s) % self._poll_s
 
     async def _ask_as(self, ref: VaultRef, ask: Callable[[SecretStr, str, str], T]) -> T:
-        """Ask about what `ref` leads to as who it says. A token that may have died is replaced."""
+        """Call `ask` under the identity that `ref` names. A token that may have died is replaced."""
         if ref.role is None:
             return await self._ask(self._daemon, lambda token: ask(token, "the daemon", ref.path))
         if ref.role not in self._roles:
@@ -207,7 +206,7 @@ class Vault:
         try:
             return await self._connection.ask(partial(ask, lease.token))
         except CredentialsMissing as error:
-            # An expired token, a revoked one and one that may not do this look alike; and a new one may do more.
+            # Vault answers the same to an expired token, a revoked one and a missing right; a new token may have it.
             if error.state != VaultState.DENIED:
                 raise
             if lease.young(self._clock.monotonic()) and await self._is_alive(lease):
@@ -215,7 +214,7 @@ class Vault:
         lease = await identity.lease(refused=lease)
         return await self._connection.ask(partial(ask, lease.token))
 
-    async def _is_alive(self, lease: Lease) -> bool:
+    async def _is_alive(self, lease: TokenLease) -> bool:
         try:
             await self._connection.ask(partial(self._api.look_up, lease.token))
         except CredentialsMissing:
@@ -223,12 +222,12 @@ class Vault:
         return True
 
     def _as_role(self, role: str) -> Identity:
-        async def sign_in() -> Lease:
+        async def sign_in() -> TokenLease:
             return await self._ask(self._daemon, lambda token: self._api.sign_in_as(token, role))
 
         return Identity(sign_in, self._renew, self._clock, Backoff(self._clock, self._random))
 
-    def _way_in(self, auth: AppRole | VaultToken) -> Callable[[], Lease]:
+    def _sign_in_call(self, auth: AppRole | VaultToken) -> Callable[[], TokenLease]:
         match auth:
             case AppRole(role_id, delivered, wrapped):
                 secret_id = WrappedSecret(delivered, self._api.unwrap) if wrapped else delivered
@@ -236,14 +235,14 @@ class Vault:
             case VaultToken(token):
                 return lambda: self._api.look_up(token())
 
-    async def _renew(self, lease: Lease) -> Lease | None:
+    async def _renew(self, lease: TokenLease) -> TokenLease | None:
         return await self._connection.ask(partial(self._api.renew, lease))
 
     def _note(self) -> None:
-        """Say what changed: once, however often it is found to be so."""
+        """Update the status, and log each change once."""
         error = self._outage.failure or self._refusal.failure
         if shortage(error):
-            return  # it says nothing of Vault
+            return  # this machine's state, not Vault's
         state = VaultState.UP if error is None else VaultState(error.state or VaultState.NO_SECRET)
         before = self._status
         since = before.since if state is before.state else self._clock.now()
@@ -262,7 +261,7 @@ class Vault:
 async def open_vault(
     access: VaultAccess, clock: Clock, random: Random, instruments: Instruments
 ) -> AsyncIterator[Vault]:
-    """Open the way to Vault, without a request yet, and close its connections in the end."""
+    """Yield a `Vault`, without any request yet, and close its connections at the end."""
     place = Place(access.address, access.mount, access.namespace, access.ca_file, access.timeout.total_seconds())
     with closing(VaultApi(place, clock)) as api:
         yield Vault(access, api, clock, random, instruments)

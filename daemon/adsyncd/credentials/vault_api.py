@@ -1,4 +1,4 @@
-"""Vault's HTTP API as far as adsyncd needs it, by hvac: blocking calls, checked answers, errors that explain."""
+"""The part of Vault's HTTP API that adsyncd uses, through hvac: blocking calls, checked answers, explained errors."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -14,23 +14,23 @@ from pydantic import AfterValidator, AliasChoices, AliasPath, BaseModel, Field, 
 
 from adsyncd.clock import Clock
 from adsyncd.credentials import vault_errors
-from adsyncd.credentials.exchange import BoundedTransport, ExchangeAdapter
-from adsyncd.credentials.identity import Lease
-from adsyncd.credentials.secret import fits_header
+from adsyncd.credentials.identity import TokenLease
+from adsyncd.credentials.sources import fits_header
+from adsyncd.credentials.vault_http import BoundedTransport, ExchangeAdapter
 from adsyncd.errors import CredentialsError
 
 M = TypeVar("M", bound=BaseModel)
 Details = TypeVarTuple("Details")
 
-_LONGEST_S = 1 << 33  # 272 years, of which Vault itself can count 292
+_LONGEST_S = 1 << 33  # 272 years; Vault itself counts up to 292
 
-# As Vault says where it wrapped: whatever else is wrapped, such as a secret that its writer chose, is no secret id.
+# The `creation_path` of a wrapped secret id. Anything else wrapped may be a secret that an attacker chose.
 _SECRET_ID_PATH = re.compile(r"auth/approle/role/[^/]+/secret-id")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where Vault is. `ca_file`: PEM; None means certifi's. `timeout_s` bounds each wait of a request."""
+    """Vault's address. `ca_file`: PEM; None means certifi's. `timeout_s` bounds each connect and each response."""
 
     address: str
     mount: str
@@ -40,7 +40,7 @@ class Place:
 
 
 class _Grant(BaseModel):
-    """A token's life, as Vault tells it of one granted or renewed (`auth`) or looked up (`data`): whole seconds."""
+    """A token's life in whole seconds: in `auth` if it was granted or renewed, in `data` if it was looked up."""
 
     duration_s: int = Field(
         strict=True,
@@ -85,7 +85,7 @@ class _Wrapping(BaseModel):
 
 
 class VaultApi:
-    """Asks the Vault at `place`. All methods block, and raise `CredentialsError` and OSError."""
+    """A client of the Vault at `place`. All methods block, and raise `CredentialsError` and OSError."""
 
     def __init__(self, place: Place, clock: Clock) -> None:
         self.name = f"Vault at {place.address}"
@@ -94,35 +94,35 @@ class VaultApi:
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, BoundedTransport())
-        self._session.trust_env = False  # no proxy, CA or .netrc but what the settings say
+        self._session.trust_env = False  # ignore proxies, CAs and .netrc of the environment
         self._session.verify = str(place.ca_file) if place.ca_file else True
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def sign_in(self, role_id: str, secret_id: SecretStr) -> Lease:
+    def sign_in(self, role_id: str, secret_id: SecretStr) -> TokenLease:
         """Sign in as the daemon, by AppRole."""
         with self._explained(vault_errors.sign_in_refused):
             return self._login(role_id, secret_id, "the daemon")
 
-    def sign_in_as(self, token: SecretStr, role: str) -> Lease:
-        """Sign in as the AppRole `role`, with a secret id that `token` may issue."""
+    def sign_in_as(self, token: SecretStr, role: str) -> TokenLease:
+        """Sign in as the AppRole `role`, with a new secret id that `token` issues."""
         with self._explained(vault_errors.role_refused, role):
             approle = self._client(token).auth.approle
             role_id = self._read(_RoleId, approle.read_role_id(role)).value
             secret_id = self._read(_SecretId, approle.generate_secret_id(role)).value
             return self._login(role_id, secret_id, f"the AppRole {role}")
 
-    def look_up(self, token: SecretStr) -> Lease:
+    def look_up(self, token: SecretStr) -> TokenLease:
         """Return the lease of a token that was issued elsewhere."""
         now_s = self._clock.monotonic()
         with self._explained(vault_errors.token_refused):
             grant = self._read(_Grant, self._client(token).auth.token.lookup_self())
-        return self._alive(Lease(token, now_s, grant.duration_s, grant.renewable), "the daemon")
+        return self._alive(TokenLease(token, now_s, grant.duration_s, grant.renewable), "the daemon")
 
-    def renew(self, lease: Lease) -> Lease | None:
-        """Return a lease prolonged to its full length, or None if that is not possible any more."""
+    def renew(self, lease: TokenLease) -> TokenLease | None:
+        """Return the lease extended to its full length, or None if that is no longer possible."""
         now_s = self._clock.monotonic()
         try:
             answer = self._client(lease.token).auth.token.renew_self()
@@ -132,12 +132,12 @@ class VaultApi:
             raise vault_errors.unanswered(exc, self.name) from exc
         grant = self._read(_Grant, answer)
         renewed = replace(lease, granted_s=now_s, duration_s=grant.duration_s)
-        # Towards the end of a token's longest life renewals get shorter and shorter.
+        # Close to a token's maximum TTL, each renewal is shorter than the one before.
         whole = grant.duration_s >= lease.duration_s
         return renewed if whole and not renewed.over(self._clock.monotonic()) else None
 
     def unwrap(self, token: SecretStr) -> SecretStr:
-        """Return the secret id that the wrapping token `token` stands for, for once: it is used up by that."""
+        """Return the secret id that `token` wraps. This uses the token up."""
         with self._explained(vault_errors.unwrapping_refused):
             lookup = {"token": token.get_secret_value()}
             looked_up = self._client(SecretStr("")).adapter.post("/v1/sys/wrapping/lookup", json=lookup)
@@ -146,44 +146,44 @@ class VaultApi:
             return self._read(_SecretId, self._client(token).adapter.post("/v1/sys/wrapping/unwrap")).value
 
     def secret(self, token: SecretStr, who: str, path: str) -> tuple[dict[str, object], int]:
-        """Return the content and the number of the newest version of the secret at `path`, read by `who`."""
+        """Return the content and version of the newest secret at `path`; errors call the reader `who`."""
         mount = self._place.mount
         with self._explained(vault_errors.read_refused, who, mount, path):
             answer = self._client(token).secrets.kv.v2.read_secret_version(
                 path, mount_point=mount, raise_on_deleted_version=True
             )
         match answer:
-            case {"data": {"email": _} | {"password": _}}:  # of which the second version is in there, under `data`
+            case {"data": {"email": _} | {"password": _}}:  # KV version 2 has them one level deeper
                 raise vault_errors.version_1(self.name, mount, path)
         secret = self._read(_Secret, answer, vault_errors.unreadable(self.name, mount, path))
         return secret.content, secret.version
 
     def version(self, token: SecretStr, who: str, path: str) -> int:
-        """Return the number of the newest version of the secret at `path`, without the secret."""
+        """Return the newest version of the secret at `path`, without its content."""
         mount = self._place.mount
         with self._explained(vault_errors.look_refused, who, mount, path):
             answer = self._client(token).secrets.kv.v2.read_secret_metadata(path, mount_point=mount)
         return self._read(_Metadata, answer, vault_errors.unreadable(self.name, mount, path)).version
 
-    def _login(self, role_id: str, secret_id: SecretStr, who: str) -> Lease:
+    def _login(self, role_id: str, secret_id: SecretStr, who: str) -> TokenLease:
         now_s = self._clock.monotonic()
         answer = self._client(SecretStr("")).auth.approle.login(role_id, secret_id.get_secret_value(), use_token=False)
         login = self._read(_Login, answer)
-        return self._alive(Lease(login.token, now_s, login.duration_s, login.renewable), who)
+        return self._alive(TokenLease(login.token, now_s, login.duration_s, login.renewable), who)
 
-    def _alive(self, lease: Lease, who: str) -> Lease:
+    def _alive(self, lease: TokenLease, who: str) -> TokenLease:
         if lease.over(self._clock.monotonic()):
             raise vault_errors.too_short(self.name, who, lease.duration_s)
         return lease
 
     def _client(self, token: SecretStr) -> hvac.Client:
-        # An empty token is none at all; None would stand for VAULT_TOKEN or ~/.vault-token.
+        # An empty token means none; None would mean VAULT_TOKEN or ~/.vault-token.
         return hvac.Client(
             self._place.address,
             token=token.get_secret_value(),
             session=self._session,
             adapter=ExchangeAdapter,
-            timeout=self._place.timeout_s,  # type: ignore[arg-type]  # requests takes fractions
+            timeout=self._place.timeout_s,  # type: ignore[arg-type]  # requests accepts fractions
             allow_redirects=False,  # they would carry the token to another host
             namespace=self._place.namespace,
         )
@@ -203,5 +203,5 @@ class VaultApi:
         try:
             return model.model_validate(answer)
         except ValidationError:
-            # `from None`: the error that is left out quotes the answer.
+            # `from None`: the hidden error quotes the answer.
             raise error or vault_errors.not_vault(self.name) from None

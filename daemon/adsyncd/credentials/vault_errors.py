@@ -1,7 +1,7 @@
-"""What hvac and requests raise, told to an operator: what is wrong, and what would fix it.
+"""Translates errors of hvac and requests into messages for an operator, each with its fix.
 
-What an operator has to fix is `CredentialsMissing`; what may pass by itself is `CredentialsUnavailable`. No text
-repeats what Vault answered: it may be a proxy's page, and it may quote what was sent.
+`CredentialsMissing`: an operator has to act. `CredentialsUnavailable`: the error may pass by itself. No message repeats
+Vault's answer: it may be a proxy's page, and it may quote what was sent.
 """
 
 from hvac.exceptions import (
@@ -48,33 +48,33 @@ _UNANSWERED: tuple[tuple[type[Exception], type[CredentialsError], VaultState, st
         RateLimitExceeded,
         CredentialsUnavailable,
         VaultState.LIMITED,
-        "has had too many requests; raise its quota if this goes on",
+        "rejects requests by a rate limit; raise the limit if this continues",
     ),
     (VaultError, CredentialsUnavailable, VaultState.FAILING, "failed; see its log"),
-    (Timeout, CredentialsUnavailable, VaultState.SLOW, "did not answer in time; see whether it is up"),
+    (Timeout, CredentialsUnavailable, VaultState.SLOW, "did not answer in time; check that it is up"),
     (
         SSLError,
         CredentialsUnavailable,
         VaultState.UNTRUSTED,
-        "shows no certificate that can be trusted; set vault.ca_file to its CA, and check that it names this host",
+        "has an untrusted certificate; set vault.ca_file to its CA, and check that the certificate names this host",
     ),
     (
         RequestException,
         CredentialsUnavailable,
         VaultState.DOWN,
-        "can't be reached; see whether it is up, and check vault.address",
+        "can't be reached; check that it is up, and check vault.address",
     ),
     (
         OSError,
         CredentialsMissing,
         VaultState.UNTRUSTED,
-        "can't be trusted without its CA; check that vault.ca_file is there and readable",
+        "can't be trusted without its CA; check that vault.ca_file exists and is readable",
     ),
 )
 
 
 def sign_in_refused(exc: VaultError, vault: str) -> CredentialsError:
-    """Explain why the daemon could not sign in to `vault` by AppRole."""
+    """Explain a failed sign-in of the daemon by AppRole."""
     match exc:
         case InvalidRequest():
             return CredentialsMissing(
@@ -90,7 +90,7 @@ def sign_in_refused(exc: VaultError, vault: str) -> CredentialsError:
 
 
 def token_refused(exc: VaultError, vault: str) -> CredentialsError:
-    """Explain why `vault` does not take the daemon's token."""
+    """Explain a refusal of the daemon's token."""
     match exc:
         case Forbidden():
             return CredentialsMissing(
@@ -102,29 +102,29 @@ def token_refused(exc: VaultError, vault: str) -> CredentialsError:
 
 
 def unwrapping_refused(exc: VaultError, vault: str) -> CredentialsError:
-    """Explain why `vault` does not unwrap the daemon's secret id."""
+    """Explain a failed unwrapping of the daemon's secret id."""
     match exc:
         case InvalidRequest() | Forbidden():
             return CredentialsMissing(
                 f"{vault} can't unwrap the daemon's secret id: its wrapping token was used before, or has expired. "
-                "If nothing of yours has used it, somebody else has the secret id: destroy that one; "
-                "then put a new wrapping token in its place",
+                "If nothing of yours used it, somebody else has the secret id: destroy it; "
+                "then deliver a new wrapping token",
                 VaultState.UNWRAPPED,
             )
     return unanswered(exc, vault)
 
 
 def wrapped_elsewhere(vault: str) -> CredentialsError:
-    """Explain why a wrapping token is not used: what it holds was not made by an AppRole's secret-id endpoint."""
+    """Explain why a wrapping token is not used: no AppRole's secret-id endpoint made it."""
     return CredentialsMissing(
         f"the wrapping token for the daemon's secret id was not made at auth/approle/role/ROLE/secret-id of {vault}: "
-        "somebody may have put another in its place; find out who, then put a new wrapping token there",
+        "somebody may have replaced it; find out who, then deliver a new wrapping token",
         VaultState.UNWRAPPED,
     )
 
 
 def role_refused(exc: VaultError, vault: str, role: str) -> CredentialsError:
-    """Explain why `vault` does not let the daemon sign in as the AppRole `role`."""
+    """Explain a failed sign-in of the daemon as the AppRole `role`."""
     match exc:
         case Forbidden():
             return CredentialsMissing(
@@ -146,7 +146,7 @@ def role_refused(exc: VaultError, vault: str, role: str) -> CredentialsError:
 
 
 def read_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -> CredentialsError:
-    """Explain why `vault` would not give `who` the secret at `path` of `mount`."""
+    """Explain why `who` could not read the secret at `path` of `mount`."""
     where = f"{mount}/{path}"
     match exc:
         case Forbidden():
@@ -170,26 +170,23 @@ def read_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -
 
 
 def version_1(vault: str, mount: str, path: str) -> CredentialsError:
-    """Explain why a secret in an engine of the first version is not read: its changes could not be noticed."""
+    """Explain why a secret in a KV version 1 engine is not read: adsyncd could not notice a rotation."""
     return CredentialsMissing(
-        f"{mount}, where {path} is, is a KV version 1 engine of {vault}; "
+        f"{mount}, which holds {path}, is a KV version 1 engine of {vault}; "
         f"upgrade it (vault kv enable-versioning {mount}), or name a version 2 engine in vault.mount",
         VaultState.MISSING,
     )
 
 
 def unreadable(vault: str, mount: str, path: str) -> CredentialsError:
-    """Explain why an answer of `vault` about one secret is of no use. That says nothing of Vault as a whole.
-
-    A secret may be nested deeper than it can be read here.
-    """
+    """Explain an unreadable answer about one secret, such as one nested too deep. Vault as a whole is not failing."""
     return CredentialsUnavailable(
-        f"what {vault} answers about {mount}/{path} can't be read; write email and password there, as texts and alone"
+        f"the answer of {vault} about {mount}/{path} can't be read; write only email and password there, as text"
     )
 
 
 def look_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -> CredentialsError:
-    """Explain why `vault` would not tell `who` the version of the secret at `path` of `mount`."""
+    """Explain why `who` could not read the version of the secret at `path` of `mount`."""
     if isinstance(exc, Forbidden):
         return CredentialsMissing(
             f"{vault} does not let {who} see the version of {mount}/{path}; "
@@ -200,16 +197,16 @@ def look_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -
 
 
 def too_short(vault: str, who: str, duration_s: float) -> CredentialsError:
-    """Explain why `who` can't ask `vault` anything: its token was over when it arrived."""
+    """Explain why `who` can't use a token: it had expired when it arrived."""
     return CredentialsUnavailable(
-        f"{vault} grants {who} a token for {duration_s:g} s, which was over when the answer arrived; "
-        "lengthen its ttl, and see why Vault is slow",
+        f"{vault} grants {who} a token for {duration_s:g} s, which had expired when the answer arrived; "
+        "lengthen its ttl, and find out why Vault is slow",
         VaultState.TOO_SHORT,
     )
 
 
 def not_vault(vault: str) -> CredentialsError:
-    """Explain why an answer can't be read: it is not what `vault` answers."""
+    """Explain an answer that is not Vault's."""
     return CredentialsUnavailable(
         f"{vault} does not answer as Vault does; check vault.address (redirects are not followed)",
         VaultState.FAILING,
@@ -217,13 +214,13 @@ def not_vault(vault: str) -> CredentialsError:
 
 
 def unexpected(exc: Exception, vault: str) -> CredentialsError:
-    """Tell of an error that nobody thought of. Its text may quote what `vault` answered or was sent."""
+    """Report an unforeseen error by its type: its text may quote a request or an answer."""
     return CredentialsUnavailable(
-        f"asking {vault} failed in a way that adsyncd does not know ({type(exc).__name__}); report it",
+        f"a request to {vault} failed with an unexpected error ({type(exc).__name__}); report it",
         VaultState.FAILING,
     )
 
 
 def unanswered(exc: VaultError | OSError, vault: str) -> CredentialsError:
-    """Explain why `vault` answered nothing useful, whatever it was asked."""
+    """Explain an error that does not depend on the request."""
     return next(error(f"{vault} {text}", state) for kind, error, state, text in _UNANSWERED if isinstance(exc, kind))

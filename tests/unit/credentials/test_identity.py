@@ -1,4 +1,6 @@
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from adsyncd.credentials.backoff import Backoff
-from adsyncd.credentials.identity import Identity, Lease
+from adsyncd.credentials.identity import Identity, TokenLease, WrappedSecret
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.status import VaultState
 from support.virtual_time import BACKEND, VirtualClock
@@ -37,14 +39,14 @@ class Vault:
     def identity(self) -> Identity:
         return Identity(self.sign_in, self.renew, self.clock, Backoff(self.clock, Random(1)))
 
-    async def sign_in(self) -> Lease:
+    async def sign_in(self) -> TokenLease:
         self.sign_ins += 1
         token = SecretStr(f"token-{self.sign_ins}")
         now_s = self.clock.monotonic()
         await self._answer()
-        return Lease(token, now_s, self.duration_s, self.renewable)
+        return TokenLease(token, now_s, self.duration_s, self.renewable)
 
-    async def renew(self, lease: Lease) -> Lease | None:
+    async def renew(self, lease: TokenLease) -> TokenLease | None:
         self.renewals += 1
         now_s = self.clock.monotonic()
         await self._answer()
@@ -62,14 +64,14 @@ SEALED = CredentialsUnavailable("sealed", VaultState.SEALED)
 
 @given(duration_s=st.integers(1, 10**7), share=st.floats(0, 2))
 def test_a_lease_is_due_when_two_thirds_of_it_are_over_and_over_at_its_end(duration_s: int, share: float) -> None:
-    lease = Lease(SecretStr(""), 0.0, duration_s, renewable=True)
+    lease = TokenLease(SecretStr(""), 0.0, duration_s, renewable=True)
     age_s = duration_s * share
     assert (lease.due_s(age_s) <= 0) == (age_s >= duration_s * 2 / 3)
     assert lease.over(age_s) == (age_s >= duration_s)
 
 
 def test_a_lease_without_an_end_is_never_due() -> None:
-    lease = Lease(SecretStr(""), 0.0, 0, renewable=False)
+    lease = TokenLease(SecretStr(""), 0.0, 0, renewable=False)
     assert lease.due_s(1e12) > 1e300
     assert not lease.over(1e12)
 
@@ -166,7 +168,7 @@ async def test_a_refused_lease_is_replaced_once_for_all_whom_it_failed() -> None
     vault = Vault()
     identity = vault.identity()
     first = await identity.lease()
-    got: list[Lease] = []
+    got: list[TokenLease] = []
 
     async def want() -> None:
         got.append(await identity.lease(refused=first))
@@ -206,4 +208,75 @@ async def test_when_the_one_who_signs_in_is_cancelled_another_goes_on() -> None:
 
 
 def test_a_lease_does_not_show_its_token() -> None:
-    assert "canary" not in repr(Lease(SecretStr("canary"), 0.0, 1.0, renewable=True))
+    assert "canary" not in repr(TokenLease(SecretStr("canary"), 0.0, 1.0, renewable=True))
+
+
+class Wrapping:
+    """Unwraps each token once."""
+
+    def __init__(self) -> None:
+        self.token = "token-1"
+        self.used: list[str] = []
+
+    def deliver(self) -> SecretStr:
+        return SecretStr(self.token)
+
+    def unwrap(self, token: SecretStr) -> SecretStr:
+        if token.get_secret_value() in self.used:
+            raise CredentialsMissing("used")
+        self.used.append(token.get_secret_value())
+        return SecretStr(f"secret of {token.get_secret_value()}")
+
+
+def test_a_token_is_unwrapped_once_and_its_secret_is_kept() -> None:
+    wrapping = Wrapping()
+    secret = WrappedSecret(wrapping.deliver, wrapping.unwrap)
+    assert [secret().get_secret_value() for _ in range(3)] == ["secret of token-1"] * 3
+
+
+def test_another_token_in_its_place_is_unwrapped_when_the_secret_is_wanted_again() -> None:
+    wrapping = Wrapping()
+    secret = WrappedSecret(wrapping.deliver, wrapping.unwrap)
+    secret()
+    wrapping.token = "token-2"
+    assert wrapping.used == ["token-1"]
+    assert secret().get_secret_value() == "secret of token-2"
+    assert secret().get_secret_value() == "secret of token-2"
+
+
+def test_a_token_that_somebody_else_used_is_told_each_time_until_there_is_another() -> None:
+    wrapping = Wrapping()
+    wrapping.used.append("token-1")
+    secret = WrappedSecret(wrapping.deliver, wrapping.unwrap)
+    for _ in range(2):
+        with pytest.raises(CredentialsMissing):
+            secret()
+    wrapping.token = "token-2"
+    assert secret().get_secret_value() == "secret of token-2"
+
+
+def test_a_used_token_in_the_place_of_a_good_one_does_not_bring_back_the_old_secret() -> None:
+    wrapping = Wrapping()
+    secret = WrappedSecret(wrapping.deliver, wrapping.unwrap)
+    secret()
+    wrapping.token = "token-2"
+    wrapping.used.append("token-2")
+    with pytest.raises(CredentialsMissing):
+        secret()
+
+
+def test_what_a_slow_answer_unwrapped_is_not_lost_for_who_asks_meanwhile() -> None:
+    wrapping, asked, answer = Wrapping(), threading.Event(), threading.Event()
+
+    def slowly(token: SecretStr) -> SecretStr:
+        asked.set()
+        assert answer.wait(30)
+        return wrapping.unwrap(token)
+
+    secret = WrappedSecret(wrapping.deliver, slowly)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(secret)
+        assert asked.wait(30)
+        second = threads.submit(secret)
+        answer.set()
+        assert first.result(30) == second.result(30) == SecretStr("secret of token-1")

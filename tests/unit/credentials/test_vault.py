@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from adsyncd.clock import Clock, SystemClock
-from adsyncd.credentials.identity import Lease
+from adsyncd.credentials.identity import TokenLease
 from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.status import VaultState
@@ -51,19 +51,19 @@ class Api:
         self.versions: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def sign_in(self, role_id: str, secret_id: SecretStr) -> Lease:
+    def sign_in(self, role_id: str, secret_id: SecretStr) -> TokenLease:
         self._ask("sign_in")
         return self._lease(f"{role_id}-{secret_id.get_secret_value()}")
 
-    def sign_in_as(self, token: SecretStr, role: str) -> Lease:
+    def sign_in_as(self, token: SecretStr, role: str) -> TokenLease:
         self._ask("sign_in_as")
         return self._lease(f"{role} by {token.get_secret_value()}")
 
-    def renew(self, lease: Lease) -> Lease:
+    def renew(self, lease: TokenLease) -> TokenLease:
         self._ask("renew")
         return replace(lease, granted_s=self.clock.monotonic())
 
-    def look_up(self, token: SecretStr) -> Lease:
+    def look_up(self, token: SecretStr) -> TokenLease:
         self._ask("look_up")
         return self._lease(token.get_secret_value())
 
@@ -75,8 +75,8 @@ class Api:
         self._ask(f"version {path}", "version")
         return self.versions.get(path, 1)
 
-    def _lease(self, token: str) -> Lease:
-        return Lease(SecretStr(token), self.clock.monotonic(), self.life_s, renewable=True)
+    def _lease(self, token: str) -> TokenLease:
+        return TokenLease(SecretStr(token), self.clock.monotonic(), self.life_s, renewable=True)
 
     def _ask(self, what: str, kind: str | None = None) -> None:
         with self._lock:
@@ -351,7 +351,7 @@ class TestLife:
 
     async def test_looks_are_spread_over_the_interval(self) -> None:
         vault = a_vault(ACCESS, Api(SetClock()), SetClock())
-        dues = sorted(vault._next_look(VaultRef(f"tenant-{number}")) for number in range(1000))
+        dues = sorted(vault._next_poll(VaultRef(f"tenant-{number}")) for number in range(1000))
         assert all(0 < due <= 60 for due in dues)
         assert max(after - before for before, after in pairwise(dues)) < 1
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from requests.adapters import BaseAdapter
 
-from adsyncd.credentials.identity import Lease
+from adsyncd.credentials.identity import TokenLease
 from adsyncd.credentials.vault_api import Place, VaultApi
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.status import VaultState
@@ -63,7 +63,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sign_in_is_asked_for_without_any_token_and_becomes_a_lease() -> None:
     auth = {"client_token": "t", "lease_duration": 60, "renewable": True, "accessor": "a"}
     api, script = scripted({"/v1/auth/approle/login": {"auth": auth}}, namespace="team")
-    assert api.sign_in("role", SecretStr("secret-id")) == Lease(SecretStr("t"), 0.0, 60, renewable=True)
+    assert api.sign_in("role", SecretStr("secret-id")) == TokenLease(SecretStr("t"), 0.0, 60, renewable=True)
     [asked] = script.asked
     assert "X-Vault-Token" not in asked.headers
     assert asked.headers["X-Vault-Namespace"] == "team"
@@ -86,21 +86,21 @@ def test_as_a_role_it_signs_in_with_a_secret_id_that_it_has_just_issued() -> Non
 @pytest.mark.parametrize(("answered_s", "prolonged"), [(3600, True), (7200, True), (3599, False)])
 def test_a_renewal_counts_if_it_is_as_long_as_the_lease_was(answered_s: int, prolonged: bool) -> None:
     api, _ = scripted({"/v1/auth/token/renew-self": {"auth": {"lease_duration": answered_s, "renewable": True}}})
-    lease = Lease(TOKEN, -2400.0, 3600.0, renewable=True)
-    renewed = Lease(TOKEN, 0.0, answered_s, renewable=True)
+    lease = TokenLease(TOKEN, -2400.0, 3600.0, renewable=True)
+    renewed = TokenLease(TOKEN, 0.0, answered_s, renewable=True)
     assert api.renew(lease) == (renewed if prolonged else None)
 
 
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_renewal_that_is_refused_is_none(status: int) -> None:
     api, _ = scripted({"/v1/auth/token/renew-self": status})
-    assert api.renew(Lease(TOKEN, 0.0, 3600.0, renewable=True)) is None
+    assert api.renew(TokenLease(TOKEN, 0.0, 3600.0, renewable=True)) is None
 
 
 def test_a_renewal_that_a_sealed_vault_does_not_answer_is_told() -> None:
     api, _ = scripted({"/v1/auth/token/renew-self": 503})
     with pytest.raises(CredentialsUnavailable, match="sealed"):
-        api.renew(Lease(TOKEN, 0.0, 3600.0, renewable=True))
+        api.renew(TokenLease(TOKEN, 0.0, 3600.0, renewable=True))
 
 
 def test_a_secret_id_is_unwrapped_after_a_look_at_where_it_was_wrapped() -> None:
@@ -179,7 +179,7 @@ def test_a_renewal_that_was_over_when_it_arrived_means_a_new_sign_in() -> None:
     api, _ = scripted({"/v1/auth/token/renew-self": {"auth": {"lease_duration": 60}}})
     looks = iter((0.0, 61.0))
     api._clock = SimpleNamespace(monotonic=lambda: next(looks))
-    assert api.renew(Lease(TOKEN, 0.0, 60, renewable=True)) is None
+    assert api.renew(TokenLease(TOKEN, 0.0, 60, renewable=True)) is None
 
 
 @pytest.mark.parametrize("token", ["", "line\nbreak", "é", "\ud800"])
