@@ -15,7 +15,7 @@ MAN := adsyncd.1 adsyncd.toml.5 adsyncd-tenant.5
 LIVE := $(if $(DESTDIR),:,test ! -d /run/systemd/system ||)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak lock wheel program install uninstall clean
+.PHONY: help demo test check format bench soak picture lock wheel program install uninstall clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: .venv/installed ## measure, side by side with peers; results in benchmark
 soak: .venv/installed ## break it again and again, TRIALS times by each fault, in WORLDS simulated; docs/reliability.md says what came of it
 	ADSYNCD_TRIALS=$(TRIALS) $(BIN)/pytest -s tests/process/test_chaos.py
 	ADSYNCD_WORLDS=$(WORLDS) $(BIN)/pytest tests/simulation/test_simulation.py
+
+picture: .venv/installed ## draw docs/demo.svg, which README.md shows, from a run of the demo
+	$(BIN)/python docs/picture.py docs/demo.svg
 
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --generate-hashes
 
