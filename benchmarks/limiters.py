@@ -26,7 +26,7 @@ from adsyncd.clock import Clock
 from adsyncd.config import TenantFile
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.rate import Governor
-from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Quota
 from adsyncd.simulation.virtual_time import VirtualClock, VirtualLoop
 

@@ -25,7 +25,7 @@ import httpx
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.clock import SystemClock
-from adsyncd.rate import Gate, Governor, Ledger
+from adsyncd.rate import Gate, Governor, PermitLedger
 from adsyncd.rate.quota import Quota
 from adsyncd.store import open_store
 from benchmarks.config import HEALTHY, store_url, tenant_ids
@@ -104,7 +104,7 @@ async def take_turns(base_url: str) -> dict[str, Spent]:
     }
 
 
-def gate(client_id: str, ledger: Ledger) -> Gate:
+def gate(client_id: str, ledger: PermitLedger) -> Gate:
     return Governor(SystemClock(), ledger, "benchmark").gate(tenant(client_id, AMPLE).client_quota)
 
 

@@ -7,8 +7,8 @@ import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.rate import Ledger
-from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate import PermitLedger
+from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Shape
 from adsyncd.store import Store, open_store, permits, schema, sql
 from support.gates import MemoryLedger
@@ -17,7 +17,7 @@ from support.records import NOON, HandClock
 
 
 @pytest.fixture(params=["store", "memory"])
-async def ledger(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Ledger]:
+async def ledger(request: pytest.FixtureRequest, url: str) -> AsyncIterator[PermitLedger]:
     if request.param == "memory":
         yield MemoryLedger()
         return
@@ -30,40 +30,40 @@ def claim(number: int = 0, *, owner: str = "one", free_at: float = 100.0, at: fl
     return Claim(replace(record, **more), at)  # type: ignore[arg-type]  # fields of a record
 
 
-async def records(ledger: Ledger) -> set[PermitRecord]:
+async def records(ledger: PermitLedger) -> set[PermitRecord]:
     if isinstance(ledger, MemoryLedger):
         return set(ledger.records.values())
     assert isinstance(ledger, Store)
     return set(await ledger.permits())
 
 
-async def test_a_permit_that_nobody_has_is_granted_and_on_record(ledger: Ledger) -> None:
+async def test_a_permit_that_nobody_has_is_granted_and_on_record(ledger: PermitLedger) -> None:
     assert not await ledger.claim_permits([claim(0), claim(1)])
     assert await records(ledger) == {claim(0).record, claim(1).record}
 
 
 async def test_one_that_another_process_has_is_not_and_none_of_those_that_were_asked_for_with_it(
-    ledger: Ledger,
+    ledger: PermitLedger,
 ) -> None:
     await ledger.claim_permits([claim(1)])
     taken = await ledger.claim_permits([claim(0, owner="other"), claim(1, owner="other"), claim(2, owner="other")])
     assert set(taken) == {claim(1).record} == await records(ledger)
 
 
-async def test_one_s_own_is_granted_again_whenever_he_asks(ledger: Ledger) -> None:
+async def test_one_s_own_is_granted_again_whenever_he_asks(ledger: PermitLedger) -> None:
     await ledger.claim_permits([claim(free_at=100.0)])
     assert not await ledger.claim_permits([claim(free_at=200.0, at=31.0)])
     assert await records(ledger) == {claim(free_at=200.0).record}
 
 
-async def test_another_s_is_granted_from_the_instant_on_at_which_it_is_free(ledger: Ledger) -> None:
+async def test_another_s_is_granted_from_the_instant_on_at_which_it_is_free(ledger: PermitLedger) -> None:
     await ledger.claim_permits([claim(free_at=100.0)])
     assert await ledger.claim_permits([claim(owner="other", free_at=200.0, at=99.999)])
     assert not await ledger.claim_permits([claim(owner="other", free_at=200.0, at=100.0)])
     assert await ledger.claim_permits([claim(free_at=200.0, at=101.0)])
 
 
-async def test_of_another_boot_one_is_granted_only_if_it_is_still_as_it_was_seen(ledger: Ledger) -> None:
+async def test_of_another_boot_one_is_granted_only_if_it_is_still_as_it_was_seen(ledger: PermitLedger) -> None:
     old = claim(boot_id="another boot", owner="other", free_at=5.0)
     await ledger.claim_permits([old])
     assert await ledger.claim_permits([claim(at=1e9)])
@@ -71,7 +71,7 @@ async def test_of_another_boot_one_is_granted_only_if_it_is_still_as_it_was_seen
     assert not await ledger.claim_permits([replace(claim(), seen=old.record)])
 
 
-async def test_a_note_says_when_one_s_own_is_free_and_leaves_another_s_as_it_is(ledger: Ledger) -> None:
+async def test_a_note_says_when_one_s_own_is_free_and_leaves_another_s_as_it_is(ledger: PermitLedger) -> None:
     await ledger.claim_permits([claim(0), claim(1, owner="other")])
     ledger.note_permits([claim(0, free_at=70.0), claim(1, free_at=70.0)])
     for _ in range(100):
@@ -81,7 +81,7 @@ async def test_a_note_says_when_one_s_own_is_free_and_leaves_another_s_as_it_is(
     assert await records(ledger) == {claim(0, free_at=70.0).record, claim(1, owner="other").record}
 
 
-async def test_a_record_is_forgotten_if_it_is_still_as_it_was(ledger: Ledger) -> None:
+async def test_a_record_is_forgotten_if_it_is_still_as_it_was(ledger: PermitLedger) -> None:
     await ledger.claim_permits([claim(0), claim(1), claim(2)])
     ledger.forget_permits([claim(0).record, claim(1, free_at=99.0).record, claim(2, owner="other").record])
     for _ in range(100):
@@ -91,7 +91,7 @@ async def test_a_record_is_forgotten_if_it_is_still_as_it_was(ledger: Ledger) ->
     assert await records(ledger) == {claim(1).record, claim(2).record}
 
 
-async def test_windows_client_ids_and_platforms_are_told_apart(ledger: Ledger) -> None:
+async def test_windows_client_ids_and_platforms_are_told_apart(ledger: PermitLedger) -> None:
     others = [claim(window_ms=1), claim(client_id=""), claim(platform="other")]
     await ledger.claim_permits(others)
     assert not await ledger.claim_permits([claim(owner="another")])

@@ -168,7 +168,7 @@ async def test_through_any_fault_all_is_listed_and_pushed_once_and_within_the_qu
     lost = run.tally.requests - page["accepted"]
     assert lost == 0 or (fault == "hang" and lost > 0)  # on a busy machine some are given up before they arrive
     assert (run.tally.retries > 0) == (fault != "none") or fault == "malformed"
-    assert run.gate.limits.held == 0
+    assert run.gate.limiter.held == 0
 
 
 @pytest.mark.parametrize("retry_after", ["seconds", "date", "body", "absent"])
@@ -294,7 +294,7 @@ async def test_requests_that_are_given_up_cost_no_connection_for_good(platform: 
             await anyio.sleep(0.05)
             tasks.start_soon(run.failed)
             tasks.cancel_scope.cancel()
-        assert run.gate.limits.held == 0
+        assert run.gate.limiter.held == 0
         await run.failed()
         await platform.change(clients={id_: {"list_latency_s": 0}})
         for _ in range(3):

@@ -24,8 +24,9 @@ from adsyncd.platforms import Connector, PlatformClient, Session, reading
 from adsyncd.platforms.admission import AUTHORITY, Admission, Authority
 from adsyncd.rate import Gate, Governor, Permit
 from adsyncd.rate.breaker import Passage
-from adsyncd.rate.bucket import Bucket, Limits
-from adsyncd.rate.permit import Claim, PermitRecord
+from adsyncd.rate.bucket import Bucket
+from adsyncd.rate.ledger import Claim, PermitRecord
+from adsyncd.rate.limiter import Limiter
 from adsyncd.runs.deletion import Missing
 from adsyncd.runs.lease import Leases
 from adsyncd.simulation.invariants import Invariant
@@ -83,8 +84,8 @@ def platform_quota_ignored(patch: pytest.MonkeyPatch) -> None:
 
 def requests_not_spaced(patch: pytest.MonkeyPatch) -> None:
     """A platform that refuses bursts gets them."""
-    pace = Limits.pace
-    patch.setattr(Limits, "pace", lambda limits, *, paced: pace(limits, paced=paced and False))
+    pace = Limiter.pace
+    patch.setattr(Limiter, "pace", lambda limits, *, paced: pace(limits, paced=paced and False))
 
 
 def refund_on_read_timeout(patch: pytest.MonkeyPatch) -> None:

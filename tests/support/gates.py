@@ -6,7 +6,7 @@ from datetime import timedelta
 from adsyncd.clock import Clock
 from adsyncd.rate import Gate, Governor
 from adsyncd.rate.account import Account
-from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Quota
 
 

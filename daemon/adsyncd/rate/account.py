@@ -1,4 +1,4 @@
-"""A quota's limits, and how its permits stand on record beside those that other processes have out."""
+"""A quota's limiter, and how its permits stand on record beside those that other processes have out."""
 
 import math
 from collections import deque
@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from adsyncd.clock import Clock
-from adsyncd.rate.bucket import Bucket, Limits, Numbers, cooling_s
+from adsyncd.rate.bucket import Bucket, cooling_s
 from adsyncd.rate.carryover import Sent, carry_over
-from adsyncd.rate.permit import Claim, PermitRecord
+from adsyncd.rate.ledger import Claim, PermitRecord
+from adsyncd.rate.limiter import Limiter, Numbers
 from adsyncd.rate.quota import Quota, Shape
+from adsyncd.rate.wait import WaitReason
 
 _RECORDED_WITHIN_S = 5.0
 _PACE_MS = 0  # stands in the place of a window's length for the one permit that spaces requests
@@ -54,7 +56,8 @@ class Account:
         self.platform = platform
         self.client_id = client_id
         self.quota = quota
-        self.limits = Limits(quota, paced=quota.shape is Shape.PACED)
+        spent = WaitReason.QUOTA if client_id else WaitReason.PLATFORM_QUOTA
+        self.limiter = Limiter(quota, paced=quota.shape is Shape.PACED, spent=spent)
         self._clock = clock
         self._owner = owner
         self._in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()  # at most, from when it is on record
@@ -63,7 +66,7 @@ class Account:
         self._unrecorded: dict[tuple[int, int], PermitRecord] = {}  # what was carried over from other quotas
         self._passing: deque[tuple[float, PermitRecord]] = deque()  # that nobody renews, and when all are known as past
         self.learn(records)
-        self._carry_over(self.limits.buckets, self.sent())
+        self._carry_over(self.limiter.buckets, self.sent())
 
     def change(self, quota: Quota) -> None:
         """Take over another quota at once. What was spent stays spent, and is never counted for less than it may be."""
@@ -74,11 +77,11 @@ class Account:
         cooling: dict[int, dict[int, float]] = {}
         for known in [known for known in sent if not known.out]:
             cooling.setdefault(known.record.window_ms, {})[known.record.number] = self._free_at(known)
-        new = self.limits.change(quota, cooling)
-        lengths = {bucket.length_ms for bucket in self.limits.buckets}
+        new = self.limiter.change(quota, cooling)
+        lengths = {bucket.length_ms for bucket in self.limiter.buckets}
         self._unrecorded = {key: record for key, record in self._unrecorded.items() if key[0] in lengths}
         self._carry_over(new, sent)
-        self.limits.pace(paced=quota.shape is Shape.PACED)
+        self.limiter.pace(paced=quota.shape is Shape.PACED)
 
     def expect(self, timeout: timedelta) -> None:
         """Reckon with requests of other processes that take so long, too."""
@@ -90,21 +93,21 @@ class Account:
         for known in self._known.values():
             if known.record.boot_id != self._clock.boot_id and known.record.window_ms != _PACE_MS:
                 self._take_note(known)
-        buckets = {bucket.length_ms: bucket for bucket in self.limits.buckets}
+        buckets = {bucket.length_ms: bucket for bucket in self.limiter.buckets}
         for length_ms, number in self._unrecorded:
             buckets[length_ms].forget(number)
         self._unrecorded.clear()
-        self._carry_over(self.limits.buckets, self.sent())
+        self._carry_over(self.limiter.buckets, self.sent())
 
     @property
     def is_changed(self) -> bool:
         """Whether requests are on record, but none in a window that it has."""
         recorded = {length_ms for length_ms, _ in self._known}
-        return bool(recorded or self._sent) and any(bucket.length_ms not in recorded for bucket in self.limits.buckets)
+        return bool(recorded or self._sent) and any(bucket.length_ms not in recorded for bucket in self.limiter.buckets)
 
     def is_quiet(self) -> bool:
         """Say whether nothing may be sent, as it is not known yet what counts in the quota."""
-        return self.limits.quiet_until > self._clock.monotonic()
+        return self.limiter.quiet_until > self._clock.monotonic()
 
     def claims(self, numbers: Numbers, timeout_s: float) -> list[Claim]:
         """Return what has to be on record before a request leaves that ends within `timeout_s`.
@@ -115,10 +118,10 @@ class Account:
         last_s = now + _RECORDED_WITHIN_S + timeout_s  # of the request
         claims = [
             self._claim(bucket.length_ms, number, last_s + bucket.cools_for, now)
-            for number, bucket in zip(numbers, self.limits.buckets, strict=True)
+            for number, bucket in zip(numbers, self.limiter.buckets, strict=True)
         ]
-        if self.limits.paced:
-            claims.append(self._claim(_PACE_MS, 0, now + self.limits.space_s, now))
+        if self.limiter.paced:
+            claims.append(self._claim(_PACE_MS, 0, now + self.limiter.space_s, now))
         return claims
 
     def unrecorded(self) -> list[Claim]:
@@ -159,7 +162,7 @@ class Account:
             in_force_at = self._clock.monotonic() - now + claim.at
             self._known[key] = Known(notes[-1].record, in_force_at, in_force_at, before)
         claimed = {claim.record.window_ms for claim in claims}
-        for bucket, number in zip(self.limits.buckets, numbers, strict=True):
+        for bucket, number in zip(self.limiter.buckets, numbers, strict=True):
             if since is not None and bucket.length_ms not in claimed:
                 free_at = since + bucket.cools_for
                 self._unrecorded[bucket.length_ms, number] = self._record(bucket.length_ms, number, free_at)
@@ -174,7 +177,7 @@ class Account:
                 continue
             ours = record.boot_id == self._clock.boot_id
             if record.window_ms == _PACE_MS:
-                self.limits.rest(now + (record.free_at - since_boot + _ROUNDING_S if ours else self.limits.space_s))
+                self.limiter.rest(now + (record.free_at - since_boot + _ROUNDING_S if ours else self.limiter.space_s))
             if key in self._known and self._known[key].record == record:
                 continue
             known = self._known[key] = Known(record, now)
@@ -190,7 +193,7 @@ class Account:
 
     def sent(self) -> list[Known]:
         """Return what is known of requests."""
-        out = {bucket.length_ms: bucket.out for bucket in self.limits.buckets}
+        out = {bucket.length_ms: bucket.out for bucket in self.limiter.buckets}
         now = self._clock.since_boot()
         recorded = [
             replace(known, out=True)
@@ -204,13 +207,13 @@ class Account:
     def _take_note(self, known: Known) -> None:
         """Let a permit cool that another process has out."""
         record, free_at = known.record, self._free_at(known)
-        bucket = next((bucket for bucket in self.limits.buckets if bucket.length_ms == record.window_ms), None)
+        bucket = next((bucket for bucket in self.limiter.buckets if bucket.length_ms == record.window_ms), None)
         if record.boot_id != self._clock.boot_id:
             # When it was on another machine, or before a reboot, can't be told from any clock: it is past when it has
             # stayed as it is for as long as a request may take from when it was seen, and a whole window.
             cools_for = cooling_s(record.window_ms)
             self._passing.append(
-                (free_at - cools_for + (bucket.cools_for if bucket else self.limits.longest_s), record)
+                (free_at - cools_for + (bucket.cools_for if bucket else self.limiter.longest_s), record)
             )
         elif bucket is None:
             self._passing.append((free_at, record))
@@ -233,14 +236,14 @@ class Account:
 
     def _carry_over(self, buckets: Iterable[Bucket], known: Iterable[Known]) -> None:
         """Let what was sent under other quotas count in windows that are new, or wait until it has left them."""
-        now, longest_s = self._clock.monotonic(), self.limits.longest_s
+        now, longest_s = self._clock.monotonic(), self.limiter.longest_s
         sent = [self._as_sent(one) for one in (*self._sent, *known) if self._counted_by(one) + longest_s > now]
         for bucket in buckets:
             missing, quiet_until = carry_over(sent, self.client_id, bucket.length_ms, now)
             for since in missing:
                 self._count(bucket, since)
             bucket.quiet_until = quiet_until
-        self.limits.heed_quiet()
+        self.limiter.heed_quiet()
 
     def _count(self, bucket: Bucket, since: float) -> None:
         """Let a request count that has no record in this window yet."""
@@ -265,7 +268,7 @@ class Account:
     def _free_at(self, known: Known) -> float:
         """Return the monotonic instant by which a permit on record is free."""
         if known.record.window_ms == _PACE_MS:
-            return known.seen_at  # the limits rest for as long as it takes
+            return known.seen_at  # the limiter rest for as long as it takes
         if known.record.boot_id != self._clock.boot_id:
             return known.seen_at + self._in_flight_s + cooling_s(known.record.window_ms)
         return self._clock.monotonic() + known.record.free_at - self._clock.since_boot() + _ROUNDING_S

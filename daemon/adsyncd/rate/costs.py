@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from adsyncd.clock import Clock
 from adsyncd.rate.account import Account, Known, by_account
-from adsyncd.rate.permit import PermitRecord
+from adsyncd.rate.ledger import PermitRecord
 from adsyncd.rate.quota import ClientQuota
 
 _WORTH_TELLING_S = 1.0
@@ -29,7 +29,7 @@ def costs(clients: Mapping[str, ClientQuota], records: Sequence[PermitRecord], c
         key = client.platform, client.client_id
         own = Account(*key, client.quota, recorded.get(key, ()), clock, __name__, client.timeout)
         changed = [one for one in (own, of_platform(client)) if one is not None and one.is_changed]
-        wait_s = max((one.limits.opens_at(now) or now for one in changed), default=now) - now
+        wait_s = max((one.limiter.opens_at(now) or now for one in changed), default=now) - now
         if wait_s > _WORTH_TELLING_S:
             found[name] = wait_s
     return found

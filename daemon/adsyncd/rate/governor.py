@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from adsyncd.clock import Clock
 from adsyncd.rate.account import Account, Known, by_account
 from adsyncd.rate.gate import Gate
-from adsyncd.rate.ledger import Ledger
-from adsyncd.rate.permit import PermitRecord, ShapeRecord
-from adsyncd.rate.platform_pool import Pool
+from adsyncd.rate.ledger import PermitLedger, PermitRecord, ShapeRecord
+from adsyncd.rate.platform_pool import PlatformPool
 from adsyncd.rate.quota import ClientQuota
 
 
@@ -21,7 +20,7 @@ class Governor:
     def __init__(
         self,
         clock: Clock,
-        ledger: Ledger,
+        ledger: PermitLedger,
         owner: str,
         records: Iterable[PermitRecord] = (),
         shapes: Iterable[ShapeRecord] = (),
@@ -32,7 +31,7 @@ class Governor:
         self._records = by_account(records)
         self._shapes = {(shape.platform, shape.client_id): shape for shape in shapes}
         self._gates: dict[tuple[str, str], Gate] = {}
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[str, PlatformPool] = {}
 
     def gate(self, client: ClientQuota) -> Gate:
         """Return the gate of a client id, with its quota, weight and platform's quota as they are now.
@@ -57,7 +56,7 @@ class Governor:
         for gate in self._gates.values():
             gate.stop()
 
-    def _pool(self, client: ClientQuota) -> Pool | None:
+    def _pool(self, client: ClientQuota) -> PlatformPool | None:
         name, quota = client.platform, client.platform_quota
         if quota is None:
             self._pools.pop(name, None)
@@ -65,7 +64,7 @@ class Governor:
         if name not in self._pools:
             records, sent = self._records.get((name, ""), ()), self._sent_by_tenants(name)
             account = Account(name, "", quota, records, self._clock, self._owner, client.timeout, sent)
-            pool = self._pools[name] = Pool(account, self._clock)
+            pool = self._pools[name] = PlatformPool(account, self._clock)
             for (of, _), gate in self._gates.items():
                 if of == name:  # what it sends from now on counts, though its tenant may be told later
                     gate.join(pool)

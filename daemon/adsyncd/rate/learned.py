@@ -4,9 +4,8 @@ import structlog
 
 from adsyncd.clock import Clock
 from adsyncd.rate.account import Account
-from adsyncd.rate.ledger import Ledger
+from adsyncd.rate.ledger import PermitLedger, ShapeRecord
 from adsyncd.rate.pacing import Evidence
-from adsyncd.rate.permit import ShapeRecord
 from adsyncd.rate.quota import Quota, Shape
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -23,7 +22,7 @@ class Learned:
     `strict`: the arrival bound that the quota states does not hold.
     """
 
-    def __init__(self, account: Account, ledger: Ledger, clock: Clock, known: ShapeRecord | None = None) -> None:
+    def __init__(self, account: Account, ledger: PermitLedger, clock: Clock, known: ShapeRecord | None = None) -> None:
         self._account = account
         self._ledger = ledger
         self._clock = clock
@@ -49,7 +48,7 @@ class Learned:
 
     def _put_to_use(self) -> None:
         asked = self._account.quota.shape
-        self._account.limits.pace(paced=(self._evidence.shape if asked is Shape.AUTO else asked) is Shape.PACED)
+        self._account.limiter.pace(paced=(self._evidence.shape if asked is Shape.AUTO else asked) is Shape.PACED)
 
     def _tell(self, what: str) -> None:
         account, learned = self._account, self._evidence.learned

@@ -1,52 +1,125 @@
-"""A permit as it is put on record, so that other processes, and the one after a restart, find out what is out."""
+"""A permit in the hands of one request, from its grant until it is back in its buckets."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Protocol
 
-from adsyncd.rate.quota import Shape
-
-
-@dataclass(frozen=True, slots=True)
-class PermitRecord:
-    """Permit `number` of a window of a platform's client id was out with a request, and is not free before `free_at`.
-
-    `free_at` is in seconds since the machine's boot `boot_id`, a line on which no clock can be set. `window_ms` is the
-    window's length. `owner` is the process that has it out or had it last. An empty `client_id` stands for the
-    platform's own quota.
-    """
-
-    platform: str
-    client_id: str
-    window_ms: int
-    number: int
-    free_at: float
-    boot_id: str
-    owner: str
+from adsyncd.rate.account import Account
+from adsyncd.rate.ledger import Claim, PermitLedger
+from adsyncd.rate.limiter import Limiter, Numbers
+from adsyncd.rate.platform_pool import PlatformPool
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """That a process wants a permit out. It is granted if the permit's record is its own, or none, or past by `at`.
+class Origin(Protocol):
+    """The gate that granted a permit, as the permit needs it."""
 
-    `at` is in seconds since the boot of `record`. Of another boot nobody knows when its records are past: one is taken
-    for that if it is still as it was `seen` for as long as a request may take and a whole window.
-    """
+    account: Account
+    limiter: Limiter
+    ledger: PermitLedger
+    out: set["Permit"]
+    waiting: int
 
-    record: PermitRecord
-    at: float
-    seen: PermitRecord | None = None
+    def counted_by(self, written_at: float | None) -> float:
+        """Return the monotonic instant by which a request that is over was counted."""
+
+    def serve(self) -> None:
+        """Grant to waiting requests."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShapeRecord:
-    """What was found out of how a platform counts a client id's requests, while its quota was what `quota` says.
+class Permit:
+    """A permit for one request. It ends with `cool`, with `refund`, or with a `put_on_record` that fails."""
 
-    `strict`: the arrival bound that the quota states does not hold.
-    """
+    __slots__ = ("_claims", "_gate", "_granted_at", "_numbers", "_pool", "_shared")
 
-    platform: str
-    client_id: str
-    quota: str
-    shape: Shape
-    strict: bool
-    since: datetime
+    def __init__(
+        self, gate: Origin, granted_at: float, numbers: Numbers, pool: PlatformPool | None, shared: Numbers
+    ) -> None:
+        self._gate = gate
+        self._granted_at = granted_at
+        self._numbers = numbers
+        self._pool = pool
+        self._shared = shared
+        self._claims: tuple[list[Claim], list[Claim]] | None = None
+        gate.out.add(self)
+
+    async def put_on_record(self, timeout_s: float) -> bool:
+        """Record the permit as out with a request that ends within `timeout_s`, and return whether it may be used.
+
+        If it may not, or if the recording fails, the permit is back: another process holds it, or the quota changed.
+        """
+        gate = self._gate
+        try:
+            while True:
+                pool = self._pool
+                if gate.account.is_quiet() or (pool and pool.account.is_quiet()):
+                    self.refund()  # it was granted before the quota changed
+                    return False
+                own = gate.account.claims(self._numbers, timeout_s)
+                shared = pool.account.claims(self._shared, timeout_s) if pool else []
+                more = gate.account.unrecorded()
+                more_shared = pool.account.unrecorded() if pool else []
+                taken = await gate.ledger.claim_permits([*more, *own, *more_shared, *shared])
+                if taken:
+                    break
+                gate.account.recorded([*more, *own])
+                if pool:
+                    pool.account.recorded([*more_shared, *shared])
+                if gate.account.holds(own):
+                    self._claims = own, shared
+                    self._forget_the_past()
+                    return True
+        except BaseException:
+            self.refund()
+            raise
+        gate.account.learn(taken)
+        if pool:
+            pool.account.learn(taken)
+        self.refund()  # after `learn`: the next waiting request must not get the same permit
+        return False
+
+    def cool(self, written_at: float | None = None, *, answered: bool = True) -> None:
+        """Let the permit cool: its request was answered, or abandoned after it may have left.
+
+        `written_at`: the monotonic instant at which the request was fully written, if it was.
+        """
+        gate = self._gate
+        since = gate.counted_by(written_at)
+        if answered and gate.limiter.space_s:
+            gate.limiter.arrived_within(since - self._granted_at)
+        gate.limiter.cool(self._numbers, since)
+        if self._pool is not None:
+            if answered:
+                self._pool.limiter.arrived_within(since - self._granted_at)
+            self._pool.limiter.cool(self._shared, since)
+        self._is_back(since)
+
+    def join(self, pool: PlatformPool | None) -> None:
+        """Count in a platform's quota that is new or another one."""
+        if pool is not self._pool:
+            self._pool, self._shared = pool, pool.limiter.adopt() if pool else []
+
+    def refund(self) -> None:
+        """Give the permit back at once: its request provably never left."""
+        self._gate.limiter.refund(self._numbers)
+        if self._pool is not None:
+            self._pool.limiter.refund(self._shared)
+        self._is_back(None)
+
+    def _forget_the_past(self) -> None:
+        past = self._gate.account.past()
+        if self._pool is not None:
+            past += self._pool.account.past()
+        if past:
+            self._gate.ledger.forget_permits(past)
+
+    def _is_back(self, cools_since: float | None) -> None:
+        gate, pool = self._gate, self._pool
+        gate.out.discard(self)
+        if self._claims is not None:
+            own, shared = self._claims
+            notes = gate.account.notes(self._numbers, own, cools_since)
+            if pool is not None:
+                notes += pool.account.notes(self._shared, shared, cools_since)
+            gate.ledger.note_permits(notes)
+        if gate.waiting:
+            gate.serve()
+        if pool is not None:
+            pool.serve()

@@ -1,8 +1,8 @@
-"""A platform's own quota, shared by its tenants: by deficit round robin over those that could go now.
+"""A platform's own quota, shared by its client ids: deficit round robin over the gates that are ready.
 
-Each request costs one permit, so a turn is as many grants as the weight of a gate. A gate whose own quota is used up,
-or at which nobody waits, is not in the round: what it leaves over is the others'. (M. Shreedhar, G. Varghese,
-"Efficient Fair Queuing Using Deficit Round Robin", 1996.)
+Each request costs one permit, so a turn is as many grants as the weight of a gate. A gate whose own quota is spent, or
+at which no request waits, is not in the round: its share goes to the others. (M. Shreedhar, G. Varghese, "Efficient
+Fair Queuing Using Deficit Round Robin", 1996.)
 """
 
 import math
@@ -11,8 +11,8 @@ from typing import Protocol
 
 from adsyncd.clock import Clock
 from adsyncd.rate.account import Account
-from adsyncd.rate.bucket import Limits, Numbers
-from adsyncd.rate.timer import Alarm
+from adsyncd.rate.limiter import Limiter, Numbers
+from adsyncd.rate.timer import Timer
 
 
 class Member(Protocol):
@@ -21,17 +21,17 @@ class Member(Protocol):
     weight: int
     in_round: bool
 
-    def could_go(self, now: float) -> bool:
-        """Say whether somebody waits who has only the platform's quota before him."""
+    def is_ready(self, now: float) -> bool:
+        """Return whether a request waits that only the platform's quota can keep back."""
 
     def grant(self, now: float, shared: Numbers) -> None:
-        """Let the first of those who wait go, with these permits of the platform's."""
+        """Grant to the first waiting request, with these permits of the platform's."""
 
-    def rest(self, now: float) -> None:
-        """Take note that the round goes on without this gate."""
+    def sleep(self, now: float) -> None:
+        """Wait outside of the round until a grant is possible again."""
 
 
-class Pool:
+class PlatformPool:
     """The quota of one platform."""
 
     def __init__(self, account: Account, clock: Clock) -> None:
@@ -39,19 +39,19 @@ class Pool:
         self._clock = clock
         self._round: deque[Member] = deque()
         self._grants_left = 0  # in the turn of the first
-        self._alarm = Alarm(self.serve)
+        self._timer = Timer(self.serve)
 
     @property
-    def limits(self) -> Limits:
-        """What bounds all tenants together."""
-        return self.account.limits
+    def limiter(self) -> Limiter:
+        """The limiter of all client ids together."""
+        return self.account.limiter
 
     def take(self, now: float) -> Numbers | None:
-        """Take permits out of turn, which can be while nobody waits for his."""
-        return None if self._round else self.limits.take(now)
+        """Take permits out of turn, if no gate waits for its turn."""
+        return None if self._round else self.limiter.take(now)
 
     def join(self, member: Member) -> None:
-        """Let a gate take its turns for as long as it could go."""
+        """Let a gate take turns for as long as it is ready."""
         if not member.in_round:
             member.in_round = True
             self._round.append(member)
@@ -60,33 +60,33 @@ class Pool:
         self.serve()
 
     def leave(self, member: Member) -> None:
-        """Let a gate go its own way, which has no part in this quota any more."""
+        """Take a gate out of the round: it no longer shares this quota."""
         if member.in_round:
             self._round.rotate(-self._round.index(member))
             self._next_turn(leaves=True)
 
     def nth_at(self, member: Member, count: int, now: float) -> float:
-        """Return when a gate can have its grant after `count` - 1 others, beside those that wait now."""
+        """Return when a gate can get its grant after `count` - 1 others, beside the gates that wait now."""
         others = sum(other.weight for other in self._round if other is not member)
-        return self.limits.nth_at(math.ceil(count * (member.weight + others) / member.weight), now)
+        return self.limiter.nth_at(math.ceil(count * (member.weight + others) / member.weight), now)
 
     def serve(self) -> None:
-        """Grant what can be granted now, in turn, and wake up for the next."""
+        """Grant all that can be granted now, in turn, and wake up for the next grant."""
         now = self._clock.monotonic()
         while self._round:
             first = self._round[0]
-            if not first.could_go(now):
+            if not first.is_ready(now):
                 self._next_turn(leaves=True)
-                first.rest(now)
+                first.sleep(now)
                 continue
-            shared = self.limits.take(now)
+            shared = self.limiter.take(now)
             if shared is None:
                 break
             first.grant(now, shared)
             self._grants_left -= 1
             if not self._grants_left:
                 self._next_turn(leaves=False)
-        self._alarm.set(self.limits.opens_at(now) if self._round else None)
+        self._timer.set(self.limiter.opens_at(now) if self._round else None)
 
     def _next_turn(self, *, leaves: bool) -> None:
         first = self._round.popleft()

@@ -1,14 +1,14 @@
-"""One timer for each bucket, however many wait in front of it."""
+"""One timer for each gate and each pool, however many requests wait in front of it."""
 
 import asyncio
 from collections.abc import Callable
 
 
-class Alarm:
-    """Calls `ring` on the event loop at the instant that it was set to last.
+class Timer:
+    """Calls `ring` on the event loop at the instant of the last `set`.
 
-    Not a task that sleeps: a gate belongs to no task group, as it outlives the runs that wait in front of it, and a
-    bucket that nobody waits for costs nothing.
+    It is no task that sleeps: a gate outlives the runs that wait in front of it, so it belongs to no task group, and a
+    gate without waiting requests costs nothing.
     """
 
     __slots__ = ("_at", "_handle", "_ring")
@@ -19,7 +19,7 @@ class Alarm:
         self._at: float | None = None
 
     def set(self, at: float | None) -> None:
-        """Ring at `at`, in the loop's time, which is the clock's monotonic one, and not before; None: not at all."""
+        """Ring at `at` alone, in the loop's time, which is the clock's monotonic one; never if None."""
         if at == self._at:
             return
         self._at = at

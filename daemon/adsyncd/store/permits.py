@@ -22,7 +22,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.store.sql import Columns, upsert, writers_meet
 from adsyncd.store.tables import permits, shapes
 

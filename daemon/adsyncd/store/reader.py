@@ -15,7 +15,7 @@ from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.campaign import DeadLetter, Page
 from adsyncd.model.run import Run
-from adsyncd.rate.permit import PermitRecord, ShapeRecord
+from adsyncd.rate.ledger import PermitRecord, ShapeRecord
 from adsyncd.store import alerts, dead_letters, history, listings, pauses, permits, schema, sql
 from adsyncd.tasks import OffLoop, in_thread
 

@@ -19,7 +19,7 @@ from adsyncd.model.campaign import DeadLetter, Page, Push
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import Run
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.store import alerts, dead_letters, journal, leases, pauses, permits, schema, sql
 from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer

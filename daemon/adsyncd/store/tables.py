@@ -177,7 +177,7 @@ alerts = Table(
 )
 
 permits = Table(
-    "permits",  # that may be out: see `adsyncd.rate.permit.PermitRecord`
+    "permits",  # that may be out: see `adsyncd.rate.ledger.PermitRecord`
     metadata,
     Column("platform", String, primary_key=True),
     Column("client_id", String, primary_key=True),  # empty: of the platform's own quota

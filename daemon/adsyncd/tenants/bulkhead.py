@@ -73,7 +73,7 @@ class Bulkhead:
         if remaining is None:
             return None
         try:
-            done_at = now + timedelta(seconds=self.gate.foresee(remaining))
+            done_at = now + timedelta(seconds=self.gate.forecast_s(remaining))
         except OverflowError:  # the platform claims to have so many campaigns
             return None
         return done_at if done_at.year < MAXYEAR else None  # readers put it into their own time zone

@@ -17,7 +17,7 @@ from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.platforms.admission import AUTHORITY, Admission
 from adsyncd.rate import Governor, Permit
 from adsyncd.rate.breaker import Breaker
-from adsyncd.rate.permit import Claim, PermitRecord
+from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.quota import Quota
 from adsyncd.telemetry.instruments import Instruments
 from support.gates import MemoryLedger

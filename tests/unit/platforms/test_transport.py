@@ -27,7 +27,7 @@ from adsyncd.platforms.words import Secrets
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.dialect import STANDARD, Throttling
-from adsyncd.rate.permit import Claim, PermitRecord
+from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.quota import Quota
 from adsyncd.telemetry.instruments import Instruments
 from support.gates import MemoryLedger, a_gate
@@ -142,7 +142,7 @@ class Parts:
 
     @property
     def held(self) -> int:
-        return self.gate.limits.held
+        return self.gate.limiter.held
 
 
 def answering(status: int, *, after_s: float = 0.0, **answer: Any) -> Handler:  # noqa: ANN401 - of a Response
@@ -574,7 +574,7 @@ async def test_what_is_not_metered_has_the_same_deadline_and_bound() -> None:
 async def test_a_429_to_what_is_not_metered_does_not_close_the_gate() -> None:
     parts = Parts(answering(429, headers={"retry-after": "90"}))
     assert (await parts.send(unmetered=True)).status_code == 429
-    assert (parts.tally.refused, parts.gate.limits.opens_at(0.0)) == (0, 0.0)
+    assert (parts.tally.refused, parts.gate.limiter.opens_at(0.0)) == (0, 0.0)
 
 
 async def test_a_stopped_gate_turns_waiting_requests_away_at_once_and_lets_others_finish() -> None:

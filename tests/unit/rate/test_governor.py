@@ -18,7 +18,7 @@ from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.rate import Gate, Priority
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.feedback import Limit
-from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Quota, Shape, Window
 from adsyncd.rate.wait import WaitReason
 from mock_api import meters
@@ -333,7 +333,7 @@ async def test_what_is_known_of_another_process_s_permits_takes_room_once() -> N
             while not await permit.put_on_record(5.0):
                 permit = await through.acquire(again=True)
             permit.cool()
-    assert all(len(through.limits.buckets[0]._order) <= 200 for through in gates)
+    assert all(len(through.limiter.buckets[0]._order) <= 200 for through in gates)
 
 
 async def test_a_permit_that_could_not_be_put_on_record_is_given_back() -> None:
@@ -530,7 +530,7 @@ async def test_no_tenant_s_permit_is_spent_without_the_platform_s_nor_the_revers
     pools = {id(through.pool): through.pool for through in gates}
     for pool in pools.values():
         assert pool is not None
-        assert pool.limits.free(anyio.current_time()) == platform_permits
+        assert pool.limiter.free(anyio.current_time()) == platform_permits
 
 
 @settings(max_examples=40)
@@ -848,10 +848,10 @@ async def test_an_arrival_bound_lets_permits_cool_from_when_the_request_was_coun
 async def test_how_long_more_requests_will_take_is_foreseen() -> None:
     governor = a_governor(VirtualClock())
     through = governor.gate(member("one", 10, 5).client_quota)
-    assert through.foresee(0) == 0
-    assert through.foresee(5) == 0
-    assert through.foresee(11) == pytest.approx(2 * COOLS_FOR)
-    assert gate(10).foresee(11) == pytest.approx(COOLS_FOR)
+    assert through.forecast_s(0) == 0
+    assert through.forecast_s(5) == 0
+    assert through.forecast_s(11) == pytest.approx(2 * COOLS_FOR)
+    assert gate(10).forecast_s(11) == pytest.approx(COOLS_FOR)
 
 
 async def test_what_is_foreseen_counts_those_who_wait_for_the_platform_s_quota_too() -> None:
@@ -866,7 +866,7 @@ async def test_what_is_foreseen_counts_those_who_wait_for_the_platform_s_quota_t
                 tasks.start_soon(through.acquire)
         await anyio.sleep(1)
         for through, windows in ((light, 5), (heavy, 2)):
-            assert through.foresee(10) == pytest.approx(windows * COOLS_FOR, abs=2)
+            assert through.forecast_s(10) == pytest.approx(windows * COOLS_FOR, abs=2)
         tasks.cancel_scope.cancel()
 
 

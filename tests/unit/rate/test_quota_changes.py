@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.rate import Gate, Governor, Permit, costs
-from adsyncd.rate.bucket import Numbers, cools_for
+from adsyncd.rate.bucket import cools_for
+from adsyncd.rate.limiter import Numbers
 from adsyncd.rate.quota import ClientQuota, Quota, Window
 from support.gates import MemoryLedger
 from support.tenants import a_tenant

@@ -15,7 +15,7 @@ from adsyncd.model.campaign import DeadLetter, Push, PushState, idempotency_key
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import Listing, Run
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.rate.permit import Claim, PermitRecord, ShapeRecord
+from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Shape
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.store import alerts, dead_letters, journal, leases, pauses, permits, tables

@@ -24,7 +24,7 @@ class Gate:
     free = 3
     shape = Shape.PACED
 
-    def foresee(self, requests: int) -> float:
+    def forecast_s(self, requests: int) -> float:
         return float(requests)
 
 

@@ -1,0 +1,216 @@
+"""All that limits the requests of one quota, decided from plain numbers: its windows, and what keeps grants back.
+
+`Limiter.blocks` is the one place that says what keeps a grant back. A grant needs it to be empty, a wait takes its
+reason and its end from it, and a forecast makes the same grants on a copy. All times are seconds on one monotonic line;
+the caller passes them in.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from copy import copy
+
+from adsyncd.rate.bucket import GUARD_SHARE, Bucket
+from adsyncd.rate.quota import Quota
+from adsyncd.rate.wait import Block, WaitReason, last_to_end
+
+_UNKNOWN_SPREAD = 0.01  # of a window, until responses have shown the spread
+_ANSWERS = 32  # the latest responses, which show how far arrivals are spread
+_ONE_BY_ONE = 500  # grants that a forecast makes one by one
+
+Numbers = list[int]
+"""The permits of one grant, one in each window. A change of the quota's windows changes them in place."""
+
+
+class Limiter:
+    """The buckets of a quota, one for each of its windows. A grant takes a permit of each, or none.
+
+    `paced`: grants are spaced so that a server takes them even if it counts in halves of windows or allows only small
+    bursts. `spent`: the reason for a wait while no permit is free.
+    """
+
+    def __init__(self, quota: Quota, *, paced: bool = False, spent: WaitReason = WaitReason.QUOTA) -> None:
+        self.buckets = [Bucket(window) for window in quota.windows]
+        self._quota = quota
+        self._spent = spent
+        self._held: dict[int, Numbers] = {}  # by identity
+        self._closed_until = 0.0
+        self.quiet_until = 0.0
+        self.space_s = 0.0  # between two grants
+        self._paced_until = 0.0
+        self._spreads: deque[float] = deque(maxlen=_ANSWERS)
+        self._left: list[tuple[int, float]] = []  # grants that the server's own counts leave, and until when
+        self.pace(paced=paced)
+
+    def blocks(self, now: float) -> list[Block]:
+        """Return everything that keeps the next grant back; nothing if it can be made now."""
+        blocks = []
+        if self._closed_until > now:
+            blocks.append(Block(WaitReason.RETRY_AFTER, self._closed_until))
+        if self.quiet_until > now:
+            blocks.append(Block(self._spent, self.quiet_until))
+        if self._paced_until > now:
+            blocks.append(Block(self._spent, self._paced_until))
+        if self._left:
+            blocks += [Block(WaitReason.FEEDBACK, until) for left, until in self._left if left <= 0 and until > now]
+        for bucket in self.buckets:
+            if bucket.free(now) <= 0:
+                blocks.append(Block(self._spent, bucket.opens_at(now)))
+        return blocks
+
+    def opens_at(self, now: float) -> float | None:
+        """Return the earliest instant at which a grant can be made; None if a response must arrive first."""
+        blocks = self.blocks(now)
+        return last_to_end(blocks).until if blocks else now
+
+    def take(self, now: float) -> Numbers | None:
+        """Grant a permit in each window and return their numbers; None if that is not possible now."""
+        if self.blocks(now):
+            return None
+        self._count(now)
+        return self.adopt()
+
+    def adopt(self) -> Numbers:
+        """Return permits for a request that is already in flight, whether or not any are free."""
+        buckets = self.buckets
+        numbers = [buckets[0].take()] if len(buckets) == 1 else [bucket.take() for bucket in buckets]
+        self._held[id(numbers)] = numbers
+        return numbers
+
+    def cool(self, numbers: Numbers, since: float) -> None:
+        """Let held permits cool whose request was counted by `since`."""
+        if self._held.pop(id(numbers), None) is not None:
+            for bucket, number in zip(self.buckets, numbers, strict=True):
+                bucket.cool(number, since)
+
+    def refund(self, numbers: Numbers) -> None:
+        """Free held permits at once: their request never left this machine."""
+        if self._held.pop(id(numbers), None) is not None:
+            for bucket, number in zip(self.buckets, numbers, strict=True):
+                bucket.refund(number)
+
+    def close(self, until: float) -> None:
+        """Grant nothing before `until`, as the server asked. An earlier instant changes nothing."""
+        self._closed_until = max(self._closed_until, until)
+
+    def rest(self, until: float) -> None:
+        """Grant nothing before `until`: another process has made a grant, and grants stay spaced."""
+        self._paced_until = max(self._paced_until, until)
+
+    def tighten(self, remaining: int, until: float, now: float) -> None:
+        """Grant at most the `remaining` requests that the server states, less those in flight, until then.
+
+        It only tightens. Each statement holds until its own end: one may be for a second, another for a day. A
+        statement that leaves no fewer grants than another, for no longer, changes nothing.
+        """
+        left = max(0, remaining - self.held)
+        if until > now and all(left < other or until > longer for other, longer in self._left):
+            self._left = [(other, ends) for other, ends in self._left if other < left or ends > until]
+            self._left.append((left, until))
+
+    def pace(self, *, paced: bool) -> None:
+        """Space grants evenly from now on, or no longer. The space is the window plus the spread, by N - 1.
+
+        A server that weights the previous window takes N - 1 requests at even intervals, wherever its window begins. It
+        refuses the second request of a window if the first one was sent before the window began and the previous window
+        was full for the same reason. The spread of arrivals, added once a window, prevents that twice in a row.
+        """
+        spread_s = max(self._spreads, default=_UNKNOWN_SPREAD * self._quota.per.total_seconds())
+        spaces = [
+            (window.per.total_seconds() * (1 + GUARD_SHARE) + spread_s) / max(1, window.requests - 1)
+            for window in self._quota.windows
+        ]
+        self.space_s = max(spaces) if paced else 0.0
+
+    def arrived_within(self, spread_s: float) -> None:
+        """Learn that the server counted a request within so many seconds of its grant."""
+        if self.space_s:
+            self._spreads.append(spread_s)
+            self.pace(paced=True)
+
+    def change(self, quota: Quota, cooling: Mapping[int, Mapping[int, float]]) -> list[Bucket]:
+        """Adopt another quota at once, and return the new buckets: earlier requests do not count there yet.
+
+        Held permits stay held, in each window. `cooling`: the permits on record, by the length of their window (ms) and
+        by number, and until when they cool; new buckets begin with them.
+        """
+        before = {bucket.length_ms: (place, bucket) for place, bucket in enumerate(self.buckets)}
+        self._quota = quota
+        self.buckets, places, new = [], list[int | None](), []
+        for window in quota.windows:
+            bucket = Bucket(window)
+            place, known = before.get(bucket.length_ms, (None, None))
+            if known is None:
+                for number, until in cooling.get(bucket.length_ms, {}).items():
+                    bucket.taken_elsewhere(number, until)
+                new.append(bucket)
+            else:
+                bucket = known
+                bucket.allow(window.requests)
+            self.buckets.append(bucket)
+            places.append(place)
+        for numbers in self._held.values():
+            numbers[:] = [
+                bucket.take() if place is None else numbers[place]
+                for bucket, place in zip(self.buckets, places, strict=True)
+            ]
+        self.heed_quiet()
+        self.pace(paced=bool(self.space_s))
+        return new
+
+    def heed_quiet(self) -> None:
+        """Grant nothing while unknown requests may count in some window."""
+        self.quiet_until = max(bucket.quiet_until for bucket in self.buckets)
+
+    def nth_at(self, count: int, now: float) -> float:
+        """Return when the grant after `count` - 1 others can be made, if each request is answered at once.
+
+        It takes no longer for huge counts: after the first grants, the tightest window repeats itself.
+        """
+        tightest = max(self.buckets, key=lambda bucket: bucket.cools_for / bucket.requests)
+        round_s = max(tightest.cools_for, self.space_s * tightest.requests)
+        rounds = max(0, count - _ONE_BY_ONE) // tightest.requests
+        at = copy(self).rehearse(count - rounds * tightest.requests, now) + rounds * round_s
+        stated = [
+            until + (count - left - 1) // tightest.requests * round_s for left, until in self._left if left < count
+        ]
+        return max([at, *stated]) if rounds else at
+
+    def rehearse(self, count: int, now: float) -> float:
+        """Make `count` grants, each answered at once, and return when the last was made. Only for a copy."""
+        self.buckets = [copy(bucket) for bucket in self.buckets]
+        for bucket in self.buckets:
+            bucket.answer_all(now)
+        at = now
+        for _ in range(count):
+            opens_at = self.opens_at(at)
+            at = at if opens_at is None else opens_at  # never None: every request is answered
+            self._count(at)
+            for bucket in self.buckets:
+                bucket.count(at)
+        return at
+
+    def free(self, now: float) -> int:
+        """Return how many permits are free in the scarcest window, blocked or not. Safe in any thread."""
+        return min(bucket.look(now) for bucket in self.buckets)
+
+    @property
+    def paced(self) -> bool:
+        """Whether grants are spaced."""
+        return bool(self.space_s)
+
+    @property
+    def held(self) -> int:
+        """How many permits are out with a request."""
+        return len(self._held)
+
+    @property
+    def longest_s(self) -> float:
+        """For how many seconds a permit of the longest window cools."""
+        return max(bucket.cools_for for bucket in self.buckets)
+
+    def _count(self, now: float) -> None:
+        """Count a grant in the limits that are not buckets."""
+        if self._left:
+            self._left = [(left - 1, until) for left, until in self._left if until > now]
+        if self.space_s:
+            self._paced_until = now + self.space_s

@@ -1,0 +1,355 @@
+import tracemalloc
+from copy import deepcopy
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from adsyncd.rate.bucket import cools_for
+from adsyncd.rate.limiter import Limiter, Numbers
+from adsyncd.rate.quota import Quota, Window
+from adsyncd.rate.wait import WaitReason
+
+WINDOW = 10.0
+COOLS_FOR = cools_for(Window(1, timedelta(seconds=WINDOW)))
+
+
+def a_window(requests: int, per_s: float = WINDOW) -> Window:
+    return Window(requests, timedelta(seconds=per_s))
+
+
+def a_quota(requests: int, per_s: float = WINDOW, *also: Window) -> Quota:
+    return Quota(requests, timedelta(seconds=per_s), also=also)
+
+
+QUOTAS = st.builds(
+    a_quota,
+    st.integers(1, 5),
+    st.sampled_from([5.0, WINDOW]),
+    *[st.builds(a_window, st.integers(1, 8), st.sampled_from([20.0, 40.0]))],
+) | st.builds(a_quota, st.integers(1, 5), st.sampled_from([5.0, WINDOW, 15.0]))
+
+
+class Requests(RuleBasedStateMachine):
+    """Requests come and go at any instants; each is counted by the server at any instant while it is held.
+
+    The quota is edited meanwhile, other processes take permits, and the server states its own count.
+    """
+
+    @initialize(quota=QUOTAS)
+    def start(self, quota: Quota) -> None:
+        self.quota = quota
+        self.limiter = Limiter(quota)
+        self.now = 0.0
+        self.held: list[Numbers] = []
+        self.counted: list[float] = []  # the latest instant at which the server counted
+        self.closed_until = 0.0
+        self.stated: list[tuple[int, float]] = []
+
+    @rule(seconds=st.floats(0, 15))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def take(self) -> None:
+        opens_at = self.limiter.opens_at(self.now)
+        numbers = self.limiter.take(self.now)
+        assert (numbers is not None) == (opens_at is not None and opens_at <= self.now)
+        if numbers is None:
+            return
+        assert self.now >= self.closed_until
+        for place, number in enumerate(numbers):
+            assert all(number != other[place] for other in self.held if len(other) > place)
+        self.held.append(numbers)
+        for window in self.quota.windows:  # worst case: all that is held is counted now
+            in_window = sum(1 for at in self.counted if at > self.now - window.per.total_seconds())
+            assert in_window + len(self.held) <= window.requests
+        self.stated = [(left - 1, until) for left, until in self.stated if until > self.now]
+        assert all(left >= 0 for left, _ in self.stated)
+
+    @rule(data=st.data())
+    def cool(self, data: st.DataObject) -> None:
+        if self.held:
+            numbers = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
+            self.counted.append(self.now)
+            self.limiter.cool(numbers, self.now)
+
+    @rule()
+    def refund(self) -> None:
+        if self.held:
+            self.limiter.refund(self.held.pop())
+
+    @rule(seconds=st.floats(-5, 20))
+    def close(self, seconds: float) -> None:
+        self.limiter.close(self.now + seconds)
+        self.closed_until = max(self.closed_until, self.now + seconds)
+
+    @rule(remaining=st.integers(0, 6), reset_s=st.floats(0.1, 20))
+    def state(self, remaining: int, reset_s: float) -> None:
+        self.limiter.tighten(remaining, self.now + reset_s, self.now)
+        self.stated.append((max(0, remaining - len(self.held)), self.now + reset_s))
+
+    @rule(requests=st.lists(st.integers(1, 8), min_size=2, max_size=2))
+    def edit(self, requests: list[int]) -> None:
+        windows = [
+            replace(window, requests=number) for window, number in zip(self.quota.windows, requests, strict=False)
+        ]
+        self.quota = Quota(windows[0].requests, windows[0].per, also=tuple(windows[1:]))
+        assert self.limiter.change(self.quota, {}) == []
+
+    @rule(seconds=st.floats(0, 30))
+    def keep_quiet(self, seconds: float) -> None:
+        self.limiter.buckets[0].quiet_until = max(self.limiter.buckets[0].quiet_until, self.now + seconds)
+        self.limiter.heed_quiet()
+        self.closed_until = max(self.closed_until, self.now + seconds)
+
+    @rule(number=st.integers(0, 8), seconds=st.floats(0, 50))
+    def take_elsewhere(self, number: int, seconds: float) -> None:
+        if number not in self.limiter.buckets[0].out:
+            self.limiter.buckets[0].taken_elsewhere(number, self.now + seconds)
+
+    @rule(count=st.integers(1, 25))
+    def predict(self, count: int) -> None:
+        opens_at = self.limiter.opens_at(self.now)
+        assert opens_at in {None, self.limiter.nth_at(1, self.now)}
+        limiter, held = deepcopy((self.limiter, self.held))
+        limiter._held = {id(out): out for out in held}
+        for out in held:
+            limiter.cool(out, self.now)
+        foretold, at = limiter.nth_at(count, self.now), self.now
+        for _ in range(count):
+            opens_at = limiter.opens_at(at)
+            assert opens_at is not None
+            at = opens_at
+            numbers = limiter.take(at)
+            assert numbers is not None
+            limiter.cool(numbers, at)
+        assert at == foretold
+
+    @rule(paced=st.booleans())
+    def pace(self, paced: bool) -> None:
+        self.limiter.pace(paced=paced)
+
+    @invariant()
+    def no_more_permits_are_free_than_nobody_has(self) -> None:
+        if hasattr(self, "limiter"):
+            assert self.limiter.held == len(self.held)
+            assert self.limiter.free(self.now) <= min(window.requests for window in self.quota.windows)
+            assert self.limiter.buckets[0].free(self.now) <= self.quota.requests - len(self.held)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "limiter"):
+            return
+        for numbers in self.held:
+            self.limiter.cool(numbers, self.now)
+        later = max(self.now, self.closed_until) + 200
+        assert self.limiter.take(later) is not None
+        assert self.limiter.free(later) == min(window.requests for window in self.quota.windows) - 1
+
+
+TestRequests = Requests.TestCase
+
+
+def test_a_permit_comes_back_a_window_after_the_answer_not_after_the_sending() -> None:
+    one = Limiter(a_quota(1))
+    numbers = one.take(0.0)
+    assert numbers is not None
+    one.cool(numbers, 3.0)
+    assert one.take(WINDOW + 2.9) is None
+    assert one.opens_at(4.0) == 3.0 + COOLS_FOR
+    assert one.take(3.0 + COOLS_FOR) == numbers
+
+
+def test_a_refunded_permit_is_free_at_once() -> None:
+    one = Limiter(a_quota(1))
+    numbers = one.take(0.0)
+    assert numbers is not None
+    assert one.opens_at(0.0) is None
+    one.refund(numbers)
+    assert one.take(0.0) == numbers
+
+
+def test_a_grant_takes_a_permit_of_each_window_or_none() -> None:
+    both = Limiter(a_quota(3, WINDOW, a_window(4, 60.0)))
+    for _ in range(3):
+        numbers = both.take(0.0)
+        assert numbers is not None
+        both.cool(numbers, 0.0)
+    assert both.take(0.0) is None
+    assert [one.free(0.0) for one in both.buckets] == [0, 1]
+    assert both.take(COOLS_FOR) is not None
+    assert both.take(COOLS_FOR) is None  # the minute is used up, though the ten seconds are not
+    assert [one.free(COOLS_FOR) for one in both.buckets] == [2, 0]
+    assert both.opens_at(COOLS_FOR) == cools_for(a_window(4, 60.0))
+
+
+def test_paced_grants_are_a_window_less_one_request_apart_even_after_a_rest() -> None:
+    paced = Limiter(a_quota(11), paced=True)
+    paced.arrived_within(0.01)
+    granted = []
+    for at in (0.0, 0.5, 1.0, 1.01, 1.9, 2.1, 50.0, 50.0, 51.1):
+        numbers = paced.take(at)
+        if numbers is not None:
+            granted.append(at)
+            paced.cool(numbers, at)
+    assert granted == [0.0, 1.01, 2.1, 50.0, 51.1]
+
+
+def test_spaces_make_up_for_what_arrivals_are_spread_by_but_remember_no_old_spread() -> None:
+    paced = Limiter(a_quota(11), paced=True)
+    paced.arrived_within(2.0)
+    assert paced.space_s == pytest.approx((WINDOW * 1.001 + 2.0) / 10)
+    for _ in range(32):
+        paced.arrived_within(0.5)
+    assert paced.space_s == pytest.approx((WINDOW * 1.001 + 0.5) / 10)
+    paced.pace(paced=False)
+    paced.arrived_within(2.0)
+    assert paced.space_s == 0
+
+
+def test_what_the_server_counts_leaves_as_many_grants_as_it_says_less_those_on_their_way() -> None:
+    told = Limiter(a_quota(10))
+    on_its_way = told.take(0.0)
+    assert on_its_way is not None
+    told.tighten(3, 5.0, 0.0)
+    assert [told.take(1.0) is not None for _ in range(3)] == [True, True, False]
+    assert told.blocks(1.0) == [(WaitReason.FEEDBACK, 5.0)]
+    told.tighten(9, 6.0, 1.0)  # more than it said before: that changes nothing
+    assert told.take(1.0) is None
+    assert told.take(5.0) is not None
+
+
+def test_each_of_the_server_s_counts_holds_until_its_own_end() -> None:
+    told = Limiter(a_quota(10))
+    told.tighten(3, 80_000.0, 0.0)
+    told.tighten(2, 1.0, 0.0)
+    assert [told.take(0.0) is not None for _ in range(3)] == [True, True, False]
+    assert [told.take(1.0) is not None for _ in range(2)] == [True, False]
+    told.tighten(0, 2.0, 1.0)
+    assert told.blocks(1.0) == [(WaitReason.FEEDBACK, 80_000.0)]
+
+
+def test_a_window_that_is_new_counts_what_is_out_and_begins_with_what_is_on_record_of_it() -> None:
+    changed = Limiter(a_quota(5))
+    old, out = changed.take(0.0), changed.take(0.0)
+    assert old is not None
+    assert out is not None
+    changed.cool(old, 1.0)
+    [new] = changed.change(a_quota(3, 30.0, a_window(5)), {30_000: {0: 25.0}})
+    assert (new.length_ms, new.free(2.0)) == (30_000, 1)
+    assert changed.buckets[1].free(2.0) == 3
+    changed.cool(out, 3.0)
+    assert changed.free(2.0) == 1
+    assert new.free(25.0) == 2
+    assert new.free(3.0 + cools_for(a_window(1, 30.0))) == 3
+
+
+def test_nothing_is_granted_while_it_is_not_known_what_counts_in_a_window_and_no_longer_once_that_is_gone() -> None:
+    changed = Limiter(a_quota(5))
+    [new] = changed.change(a_quota(5, 30.0), {})
+    new.quiet_until = 20.0
+    changed.heed_quiet()
+    assert changed.opens_at(0.0) == 20.0
+    changed.change(a_quota(5), {})
+    assert changed.opens_at(0.0) == 0.0
+
+
+def test_a_quota_that_shrinks_and_grows_again_loses_no_permit_and_forgets_none() -> None:
+    edited = Limiter(a_quota(4))
+    taken = [edited.take(0.0) for _ in range(4)]
+    edited.change(a_quota(2), {})
+    assert edited.free(0.0) == -2
+    for numbers in taken:
+        assert numbers is not None
+        edited.cool(numbers, 1.0)
+    edited.change(a_quota(4), {})
+    assert edited.free(2.0) == 0
+    again = [edited.take(1.0 + COOLS_FOR) for _ in range(5)]
+    assert None not in again[:4]
+    assert len({tuple(numbers) for numbers in again[:4] if numbers}) == 4
+    assert again[4] is None
+
+
+def test_the_nth_grant_is_foreseen() -> None:
+    limiter = Limiter(a_quota(3))
+    for _ in range(2):
+        numbers = limiter.take(0.0)
+        assert numbers is not None
+        limiter.cool(numbers, 1.0)
+    back = 1.0 + COOLS_FOR
+    assert [limiter.nth_at(count, 2.0) for count in (1, 2, 3)] == [2.0, back, back]
+    assert limiter.nth_at(4, 2.0) == 2.0 + COOLS_FOR
+    assert limiter.nth_at(6, 2.0) == back + COOLS_FOR
+    assert Limiter(a_quota(11), paced=True).nth_at(5, 0.0) == pytest.approx(4 * (WINDOW * 1.001 + 0.1) / 10)
+
+
+@given(st.integers(1, 4), st.lists(st.integers(1, 30), min_size=1, max_size=5))
+def test_what_is_foreseen_is_what_comes_when_answers_come_at_once(permits: int, counts: list[int]) -> None:
+    limiter, now = Limiter(a_quota(permits, WINDOW, a_window(2 * permits, 45.0))), 0.0
+    for count in counts:
+        foreseen = limiter.nth_at(count, now)
+        for _ in range(count):
+            opens_at = limiter.opens_at(now)
+            assert opens_at is not None
+            now = opens_at
+            numbers = limiter.take(now)
+            assert numbers is not None
+            limiter.cool(numbers, now)
+        assert abs(now - foreseen) < 1e-6
+
+
+@pytest.mark.parametrize(("left", "expected"), [(0, 300.0), (2, 300.0), (3, 0.0)])
+def test_what_is_foreseen_counts_what_the_server_leaves(left: int, expected: float) -> None:
+    told = Limiter(a_quota(10))
+    told.tighten(left, 300.0, 0.0)
+    assert told.nth_at(3, 0.0) == expected
+    told.close(400.0)
+    assert told.nth_at(3, 0.0) == 400.0
+
+
+def test_what_the_server_leaves_counts_in_what_is_foreseen_of_the_grants_far_away_too() -> None:
+    told = Limiter(a_quota(10))
+    told.tighten(5000, 80_000.0, 0.0)
+    assert told.nth_at(5000, 0.0) < 80_000
+    assert told.nth_at(5001, 0.0) == 80_000
+    assert told.nth_at(5011, 0.0) == 80_000 + COOLS_FOR
+
+
+@given(st.integers(1, 40), st.integers(1, 3000), st.booleans())
+def test_however_many_grants_are_foreseen_in_no_time(permits: int, count: int, paced: bool) -> None:
+    limiter = Limiter(a_quota(permits), paced=paced)
+    taken = (count - 1) * limiter.space_s if paced else (count - 1) // permits * COOLS_FOR
+    if permits > 1 or not paced:
+        assert limiter.nth_at(count, 0.0) == pytest.approx(taken)
+    assert limiter.nth_at(10**12, 0.0) > 10**9
+
+
+def test_to_ask_how_many_are_free_changes_nothing() -> None:
+    asked = Limiter(a_quota(1))
+    numbers = asked.take(0.0)
+    assert numbers is not None
+    asked.cool(numbers, 0.0)
+    assert asked.free(1000.0) == 1
+    assert asked.take(1.0) is None
+
+
+@given(st.lists(st.floats(0, 100), min_size=1))
+def test_nothing_is_granted_before_the_latest_instant_the_server_stated(instants: list[float]) -> None:
+    closed = Limiter(a_quota(2))
+    for instant in instants:
+        closed.close(instant)
+    assert closed.take(max(instants) - 0.001) is None
+    assert closed.opens_at(0.0) == max(instants)
+    assert closed.take(max(instants)) is not None
+
+
+def test_limits_cost_nothing_for_permits_that_were_never_out() -> None:
+    tracemalloc.start()
+    Limiter(a_quota(1_000_000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 10_000
