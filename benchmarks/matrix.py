@@ -59,7 +59,7 @@ class Server:
     """A platform, as far as a limiter notices it."""
 
     def __init__(self, algorithm: Algorithm, round_trip_s: float, random: Random) -> None:
-        self._meter = meters.meter(algorithm, meters.Quota(QUOTA.requests, WINDOW_S))
+        self._meter = meters.meter(algorithm, meters.MeteredQuota(QUOTA.requests, WINDOW_S))
         self._begins_s = random.uniform(0, WINDOW_S)
         self._round_trip_s = round_trip_s
         self._random = random

@@ -13,12 +13,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mock_api.answers import DROP
 from mock_api.app import create_app
-from mock_api.options import document, parser
+from mock_api.options import READY, document, parser
 
 _KEEP_ALIVE_S = 75
 
 
-class _Server(uvicorn.Server):
+class _PlatformServer(uvicorn.Server):
     """Leaves signals to the system, so that a request that hangs can't hold up the end."""
 
     @contextmanager
@@ -27,7 +27,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Connection(H11Protocol):
+class _DroppableConnection(H11Protocol):
     """HTTP, with a way for the app to close the connection without an answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -57,7 +57,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     config = uvicorn.Config(
         app,
-        http=_Connection,
+        http=_DroppableConnection,
         loop="asyncio",
         lifespan="off",
         access_log=False,
@@ -67,8 +67,8 @@ def main() -> None:
         ssl_keyfile=options.keyfile,
     )
     scheme = "https" if options.certfile else "http"
-    print(f"mock_api listening on {scheme}://127.0.0.1:{listener.getsockname()[1]}", flush=True)  # noqa: T201 - a promise
-    _Server(config).run(sockets=[listener])
+    print(f"{READY}{scheme}://127.0.0.1:{listener.getsockname()[1]}", flush=True)  # noqa: T201 - a promise
+    _PlatformServer(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

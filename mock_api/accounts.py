@@ -11,7 +11,7 @@ TOKEN_PREFIX = "mock-token-"  # noqa: S105 - a test looks for it where no token 
 _TOKENS_KEPT = 100_000
 
 
-class Account(BaseModel, extra="forbid", frozen=True):
+class PlatformAccount(BaseModel, extra="forbid", frozen=True):
     """An account. Its tokens open only its own `clients`; raising `generation` revokes those issued before."""
 
     password: str = Field(repr=False)
@@ -22,13 +22,13 @@ class Account(BaseModel, extra="forbid", frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
+class _IssuedToken:
     email: str
     generation: int
     expires_at: float
 
 
-def signing_in(accounts: dict[str, Account], authorization: str) -> str | None:
+def signing_in(accounts: dict[str, PlatformAccount], authorization: str) -> str | None:
     """Return the email of the account whose credentials a Basic `authorization` header holds (RFC 7617), or None."""
     scheme, _, encoded = authorization.partition(" ")
     try:
@@ -44,17 +44,17 @@ class Tokens:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._issued: dict[str, _Token] = {}
+        self._issued: dict[str, _IssuedToken] = {}
 
-    def issue(self, email: str, account: Account, expires_at: float) -> str:
+    def issue(self, email: str, account: PlatformAccount, expires_at: float) -> str:
         """Return a new token of `account`, good until it expires or the account's generation changes."""
         token = f"{TOKEN_PREFIX}{self._rng.getrandbits(128):032x}"
-        self._issued[token] = _Token(email, account.generation, expires_at)
+        self._issued[token] = _IssuedToken(email, account.generation, expires_at)
         if len(self._issued) > _TOKENS_KEPT:
             del self._issued[next(iter(self._issued))]
         return token
 
-    def account(self, accounts: dict[str, Account], authorization: str, now: float) -> Account | None:
+    def account(self, accounts: dict[str, PlatformAccount], authorization: str, now: float) -> PlatformAccount | None:
         """Return the account whose valid token a Bearer `authorization` header holds (RFC 6750), or None."""
         scheme, _, value = authorization.partition(" ")
         token = self._issued.get(value)

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import Receive, Scope, Send
 
 from mock_api.clients import Verdict
-from mock_api.faults import Fault
+from mock_api.faults import FaultKind
 from mock_api.settings import Behaviour, RetryAfter
 
 DROP = "mock_api.drop"
@@ -62,31 +62,31 @@ def throttled(behaviour: Behaviour, verdict: Verdict, now: float) -> Response:
     return JSONResponse({"error": error | {"code": code}}, behaviour.throttle_status, headers)
 
 
-def instead(fault: Fault, redirect_to: str) -> Response | None:
+def instead(fault: FaultKind, redirect_to: str) -> Response | None:
     """Return the answer of a `fault` that keeps the request from being served, or None."""
     match fault:
-        case Fault.UNAVAILABLE:
+        case FaultKind.UNAVAILABLE:
             return failure(503, "try again later")
-        case Fault.UNAUTHORIZED:
+        case FaultKind.UNAUTHORIZED:
             return failure(401, "the token is not valid", {"WWW-Authenticate": "Bearer"})
-        case Fault.HTML:
+        case FaultKind.HTML:
             return HTMLResponse("<!doctype html><title>Welcome</title><p>Please sign in to this network.")
-        case Fault.REDIRECT:
+        case FaultKind.REDIRECT:
             return RedirectResponse(redirect_to)
-        case Fault.HUGE:
+        case FaultKind.HUGE:
             return StreamingResponse(_huge(), media_type="application/json")
     return None
 
 
-def spoilt(fault: Fault, answer: JSONResponse) -> Response:
+def spoilt(fault: FaultKind, answer: JSONResponse) -> Response:
     """Return what a `fault` leaves of the `answer` to a request that was served."""
     match fault:
-        case Fault.HANG | Fault.DROP:
-            return NoAnswer(drop=fault is Fault.DROP)
-        case Fault.MALFORMED:
+        case FaultKind.HANG | FaultKind.DROP:
+            return NoAnswer(drop=fault is FaultKind.DROP)
+        case FaultKind.MALFORMED:
             body = bytes(answer.body)
             return Response(body[: len(body) // 2], answer.status_code, media_type=answer.media_type)
-        case Fault.WRONG_TYPES:
+        case FaultKind.WRONG_TYPES:
             return JSONResponse(_wrong(json.loads(bytes(answer.body))))
     return answer
 

@@ -24,11 +24,11 @@ from starlette.types import Receive, Scope, Send
 from mock_api.accounts import Tokens, signing_in
 from mock_api.answers import NoAnswer, failure, instead, spoilt, throttled
 from mock_api.campaigns import Catalogue
-from mock_api.clients import Client, Verdict
+from mock_api.clients import ClientState, Verdict
 from mock_api.ledger import Book, Counts
 from mock_api.meters import Meter, meter
 from mock_api.quota_fields import quota_fields
-from mock_api.settings import Settings, merge_patch
+from mock_api.settings import MockSettings, merge_patch
 
 _LARGEST_PAGE = 100
 
@@ -61,9 +61,9 @@ class AdPlatform:
     def __init__(self, document: JsonValue, now: Callable[[], float]) -> None:
         self.now = now
         self._document = document
-        self._settings = Settings.model_validate(document)
+        self._settings = MockSettings.model_validate(document)
         self._tokens = Tokens(random.Random(self._settings.seed))  # noqa: S311 - a mock's tokens are to be reproducible
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, ClientState] = {}
         self._shared = self._shared_meter()
         self._counts = Counts()
 
@@ -88,7 +88,7 @@ class AdPlatform:
             }
         )
 
-    def authorized(self, request: Request) -> Client:
+    def authorized(self, request: Request) -> ClientState:
         """Return the client id that a request's token opens; raises `HTTPException` (401, 403)."""
         account = self._tokens.account(self._settings.accounts, request.headers.get("authorization", ""), self.now())
         if account is None:
@@ -98,7 +98,7 @@ class AdPlatform:
             raise HTTPException(403, "this account may not act for this client id")
         return self._client(client_id)
 
-    def take(self, client: Client, now: float) -> Verdict:
+    def take(self, client: ClientState, now: float) -> Verdict:
         """Count a request against the quotas of the client id and of the platform, or against none."""
         verdict = client.take(now, self._shared)
         if self._settings.shared is not None:
@@ -108,7 +108,7 @@ class AdPlatform:
                 self._counts.refuse(now)
         return verdict
 
-    async def list_campaigns(self, client: Client, request: Request) -> Response:
+    async def list_campaigns(self, client: ClientState, request: Request) -> Response:
         """Answer with one page of the client id's campaigns."""
         behaviour = client.behaviour
         fault = client.fault(behaviour.listing_faults, str(request.url))
@@ -126,7 +126,7 @@ class AdPlatform:
             listing.headers["ETag"] = tag
         return spoilt(fault, listing)
 
-    async def push(self, client: Client, request: Request) -> Response:
+    async def push(self, client: ClientState, request: Request) -> Response:
         """Sync a campaign. A repeated key gets the first answer, once that is due; for another campaign, 422."""
         behaviour = client.behaviour
         fault = client.fault(behaviour.push_faults, str(request.url))
@@ -174,7 +174,7 @@ class AdPlatform:
         document = merge_patch(self._document, patch)
         before = self._settings
         try:
-            self._settings = Settings.model_validate(document)
+            self._settings = MockSettings.model_validate(document)
         except ValidationError as error:
             return failure(422, str(error))
         self._document = document
@@ -189,21 +189,21 @@ class AdPlatform:
         shared = self._settings.shared
         return None if shared is None else meter(self._settings.everyone.algorithm, shared)
 
-    def _client(self, client_id: str) -> Client:
+    def _client(self, client_id: str) -> ClientState:
         client = self._clients.get(client_id)
         if client is None:
-            client = Client(client_id, self._settings.seed, self._settings.behaviour(client_id))
+            client = ClientState(client_id, self._settings.seed, self._settings.behaviour(client_id))
             self._clients[client_id] = client
         return client
 
-    def _catalogue(self, client: Client) -> Catalogue:
+    def _catalogue(self, client: ClientState) -> Catalogue:
         return Catalogue(self._settings.seed, client.id, client.behaviour, client.moved)
 
 
 class _Metered:
     """An endpoint behind the gate, as an ASGI app: a request is in flight until its answer is out."""
 
-    def __init__(self, platform: AdPlatform, answer: Callable[[Client, Request], Awaitable[Response]]) -> None:
+    def __init__(self, platform: AdPlatform, answer: Callable[[ClientState, Request], Awaitable[Response]]) -> None:
         self._platform = platform
         self._answer = answer
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from pydantic import JsonValue
 
-from mock_api.faults import Fault
+from mock_api.faults import FaultKind
 from mock_api.settings import Behaviour, Total
 
 _PREFIX = "cmp-"
@@ -57,16 +57,16 @@ class Catalogue:
         number = wanted.removeprefix(_PREFIX)
         if not number.isdecimal() or wanted != campaign_id(int(number)) or wanted in self.behaviour.deleted:
             return False
-        return self.behaviour.fault is Fault.ENDLESS or 1 <= int(number) <= self.behaviour.campaigns
+        return self.behaviour.fault is FaultKind.ENDLESS or 1 <= int(number) <= self.behaviour.campaigns
 
     def page(self, number: int, limit: int) -> dict[str, JsonValue]:
         """Return the answer to a listing of page `number` (from 1) with `limit` campaigns a page."""
         present = self._present()
         first = (number - 1) * limit
         numbers, has_more = present[first : first + limit], first + limit < len(present)
-        if self.behaviour.fault is Fault.ENDLESS:
+        if self.behaviour.fault is FaultKind.ENDLESS:
             numbers, has_more = range(first + 1, first + limit + 1), True
-        elif self.behaviour.fault is Fault.REPEATING:
+        elif self.behaviour.fault is FaultKind.REPEATING:
             numbers, has_more = present[:limit], True
         return {
             "data": [self._campaign(number) for number in numbers],
@@ -80,7 +80,7 @@ class Catalogue:
 
     def _present(self) -> Sequence[int]:
         every: Sequence[int] = range(1, self.behaviour.campaigns + 1)
-        if self.behaviour.fault is Fault.EMPTY:
+        if self.behaviour.fault is FaultKind.EMPTY:
             return ()
         if left_out := self.behaviour.deleted | self.behaviour.hidden:
             every = [number for number in every if campaign_id(number) not in left_out]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mock_api.faults import Fault, draw
+from mock_api.faults import FaultKind, draw
 from mock_api.ledger import Book
 from mock_api.meters import Meter, Reading, meter, take
 from mock_api.settings import Behaviour
@@ -16,7 +16,7 @@ _KEYS_KEPT = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Push:
+class AcceptedPush:
     """A push that takes effect, and when its answer is due."""
 
     campaign_id: str
@@ -43,7 +43,7 @@ class Verdict:
         return not self.accepted and all(reading.remaining for reading in self.windows)
 
 
-class Client:
+class ClientState:
     """A client id's meters, its page in the ledger, the keys of its pushes, and its own stream of randomness.
 
     The stream depends on the seed and the client id alone, so that what befalls one client id is the same whatever the
@@ -58,7 +58,7 @@ class Client:
         self._rng = random.Random(f"{seed}/{client_id}")  # noqa: S311 - faults and jitter, no secret
         self._meters = [meter(behaviour.algorithm, quota) for quota in behaviour.allowed]
         self._seen = -math.inf
-        self._pushes: dict[str, Push] = {}
+        self._pushes: dict[str, AcceptedPush] = {}
         self._refused: set[str] = set()  # requests that were answered 401 when they came last
         self._in_flight = 0
 
@@ -70,7 +70,7 @@ class Client:
 
     def take(self, now: float, platform: Meter | None = None) -> Verdict:
         """Count a request against all quotas, that of the `platform` included, or against none; and book it."""
-        if self.behaviour.fault is Fault.ABSURD_WAIT:
+        if self.behaviour.fault is FaultKind.ABSURD_WAIT:
             readings = tuple(Reading(quota, 0, _ABSURD_WAIT_S) for quota in self.behaviour.allowed)
             verdict = Verdict(accepted=False, windows=readings)
         else:
@@ -104,21 +104,21 @@ class Client:
         finally:
             self._in_flight -= 1
 
-    def fault(self, rates: Iterable[tuple[Fault, float]], request: str = "") -> Fault:
+    def fault(self, rates: Iterable[tuple[FaultKind, float]], request: str = "") -> FaultKind:
         """Return what goes wrong with a request now: what is wrong with all of them, else what `rates` give."""
         fault = self.behaviour.fault
-        if fault is Fault.UNAUTHORIZED:
+        if fault is FaultKind.UNAUTHORIZED:
             self._refused ^= {request}
             if request not in self._refused:
-                fault = Fault.NONE
-        return draw(rates, self._rng) if fault is Fault.NONE else fault
+                fault = FaultKind.NONE
+        return draw(rates, self._rng) if fault is FaultKind.NONE else fault
 
     def latency(self, usual_s: float) -> float:
         """Return how long the next answer takes, in seconds."""
         jitter = self.behaviour.latency_jitter
         return usual_s * self._rng.uniform(1 - jitter, 1 + jitter)
 
-    def push(self, campaign_id: str, key: str, now: float) -> Push:
+    def push(self, campaign_id: str, key: str, now: float) -> AcceptedPush:
         """Let a push take effect, or return the first one with the same `key` where keys are honoured.
 
         It takes effect when it arrives; only its answer takes time. So nothing that happens to the request can leave
@@ -127,7 +127,7 @@ class Client:
         honoured = key if self.behaviour.idempotency else ""
         if honoured in self._pushes:
             return self._pushes[honoured]
-        push = Push(campaign_id, now + self.latency(self.behaviour.push_latency_s))
+        push = AcceptedPush(campaign_id, now + self.latency(self.behaviour.push_latency_s))
         self.book.effect(campaign_id, key)
         if honoured:
             self._pushes[honoured] = push

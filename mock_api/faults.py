@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 
-class Fault(StrEnum):
+class FaultKind(StrEnum):
     """A way to fail. The first group can also come at a rate; the names are those of the settings.
 
     `503`, `html`, `redirect`, `huge` and `unauthorized` come instead of what was asked for. With the others it was
@@ -28,11 +28,11 @@ class Fault(StrEnum):
     ABSURD_WAIT = "absurd-wait"  # 429 to everything, to be tried again in ten years
 
 
-def draw(rates: Iterable[tuple[Fault, float]], rng: random.Random) -> Fault:
+def draw(rates: Iterable[tuple[FaultKind, float]], rng: random.Random) -> FaultKind:
     """Return at most one fault, each with its own probability; together they are at most 1."""
     point = rng.random()
     for fault, rate in rates:
         if point < rate:
             return fault
         point -= rate
-    return Fault.NONE
+    return FaultKind.NONE

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
+class MeteredQuota:
     """What a platform allows: `requests` per `window_s`."""
 
     requests: int
@@ -28,7 +28,7 @@ class Reading:
     comes. After a refusal by this meter `remaining` is 0, and that is how long to wait.
     """
 
-    quota: Quota
+    quota: MeteredQuota
     remaining: int
     reset_s: float
 
@@ -36,7 +36,7 @@ class Reading:
 class Meter(ABC):
     """Counts requests against one quota. Times are seconds, and never less than before."""
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: MeteredQuota) -> None:
         self._quota = quota
         self._requests = quota.requests
         self._window_s = quota.window_s
@@ -73,7 +73,7 @@ class Meter(ABC):
 class SlidingLog(Meter):
     """At most `requests` accepted in any trailing `window_s`, (t - window, t], to the instant."""
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: MeteredQuota) -> None:
         super().__init__(quota)
         self._log: deque[float] = deque()
 
@@ -95,7 +95,7 @@ class SlidingLog(Meter):
 class FixedWindow(Meter):
     """At most `requests` in each window; windows start at the multiples of `window_s`."""
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: MeteredQuota) -> None:
         super().__init__(quota)
         self._index = 0
         self._count = 0
@@ -119,7 +119,7 @@ class FixedWindow(Meter):
 class TokenBucket(Meter):
     """A burst of `requests`, refilled continuously at `requests` per `window_s`; it starts full."""
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: MeteredQuota) -> None:
         super().__init__(quota)
         self._rate = quota.requests / quota.window_s
         self._level = float(quota.requests)
@@ -143,7 +143,7 @@ class TokenBucket(Meter):
 class WindowCounter(Meter):
     """Two fixed windows: the previous one's count, weighted by the share of it that still trails, plus this one's."""
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: MeteredQuota) -> None:
         super().__init__(quota)
         self._index = 0
         self._previous = 0
@@ -193,7 +193,7 @@ _METERS: dict[Algorithm, type[Meter]] = {
 }
 
 
-def meter(algorithm: Algorithm, quota: Quota) -> Meter:
+def meter(algorithm: Algorithm, quota: MeteredQuota) -> Meter:
     """Return a fresh meter for `quota`, which allows at least 1 request."""
     return _METERS[algorithm](quota)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from mock_api.settings import Behaviour, RateLimitForm, Settings, merge_patch
+from mock_api.settings import Behaviour, MockSettings, RateLimitForm, merge_patch
 
+READY = "mock_api listening on "  # the line on standard output that the address follows
 _PLATFORM = "seed", "token_lifetime_s", "platform_quota_requests", "platform_quota_window_s"
 
 _EPILOG = """
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         help="credentials, and the client ids that they open; may be repeated",
     )
     for name in _PLATFORM:
-        field = Settings.model_fields[name]
+        field = MockSettings.model_fields[name]
         about = f"{field.description} (default: {field.default})"
         result.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=about)
     group = result.add_argument_group("how client ids are treated")

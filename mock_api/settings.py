@@ -10,9 +10,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, model_validator
 
-from mock_api.accounts import Account
-from mock_api.faults import Fault
-from mock_api.meters import Algorithm, Quota
+from mock_api.accounts import PlatformAccount
+from mock_api.faults import FaultKind
+from mock_api.meters import Algorithm, MeteredQuota
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -102,33 +102,33 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
     push_hang: Rate = Field(0, description="share of pushes that take effect and never answer")
     push_drop: Rate = Field(0, description="share of pushes that take effect and close the connection")
     push_malformed: Rate = Field(0, description="share of pushes that take effect and answer half a JSON")
-    fault: Fault = Field(Fault.NONE, description="what is wrong with every metered request")
+    fault: FaultKind = Field(FaultKind.NONE, description="what is wrong with every metered request")
     redirect_to: str = Field("http://redirected.invalid", description="origin that the fault `redirect` points to")
 
     @cached_property
-    def allowed(self) -> tuple[Quota, ...]:
+    def allowed(self) -> tuple[MeteredQuota, ...]:
         """All quotas of the client id; the first one is that of `quota_requests`."""
-        further = (Quota(quota.requests, quota.window_s) for quota in self.quotas)
-        return Quota(self.quota_requests, self.quota_window_s), *further
+        further = (MeteredQuota(quota.requests, quota.window_s) for quota in self.quotas)
+        return MeteredQuota(self.quota_requests, self.quota_window_s), *further
 
     @cached_property
-    def listing_faults(self) -> tuple[tuple[Fault, float], ...]:
+    def listing_faults(self) -> tuple[tuple[FaultKind, float], ...]:
         """The faults that come at a rate, for listings."""
         return (
-            (Fault.UNAVAILABLE, self.list_503),
-            (Fault.HANG, self.list_hang),
-            (Fault.DROP, self.list_drop),
-            (Fault.MALFORMED, self.list_malformed),
+            (FaultKind.UNAVAILABLE, self.list_503),
+            (FaultKind.HANG, self.list_hang),
+            (FaultKind.DROP, self.list_drop),
+            (FaultKind.MALFORMED, self.list_malformed),
         )
 
     @cached_property
-    def push_faults(self) -> tuple[tuple[Fault, float], ...]:
+    def push_faults(self) -> tuple[tuple[FaultKind, float], ...]:
         """The faults that come at a rate, for pushes."""
         return (
-            (Fault.UNAVAILABLE, self.push_503),
-            (Fault.HANG, self.push_hang),
-            (Fault.DROP, self.push_drop),
-            (Fault.MALFORMED, self.push_malformed),
+            (FaultKind.UNAVAILABLE, self.push_503),
+            (FaultKind.HANG, self.push_hang),
+            (FaultKind.DROP, self.push_drop),
+            (FaultKind.MALFORMED, self.push_malformed),
         )
 
     @model_validator(mode="after")
@@ -139,14 +139,16 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
         return self
 
 
-class Settings(BaseModel, extra="forbid", frozen=True):
+class MockSettings(BaseModel, extra="forbid", frozen=True):
     """The whole document. In `clients`, each entry needs only what differs from `everyone`."""
 
     seed: int = Field(0, description="what all randomness and all campaigns come from")
     token_lifetime_s: int = Field(3600, ge=1, description="life of an access token")
     platform_quota_requests: int = Field(0, ge=0, description="requests that all client ids share per window; 0: any")
     platform_quota_window_s: float = Field(60, gt=0, description="that window, in seconds; counted as for everyone")
-    accounts: dict[str, Account] = {"demo@example.com": Account(password="demo", clients=frozenset({"default"}))}  # noqa: S106 - the mock's own
+    accounts: dict[str, PlatformAccount] = {
+        "demo@example.com": PlatformAccount(password="demo", clients=frozenset({"default"}))  # noqa: S106 - the mock's own
+    }
     everyone: Behaviour = Behaviour()
     clients: dict[str, Behaviour] = {}
 
@@ -159,10 +161,10 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         return document | {"clients": {name: merge_patch(everyone, own) for name, own in clients.items()}}
 
     @cached_property
-    def shared(self) -> Quota | None:
+    def shared(self) -> MeteredQuota | None:
         """What the platform allows to all client ids together."""
         requests = self.platform_quota_requests
-        return Quota(requests, self.platform_quota_window_s) if requests else None
+        return MeteredQuota(requests, self.platform_quota_window_s) if requests else None
 
     def behaviour(self, client_id: str) -> Behaviour:
         """Return how `client_id` is treated."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from adsyncd.cli.simulate import simulate
 from adsyncd.simulation.forecast import Forecast
-from adsyncd.simulation.network import MOCK_PLATFORM
+from mock_api.app import create_app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text(encoding="utf-8")
 
@@ -27,4 +27,4 @@ def test_each_key_is_documented_in_its_order() -> None:
 
 
 def test_the_platform_is_the_one_that_is_documented() -> None:
-    assert f"`{MOCK_PLATFORM}` unless told" in PAGE
+    assert f"by default `{create_app.__module__}:{create_app.__name__}`" in PAGE

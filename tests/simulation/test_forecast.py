@@ -8,11 +8,10 @@ from adsyncd.duration import parse_duration
 from adsyncd.model.tenant import Every, PushPolicy, Tenant
 from adsyncd.rate.quota import Quota
 from adsyncd.simulation.forecast import Forecast, forecasts, tenants_world
-from adsyncd.simulation.network import MOCK_PLATFORM, load_factory
 from adsyncd.simulation.simulation import Simulator
 from support.tenants import a_tenant
 
-SIMULATOR = Simulator(load_factory(MOCK_PLATFORM))
+SIMULATOR = Simulator()
 MINUTE = timedelta(minutes=1)
 
 

@@ -65,10 +65,9 @@ def test_all_that_can_befall_does_within_the_seeds_that_are_tried() -> None:
 
 def test_a_seed_takes_the_same_course_in_each_process_and_another_seed_another(simulator: Simulator) -> None:
     code = (
-        "from adsyncd.simulation.network import MOCK_PLATFORM, load_factory\n"
         "from adsyncd.simulation.simulation import Simulator\n"
         "from support.worlds import small_world\n"
-        "print(*[Simulator(load_factory(MOCK_PLATFORM)).run(small_world(seed)).digest for seed in (1, 2)])\n"
+        "print(*[Simulator().run(small_world(seed)).digest for seed in (1, 2)])\n"
     )
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     ran = [

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from adsyncd.simulation.invariants import RunSeen
 from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.simulation import Simulator
-from adsyncd.simulation.world import Change, End, Life, World
+from adsyncd.simulation.world import End, Life, PlatformChange, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ def mute_world(seed: int) -> World:
     world = draw_world(seed, tenants=12, hours=0.3, sick=0.8, shared=1.0)
     refs = {tenant.client_id: tenant.credentials for tenant in world.tenants}
     silent = {"accounts": {world.accounts[refs[id_]][0]: {"silent": True} for id_ in world.sick}}
-    changes = [Change(0.0, world.tenants[0].platform.base_url, silent)]
+    changes = [PlatformChange(0.0, world.tenants[0].platform.base_url, silent)]
     changes += [change for change in world.changes if not _concerns(change, world)]
     return replace(world, changes=tuple(changes), sick=dict.fromkeys(world.sick, "mute"))
 
 
-def _concerns(change: Change, world: World) -> bool:
+def _concerns(change: PlatformChange, world: World) -> bool:
     """Say whether a change befalls the sick."""
     clients = change.settings.get("clients")
     return not isinstance(clients, dict) or bool(clients.keys() & world.sick.keys())

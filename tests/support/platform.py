@@ -34,7 +34,7 @@ class Platform:
 
 @asynccontextmanager
 async def running_platform(settings: Mapping[str, Any] | None = None, *options: str) -> AsyncIterator[Platform]:
-    """Start a mock platform with `settings` (see `mock_api.settings.Settings`) and command-line `options`; stop it.
+    """Start a mock platform with `settings` (see `mock_api.settings.MockSettings`) and command-line `options`; stop it.
 
     It is as sick as its defaults unless told otherwise: `HEALTHY` is an `everyone` without faults and waiting.
     """

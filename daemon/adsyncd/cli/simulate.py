@@ -19,7 +19,7 @@ from adsyncd.errors import ConfigError, Problem
 from adsyncd.model.tenant import Tenant
 from adsyncd.runs.plan import ASSUMED_CAMPAIGNS
 from adsyncd.simulation.forecast import Forecast, forecasts, tenants_world
-from adsyncd.simulation.network import MOCK_PLATFORM, load_factory
+from adsyncd.simulation.network import load_factory
 from adsyncd.simulation.simulation import Course, Simulator
 from adsyncd.simulation.world import World
 
@@ -32,7 +32,10 @@ Campaigns = Annotated[
 ]
 Faults = Annotated[bool, typer.Option("--faults/--healthy", help="Whether platforms fail now and then.")]
 Seed = Annotated[int, typer.Option(help="Decides each latency and fault: the same one, the same answer.")]
-Platform = Annotated[str, typer.Option(metavar="MODULE:FACTORY", help="Makes the platforms: an ASGI application.")]
+Platform = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:FACTORY", help="Makes the platforms: an ASGI application. By default the mock's."),
+]
 
 
 def simulate(
@@ -41,7 +44,7 @@ def simulate(
     campaigns: Campaigns = None,
     faults: Faults = True,
     seed: Seed = 0,
-    platform: Platform = MOCK_PLATFORM,
+    platform: Platform = None,
     json: Json = False,
 ) -> None:
     """Simulate the daemon with these settings and drop-ins, and say who can't keep its schedule.
@@ -84,14 +87,13 @@ def _sizes(settings: Settings, tenants: Sequence[Tenant], campaigns: int | None)
     return {tenant.id: known.get(tenant.id, usual) for tenant in tenants}
 
 
-def _simulated(world: World, platform: str) -> Course:
+def _simulated(world: World, platform: str | None) -> Course:
     columns = (TextColumn("simulating"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn())
     console = Terminal(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=world.lives[0].lasts_s)
-        return Simulator(load_factory(platform)).run(
-            world, watch=lambda elapsed_s: progress.update(bar, completed=elapsed_s)
-        )
+        simulator = Simulator(load_factory(platform)) if platform else Simulator()
+        return simulator.run(world, watch=lambda elapsed_s: progress.update(bar, completed=elapsed_s))
 
 
 def _as_json(forecast: Forecast) -> dict[str, object]:

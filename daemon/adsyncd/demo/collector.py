@@ -127,7 +127,7 @@ async def open_collector() -> AsyncIterator[Collector]:
     listener = socket.create_server(("127.0.0.1", 0))
     collector = Collector(f"http://127.0.0.1:{listener.getsockname()[1]}")
     app = Starlette(routes=[Route("/v1/{signal}", collector.receive, methods=["POST"])])
-    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
+    server = _CollectorServer(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
 
     async def serve() -> None:
         with anyio.CancelScope(shield=True):  # ends in order, by `should_exit`
@@ -141,7 +141,7 @@ async def open_collector() -> AsyncIterator[Collector]:
             server.should_exit = True
 
 
-class _Server(uvicorn.Server):
+class _CollectorServer(uvicorn.Server):
     """A server that leaves signals to the program that it runs in."""
 
     def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from adsyncd.demo.platform import Ledger
+from adsyncd.demo.platform import LedgerPage
 from adsyncd.errors import AdsyncdError
 from adsyncd.model.run import Outcome, Run
 from adsyncd.rate.quota import Quota
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class TenantEvidence:
     """A tenant's run that has ended, and what became of it elsewhere.
 
     `stored` campaigns are in the database as synced; `ledger` is the client id's; `traced` says that the root of the
@@ -20,7 +20,7 @@ class Evidence:
 
     run: Run
     stored: int
-    ledger: Ledger
+    ledger: LedgerPage
     traced: bool
 
     @property
@@ -46,7 +46,7 @@ class Evidence:
         return self.ledger.accepted / (quota.requests * (self.took // quota.per + 1))
 
 
-def judge(evidence: Sequence[Evidence], campaigns: int) -> None:
+def judge(evidence: Sequence[TenantEvidence], campaigns: int) -> None:
     """Raise AdsyncdError unless all `campaigns` were pushed once and stored, nothing was refused, every run traced.
 
     Its text has a line for each thing that is not so.
@@ -55,7 +55,7 @@ def judge(evidence: Sequence[Evidence], campaigns: int) -> None:
         raise AdsyncdError("\n".join(problems))
 
 
-def _problems(found: Evidence, campaigns: int) -> Iterator[str]:
+def _problems(found: TenantEvidence, campaigns: int) -> Iterator[str]:
     pushes = found.ledger.pushes
     if found.run.outcome is not Outcome.SUCCEEDED:
         yield f"its run {found.run.outcome}: {found.run.error}"

@@ -19,7 +19,7 @@ _LINE_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TenantProgress:
     """Where a tenant's run stands; `run` is None before it begins."""
 
     run: Run | None
@@ -41,14 +41,16 @@ class Standing:
         return f"{words}, waiting for quota" if self.waits else words
 
 
-Show = Callable[[Mapping[str, Standing], float], None]
+Show = Callable[[Mapping[str, TenantProgress], float], None]
 
 
-def standings(tenants: Sequence[str], runs: Mapping[str, Run], points: Sequence[ExportedPoint]) -> dict[str, Standing]:
+def progress_of(
+    tenants: Sequence[str], runs: Mapping[str, Run], points: Sequence[ExportedPoint]
+) -> dict[str, TenantProgress]:
     """Return where each tenant stands, by its run and by the latest of the metrics that were exported."""
     latest = {(point.name, point.attributes.get(TENANT)): point.value for point in points}
     return {
-        tenant: Standing(
+        tenant: TenantProgress(
             run=runs.get(tenant),
             retries=int(latest.get((RETRIES.name, tenant), 0)),
             waits=latest.get((QUOTA_PERMITS.name, tenant)) == 0,
@@ -59,7 +61,7 @@ def standings(tenants: Sequence[str], runs: Mapping[str, Run], points: Sequence[
 
 @contextmanager
 def progress(console: Console, tenants: Sequence[str], campaigns: int) -> Iterator[Show]:
-    """Yield what shows the standings, given the seconds since the start."""
+    """Yield what shows the progress_of, given the seconds since the start."""
     if not console.is_terminal:
         yield _lines(console, campaigns)
         return
@@ -72,9 +74,9 @@ def progress(console: Console, tenants: Sequence[str], campaigns: int) -> Iterat
     with Progress(*columns, console=console) as bars:
         ids = {tenant: bars.add_task(tenant, total=campaigns, doing="") for tenant in tenants}
 
-        def show(standings: Mapping[str, Standing], _elapsed_s: float) -> None:
-            for tenant, standing in standings.items():
-                bars.update(ids[tenant], completed=standing.pushed, doing=standing.doing())
+        def show(progress_of: Mapping[str, TenantProgress], _elapsed_s: float) -> None:
+            for tenant, state in progress_of.items():
+                bars.update(ids[tenant], completed=state.pushed, doing=state.doing())
 
         yield show
 
@@ -82,11 +84,11 @@ def progress(console: Console, tenants: Sequence[str], campaigns: int) -> Iterat
 def _lines(console: Console, campaigns: int) -> Show:
     due_s = 0.0
 
-    def show(standings: Mapping[str, Standing], elapsed_s: float) -> None:
+    def show(progress_of: Mapping[str, TenantProgress], elapsed_s: float) -> None:
         nonlocal due_s
         if elapsed_s >= due_s:
             due_s = elapsed_s + _LINE_EVERY_S
-            counts = "  ".join(f"{tenant} {standing.pushed}/{campaigns}" for tenant, standing in standings.items())
+            counts = "  ".join(f"{tenant} {state.pushed}/{campaigns}" for tenant, state in progress_of.items())
             console.print(f"{elapsed_s:4.0f} s  {counts}", highlight=False)
 
     return show

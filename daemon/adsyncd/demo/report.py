@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adsyncd.demo.collector import ExportedSpan
-from adsyncd.demo.evidence import Evidence
+from adsyncd.demo.evidence import TenantEvidence
 from adsyncd.demo.folder import Folder
 from adsyncd.demo.scene import FAULTS, Scene
 from adsyncd.demo.trace_tree import trace_tree
@@ -34,7 +34,7 @@ def print_parts(console: Console, scene: Scene, folder: Folder, *, vault: str, p
     console.print()
 
 
-def print_evidence(console: Console, scene: Scene, evidence: Sequence[Evidence]) -> None:
+def print_evidence(console: Console, scene: Scene, evidence: Sequence[TenantEvidence]) -> None:
     """Print a line for each tenant."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("tenant", no_wrap=True)

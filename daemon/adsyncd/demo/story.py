@@ -21,12 +21,12 @@ from rich.console import Console
 
 from adsyncd.clock import SystemClock
 from adsyncd.demo.collector import Collector, open_collector
-from adsyncd.demo.evidence import Evidence, judge
+from adsyncd.demo.evidence import TenantEvidence, judge
 from adsyncd.demo.folder import SECRET_ID_VARIABLE, Folder
 from adsyncd.demo.openbao import openbao
-from adsyncd.demo.platform import Platform, mock_platform
+from adsyncd.demo.platform import MockPlatform, mock_platform
 from adsyncd.demo.process import running
-from adsyncd.demo.progress import progress, standings
+from adsyncd.demo.progress import progress, progress_of
 from adsyncd.demo.report import print_evidence, print_log, print_parts, print_places, print_trace
 from adsyncd.demo.scene import Scene, email, secret_path
 from adsyncd.errors import AdsyncdError
@@ -119,7 +119,7 @@ async def _watch(scene: Scene, console: Console, store: Store, collector: Collec
             newest_first = await store.runs(None, _ALL)
             runs = {run.tenant: run for run in newest_first}  # of each tenant its first
             elapsed_s = anyio.current_time() - start
-            show(standings(scene.tenants, runs, collector.points), elapsed_s)
+            show(progress_of(scene.tenants, runs, collector.points), elapsed_s)
             if len(runs) == len(scene.tenants) and all(run.outcome for run in runs.values()):
                 return [runs[tenant] for tenant in scene.tenants]
             if daemon.returncode is not None:
@@ -129,10 +129,12 @@ async def _watch(scene: Scene, console: Console, store: Store, collector: Collec
             await anyio.sleep(_POLL_S)
 
 
-async def _gather(runs: list[Run], folder: Folder, platform: Platform, collector: Collector) -> list[Evidence]:
+async def _gather(
+    runs: list[Run], folder: Folder, platform: MockPlatform, collector: Collector
+) -> list[TenantEvidence]:
     stored = folder.stored()
     traced = {span.trace_id for span in collector.spans if span.name == SPAN_RUN}
     return [
-        Evidence(run, stored.get(run.tenant, 0), await platform.ledger(run.tenant), run.trace_id in traced)
+        TenantEvidence(run, stored.get(run.tenant, 0), await platform.ledger(run.tenant), run.trace_id in traced)
         for run in runs
     ]

@@ -3,7 +3,6 @@
 import argparse
 import sys
 
-from adsyncd.simulation.network import MOCK_PLATFORM, load_factory
 from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.simulation import Simulator
 
@@ -17,7 +16,7 @@ def main() -> None:
     parser.add_argument("--sick", type=float, default=0.7, help="the share of them that something befalls")
     options = parser.parse_args()
     world = draw_world(options.seed, tenants=options.tenants, hours=options.hours, sick=options.sick)
-    course = Simulator(load_factory(MOCK_PLATFORM)).run(world, log=print)
+    course = Simulator().run(world, log=print)
     for violation in course.violations:
         print(violation, file=sys.stderr)  # noqa: T201 - what it is for
     sys.exit(1 if course.violations else 0)

@@ -25,7 +25,7 @@ _VAULT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class FakeOwner:
     """The owner of a life, and those whose life has ended."""
 
     id: str
@@ -36,7 +36,7 @@ class Owner:
         return other in self.ended
 
 
-class Disk:
+class FakeDisk:
     """Where the store's calls are made: at once or after a while, and for a daemon that is dead not at all."""
 
     def __init__(self, random: Random, world: World) -> None:
@@ -64,7 +64,7 @@ class Disk:
             raise OperationalError("", {}, sqlite3.OperationalError("disk I/O error"))
 
 
-class Vault:
+class FakeVault:
     """Where credentials come from."""
 
     def __init__(self, world: World) -> None:

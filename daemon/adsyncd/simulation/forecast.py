@@ -11,11 +11,11 @@ from adsyncd.model.tenant import CredentialsRef, Tenant
 from adsyncd.rate.bucket import cools_for
 from adsyncd.runs.plan import fix, most_requests, takes_s, whole_minutes
 from adsyncd.simulation.invariants import RunSeen
-from adsyncd.simulation.network import Line
+from adsyncd.simulation.network import Link
 from adsyncd.simulation.scenario import FAULTS, HEALTHY
 from adsyncd.simulation.simulation import Course
 from adsyncd.simulation.virtual_time import START
-from adsyncd.simulation.world import Catalogue, End, Life, World
+from adsyncd.simulation.world import CampaignTimeline, End, Life, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ def tenants_world(
         },
         accounts={ref: (email, "simulated") for ref, email in accounts.items()},
         lives=(Life(tuple(tenants), lasts.total_seconds(), End.KILL, catches_up=False),),
-        lines={client_id: Line() for client_id in sizes},
-        catalogues={client_id: Catalogue(((0.0, size, frozenset()),)) for client_id, size in sizes.items()},
+        links={client_id: Link() for client_id in sizes},
+        campaigns={client_id: CampaignTimeline(((0.0, size, frozenset()),)) for client_id, size in sizes.items()},
         sick=dict.fromkeys(sizes, "as it is"),  # of real tenants nobody knows how long their runs may take
     )
 
@@ -119,7 +119,7 @@ def _forecast(tenant: Tenant, course: Course, quota_left: float) -> Forecast:
     cut_short = [run for run in runs if _is_cut_short(run, tenant)]
     took_s = [run.took_s for run in whole]
     skipped = course.overlapped.get(tenant.id, 0)
-    campaigns = len(course.world.catalogues[tenant.client_id].at(0.0))
+    campaigns = len(course.world.campaigns[tenant.client_id].at(0.0))
     return Forecast(
         tenant=tenant.id,
         campaigns=campaigns,

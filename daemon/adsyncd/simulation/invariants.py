@@ -89,7 +89,7 @@ class _Lived:
     tenants: set[str]
 
 
-class Witness:
+class InvariantChecker:
     """Sees all that happens in a world, keeps a digest of it, and collects what must not happen.
 
     `elapsed` returns the seconds since the start. `log` is told each event in a line.
@@ -111,7 +111,7 @@ class Witness:
         )  # when even a healthy tenant may fail
         self._life_began_s = 0.0
         self._lived: list[_Lived] = []
-        self._listings = Listings(lambda client_id: world.catalogues[client_id].at(elapsed()))
+        self._listings = Listings(lambda client_id: world.campaigns[client_id].at(elapsed()))
         self._live: dict[str, set[str]] = {}  # by tenant, the campaigns that the store takes for live
         self._ticked: dict[str, float] = {}  # when a tenant was due that has not begun since
         self.runs: dict[str, RunSeen] = {}
@@ -252,7 +252,7 @@ class Witness:
     def _marked_deleted(self, tenant: str, campaign: str) -> None:
         self._live[tenant].discard(campaign)
         client_id = self._tenants[tenant].client_id
-        is_there = campaign in self._world.catalogues[client_id].at(self._elapsed())
+        is_there = campaign in self._world.campaigns[client_id].at(self._elapsed())
         if is_there and self._listings.left_out(client_id, campaign) < _LISTINGS_TO_DELETE:
             self.break_(Invariant.DELETED, f"{tenant}: {campaign} was marked deleted, and is there")
 
@@ -271,13 +271,13 @@ class Witness:
     def _missed(self, run: RunSeen) -> set[str]:
         """Return the campaigns that were there all the time and are not done, but for those left out of the listing."""
         client_id = self._tenants[run.tenant].client_id
-        there = self._world.catalogues[client_id].throughout(self._span_of(run))
+        there = self._world.campaigns[client_id].throughout(self._span_of(run))
         done = {id_ for id_, state in run.states.items() if state in {PushState.PUSHED, PushState.SKIPPED}}
         return {id_ for id_ in there - done if not self._listings.left_out(client_id, id_)}
 
     def _check_unaffected(self, run: RunSeen, retries: int, error: str | None) -> None:
         tenant, span = self._tenants[run.tenant], self._span_of(run)
-        changes = self._world.catalogues[tenant.client_id].states[1:]
+        changes = self._world.campaigns[tenant.client_id].states[1:]
         if self._is_excused(Span(run.begun_s, run.ended_s)):
             return
         if any(span.from_s <= since_s <= span.to_s for since_s, _, _ in changes):
@@ -314,8 +314,8 @@ class Witness:
 
         Of a platform's quota it has no less than what is left over when everybody has as much to do.
         """
-        line = self._world.lines[tenant.client_id]
-        each_s = 2 * line.longest_s + 4.5 + 4 * self._world.store_s
+        link = self._world.links[tenant.client_id]
+        each_s = 2 * link.longest_s + 4.5 + 4 * self._world.store_s
         longest_s = sum(_windows_s(window, requests, each_s) for window in tenant.quota.windows) + 10
         if tenant.quota.shape is Shape.PACED:
             longest_s += requests * tenant.quota.per.total_seconds()
@@ -346,12 +346,12 @@ class Witness:
 
     def is_right_about(self, tenant: Tenant, live: set[str]) -> bool:
         """Say whether a tenant's campaigns that the store takes for live are those that its platform has."""
-        return live == self._world.catalogues[tenant.client_id].at(self._elapsed())
+        return live == self._world.campaigns[tenant.client_id].at(self._elapsed())
 
     def check_campaigns(self, tenant: Tenant, live: set[str]) -> None:
         """Compare the campaigns that the store takes for live in the end with those that the platform has."""
         if not self.is_right_about(tenant, live):
-            wrong = live ^ self._world.catalogues[tenant.client_id].at(self._elapsed())
+            wrong = live ^ self._world.campaigns[tenant.client_id].at(self._elapsed())
             self.break_(Invariant.DELETED, f"in the end {tenant.id} is wrong about {', '.join(sorted(wrong))}")
 
     def check_progress(self) -> None:

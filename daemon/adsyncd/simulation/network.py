@@ -1,4 +1,4 @@
-"""The way to the ad platforms without a network: ASGI applications in this process, behind lines of some length.
+"""The way to the ad platforms without a network: ASGI applications in this process, behind links of some length.
 
     client ──there──► arrives: the platform counts it ──► answers ──back──► client
 
@@ -20,17 +20,14 @@ from anyio.abc import TaskGroup
 
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.simulation.virtual_time import START
+from mock_api.answers import DROP
 
 Message = MutableMapping[str, Any]
 Application = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
-Factory = Callable[[Mapping[str, object], Callable[[], float]], Application]
+Factory = Callable[[Any, Callable[[], float]], Application]
 """Makes a platform of its settings (a JSON document) and a clock: seconds since the epoch, never going back."""
-
-MOCK_PLATFORM = "mock_api.app:create_app"
-
-_DROP = "mock_api.drop"  # ASGI extension: a callable that breaks the connection
 
 
 def load_factory(name: str) -> Factory:
@@ -43,7 +40,7 @@ def load_factory(name: str) -> Factory:
         raise ConfigError([Problem(None, None, None, f"there is no platform {name} ({error})", fix)]) from error
 
 
-class Witness(Protocol):
+class Observer(Protocol):
     """Who sees what arrives at a platform and what it answers."""
 
     def arrived(self, request: httpx.Request) -> None:
@@ -57,7 +54,7 @@ class Witness(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Link:
     """A client id's way to its platform. Times in seconds, one way; shares of its requests come to grief.
 
     `unreachable`: no connection, so they never leave. `lost`: they leave and never arrive.
@@ -82,37 +79,37 @@ class _Exchange:
 
 
 class Network:
-    """All lines to the platforms, which are known by their `base_url`. What befalls a client id is its own."""
+    """All links to the platforms, which are known by their `base_url`. What befalls a client id is its own."""
 
     def __init__(
         self,
         platforms: Mapping[str, Application],
-        lines: Mapping[str, Line],
+        links: Mapping[str, Link],
         seed: int,
-        witness: Witness,
+        observer: Observer,
         tasks: TaskGroup,
     ) -> None:
         self._platforms = {httpx.URL(base_url).netloc: application for base_url, application in platforms.items()}
-        self._lines = lines
-        self._random = {client_id: Random(f"{seed}/{client_id}") for client_id in lines}  # noqa: S311 - a simulation
-        self._witness = witness
+        self._links = links
+        self._random = {client_id: Random(f"{seed}/{client_id}") for client_id in links}  # noqa: S311 - a simulation
+        self._observer = observer
         self._tasks = tasks
 
     def heal(self) -> None:
         """Let every request arrive from now on."""
-        self._lines = {client_id: Line(line.shortest_s, line.longest_s) for client_id, line in self._lines.items()}
+        self._links = {client_id: Link(link.shortest_s, link.longest_s) for client_id, link in self._links.items()}
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer. Raises httpx's errors; waits for ever if there is none."""
         client_id = request.headers["x-client-id"]
-        line, random = self._lines[client_id], self._random[client_id]
-        there_s, back_s = (random.uniform(line.shortest_s, line.longest_s) for _ in range(2))
-        fate = random.random()
-        if fate < line.unreachable:
+        link, random = self._links[client_id], self._random[client_id]
+        there_s, back_s = (random.uniform(link.shortest_s, link.longest_s) for _ in range(2))
+        draw = random.random()
+        if draw < link.unreachable:
             await anyio.sleep(there_s)
             raise httpx.ConnectError("unreachable")
         exchange = _Exchange(request)
-        if fate >= line.unreachable + line.lost:
+        if draw >= link.unreachable + link.lost:
             self._tasks.start_soon(self._serve, exchange, there_s, back_s)
         try:
             await exchange.over.wait()
@@ -121,7 +118,7 @@ class Network:
         if not exchange.status:
             raise httpx.RemoteProtocolError("hung up")
         status, headers, body = exchange.status, exchange.headers, bytes(exchange.body)
-        self._witness.delivered(httpx.Response(status, headers=headers, content=body, request=request))
+        self._observer.delivered(httpx.Response(status, headers=headers, content=body, request=request))
         return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body), request=request)
 
     async def ask(self, base_url: str, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
@@ -133,10 +130,10 @@ class Network:
 
     async def _serve(self, exchange: _Exchange, there_s: float, back_s: float) -> None:
         await anyio.sleep(there_s)
-        self._witness.arrived(exchange.request)
+        self._observer.arrived(exchange.request)
         await self._answer(exchange)
         if exchange.status:
-            self._witness.answered(exchange.request, exchange.status)
+            self._observer.answered(exchange.request, exchange.status)
         await anyio.sleep(back_s)
         exchange.over.set()
 
@@ -176,7 +173,7 @@ class Network:
             "headers": [(name.lower(), value) for name, value in request.headers.raw],
             "server": (url.host, url.port),
             "client": None,
-            "extensions": {_DROP: drop},
+            "extensions": {DROP: drop},
         }
         await self._platforms[url.netloc](scope, receive, send)
 

@@ -9,8 +9,9 @@ from adsyncd.config import TenantFile
 from adsyncd.config.tenant_file import ScheduleTable
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.rate.quota import Quota, Shape, Window
-from adsyncd.simulation.network import Line
-from adsyncd.simulation.world import Catalogue, Change, End, Jump, Life, Span, World, campaign_id
+from adsyncd.simulation.network import Link
+from adsyncd.simulation.world import CampaignTimeline, End, Jump, Life, PlatformChange, Span, World
+from mock_api.campaigns import campaign_id
 
 BASE_URL = "http://ads.simulated"
 
@@ -49,28 +50,28 @@ def draw_world(seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float =
     `sick`: the share of its tenants that something befalls. `shared`: the share of worlds whose platform has a quota of
     its own, too.
     """
-    return _Fate(seed, tenants, hours * 3600, sick, shared).world()
+    return _Scenario(seed, tenants, hours * 3600, sick, shared).world()
 
 
-class _Fate:
+class _Scenario:
     def __init__(self, seed: int, tenants: int, lasts_s: float, sick: float, shared: float) -> None:
         self._random = Random(seed)  # noqa: S311 - a simulation
         self._seed = seed
         self._lasts_s = lasts_s
         self._ids = [f"tenant-{number}" for number in range(tenants)]
         self._sick = {id_: self._random.choice(_SICKNESSES) for id_ in self._ids if self._random.random() < sick}
-        self._changes: list[Change] = []
+        self._changes: list[PlatformChange] = []
         self._unusable: dict[str, frozenset[str]] = {}
         self._platform = Platform("simulated", BASE_URL, self._shared() if self._random.random() < shared else None)
 
     def world(self) -> World:
         random = self._random
         tenants = {id_: self._tenant(id_) for id_ in self._ids}
-        catalogues = {id_: self._catalogue(id_) for id_ in self._ids}
-        clients = {id_: self._behaviour(id_, tenants[id_].quota, catalogues[id_]) for id_ in self._ids}
+        campaigns = {id_: self._timeline(id_) for id_ in self._ids}
+        clients = {id_: self._behaviour(id_, tenants[id_].quota, campaigns[id_]) for id_ in self._ids}
         for id_, sickness in self._sick.items():
             self._befall(id_, sickness)
-            self._spoil_listings(id_, sickness, catalogues[id_])
+            self._spoil_listings(id_, sickness, campaigns[id_])
         return World(
             seed=self._seed,
             platforms={
@@ -84,8 +85,8 @@ class _Fate:
             },
             accounts={tenant.credentials: (_email(id_), "old") for id_, tenant in tenants.items()},
             lives=tuple(self._lives(tenants)),
-            lines={id_: self._line(id_, tenants[id_].quota) for id_ in self._ids},
-            catalogues=catalogues,
+            links={id_: self._link(id_, tenants[id_].quota) for id_ in self._ids},
+            campaigns=campaigns,
             sick=self._sick,
             unusable=self._unusable,
             changes=tuple(sorted(self._changes, key=lambda change: change.at_s)),
@@ -136,9 +137,9 @@ class _Fate:
             return {"cron": f"*/{self._random.choice((6, 10, 15))} * * * *", "timezone": "Europe/Berlin"}
         return {"every": self._random.choice(("6m", "8m", "10m", "15m"))}
 
-    def _behaviour(self, id_: str, quota: Quota, catalogue: Catalogue) -> dict[str, object]:
+    def _behaviour(self, id_: str, quota: Quota, timeline: CampaignTimeline) -> dict[str, object]:
         random = self._random
-        _, count, _ = catalogue.states[0]
+        _, count, _ = timeline.states[0]
         return {
             **HEALTHY,
             "campaigns": count,
@@ -156,7 +157,7 @@ class _Fate:
             "rejected": [campaign_id(1)] if self._sick.get(id_) == "picky" else [],
         }
 
-    def _catalogue(self, id_: str) -> Catalogue:
+    def _timeline(self, id_: str) -> CampaignTimeline:
         """Let campaigns come, or go: of those that do both while a listing goes on, no listing can tell."""
         random = self._random
         count, gone = random.randint(2, 14), frozenset[str]()
@@ -168,7 +169,7 @@ class _Fate:
                 gone |= {campaign_id(random.randint(1, count))}
             states.append((at_s, count, gone))
             self._change(id_, at_s, {"campaigns": count, "deleted": sorted(gone)})
-        return Catalogue(tuple(states))
+        return CampaignTimeline(tuple(states))
 
     def _only_gains(self, id_: str) -> bool:
         return self._ids.index(id_) < len(self._ids) // 2
@@ -182,12 +183,12 @@ class _Fate:
             return {}
         return {"platform_quota_requests": quota.requests, "platform_quota_window_s": quota.per.total_seconds()}
 
-    def _line(self, id_: str, quota: Quota) -> Line:
+    def _link(self, id_: str, quota: Quota) -> Link:
         # Spacing is worth nothing where a line takes away as much of it as it pleases.
         longest_s = 0.1 if quota.shape is Shape.PACED else self._random.choice((0.1, 0.4, 1.0))
         if self._sick.get(id_) == "far":
-            return Line(0.02, longest_s, unreachable=0.1, lost=0.05)
-        return Line(0.02, longest_s)
+            return Link(0.02, longest_s, unreachable=0.1, lost=0.05)
+        return Link(0.02, longest_s)
 
     def _befall(self, id_: str, sickness: str) -> None:
         """Let a sickness come, and go again."""
@@ -210,13 +211,15 @@ class _Fate:
             case "rotated":
                 account = {"generation": 1, "password": "new"}
                 passwords = {_email(id_): "new"}
-                self._changes.append(Change(begins_s, BASE_URL, {"accounts": {_email(id_): account}}, passwords))
+                self._changes.append(
+                    PlatformChange(begins_s, BASE_URL, {"accounts": {_email(id_): account}}, passwords)
+                )
         if sickness in {"flaky", "faulty", "absurd"}:
             self._change(id_, ends_s, HEALTHY)
 
-    def _spoil_listings(self, id_: str, sickness: str, catalogue: Catalogue) -> None:
+    def _spoil_listings(self, id_: str, sickness: str, timeline: CampaignTimeline) -> None:
         """Let what listings say be wrong: for good, or for a while and a while again."""
-        _, count, _ = catalogue.states[0]
+        _, count, _ = timeline.states[0]
         early_s = self._random.uniform(0, self._lasts_s / 2)
         match sickness:
             case "odd":
@@ -288,10 +291,10 @@ class _Fate:
         return sorted(self._random.uniform(0, self._lasts_s) for _ in range(number))
 
     def _account(self, id_: str, at_s: float, settings: Mapping[str, object]) -> None:
-        self._changes.append(Change(at_s, BASE_URL, {"accounts": {_email(id_): settings}}))
+        self._changes.append(PlatformChange(at_s, BASE_URL, {"accounts": {_email(id_): settings}}))
 
     def _change(self, id_: str, at_s: float, behaviour: Mapping[str, object]) -> None:
-        self._changes.append(Change(at_s, BASE_URL, {"clients": {id_: behaviour}}))
+        self._changes.append(PlatformChange(at_s, BASE_URL, {"clients": {id_: behaviour}}))
 
 
 def _email(id_: str) -> str:

@@ -1,6 +1,6 @@
 """A world from its beginning to its end: the daemon lives and dies in it, and everything else happens around it.
 
-platforms, lines, changes, the wall clock, Vault ─┐
+platforms, links, changes, the wall clock, Vault ─┐
 life ─► down ─► life ─► … ─► all well again ─► one more life, in which everything has to come to its end
   └─ supervisor, pipeline, governor, retry: the real ones, built anew; the database alone goes on
 """
@@ -30,13 +30,13 @@ from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
 from adsyncd.rate.bucket import cools_for
 from adsyncd.runs.lease import Leases
-from adsyncd.simulation.fakes import CountingInstruments, Disk, Owner, Vault
-from adsyncd.simulation.invariants import Invariant, RunSeen, Violation, Witness
+from adsyncd.simulation.fakes import CountingInstruments, FakeDisk, FakeOwner, FakeVault
+from adsyncd.simulation.invariants import Invariant, InvariantChecker, RunSeen, Violation
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.network import Factory, Network, Wire
-from adsyncd.simulation.ticker import Ticker
+from adsyncd.simulation.ticker import VirtualTicker
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
-from adsyncd.simulation.world import Change, End, Jump, Life, Span, World
+from adsyncd.simulation.world import End, Jump, Life, PlatformChange, Span, World
 from adsyncd.store.store import Store, store_in
 from adsyncd.store.tables import campaigns
 from adsyncd.tasks import at_once, beside
@@ -44,6 +44,7 @@ from adsyncd.telemetry.instruments import QUOTA_PERMITS, Instruments
 from adsyncd.tenants.diff import Diff
 from adsyncd.tenants.registry import Registry
 from adsyncd.tenants.supervisor import Supervisor
+from mock_api.app import create_app
 
 _GRACE = timedelta(seconds=20)
 _LAST_RUN_WITHIN = timedelta(hours=2)
@@ -72,13 +73,13 @@ class Course:
 
 
 class Simulator:
-    """Lets worlds take their course, one after the other, with platforms that `factory` makes."""
+    """Runs worlds, one after the other; `factory` makes their platforms."""
 
-    def __init__(self, factory: Factory) -> None:
+    def __init__(self, factory: Factory = create_app) -> None:
         self._factory = factory
-        self._witness: Witness
-        # One engine for all, so as to compile once; the witness changes with each world.
-        self._engine = memory_engine(lambda *told: self._witness.tell(*told))  # noqa: PLW0108 - looked up when called
+        self._checker: InvariantChecker
+        # One engine for all, so as to compile once; the checker changes with each world.
+        self._engine = memory_engine(lambda *told: self._checker.tell(*told))  # noqa: PLW0108 - looked up when called
 
     def run(
         self,
@@ -96,37 +97,39 @@ class Simulator:
 
     async def _simulate(self, world: World, watch: Callable[[float], None], log: Callable[[str], None]) -> Course:
         self._engine.dispose()
-        witness = self._witness = Witness(world, anyio.current_time, log)
-        with _listening(witness):
+        checker = self._checker = InvariantChecker(world, anyio.current_time, log)
+        with _listening(checker):
             async with anyio.create_task_group() as around:
                 around.start_soon(_tell_the_time, watch)
-                simulation = _Simulation(world, self._factory, witness, around, self._engine)
+                simulation = _Simulation(world, self._factory, checker, around, self._engine)
                 await simulation.run()
                 around.cancel_scope.cancel()
         return Course(
             world=world,
-            violations=tuple(witness.violations),
-            digest=witness.digest,
-            requests=witness.requests,
-            pushes=witness.pushes,
-            runs=tuple(witness.runs.values()),
+            violations=tuple(checker.violations),
+            digest=checker.digest,
+            requests=checker.requests,
+            pushes=checker.pushes,
+            runs=tuple(checker.runs.values()),
             overlapped=simulation.overlapped,
         )
 
 
 class _Simulation:
-    def __init__(self, world: World, factory: Factory, witness: Witness, around: TaskGroup, engine: Engine) -> None:
+    def __init__(
+        self, world: World, factory: Factory, checker: InvariantChecker, around: TaskGroup, engine: Engine
+    ) -> None:
         self._world = world
-        self._witness = witness
+        self._checker = checker
         self._clock = VirtualClock()
         self._engine = engine
-        self._vault = Vault(world)
+        self._vault = FakeVault(world)
         self._disk_random = Random(f"{world.seed}/disk")  # noqa: S311 - a simulation
         platforms = {
             base_url: factory(settings, lambda: START.timestamp() + anyio.current_time())
             for base_url, settings in world.platforms.items()
         }
-        self._network = Network(platforms, world.lines, world.seed, witness, around)
+        self._network = Network(platforms, world.links, world.seed, checker, around)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._operator = Random(f"{world.seed}/operator")  # noqa: S311 - a simulation
         self._ended: set[str] = set()
@@ -141,19 +144,19 @@ class _Simulation:
 
     async def _befall(self) -> None:
         """Let happen what happens outside of the daemon."""
-        events: list[Change | Jump] = [*self._world.changes, *self._world.jumps]
+        events: list[PlatformChange | Jump] = [*self._world.changes, *self._world.jumps]
         for event in sorted(events, key=lambda event: event.at_s):
             await anyio.sleep(event.at_s - anyio.current_time())
-            self._witness.note("befalls", event)
+            self._checker.note("befalls", event)
             match event:
-                case Change():
+                case PlatformChange():
                     self._vault.passwords |= event.passwords
                     await self._network.ask(event.base_url, "POST", "/_settings", event.settings)
                 case Jump():
                     self._clock.jump(timedelta(seconds=event.by_s))
 
     async def _live(self, life: Life, number: int) -> None:
-        self._witness.life_begins(life.guest)
+        self._checker.life_begins(life.guest)
         async with anyio.create_task_group() as beside_it:
             if life.guest and life.tenants:
                 beside_it.start_soon(self._visit, life, life.guest, number)
@@ -180,11 +183,11 @@ class _Simulation:
 
             def emit(tenant_id: str, fire_time: datetime) -> None:
                 if not guest:
-                    self._witness.ticked(tenant_id)
+                    self._checker.ticked(tenant_id)
                 parts.supervisor.tick(runs, tenant_id, fire_time)
 
-            ticker = Ticker(self._clock, emit)
-            leases = Leases(store, Owner(owner, self._ended))
+            ticker = VirtualTicker(self._clock, emit)
+            leases = Leases(store, FakeOwner(owner, self._ended))
             with anyio.move_on_after(life.lasts_s if guest else None) as killed:
                 parts, registry = await self._start(life, owner, store, wire, instruments, ticker, leases)
             if killed.cancelled_caught:
@@ -196,7 +199,7 @@ class _Simulation:
                 async with beside(leases.run), beside(begin), catching_up:
                     await anyio.sleep_until(killed.deadline) if guest else await anyio.sleep(life.lasts_s)
                 if not guest:
-                    self._witness.life_ends(life.tenants)
+                    self._checker.life_ends(life.tenants)
                 if life.end is End.STOP:
                     await parts.supervisor.drain(_GRACE)
                 # From this instant on nothing of this life has an effect any more, whatever it still tries.
@@ -214,7 +217,7 @@ class _Simulation:
         store: Store,
         wire: Wire,
         instruments: CountingInstruments,
-        ticker: Ticker,
+        ticker: VirtualTicker,
         leases: Leases,
     ) -> tuple[Parts, Registry]:
         """Build all parts; again and again, as systemd does, while the database fails."""
@@ -230,17 +233,17 @@ class _Simulation:
 
     async def _settle(self) -> None:
         """Make everything well again, and see that it comes to its end."""
-        self._witness.life_begins()
+        self._checker.life_begins()
         self._network.heal()
         self._vault.outages = self._vault.hangs = ()
         for base_url, cure in self._world.cures.items():
             await self._network.ask(base_url, "POST", "/_settings", cure)
         await anyio.sleep(1)  # a tick of the last instant has had that for its fire time
         instruments = CountingInstruments(self.overlapped)
-        disk = Disk(self._disk_random, replace(self._world, failures=(), stalls=()))
+        disk = FakeDisk(self._disk_random, replace(self._world, failures=(), stalls=()))
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
             owner = "the last life"
-            leases = Leases(store, Owner(owner, self._ended))
+            leases = Leases(store, FakeOwner(owner, self._ended))
             parts = await self._parts(store, Wire(self._network), owner, instruments, leases)
             async with anyio.create_task_group() as tasks:
                 for tenant in self._world.tenants:
@@ -250,7 +253,7 @@ class _Simulation:
                     tasks.start_soon(self._end_well, parts, patient)
             await self._check_permits(instruments, self._world.tenants)
             for run in await store.open_runs():
-                self._witness.break_(Invariant.DRAINED, f"{run.run_id} is still open")
+                self._checker.break_(Invariant.DRAINED, f"{run.run_id} is still open")
         await self._look_back()
 
     async def _check_permits(self, instruments: CountingInstruments, tenants: Iterable[Tenant]) -> None:
@@ -265,7 +268,7 @@ class _Simulation:
         free = instruments.observed[QUOTA_PERMITS]()
         for tenant in tenants:
             if free[tenant.id] != min(window.requests for window in tenant.quota.windows):
-                self._witness.break_(Invariant.DRAINED, f"{tenant.id} has {free[tenant.id]} permits left in the end")
+                self._checker.break_(Invariant.DRAINED, f"{tenant.id} has {free[tenant.id]} permits left in the end")
 
     async def _end_well(self, parts: Parts, tenant: Tenant) -> None:
         for _ in range(_ROUNDS):
@@ -273,25 +276,25 @@ class _Simulation:
             try:
                 run = await parts.supervisor.sync(tenant.id, fire_time, Tally())
             except AdsyncdError as error:
-                self._witness.break_(Invariant.DRAINED, f"{tenant.id} can't run: {error}")
+                self._checker.break_(Invariant.DRAINED, f"{tenant.id} can't run: {error}")
                 return
             if run.fire_time == fire_time:
                 break
             await anyio.sleep(1)
         for _ in range(_LISTINGS):
-            if self._witness.is_right_about(tenant, self._kept(tenant)):
+            if self._checker.is_right_about(tenant, self._kept(tenant)):
                 break
             await anyio.sleep(1)
             run = await parts.supervisor.sync(tenant.id, fire_time := self._clock.now(), Tally())
         if run.fire_time != fire_time or run.outcome not in {Outcome.SUCCEEDED, Outcome.PARTIAL} or run.failed:
-            self._witness.break_(Invariant.DRAINED, f"the last run of {tenant.id} is {run.outcome}: {run.error}")
+            self._checker.break_(Invariant.DRAINED, f"the last run of {tenant.id} is {run.outcome}: {run.error}")
 
     async def _look_back(self) -> None:
         for tenant in self._world.tenants:
             pages = await self._network.ask(tenant.platform.base_url, "GET", f"/_ledger?client_id={tenant.client_id}")
-            self._witness.check_ledger(tenant, pages["clients"][tenant.client_id])
-            self._witness.check_campaigns(tenant, self._kept(tenant))
-        self._witness.check_progress()
+            self._checker.check_ledger(tenant, pages["clients"][tenant.client_id])
+            self._checker.check_campaigns(tenant, self._kept(tenant))
+        self._checker.check_progress()
 
     def _kept(self, tenant: Tenant) -> set[str]:
         """Return the campaigns of a tenant that the store takes for live."""
@@ -325,8 +328,8 @@ class _Simulation:
         )
         return Parts(supervisor, store, self._clock, nobody, instruments)
 
-    def _disk(self) -> Disk:
-        return Disk(self._disk_random, self._world)
+    def _disk(self) -> FakeDisk:
+        return FakeDisk(self._disk_random, self._world)
 
 
 async def _tell_the_time(watch: Callable[[float], None]) -> None:
@@ -336,12 +339,12 @@ async def _tell_the_time(watch: Callable[[float], None]) -> None:
 
 
 @contextmanager
-def _listening(witness: Witness) -> Iterator[None]:
-    """Show nothing of what is logged, but tell the witness of exceptions: whatever breaks down is logged somewhere."""
+def _listening(checker: InvariantChecker) -> Iterator[None]:
+    """Show nothing of what is logged, but tell the checker of exceptions: whatever breaks down is logged somewhere."""
 
     def listen(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         if method == "exception":
-            witness.break_(Invariant.SOUND, f"{event['event']} ({event.get('tenant')})")
+            checker.break_(Invariant.SOUND, f"{event['event']} ({event.get('tenant')})")
         raise structlog.DropEvent
 
     before = structlog.get_config()

@@ -12,7 +12,7 @@ from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.tenant import Tenant
 
 
-class Ticker:
+class VirtualTicker:
     """Calls `emit(tenant id, fire time)` at each fire time of each tenant while it runs.
 
     As with APScheduler: who wakes up finds out what the wall says, fire times that were missed come as one tick for the

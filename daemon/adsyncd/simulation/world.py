@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from adsyncd.model.tenant import CredentialsRef, Tenant
-from adsyncd.simulation.network import Line
+from adsyncd.simulation.network import Link
+from mock_api.campaigns import campaign_id
 
 
 class End(StrEnum):
@@ -33,7 +34,7 @@ class Life:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PlatformChange:
     """A change at the platform at `base_url`: `settings` are merged into its own.
 
     `passwords` are those of accounts from then on, by email: Vault has them at the same instant.
@@ -70,7 +71,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class CampaignTimeline:
     """Which campaigns a client id has, over time: (since when, how many ids were ever used, which of them are gone)."""
 
     states: tuple[tuple[float, int, frozenset[str]], ...]
@@ -89,17 +90,12 @@ class Catalogue:
         return there
 
 
-def campaign_id(number: int) -> str:
-    """Return the id that the platforms give to a client id's `number`th campaign."""
-    return f"cmp-{number:04d}"
-
-
 @dataclass(frozen=True, slots=True)
 class World:
     """A simulation. Times are in seconds from its start.
 
     `platforms`: the settings of each by its `base_url`; `cures`: what makes them all well again in the end. `accounts`:
-    email and password by the reference that leads to them. `lines` and `catalogues` are by client id. `sick`: the
+    email and password by the reference that leads to them. `links` and `campaigns` are by client id. `sick`: the
     client ids that something befalls, and what. `unusable`: by client id, campaigns that may be listed without an id
     that can be used. In `outages` Vault can't be read, in `hangs` it does not answer; in `failures` the database fails,
     in `stalls` it stands still, and otherwise it takes `store_s` at most.
@@ -109,11 +105,11 @@ class World:
     platforms: Mapping[str, Mapping[str, object]]
     accounts: Mapping[CredentialsRef, tuple[str, str]]
     lives: tuple[Life, ...]
-    lines: Mapping[str, Line]
-    catalogues: Mapping[str, Catalogue]
+    links: Mapping[str, Link]
+    campaigns: Mapping[str, CampaignTimeline]
     sick: Mapping[str, str] = field(default_factory=dict)
     unusable: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    changes: tuple[Change, ...] = ()
+    changes: tuple[PlatformChange, ...] = ()
     cures: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     jumps: tuple[Jump, ...] = ()
     outages: tuple[Span, ...] = ()

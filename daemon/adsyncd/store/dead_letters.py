@@ -12,7 +12,7 @@ from adsyncd.store.tables import dead_letters as table
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class ReplayOutcome:
     """What became of a dead letter that was pushed again. `error`: why that failed; None: it did not."""
 
     letter: DeadLetter
@@ -73,7 +73,7 @@ _PUSHED = (
 )
 
 
-def replay(connection: Connection, items: Sequence[Replay]) -> list[None]:
+def replay(connection: Connection, items: Sequence[ReplayOutcome]) -> list[None]:
     """Record what became of replays: a dead letter that was pushed is closed, with its campaign's row; others stay."""
     for item in items:
         this = _key(item.letter)

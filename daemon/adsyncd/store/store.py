@@ -179,7 +179,7 @@ class Store(Reader):
         Without an `error` it is closed together with its campaign's row. With one it stays, for that reason. One that
         was closed meanwhile by a change upstream stays closed.
         """
-        outcome = dead_letters.Replay(letter, attempts, error, trace_id, self._clock.now())
+        outcome = dead_letters.ReplayOutcome(letter, attempts, error, trace_id, self._clock.now())
         await self._write(dead_letters.replay, outcome)
 
     async def discard(self, letters: Sequence[DeadLetter]) -> None:

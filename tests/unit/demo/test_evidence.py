@@ -3,16 +3,16 @@ from datetime import timedelta
 
 import pytest
 
-from adsyncd.demo.evidence import Evidence, judge
-from adsyncd.demo.platform import Ledger
+from adsyncd.demo.evidence import TenantEvidence, judge
+from adsyncd.demo.platform import LedgerPage
 from adsyncd.errors import AdsyncdError
 from adsyncd.model.run import Outcome
 from adsyncd.rate.quota import Quota
 from support.records import NOON, run
 
-LEDGER = Ledger(accepted=20, refused=0, pushes={"cmp-1": 1, "cmp-2": 1})
+LEDGER = LedgerPage(accepted=20, refused=0, pushes={"cmp-1": 1, "cmp-2": 1})
 RUN = replace(run(), outcome=Outcome.SUCCEEDED, ended_at=NOON + timedelta(seconds=7), pushed=2)
-SOUND = Evidence(RUN, stored=2, ledger=LEDGER, traced=True)
+SOUND = TenantEvidence(RUN, stored=2, ledger=LEDGER, traced=True)
 
 
 def test_all_pushed_once_and_stored_and_traced_with_nothing_refused_is_as_it_has_to_be() -> None:
@@ -40,7 +40,7 @@ def test_all_pushed_once_and_stored_and_traced_with_nothing_refused_is_as_it_has
         (replace(SOUND, traced=False), "the trace of its run did not arrive"),
     ],
 )
-def test_whatever_is_otherwise_is_said(found: Evidence, problem: str) -> None:
+def test_whatever_is_otherwise_is_said(found: TenantEvidence, problem: str) -> None:
     with pytest.raises(AdsyncdError) as raised:
         judge([SOUND, found], 2)
     assert str(raised.value) == f"acme: {problem}"

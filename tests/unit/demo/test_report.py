@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from adsyncd.demo.evidence import Evidence
+from adsyncd.demo.evidence import TenantEvidence
 from adsyncd.demo.folder import Folder
-from adsyncd.demo.platform import Ledger
+from adsyncd.demo.platform import LedgerPage
 from adsyncd.demo.report import print_evidence, print_log, print_parts, print_places
 from adsyncd.demo.scene import Scene
 from adsyncd.model.run import Outcome
@@ -43,8 +43,8 @@ def test_each_tenant_has_a_line_with_all_that_was_measured(out: io.StringIO, con
         retries=11,
         refused=2,
     )
-    ledger = Ledger(accepted=119, refused=2, pushes={f"cmp-{number}": 1 for number in range(100)})
-    print_evidence(console, Scene(), [Evidence(ended, 99, ledger, traced=True)])
+    ledger = LedgerPage(accepted=119, refused=2, pushes={f"cmp-{number}": 1 for number in range(100)})
+    print_evidence(console, Scene(), [TenantEvidence(ended, 99, ledger, traced=True)])
     heads, values = out.getvalue().split("\n")[1:3]
     assert heads.split() == ["tenant", "campaigns", "requests", "retries", "429s", "quota", "used", "took"]
     assert values.split() == ["acme", "99/100", "121", "11", "2", "99%", "34.6", "s"]

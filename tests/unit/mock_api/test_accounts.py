@@ -3,10 +3,13 @@ import random
 
 import pytest
 
-from mock_api.accounts import TOKEN_PREFIX, Account, Tokens, signing_in
+from mock_api.accounts import TOKEN_PREFIX, PlatformAccount, Tokens, signing_in
 
-ACME = Account(password="p:ä", clients=frozenset({"acme"}))
-ACCOUNTS = {"acme@example.com": ACME, "other@example.com": Account(password="other", clients=frozenset({"other"}))}
+ACME = PlatformAccount(password="p:ä", clients=frozenset({"acme"}))
+ACCOUNTS = {
+    "acme@example.com": ACME,
+    "other@example.com": PlatformAccount(password="other", clients=frozenset({"other"})),
+}
 
 
 def basic(credentials: str) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mock_api.campaigns import Catalogue, campaign, campaign_id
-from mock_api.faults import Fault
+from mock_api.faults import FaultKind
 from mock_api.settings import Behaviour
 
 
@@ -57,7 +57,7 @@ def test_a_revision_changes_the_figures_of_one_campaign_and_not_its_identity() -
 
 
 def test_an_endless_listing_has_fresh_campaigns_on_every_page_and_they_can_be_pushed() -> None:
-    listing = catalogue(campaigns=20, fault=Fault.ENDLESS)
+    listing = catalogue(campaigns=20, fault=FaultKind.ENDLESS)
     pages = [listing.page(number, 10) for number in range(1, 8)]
     found = [id_ for page in pages for id_ in ids(page)]
     assert len(set(found)) == 70
@@ -66,13 +66,13 @@ def test_an_endless_listing_has_fresh_campaigns_on_every_page_and_they_can_be_pu
 
 
 def test_a_repeating_listing_shows_its_first_page_for_ever() -> None:
-    listing = catalogue(campaigns=20, fault=Fault.REPEATING)
+    listing = catalogue(campaigns=20, fault=FaultKind.REPEATING)
     pages: list[dict[str, Any]] = [listing.page(number, 10) for number in range(1, 8)]
     assert all(page["data"] == pages[0]["data"] and page["pagination"]["has_more"] for page in pages)
 
 
 def test_an_empty_listing_has_nothing_and_its_campaigns_can_be_pushed_all_the_same() -> None:
-    listing = catalogue(campaigns=20, fault=Fault.EMPTY)
+    listing = catalogue(campaigns=20, fault=FaultKind.EMPTY)
     assert listing.page(1, 10) == {
         "data": [],
         "pagination": {"page": 1, "limit": 10, "total": 0, "has_more": False},

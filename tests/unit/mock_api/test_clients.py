@@ -1,15 +1,15 @@
 import pytest
 
-from mock_api.clients import Client
-from mock_api.faults import Fault
-from mock_api.meters import Algorithm, Quota, meter
+from mock_api.clients import ClientState
+from mock_api.faults import FaultKind
+from mock_api.meters import Algorithm, MeteredQuota, meter
 from mock_api.settings import Behaviour, FurtherQuota
 
-RATES = ((Fault.UNAVAILABLE, 0.5),)
+RATES = ((FaultKind.UNAVAILABLE, 0.5),)
 
 
 def test_a_repeated_key_has_no_second_effect_and_the_first_answer() -> None:
-    client = Client("acme", 0, Behaviour(push_latency_s=2))
+    client = ClientState("acme", 0, Behaviour(push_latency_s=2))
     first = client.push("cmp-0001", "key", 100)
     assert client.push("cmp-0001", "key", 101) is first
     assert first.due == 102
@@ -17,14 +17,14 @@ def test_a_repeated_key_has_no_second_effect_and_the_first_answer() -> None:
 
 
 def test_a_repeated_key_has_another_effect_where_keys_are_not_honoured() -> None:
-    client = Client("acme", 0, Behaviour(idempotency=False))
+    client = ClientState("acme", 0, Behaviour(idempotency=False))
     client.push("cmp-0001", "key", 100)
     client.push("cmp-0001", "key", 101)
     assert client.book.as_json()["effects"] == {"cmp-0001": {"key": 2}}
 
 
 def test_pushes_without_a_key_all_take_effect() -> None:
-    client = Client("acme", 0, Behaviour())
+    client = ClientState("acme", 0, Behaviour())
     client.push("cmp-0001", "", 100)
     client.push("cmp-0001", "", 101)
     assert client.book.as_json()["effects"] == {"cmp-0001": {"": 2}}
@@ -32,15 +32,15 @@ def test_pushes_without_a_key_all_take_effect() -> None:
 
 def test_the_oldest_key_is_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mock_api.clients._KEYS_KEPT", 2)
-    client = Client("acme", 0, Behaviour())
+    client = ClientState("acme", 0, Behaviour())
     pushes = [client.push("cmp-0001", key, 0) for key in "abc"]
     assert client.push("cmp-0001", "c", 0) is pushes[2]
     assert client.push("cmp-0001", "a", 0) is not pushes[0]
 
 
 def test_what_befalls_a_client_id_depends_on_the_seed_and_on_nobody_else() -> None:
-    def befalls(seed: int, client_id: str) -> list[Fault]:
-        client = Client(client_id, seed, Behaviour())
+    def befalls(seed: int, client_id: str) -> list[FaultKind]:
+        client = ClientState(client_id, seed, Behaviour())
         return [client.fault(RATES) for _ in range(50)]
 
     assert befalls(0, "acme") == befalls(0, "acme")
@@ -49,18 +49,21 @@ def test_what_befalls_a_client_id_depends_on_the_seed_and_on_nobody_else() -> No
 
 
 def test_what_is_wrong_with_every_request_comes_before_what_comes_at_a_rate() -> None:
-    client = Client("acme", 0, Behaviour(fault=Fault.HTML))
-    assert {client.fault(RATES) for _ in range(50)} == {Fault.HTML}
+    client = ClientState("acme", 0, Behaviour(fault=FaultKind.HTML))
+    assert {client.fault(RATES) for _ in range(50)} == {FaultKind.HTML}
 
 
 def test_the_401_comes_to_each_request_at_first_and_then_to_every_second_sending_of_it() -> None:
-    client = Client("acme", 0, Behaviour(fault=Fault.UNAUTHORIZED))
+    client = ClientState("acme", 0, Behaviour(fault=FaultKind.UNAUTHORIZED))
     sent = [client.fault((), request) for request in ("one", "two", "one", "two", "two", "two")]
-    assert sent == [Fault.UNAUTHORIZED] * 2 + [Fault.NONE] * 2 + [Fault.UNAUTHORIZED, Fault.NONE]
+    assert sent == [FaultKind.UNAUTHORIZED] * 2 + [FaultKind.NONE] * 2 + [
+        FaultKind.UNAUTHORIZED,
+        FaultKind.NONE,
+    ]
 
 
 def test_an_absurd_wait_is_a_refusal_that_lasts_years() -> None:
-    client = Client("acme", 0, Behaviour(fault=Fault.ABSURD_WAIT))
+    client = ClientState("acme", 0, Behaviour(fault=FaultKind.ABSURD_WAIT))
     verdict = client.take(0)
     assert not verdict.accepted
     assert verdict.wait_s > 1e8
@@ -68,7 +71,7 @@ def test_an_absurd_wait_is_a_refusal_that_lasts_years() -> None:
 
 
 def test_new_settings_forget_the_spent_quota_only_if_they_change_the_quota() -> None:
-    client = Client("acme", 0, Behaviour(quota_requests=1))
+    client = ClientState("acme", 0, Behaviour(quota_requests=1))
     assert client.take(0).accepted
     client.adopt(Behaviour(quota_requests=1, campaigns=5))
     assert not client.take(1).accepted
@@ -86,7 +89,7 @@ def quotas(*pairs: tuple[int, float]) -> Behaviour:
 
 
 def test_the_wait_is_for_the_last_of_the_quotas_that_have_no_room() -> None:
-    client = Client("acme", 0, quotas((1, 10), (2, 100)))
+    client = ClientState("acme", 0, quotas((1, 10), (2, 100)))
     assert client.take(0).accepted
     assert client.take(1).wait_s == 9
     assert client.take(10).accepted
@@ -95,15 +98,15 @@ def test_the_wait_is_for_the_last_of_the_quotas_that_have_no_room() -> None:
 
 
 def test_new_settings_forget_the_spent_quotas_if_they_change_any_of_them() -> None:
-    client = Client("acme", 0, quotas((1, 10), (2, 100)))
+    client = ClientState("acme", 0, quotas((1, 10), (2, 100)))
     assert client.take(0).accepted
     client.adopt(quotas((1, 10), (3, 100)))
     assert client.take(1).accepted
 
 
 def test_a_refusal_is_the_platforms_only_where_the_client_id_has_room() -> None:
-    shared = meter(Algorithm.SLIDING_LOG, Quota(2, 60))
-    acme, other = Client("acme", 0, quotas((1, 60))), Client("other", 0, quotas((10, 60)))
+    shared = meter(Algorithm.SLIDING_LOG, MeteredQuota(2, 60))
+    acme, other = ClientState("acme", 0, quotas((1, 60))), ClientState("other", 0, quotas((10, 60)))
     verdicts = [client.take(now, shared) for now, client in enumerate((acme, acme, other, other))]
     assert [(verdict.accepted, verdict.by_platform) for verdict in verdicts] == [
         (True, False),
@@ -117,13 +120,13 @@ def test_a_refusal_is_the_platforms_only_where_the_client_id_has_room() -> None:
 
 
 def test_what_the_platform_refuses_leaves_the_quota_of_the_client_id_alone() -> None:
-    shared = meter(Algorithm.SLIDING_LOG, Quota(1, 10))
-    client = Client("acme", 0, quotas((2, 60)))
+    shared = meter(Algorithm.SLIDING_LOG, MeteredQuota(1, 10))
+    client = ClientState("acme", 0, quotas((2, 60)))
     assert [client.take(now, shared).accepted for now in (0, 1, 2, 10)] == [True, False, False, True]
 
 
 def test_somebody_else_has_used_the_quota_all_along_at_an_even_pace() -> None:
-    client = Client("acme", 0, Behaviour(quota_requests=10, quota_window_s=60, foreign_requests=6))
+    client = ClientState("acme", 0, Behaviour(quota_requests=10, quota_window_s=60, foreign_requests=6))
     accepted = [client.take(1000 + n / 100).accepted for n in range(10)]
     assert accepted == [True] * 4 + [False] * 6
     page = client.book.as_json()
@@ -132,13 +135,13 @@ def test_somebody_else_has_used_the_quota_all_along_at_an_even_pace() -> None:
 
 
 def test_nobody_else_uses_the_quota_unless_told() -> None:
-    client = Client("acme", 0, Behaviour(quota_requests=10))
+    client = ClientState("acme", 0, Behaviour(quota_requests=10))
     assert sum(client.take(1000).accepted for _ in range(20)) == 10
     assert client.book.as_json()["foreign"] == 0
 
 
 def test_latencies_vary_within_the_jitter() -> None:
-    client = Client("acme", 0, Behaviour(latency_jitter=0.5))
+    client = ClientState("acme", 0, Behaviour(latency_jitter=0.5))
     drawn = [client.latency(2) for _ in range(100)]
     assert min(drawn) >= 1
     assert max(drawn) <= 3
@@ -146,7 +149,7 @@ def test_latencies_vary_within_the_jitter() -> None:
 
 
 def test_the_peak_concurrency_is_the_most_that_were_in_flight_together() -> None:
-    client = Client("acme", 0, Behaviour())
+    client = ClientState("acme", 0, Behaviour())
     with client.in_flight(), client.in_flight():
         pass
     with client.in_flight():

@@ -9,7 +9,7 @@ from mock_api.meters import (
     Algorithm,
     FixedWindow,
     Meter,
-    Quota,
+    MeteredQuota,
     Reading,
     SlidingLog,
     TokenBucket,
@@ -34,13 +34,13 @@ def accepted(counting: Meter, instants: list[float]) -> list[float]:
 def test_a_sliding_log_never_accepts_more_than_the_quota_in_any_trailing_window(
     quota: int, instants: list[float]
 ) -> None:
-    log = accepted(SlidingLog(Quota(quota, WINDOW)), instants)
+    log = accepted(SlidingLog(MeteredQuota(quota, WINDOW)), instants)
     assert all(sum(end - WINDOW < at <= end for at in log) <= quota for end in log)
 
 
 @given(quotas, arrivals)
 def test_a_sliding_log_accepts_whenever_the_trailing_window_has_room(quota: int, instants: list[float]) -> None:
-    counting, log = SlidingLog(Quota(quota, WINDOW)), list[float]()
+    counting, log = SlidingLog(MeteredQuota(quota, WINDOW)), list[float]()
     for now in instants:
         room = sum(now - WINDOW < at for at in log) < quota
         assert take([counting], now) is room
@@ -49,19 +49,19 @@ def test_a_sliding_log_accepts_whenever_the_trailing_window_has_room(quota: int,
 
 @given(quotas, arrivals)
 def test_a_fixed_window_accepts_the_first_requests_of_each_window(quota: int, instants: list[float]) -> None:
-    log = accepted(FixedWindow(Quota(quota, WINDOW)), instants)
+    log = accepted(FixedWindow(MeteredQuota(quota, WINDOW)), instants)
     for window in {at // WINDOW for at in instants}:
         arrived = [at for at in instants if at // WINDOW == window]
         assert [at for at in log if at // WINDOW == window] == arrived[:quota]
 
 
 def test_a_fixed_window_lets_twice_the_quota_through_around_its_edge() -> None:
-    assert len(accepted(FixedWindow(Quota(4, WINDOW)), [WINDOW - 1] * 5 + [WINDOW] * 5)) == 8
+    assert len(accepted(FixedWindow(MeteredQuota(4, WINDOW)), [WINDOW - 1] * 5 + [WINDOW] * 5)) == 8
 
 
 @given(quotas, arrivals)
 def test_a_token_bucket_never_accepts_more_than_its_burst_and_its_refill(quota: int, instants: list[float]) -> None:
-    log = accepted(TokenBucket(Quota(quota, WINDOW)), instants)
+    log = accepted(TokenBucket(MeteredQuota(quota, WINDOW)), instants)
     for start in log:
         for end in log:
             assert sum(start <= at <= end for at in log) <= quota + max(0, end - start) * quota / WINDOW
@@ -71,7 +71,7 @@ def test_a_token_bucket_never_accepts_more_than_its_burst_and_its_refill(quota: 
 def test_a_window_counter_weighs_the_previous_window_by_what_still_trails_of_it(
     quota: int, instants: list[float]
 ) -> None:
-    counting, log = WindowCounter(Quota(quota, WINDOW)), list[float]()
+    counting, log = WindowCounter(MeteredQuota(quota, WINDOW)), list[float]()
     for now in instants:
         start = now // WINDOW * WINDOW
         previous = sum(start - WINDOW <= at < start for at in log)
@@ -87,9 +87,9 @@ def reading(counting: Meter, now: float) -> tuple[bool, Reading]:
 @every_algorithm
 @given(quota=quotas, instants=arrivals)
 def test_a_refused_request_is_not_counted(algorithm: Algorithm, quota: int, instants: list[float]) -> None:
-    counting = meter(algorithm, Quota(quota, WINDOW))
+    counting = meter(algorithm, MeteredQuota(quota, WINDOW))
     readings = [(at, reading(counting, at)) for at in instants]
-    fresh = meter(algorithm, Quota(quota, WINDOW))
+    fresh = meter(algorithm, MeteredQuota(quota, WINDOW))
     assert all(reading(fresh, at) == (True, said) for at, (let_in, said) in readings if let_in)
 
 
@@ -98,14 +98,14 @@ def test_a_refused_request_is_not_counted(algorithm: Algorithm, quota: int, inst
 def test_as_many_requests_as_remain_are_accepted_at_once(
     algorithm: Algorithm, quota: int, instants: list[float]
 ) -> None:
-    counting = meter(algorithm, Quota(quota, WINDOW))
+    counting = meter(algorithm, MeteredQuota(quota, WINDOW))
     _, said = [reading(counting, at) for at in instants][-1]
     following = [take([counting], instants[-1]) for _ in range(said.remaining + 1)]
     assert following == [True] * said.remaining + [False]
 
 
 def last(algorithm: Algorithm, quota: int, instants: list[float]) -> tuple[bool, Reading]:
-    counting = meter(algorithm, Quota(quota, WINDOW))
+    counting = meter(algorithm, MeteredQuota(quota, WINDOW))
     return [reading(counting, at) for at in instants][-1]
 
 
@@ -129,7 +129,7 @@ def test_a_refused_request_is_accepted_after_the_wait_and_not_before(
 def test_a_request_counts_on_all_quotas_or_on_none(
     algorithm: Algorithm, several: list[int], instants: list[float]
 ) -> None:
-    together = [meter(algorithm, Quota(requests, WINDOW * 4**n)) for n, requests in enumerate(several)]
+    together = [meter(algorithm, MeteredQuota(requests, WINDOW * 4**n)) for n, requests in enumerate(several)]
     alone = [meter(algorithm, each.read().quota) for each in together]
     for now in instants:
         room = [each.has_room(now) for each in alone]
@@ -142,8 +142,8 @@ def test_a_request_counts_on_all_quotas_or_on_none(
 
 @every_algorithm
 def test_a_quota_of_which_nothing_is_used_has_nothing_to_wait_for(algorithm: Algorithm) -> None:
-    full = meter(algorithm, Quota(1, WINDOW))
-    idle = meter(algorithm, Quota(4, WINDOW))
+    full = meter(algorithm, MeteredQuota(1, WINDOW))
+    idle = meter(algorithm, MeteredQuota(4, WINDOW))
     assert take([full], 1024)
     assert not take([full, idle], 1024)
-    assert idle.read() == Reading(Quota(4, WINDOW), 4, 0)
+    assert idle.read() == Reading(MeteredQuota(4, WINDOW), 4, 0)

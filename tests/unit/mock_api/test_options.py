@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from mock_api.meters import Quota
+from mock_api.meters import MeteredQuota
 from mock_api.options import document, parser
-from mock_api.settings import Behaviour, RateLimitForm, Settings
+from mock_api.settings import Behaviour, MockSettings, RateLimitForm
 
 
 def given(*arguments: str) -> Any:  # noqa: ANN401 - any JSON
@@ -14,22 +14,24 @@ def given(*arguments: str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def test_without_options_the_settings_are_the_defaults() -> None:
-    assert Settings.model_validate(given()) == Settings()
+    assert MockSettings.model_validate(given()) == MockSettings()
 
 
 def test_options_go_over_the_file_and_leave_the_rest_of_it(tmp_path: Path) -> None:
     config = tmp_path / "platform.toml"
     config.write_text('[everyone]\ncampaigns = 7\netag = true\n[clients.sick]\nfault = "hang"\n')
-    settings = Settings.model_validate(given("--config", str(config), "--campaigns", "8", "--no-etag", "--seed", "3"))
+    settings = MockSettings.model_validate(
+        given("--config", str(config), "--campaigns", "8", "--no-etag", "--seed", "3")
+    )
     assert (settings.everyone.campaigns, settings.everyone.etag, settings.seed) == (8, False, 3)
     assert settings.behaviour("sick").fault == "hang"
 
 
 def test_the_quota_of_the_platform_is_an_option_too() -> None:
-    shared = Settings.model_validate(
+    shared = MockSettings.model_validate(
         given("--platform-quota-requests", "20", "--platform-quota-window-s", "1.5")
     ).shared
-    assert shared == Quota(20, 1.5)
+    assert shared == MeteredQuota(20, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_the_quota_of_the_platform_is_an_option_too() -> None:
 def test_the_form_of_quota_fields_is_an_option_that_alone_means_the_draft(
     arguments: list[str], form: RateLimitForm
 ) -> None:
-    assert Settings.model_validate(given(*arguments)).everyone.ratelimit_headers is form
+    assert MockSettings.model_validate(given(*arguments)).everyone.ratelimit_headers is form
 
 
 def test_a_file_may_be_json(tmp_path: Path) -> None:
@@ -53,7 +55,7 @@ def test_a_file_may_be_json(tmp_path: Path) -> None:
 
 
 def test_an_account_is_email_password_and_client_ids() -> None:
-    accounts = Settings.model_validate(given("--account", "a@example.com:p:=x=acme,other")).accounts
+    accounts = MockSettings.model_validate(given("--account", "a@example.com:p:=x=acme,other")).accounts
     assert accounts["a@example.com"].password == "p:=x"
     assert accounts["a@example.com"].clients == {"acme", "other"}
 
@@ -66,5 +68,5 @@ def test_an_account_without_client_ids_is_refused() -> None:
 def test_every_setting_with_a_single_value_has_an_option() -> None:
     text = parser().format_help()
     collections = {"accounts", "everyone", "clients", "revisions", "deleted", "rejected", "quotas", "hidden", "odd"}
-    for name in (Behaviour.model_fields | Settings.model_fields).keys() - collections:
+    for name in (Behaviour.model_fields | MockSettings.model_fields).keys() - collections:
         assert f"--{name.replace('_', '-')}" in text

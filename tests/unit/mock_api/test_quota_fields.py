@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 
 from mock_api.clients import Verdict
-from mock_api.meters import Quota, Reading
+from mock_api.meters import MeteredQuota, Reading
 from mock_api.quota_fields import quota_fields
 from mock_api.settings import RateLimitForm
 
 NOW = 1_800_000_000.5
-MINUTE, HOUR = Reading(Quota(10, 60), 3, 29.2), Reading(Quota(200, 3600), 1, 1000)
+MINUTE, HOUR = Reading(MeteredQuota(10, 60), 3, 29.2), Reading(MeteredQuota(200, 3600), 1, 1000)
 
 
 def fields(
@@ -59,13 +59,13 @@ def test_a_form_with_room_for_several_windows_tells_all_of_them_and_another_the_
 
 
 def test_metas_fields_tell_percentages_and_after_a_refusal_the_minutes_to_wait() -> None:
-    sent = fields(RateLimitForm.META_USAGE, MINUTE, HOUR, shared=Reading(Quota(1000, 60), 999, 60))
+    sent = fields(RateLimitForm.META_USAGE, MINUTE, HOUR, shared=Reading(MeteredQuota(1000, 60), 999, 60))
     usage = {name: json.loads(value) for name, value in sent.items()}
     assert usage["X-Ad-Account-Usage"] == {"acc_id_util_pct": 70, "reset_time_duration": 30}
     [use_case] = usage["X-Business-Use-Case-Usage"]["acme"]
     assert (use_case["call_count"], use_case["estimated_time_to_regain_access"]) == (100, 0)
     assert usage["X-App-Usage"]["call_count"] == 1
-    refused = fields(RateLimitForm.META_USAGE, Reading(Quota(10, 60), 0, 61), accepted=False)
+    refused = fields(RateLimitForm.META_USAGE, Reading(MeteredQuota(10, 60), 0, 61), accepted=False)
     [use_case] = json.loads(refused["X-Business-Use-Case-Usage"])["acme"]
     assert use_case["estimated_time_to_regain_access"] == 2
     assert "X-App-Usage" not in refused

@@ -1,8 +1,8 @@
 import pytest
 from pydantic import JsonValue, ValidationError
 
-from mock_api.meters import Quota
-from mock_api.settings import RateLimitForm, Settings, merge_patch
+from mock_api.meters import MeteredQuota
+from mock_api.settings import MockSettings, RateLimitForm, merge_patch
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_patches_merge_as_in_the_examples_of_rfc_7396(target: JsonValue, patch: 
 
 
 def test_what_is_set_for_a_client_id_lies_over_what_is_set_for_everyone() -> None:
-    settings = Settings.model_validate(
+    settings = MockSettings.model_validate(
         {"everyone": {"campaigns": 7, "list_hang": 0.5}, "clients": {"sick": {"list_hang": 1, "list_503": 0}}}
     )
     sick, other = settings.behaviour("sick"), settings.behaviour("other")
@@ -39,22 +39,22 @@ def test_what_is_set_for_a_client_id_lies_over_what_is_set_for_everyone() -> Non
 def test_true_and_false_are_the_form_of_quota_fields_that_there_was_first_and_none(
     value: JsonValue, form: RateLimitForm
 ) -> None:
-    settings = Settings.model_validate({"everyone": {"ratelimit_headers": value}})
+    settings = MockSettings.model_validate({"everyone": {"ratelimit_headers": value}})
     assert settings.everyone.ratelimit_headers is form
 
 
 def test_the_first_quota_and_the_further_ones_all_hold() -> None:
-    settings = Settings.model_validate({"everyone": {"quotas": [{"requests": 200, "window_s": 3600}]}})
-    assert settings.everyone.allowed == (Quota(10, 60), Quota(200, 3600))
+    settings = MockSettings.model_validate({"everyone": {"quotas": [{"requests": 200, "window_s": 3600}]}})
+    assert settings.everyone.allowed == (MeteredQuota(10, 60), MeteredQuota(200, 3600))
 
 
 def test_the_platform_has_a_quota_of_its_own_only_if_one_is_set() -> None:
-    assert Settings().shared is None
-    assert Settings(platform_quota_requests=20).shared == Quota(20, 60)
+    assert MockSettings().shared is None
+    assert MockSettings(platform_quota_requests=20).shared == MeteredQuota(20, 60)
 
 
 def test_the_defaults_are_the_conditions_that_the_daemon_is_written_for() -> None:
-    usual = Settings().behaviour("default")
+    usual = MockSettings().behaviour("default")
     assert (usual.quota_requests, usual.quota_window_s, usual.algorithm) == (10, 60, "sliding-log")
     assert (usual.list_503, usual.list_hang, usual.push_latency_s) == (0.2, 0.1, 2)
 
@@ -75,5 +75,5 @@ def test_the_defaults_are_the_conditions_that_the_daemon_is_written_for() -> Non
 )
 def test_a_wrong_setting_is_refused_by_its_place(document: JsonValue, place: str) -> None:
     with pytest.raises(ValidationError) as refusal:
-        Settings.model_validate(document)
+        MockSettings.model_validate(document)
     assert [".".join(map(str, error["loc"])) for error in refusal.value.errors()] == [place]

@@ -717,7 +717,7 @@ async def refusals(
     through = a_governor(VirtualClock(), ledger).gate(
         a_tenant(quota=Quota(10, timedelta(seconds=WINDOW), **quota)).client_quota
     )
-    counter, start, refused = meter(algorithm, meters.Quota(10, WINDOW)), anyio.current_time(), Counter[int]()
+    counter, start, refused = meter(algorithm, meters.MeteredQuota(10, WINDOW)), anyio.current_time(), Counter[int]()
 
     async def work() -> None:
         while True:

@@ -7,8 +7,9 @@ import pytest
 from anyio.abc import TaskGroup
 
 from adsyncd.errors import ConfigError
-from adsyncd.simulation.network import Line, Message, Network, Wire, load_factory
+from adsyncd.simulation.network import Link, Message, Network, Wire, load_factory
 from adsyncd.simulation.virtual_time import BACKEND
+from mock_api.answers import DROP
 
 URL = "http://ads.test"
 
@@ -28,7 +29,7 @@ class Platform:
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
         if scope["path"] == "/drop":
-            scope["extensions"]["mock_api.drop"]()
+            scope["extensions"][DROP]()
             return
         await anyio.sleep(2)
         body = (await receive())["body"]
@@ -45,8 +46,8 @@ class Platform:
         self.said.append(status)
 
 
-def network(platform: Platform, tasks: TaskGroup, **line: float) -> Network:
-    return Network({URL: platform}, {"acme": Line(0.5, 0.5, **line)}, 0, platform, tasks)
+def network(platform: Platform, tasks: TaskGroup, **link: float) -> Network:
+    return Network({URL: platform}, {"acme": Link(0.5, 0.5, **link)}, 0, platform, tasks)
 
 
 def request(path: str = "/") -> httpx.Request:
@@ -82,24 +83,24 @@ async def test_a_request_that_is_lost_never_arrives_and_is_never_answered() -> N
 
 
 @pytest.mark.parametrize(
-    ("path", "line", "error", "seen"),
+    ("path", "link", "error", "seen"),
     [("/", {"unreachable": 1.0}, httpx.ConnectError, []), ("/drop", {}, httpx.RemoteProtocolError, ["/drop"])],
 )
 async def test_a_connection_that_fails_or_breaks_is_httpxs_error(
-    path: str, line: dict[str, float], error: type[Exception], seen: list[str]
+    path: str, link: dict[str, float], error: type[Exception], seen: list[str]
 ) -> None:
     platform = Platform()
     async with anyio.create_task_group() as tasks:
         with pytest.raises(error):
-            await network(platform, tasks, **line).send(request(path))
+            await network(platform, tasks, **link).send(request(path))
     assert platform.seen == seen
 
 
 async def test_when_all_is_well_again_every_request_arrives() -> None:
     async with anyio.create_task_group() as tasks:
-        lines = network(Platform(), tasks, unreachable=1.0)
-        lines.heal()
-        assert (await lines.send(request())).status_code == 200
+        net = network(Platform(), tasks, unreachable=1.0)
+        net.heal()
+        assert (await net.send(request())).status_code == 200
 
 
 async def test_nothing_leaves_a_life_that_is_over() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.tenant import Cron, Every
-from adsyncd.simulation.ticker import Ticker
+from adsyncd.simulation.ticker import VirtualTicker
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
 from support.tenants import a_tenant
 
@@ -23,7 +23,7 @@ def anyio_backend() -> tuple[str, Mapping[str, Any]]:
 async def ticks(clock: VirtualClock, *stretches: tuple[timedelta, timedelta]) -> list[datetime]:
     """Return the ticks of a quarterly tenant; in each stretch so much time passes, then the clock is set by so much."""
     told: list[datetime] = []
-    ticker = Ticker(clock, lambda _, fire_time: told.append(fire_time))
+    ticker = VirtualTicker(clock, lambda _, fire_time: told.append(fire_time))
     ticker.add(a_tenant(schedule=QUARTERLY))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ticker.run)
@@ -56,7 +56,7 @@ async def test_tenants_are_ticked_each_by_its_own_schedule() -> None:
     one = a_tenant(id="one", schedule=Every(10 * MINUTE))
     other = a_tenant(id="other", schedule=Every(25 * MINUTE))
     told: list[tuple[str, datetime]] = []
-    ticker = Ticker(VirtualClock(), lambda *ticked: told.append(ticked))
+    ticker = VirtualTicker(VirtualClock(), lambda *ticked: told.append(ticked))
     ticker.add(one)
     ticker.add(other)
     with anyio.move_on_after(3600):
@@ -72,7 +72,7 @@ async def test_tenants_are_ticked_each_by_its_own_schedule() -> None:
 
 async def test_a_tenant_that_comes_changes_or_goes_is_ticked_so_from_then_on() -> None:
     told: list[tuple[str, datetime]] = []
-    ticker = Ticker(VirtualClock(), lambda *ticked: told.append(ticked))
+    ticker = VirtualTicker(VirtualClock(), lambda *ticked: told.append(ticked))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ticker.run)
         await anyio.sleep(60)
@@ -92,7 +92,7 @@ async def test_a_tenant_that_comes_changes_or_goes_is_ticked_so_from_then_on() -
 
 async def test_a_tenant_whose_date_never_comes_is_not_ticked_and_holds_up_no_other() -> None:
     told: list[tuple[str, datetime]] = []
-    ticker = Ticker(VirtualClock(), lambda *ticked: told.append(ticked))
+    ticker = VirtualTicker(VirtualClock(), lambda *ticked: told.append(ticked))
     ticker.add(a_tenant(id="never", schedule=Cron("0 0 30 2 *", "UTC")))
     ticker.add(a_tenant(schedule=QUARTERLY))
     with anyio.move_on_after(16 * 60):

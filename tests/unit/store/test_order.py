@@ -76,7 +76,7 @@ WRITES: dict[Operation[Any, Any], st.SearchStrategy[Any]] = {
     ),
     journal.finish: st.builds(journal.Finish, st.builds(ended, RUNS, st.sampled_from([None, *Listing])), st.just(NOON)),
     dead_letters.replay: st.builds(
-        dead_letters.Replay, LETTERS, FEW, st.sampled_from([None, "500"]), st.just(""), st.just(NOON)
+        dead_letters.ReplayOutcome, LETTERS, FEW, st.sampled_from([None, "500"]), st.just(""), st.just(NOON)
     ),
     dead_letters.discard: st.lists(LETTERS, min_size=1, max_size=2),
     alerts.keep: st.builds(

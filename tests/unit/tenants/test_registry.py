@@ -18,7 +18,7 @@ from adsyncd.errors import StoreError
 from adsyncd.model.run import Outcome, Run
 from adsyncd.model.tenant import EnvRef, Every, Tenant
 from adsyncd.rate.quota import Quota
-from adsyncd.simulation.ticker import Ticker
+from adsyncd.simulation.ticker import VirtualTicker
 from adsyncd.store import Store
 from adsyncd.tenants.diff import Diff, diff
 from adsyncd.tenants.registry import Registry
@@ -40,7 +40,7 @@ class Served:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.ticker = Ticker(world.clock, lambda *tick: world.supervisor.tick(world.tasks, *tick))
+        self.ticker = VirtualTicker(world.clock, lambda *tick: world.supervisor.tick(world.tasks, *tick))
         self.alerts = Watch(
             [],
             world.store,
