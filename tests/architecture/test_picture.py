@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from adsyncd.demo.evidence import Evidence
+from adsyncd.demo.evidence import TenantEvidence
 from adsyncd.demo.folder import Folder
-from adsyncd.demo.platform import Ledger
+from adsyncd.demo.platform import LedgerPage
 from adsyncd.demo.report import print_evidence, print_parts, print_places, print_trace
 from adsyncd.demo.scene import Scene
 from adsyncd.telemetry import instruments
@@ -77,7 +77,9 @@ def test_its_trace_begins_as_the_demo_s_and_has_spans_that_there_are(console: Co
 
 
 def test_its_table_has_the_demo_s_columns_and_every_campaign_of_each_tenant(console: Console) -> None:
-    print_evidence(console, SCENE, [Evidence(run(), 0, Ledger(accepted=0, refused=0, pushes={}), traced=True)])
+    print_evidence(
+        console, SCENE, [TenantEvidence(run(), 0, LedgerPage(accepted=0, refused=0, pushes={}), traced=True)]
+    )
     columns = printed(console)[0].split()
     [head] = [number for number, line in enumerate(LINES) if line.split() == columns]
     rows = [line.split() for line in LINES[head + 1 : head + 1 + len(SCENE.tenants)]]
