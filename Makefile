@@ -2,6 +2,7 @@
 PYTHON ?= python3
 TRIALS ?= 25
 WORLDS ?= 3000
+WORKERS ?= auto
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -36,8 +37,8 @@ check: .venv/installed ## format, lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## everything that CI runs: checks and all tests
-	$(BIN)/pytest
+test: check ## everything that CI runs: checks and all tests, on WORKERS at a time: one for each core by default
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 format: .venv/installed ## rewrite the code in the house's format
 	$(BIN)/ruff format

@@ -1,6 +1,11 @@
-"""Async tests run on asyncio, under anyio's own pytest plugin; Hypothesis has one profile for all tests."""
+"""Async tests run on asyncio, under anyio's own pytest plugin; Hypothesis has one profile for all tests.
+
+Workers of pytest-xdist (`make test`) take one file at a time, so that its fixtures are made once, the longest folders
+first. All of `systemd` runs on one worker, which boots its machine once.
+"""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,3 +20,15 @@ settings.load_profile("adsyncd")
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+_LONGEST_FIRST = ("systemd", "process", "simulation", "integration", "contract", "architecture", "unit")
+_ON_ONE_WORKER = {"systemd"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folders = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
+    for item, folder in folders.items():
+        item.add_marker(pytest.mark.xdist_group(folder if folder in _ON_ONE_WORKER else str(item.path)))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _LONGEST_FIRST.index(folders[item]))
