@@ -43,7 +43,7 @@ def test_the_numbers_are_those_of_the_rules() -> None:
     tenant = AlertsTable()
     assert f"`alerts.min_success_rate` ({tenant.min_success_rate}) and `alerts.failures` ({tenant.failures})" in FLAT
     assert (delivery._LAST_TRY_S, delivery._WAITS.max_s, watch._CHECK_S) == (3, 60, 30)
-    for words in ("A stop gives it three seconds", "longer and longer waits, up to a minute", "every half minute"):
+    for words in ("A stop allows three seconds", "exponential backoff, up to a minute", "every half minute"):
         assert words in FLAT
 
 
