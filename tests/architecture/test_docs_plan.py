@@ -19,5 +19,5 @@ def test_each_key_is_documented_in_its_order(header: str, values: type[TenantPla
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
-    assert f"taken to have {ASSUMED_CAMPAIGNS} campaigns" in " ".join(PAGE.split())
+    assert f"assumes {ASSUMED_CAMPAIGNS} campaigns" in " ".join(PAGE.split())
     assert f"{GUARD_SHARE:.1%} and {GUARD_S * 1000:g} ms".replace("%", " %") in PAGE
