@@ -1,4 +1,4 @@
-"""The configuration as operators write it: settings, tenants' drop-ins, and what is wrong with them."""
+"""The configuration as operators write it: settings, tenants' drop-ins, and messages about their problems."""
 
 from adsyncd.config.secret_table import SecretRef
 from adsyncd.config.settings import (

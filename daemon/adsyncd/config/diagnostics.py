@@ -1,6 +1,6 @@
-"""What pydantic finds wrong with a configuration, in plain words and with what would be right.
+"""Turns pydantic's errors about a configuration into plain messages, each with its fix.
 
-Pydantic's own texts repeat values; these never repeat one of a key that might hold a secret.
+Pydantic's own messages quote values; these never quote the value of a key that may hold a secret.
 """
 
 import json
@@ -26,10 +26,10 @@ ANY_NAME = "*"
 ANY_ITEM = "#"
 
 _SECRET = re.compile(r"secret|token|passw|credential|auth|proxy|api_?key", re.IGNORECASE)
-_UNSHOWN = ("union_tag", "string_unicode")  # kinds of errors that don't tell what was got
+_UNSHOWN = ("union_tag", "string_unicode")  # kinds of errors that do not show the value
 _LONGEST_ECHO = 60
 _LONGEST_KEY = 200
-_MOST_FAULTS = 50
+_MOST_SHOWN = 50
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "a table",
@@ -56,8 +56,8 @@ _RULES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A problem that has not been located yet: the key, what is wrong, and what would be right."""
+class Diagnostic:
+    """A problem without its file and line yet: the key, what is wrong, and the fix."""
 
     key: Key
     what: str
@@ -65,35 +65,35 @@ class Fault:
 
 
 def wrong(what: str, fix: str = "", *, echo: bool = True) -> PydanticCustomError:
-    """Return what a validator raises. Without a fix, the key's example is one; `echo` tells what was got instead."""
+    """Return an error for a validator to raise. The fix defaults to the key's example; `echo` shows the value."""
     return PydanticCustomError("wrong", "{what}", {"what": what, "fix": fix, "echo": echo})
 
 
-def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
-    """Put into words what `error` says of an input for `model`, up to a number that somebody might read."""
+def diagnose(error: ValidationError, model: type[BaseModel]) -> list[Diagnostic]:
+    """Return a diagnostic for each error in an input for `model`, at most `_MOST_SHOWN`."""
     known = known_keys(model)
-    found = [_fault(detail, known) for detail in islice(error.errors(include_url=False), _MOST_FAULTS)]
+    found = [_diagnostic(detail, known) for detail in islice(error.errors(include_url=False), _MOST_SHOWN)]
     left = error.error_count() - len(found)
-    return [*found, Fault((), f"has {left} more problems", "see whether it is the right file")] if left else found
+    return [*found, Diagnostic((), f"has {left} more problems", "check that it is the right file")] if left else found
 
 
-def spelled(key: Key) -> str | None:
-    """Return a key as a problem names it, or None for the whole file. One of a whole screen is cut."""
+def key_name(key: Key) -> str | None:
+    """Return a key as problems name it, cut if it is long; None for the whole file."""
     text = ".".join(key)
     return (text if len(text) <= _LONGEST_KEY else f"{text[:_LONGEST_KEY]}...") or None
 
 
 @cache
 def known_keys(model: type[BaseModel]) -> dict[Key, FieldInfo]:
-    """Return all keys of a model and of the tables in it.
+    """Return all keys of a model and its tables.
 
-    `ANY_NAME` stands for a name that the user chooses, `ANY_ITEM` for the number of a table in an array.
+    `ANY_NAME` stands for a name that the user chooses, `ANY_ITEM` for a table's index in an array.
     """
     return dict(_walk(model, ()))
 
 
 def in_order(problem: Problem) -> tuple[bool, str, int, str]:
-    """Sort key of problems: by file, line and key; those without a file come last."""
+    """Return a sort key for problems: by file, line and key, those without a file last."""
     return problem.path is None, str(problem.path), problem.line or 0, problem.key or ""
 
 
@@ -113,14 +113,14 @@ def _tables(annotation: Any) -> Iterator[tuple[type[BaseModel], Key]]:  # noqa: 
             yield table, (*names, *inner)
 
 
-def _fault(detail: ErrorDetails, known: dict[Key, FieldInfo]) -> Fault:
+def _diagnostic(detail: ErrorDetails, known: dict[Key, FieldInfo]) -> Diagnostic:
     key = _key(detail["loc"], known)
     example = _example(key, known.get(_general(key, known)))
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "missing":
-        return Fault(key, "is missing", f"add {example}" if example else "")
+        return Diagnostic(key, "is missing", f"add {example}" if example else "")
     if kind == "extra_forbidden":
-        return Fault(key, "is no key that is known here", _nearest(key, known))
+        return Diagnostic(key, "unknown key", _nearest(key, known))
     fix = f"for example {example}" if example else ""
     if kind == "wrong":
         what, fix = context["what"], context["fix"] or fix
@@ -128,11 +128,11 @@ def _fault(detail: ErrorDetails, known: dict[Key, FieldInfo]) -> Fault:
         rule = _RULES.get(kind) or f"expected {_EXPECTED.get(kind, 'another value')}"
         what = rule.format(**context).replace("'", '"')
     got = f", got {_echo(key, detail['input'])}" if context.get("echo", not kind.startswith(_UNSHOWN)) else ""
-    return Fault(key, what + got, fix)
+    return Diagnostic(key, what + got, fix)
 
 
 def _key(location: tuple[int | str, ...], known: dict[Key, FieldInfo]) -> Key:
-    """Return the key as the file spells it: without pydantic's mark of a bad name and the tags of its unions."""
+    """Return the key as the file has it, without pydantic's mark of a bad name and its unions' tags."""
     key: Key = ()
     tagged = False
     for part in location:
@@ -144,7 +144,7 @@ def _key(location: tuple[int | str, ...], known: dict[Key, FieldInfo]) -> Key:
 
 
 def _general(key: Key, known: dict[Key, FieldInfo]) -> Key:
-    """Return `key` with `ANY_NAME` and `ANY_ITEM` where its names are the user's own."""
+    """Return `key` with `ANY_NAME` and `ANY_ITEM` in the place of the user's own names."""
     general: Key = ()
     for part in key:
         steps = ((*general, any_one) for any_one in (ANY_NAME, ANY_ITEM))
@@ -154,20 +154,20 @@ def _general(key: Key, known: dict[Key, FieldInfo]) -> Key:
 
 
 def _nearest(key: Key, known: dict[Key, FieldInfo]) -> str:
-    """Return the fix of an unknown key: the key that was meant, or the keys that there are."""
+    """Return the fix for an unknown key: the nearest known key, or all known keys."""
     around, name = _general(key, known)[:-1], key[-1]
     siblings = [other[-1] for other in known if other[:-1] == around]
     if name in siblings:
-        return "it goes with another method: leave it out"
+        return "it belongs to another method: remove it"
     if near := get_close_matches(name, siblings, 1):
         return f'did you mean "{near[0]}"?'
     if elsewhere := [".".join(other) for other in known if other[-1] == name]:
         return f'did you mean "{elsewhere[0]}"?'
-    return f"known are {', '.join(sorted(siblings))}"
+    return f"known keys are {', '.join(sorted(siblings))}"
 
 
 def _example(key: Key, field: FieldInfo | None) -> str:
-    """Return a right line for a key: its example, or its default. A table without either has none."""
+    """Return a valid line for a key, from its example or default; empty if it has neither."""
     if field is None:
         return ""
     value = field.examples[0] if field.examples else field.default
@@ -182,7 +182,7 @@ def _echo(key: Key, value: object) -> str:
     if isinstance(value, list):
         return "an array"
     if any(_SECRET.search(part) for part in key):
-        return "something that is not shown here"
+        return "a hidden value"
     text = _toml(value)
     return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}..."
 

@@ -1,7 +1,7 @@
-"""Tenants from drop-in files, in the manner of systemd's: one file a tenant, overrides in a folder beside it.
+"""Tenants from drop-in files, as systemd has them: one file a tenant, overrides in a folder beside it.
 
-One bad file rejects one tenant. Reading blocks: call it in a thread. What looks as it did the last time is not parsed
-again, so that one change among ten thousand files costs little.
+A bad file rejects only its own tenant. Reading blocks: call it in a thread. Files with an unchanged status are not
+parsed again, so that one change among ten thousand files costs little.
 """
 
 import os
@@ -18,26 +18,26 @@ from pydantic import ValidationError
 
 from adsyncd.clock import Clock, SystemClock
 from adsyncd.config import Settings, TenantFile
-from adsyncd.config.diagnostics import Fault, faults, in_order, spelled
-from adsyncd.config.permissions import Custodians
+from adsyncd.config.diagnostics import Diagnostic, diagnose, in_order, key_name
+from adsyncd.config.file_access import Custodians
 from adsyncd.config.toml_file import MAX_DROP_IN_BYTES, TomlFile, place, read_toml, unreadable
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.model.schedule import trigger
 from adsyncd.model.tenant import TENANT_ID, Cron, Tenant
 
 _ID = re.compile(TENANT_ID)
-_CHOICES = {"schedule", "credentials"}  # each states one kind out of several: tables of two kinds can't be merged
+_CHOICES = {"schedule", "credentials"}  # tables with alternative keys: merging would combine two alternatives
 _ITSELF = "put the drop-in itself there"
 _SETTLED_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Tenants:
-    """What the drop-ins say: good tenants and the problems of bad ones, each by tenant id and in its order.
+    """The result of reading all drop-ins: valid tenants and the problems of invalid ones, sorted by tenant id.
 
-    `directories` are problems of the directories themselves. While there is one, a tenant that is in neither `good`
-    nor `bad` may still exist. `unsettled`: some that are bad or masked changed just now, and may be half written.
-    `idle` are overrides that are of no account, since there is no such tenant: no problem, but perhaps a slip.
+    `directories`: problems of the directories themselves; while there are any, a tenant in neither `good` nor `bad` may
+    still exist. `unsettled`: some invalid or masked files changed just now and may be half written. `idle`: overrides
+    without a tenant, which have no effect and may be a mistake.
     """
 
     good: dict[str, Tenant]
@@ -48,20 +48,20 @@ class Tenants:
 
     @property
     def problems(self) -> list[Problem]:
-        """All problems, by file and line."""
+        """All problems, sorted by file and line."""
         return sorted([*self.directories, *(one for several in self.bad.values() for one in several)], key=in_order)
 
 
 @dataclass(slots=True)
 class _Sources:
-    """The files of one tenant: later directories have taken the place of earlier ones, by file name."""
+    """The files of one tenant. A file replaces one of the same name in an earlier directory."""
 
     main: Path | None = None
     overrides: dict[str, Path] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def looks(self) -> "Looks":
-        """Return what changes whenever one of the files does, but for changes in the same instant."""
+        """Return a fingerprint that changes whenever one of the files does, except within the same instant."""
         paths = [path for path in (self.main, *self.overrides.values()) if path is not None]
         return tuple((path, _look(path)) for path in paths), tuple(self.problems)
 
@@ -72,9 +72,9 @@ Looks = tuple[tuple[tuple[Path, Look | None], ...], tuple[Problem, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the files of a tenant say, and how they looked before they were read. Masked: no tenant, no problems.
+    """A tenant or its problems, with the files' fingerprint before they were read. A masked one has neither.
 
-    `settled`: had they changed since, they would not look the same.
+    `settled`: a later change is sure to change the fingerprint.
     """
 
     looks: Looks
@@ -84,12 +84,12 @@ class _Known:
 
 
 def read_tenants(settings: Settings) -> Tenants:
-    """Read all tenants in `settings.tenants_dirs` once. Raises nothing: what is wrong is in the result."""
+    """Read all tenants in `settings.tenants_dirs` once. Raises nothing: the result has the problems."""
     return DropIns(SystemClock()).read(settings)
 
 
 class DropIns:
-    """All drop-ins, to be read again and again: a tenant of whom nothing has changed is the same object again."""
+    """Reads all drop-ins repeatedly. An unchanged tenant is the same object as before."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -97,7 +97,7 @@ class DropIns:
         self._known: dict[str, _Known] = {}
 
     def read(self, settings: Settings) -> Tenants:
-        """Read all tenants in `settings.tenants_dirs`. Raises nothing: what is wrong is in the result."""
+        """Read all tenants in `settings.tenants_dirs`. Raises nothing: the result has the problems."""
         settled_at = self._clock.now().timestamp() - _SETTLED_S
         basis = (settings.platforms, settings.defaults, _mount(settings))
         before = self._known if basis == self._basis else {}
@@ -126,7 +126,7 @@ class DropIns:
 
 
 class _Reader:
-    """Reads one tenant after another. Files that changed later than `settled_at` may change without looking so."""
+    """Reads one tenant after another. Files changed after `settled_at` may change again with the same fingerprint."""
 
     def __init__(self, settings: Settings, custodians: Custodians, settled_at: float) -> None:
         self._defaults = settings.defaults.model_dump(exclude_unset=True)
@@ -137,7 +137,7 @@ class _Reader:
         self._crontabs: dict[Cron, str | None] = {}
 
     def known(self, tenant_id: str, source: _Sources, before: _Known | None) -> _Known:
-        """Return what is known of a tenant `before`, or read it."""
+        """Return `before` if the files are unchanged, else read them."""
         looks = source.looks()
         if before is not None and before.settled and before.looks == looks:
             return before
@@ -148,30 +148,30 @@ class _Reader:
             return _Known(looks, settled, None, error.problems)
 
     def disagreement(self, source: _Sources, first: Tenant) -> list[Problem]:
-        """Say that a tenant's quota is not that of the `first` one of its client id."""
+        """Return the problem that a tenant's quota differs from the `first` tenant's with the same client id."""
         what = f'differs from that of tenant "{first.id}", which has the same platform and client_id'
-        fault = Fault(("quota",), what, "both are metered as one: state the same quota")
+        found = Diagnostic(("quota",), what, "the platform meters both together: state the same quota")
         try:
             files = self._files(source)
-        except ConfigError as error:  # they have changed meanwhile
+        except ConfigError as error:  # changed meanwhile
             return error.problems
-        return [self._located(fault, files)] if files else [Problem(source.main, None, "quota", what, fault.fix)]
+        return [self._located(found, files)] if files else [Problem(source.main, None, "quota", what, found.fix)]
 
     def _tenant(self, tenant_id: str, source: _Sources) -> Tenant | None:
         """Return the tenant, or None if it is masked. Raises ConfigError."""
         if not _ID.fullmatch(tenant_id):
-            what, fix = "its name is no tenant's id", "use at most 63 of a-z, 0-9 and -, such as acme.toml"
+            what, fix = "its name is not a valid tenant id", "use at most 63 of a-z, 0-9 and -, such as acme.toml"
             raise ConfigError([Problem(source.main, None, None, what, fix)])
         files = self._files(source)
         if not files:
             return None
         found, tenant = self._build(tenant_id, files)
         if tenant is None:
-            raise ConfigError(sorted((self._located(fault, files) for fault in found), key=in_order))
+            raise ConfigError(sorted((self._located(one, files) for one in found), key=in_order))
         return tenant
 
     def _files(self, source: _Sources) -> list[TomlFile]:
-        """Read a tenant's file and its overrides; there are none if it is masked. Raises ConfigError."""
+        """Read a tenant's file and its overrides; none if it is masked. Raises ConfigError."""
         assert source.main is not None  # noqa: S101 - no tenant without one
         first = self._read(source.main)
         if first is None:
@@ -188,11 +188,11 @@ class _Reader:
             raise ConfigError(problems)
         return files
 
-    def _build(self, tenant_id: str, files: list[TomlFile]) -> tuple[list[Fault], Tenant | None]:
+    def _build(self, tenant_id: str, files: list[TomlFile]) -> tuple[list[Diagnostic], Tenant | None]:
         try:
             described = TenantFile.model_validate(reduce(_merge, (file.data for file in files), self._defaults))
         except ValidationError as error:
-            return faults(error, TenantFile), None
+            return diagnose(error, TenantFile), None
         if found := list(described.references(self._platforms, self._mount)):
             return found, None
         tenant = described.tenant(tenant_id, self._platforms[described.platform])
@@ -200,24 +200,24 @@ class _Reader:
             return found, None
         return [], tenant
 
-    def _schedule(self, tenant: Tenant) -> Iterator[Fault]:
+    def _schedule(self, tenant: Tenant) -> Iterator[Diagnostic]:
         if not isinstance(tenant.schedule, Cron):
             return
         if tenant.schedule not in self._crontabs:
             self._crontabs[tenant.schedule] = _crontab_error(tenant.schedule)
         if error := self._crontabs[tenant.schedule]:
-            yield Fault(("schedule",), error, "")
+            yield Diagnostic(("schedule",), error, "")
 
-    def _located(self, fault: Fault, files: list[TomlFile]) -> Problem:
-        path, line = place(fault.key, files)
-        from_defaults = {*fault.key[:1]} & self._defaults.keys() and not any(
-            fault.key[:1] in file.lines for file in files
+    def _located(self, found: Diagnostic, files: list[TomlFile]) -> Problem:
+        path, line = place(found.key, files)
+        from_defaults = {*found.key[:1]} & self._defaults.keys() and not any(
+            found.key[:1] in file.lines for file in files
         )
-        key = ("defaults", *fault.key) if from_defaults else fault.key
-        return Problem(path, line, spelled(key), fault.what, fault.fix)
+        key = ("defaults", *found.key) if from_defaults else found.key
+        return Problem(path, line, key_name(key), found.what, found.fix)
 
     def _read(self, path: Path) -> TomlFile | None:
-        """Read a file, or return None if it masks the one of the same name in an earlier directory, or has gone."""
+        """Read a file; None if it masks one of the same name in an earlier directory, or is gone."""
         try:
             linked = stat.S_ISLNK(path.lstat().st_mode)
             status = path.stat() if path.is_file() else None
@@ -229,9 +229,9 @@ class _Reader:
         if target == Path(os.devnull):
             return None
         if linked and not target.is_relative_to(os.path.realpath(path.parent)):
-            raise ConfigError([Problem(path, None, None, "is a link that leads out of its folder", _ITSELF)])
-        if status is None:  # a pipe would block, and a device never end
-            raise ConfigError([Problem(path, None, None, "is no regular file", _ITSELF)])
+            raise ConfigError([Problem(path, None, None, "is a link to a file outside of its folder", _ITSELF)])
+        if status is None:  # a pipe would block, a device may never end
+            raise ConfigError([Problem(path, None, None, "is not a regular file", _ITSELF)])
         if objection := self._custodians.objection(path, status):
             raise ConfigError([objection])
         file = read_toml(path, _ITSELF, MAX_DROP_IN_BYTES)
@@ -283,13 +283,13 @@ def _find_overrides(folder: Path, source: _Sources, custodians: Custodians) -> N
 
 def _idle(sources: Mapping[str, _Sources]) -> Iterator[Problem]:
     for tenant_id, source in sorted(sources.items()):
-        fix = f"write {tenant_id}.toml, or name it after a drop-in that there is"
+        fix = f"write {tenant_id}.toml, or rename it after an existing drop-in"
         for folder in sorted({path.parent for path in source.overrides.values() if source.main is None}):
             yield Problem(folder, None, None, "overrides no drop-in", fix)
 
 
 def _names(folder: Path) -> list[str]:
-    """List what is not hidden, as editors' temporary files are; a byte that is not UTF-8 becomes a question mark."""
+    """Return a folder's names but hidden ones, which editors make for a moment; bytes that are not UTF-8 become `?`."""
     names = (path.name.encode(errors="replace").decode() for path in folder.iterdir())
     return [name for name in names if not name.startswith(".")]
 

@@ -1,4 +1,4 @@
-"""How operators describe in what ways a platform tells its limits: every key, its bounds, and the dialect it makes."""
+"""Tables that describe how a platform reports its limits: every key with its bounds, and the resulting dialect."""
 
 from typing import Annotated, Self
 
@@ -9,7 +9,7 @@ from adsyncd.config.field_types import ConfigTable, HeaderName, JsonPath, Whole
 from adsyncd.rate.dialect import PRESETS, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
 
 _FAILURE = 400
-_MOST = 16  # entries of each kind: all of them are looked for in every answer
+_MOST = 16  # entries of each kind: every response is searched for all of them
 
 
 class PeriodTable(ConfigTable):
@@ -19,24 +19,24 @@ class PeriodTable(ConfigTable):
     unit: Unit = Unit.SECONDS
 
     def period(self) -> Period:
-        """Return it as everything inside knows it."""
+        """Return the domain value."""
         return Period(self.path, self.unit)
 
 
 class CounterTable(ConfigTable):
-    """Header fields that tell of one limit: the requests that `remain`, of how many, and when it begins anew."""
+    """Header fields that report one limit: the requests `remaining`, of how many `requests`, and its `reset`."""
 
     remaining: HeaderName = Field(examples=["X-RateLimit-Remaining"])
     requests: HeaderName = Field("", examples=["X-RateLimit-Limit"])
     reset: HeaderName = Field("", examples=["X-RateLimit-Reset"])
 
     def counter(self) -> Counter:
-        """Return it as everything inside knows it."""
+        """Return the domain value."""
         return Counter(self.remaining, self.requests, self.reset)
 
 
 class UsageTable(ConfigTable):
-    """A header field whose JSON tells what percentage of limits is used up."""
+    """A header field whose JSON reports the used percentage of limits."""
 
     header: HeaderName = Field(examples=["X-App-Usage"])
     percentages: tuple[JsonPath, ...] = Field(min_length=1, max_length=_MOST, examples=[["call_count"]])
@@ -45,7 +45,7 @@ class UsageTable(ConfigTable):
     wait: PeriodTable | None = Field(None, examples=[{"path": "estimated_time_to_regain_access", "unit": "m"}])
 
     def usage(self) -> Usage:
-        """Return it as everything inside knows it."""
+        """Return the domain value."""
         return Usage(
             self.header,
             self.percentages,
@@ -62,7 +62,7 @@ def _value(value: object) -> object:
         case int() | str() if not isinstance(value, bool):
             return value
     raise wrong(
-        "expected a whole number, a text, or the first and the last number of a range",
+        "expected a whole number, text, or the first and last number of a range",
         'for example 17, "busy" or [80000, 80014]',
     )
 
@@ -71,7 +71,7 @@ Value = Annotated[int | str | tuple[int, int], BeforeValidator(_value)]
 
 
 class ThrottlingTable(ConfigTable):
-    """An answer that means what a 429 means: by its status, by what its body says, or both."""
+    """A response that means the same as a 429, by its status, its body, or both."""
 
     status: Whole | None = Field(None, ge=200, le=599, examples=[403])
     path: JsonPath | None = Field(None, examples=["error.code"])
@@ -80,19 +80,19 @@ class ThrottlingTable(ConfigTable):
     @model_validator(mode="after")
     def _tells_refusals(self) -> Self:
         if (self.path is None) != (not self.values):
-            raise wrong("must hold both of path and values, or neither", echo=False)
+            raise wrong("needs both path and values, or neither", echo=False)
         if self.path is None and (self.status is None or self.status < _FAILURE):
-            raise wrong("would take every answer for a refusal", "add path and values", echo=False)
+            raise wrong("would match every response", "add path and values", echo=False)
         return self
 
     def throttling(self) -> Throttling:
-        """Return it as everything inside knows it."""
+        """Return the domain value."""
         values = tuple(range(value[0], value[1] + 1) if isinstance(value, tuple) else value for value in self.values)
         return Throttling(self.status, self.path, values)
 
 
 class FeedbackTable(ConfigTable):
-    """A dialect: that of a preset, with the keys that are stated in place of the preset's own."""
+    """A dialect: a preset, whose parts can be replaced one by one."""
 
     preset: Preset = Preset.STANDARD
     wait_headers: tuple[HeaderName, ...] | None = Field(None, max_length=_MOST, examples=[["Retry-After"]])
@@ -108,7 +108,7 @@ class FeedbackTable(ConfigTable):
     )
 
     def dialect(self) -> Dialect:
-        """Return it as everything inside knows it."""
+        """Return the domain value."""
         preset = PRESETS[self.preset]
         return Dialect(
             preset.wait_headers if self.wait_headers is None else self.wait_headers,
@@ -124,4 +124,4 @@ def _preset_alone(value: object) -> object:
 
 
 Feedback = Annotated[FeedbackTable, BeforeValidator(_preset_alone)]
-"""The table, or the name of a preset for all of it."""
+"""The table, or only the name of a preset."""

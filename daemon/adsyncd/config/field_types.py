@@ -1,8 +1,10 @@
-"""How single values are written in the settings and drop-ins: durations, addresses, names, and what bounds them."""
+"""The types of single values in settings and drop-ins: durations, addresses, names, CA files, with their bounds."""
 
 import json
 import os
 import re
+import ssl
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,21 +13,33 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from adsyncd.config.diagnostics import wrong
+from adsyncd.config.file_access import read_regular
+from adsyncd.config.toml_file import unreadable
 from adsyncd.duration import parse_duration
 
-_LONGEST_SOCKET = 107  # and a zero byte: unix(7)
+_LONGEST_SOCKET = 107  # plus a zero byte: unix(7)
+_MOST_PEM_BYTES = 1 << 20
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Variable(str):
-    """The text of an environment variable, where numbers and booleans can only be text."""
+    """Text from an environment variable, which may stand for a number or a boolean."""
 
     __slots__ = ()
 
 
 class ConfigTable(BaseModel):
-    """A table of a configuration file, in which unknown keys are errors."""
+    """A table of a configuration file. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """Certificate authorities as PEM, read together with the settings, so that a reload takes up a new one."""
+
+    path: Path
+    pem: str = field(repr=False)
 
 
 def _literal(value: object) -> object:
@@ -41,7 +55,7 @@ def _duration(at_least: str) -> BeforeValidator:
     least = parse_duration(at_least)
 
     def read(value: object) -> timedelta:
-        if isinstance(value, timedelta):  # TOML has none: it was read before, in [defaults]
+        if isinstance(value, timedelta):  # TOML has no durations: this one was read before, in [defaults]
             return value
         if not isinstance(value, str):
             raise wrong('expected a duration such as "15m"')
@@ -57,7 +71,7 @@ def _duration(at_least: str) -> BeforeValidator:
 
 
 def _text(pattern: str, what: str, *, echo: bool = True) -> AfterValidator:
-    """Let through what matches `pattern` whole; `what` says in words what that is."""
+    """Require a full match of `pattern`; `what` describes it in words."""
     shape = re.compile(pattern)
 
     def check(value: str | Path) -> str | Path:
@@ -76,7 +90,7 @@ def _url(value: str) -> str:
         sound = False
     else:
         if "@" in parts.netloc:
-            raise wrong("must not hold a user or a password", "leave out everything up to the @", echo=False)
+            raise wrong("must not hold a user or a password", "remove everything up to the @", echo=False)
     if not sound or not re.fullmatch(r"https?://[!-~]+", value) or "#" in value:
         raise wrong("expected an address that begins with https:// or http://", echo=False)
     return value
@@ -84,24 +98,24 @@ def _url(value: str) -> str:
 
 def _base_url(value: str) -> str:
     if "?" in _url(value):
-        raise wrong(
-            "must not have a query, since paths are put behind it", "leave out the ? and what follows", echo=False
-        )
+        raise wrong("must not have a query: adsyncd appends paths", "remove the ? and everything after it", echo=False)
     return value.rstrip("/")
 
 
 def _socket_path(value: Path) -> Path:
     if len(os.fsencode(value)) > _LONGEST_SOCKET:
-        raise wrong(f"must have at most {_LONGEST_SOCKET} bytes, as no socket's path is longer")
+        raise wrong(f"must have at most {_LONGEST_SOCKET} bytes, the limit for a socket's path")
     return value
 
 
 def _bare(value: str) -> str:
     if "://" in value:
-        raise wrong("expected names without an address", "leave out all up to vault.mount, and that, too", echo=False)
+        raise wrong(
+            "expected a path without an address", "remove everything up to and including vault.mount", echo=False
+        )
     bare = value.strip("/")
     if bare != value:
-        fix = f'write "{bare}"' if re.fullmatch(_VAULT_PATH, bare) else 'leave out that "/"'
+        fix = f'write "{bare}"' if re.fullmatch(_VAULT_PATH, bare) else 'remove that "/"'
         raise wrong('must not begin or end with a "/"', fix, echo=False)
     return value
 
@@ -109,14 +123,34 @@ def _bare(value: str) -> str:
 def _mount(value: str) -> str:
     right = value.removeprefix("v1/").removesuffix("/data").removesuffix("/metadata")
     if right != value:
-        raise wrong("has parts of the API's paths, which adsyncd adds by itself", f'write mount = "{right}"')
+        raise wrong("has a part of the API's path, which adsyncd adds itself", f'write mount = "{right}"')
     return value
 
 
 def _vault_address(value: str) -> str:
     if value.endswith("/v1"):
-        raise wrong("has a part of the API's paths, which adsyncd adds by itself", 'leave out the "/v1" at its end')
+        raise wrong("has a part of the API's path, which adsyncd adds itself", 'remove the "/v1" at its end')
     return value
+
+
+def _authorities(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise wrong("expected an absolute path")
+    path = Path(value)
+    try:
+        content = read_regular(path, _MOST_PEM_BYTES)
+    except OSError as error:
+        problem = unreadable(path, error, "put the PEM of the authority there")
+        raise wrong(problem.what, problem.fix) from None
+    except ValueError:  # a NUL
+        raise wrong("expected an absolute path") from None
+    # Bundles may hold any text between certificates.
+    pem = "\n".join(found.decode("latin-1") for found in _CERTIFICATE.findall(content))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError):
+        raise wrong("holds no certificates in PEM", "put the PEM of the authority there") from None
+    return Authorities(path, pem)
 
 
 _SEGMENT = "[A-Za-z0-9](?:[A-Za-z0-9_-]|[.](?![.]))*"
@@ -135,12 +169,13 @@ WebhookUrl = Annotated[str, AfterValidator(_url)]
 StoreUrl = Annotated[
     str, _text(r"(sqlite:///|postgresql\+psycopg://).+", "sqlite:///... or postgresql+psycopg://...", echo=False)
 ]
+CaFile = Annotated[Authorities, BeforeValidator(_authorities)]
 AbsolutePath = Annotated[Path, _text("/.*", "an absolute path")]
 SocketPath = Annotated[AbsolutePath, AfterValidator(_socket_path)]
 PlatformName = Annotated[str, _text("[a-z0-9][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -")]
 ClientId = Annotated[str, _text("[!-~]{1,256}", "1 to 256 visible ASCII characters")]
 Crontab = Annotated[str, _text(r"\s*\S+(\s+\S+){4}\s*", 'five fields such as "*/15 * * * *"')]
-# hvac does not quote paths, so that one with ".." would read another tenant's secret.
+# hvac does not quote paths: one with ".." would read another tenant's secret.
 VaultPath = Annotated[
     str,
     AfterValidator(_bare),

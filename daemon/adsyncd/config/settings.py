@@ -1,4 +1,4 @@
-"""The daemon's settings: every key, its default and its bounds; read from one file and the environment."""
+"""The daemon's settings: every key with its default and bounds, read from one file and the environment."""
 
 import os
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from adsyncd.config.authorities import CaFile
-from adsyncd.config.diagnostics import Fault, faults, in_order, known_keys, spelled
+from adsyncd.config.diagnostics import Diagnostic, diagnose, in_order, key_name, known_keys
 from adsyncd.config.feedback_table import Feedback, FeedbackTable
 from adsyncd.config.field_types import (
     AbsolutePath,
     AnyDuration,
+    CaFile,
     ConfigTable,
     Flag,
     Interval,
@@ -29,9 +29,8 @@ from adsyncd.config.field_types import (
     VaultPath,
     WebhookUrl,
 )
-from adsyncd.config.permissions import Custodians
-from adsyncd.config.proxy_table import Proxy
-from adsyncd.config.secret_table import Secret, SecretRef, never_inline
+from adsyncd.config.file_access import Custodians
+from adsyncd.config.secret_table import Proxy, Secret, SecretRef, never_inline
 from adsyncd.config.tenant_file import QuotaTable, TenantDefaults
 from adsyncd.config.toml_file import TomlFile, place, read_toml
 from adsyncd.config.variables import CONFIG_VARIABLE, Overlay, overlay
@@ -43,7 +42,7 @@ _ABSENT = f"create it, or name another with --config or {CONFIG_VARIABLE}"
 
 
 class StoreTable(ConfigTable):
-    """Where campaigns, runs and pushes are kept. The address may hold a password: it does not show in `repr`."""
+    """The database of campaigns, runs and pushes. `url` may hold a password, so `repr` hides it."""
 
     url: StoreUrl = Field(
         "sqlite:////var/lib/adsyncd/adsyncd.db",
@@ -53,7 +52,7 @@ class StoreTable(ConfigTable):
 
 
 class SecretIdRef(SecretRef):
-    """Where an AppRole's secret id is kept; `wrapped` if what is kept there is a token that it is wrapped in."""
+    """The place of an AppRole's secret id, or if `wrapped`, of a wrapping token for it."""
 
     wrapped: Flag = False
 
@@ -69,7 +68,7 @@ class AppRoleAuth(ConfigTable):
 
 
 class TokenAuth(ConfigTable):
-    """Sign-in to Vault by a token that was issued elsewhere."""
+    """Sign-in to Vault by a token issued elsewhere."""
 
     method: Literal["token"] = Field(examples=["token"])
     token: Secret = Field(examples=[{"credential": "vault-token"}])
@@ -78,7 +77,7 @@ class TokenAuth(ConfigTable):
 class VaultTable(ConfigTable):
     """How to reach Vault. `ca_file`: the PEM of a private CA. `timeout` bounds each request.
 
-    `poll`: how often it is asked whether credentials in use have been rotated.
+    `poll`: the interval at which Vault is asked whether credentials in use were rotated.
     """
 
     address: VaultAddress = Field(examples=["https://vault.internal:8200"])
@@ -93,14 +92,14 @@ class VaultTable(ConfigTable):
 
 
 class ControlTable(ConfigTable):
-    """Where the daemon takes questions and commands. `group`: whose members may, beside the daemon's own user."""
+    """The control socket. Members of `group` may use it, beside the daemon's own user."""
 
     socket: SocketPath = Path("/run/adsyncd/control.sock")
     group: SomeText | None = Field(None, examples=["adsyncd"])
 
 
 class ReceiversTable(ConfigTable):
-    """Who hears of alerts. The webhook's address may be a secret: it does not show in `repr`."""
+    """The receivers of alerts. A webhook's address may be a secret, so `repr` hides it."""
 
     webhook: WebhookUrl | None = Field(None, examples=["https://hooks.example.com/adsyncd"], repr=False)
     alertmanager: Url | None = Field(None, examples=["http://alertmanager.internal:9093"])
@@ -108,7 +107,7 @@ class ReceiversTable(ConfigTable):
 
 
 class PlatformTable(ConfigTable):
-    """An ad platform, and what it allows to all its tenants together."""
+    """An ad platform, and its quota for all its tenants together."""
 
     base_url: Url = Field(examples=["https://ads.example.com"])
     quota: QuotaTable | None = Field(None, examples=[{"requests": 1000, "per": "60s"}])
@@ -117,7 +116,7 @@ class PlatformTable(ConfigTable):
     feedback: Feedback = Field(FeedbackTable(), examples=["meta"])
 
     def platform(self, name: str) -> Platform:
-        """Return it as everything inside knows it."""
+        """Return the domain value."""
         return Platform(
             name,
             self.base_url,
@@ -143,9 +142,9 @@ class Settings(ConfigTable):
 
 
 def load_guarded_settings(path: Path, environ: Mapping[str, str]) -> Settings:
-    """Read the settings as `load_settings` does, but of a file that others may change nothing.
+    """Read the settings as `load_settings` does, and refuse a file that others may change.
 
-    Who may change where credentials are sent to has them.
+    They could redirect credentials to a host of their own. Raises ConfigError.
     """
     settings = load_settings(path, environ)
     if objection := Custodians(os.geteuid()).objection(path, path.stat()):
@@ -154,9 +153,9 @@ def load_guarded_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
-    """Read the settings in the file at `path`, with the variables of `environ` laid over them.
+    """Read the settings in the file at `path`, overridden by the variables of `environ`.
 
-    Raises ConfigError with everything that is wrong.
+    Raises ConfigError with all problems.
     """
     file = read_toml(path, _ABSENT)
     laid = overlay(file.data, environ, known_keys(Settings))
@@ -164,19 +163,19 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     try:
         settings = Settings.model_validate(laid.data)
         found = list(settings.defaults.references(settings.platforms, settings.vault.mount if settings.vault else None))
-        found = [replace(fault, key=("defaults", *fault.key)) for fault in found]
+        found = [replace(one, key=("defaults", *one.key)) for one in found]
     except ValidationError as error:
-        found = faults(error, Settings)
+        found = diagnose(error, Settings)
     if found or laid.problems:
-        problems = [_located(fault, file, laid) for fault in found]
+        problems = [_located(one, file, laid) for one in found]
         raise ConfigError(sorted([*problems, *laid.problems], key=in_order))
     return settings
 
 
 def control_socket(path: Path, environ: Mapping[str, str]) -> Path:
-    """Return where the daemon of these settings listens, whatever else is wrong in them: it goes on with earlier ones.
+    """Return the control socket, even if other settings are wrong: a running daemon keeps its earlier ones.
 
-    Raises ConfigError with everything that is wrong, if that hides the answer.
+    Raises ConfigError with all problems if they hide the socket.
     """
     file = read_toml(path, _ABSENT)
     laid = overlay(file.data, environ, known_keys(Settings))
@@ -186,8 +185,8 @@ def control_socket(path: Path, environ: Mapping[str, str]) -> Path:
         return load_settings(path, environ).control.socket
 
 
-def _located(fault: Fault, file: TomlFile, laid: Overlay) -> Problem:
-    if variable := laid.variable(fault.key):
-        return Problem(None, None, variable, fault.what, fault.fix)
-    path, line = place(fault.key, [file])
-    return Problem(path, line, spelled(fault.key), fault.what, fault.fix)
+def _located(found: Diagnostic, file: TomlFile, laid: Overlay) -> Problem:
+    if variable := laid.variable(found.key):
+        return Problem(None, None, variable, found.what, found.fix)
+    path, line = place(found.key, [file])
+    return Problem(path, line, key_name(found.key), found.what, found.fix)

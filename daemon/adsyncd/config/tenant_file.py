@@ -1,4 +1,4 @@
-"""A tenant's drop-in: every key, its default and its bounds; and the `Tenant` that it describes."""
+"""A tenant's drop-in: every key with its default and bounds, and the `Tenant` that it describes."""
 
 from collections.abc import Collection, Iterator
 from datetime import timedelta
@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from adsyncd.config.diagnostics import Fault, wrong
+from adsyncd.config.diagnostics import Diagnostic, wrong
 from adsyncd.config.field_types import (
     AnyDuration,
     ClientId,
@@ -48,7 +48,7 @@ class WindowTable(ConfigTable):
 
 
 class QuotaTable(ConfigTable):
-    """What a platform allows: at most `requests` in any `per`, and what the windows `also` say."""
+    """A quota: at most `requests` in any `per`, and the same for each window in `also`."""
 
     requests: Whole = Field(ge=1, le=1_000_000, examples=[10])
     per: SomeDuration = Field(examples=["60s"])
@@ -59,17 +59,17 @@ class QuotaTable(ConfigTable):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if len({self.per, *(window.per for window in self.also)}) <= len(self.also):
-            raise wrong("has two windows of the same length, of which the stricter one alone would count", echo=False)
+            raise wrong("has two windows of the same length; keep only the stricter one", echo=False)
         return self
 
     def quota(self) -> Quota:
-        """Return it as everything inside knows it."""
+        """Return the domain value."""
         also = tuple(Window(window.requests, window.per) for window in self.also)
         return Quota(self.requests, self.per, self.shape, self.arrival_bound, also)
 
 
 class ScheduleTable(ConfigTable):
-    """When a tenant is synced: `every` so often, or by `cron` in a `timezone`."""
+    """When a tenant is synced: at an interval `every`, or by `cron` in a `timezone`."""
 
     every: Interval | None = Field(None, examples=["15m"])
     cron: Crontab | None = Field(None, examples=["*/15 * * * *"])
@@ -78,20 +78,20 @@ class ScheduleTable(ConfigTable):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if (self.every is None) == (self.cron is None):
-            raise wrong("must hold one of every and cron", echo=False)
+            raise wrong("needs exactly one of every and cron", echo=False)
         if self.cron is None and "timezone" in self.model_fields_set:
-            raise wrong("has a timezone, which goes with cron alone", echo=False)
+            raise wrong("has a timezone, which only cron uses", echo=False)
         return self
 
     def schedule(self) -> Schedule:
-        """Return it as everything inside knows it."""
+        """Return the domain value."""
         if self.every is not None:
             return Every(self.every)
         return Cron(str(self.cron), self.timezone)
 
 
 class CredentialsTable(ConfigTable):
-    """Where a tenant's email and password are kept, in one of three places."""
+    """The place of a tenant's email and password: exactly one of three keys."""
 
     vault: VaultPath | None = Field(None, examples=["adsyncd/acme"])
     env: VariableName | None = Field(None, examples=["ACME"])
@@ -100,24 +100,24 @@ class CredentialsTable(ConfigTable):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.vault, self.env, self.credential).count(None) != 2:  # noqa: PLR2004 - two of the three
-            raise wrong("must hold one of vault, env and credential", echo=False)
+            raise wrong("needs exactly one of vault, env and credential", echo=False)
         return self
 
     def ref(self, role: str | None) -> CredentialsRef:
-        """Return it as everything inside knows it. `role`: as whom it is read, if it is in Vault."""
+        """Return the domain value. `role`: the AppRole that reads them, if they are in Vault."""
         if self.vault is not None:
             return VaultRef(self.vault, role)
         return EnvRef(self.env) if self.env is not None else SystemdRef(str(self.credential))
 
 
 class AuthTable(ConfigTable):
-    """As whom a tenant's credentials are read from Vault."""
+    """The Vault identity that reads a tenant's credentials."""
 
     role: CredentialName | None = Field(None, examples=["acme"])
 
 
 class SyncTable(ConfigTable):
-    """How a run goes about it."""
+    """How a tenant's runs work."""
 
     page_size: Whole = Field(10, ge=1, le=1000)
     concurrency: Whole = Field(5, ge=1, le=100)
@@ -129,14 +129,14 @@ class SyncTable(ConfigTable):
 
 
 class AlertsTable(ConfigTable):
-    """When a tenant's runs deserve a human's attention."""
+    """When a tenant's alerts fire."""
 
     min_success_rate: Share = 0.9
     failures: Whole = Field(3, ge=1, le=100)
 
 
 def below_mount(path: str, mount: str) -> str | None:
-    """Return what was meant by a path of Vault's API, such as `secret/data/acme`; None if `path` is none of its."""
+    """Return the path below `mount` if `path` is one of Vault's API, such as `secret/data/acme`; else None."""
     bare = path.removeprefix("v1/")
     for head in (f"{mount}/data/", f"{mount}/metadata/", *([f"{mount}/"] if bare != path else [])):
         if bare.startswith(head):
@@ -145,7 +145,7 @@ def below_mount(path: str, mount: str) -> str | None:
 
 
 class TenantDefaults(ConfigTable):
-    """The keys of a drop-in, none of them required: what `[defaults]` may hold."""
+    """The keys of `[defaults]`: those of a drop-in, all optional."""
 
     client_id: ClientId | None = Field(None, examples=["acme"])
     platform: PlatformName | None = Field(None, examples=["mixo"])
@@ -160,29 +160,29 @@ class TenantDefaults(ConfigTable):
     sync: SyncTable = SyncTable()
     alerts: AlertsTable = AlertsTable()
 
-    def references(self, platforms: Collection[str], mount: str | None) -> Iterator[Fault]:
-        """Find what the keys lead to and the settings don't have: a platform, or a Vault, whose `mount` is given."""
+    def references(self, platforms: Collection[str], mount: str | None) -> Iterator[Diagnostic]:
+        """Find references to a platform or a Vault that the settings lack; `mount` is None without [vault]."""
         if self.platform is not None and self.platform not in platforms:
-            known = f"known are {', '.join(sorted(platforms))}" if platforms else "there is none"
-            fix = f"{known}; add [platforms.{self.platform}] to the settings if it is right"
-            yield Fault(("platform",), f'no platform "{self.platform}" is configured', fix)
+            known = f"known platforms are {', '.join(sorted(platforms))}" if platforms else "no platform is configured"
+            fix = f"{known}; if the name is right, add [platforms.{self.platform}] to the settings"
+            yield Diagnostic(("platform",), f'unknown platform "{self.platform}"', fix)
         path = self.credentials and self.credentials.vault
         if path and mount is None:
-            yield Fault(("credentials", "vault"), "no Vault is configured", "add [vault] to the settings")
+            yield Diagnostic(("credentials", "vault"), "no Vault is configured", "add [vault] to the settings")
         elif path and mount and (right := below_mount(path, mount)):
-            what = "has parts of the API's paths, which adsyncd adds by itself: it begins below vault.mount"
-            yield Fault(("credentials", "vault"), what, f'write vault = "{right}"')
+            what = "has a part of the API's path, which adsyncd adds itself: write only the part below vault.mount"
+            yield Diagnostic(("credentials", "vault"), what, f'write vault = "{right}"')
 
 
 class TenantFile(TenantDefaults):
-    """A drop-in, with its overrides and the defaults beneath it."""
+    """A drop-in merged with its overrides and the defaults."""
 
     client_id: ClientId = Field(examples=["acme"])
     platform: PlatformName = Field(examples=["mixo"])
     credentials: CredentialsTable = Field(examples=[{"vault": "adsyncd/acme"}])
 
     def tenant(self, tenant_id: str, platform: Platform) -> Tenant:
-        """Return the tenant that is described here; `platform` is the one that it names."""
+        """Return the tenant; `platform` is the one that it names."""
         return Tenant(
             id=tenant_id,
             client_id=self.client_id,

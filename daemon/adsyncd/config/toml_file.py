@@ -1,7 +1,7 @@
-"""A TOML file with the line of each of its keys, which `tomllib` does not tell.
+"""A TOML file with the line of each of its keys, which `tomllib` does not report.
 
-The file has been parsed by `tomllib` before its lines are looked for, so the scan needs only to know where a statement
-ends; what each statement says is left to `tomllib` again.
+`tomllib` parses the file first, so the scan for lines only has to find where each statement ends; `tomllib` parses the
+single statements again.
 """
 
 import re
@@ -12,17 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adsyncd.config.regular_file import NotRegular, read_regular
+from adsyncd.config.file_access import NotRegular, read_regular
 from adsyncd.errors import ConfigError, Problem
 
 Key = tuple[str, ...]
 
 MAX_BYTES = 1 << 20
-MAX_DROP_IN_BYTES = 64 << 10  # a drop-in has a few hundred; a thousand hostile ones are parsed while all else goes on
-MAX_DOTS = 256  # in a line: tomllib takes 18 s for one key of 32,000 dots
+MAX_DROP_IN_BYTES = 64 << 10  # a drop-in has a few hundred; a thousand hostile ones must not slow down the rest
+MAX_DOTS = 256  # in a line: tomllib needs 18 s for one key of 32,000 dots
 
 _TOKEN = re.compile(
-    r'"{3}(?:\\.|[^\\])*?"{3}(?!")'  # the four kinds of text, in which nothing else counts
+    r'"{3}(?:\\.|[^\\])*?"{3}(?!")'  # the four kinds of strings, whose content is skipped
     r"|'{3}.*?'{3}(?!')"
     r'|"(?:\\.|[^"\\])*"'
     r"|'[^']*'"
@@ -32,9 +32,9 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True)  # no slots: the lines are looked for when an error needs them, once
+@dataclass(frozen=True)  # no slots, for cached_property: only errors need the lines
 class TomlFile:
-    """A file's text, and what it says."""
+    """A file's text and its parsed content."""
 
     path: Path
     text: str
@@ -42,10 +42,10 @@ class TomlFile:
 
     @cached_property
     def lines(self) -> dict[Key, int]:
-        """The line, from 1, at which the statement of each key or table begins. Keys of inline tables are included."""
+        """The line, from 1, at which the statement of each key or table begins, keys of inline tables included."""
         try:
             return key_lines(self.text)
-        except RecursionError:  # what is nested as deep as could just be read can be too deep from here
+        except RecursionError:  # tomllib could just parse this depth; from this deeper stack it can't
             return {}
 
 
@@ -59,25 +59,25 @@ def read_toml(path: Path, absent: str, most_bytes: int = MAX_BYTES) -> TomlFile:
         what = f"is larger than {most_bytes >> 10} KiB, the limit"
         raise _refusal(path, None, what, "check that it is the right file")
     try:
-        text = content.decode("utf-8-sig")  # some editors begin a file with the mark of that encoding
+        text = content.decode("utf-8-sig")  # some editors write a byte order mark
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _refusal(path, line, "is not UTF-8", "save it in that encoding") from error
+        raise _refusal(path, line, "is not UTF-8", "save it as UTF-8") from error
     try:
         if any(line.count(".") > MAX_DOTS for line in text.split("\n")):
-            raise RecursionError  # noqa: TRY301 - what tomllib itself raises for brackets thousands deep
+            raise RecursionError  # noqa: TRY301 - tomllib itself raises it for deeply nested brackets
         return TomlFile(path, text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         what, _, place = str(error).partition(" (at ")
         line = int(place.split()[1].rstrip(",")) if place.startswith("line") else text.count("\n") + 1
         fix = 'one key = value a line, text in "quotes"'
         raise _refusal(path, line, f"is not TOML: {what[:1].lower()}{what[1:]}", fix) from error
-    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
-        raise _refusal(path, None, "holds a value that is too long or nested too deep", "shorten it") from error
+    except (ValueError, RecursionError) as error:  # ValueError: a number with thousands of digits
+        raise _refusal(path, None, "has a value that is too long or nested too deep", "shorten it") from error
 
 
 def unreadable(path: Path, error: OSError, absent: str) -> Problem:
-    """Say why a file or directory can't be read, and what to do about it: `absent` if there is none."""
+    """Return the problem of an unreadable file or directory; its fix is `absent` if there is none."""
     match error:
         case FileNotFoundError():
             fix = absent
@@ -86,12 +86,12 @@ def unreadable(path: Path, error: OSError, absent: str) -> Problem:
         case NotADirectoryError():
             fix = "put a directory there"
         case _:
-            fix = "let the user that runs this read it"
+            fix = "make it readable for the user that runs adsyncd"
     return Problem(path, None, None, f"can't be read: {error.strerror}", fix)
 
 
 def place(key: Key, files: Sequence[TomlFile]) -> tuple[Path, int | None]:
-    """Return where `key` stands, or else the table around it: in the last file that has it, or nowhere in the first."""
+    """Return file and line of `key` or the table around it, in the last file that has it; else the first file."""
     for length in range(len(key), 0, -1):
         for file in reversed(files):
             if key[:length] in file.lines:
@@ -100,9 +100,9 @@ def place(key: Key, files: Sequence[TomlFile]) -> tuple[Path, int | None]:
 
 
 def key_lines(text: str) -> dict[Key, int]:
-    """Return the line, from 1, at which the statement of each key or table begins, in a text that is valid TOML.
+    """Return the line, from 1, at which the statement of each key or table begins in a valid TOML text.
 
-    Of a table or an array of tables that is stated several times, the first place counts.
+    If a table or an array of tables is stated several times, the first place counts.
     """
     lines: dict[Key, int] = {}
     table: Key = ()
@@ -119,7 +119,7 @@ def key_lines(text: str) -> dict[Key, int]:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Cut a valid text at the ends of lines that are in no string and in no bracket."""
+    """Cut a valid text at line ends outside of strings and brackets."""
     start, line, depth = 0, 1, 0
     for token in _TOKEN.finditer(text + "\n"):
         match token[0]:
@@ -135,7 +135,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _keys(data: dict[str, Any]) -> Iterator[Key]:
-    """Walk through the keys of one statement, outer before inner."""
+    """Yield the keys of one statement, outer before inner."""
     left: list[tuple[Key, Any]] = [((), data)]
     while left:
         above, value = left.pop()

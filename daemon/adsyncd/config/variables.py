@@ -1,4 +1,4 @@
-"""Settings from the environment: any key as `ADSYNCD_SECTION__KEY`, laid over the file."""
+"""Settings from the environment: any key as `ADSYNCD_SECTION__KEY`, which overrides the file."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -18,24 +18,24 @@ _NEAR = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Settings with the environment laid over: the variable that each overlaid key came from, and bad variables."""
+    """Settings overridden by the environment, the variable behind each overridden key, and bad variables."""
 
     data: dict[str, Any]
     variables: dict[Key, str]
     problems: list[Problem]
 
     def variable(self, key: Key) -> str | None:
-        """Return the variable that set `key`, or the table around it, or else a part of it, if one did."""
+        """Return the variable that set `key`, a table around it or a part of it; None if none did."""
         around = [key[:length] for length in range(len(key), 0, -1)]
         parts = [other for other in self.variables if other[: len(key)] == key]
         return next((self.variables[other] for other in [*around, *parts] if other in self.variables), None)
 
 
 def overlay(data: dict[str, Any], environ: Mapping[str, str], known: Collection[Key]) -> Overlay:
-    """Lay the variables that are settings over `data`, which becomes part of the result.
+    """Override `data`, in place, by the variables that are settings.
 
-    A variable is a setting if its first part is a known key or it has more than one part. Another is somebody else's
-    (an orchestrator's, a tenant's credentials), unless it is nearly the name of a setting: then it is a mistake.
+    A variable is a setting if its first part is a known key or it has more than one part. Others belong to somebody
+    else (an orchestrator, a tenant's credentials) and are ignored, unless they are a setting's name misspelled.
     """
     names = {"__".join(key).upper() for key in known}
     result = Overlay(data, {}, [])
@@ -47,9 +47,7 @@ def overlay(data: dict[str, Any], environ: Mapping[str, str], known: Collection[
         if len(key) > 1 or key[:1] in known:
             _lay(key, name, environ[name], result)
         elif near := get_close_matches(bare, names, 1, _NEAR):
-            result.problems.append(
-                Problem(None, None, name, "is no variable that is known here", f"did you mean {_PREFIX}{near[0]}?")
-            )
+            result.problems.append(Problem(None, None, name, "unknown variable", f"did you mean {_PREFIX}{near[0]}?"))
     return result
 
 
@@ -75,5 +73,5 @@ def _lay(key: Key, name: str, text: str, onto: Overlay) -> None:
 
 
 def _spelt(part: str, table: dict[str, Any]) -> str:
-    """Return the key that `part` means: no variable's name can have the hyphen that a platform's may."""
+    """Return the key that `part` means: a platform's name may have hyphens, a variable's can't."""
     return next((key for key in table if key.replace("-", "_") == part), part)

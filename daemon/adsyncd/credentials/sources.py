@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from adsyncd.config.regular_file import read_regular
+from adsyncd.config.file_access import read_regular
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
 from adsyncd.host.shortage import shortage
 from adsyncd.model.tenant import CredentialsRef, InCredential, InFile, InVariable, SecretPlace

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 from pydantic import SecretStr
 
-from adsyncd.config.proxy_table import proxy_parts
+from adsyncd.config.secret_table import proxy_parts
 from adsyncd.credentials import resolve_secret
 from adsyncd.errors import CredentialsError, CredentialsMissing
 from adsyncd.model.tenant import Platform

@@ -172,7 +172,7 @@ def test_check_warns_of_overrides_that_lie_beside_no_drop_in(call: Call, folder:
     said = call("check")
     assert (said.code, said.out) == (0, "1 tenant ready, 0 problems, 1 warning\n")
     assert said.err == (
-        f"warning: {idle}: overrides no drop-in; write acne.toml, or name it after a drop-in that there is\n"
+        f"warning: {idle}: overrides no drop-in; write acne.toml, or rename it after an existing drop-in\n"
     )
 
 
@@ -188,7 +188,7 @@ def test_check_names_a_path_of_vault_s_api_with_the_right_one_and_warns_of_what_
     path.write_text(text.replace('{ env = "ACME" }', '{ vault = "secret/data/adsyncd/acme" }'))
     said = call("check")
     assert said.code == 1
-    assert said.out.startswith(f"{path}:3: credentials.vault: has parts of the API's paths")
+    assert said.out.startswith(f"{path}:3: credentials.vault: has a part of the API's path")
     assert 'write vault = "adsyncd/acme"' in said.out
     path.write_text(text.replace('{ env = "ACME" }', '{ vault = "secret/adsyncd/acme" }'))
     said = call("check")

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from adsyncd.config import Settings, TenantFile
-from adsyncd.config.diagnostics import Fault, faults, in_order, known_keys, spelled
+from adsyncd.config.diagnostics import Diagnostic, diagnose, in_order, key_name, known_keys
 from adsyncd.config.field_types import ConfigTable
 from adsyncd.errors import Problem
 
@@ -13,14 +13,14 @@ CANARY = "canary-4b1d"
 LONG = f'expected 1 to 256 visible ASCII characters, got "{"a b" * 19}a ...'
 
 
-def found(model: type[ConfigTable], data: dict[str, Any]) -> dict[str, Fault]:
+def found(model: type[ConfigTable], data: dict[str, Any]) -> dict[str, Diagnostic]:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(data)
     assert CANARY not in str(caught.value)
-    return {".".join(fault.key): fault for fault in faults(caught.value, model)}
+    return {".".join(fault.key): fault for fault in diagnose(caught.value, model)}
 
 
-def of_tenant(**keys: object) -> dict[str, Fault]:
+def of_tenant(**keys: object) -> dict[str, Diagnostic]:
     """Return what is wrong with a drop-in that would be right without `keys`."""
     return found(TenantFile, {"client_id": "acme", "platform": "mixo", "credentials": {"env": "ACME"}} | keys)
 
@@ -74,12 +74,12 @@ def of_tenant(**keys: object) -> dict[str, Fault]:
         (
             {"schedule": {}},
             "schedule",
-            "must hold one of every and cron",
+            "needs exactly one of every and cron",
             'for example schedule = { every = "15m" }',
         ),
-        ({"sync": {"page_sise": 5}}, "sync.page_sise", "is no key that is known here", 'did you mean "page_size"?'),
-        ({"page_size": 5}, "page_size", "is no key that is known here", 'did you mean "sync.page_size"?'),
-        ({"alerts": {"x": 5}}, "alerts.x", "is no key that is known here", "known are failures, min_success_rate"),
+        ({"sync": {"page_sise": 5}}, "sync.page_sise", "unknown key", 'did you mean "page_size"?'),
+        ({"page_size": 5}, "page_size", "unknown key", 'did you mean "sync.page_size"?'),
+        ({"alerts": {"x": 5}}, "alerts.x", "unknown key", "known keys are failures, min_success_rate"),
         ({"client_id": "a b" * 50}, "client_id", LONG, None),
     ],
 )
@@ -100,18 +100,18 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 def test_keys_are_told_as_the_file_spells_them() -> None:
     auth = {"method": "token", "token": {"env": "1"}, "role_id": "x"}
-    faults = found(
+    diagnose = found(
         Settings,
         {
             "vault": {"address": "https://vault.example.com", "auth": auth},
             "platforms": {"Mixo": {"base_url": "https://ads.example.com"}, "b": {"bse_url": "x"}},
         },
     )
-    assert set(faults) == {
+    assert set(diagnose) == {
         "vault.auth.token.env", "vault.auth.role_id", "platforms.Mixo", "platforms.b.base_url", "platforms.b.bse_url",
     }  # fmt: skip
-    assert faults["vault.auth.role_id"].fix == "it goes with another method: leave it out"
-    assert faults["platforms.b.bse_url"].fix == 'did you mean "base_url"?'
+    assert diagnose["vault.auth.role_id"].fix == "it belongs to another method: remove it"
+    assert diagnose["platforms.b.bse_url"].fix == 'did you mean "base_url"?'
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_keys_are_told_as_the_file_spells_them() -> None:
     [
         ({}, "must have a method"),
         ({"method": "oauth"}, 'must have one of the methods "approle", "token"'),
-        (CANARY, "expected a table, got something that is not shown here"),
+        (CANARY, "expected a table, got a hidden value"),
     ],
 )
 def test_a_sign_in_of_no_known_kind_is_refused(auth: object, what: str) -> None:
-    faults = found(Settings, {"vault": {"address": "https://vault.example.com", "auth": auth}})
-    assert faults["vault.auth"].what == what
+    diagnose = found(Settings, {"vault": {"address": "https://vault.example.com", "auth": auth}})
+    assert diagnose["vault.auth"].what == what
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,12 @@ def test_problems_are_in_the_order_of_files_and_lines() -> None:
 def test_of_thousands_of_problems_those_are_told_that_somebody_might_read() -> None:
     with pytest.raises(ValidationError) as caught:
         TenantFile.model_validate({f"a{number}": 1 for number in range(10_000)})
-    told = faults(caught.value, TenantFile)
+    told = diagnose(caught.value, TenantFile)
     assert len(told) == 51
-    assert told[-1] == Fault((), "has 9953 more problems", "see whether it is the right file")
+    assert told[-1] == Diagnostic((), "has 9953 more problems", "check that it is the right file")
 
 
 def test_a_key_is_told_up_to_a_length_that_leaves_the_problem_in_sight() -> None:
-    assert spelled(("sync", "page_size")) == "sync.page_size"
-    assert spelled(()) is None
-    assert spelled(("a" * 60_000, "b")) == "a" * 200 + "..."
+    assert key_name(("sync", "page_size")) == "sync.page_size"
+    assert key_name(()) is None
+    assert key_name(("a" * 60_000, "b")) == "a" * 200 + "..."

@@ -116,7 +116,7 @@ def test_an_override_of_a_later_directory_replaces_or_masks_the_one_of_the_same_
 def test_overrides_without_a_tenant_are_of_no_account_and_told(folders: Folders) -> None:
     for place in ("low/acme.toml.d/10.toml", "low/acme.toml.d/20.toml", "high/acme.toml.d/20.toml"):
         folders.write(place, "nonsense")
-    fix = "write acme.toml, or name it after a drop-in that there is"
+    fix = "write acme.toml, or rename it after an existing drop-in"
     idle = [
         Problem(folder / "acme.toml.d", None, None, "overrides no drop-in", fix)
         for folder in (folders.high, folders.low)
@@ -172,7 +172,7 @@ def test_a_missing_key_is_a_problem_of_the_tenants_own_file(folders: Folders) ->
     folders.write("low/acme.toml.d/10.toml", "enabled = false")
     assert folders.read().problems == [
         Problem(path, None, "client_id", "is missing", 'add client_id = "acme"'),
-        Problem(path, 1, "clientid", "is no key that is known here", 'did you mean "client_id"?'),
+        Problem(path, 1, "clientid", "unknown key", 'did you mean "client_id"?'),
     ]
 
 
@@ -199,8 +199,8 @@ def test_a_bad_crontab_of_the_defaults_is_called_theirs(folders: Folders) -> Non
 def test_an_unknown_platform_is_a_problem_that_names_the_known_ones(folders: Folders) -> None:
     folders.write("low/acme.toml", ACME.replace("mixo", "mixxo"))
     problem = folders.problem()
-    assert (problem.line, problem.key, problem.what) == (2, "platform", 'no platform "mixxo" is configured')
-    assert "known are mixo" in problem.fix
+    assert (problem.line, problem.key, problem.what) == (2, "platform", 'unknown platform "mixxo"')
+    assert "known platforms are mixo" in problem.fix
 
 
 def test_credentials_in_vault_need_a_vault(folders: Folders) -> None:
@@ -230,7 +230,7 @@ def test_a_bad_tenant_does_not_bind_the_next_of_its_client_id(folders: Folders) 
 def test_a_file_name_that_is_no_id_is_a_problem(folders: Folders, name: str) -> None:
     path = folders.write(f"low/{name}.toml", ACME)
     problem = folders.problem(name)
-    assert (problem.path, problem.what) == (path, "its name is no tenant's id")
+    assert (problem.path, problem.what) == (path, "its name is not a valid tenant id")
 
 
 def test_a_file_name_that_is_no_utf_8_is_a_problem_that_can_be_printed(folders: Folders) -> None:
@@ -256,7 +256,7 @@ def test_what_is_no_regular_file_is_a_problem_and_blocks_nothing(folders: Folder
     tenants = folders.read()
     assert list(tenants.good) == ["acme"]
     assert {tenant_id: problem.what for tenant_id, [problem] in tenants.bad.items()} == dict.fromkeys(
-        ["folder", "loop", "nowhere", "pipe"], "is no regular file"
+        ["folder", "loop", "nowhere", "pipe"], "is not a regular file"
     )
 
 
@@ -277,7 +277,7 @@ def test_a_link_may_lead_to_a_file_in_its_own_folder_alone(folders: Folders) -> 
     (folders.low / "out.toml").symlink_to(folders.write("elsewhere.toml", ACME))
     tenants = folders.read()
     assert list(tenants.good) == ["acme"]
-    assert [problem.what for problem in tenants.bad["out"]] == ["is a link that leads out of its folder"]
+    assert [problem.what for problem in tenants.bad["out"]] == ["is a link to a file outside of its folder"]
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"a = " + b"[" * 100_000, b"#" * 2_000_000])

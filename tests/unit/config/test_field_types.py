@@ -1,10 +1,14 @@
+import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import TypeAdapter, ValidationError
 
 from adsyncd.config import field_types
+from adsyncd.config.field_types import Authorities, CaFile
 
 
 def accepts(kind: Any, value: object) -> object:  # noqa: ANN401 - no type covers what Annotated makes
@@ -95,21 +99,21 @@ def test_kinds_of_numbers_are_not_mixed() -> None:
     [
         (field_types.VaultPath, "/adsyncd/acme", 'must not begin or end with a "/"', 'write "adsyncd/acme"'),
         (field_types.VaultPath, "adsyncd/acme/", 'must not begin or end with a "/"', 'write "adsyncd/acme"'),
-        (field_types.VaultPath, "/../acme", 'must not begin or end with a "/"', 'leave out that "/"'),
+        (field_types.VaultPath, "/../acme", 'must not begin or end with a "/"', 'remove that "/"'),
         (
             field_types.VaultPath,
             "https://vault.internal:8200/v1/secret/data/acme",
-            "expected names without an address",
-            "leave out all up to vault.mount, and that, too",
+            "expected a path without an address",
+            "remove everything up to and including vault.mount",
         ),
         (field_types.VaultMount, "secret/", 'must not begin or end with a "/"', 'write "secret"'),
-        (field_types.VaultMount, "secret/data", "has parts of the API's paths", 'write mount = "secret"'),
-        (field_types.VaultMount, "v1/secret", "has parts of the API's paths", 'write mount = "secret"'),
+        (field_types.VaultMount, "secret/data", "has a part of the API's path", 'write mount = "secret"'),
+        (field_types.VaultMount, "v1/secret", "has a part of the API's path", 'write mount = "secret"'),
         (
             field_types.VaultAddress,
             "https://vault.internal:8200/v1/",
-            "has a part of the API's paths",
-            'leave out the "/v1" at its end',
+            "has a part of the API's path",
+            'remove the "/v1" at its end',
         ),
     ],
 )
@@ -121,3 +125,63 @@ def test_the_usual_slips_in_vault_s_paths_are_named_with_what_fixes_them(
     [error] = caught.value.errors()
     assert words in error["ctx"]["what"]
     assert error["ctx"]["fix"] == fix
+
+
+@pytest.fixture
+def pem() -> bytes:
+    return trustme.CA().cert_pem.bytes()
+
+
+def test_all_certificates_of_a_bundle_are_read_whatever_stands_between_them(tmp_path: Path, pem: bytes) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes("# Zertifizierungsstelle Köln\n".encode() + pem + b"\xff\n" + trustme.CA().cert_pem.bytes())
+    read = accepts(CaFile, str(path))
+    assert isinstance(read, Authorities)
+    assert read.path == path
+    assert read.pem.count("BEGIN CERTIFICATE") == 2
+    assert "CERTIFICATE" not in repr(read)
+
+
+def test_the_content_makes_the_difference_so_that_a_reload_takes_up_a_new_authority(tmp_path: Path, pem: bytes) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(pem)
+    before = accepts(CaFile, str(path))
+    assert accepts(CaFile, str(path)) == before
+    path.write_bytes(trustme.CA().cert_pem.bytes())
+    assert accepts(CaFile, str(path)) != before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"canary",
+        b"\x30\x82\x01",
+        b"-----BEGIN CERTIFICATE-----\ncanary\n-----END CERTIFICATE-----\n",
+        trustme.CA().private_key_pem.bytes(),
+    ],
+    ids=range(5),
+)
+def test_a_file_without_certificates_is_refused_without_a_word_of_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(content)
+    with pytest.raises(ValidationError) as caught:
+        accepts(CaFile, str(path))
+    [error] = caught.value.errors()
+    assert error["ctx"]["what"] == "holds no certificates in PEM"
+    assert "canary" not in f"{error['ctx']}"
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_what_fixes_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for value, what in (
+        (str(tmp_path / "none"), "can't be read: No such file or directory"),
+        (str(tmp_path), "can't be read: Is a directory"),
+        (str(tmp_path / "pipe"), "can't be read: not a regular file"),
+        ("ca.pem", "expected an absolute path"),
+        ("/a\x00b", "expected an absolute path"),
+        (5, "expected an absolute path"),
+    ):
+        with pytest.raises(ValidationError) as caught:
+            accepts(CaFile, value)
+        assert caught.value.errors()[0]["ctx"]["what"] == what

@@ -125,7 +125,7 @@ def test_a_secret_in_the_file_is_refused_with_the_way_to_refer_to_it(path: Path)
             path,
             3,
             "vault.auth.token",
-            "must not hold the secret itself, but say where it is",
+            "must be a table that says where the secret is, not the secret itself",
             'for example token = { credential = "vault-token" }',
         )
     ]
@@ -242,7 +242,7 @@ def test_the_daemon_s_settings_are_refused_if_others_may_change_them(path: Path)
     path.chmod(0o644)
     assert load_guarded_settings(path, {}) == load_settings(path, {})
     path.chmod(0o666)
-    with pytest.raises(ConfigError, match=r"may be changed by others.*chmod go-w"):
+    with pytest.raises(ConfigError, match=r"is writable by others.*chmod go-w"):
         load_guarded_settings(path, {})
 
 

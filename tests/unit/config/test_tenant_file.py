@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from adsyncd.config.diagnostics import Fault
+from adsyncd.config.diagnostics import Diagnostic
 from adsyncd.config.tenant_file import TenantDefaults, TenantFile
 from adsyncd.model.tenant import (
     AlertSettings,
@@ -126,12 +126,12 @@ def test_what_leads_nowhere_is_found() -> None:
     file = TenantFile.model_validate(LEAST)
     assert list(file.references(["mixo"], "secret")) == []
     assert list(file.references(["one", "another"], None)) == [
-        Fault(
+        Diagnostic(
             ("platform",),
-            'no platform "mixo" is configured',
-            "known are another, one; add [platforms.mixo] to the settings if it is right",
+            'unknown platform "mixo"',
+            "known platforms are another, one; if the name is right, add [platforms.mixo] to the settings",
         ),
-        Fault(("credentials", "vault"), "no Vault is configured", "add [vault] to the settings"),
+        Diagnostic(("credentials", "vault"), "no Vault is configured", "add [vault] to the settings"),
     ]
 
 

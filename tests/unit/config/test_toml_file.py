@@ -140,9 +140,9 @@ def refusal(path: Path) -> Problem:
         (b'a = 1\nb = "', 2, "is not TOML: unterminated string"),
         (b"a = 1\n\nb = '\xff'", 3, "is not UTF-8"),
         (b"\xff\xfea\x00", 1, "is not UTF-8"),
-        (b"a = " + b"[" * 100_000, None, "holds a value that is too long or nested too deep"),
-        (b"a = " + b"1" * 100_000, None, "holds a value that is too long or nested too deep"),
-        (b"a." * 100_000 + b"a = 1", None, "holds a value that is too long or nested too deep"),
+        (b"a = " + b"[" * 100_000, None, "has a value that is too long or nested too deep"),
+        (b"a = " + b"1" * 100_000, None, "has a value that is too long or nested too deep"),
+        (b"a." * 100_000 + b"a = 1", None, "has a value that is too long or nested too deep"),
         (b"#" * (MAX_BYTES + 1), None, "is larger than 1024 KiB, the limit"),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_opened_is_refused_with_what_fixes_just_that(tmp_p
     assert (absent.what, absent.fix) == ("can't be read: No such file or directory", "fix it")
     assert refusal(tmp_path).fix == "put a file there"
     assert refusal(tmp_path / "file" / "acme.toml").fix == "put a directory there"
-    assert unreadable(tmp_path, PermissionError(), "").fix == "let the user that runs this read it"
+    assert unreadable(tmp_path, PermissionError(), "").fix == "make it readable for the user that runs adsyncd"
     os.mkfifo(tmp_path / "pipe")
     assert refusal(tmp_path / "pipe").fix == "put a file there"
 

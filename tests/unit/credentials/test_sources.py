@@ -206,7 +206,7 @@ def environ_of(path: Path) -> Mapping[str, str]:
 @pytest.mark.parametrize("read", [credential, secret_file])
 def test_a_pipe_in_the_place_of_a_file_blocks_nothing(read: Read, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CredentialsMissing, match=r"pipe can't be read \(no regular file\)"):
+    with pytest.raises(CredentialsMissing, match=r"pipe can't be read \(not a regular file\)"):
         read(tmp_path / "pipe")
 
 
