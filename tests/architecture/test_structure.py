@@ -77,6 +77,7 @@ TESTED_ELSEWHERE = {
     "mock_api/__main__.py": ("unit/mock_api/test_options.py integration/test_mock_api.py", A_WHOLE_PROCESS),
     "model/lease.py": ("unit/runs/test_lease.py", VALUES),
     "model/tenant.py": ("unit/config/test_tenant_file.py", VALUES),
+    "platforms/call.py": ("unit/platforms/test_transport.py", VALUES),
     "rate/account.py": ("unit/rate/test_governor.py unit/rate/test_quota_changes.py", ONE_MECHANISM),
     "rate/costs.py": ("unit/rate/test_quota_changes.py", ONE_MECHANISM),
     "rate/gate.py": ("unit/rate/test_governor.py", ONE_MECHANISM),

@@ -21,9 +21,10 @@ from adsyncd.model.lease import Lease
 from adsyncd.model.run import Listing, Run
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.platforms import Connector, PlatformClient, Session, reading
-from adsyncd.platforms.admission import AUTHORITY, Admission, Authority
+from adsyncd.platforms.admission import Admission
+from adsyncd.platforms.authority import TokenAuthority
+from adsyncd.platforms.call import Call
 from adsyncd.rate import Gate, Governor, Permit
-from adsyncd.rate.breaker import Passage
 from adsyncd.rate.bucket import Bucket
 from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.limiter import Limiter
@@ -231,22 +232,22 @@ def two_processes_at_work_on_a_tenant(patch: pytest.MonkeyPatch) -> None:
 
 def permit_held_while_signing_in(patch: pytest.MonkeyPatch) -> None:
     """A request takes its permit first, so that a sign-in that hangs keeps the others from the platform's quota."""
-    admit = Admission.admit
+    admit, authorized = Admission.admit, TokenAuthority.authorized
 
-    async def admitted(admission: Admission, request: httpx.Request) -> tuple[Permit | None, Passage]:
-        authority: Authority | None = request.extensions.pop(AUTHORITY, None)
-        permit, passage = await admit(admission, request)
-        if authority is None:
-            return permit, passage
-        assert permit is not None
-        request.extensions[AUTHORITY] = authority
-        try:
-            await authority.authorize(request)
-        except BaseException:
-            permit.refund()
-            raise
-        return permit, passage
+    async def admitted(admission: Admission, request: httpx.Request, call: Call, *, again: bool) -> Permit | None:
+        permit = await admit(admission, request, call, again=again)
+        if permit is not None:
+            assert isinstance(call.authority, TokenAuthority)
+            try:
+                await authorized(call.authority)
+            except BaseException:
+                permit.refund()
+                raise
+        return permit
 
+    async def later(_authority: TokenAuthority) -> None: ...
+
+    patch.setattr(TokenAuthority, "authorized", later)
     patch.setattr(Admission, "admit", admitted)
 
 

@@ -1,17 +1,16 @@
-"""The way of a request until it may leave: it is signed in, its host is not left alone, and it has a permit.
+"""Admission: what a request waits for before it may leave, and how a permit is put on record.
 
-    sign in ─► wait for the breaker ─► take a permit ─► token still good? ─► put on record ─► enter the breaker ─► leave
-       ▲                                                        └───────────────────┴─────────────────┘
-       └──────────────── again, and first in line ◄──── no: the permit is given back
+    authorized ─► admit: wait for the breaker, then for quota ─► record: token still good? put the permit on record,
+        ▲                                                        enter the breaker ─► send
+        └────── again, and first in line ◄── no: give the permit back ──────┘
 
-A permit is somebody else's chance, too, for tenants share a platform's quota. So with one in hand nothing is awaited
-that may hang for one tenant, as a sign-in does.
+Tenants share a platform's quota, so one request's permit is another tenant's chance. With a permit in hand, nothing is
+awaited that may hang for one tenant alone, such as a sign-in.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import anyio
 import httpx
@@ -21,7 +20,8 @@ from adsyncd.clock import Clock
 from adsyncd.errors import WaitTooLong
 from adsyncd.model.run import Tally, Wait
 from adsyncd.model.tenant import Tenant
-from adsyncd.rate import Gate, Permit, Priority
+from adsyncd.platforms.call import Authority, Call
+from adsyncd.rate import Gate, Permit
 from adsyncd.rate.breaker import Breaker, Passage
 from adsyncd.rate.wait import WaitReason
 from adsyncd.tasks import beside
@@ -36,11 +36,6 @@ from adsyncd.telemetry.instruments import (
     span,
 )
 
-# Extensions of a request.
-UNMETERED = "adsyncd.unmetered"  # the platform does not count it
-AUTHORITY = "adsyncd.authority"  # who has a token for it: an `Authority`
-PRIORITY = "adsyncd.priority"  # of those that wait for quota; a push's, if it isn't said
-
 _TOO_LARGE = "see whether the drop-in's quota is too large"
 _IN_THE_WAY = {
     WaitReason.QUOTA: ("the quota is used up", "lengthen sync.run_deadline"),
@@ -48,19 +43,6 @@ _IN_THE_WAY = {
     WaitReason.RETRY_AFTER: ("the platform asks for silence", _TOO_LARGE),
     WaitReason.FEEDBACK: ("by the platform's own count nothing is left", _TOO_LARGE),
 }
-
-
-class Authority(Protocol):
-    """Who has the tokens that requests go with."""
-
-    async def authorize(self, request: httpx.Request) -> None:
-        """Give a request a token, however long that takes."""
-
-    def authorize_nowait(self, request: httpx.Request) -> bool:
-        """Give a request the token at hand, and return whether there is one that is good."""
-
-    async def keep_authorized(self) -> None:
-        """See to it that there is a good token at hand, until cancelled or until that fails."""
 
 
 class Admission:
@@ -85,91 +67,87 @@ class Admission:
         self._tracer = tracer
         self._instruments = instruments
         self._timeout_s = tenant.sync.timeout.total_seconds()
-        self._tokens_run_out = False  # while their requests wait for quota
+        self._tokens_run_out = False  # a token ran out while its request waited for quota
         self._waiting = 0
         self._waiting_since = 0.0
 
-    async def admit(self, request: httpx.Request) -> tuple[Permit | None, Passage]:
-        """Wait until a request may leave: for a token, for the breaker, and then for a permit if it is metered.
+    async def admit(self, request: httpx.Request, call: Call, *, again: bool) -> Permit | None:
+        """Wait for the breaker, then for a permit; an unmetered request needs none.
 
-        Raises what signing in raises, `WaitTooLong`, `Stopping` and `StoreError`.
+        A request that comes `again` is the first in its line. Raises `WaitTooLong` and `Stopping`.
         """
-        authority: Authority | None = request.extensions.get(AUTHORITY)
-        permit, again = None, False
-        while True:
-            if authority is not None:
-                await authority.authorize(request)
-            if self._breaker.holds(self._tenant.client_id):
-                await self._hold(request.url.host)
-            if UNMETERED not in request.extensions:
-                permit = await self._acquire(request, authority, again=again)
-                again = True
-                if permit is None:
-                    continue
-            if passage := self._breaker.enter(self._tenant.client_id):
-                return permit, passage
-            if permit is not None:  # the breaker opened meanwhile, or somebody else probes
+        if self._breaker.holds(self._tenant.client_id):
+            await self._hold(request.url.host)
+        if not call.metered:
+            return None
+        permit = self._gate.acquire_nowait()
+        if permit is not None:
+            return permit
+        if self._tokens_run_out and call.authority is not None:
+            return await self._queue_authorized(call, call.authority, again=again)
+        return await self._queue(call, again=again)
+
+    async def record(self, request: httpx.Request, call: Call, permit: Permit | None) -> Passage | None:
+        """Give the request its token, put its permit on record, and let it pass the breaker.
+
+        Returns None if the request must come again, its permit given back: its token ran out while it waited, another
+        process has the permit, the breaker opened, or another request probes. Raises `StoreError`.
+        """
+        if call.authority is not None and not call.authority.authorize(request):
+            self._tokens_run_out = True
+            if permit is not None:
                 permit.refund()
+            return None
+        if permit is not None and not await permit.put_on_record(self._timeout_s):
+            return None
+        passage = self._breaker.enter(self._tenant.client_id)
+        if passage is None and permit is not None:
+            permit.refund()
+        return passage
 
     async def _hold(self, host: str) -> None:
-        """Wait for the breaker, and say so."""
+        """Wait for the breaker, and show the wait in the tally and in a span."""
         attributes = {SERVER_ADDRESS: host, WAIT_REASON: WaitReason.BREAKER}
         with (
             span(self._tracer, SPAN_BREAKER_WAIT, attributes) as current,
             self._tally.waiting(WaitReason.BREAKER) as tell,
         ):
 
-            def foresee(wait_s: float) -> None:
+            def on_wait(wait_s: float) -> None:
                 until = self._clock.now() + timedelta(seconds=wait_s)
                 tell(Wait(WaitReason.BREAKER, until, self._breaker.trouble))
                 current.set_attribute(WAIT_UNTIL, until.isoformat(timespec="milliseconds"))
 
-            await self._breaker.wait(self._tenant.client_id, foresee)
+            await self._breaker.wait(self._tenant.client_id, on_wait)
 
-    async def _acquire(self, request: httpx.Request, authority: Authority | None, *, again: bool) -> Permit | None:
-        """Return a permit that is on record, or None if the request has to come again."""
-        permit = self._gate.acquire_nowait()
-        if permit is None:
-            if self._tokens_run_out and authority is not None:
-                permit = await self._queue_authorized(request, authority, again=again)
-            else:
-                permit = await self._queue(request, again=again)
-        if authority is not None and not authority.authorize_nowait(request):
-            self._tokens_run_out = True
-            permit.refund()
-            return None
-        recorded = await permit.put_on_record(self._timeout_s)
-        return permit if recorded else None  # another process had taken it
-
-    async def _queue_authorized(self, request: httpx.Request, authority: Authority, *, again: bool) -> Permit:
-        """Wait for a permit for longer than a token may live."""
+    async def _queue_authorized(self, call: Call, authority: Authority, *, again: bool) -> Permit:
+        """Wait for a permit longer than a token may live: keep a good token at hand meanwhile."""
         permit = None
         try:
             async with beside(authority.keep_authorized):
-                permit = await self._queue(request, again=again)
+                permit = await self._queue(call, again=again)
         except BaseException:
             if permit is not None:
                 permit.refund()
             raise
         return permit
 
-    async def _queue(self, request: httpx.Request, *, again: bool) -> Permit:
-        """Wait for a permit, and say for what and until when: in the tally, and in the wait's span."""
-        priority = request.extensions.get(PRIORITY, Priority.PUSH)
+    async def _queue(self, call: Call, *, again: bool) -> Permit:
+        """Wait for a permit, and show the wait's reason and end in the tally and in a span."""
         with (
             span(self._tracer, SPAN_QUOTA_WAIT) as current,
             self._wait(),
             self._tally.waiting(WaitReason.QUOTA) as tell,
         ):
 
-            def foresee(reason: WaitReason, opens_at: float | None) -> None:
-                until = self._foresee(reason, opens_at)
+            def on_wait(reason: WaitReason, opens_at: float | None) -> None:
+                until = self._until(reason, opens_at)
                 tell(Wait(reason, until))
                 current.set_attribute(WAIT_REASON, reason)
                 if until is not None:
                     current.set_attribute(WAIT_UNTIL, until.isoformat(timespec="milliseconds"))
 
-            return await self._gate.acquire(priority, foresee, again=again)
+            return await self._gate.acquire(call.priority, on_wait, again=again)
 
     @contextmanager
     def _wait(self) -> Iterator[None]:
@@ -186,8 +164,8 @@ class Admission:
             self._tally.waited_s += waited_s
             self._instruments.add(QUOTA_WAIT, waited_s, tenant=self._tenant.id)
 
-    def _foresee(self, reason: WaitReason, opens_at: float | None) -> datetime | None:
-        """Return until when the run waits, unless that is after its end: such a wait is not begun."""
+    def _until(self, reason: WaitReason, opens_at: float | None) -> datetime | None:
+        """Return when a wait ends, if known. Raises `WaitTooLong` if the run ends before that."""
         if opens_at is None:
             return None
         wait_s = opens_at - self._clock.monotonic()

@@ -5,9 +5,8 @@ fresh token is refused, too, that is a push's own failure, and a listing's next 
 """
 
 import ssl
-from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -20,14 +19,12 @@ from urllib.parse import quote
 import anyio
 import httpx
 from opentelemetry.trace import Tracer
-from pydantic import SecretStr
 
 from adsyncd.clock import Clock
-from adsyncd.credentials import Credentials, CredentialsSource
+from adsyncd.credentials import CredentialsSource
 from adsyncd.errors import (
     AdsyncdError,
     PlatformError,
-    SignInRefused,
     Throttled,
     Unauthorized,
     Unavailable,
@@ -36,23 +33,23 @@ from adsyncd.host.shortage import Lacks, shortage
 from adsyncd.model.campaign import Page
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
-from adsyncd.platforms import reading, wire
-from adsyncd.platforms.admission import AUTHORITY, PRIORITY, UNMETERED
+from adsyncd.platforms import reading
+from adsyncd.platforms.authority import TokenAuthority
+from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.route import Route, find_route
-from adsyncd.platforms.session import Refusal, Session, Token
-from adsyncd.platforms.transport import SENDINGS, GovernedTransport
-from adsyncd.platforms.verdict import accepted, confirm, in_progress, in_words, is_later
+from adsyncd.platforms.session import Refusal, Session
+from adsyncd.platforms.transport import GovernedTransport
+from adsyncd.platforms.verdict import accepted, confirm, in_progress
 from adsyncd.rate import Gate, Priority
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.retry import Policy, RetryBudget, backoff, wait_before_next
 from adsyncd.rate.wait import WaitReason
 from adsyncd.tasks import OffLoop, in_thread
+from adsyncd.telemetry.http_spans import CALL
 from adsyncd.telemetry.instruments import BREAKER_OPEN, SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 
 T = TypeVar("T")
 
-_TOKEN = "adsyncd.token"  # noqa: S105 - a request's extension: the token that it went with, and when it took it
-_RENEWED = "adsyncd.renewed"  # a request's extension: it had another token after a 401, which happens once
 _LONGEST_ETAG = 1024
 _LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
 _DOUBT_S = 1.0  # until a 401 is looked into that may be of the token or of the request
@@ -180,6 +177,7 @@ class PlatformClient:
         self._http = http
         self._tenant = tenant
         self._session = session
+        self._authority = TokenAuthority(http, session, gate, tally, shared.clock)
         self._gate = gate
         self._budget = budget
         self._tally = tally
@@ -192,12 +190,13 @@ class PlatformClient:
 
         That is `known`, with an `etag`, if the platform says that it has not changed since (RFC 9110, 13.1.2).
         """
+        call = Call(Kind.LISTING, Priority.LISTING, self._authority)
         request = self._http.build_request(
             "GET",
             "/api/campaigns",
             params={"page": number, "limit": self._tenant.sync.page_size},
             headers={"if-none-match": known.etag} if known and known.etag else {},
-            extensions={AUTHORITY: self, PRIORITY: Priority.LISTING},
+            extensions={CALL: call},
         )
 
         async def read(answer: httpx.Response) -> Page:
@@ -215,16 +214,17 @@ class PlatformClient:
         `key` is the idempotency key: with the same one the platform does it once, however often it is asked. `again`:
         it may have been asked under this key before.
         """
+        call = Call(Kind.PUSH, self._pushes, self._authority)
         request = self._http.build_request(
             "POST",
             f"/api/campaigns/{quote(campaign_id, safe='')}/sync",
             json={"campaign_id": campaign_id},
             headers={"idempotency-key": key},
-            extensions={AUTHORITY: self, PRIORITY: self._pushes},
+            extensions={CALL: call},
         )
 
         async def read(answer: httpx.Response) -> None:
-            if answer.status_code == HTTPStatus.CONFLICT and (again or request.extensions[SENDINGS] > 1):
+            if answer.status_code == HTTPStatus.CONFLICT and (again or call.sendings > 1):
                 raise in_progress(answer, self._tenant.sync.timeout.total_seconds(), self._session.secrets)
             confirm(answer, campaign_id, self._session.secrets)
 
@@ -286,15 +286,16 @@ class PlatformClient:
             await self._gate.pause(wait_s)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
-        refused_at = None
+        call, refused_at = Call.of(request), None
         while True:
             answer = await self._http.send(request)
-            token, sent_at = request.extensions[_TOKEN]
+            token = call.token
+            assert token is not None  # noqa: S101 - its authority gave it one before it left
             if answer.status_code != HTTPStatus.UNAUTHORIZED:
                 if answer.status_code < HTTPStatus.BAD_REQUEST:
-                    self._session.accept(token, sent_at)
+                    self._session.accept(token, call.authorized_at)
                 return answer
-            if _RENEWED in request.extensions:
+            if call.renewed:
                 if self._session.may_have_expired(token):
                     raise Unavailable("the token expired while a request with it was in flight, a second time")
                 self._session.refuse_anew(token)
@@ -303,57 +304,10 @@ class PlatformClient:
                 case Refusal.OF_REQUEST:
                     return answer
                 case Refusal.OF_TOKEN:
-                    request.extensions[_RENEWED] = True
+                    call.renewed = True
                 case Refusal.IN_DOUBT:
                     refused_at = self._shared.clock.monotonic()
                     await self._wait(WaitReason.BACKOFF, _DOUBT_S, "the platform answered 401")
-
-    async def authorize(self, request: httpx.Request) -> None:
-        """Give a request a token, for which this signs in if need be. Raises `Stopping` in that one's place."""
-        if self._session.at_hand() is None:
-            await self._gate.pause(0.0)
-        with self._tally.waiting(WaitReason.CREDENTIALS):
-            self._give(request, await self._session.token(self._sign_in))
-
-    def authorize_nowait(self, request: httpx.Request) -> bool:
-        """Give a request the token at hand, and return whether there is one that is good."""
-        token = self._session.at_hand()
-        if token is not None:
-            self._give(request, token)
-        return token is not None
-
-    async def keep_authorized(self) -> None:
-        """See to it that there is a good token at hand, until cancelled or until that fails."""
-        with suppress(AdsyncdError):  # the next request that wants the token raises it
-            while True:
-                await anyio.sleep(self._session.refresh_in())
-                await self._session.token(self._sign_in)
-
-    def _give(self, request: httpx.Request, token: Token) -> None:
-        request.extensions[_TOKEN] = token, self._shared.clock.monotonic()
-        request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
-
-    async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
-        account = f"{credentials.email}:{credentials.password.get_secret_value()}"
-        basic = b64encode(account.encode()).decode("ascii")
-        secrets = self._session.secrets
-        secrets.learn(credentials.password, SecretStr(basic))
-        answer = await self._http.post(
-            "/auth/token", headers={"authorization": f"Basic {basic}"}, extensions={UNMETERED: True}
-        )
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            raise SignInRefused(
-                f"the platform refused email and password{in_words(answer, secrets)}; "
-                f"fix them where the drop-in's credentials lead"
-            )
-        if answer.is_client_error and not is_later(answer):
-            raise SignInRefused(
-                f"the platform answered {answer.status_code} to the sign-in{in_words(answer, secrets)}; "
-                f"see whether base_url is right"
-            )
-        token, life_s = wire.read_token(accepted(answer, secrets).content)
-        secrets.learn(token)
-        return token, life_s
 
     def _etag(self, answer: httpx.Response) -> str | None:
         """Return what the platform calls this version of a page, if that can be sent back as it came."""

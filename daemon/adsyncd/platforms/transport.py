@@ -20,20 +20,16 @@ from adsyncd.errors import AdsyncdError, BadAnswer, OutOfResources, Throttled, U
 from adsyncd.host.shortage import shortage
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
-from adsyncd.platforms.admission import UNMETERED, Admission
+from adsyncd.platforms.admission import Admission
+from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate import Gate, Permit
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.feedback import Said, read
 from adsyncd.rate.retry import LONGEST_ASKED_S
+from adsyncd.telemetry.http_spans import CALL
 from adsyncd.telemetry.instruments import REQUESTS, RETRIES, Instruments
-
-# Extensions of a request.
-SENDINGS = "adsyncd.sendings"  # how often it was sent by now, whatever the reason
-SAID = "adsyncd.said"  # of an answer: what it says of limits
-DATA = "adsyncd.data"  # of an answer: the JSON of its body, parsed, or the `BadAnswer` that it makes; not of a listing
-WRITTEN_AT = "adsyncd.written_at"  # the monotonic instant at which it was fully written
 
 _WRITTEN = ".send_request_body.complete"  # how httpcore's event is called, behind the protocol's name
 
@@ -91,55 +87,66 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._tells_written = tenant.quota.arrival_bound is not None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Wait for a permit, send, and return the answer with its body; one that says no, if need be without.
+        """Send a request in its turn, and return the answer with its body (an error status may come without).
 
-        Raises `Unavailable`, `BadAnswer`, `OutOfResources`, `Throttled` for a 429 to a metered request, `WaitTooLong`,
-        `Stopping` and `StoreError`.
+        Raises what signing in raises, `Unavailable`, `BadAnswer`, `Unconfirmed` for a push, `OutOfResources`,
+        `Throttled` for a 429 to a metered request, `WaitTooLong`, `Stopping` and `StoreError`.
         """
-        permit, passage = await self._admission.admit(request)
+        call, passage, again = Call.of(request), None, False
+        while passage is None:
+            if call.authority is not None:
+                await call.authority.authorized()
+            permit = await self._admission.admit(request, call, again=again)
+            passage = await self._admission.record(request, call, permit)
+            again = True
         with passage:
-            answer = await self._answer(request, permit)
+            head, body = await self._send(request, call, permit)
+            answer = self._read(request, call, head, body)
             if answer.is_server_error:
                 passage.failed(f"the platform answered {answer.status_code}")
             return answer
 
-    async def _answer(self, request: httpx.Request, permit: Permit | None) -> httpx.Response:
-        answer, body = None, b""
+    async def _send(self, request: httpx.Request, call: Call, permit: Permit | None) -> tuple[httpx.Response, bytes]:
+        """Return the answer's head, and its body as far as the status does not say enough by itself."""
+        head, body = None, b""
         try:
             with anyio.fail_after(self._timeout_s):
-                answer = await self._exchange(request, permit)
-                body = await _bounded(answer, request)
+                head = await self._exchange(request, call, permit)
+                body = await _bounded(head, call)
         except BadAnswer as error:
-            if answer is None or answer.is_success:
-                raise _unread(error, answer, request) from None
+            if head is None or head.is_success:
+                raise _unread(error, head, call) from None
         except (TimeoutError, httpx.TransportError, ssl.SSLError) as error:
-            if answer is None or answer.is_success:
-                raise _unread(self._translated(error, request.url), answer, request) from error
-        data = self._data(answer, request, body)
-        said = read(
-            answer.status_code,
-            answer.headers,
-            None if isinstance(data, BadAnswer) else data,
+            if head is None or head.is_success:
+                raise _unread(self._translated(error, request.url), head, call) from error
+        return head, body
+
+    def _read(self, request: httpx.Request, call: Call, head: httpx.Response, body: bytes) -> httpx.Response:
+        """Note what an answer says of limits, and return it with its body. Raises the error of a redirect or a 429."""
+        status = head.status_code
+        call.data = self._data(head, call, body)
+        call.said = read(
+            status,
+            head.headers,
+            None if isinstance(call.data, BadAnswer) else call.data,
             self._clock.now(),
             self._tenant.platform.dialect,
         )
-        if permit is not None:
-            self._heed(said, answer.status_code)
-        if self._via and answer.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            raise self._turned_away(answer.status_code, request.url)
-        if answer.has_redirect_location:  # httpx would read where it leads, and stumble over what isn't an address
-            target = _target(answer, self._secrets)
-            raise (Unconfirmed if _is_push(request) else BadAnswer)(
-                f"the platform answered {answer.status_code}, a redirect to {target}, which is not followed"
+        if call.metered:
+            self._heed(call.said, status)
+        if self._via and status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise self._turned_away(status, request.url)
+        if head.has_redirect_location:  # httpx would read the location, and raise if it is not an address
+            target = _target(head, self._secrets)
+            raise (Unconfirmed if call.kind is Kind.PUSH else BadAnswer)(
+                f"the platform answered {status}, a redirect to {target}, which is not followed"
             )
-        extensions = {SAID: said, DATA: data}
-        return httpx.Response(answer.status_code, headers=answer.headers, content=body, extensions=extensions)
+        return httpx.Response(status, headers=head.headers, content=body, extensions={CALL: call})
 
-    def _data(self, answer: httpx.Response, request: httpx.Request, body: bytes) -> object:
+    def _data(self, head: httpx.Response, call: Call, body: bytes) -> object:
         """Return the body's JSON, or the error that it makes: of a listing only if it may tell of a limit."""
-        status = answer.status_code
-        if _is_listing(answer, request) and all(
-            rule.status != status for rule in self._tenant.platform.dialect.throttling
+        if _is_page(head, call) and all(
+            rule.status != head.status_code for rule in self._tenant.platform.dialect.throttling
         ):
             return None
         try:
@@ -151,35 +158,35 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         """Close the connections."""
         await self._inner.aclose()
 
-    async def _exchange(self, request: httpx.Request, permit: Permit | None) -> httpx.Response:
-        """Return the answer's head. However this ends, the permit is out of our hands."""
-        sendings = request.extensions[SENDINGS] = request.extensions.get(SENDINGS, 0) + 1
+    async def _exchange(self, request: httpx.Request, call: Call, permit: Permit | None) -> httpx.Response:
+        """Return the answer's head. However this ends, it ends the permit."""
+        call.sendings += 1
         if permit is None:
             return await self._inner.handle_async_request(request)
         if self._tells_written:
-            request.extensions.pop(WRITTEN_AT, None)
-            request.extensions["trace"] = partial(self._note_written, request)
+            call.written_at = None
+            request.extensions["trace"] = partial(self._note_written, call)
         try:
-            answer = await self._inner.handle_async_request(request)
+            head = await self._inner.handle_async_request(request)
         except _NEVER_LEFT:
             permit.refund()
             raise
         except BaseException:
-            permit.cool(request.extensions.get(WRITTEN_AT), answered=False)
-            self._count("none", sendings)
+            permit.cool(call.written_at, answered=False)
+            self._count("none", call)
             raise
-        permit.cool(request.extensions.get(WRITTEN_AT))
-        self._count(f"{answer.status_code // 100}xx", sendings)
-        return answer
+        permit.cool(call.written_at)
+        self._count(f"{head.status_code // 100}xx", call)
+        return head
 
-    async def _note_written(self, request: httpx.Request, event: str, _info: object) -> None:
+    async def _note_written(self, call: Call, event: str, _info: object) -> None:
         if event.endswith(_WRITTEN):
-            request.extensions[WRITTEN_AT] = self._clock.monotonic()
+            call.written_at = self._clock.monotonic()
 
-    def _count(self, status: str, sendings: int) -> None:
+    def _count(self, status: str, call: Call) -> None:
         self._tally.requests += 1
         self._instruments.add(REQUESTS, 1, tenant=self._tenant.id, status=status)
-        if sendings > 1:
+        if call.sendings > 1:
             self._tally.retries += 1
             self._instruments.add(RETRIES, 1, tenant=self._tenant.id)
 
@@ -233,45 +240,41 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         return Unavailable(what)
 
 
-def _is_listing(answer: httpx.Response, request: httpx.Request) -> bool:
-    return answer.is_success and request.method == "GET"
+def _is_page(head: httpx.Response, call: Call) -> bool:
+    return head.is_success and call.kind is Kind.LISTING
 
 
-def _is_push(request: httpx.Request) -> bool:
-    return request.method == "POST" and UNMETERED not in request.extensions
-
-
-def _unread(trouble: AdsyncdError, head: httpx.Response | None, request: httpx.Request) -> AdsyncdError:
+def _unread(trouble: AdsyncdError, head: httpx.Response | None, call: Call) -> AdsyncdError:
     """Return what it means that a success did not come with its body: a push is not repeated for that."""
-    if head is None or not _is_push(request):
+    if head is None or call.kind is not Kind.PUSH:
         return trouble
     return Unconfirmed(f"the platform answered {head.status_code} to the push, but it can't be read: {trouble}")
 
 
-async def _bounded(answer: httpx.Response, request: httpx.Request) -> bytes:
+async def _bounded(head: httpx.Response, call: Call) -> bytes:
     """Read the body, which was asked for unpacked: so its size here is its size in memory.
 
     Of one that is too large the rest is not read: closing it gives up the connection.
     """
-    assert isinstance(answer.stream, httpx.AsyncByteStream)  # noqa: S101 - what async transports return
+    assert isinstance(head.stream, httpx.AsyncByteStream)  # noqa: S101 - what async transports return
     try:
-        encodings = answer.headers.get("content-encoding", "").lower().split(",")
+        encodings = head.headers.get("content-encoding", "").lower().split(",")
         if not {encoding.strip() for encoding in encodings} <= {"", "identity"}:
             raise BadAnswer("the platform's answer is compressed, though it was asked for plain")
-        is_listing = _is_listing(answer, request)
-        most = _MOST_MIB * 2**20 if is_listing else _MOST_KIB * 2**10
+        is_page = _is_page(head, call)
+        most = _MOST_MIB * 2**20 if is_page else _MOST_KIB * 2**10
         body = bytearray()
-        async for chunk in answer.stream:
+        async for chunk in head.stream:
             body += chunk
             if len(body) > most:
                 raise BadAnswer(
                     f"the platform's answer is larger than {_MOST_MIB} MiB; a smaller sync.page_size may help"
-                    if is_listing
+                    if is_page
                     else f"the platform's answer is larger than {_MOST_KIB} KiB"
                 )
         return bytes(body)
     finally:
-        await answer.stream.aclose()
+        await head.stream.aclose()
 
 
 def _target(redirect: httpx.Response, secrets: Secrets) -> str:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 import httpx
 
 from adsyncd.errors import BadAnswer, Rejected, Unauthorized, Unavailable, Unconfirmed
-from adsyncd.platforms.transport import DATA, SAID
+from adsyncd.platforms.call import Call
 from adsyncd.platforms.wire import denied
 from adsyncd.platforms.words import Secrets, words
 
@@ -21,7 +21,7 @@ def accepted(answer: httpx.Response, secrets: Secrets) -> httpx.Response:
     if status == HTTPStatus.UNAUTHORIZED:
         raise Unauthorized(f"{told} to a token that it had just issued{in_words(answer, secrets)}")
     if is_later(answer):
-        raise Unavailable(f"{told}{in_words(answer, secrets)}", answer.extensions[SAID].wait_s)
+        raise Unavailable(f"{told}{in_words(answer, secrets)}", Call.of(answer).said.wait_s)
     if status >= HTTPStatus.BAD_REQUEST:
         raise Rejected(f"{told}{in_words(answer, secrets)}", status)
     raise BadAnswer(f"{told}, which its API does not know")
@@ -32,7 +32,7 @@ def confirm(answer: httpx.Response, campaign_id: str, secrets: Secrets) -> None:
     told = f"the platform answered {answer.status_code} to the push"
     if answer.status_code < HTTPStatus.BAD_REQUEST and not answer.is_success:
         raise Unconfirmed(f"{told}, which its API does not know")
-    data = accepted(answer, secrets).extensions[DATA]
+    data = Call.of(accepted(answer, secrets)).data
     if not answer.content.strip():
         return
     if isinstance(data, BadAnswer):
@@ -48,12 +48,12 @@ def in_progress(answer: httpx.Response, timeout_s: float, secrets: Secrets) -> U
     it is given as long again, unless the platform says how long.
     """
     told = f"the platform answered {answer.status_code} to a push that may be in progress"
-    return Unavailable(f"{told}{in_words(answer, secrets)}", answer.extensions[SAID].wait_s or timeout_s)
+    return Unavailable(f"{told}{in_words(answer, secrets)}", Call.of(answer).said.wait_s or timeout_s)
 
 
 def is_later(answer: httpx.Response) -> bool:
     """Whether a failure asks to be tried again: by its status, or by a wait that it states."""
-    status, said = answer.status_code, answer.extensions[SAID]
+    status, said = answer.status_code, Call.of(answer).said
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
         return True
     return answer.is_client_error and (said.wait_s is not None or "retry-after" in answer.headers)
@@ -61,7 +61,7 @@ def is_later(answer: httpx.Response) -> bool:
 
 def in_words(answer: httpx.Response, secrets: Secrets) -> str:
     """Return what an answer says in words, to be put behind what is said of it."""
-    data = answer.extensions[DATA]
+    data = Call.of(answer).data
     if isinstance(data, BadAnswer) and answer.headers.get("content-type", "").startswith("text/plain"):
         data = {"message": answer.content.decode("utf-8", "replace")}
     shown = secrets.shown(words(data))

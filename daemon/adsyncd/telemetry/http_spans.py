@@ -5,6 +5,7 @@ leaves cancelled requests without a status, and costs three times as much (docs/
 """
 
 from http import HTTPStatus
+from typing import Protocol
 
 import anyio
 import httpx
@@ -26,6 +27,17 @@ from adsyncd.telemetry.instruments import (
 )
 
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)  # as the conventions advise
+
+
+CALL = "adsyncd.call"  # a request's extension: see `adsyncd.platforms.call`
+
+
+class Resendable(Protocol):
+    """What a span tells of a request's call."""
+
+    @property
+    def sendings(self) -> int:
+        """How often the request was sent, the present sending included."""
 
 
 def http_duration(meter: Meter) -> Histogram:
@@ -56,8 +68,9 @@ class TracedTransport(httpx.AsyncBaseTransport):
         }
         path = url.raw_path.partition(b"?")[0]
         attributes = known | {URL_FULL: f"{url.scheme}://{(url.netloc + path).decode('ascii')}"}
-        if (sendings := request.extensions.get("adsyncd.sendings", 1)) > 1:
-            attributes[HTTP_RESEND_COUNT] = sendings - 1
+        call: Resendable | None = request.extensions.get(CALL)
+        if call is not None and call.sendings > 1:
+            attributes[HTTP_RESEND_COUNT] = call.sendings - 1
         start = anyio.current_time()
         try:
             with span(self._tracer, request.method, attributes, SpanKind.CLIENT) as current:

@@ -56,7 +56,7 @@ class Telemetry:
         """Wrap a transport: each request becomes a CLIENT span, up to the headers of its answer.
 
         The trace context goes out with it. Of the request only method and address are recorded: no query, no header, no
-        body. Its extension `adsyncd.sendings`, from 1, becomes `http.request.resend_count`.
+        body. Its call's resends become `http.request.resend_count`.
         """
         return TracedTransport(inner, self.tracer, self.http_duration)
 

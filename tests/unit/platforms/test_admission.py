@@ -1,9 +1,8 @@
 """What a request waits for before it leaves, and that it waits with empty hands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from random import Random
-from typing import Any
 
 import anyio
 import httpx
@@ -14,7 +13,8 @@ from opentelemetry.trace import NoOpTracer
 from adsyncd.errors import Unavailable
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Platform, Tenant
-from adsyncd.platforms.admission import AUTHORITY, Admission
+from adsyncd.platforms.admission import Admission
+from adsyncd.platforms.call import Call, Kind
 from adsyncd.rate import Governor, Permit
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.ledger import Claim, PermitRecord
@@ -22,15 +22,13 @@ from adsyncd.rate.quota import Quota
 from adsyncd.telemetry.instruments import Instruments
 from support.gates import MemoryLedger
 from support.tenants import a_tenant
-from support.virtual_time import BACKEND, VirtualClock
+from support.virtual_time import VirtualClock
 
 PER_S = 60.0
 SHARED = Platform("mixo", "http://ads.invalid", quota=Quota(2, timedelta(seconds=PER_S)))
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
+REQUEST = httpx.Request("POST", "http://ads.invalid/")
 
 
 class Scene:
@@ -69,11 +67,11 @@ class Client:
             instruments=Instruments(NoOpMeter("test")),
         )
 
-    async def authorize(self, request: httpx.Request) -> None:
-        if not self.authorize_nowait(request):
+    async def authorized(self) -> None:
+        if not self.authorize(REQUEST):
             await self.sign_in()
 
-    def authorize_nowait(self, _request: httpx.Request) -> bool:
+    def authorize(self, _request: httpx.Request) -> bool:
         return anyio.current_time() < self.expires_at
 
     async def keep_authorized(self) -> None:
@@ -89,11 +87,15 @@ class Client:
         self.expires_at = anyio.current_time() + self.life_s
 
     async def admit(self) -> Permit:
-        request = httpx.Request("POST", "http://ads.invalid/", extensions={AUTHORITY: self})
-        permit, passage = await self.admission.admit(request)
+        call, passage, again = Call(Kind.PUSH, authority=self), None, False
+        while passage is None:
+            await self.authorized()
+            permit = await self.admission.admit(REQUEST, call, again=again)
+            passage = await self.admission.record(REQUEST, call, permit)
+            again = True
         assert permit is not None
         with passage:
-            assert self.authorize_nowait(request)
+            assert self.authorize(REQUEST)
             self.left_at.append(anyio.current_time())
         return permit
 

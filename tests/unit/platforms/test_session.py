@@ -1,7 +1,6 @@
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 import pytest
@@ -18,14 +17,9 @@ from adsyncd.errors import AdsyncdError, CredentialsMissing, CredentialsUnavaila
 from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms.session import Refusal, Session, Token
 from support.tenants import a_tenant
-from support.virtual_time import BACKEND, VirtualClock
+from support.virtual_time import VirtualClock
 
 LIFE_S = 3600.0
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
@@ -18,31 +18,27 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 
-from adsyncd.errors import BadAnswer, Stopping, StoreError, Throttled, Unavailable, WaitTooLong
+from adsyncd.errors import BadAnswer, Stopping, StoreError, Throttled, Unavailable, Unconfirmed, WaitTooLong
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Platform
-from adsyncd.platforms.admission import UNMETERED
-from adsyncd.platforms.transport import SENDINGS, GovernedTransport
+from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.transport import GovernedTransport
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.dialect import STANDARD, Throttling
 from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.quota import Quota
+from adsyncd.telemetry.http_spans import CALL
 from adsyncd.telemetry.instruments import Instruments
 from support.gates import MemoryLedger, a_gate
 from support.tenants import a_tenant
-from support.virtual_time import BACKEND, START, VirtualClock
+from support.virtual_time import START, VirtualClock
 
 TIMEOUT_S = 10.0
 MIB = 2**20
 
 Handler = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 class Body(httpx.AsyncByteStream):
@@ -119,10 +115,11 @@ class Parts:
         return await self.handler(request)
 
     async def send(self, *, unmetered: bool = False) -> httpx.Response:
-        extensions = {UNMETERED: True} if unmetered else {}
-        return await self.transport.handle_async_request(
-            httpx.Request("GET", "http://ads.invalid/api/campaigns", extensions=extensions)
-        )
+        return await self.ask(Call(Kind.SIGN_IN if unmetered else Kind.LISTING))
+
+    async def ask(self, call: Call) -> httpx.Response:
+        request = httpx.Request("GET", "http://ads.invalid/api/campaigns", extensions={CALL: call})
+        return await self.transport.handle_async_request(request)
 
     async def refused(self) -> str:
         """Send what is answered 429, and return the error's text."""
@@ -299,19 +296,24 @@ async def test_an_endless_body_is_left_at_the_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "status"), [("GET", 400), ("GET", 404), ("GET", 500), ("POST", 200), ("POST", 422), ("POST", 503)]
+    ("kind", "status"),
+    [
+        *((Kind.LISTING, status) for status in (400, 404, 500)),
+        *((Kind.PUSH, status) for status in (200, 422, 503)),
+        (Kind.SIGN_IN, 200),
+    ],
 )
 async def test_of_what_is_no_listing_only_64_kib_are_read_and_the_connection_is_given_up(
-    method: str, status: int
+    kind: Kind, status: int
 ) -> None:
     body = Body(b"[" * 1024, endless=True)
     parts = Parts(answering(status, stream=body))
-    request = httpx.Request(method, "http://ads.invalid/")
     if status == 200:
-        with pytest.raises(BadAnswer, match="larger than 64 KiB"):
-            await parts.transport.handle_async_request(request)
+        error = Unconfirmed if kind is Kind.PUSH else BadAnswer
+        with pytest.raises(error, match="larger than 64 KiB"):
+            await parts.ask(Call(kind))
     else:
-        answer = await parts.transport.handle_async_request(request)
+        answer = await parts.ask(Call(kind))
         assert (answer.status_code, answer.content) == (status, b"")
     assert (body.sent, body.closed) == (65 * 1024, True)
 
@@ -665,7 +667,7 @@ async def test_requests_retries_and_refusals_are_counted_as_they_leave() -> None
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     parts = Parts(answering(503), meter=provider.get_meter("test"))
-    request = httpx.Request("GET", "http://ads.invalid/")
+    call = Call(Kind.LISTING)
     for handler in (
         raising(httpx.ConnectError("")),
         answering(503),
@@ -675,12 +677,12 @@ async def test_requests_retries_and_refusals_are_counted_as_they_leave() -> None
     ):
         parts.handler = handler
         try:
-            await parts.transport.handle_async_request(request)
+            await parts.ask(call)
         except (Unavailable, Throttled):
             continue
     await parts.send()
     assert (parts.tally.requests, parts.tally.retries, parts.tally.refused) == (5, 4, 1)
-    assert request.extensions[SENDINGS] == 5
+    assert call.sendings == 5
     data = reader.get_metrics_data()
     assert data is not None
     points = {

@@ -1,9 +1,7 @@
 """What the transport makes of a platform's health: it leaves alone who is down, and learns from how pushes go."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from random import Random
-from typing import Any
 
 import anyio
 import httpx
@@ -12,23 +10,18 @@ from opentelemetry.metrics import NoOpMeter
 
 from adsyncd.errors import Stopping
 from adsyncd.model.run import Tally
-from adsyncd.platforms.admission import PRIORITY, UNMETERED
+from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.transport import GovernedTransport
 from adsyncd.platforms.words import Secrets
-from adsyncd.rate import Priority
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.wait import WaitReason
+from adsyncd.telemetry.http_spans import CALL
 from adsyncd.telemetry.instruments import SERVER_ADDRESS, WAIT_REASON, WAIT_UNTIL, Instruments
 from support.gates import a_gate
 from support.spans import Spans, attributes
 from support.tenants import a_tenant
-from support.virtual_time import BACKEND, VirtualClock
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
+from support.virtual_time import VirtualClock
 
 
 class Middle(Random):
@@ -89,17 +82,10 @@ class Client:
             instruments=host.silent,
         )
 
-    async def send(self, **extensions: object) -> httpx.Response:
-        """Push, unless the extensions say that it is something else."""
-        headers = {"x-client-id": self.client_id}
+    async def send(self, kind: Kind = Kind.PUSH) -> httpx.Response:
+        headers, extensions = {"x-client-id": self.client_id}, {CALL: Call(kind)}
         request = httpx.Request("POST", "http://ads.invalid/", headers=headers, extensions=extensions)
         return await self.transport.handle_async_request(request)
-
-    async def listing(self) -> None:
-        await self.send(**{PRIORITY: Priority.LISTING})
-
-    async def sign_in(self) -> None:
-        await self.send(**{UNMETERED: True})
 
 
 # The breaker
@@ -134,7 +120,7 @@ async def test_a_sign_in_passes_the_breaker_too() -> None:
     host = Host()
     client = Client(host)
     await host.is_down_for("acme", "globex")
-    await client.sign_in()
+    await client.send(Kind.SIGN_IN)
     assert host.sent == [(5, "acme")]
     assert not host.breaker.holds("globex")
 

@@ -1,20 +1,33 @@
+import base64
+import json
+
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from adsyncd.errors import BadAnswer, PlatformError, Rejected, Unauthorized, Unavailable, Unconfirmed
-from adsyncd.platforms.transport import DATA, SAID
+from adsyncd.errors import (
+    BadAnswer,
+    PlatformError,
+    Rejected,
+    Unauthorized,
+    Unavailable,
+    Unconfirmed,
+)
+from adsyncd.platforms import transport, wire
+from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.verdict import accepted, confirm, in_progress, is_later
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate.feedback import Said
+from adsyncd.telemetry.http_spans import CALL
+from support.scripted import PASSWORD, away, connected
 
 WORDS = {"error": "Oh", "message": "no"}
 
 
 def answer(status: int, data: object = None, *, wait_s: float | None = None, **more: object) -> httpx.Response:
     """An answer as the transport hands it over."""
-    extensions = {SAID: Said(wait_s), DATA: data}
-    return httpx.Response(status, extensions=extensions, **{"content": b"{}", **more})  # type: ignore[arg-type]  # a Response's
+    call = Call(Kind.PUSH, said=Said(wait_s), data=data)
+    return httpx.Response(status, extensions={CALL: call}, **{"content": b"{}", **more})  # type: ignore[arg-type]  # a Response's
 
 
 @pytest.mark.parametrize(
@@ -73,3 +86,107 @@ def test_a_success_whose_body_denies_it_is_none(data: object, said: str) -> None
 def test_what_is_in_progress_is_given_as_long_as_a_request_unless_the_platform_says_how_long() -> None:
     assert in_progress(answer(409), 10, Secrets()).after_s == 10
     assert in_progress(answer(409, wait_s=3), 10, Secrets()).after_s == 3
+
+
+# In the platform's words
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error": "Unprocessable", "message": "no such budget", "trace": "x"}', ": Unprocessable no such budget"),
+        (b'{"message": "no such budget"}', ": no such budget"),
+        (b'{"error": 7, "message": ["a"]}', ""),
+        (b'{"error": {"message": "no such budget", "code": 100}}', ": no such budget"),
+        (b'{"errors": [{"title": "Forbidden", "detail": "no such budget"}]}', ": Forbidden no such budget"),
+        (b'{"error": "two\\nlines"}', ": two lines"),
+        (b'{"error": "\\u001b[31mred\\u001b]52;c;aGk=\\u0007"}', ": red"),
+        (b'{"error": "\\u202egnol"}', ": gnol"),
+        (b'{"error": ""}', ""),
+        (b'["error"]', ""),
+        (b"<html>", ""),
+        (b"\xff\xfe", ""),
+        (b"", ""),
+        (b"[" * 200_000, ""),
+        (b'{"error": ' + b"[" * 200_000, ""),
+        (b'{"error": ' + b"9" * 5000 + b"}", ""),
+        (json.dumps({"error": "x" * 5000}).encode(), ": " + "x" * 200),
+    ],
+)
+@pytest.mark.parametrize("status", [422, 500, 503])
+async def test_a_refusal_is_told_in_the_platform_s_words_if_they_can_be_shown(
+    status: int, body: bytes, words: str
+) -> None:
+    async with connected(httpx.Response(status, content=body), max_attempts=1) as parts:
+        assert str(await parts.failed()) == f"the platform answered {status}{words}"
+
+
+async def test_a_refusal_in_plain_text_is_told_in_its_words_and_a_page_of_a_proxy_is_not() -> None:
+    plain = httpx.Response(503, text="upstream connect error\r\n")
+    page = httpx.Response(503, html="<h1>upstream connect error</h1>")
+    async with connected(plain, page, max_attempts=1) as parts:
+        assert str(await parts.failed()) == "the platform answered 503: upstream connect error"
+        assert str(await parts.failed()) == "the platform answered 503"
+
+
+async def test_the_body_of_a_refusal_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+
+    def counting(body: bytes) -> object:
+        parsed.append(body)
+        return wire.parse(body)
+
+    monkeypatch.setattr(transport, "parse", counting)
+    body = b'{"error": "x", "retry_after": 12}'
+    async with connected(httpx.Response(503, content=body), max_attempts=1) as parts:
+        await parts.failed()
+    assert parsed.count(body) == 1
+
+
+BASIC = base64.b64encode(f"acme@example.com:{PASSWORD}".encode()).decode()
+
+
+@pytest.mark.parametrize("status", [400, 403, 422, 500, 503])
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "canary-token-1",
+        "Bearer canary-token-1",
+        "CANARY-TOKEN-1 is not valid",
+        "canary-token-...",
+        "the token that ends in -token-1",
+        "x" * 190 + "canary-token-1",
+        f"{PASSWORD} has expired",
+        BASIC,
+        f"Basic {BASIC[3:20]}...",
+        base64.b64encode(f"?{PASSWORD}".encode()).decode(),
+        PASSWORD.encode().hex(),
+    ],
+)
+async def test_words_that_repeat_a_secret_or_a_piece_of_one_are_not_repeated(status: int, echo: str) -> None:
+    async with connected(
+        lambda _: httpx.Response(status, json={"error": "Forbidden", "message": echo}), max_attempts=1
+    ) as parts:
+        error = await parts.failed()
+    assert str(error) == f"the platform answered {status}"
+
+
+@pytest.mark.parametrize("echo", ["canary-token-1", "canary-token-2"])
+async def test_words_that_repeat_the_token_before_or_after_a_second_try_are_not_repeated(echo: str) -> None:
+    async with connected(httpx.Response(401), httpx.Response(403, json={"error": echo})) as parts:
+        assert str(await parts.failed()) == "the platform answered 403"
+
+
+async def test_words_that_repeat_a_password_from_before_its_rotation_are_not_repeated() -> None:
+    async with connected() as parts:
+        await parts.client.page(1)
+        parts.platform.password = "the-new-one"
+        parts.platform.script.extend([httpx.Response(401), httpx.Response(403, json={"error": f"not {PASSWORD}"})])
+        assert str(await parts.failed()) == "the platform answered 403"
+
+
+async def test_a_redirect_and_a_401_repeat_no_secret() -> None:
+    refusal = httpx.Response(401, json={"error": "revoked", "message": "canary-token-1"})
+    async with connected(away(302, f"https://{PASSWORD}.invalid/"), refusal, refusal, max_attempts=1) as parts:
+        assert str(await parts.failed()).startswith("the platform answered 302, a redirect to another host")
+        assert str(await parts.failed()) == "the platform answered 401 to a token that it had just issued"

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import anyio
 import httpx
@@ -10,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from adsyncd.telemetry.http_spans import TracedTransport, http_duration
+from adsyncd.telemetry.http_spans import CALL, TracedTransport, http_duration
 
 CANARY = "canary-4711"
 
@@ -49,7 +50,7 @@ class Traced:
 
     async def request(self, url: str = "https://ads.example.com/api/campaigns", sendings: int = 1) -> httpx.Response:
         request = httpx.Request("GET", url, headers={"Authorization": f"Bearer {CANARY}"})
-        request.extensions["adsyncd.sendings"] = sendings
+        request.extensions[CALL] = SimpleNamespace(sendings=sendings)
         return await self.transport.handle_async_request(request)
 
     def span(self) -> ReadableSpan:
