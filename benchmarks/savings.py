@@ -35,6 +35,7 @@ from adsyncd.simulation.virtual_time import BACKEND, VirtualClock
 from adsyncd.store.store import store_in
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.tenants.supervisor import Supervisor
+from adsyncd.tenants.worker import Services
 from benchmarks.config import ACCOUNT, HEALTHY, accounts
 from benchmarks.figures import Figure
 from mock_api.app import create_app
@@ -107,22 +108,24 @@ async def run(sync: Mapping[str, str], etag: bool) -> Count:
     instruments = Instruments(NoOpMeter("benchmark"))
     async with store_in(memory_engine(), clock=clock, tracer=NoOpTracer(), off_loop=at_once) as store:
         supervisor = Supervisor(
-            connector=Connector(
-                tls=ssl.create_default_context(),
+            Services(
+                connector=Connector(
+                    tls=ssl.create_default_context(),
+                    clock=clock,
+                    random=Random(0),
+                    tracer=NoOpTracer(),
+                    instruments=instruments,
+                    traced=lambda inner: inner,
+                    open=lambda _tls, _limits: Counted(app, count),
+                ),
+                credentials=Source(),
+                governor=Governor(clock, store, "this process"),
+                store=store,
+                leases=Leases(store, Owner("this process")),
                 clock=clock,
-                random=Random(0),
                 tracer=NoOpTracer(),
                 instruments=instruments,
-                traced=lambda inner: inner,
-                open=lambda _tls, _limits: Counted(app, count),
-            ),
-            credentials=Source(),
-            governor=Governor(clock, store, "this process"),
-            store=store,
-            leases=Leases(store, Owner("this process")),
-            clock=clock,
-            tracer=NoOpTracer(),
-            instruments=instruments,
+            )
         )
         supervisor.add(tenant(sync))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE_URL) as upstream:

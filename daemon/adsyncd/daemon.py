@@ -52,6 +52,7 @@ from adsyncd.tenants.registry import Registry
 from adsyncd.tenants.reload import Reloader
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
+from adsyncd.tenants.worker import Services
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -98,23 +99,25 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
             instruments=telemetry.instruments,
         )
         supervisor = Supervisor(
-            connector=Connector(
-                tls=tls,
-                environ=environ,
+            Services(
+                connector=Connector(
+                    tls=tls,
+                    environ=environ,
+                    clock=clock,
+                    random=entropy(),
+                    tracer=telemetry.tracer,
+                    instruments=telemetry.instruments,
+                    traced=telemetry.traced,
+                ),
+                credentials=CredentialsReader(vault, environ, telemetry.tracer),
+                governor=Governor(clock, store, owner.id, await store.permits(), await store.shapes()),
+                store=store,
+                leases=leases,
                 clock=clock,
-                random=entropy(),
                 tracer=telemetry.tracer,
                 instruments=telemetry.instruments,
-                traced=telemetry.traced,
-            ),
-            credentials=CredentialsReader(vault, environ, telemetry.tracer),
-            governor=Governor(clock, store, owner.id, await store.permits(), await store.shapes()),
-            store=store,
-            leases=leases,
-            clock=clock,
-            tracer=telemetry.tracer,
-            instruments=telemetry.instruments,
-            watch=alerts,
+                watch=alerts,
+            )
         )
         yield Parts(supervisor, store, clock, alerts, telemetry.instruments, vault)
 
@@ -136,7 +139,6 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
         async with open_parts(settings, environ, log_level) as parts:
             supervisor = parts.supervisor
             await parts.alerts.recall()
-            await supervisor.recall()
             ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
             registry = Registry(supervisor, ticker, parts.alerts, parts.store, parts.clock)
             load, telling = partial(load_guarded_settings, config, environ), partial(notifier.reloading, parts.clock)
@@ -159,6 +161,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                     async with (
                         beside(registry.catch_up, runs),
                         beside(reloader.obey, hangups),
+                        beside(reloader.forget_gone),
                         beside(watch, reloader, config),
                         beside(ticker.keep_time, parts.clock),
                     ):

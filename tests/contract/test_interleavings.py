@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.model.campaign import Push, PushState
-from adsyncd.model.run import Listing, Tally
+from adsyncd.model.run import Listing, ResumePoint, Tally
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import ResumePoint, Store, open_store
+from adsyncd.store import Store, open_store
 from support.records import NOON, HandClock, campaign, page, run
 
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED

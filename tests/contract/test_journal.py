@@ -6,9 +6,9 @@ from opentelemetry.trace import NoOpTracer
 
 from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Oddities, Push, PushState, idempotency_key
-from adsyncd.model.run import Listing, Outcome, Tally
+from adsyncd.model.run import Listing, Outcome, ResumePoint, Tally
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import ResumePoint, Store, open_store, tables
+from adsyncd.store import Store, open_store, tables
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
 
 ALL, CHANGED = PushPolicy.ALL, PushPolicy.CHANGED

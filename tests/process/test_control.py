@@ -100,7 +100,7 @@ async def test_status_shows_what_tenants_wait_for_and_what_became_of_them(progra
         assert seen["daemon"]["tenants"] == {"idle": 1, "waiting": 1}
         assert [one["id"] for one in seen["tenants"]] == ["acme", "globex"]
         assert seen["tenants"][0]["last_run"]["pushed"] == CAMPAIGNS
-        assert "a run of globex goes on already; see adsyncd status globex" in await run(
+        assert "a run of globex is already in progress; see adsyncd status globex" in await run(
             program, "trigger", "globex", code=1
         )
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 
 import anyio
 import httpx
@@ -18,7 +19,7 @@ from adsyncd.credentials import CredentialsSource
 from adsyncd.errors import BadAnswer
 from adsyncd.model.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.model.lease import Lease
-from adsyncd.model.run import Listing, Run
+from adsyncd.model.run import Listing, Run, Tally
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.platforms import Connector, PlatformClient, Session, reading
 from adsyncd.platforms.admission import Admission
@@ -34,7 +35,7 @@ from adsyncd.simulation.invariants import Invariant
 from adsyncd.simulation.simulation import Simulator
 from adsyncd.store import Store, journal
 from adsyncd.store.tables import campaigns
-from adsyncd.tenants.supervisor import Supervisor
+from adsyncd.tenants.worker import Worker
 from support.isolation import mute_world, with_and_without_the_sick
 from support.worlds import small_world
 
@@ -200,13 +201,13 @@ def push_lost_on_resume(patch: pytest.MonkeyPatch) -> None:
 def one_run_at_a_time(patch: pytest.MonkeyPatch) -> None:
     """All tenants' runs stand in one line, so that a slow one makes the others wait."""
     one_at_a_time: dict[int, anyio.Lock] = {}
-    sync = Supervisor.sync
+    sync = Worker.sync
 
-    async def in_line(supervisor: Supervisor, tenant_id: str, *details: object) -> Run:
-        async with one_at_a_time.setdefault(id(supervisor), anyio.Lock()):
-            return await sync(supervisor, tenant_id, *details)  # type: ignore[arg-type]  # handed through as they came
+    async def in_line(worker: Worker, fire_time: datetime, tally: Tally) -> Run:
+        async with one_at_a_time.setdefault(id(worker._services), anyio.Lock()):
+            return await sync(worker, fire_time, tally)
 
-    patch.setattr(Supervisor, "sync", in_line)
+    patch.setattr(Worker, "sync", in_line)
 
 
 def permit_lost_on_failure(patch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ from adsyncd.store import Store, open_store
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
+from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
 from support.platform import HEALTHY, accounts
 from support.records import page, run, settle
@@ -114,24 +115,25 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
         anyio.create_task_group() as runs,
     ):
         supervisor = Supervisor(
-            connector=Connector(
-                tls=_TLS,
+            Services(
+                connector=Connector(
+                    tls=_TLS,
+                    clock=clock,
+                    random=Random(0),
+                    tracer=tracer,
+                    instruments=instruments,
+                    traced=lambda inner: inner,
+                    open=lambda _tls, _limits: httpx.ASGITransport(platform),
+                ),
+                credentials=Accounts(),
+                governor=Governor(clock, store, "test", await store.permits(), await store.shapes()),
+                store=store,
+                leases=Leases(store, Owner("this process")),
                 clock=clock,
-                random=Random(0),
                 tracer=tracer,
                 instruments=instruments,
-                traced=lambda inner: inner,
-                open=lambda _tls, _limits: httpx.ASGITransport(platform),
-            ),
-            credentials=Accounts(),
-            governor=Governor(clock, store, "test", await store.permits(), await store.shapes()),
-            store=store,
-            leases=Leases(store, Owner("this process")),
-            clock=clock,
-            tracer=tracer,
-            instruments=instruments,
+            )
         )
-        await supervisor.recall()
         ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
         for one in tenants:
             supervisor.add(one)

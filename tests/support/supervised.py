@@ -28,6 +28,7 @@ from adsyncd.simulation.virtual_time import START
 from adsyncd.store import Store
 from adsyncd.telemetry.instruments import TENANT, Instruments, Metric
 from adsyncd.tenants.supervisor import Supervisor
+from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
 from support.platform import HEALTHY, accounts
 from support.spans import Spans
@@ -116,22 +117,24 @@ async def a_world(store: Store, *tenants: Tenant, **clients: Mapping[str, Any]) 
     app = create_app(document, lambda: clock.now().timestamp())
     instruments = Instruments(MeterProvider([metrics], shutdown_on_exit=False).get_meter("test"))
     supervisor = Supervisor(
-        connector=Connector(
-            tls=TLS,
+        Services(
+            connector=Connector(
+                tls=TLS,
+                clock=clock,
+                random=Random(0),
+                tracer=spans.tracer,
+                instruments=instruments,
+                traced=lambda inner: inner,
+                open=lambda _tls, _limits: httpx.ASGITransport(app),
+            ),
+            credentials=Accounts(),
+            governor=Governor(clock, store, "this process", await store.permits(), await store.shapes()),
+            store=store,
+            leases=Leases(store, Owner("this process")),
             clock=clock,
-            random=Random(0),
             tracer=spans.tracer,
             instruments=instruments,
-            traced=lambda inner: inner,
-            open=lambda _tls, _limits: httpx.ASGITransport(app),
-        ),
-        credentials=Accounts(),
-        governor=Governor(clock, store, "this process", await store.permits(), await store.shapes()),
-        store=store,
-        leases=Leases(store, Owner("this process")),
-        clock=clock,
-        tracer=spans.tracer,
-        instruments=instruments,
+        )
     )
     for tenant in tenants:
         supervisor.add(tenant)

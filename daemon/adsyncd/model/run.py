@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from adsyncd.model.campaign import Push
 from adsyncd.rate.wait import WaitReason
 
 
@@ -132,6 +133,28 @@ class Run:
     error: str | None = None
     note: str | None = None
     listing: Listing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """Where a run starts or resumes: page 1 with nothing owed, or the state that an unclean end left.
+
+    `complete`: its last page is listed. `owed`: the pushes whose outcome is not known. `tally`: the counts so far, as
+    far as the store knows them. `announced`: the most campaigns that a page named in all. `odd`: the odd items that it
+    listed, in words. `source`: the listing that its first page belongs to. At its beginning the tenant has `live`
+    campaigns that are not marked deleted, of which the last complete listing `missed` some.
+    """
+
+    started_at: datetime
+    next_page: int
+    complete: bool
+    owed: tuple[Push, ...]
+    tally: Tally
+    announced: int = 0
+    odd: str | None = None
+    source: str | None = None
+    live: int = 0
+    missed: int = 0
 
 
 def _over(wait: Wait) -> datetime:

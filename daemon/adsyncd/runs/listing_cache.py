@@ -18,22 +18,20 @@ from opentelemetry import trace
 
 from adsyncd.model.campaign import Page
 from adsyncd.model.tenant import Tenant
+from adsyncd.runs.pushing import Pusher
 from adsyncd.telemetry.instruments import LISTED_FROM, SAVED, Instruments
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Platform(Protocol):
+class PagedPlatform(Pusher, Protocol):
     """The platform itself. See `adsyncd.platforms.PlatformClient`."""
 
     async def page(self, number: int, known: Page | None = None) -> Page:
         """Return page `number`, from 1; that is `known` if it has not changed since."""
 
-    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
-        """Push a campaign and return in which attempt that succeeded; `again`: its key may have been sent before."""
 
-
-class Memory(Protocol):
+class KnownListings(Protocol):
     """The store, as far as it remembers listings. See `adsyncd.store.Store`."""
 
     async def kept_listing(self, tenant: str, source: str, max_age: timedelta) -> Page | None:
@@ -49,10 +47,12 @@ class ListingCache:
     A run that begins with a listing that was kept never mixes it with the platform's pages: it is one page, and whole.
     """
 
-    def __init__(self, tenant: Tenant, platform: Platform, memory: Memory, instruments: Instruments) -> None:
+    def __init__(
+        self, tenant: Tenant, platform: PagedPlatform, listings: KnownListings, instruments: Instruments
+    ) -> None:
         self._tenant = tenant
         self._platform = platform
-        self._memory = memory
+        self._listings = listings
         self._instruments = instruments
         self._full = tenant.sync.page_size  # campaigns on a page, or fewer if the platform puts fewer on it
         # Whatever else is asked for is another listing, of which nothing is known.
@@ -62,7 +62,7 @@ class ListingCache:
         """Return page `number`, from 1."""
         if number == 1 and (kept := await self._kept_listing()):
             return kept
-        known = await self._memory.kept_page(self._tenant.id, self._source, number)
+        known = await self._listings.kept_page(self._tenant.id, self._source, number)
         if known and not known.has_more and len(known.campaigns) >= self._full:
             known = None  # what came behind it since is not in an etag that stands for its campaigns alone
         page = await self._platform.page(number, known)
@@ -79,7 +79,7 @@ class ListingCache:
         sync = self._tenant.sync
         if not sync.list_cache:
             return None
-        kept = await self._memory.kept_listing(self._tenant.id, self._source, sync.list_cache)
+        kept = await self._listings.kept_listing(self._tenant.id, self._source, sync.list_cache)
         if kept is not None:
             _log.debug("listing not asked for", listed_at=str(kept.listed_at), campaigns=len(kept.campaigns))
             trace.get_current_span().set_attribute(LISTED_FROM, "cache")

@@ -44,6 +44,7 @@ from adsyncd.telemetry.instruments import QUOTA_PERMITS, Instruments
 from adsyncd.tenants.diff import Diff
 from adsyncd.tenants.registry import Registry
 from adsyncd.tenants.supervisor import Supervisor
+from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
 
 _GRACE = timedelta(seconds=20)
@@ -314,14 +315,16 @@ class _Simulation:
             off_loop=at_once,
         )
         supervisor = Supervisor(
-            connector=connector,
-            credentials=self._vault,
-            governor=Governor(self._clock, store, owner, await store.permits(), await store.shapes()),
-            store=store,
-            leases=leases,
-            clock=self._clock,
-            tracer=NoOpTracer(),
-            instruments=instruments,
+            Services(
+                connector=connector,
+                credentials=self._vault,
+                governor=Governor(self._clock, store, owner, await store.permits(), await store.shapes()),
+                store=store,
+                leases=leases,
+                clock=self._clock,
+                tracer=NoOpTracer(),
+                instruments=instruments,
+            )
         )
         nobody = Watch(
             [], store, connect=lambda: wire, clock=self._clock, random=connector.random, instruments=instruments

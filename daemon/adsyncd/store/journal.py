@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Executable, Row, and_, bindparam, case, delet
 
 from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
-from adsyncd.model.run import Listing, Run, Tally
+from adsyncd.model.run import Listing, ResumePoint, Run, Tally
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import listings
 from adsyncd.store.dead_letters import count
@@ -19,28 +19,6 @@ from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 HISTORY = timedelta(days=30)  # a thousand tenants with a run each quarter of an hour make three million runs in it
 
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
-
-
-@dataclass(frozen=True, slots=True)
-class ResumePoint:
-    """Where a run starts or resumes: page 1 with nothing owed, or the state that an unclean end left.
-
-    `complete`: its last page is listed. `owed`: the pushes whose outcome is not known. `tally`: what became of its
-    campaigns so far, as `tallies` counts it. `announced`: the most campaigns that a page named in all. `odd`: the odd
-    items that it listed, in words. `source`: the listing that its first page belongs to. At its beginning the tenant
-    has `live` campaigns that are not marked deleted, of which the last complete listing `missed` some.
-    """
-
-    started_at: datetime
-    next_page: int
-    complete: bool
-    owed: tuple[Push, ...]
-    tally: Tally
-    announced: int = 0
-    odd: str | None = None
-    source: str | None = None
-    live: int = 0
-    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.campaign import DeadLetter, Page, Push
 from adsyncd.model.lease import Lease
-from adsyncd.model.run import Run
+from adsyncd.model.run import ResumePoint, Run
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.store import alerts, dead_letters, journal, leases, pauses, permits, schema, sql
@@ -139,7 +139,7 @@ class Store(Reader):
         """Give a sign of life for leases, but for those that were taken over."""
         await self._commit(leases.beat, held)
 
-    async def begin(self, run: Run) -> journal.ResumePoint:
+    async def begin(self, run: Run) -> ResumePoint:
         """Record that a run begins; where it is open from an unclean end, take it up again and say where it stands.
 
         Raises RunEnded when the run has ended already.

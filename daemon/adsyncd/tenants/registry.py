@@ -1,10 +1,11 @@
-"""Who is served now: what changes in the drop-ins reaches supervisor, ticks and alerts through here alone.
+"""The tenants in service: each change of the drop-ins reaches supervisor, ticks and alerts through here alone.
 
-Whoever is not named in a difference is not touched. The loop has its turn after each tenant, so that a thousand that
-change at once delay no run.
+A tenant that a difference does not name is not touched. The event loop has a turn after each tenant, so that a thousand
+changes at once delay no run.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from adsyncd.alerts import Watch
 from adsyncd.clock import Clock
-from adsyncd.model.run import whole_ms
+from adsyncd.model.run import Run, whole_ms
 from adsyncd.model.schedule import missed, share, trigger
 from adsyncd.model.status import Silence
 from adsyncd.model.tenant import Tenant
@@ -22,26 +23,36 @@ from adsyncd.store import Store
 from adsyncd.tenants.diff import Change, Diff
 from adsyncd.tenants.supervisor import Supervisor
 
-_CATCH_UP_GAP_S = 0.05  # between runs that are due already, so that they don't sign in all at once
+_CATCH_UP_GAP_S = 0.05  # between runs that are already due, so that they don't sign in all at once
 
 
 class Ticks(Protocol):
-    """Who says when tenants are due. See `adsyncd.tenants.ticks.Ticker`."""
+    """The schedules of tenants. See `adsyncd.tenants.ticks.Ticker`."""
 
     def add(self, tenant: Tenant) -> None:
-        """Tick for a tenant from now on."""
+        """Start to tick for a tenant."""
 
     def change(self, tenant: Tenant) -> None:
         """Tick by a tenant's new schedule."""
 
     def remove(self, tenant_id: str) -> None:
-        """Tick for a tenant no more."""
+        """Stop ticking for a tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What the store knows of a tenant. `due`: the fire time that it has to catch up on."""
+
+    due: datetime | None
+    paused_since: datetime | None
+    last_run: Run | None
+    dead_letters: int
 
 
 class Registry:
-    """The tenants that are served, by id.
+    """The tenants in service, by id.
 
-    `silent`: those whose quotas the last difference changed, and who send nothing for a while because of that.
+    `silent`: the tenants that send nothing for a while because the last difference changed their quotas.
     """
 
     def __init__(self, supervisor: Supervisor, ticks: Ticks, alerts: Watch, store: Store, clock: Clock) -> None:
@@ -56,12 +67,12 @@ class Registry:
         self.silent: list[Silence] = []
 
     async def apply(self, difference: Diff) -> int:
-        """Make a difference from `tenants` true, and return how many of those who are added are due already.
+        """Apply a difference from `tenants`, and return how many of the added tenants are already due.
 
-        Raises StoreError, before anything has changed.
+        Raises StoreError before anything has changed.
         """
         self.silent = []
-        due, letters = await self._look_back(difference.added) if difference.added else ({}, {})
+        memories = await self._recall(difference.added) if difference.added else {}
         for tenant_id in difference.removed:
             self._remove(tenant_id)
             await anyio.lowlevel.checkpoint()
@@ -69,14 +80,19 @@ class Registry:
             self._change(change)
             await anyio.lowlevel.checkpoint()
         for tenant in difference.added:
-            self._add(tenant, letters.get(tenant.id, 0))
+            self._add(tenant, memories[tenant.id])
             await anyio.lowlevel.checkpoint()
+        due = {tenant_id: memory.due for tenant_id, memory in memories.items() if memory.due}
         self._due |= due
         self._more_due.set()
         return len(due)
 
+    async def forget(self, tenant_id: str) -> None:
+        """Forget the pause of a tenant that is gone for good. Raises StoreError."""
+        await self._store.resume(tenant_id)
+
     async def catch_up(self, runs: TaskGroup) -> None:
-        """Begin the runs that are due already as tasks of `runs`, one soon after the other, until cancelled."""
+        """Start the runs that are already due as tasks of `runs`, one soon after the other, until cancelled."""
         while True:
             while self._due:
                 tenant_id = next(iter(self._due))
@@ -85,23 +101,29 @@ class Registry:
             self._more_due = anyio.Event()
             await self._more_due.wait()
 
-    async def _look_back(self, tenants: Collection[Tenant]) -> tuple[dict[str, datetime], dict[str, int]]:
-        """Return for which fire times tenants are due already, in the order to begin in, and their dead letters."""
+    async def _recall(self, tenants: Collection[Tenant]) -> dict[str, _Memory]:
+        """Return what the store knows of tenants, by id, in the order in which they catch up."""
         now = whole_ms(self._clock.now())
         open_runs = {run.tenant: run.fire_time for run in await self._store.open_runs()}
         last_fires = await self._store.last_fire_times()
-        due = {}
+        pauses, last_runs = await self._store.pauses(), await self._store.last_runs()
+        letters = await self._store.dead_letter_counts()
+        memories = {}
         for tenant in sorted(tenants, key=lambda tenant: share(tenant.id)):
-            last_fire = last_fires.get(tenant.id)
-            since = open_runs.get(tenant.id) or missed(trigger(tenant.schedule, tenant.id), last_fire, now)
-            if since is not None:
-                due[tenant.id] = since
+            due = open_runs.get(tenant.id) or missed(
+                trigger(tenant.schedule, tenant.id), last_fires.get(tenant.id), now
+            )
+            memories[tenant.id] = _Memory(
+                due, pauses.get(tenant.id), last_runs.get(tenant.id), letters.get(tenant.id, 0)
+            )
             await anyio.lowlevel.checkpoint()
-        return due, await self._store.dead_letter_counts()
+        return memories
 
-    def _add(self, tenant: Tenant, dead_letters: int) -> None:
+    def _add(self, tenant: Tenant, memory: _Memory) -> None:
         self.tenants[tenant.id] = tenant
-        self._supervisor.add(tenant, dead_letters)
+        self._supervisor.add(
+            tenant, paused_since=memory.paused_since, last_run=memory.last_run, dead_letters=memory.dead_letters
+        )
         self._alerts.add(tenant)
         self._ticks.add(tenant)
 

@@ -1,14 +1,17 @@
-"""From the files to the registry, again and again while the daemon runs: read all, compare, change what differs.
+"""Brings changed files into service while the daemon runs: reads all of them, compares, changes what differs.
 
     SIGHUP, control socket, files that change ─► settings and drop-ins ─► diff ─► registry
                                                           └─► refused: what is wrong, until it is fixed
 
-A tenant whose files are wrong goes on with what they said when they were right. When a directory can't be read, all
-do, since what it holds might count for any of them; and so does the daemon when its settings are wrong.
+A tenant with invalid files keeps its last valid ones. While a directory can't be read, all tenants keep theirs, since
+its files might concern any of them. With invalid settings the daemon keeps its last valid ones, too.
+
+A deployment or an editor may remove a drop-in for a moment, so its tenant comes back paused if it was paused; after a
+day the pause is forgotten.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from signal import Signals
 
@@ -31,6 +34,8 @@ _log = structlog.stdlib.get_logger(__name__)
 _LIVE = frozenset({"tenants_dirs", "watch", "shutdown_grace", "platforms", "defaults"})  # the others need a restart
 _SETTLES_S = 1.0
 _AGAIN_S = 30.0
+_GONE_FOR_GOOD_S = 24 * 3600.0  # after so long without a drop-in a tenant's pause is forgotten
+_LOOK_S = 600.0  # between two looks for such tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Reloader:
         self._telling = telling
         self._tenants = Tenants({}, {}, [])
         self._drop_ins = DropIns(clock)
+        self._described = frozenset[str]()
+        self._gone: dict[str, float] = {}  # tenants without a drop-in, and since when
         self._turn = anyio.Lock()
         self._begun = 0
         self._ended = 0
@@ -119,6 +126,17 @@ class Reloader:
             async for _ in hangups:
                 tasks.start_soon(self.reload_until_done)
 
+    async def forget_gone(self) -> None:
+        """Forget the pauses of tenants whose drop-ins have been gone for a day, until cancelled."""
+        while True:
+            await anyio.sleep(_LOOK_S)
+            async with self._turn:  # a reload may bring one of them back
+                before = self._clock.monotonic() - _GONE_FOR_GOOD_S
+                for tenant_id in [tenant_id for tenant_id, since in self._gone.items() if since <= before]:
+                    with suppress(StoreError):  # the next look tries again
+                        await self._registry.forget(tenant_id)
+                        del self._gone[tenant_id]
+
     async def _reload(self, *, patient: bool) -> Reloaded:
         began = self._clock.monotonic()
         files = await anyio.to_thread.run_sync(self._read)
@@ -129,6 +147,7 @@ class Reloader:
         self._refuse(files)
         served, tenants = self._registry.tenants, files.tenants
         self._tenants = tenants
+        self._note_gone(tenants)
         difference = diff(served, tenants.good, served if tenants.directories else tenants.bad)
         due = await self._registry.apply(difference)
         report = Reloaded(
@@ -175,6 +194,13 @@ class Reloader:
         before, self._stated, self.settings = self.settings, files.stated, files.settings
         if (before.watch, before.tenants_dirs) != (files.settings.watch, files.settings.tenants_dirs):
             self.elsewhere.set()
+
+    def _note_gone(self, tenants: Tenants) -> None:
+        """Note whose drop-ins are gone. A directory that can't be read says nothing about that."""
+        if not tenants.directories:
+            now, before = self._clock.monotonic(), self._described | self._gone.keys()
+            self._described = frozenset(tenants.good.keys() | tenants.bad.keys())
+            self._gone = {tenant_id: self._gone.get(tenant_id, now) for tenant_id in before - self._described}
 
     def _refuse(self, files: _Files) -> None:
         """Keep what is wrong, and say what of it is new and what is over."""

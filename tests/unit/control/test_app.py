@@ -131,7 +131,7 @@ async def test_the_daemon_counts_its_tenants_by_state(inside: Inside, api: httpx
 
 async def test_hosts_that_are_left_alone_are_told_with_the_reason(inside: Inside, api: httpx.AsyncClient) -> None:
     assert (await ask(api, "/v1/status"))["breakers"] == []
-    breaker = inside.supervisor._connector._breaker("http://ads.invalid")
+    breaker = inside.supervisor._services.connector._breaker("http://ads.invalid")
     breaker._last = "no answer"
     for second in range(0, 24, 2):
         breaker._circuit.failed(("acme", "globex")[second % 4 // 2], second, probe=False)
@@ -165,7 +165,7 @@ async def test_while_the_database_is_gone_it_answers_what_it_knows(
 async def test_a_tenant_that_cant_be_shown_says_so_in_its_row_and_hides_no_other(
     inside: Inside, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inside.supervisor._bulkheads["acme"], "session", None)
+    monkeypatch.setattr(inside.supervisor._workers["acme"], "session", None)
     with capture_logs() as logged:
         for _ in range(2):
             shown = {one["id"]: one for one in await ask(api, "/v1/tenants")}
@@ -215,7 +215,10 @@ async def test_a_run_is_begun_by_command(inside: Inside, api: httpx.AsyncClient)
 async def test_no_second_run_is_begun_beside_one_that_goes_on(inside: Inside, api: httpx.AsyncClient) -> None:
     await tell(api, "/v1/tenants/globex/trigger")
     problem = refused(await tell(api, "/v1/tenants/globex/trigger"), 409)
-    assert (problem["detail"], problem["fix"]) == ("a run of globex goes on already", "see adsyncd status globex")
+    assert (problem["detail"], problem["fix"]) == (
+        "a run of globex is already in progress",
+        "see adsyncd status globex",
+    )
     inside.supervisor.stop()
     await inside.idle()
 
@@ -313,7 +316,7 @@ async def test_a_replay_that_a_stop_no_longer_waits_for_says_so_and_leaves_the_r
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(replay)
         with anyio.fail_after(20):
-            while "acme" not in inside.supervisor._activities:  # noqa: ASYNC110 - begun by the command
+            while not inside.supervisor._workers["acme"].busy:  # noqa: ASYNC110 - begun by the command
                 await anyio.sleep(0.01)
         inside.commands.cut_short()
     assert {outcome for outcome, _ in fates.values()} == {"pending"}

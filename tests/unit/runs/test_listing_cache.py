@@ -1,7 +1,5 @@
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
 
 import anyio
 import pytest
@@ -18,26 +16,14 @@ from adsyncd.runs.pipeline import Pipeline
 from adsyncd.simulation.virtual_time import START
 from adsyncd.store import Store, tables
 from adsyncd.telemetry.instruments import LISTED_FROM, SPAN_PAGE, Instruments
-from support.inline_store import inline_store
 from support.records import campaign, rows
 from support.spans import Spans, attributes
 from support.tenants import a_tenant
-from support.virtual_time import BACKEND, VirtualClock
+from support.virtual_time import VirtualClock
 
 SILENT = Instruments(NoOpMeter("test"))
 HOUR = timedelta(hours=1)
 CACHING = a_tenant(page_size=2, list_cache=HOUR)
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    async with inline_store() as opened:
-        yield opened
 
 
 @dataclass

@@ -1,7 +1,6 @@
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import anyio
 import pytest
@@ -23,30 +22,13 @@ from adsyncd.model.run import Run, Tally
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.runs.replay import Replay, Replayed
 from adsyncd.store import Store, tables
-from support.inline_store import Disk, inline_store
+from support.inline_store import Disk
 from support.records import page, rows, settle
 from support.records import run as a_run
 from support.spans import Spans, attributes
 from support.tenants import a_tenant
-from support.virtual_time import BACKEND
 
 PUSHED, FAILED, PENDING = PushState.PUSHED, PushState.FAILED, PushState.PENDING
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
-
-
-@pytest.fixture
-def disk() -> Disk:
-    return Disk()
-
-
-@pytest.fixture
-async def store(disk: Disk) -> AsyncIterator[Store]:
-    async with inline_store(disk) as opened:
-        yield opened
 
 
 @dataclass

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from adsyncd.alerts import Watch
 from adsyncd.errors import StoreError
 from adsyncd.model.run import Outcome, Run
+from adsyncd.model.status import State
 from adsyncd.model.tenant import EnvRef, Every, Tenant
 from adsyncd.rate.quota import Quota
 from adsyncd.simulation.ticker import VirtualTicker
@@ -24,15 +25,9 @@ from adsyncd.tenants.diff import Diff, diff
 from adsyncd.tenants.registry import Registry
 from support.inline_store import Disk, inline_store
 from support.supervised import World, a_world, tenant
-from support.virtual_time import BACKEND
 
 MINUTE = timedelta(minutes=1)
 HOUR = Every(timedelta(hours=1))
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 class Served:
@@ -65,12 +60,6 @@ async def serving(store: Store, **clients: Mapping[str, Any]) -> AsyncIterator[S
         world.tasks.start_soon(served.ticker.run)
         world.tasks.start_soon(served.registry.catch_up, world.tasks)
         yield served
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    async with inline_store() as opened:
-        yield opened
 
 
 async def runs(store: Store, name: str) -> list[Run]:
@@ -137,12 +126,12 @@ async def test_who_is_not_named_in_a_difference_is_not_touched(store: Store) -> 
     async with serving(store, acme={}, globex={}) as served:
         await served.become(acme, tenant("globex", schedule=HOUR))
         await anyio.sleep(3)
-        before = served.world.supervisor._bulkheads["acme"]
+        before = served.world.supervisor._workers["acme"]
         parts = (before.session, before.gate, before.session._token, served.alerts._tenants["acme"])
         due = served.ticker._due["acme"]
         await served.become(acme, tenant("globex", page_size=7))
         await served.become(acme)
-        after = served.world.supervisor._bulkheads["acme"]
+        after = served.world.supervisor._workers["acme"]
         assert after is before
         now = (after.session, after.gate, after.session._token, served.alerts._tenants["acme"])
         assert all(one is other for one, other in zip(parts, now, strict=True))
@@ -174,6 +163,34 @@ async def test_without_the_database_nobody_is_added_and_nothing_else_changes_eit
         await served.become(tenant("globex", schedule=HOUR))
         await anyio.sleep(30)
         assert len(await runs(store, "globex")) == 1
+
+
+async def test_the_pause_and_the_last_run_of_a_tenant_are_recalled_when_it_is_added(store: Store) -> None:
+    acme, globex = tenant("acme", schedule=HOUR), tenant("globex", schedule=HOUR)
+    async with serving(store, acme={}, globex={}) as served:
+        await served.become(acme, globex)
+        await anyio.sleep(30)
+        await served.world.supervisor.pause("acme")
+        paused_since = served.world.clock.now()
+        await served.become()
+        assert not served.world.supervisor.tenants
+        await anyio.sleep(5000)
+        await served.become(acme, globex)
+        await anyio.sleep(30)
+        statuses = {each: served.world.supervisor.status(each, None) for each in ("acme", "globex")}
+        assert {each: (one.state, one.paused_since) for each, one in statuses.items()} == {
+            "acme": (State.PAUSED, paused_since),
+            "globex": (State.IDLE, None),
+        }
+        assert {each: one.last_run for each, one in statuses.items()} == {
+            each: (await runs(store, each))[0] for each in statuses
+        }
+        assert [len(await runs(store, each)) for each in statuses] == [1, 2]
+        await served.become(globex)
+        await served.registry.forget("acme")
+        await served.become(acme, globex)
+        await anyio.sleep(30)
+        assert len(await runs(store, "acme")) == 2
 
 
 EDITS = st.lists(

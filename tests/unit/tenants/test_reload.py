@@ -33,6 +33,20 @@ ACME = 'client_id = "acme"\nplatform = "mixo"\ncredentials = { env = "ACME" }\n'
 GLOBEX = ACME.replace("acme", "globex")
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"  # files are read in threads
+
+
+class Clock(SystemClock):
+    """A clock that can be put forward."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
 class Installation:
     """Settings and drop-ins in a folder, and a reloader of them whose registry's parts only listen."""
 
@@ -45,12 +59,13 @@ class Installation:
         self.supervisor.change.return_value = None
         self.store = AsyncMock(spec=Store)
         self.store.open_runs.return_value = []
-        self.store.last_fire_times.return_value = self.store.dead_letter_counts.return_value = {}
+        for known in ("last_fire_times", "dead_letter_counts", "pauses", "last_runs"):
+            getattr(self.store, known).return_value = {}
         self.metrics = InMemoryMetricReader()
         self.before_loading: list[Callable[[], object]] = []
         self.told: list[str] = []
         self.loads = 0
-        clock = SystemClock()
+        clock = self.clock = Clock()
         self.registry = Registry(self.supervisor, self.ticks, Mock(spec=Watch), self.store, clock)
         meter = MeterProvider([self.metrics], shutdown_on_exit=False).get_meter("test")
         self.reloader = Reloader(self.load(), self.load, self.registry, clock, Instruments(meter), self.telling)
@@ -317,6 +332,57 @@ async def test_who_was_told_to_reload_waits_for_nobody_who_writes(
 ) -> None:
     half_written(installed, monkeypatch, "nonsense", ACME)
     assert len((await installed.reloader.reload()).refused) == 1
+
+
+# Drop-ins that are gone
+
+
+async def forgotten(installed: Installation, *, after: timedelta) -> list[str]:
+    """Return whose pauses are forgotten when a reload and that much time have passed."""
+    await installed.reloader.reload()
+    installed.clock.ahead_s += after.total_seconds()
+    installed.store.resume.reset_mock()
+    with anyio.move_on_after(0.1):
+        await installed.reloader.forget_gone()
+    return [call.args[0] for call in installed.store.resume.await_args_list]
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload, "_LOOK_S", 0.01)
+
+
+@pytest.mark.usefixtures("looking")
+async def test_the_pause_of_a_tenant_is_forgotten_when_its_drop_in_has_been_gone_for_a_day(
+    installed: Installation,
+) -> None:
+    almost, rest = timedelta(hours=23), timedelta(hours=1)
+    for name in ("acme", "globex", "hooli", "initech"):
+        installed.write(f"tenants.d/{name}.toml", ACME)
+    assert await forgotten(installed, after=2 * almost) == []
+    installed.write("tenants.d/globex.toml", "nonsense")
+    installed.write("tenants.d/hooli.toml", ACME + "enabled = false")
+    for name in ("acme", "initech"):
+        (installed.tenants / f"{name}.toml").unlink()
+    assert await forgotten(installed, after=almost) == []
+    installed.write("tenants.d/initech.toml", "nonsense")  # it comes back, though not yet right
+    installed.store.resume.side_effect = StoreError("the disk is gone")
+    assert set(await forgotten(installed, after=rest)) == {"acme"}
+    installed.store.resume.side_effect = None
+    assert await forgotten(installed, after=rest) == ["acme"]
+    assert await forgotten(installed, after=2 * almost) == []  # once
+
+
+@pytest.mark.usefixtures("looking")
+async def test_a_directory_that_cannot_be_read_makes_no_tenant_gone(installed: Installation) -> None:
+    installed.write("tenants.d/acme.toml", ACME)
+    await installed.reloader.reload()
+    installed.tenants.chmod(0o777)
+    assert await forgotten(installed, after=timedelta(days=2)) == []
+    (installed.tenants / "acme.toml").unlink()
+    installed.tenants.chmod(0o755)
+    assert await forgotten(installed, after=timedelta(hours=23)) == []
+    assert await forgotten(installed, after=timedelta(hours=1)) == ["acme"]
 
 
 # One at a time

@@ -18,6 +18,12 @@ from adsyncd.tenants.ticks import Ticker, _Executor
 from support.records import HandClock
 from support.tenants import a_tenant
 
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"  # APScheduler keeps the machine's time
+
+
 Ticks = list[tuple[str, datetime]]
 
 OFTEN = Every(timedelta(milliseconds=50))

@@ -1,0 +1,146 @@
+"""Where a run stands: its counts, the evidence of its listing, and the outcome that follows from both.
+
+Decided from values alone. A run succeeds only if the listing came to its end and every campaign in it is accounted for;
+the total that the platform claims is no evidence of either.
+"""
+
+from dataclasses import fields, replace
+from datetime import datetime
+
+from adsyncd.errors import ListingError
+from adsyncd.model.campaign import Oddities, Page, Push, PushState, shown
+from adsyncd.model.run import Listing, Outcome, ResumePoint, Run, Tally
+from adsyncd.runs.deletion import Missing
+
+_BARREN_PAGES = 10  # in a row that bring nothing new, and announce more, end a listing
+_TOO_MANY = 10  # times what the platform names in all, and as many pages, have no end
+_MOST_LISTED = 1_000_000
+_RESUMED = ("listed", "pushed", "skipped", "dead_lettered", "failed", "requests", "retries")
+
+
+class RunProgress:
+    """The progress of one run from its resume point on. It adds to `tally`, which others may watch."""
+
+    def __init__(self, point: ResumePoint, tally: Tally, page_size: int) -> None:
+        self._point = point
+        self._tally = tally
+        self._page_size = page_size
+        self._evidence: Listing | None = None  # set when the listing has come to its end
+        self._claimed = point.announced  # the largest total that a page named
+        self._odd, self._lacking = Oddities(), Oddities()
+        self._moved: str | None = None  # a campaign that was on two pages
+        self._barren = 0  # pages in a row without a new campaign
+        self._first_failure: str | None = None
+        for name in _RESUMED:
+            setattr(tally, name, getattr(point.tally, name))
+        tally.announced = tally.listed if point.complete else max(self._claimed, tally.listed)
+
+    def add_page(self, page: Page, fresh: list[Push]) -> None:
+        """Count a page and the campaigns in it that are new to the run."""
+        tally, new = self._tally, {push.campaign_id for push in fresh}
+        tally.listed += len(fresh)
+        tally.skipped += sum(push.state is PushState.SKIPPED for push in fresh)
+        tally.dead_lettered += sum(push.state is PushState.DEAD_LETTERED for push in fresh)
+        self._claimed = max(self._claimed, page.total or 0)
+        self._odd += page.odd
+        self._lacking += page.lacking
+        self._moved = self._moved or next((each.id for each in page.campaigns if each.id not in new), None)
+        self._barren = 0 if fresh else self._barren + 1
+        tally.announced = max(self._claimed, tally.listed)
+
+    def end_listing(self, last: Page) -> None:
+        """Note that the listing has come to its end."""
+        self._evidence = Listing.KEPT if last.listed_at else Listing.COMPLETE
+        self._tally.announced = self._tally.listed
+
+    def check_end(self, number: int) -> None:
+        """Raise ListingError if the listing seems endless after page `number`."""
+        if self._barren >= _BARREN_PAGES:
+            raise ListingError(
+                f"pages {number - self._barren + 1} to {number} bring nothing new, and more is still announced"
+            )
+        listed, most = self._tally.listed, _TOO_MANY * (self._claimed + self._page_size)
+        if (self._claimed and listed > most) or listed > _MOST_LISTED:
+            named = f" of the {self._claimed} that it names in all" if self._claimed else ""
+            raise ListingError(f"after {listed} campaigns{named}, the platform still announces more")
+
+    def add_push(self, push: Push) -> None:
+        """Count a settled push."""
+        if push.state is PushState.PUSHED:
+            self._tally.pushed += 1
+            return
+        if push.state is PushState.DEAD_LETTERED:
+            self._tally.dead_lettered += 1
+        else:
+            self._tally.failed += 1
+        self._first_failure = self._first_failure or push.error
+
+    @property
+    def lists_all(self) -> bool:
+        """Whether the listing is complete and of one piece, so that a campaign that is not in it is missing."""
+        return self._listing is Listing.COMPLETE
+
+    @property
+    def _listing(self) -> Listing | None:
+        # Between the pages of a listing that was cut off, campaigns may have moved from one to another.
+        pieced = self._point.next_page > 1 or self._moved or self._odd.lost
+        return None if pieced else self._evidence
+
+    def ended(
+        self, run: Run, now: datetime, failure: tuple[Outcome, str] | None, missing: tuple[int, int] | None
+    ) -> Run:
+        """Return the record of a run that ended now.
+
+        `failure`: the outcome and error if it was cut short. `missing`: of a run that `lists_all`, how many campaigns
+        the listing misses, and how many of them the last complete listing missed, too. Campaigns whose push is not
+        settled count as failed.
+        """
+        listing, gap = self._listing, None
+        if missing:
+            lost = Missing(self._point.live, self._point.missed, *missing)
+            if lost.collapsed:
+                listing = Listing.COLLAPSED
+                gap = f"{lost.now} of {lost.live} campaigns are missing from the listing"
+        outcome, error = failure or self._judge(gap)
+        record = self._record(run)
+        return replace(
+            record,
+            outcome=outcome,
+            error=error,
+            failed=record.failed + self._tally.listed - self._tally.settled,
+            ended_at=max(now, run.started_at),  # though the clock was set back
+            note=self._note(),
+            listing=listing,
+        )
+
+    def left_open(self, run: Run, error: str) -> Run:
+        """Return the record of a run that is to be resumed."""
+        return replace(self._record(run), error=error)
+
+    def _judge(self, gap: str | None) -> tuple[Outcome, str | None]:
+        """Return the outcome of a run that did all that it was to do, and all that is wrong with it."""
+        wrong = []
+        if lost := self._tally.failed + self._tally.dead_lettered:
+            reason = f", the first because {self._first_failure}" if self._first_failure else ""
+            wrong.append(f"{lost} of {self._tally.listed} campaigns were not pushed{reason}")
+        if odd := self._point.odd or str(self._odd):
+            wrong.append(f"not all can be read: {odd}")
+        if gap:
+            wrong.append(f"{gap}: none is marked deleted unless the next listing agrees")
+        return (Outcome.PARTIAL, "; ".join(wrong)) if wrong else (Outcome.SUCCEEDED, None)
+
+    def _note(self) -> str | None:
+        """Return what is remarkable in the listing and no fault of the run."""
+        notes = []
+        listed = self._tally.listed + self._odd.lost
+        if self._evidence is Listing.COMPLETE and self._claimed not in {0, listed}:
+            notes.append(f"the platform named {self._claimed} campaigns in all and listed {listed}")
+        if self._moved:
+            notes.append(f"{shown(self._moved)} was on two pages, so that another may have been on none")
+        if self._lacking.count:
+            notes.append(str(self._lacking))
+        return "; ".join(notes) or None
+
+    def _record(self, run: Run) -> Run:
+        counts = {f.name: getattr(self._tally, f.name) for f in fields(self._tally) if f.name in Run.__slots__}
+        return replace(run, **counts)

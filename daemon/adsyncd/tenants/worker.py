@@ -1,0 +1,336 @@
+"""One tenant: all of its state, and everything that is in progress for it.
+
+    tick, trigger ─► at most one run, in a task of its own ─┐
+    replay ────────► any number, beside the run ────────────┼─► lease ─► client ─► pipeline or replay
+    pause, resume ─► on record, then in force               │
+                                                            └─► the last one has ended ─► on_rest
+
+A tick is skipped and counted while a run is in progress or the tenant is paused. A pause starts nothing more and lets
+everything in progress end. The same holds for a removed tenant, whose worker is dropped at rest, and for a stop. What a
+run raises ends here, so one tenant's trouble never reaches another.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import MAXYEAR, datetime, timedelta
+from enum import Enum, auto
+
+import structlog
+from anyio.abc import TaskGroup
+from opentelemetry import context as telemetry
+from opentelemetry.trace import Tracer
+
+from adsyncd.alerts import Watch
+from adsyncd.clock import Clock
+from adsyncd.credentials import CredentialsSource
+from adsyncd.errors import CommandRefused, LeaseHeld, RunEnded, Stopping, StoreError
+from adsyncd.model.campaign import DeadLetter
+from adsyncd.model.run import Outcome, Run, Tally, run_id, whole_ms
+from adsyncd.model.status import Going, State, TenantStatus, progress, remaining_requests
+from adsyncd.model.tenant import Tenant
+from adsyncd.platforms import Connector, PlatformClient
+from adsyncd.rate import Governor, Priority
+from adsyncd.rate.retry import RetryBudget
+from adsyncd.runs.lease import Leases
+from adsyncd.runs.listing_cache import ListingCache
+from adsyncd.runs.pipeline import Pipeline
+from adsyncd.runs.replay import Replay, Replayed
+from adsyncd.store import Store
+from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED, Instruments, Metric
+from adsyncd.tenants.diff import Change
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_RESUME_S = 30.0  # between two attempts to resume a run that a failing database left open
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts that all workers share. `watch` is None where nobody is alerted, as in a single sync."""
+
+    connector: Connector
+    credentials: CredentialsSource
+    governor: Governor
+    store: Store
+    leases: Leases
+    clock: Clock
+    tracer: Tracer
+    instruments: Instruments
+    watch: Watch | None = None
+
+
+class _Activity(Enum):
+    RUN = auto()
+    REPLAY = auto()
+    COMMAND = auto()
+
+
+class Worker:
+    """Does everything that one tenant asks for. `on_rest` is called when its last activity has ended.
+
+    `paused_since` and `last_run`, the latest that ended, are as the store has them. `leaving`: the tenant was removed.
+    """
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        services: Services,
+        on_rest: Callable[["Worker"], None],
+        paused_since: datetime | None = None,
+        last_run: Run | None = None,
+    ) -> None:
+        self.tenant = tenant
+        self.session = services.connector.session(tenant, services.credentials)
+        self.gate = services.governor.gate(tenant.client_quota)
+        self.leaving = False
+        self._services = services
+        self._on_rest = on_rest
+        self._paused_since = paused_since
+        self._last_run = last_run
+        self._budget = RetryBudget(services.clock.monotonic())
+        self._activities = Counter[_Activity]()
+        self._run_in_progress: Going | None = None
+        self._last_outcome: Outcome | None = None
+        self._elsewhere = False  # at the last tick another process held the lease
+        self._unrecorded: str | None = None  # why the database could not record that a run begins
+        self._left_open: str | None = None  # why the latest run has no end
+
+    def change(self, change: Change) -> float | None:
+        """Apply a change of the tenant; return for how many seconds a changed quota lets nothing through, if known.
+
+        A run in progress ends with the settings that it began with, but for the quota.
+        """
+        self.tenant = change.new
+        self.gate = self._services.governor.gate(change.new.client_quota)
+        if change.signs_in_anew:
+            self.session = self._services.connector.session(change.new, self._services.credentials, self.session)
+        return self.gate.silence_s() if change.changes_quota else None
+
+    def tick(self, tasks: TaskGroup, fire_time: datetime) -> None:
+        """Start a run as a task of `tasks`.
+
+        The tick is skipped and counted while a run is in progress or the tenant is paused; it is ignored if the tenant
+        was removed.
+        """
+        if self.leaving:
+            return
+        if self.running:
+            self._count(RUNS_OVERLAPPED)
+            _log.debug("tick skipped, the last run is in progress", tenant=self.tenant.id)
+        elif self._paused_since:
+            self._count(RUNS_PAUSED)
+        else:
+            self._activities[_Activity.RUN] += 1
+            tasks.start_soon(self._contained, fire_time)
+
+    def trigger(self, tasks: TaskGroup) -> datetime:
+        """Start a run now, as a task of `tasks`, and return its fire time. Raises CommandRefused if none can start."""
+        if self.running:
+            raise CommandRefused(
+                f"a run of {self.tenant.id} is already in progress", f"see adsyncd status {self.tenant.id}"
+            )
+        if self.leaving:
+            raise CommandRefused(f"the drop-in of {self.tenant.id} is gone", "put it back, and run: adsyncd reload")
+        self.refuse_if_paused()
+        fire_time = whole_ms(self._services.clock.now())
+        self.tick(tasks, fire_time)
+        return fire_time
+
+    async def sync(self, fire_time: datetime, tally: Tally) -> Run:
+        """Run now, counting in `tally`, and return the run's record.
+
+        An open run is resumed in place of the one for `fire_time`. The store is asked for it each time: memory does not
+        tell whether a failed write took place, nor what another process did. Raises StoreError, and LeaseHeld while
+        another process works on the tenant.
+        """
+        services = self._services
+        async with services.leases.hold(self.tenant.id, self.gate.pause) as lease, self._client(tally) as client:
+            tenant, session = self.tenant, self.session
+
+            async def ended(run: Run) -> None:
+                if services.watch is not None:
+                    await services.watch.ended(run, session.failure)
+
+            pipeline = Pipeline(
+                tenant,
+                ListingCache(tenant, client, services.store, services.instruments),
+                services.store.held(lease),
+                tally,
+                clock=services.clock,
+                tracer=services.tracer,
+                instruments=services.instruments,
+                on_end=ended,
+            )
+            open_runs = await services.store.open_runs(tenant.id)
+            fire_time = open_runs[0].fire_time if open_runs else fire_time
+            self._run_in_progress = Going(run_id(tenant.id, fire_time), services.clock.now(), tally)
+            try:
+                run = await pipeline.run(fire_time)
+            finally:
+                self._run_in_progress = None
+            if run.outcome is not None:
+                self._last_run = run
+            return run
+
+    async def replay(self, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:
+        """Push dead letters again, counting in `tally`, and return the outcome of each.
+
+        A run of this process may be in progress. Raises StoreError, and LeaseHeld while another process works on the
+        tenant.
+        """
+        services = self._services
+        with self._during(_Activity.REPLAY):
+            async with (
+                services.leases.hold(self.tenant.id, self.gate.pause) as lease,
+                self._client(tally, Priority.REPLAY) as client,
+            ):
+                replay = Replay(self.tenant, client, services.store.held(lease), tally, tracer=services.tracer)
+                return await replay.run(letters)
+
+    async def pause(self) -> None:
+        """Start nothing until the tenant is resumed, also after a restart. Raises StoreError."""
+        if self._paused_since is None:
+            since = self._services.clock.now()
+            with self._during(_Activity.COMMAND):
+                await self._services.store.pause(self.tenant.id, since)
+            self._paused_since = since
+
+    async def resume(self) -> None:
+        """End a pause: the tenant runs again from its next fire time on. Raises StoreError."""
+        with self._during(_Activity.COMMAND):
+            await self._services.store.resume(self.tenant.id)
+        self._paused_since = None
+
+    def refuse_if_paused(self) -> None:
+        """Raise CommandRefused if the tenant is paused."""
+        if self._paused_since:
+            raise CommandRefused(f"{self.tenant.id} is paused", f"resume it first: adsyncd resume {self.tenant.id}")
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is in progress."""
+        return bool(self._activities.total())
+
+    @property
+    def running(self) -> bool:
+        """Whether a run was started by `tick` and has not ended yet."""
+        return bool(self._activities[_Activity.RUN])
+
+    def status(self, next_fire_time: datetime | None) -> TenantStatus:
+        """Return what the tenant does and what went wrong last. `next_fire_time`: when it is due if not paused."""
+        now, run = self._services.clock.now(), self._run_in_progress
+        wait = run.tally.wait(now) if run else None
+        last_error = self._last_run.error if self._last_run else None
+        failure = self._unrecorded or self._left_open or self.session.failure or last_error
+        return TenantStatus(
+            self.tenant.id,
+            self._state(waiting=wait is not None),
+            self.tenant.client_id,
+            self.tenant.platform.name,
+            wait=wait,
+            run=progress(run, self._done_at(run, now)) if run else None,
+            next_fire_time=None if self._paused_since else next_fire_time,
+            paused_since=self._paused_since,
+            last_run=self._last_run,
+            permits=self.tenant.quota.requests,
+            permits_free=self.gate.free,
+            shape=self.gate.shape,
+            error=str(failure) if failure else None,
+        )
+
+    def _client(self, tally: Tally, pushes: Priority = Priority.PUSH) -> AbstractAsyncContextManager[PlatformClient]:
+        return self._services.connector.client(
+            self.tenant, self.session, self.gate, tally, budget=self._budget, pushes=pushes
+        )
+
+    async def _contained(self, fire_time: datetime) -> None:
+        """Run until the run has ended or adsyncd stops. Raises nothing."""
+        # Its context is a copy of its tick's: the run would be a child of whatever span was current there. Not a fresh
+        # one from the start, since in a timer's callback anyio knows its event loop by the context alone.
+        telemetry.attach(telemetry.Context())
+        structlog.contextvars.clear_contextvars()
+        try:
+            while not await self._ends(fire_time):
+                await self.gate.pause(_RESUME_S)
+        except Stopping:
+            pass  # the next start resumes the run
+        except Exception:  # noqa: BLE001 - one tenant's trouble never reaches another
+            _log.exception("run broke down", tenant=self.tenant.id)
+        finally:
+            self._end(_Activity.RUN)
+
+    async def _ends(self, fire_time: datetime) -> bool:
+        """Run once, and return whether the run has ended; a failing database or a stop leaves it open."""
+        try:
+            run = await self.sync(fire_time, Tally())
+        except RunEnded:  # by a write that seemed to have failed, by another process, or before the clock was put back
+            _log.debug("tick skipped, its run has ended already", tenant=self.tenant.id)
+            return True
+        except LeaseHeld as held:
+            self._count(RUNS_OVERLAPPED)
+            log = _log.debug if self._elsewhere else _log.info
+            log("tick skipped, another process is at work", tenant=self.tenant.id, reason=str(held))
+            self._elsewhere = True
+            return True
+        except StoreError as error:
+            log = _log.error if self._unrecorded is None else _log.debug
+            log("run not recorded", tenant=self.tenant.id, error=str(error))
+            self._unrecorded = str(error)
+            return False
+        self._unrecorded, self._elsewhere = None, False
+        self._left_open = None if run.outcome else run.error
+        self._report(run)
+        return run.outcome is not None
+
+    def _report(self, run: Run) -> None:
+        """Log how a run ended: at info or warning when the outcome changes, at debug when it repeats."""
+        same, self._last_outcome = run.outcome is self._last_outcome, run.outcome
+        log = _log.debug if same else _log.info if run.outcome in (Outcome.SUCCEEDED, None) else _log.warning
+        log(
+            "run ended" if run.outcome else "run interrupted",
+            tenant=run.tenant,
+            run_id=run.run_id,
+            trace_id=run.trace_id,
+            outcome=run.outcome,
+            listed=run.listed,
+            pushed=run.pushed,
+            error=run.error,
+        )
+
+    def _state(self, *, waiting: bool) -> State:
+        if self.leaving:
+            return State.DRAINING
+        if self.running or self._activities[_Activity.REPLAY]:
+            return State.WAITING if waiting else State.RUNNING
+        if self._paused_since:
+            return State.PAUSED
+        return State.ELSEWHERE if self._elsewhere else State.IDLE
+
+    def _done_at(self, run: Going, now: datetime) -> datetime | None:
+        """Return when a run will be done if nothing but the quota holds it up; None if no calendar has that date."""
+        remaining = remaining_requests(run.tally, self.tenant.sync.page_size)
+        if remaining is None:
+            return None
+        try:
+            done_at = now + timedelta(seconds=self.gate.forecast_s(remaining))
+        except OverflowError:  # the platform claims to have so many campaigns
+            return None
+        return done_at if done_at.year < MAXYEAR else None  # readers put it into their own time zone
+
+    def _count(self, metric: Metric) -> None:
+        self._services.instruments.add(metric, 1, tenant=self.tenant.id)
+
+    @contextmanager
+    def _during(self, activity: _Activity) -> Iterator[None]:
+        self._activities[activity] += 1
+        try:
+            yield
+        finally:
+            self._end(activity)
+
+    def _end(self, activity: _Activity) -> None:
+        self._activities[activity] -= 1
+        if not self.busy:
+            self._on_rest(self)

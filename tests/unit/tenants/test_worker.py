@@ -1,0 +1,347 @@
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from adsyncd.errors import CommandRefused, LeaseHeld
+from adsyncd.host.owner import Owner
+from adsyncd.model.campaign import PushState
+from adsyncd.model.lease import Lease
+from adsyncd.model.run import Outcome, Run, Tally, run_id
+from adsyncd.model.status import State
+from adsyncd.rate.quota import Quota
+from adsyncd.runs.lease import Leases
+from adsyncd.simulation.virtual_time import START
+from adsyncd.store import Store, journal, tables
+from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED
+from support.inline_store import Disk, inline_store
+from support.records import rows
+from support.supervised import World, a_world, fire_time, tenant
+
+# One run at a time
+
+
+async def test_a_tick_runs_its_tenant(world: World) -> None:
+    world.tick()
+    run = await world.ended()
+    assert (run.run_id, run.outcome, run.pushed) == (run_id("acme", fire_time(0)), Outcome.SUCCEEDED, 20)
+    assert (await world.ledger())["effects_total"] == 20
+
+
+async def test_a_tick_may_come_from_a_timer_s_callback_as_apscheduler_s_do(world: World) -> None:
+    asyncio.get_running_loop().call_later(1, world.tick)
+    assert (await world.ended()).outcome is Outcome.SUCCEEDED
+
+
+async def test_a_tick_is_skipped_and_counted_while_the_last_run_goes_on(world: World) -> None:
+    world.tick(number=0)
+    await anyio.sleep(1)
+    world.tick(number=1)
+    world.tick(number=2)
+    await world.ended()
+    world.tick(number=3)
+    await world.ended(number=3)
+    assert [run.fire_time for run in await world.store.runs("acme", 9)] == [fire_time(3), fire_time(0)]
+    assert world.measured(RUNS_OVERLAPPED) == {"acme": 2}
+
+
+async def test_a_run_has_nothing_of_its_tick_s_context(world: World) -> None:
+    with world.spans.tracer.start_as_current_span("whatever"), structlog.contextvars.bound_contextvars(tenant="other"):
+        world.tick()
+        await world.ended()
+        world.tick(number=1)
+        await world.ended(number=1)
+    roots = world.spans.named("sync.run")
+    assert [root.parent for root in roots] == [None, None]
+    assert len({root.context.trace_id for root in roots}) == 2
+
+
+async def test_a_mistake_of_ours_in_one_run_ends_there(store: Store) -> None:
+    async with a_world(store, tenant("broken"), tenant("acme")) as world:
+        with capture_logs() as logged:
+            world.tick("broken")
+            world.tick("acme")
+            assert (await world.ended("acme")).outcome is Outcome.SUCCEEDED
+        run = await world.ended("broken")
+        assert (run.outcome, run.error) == (Outcome.FAILED, "internal error: see the log")
+    assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["run broke down"]
+
+
+async def test_a_single_run_is_counted_as_it_goes_and_returned(world: World) -> None:
+    tally = Tally()
+    run = await world.supervisor.sync("acme", fire_time(0), tally)
+    assert run == await world.ended()
+    assert (tally.pushed, tally.requests, run.requests) == (20, 22, 22)
+
+
+async def test_what_repeats_is_logged_once_and_what_changes_again(store: Store) -> None:
+    async with a_world(store, tenant("acme", max_attempts=1)) as world:
+        with capture_logs() as logged:
+            for number, fault in enumerate(["none", "none", "503", "503", "none"]):
+                await world.platform.post("/_settings", json={"everyone": {"fault": fault}})
+                world.tick(number=number)
+                run = await world.ended(number=number)
+                await anyio.sleep(0.1)
+    told = [(entry["log_level"], entry["outcome"]) for entry in logged if entry["event"] == "run ended"]
+    assert told == [
+        ("info", "succeeded"),
+        ("debug", "succeeded"),
+        ("warning", "failed"),
+        ("debug", "failed"),
+        ("info", "succeeded"),
+    ]
+    last = next(entry for entry in reversed(logged) if entry["event"] == "run ended")
+    assert (last["tenant"], last["run_id"], last["trace_id"]) == ("acme", run.run_id, run.trace_id)
+
+
+# A database in trouble
+
+
+async def test_a_run_that_the_database_did_not_let_begin_begins_when_it_is_back(store: Store, disk: Disk) -> None:
+    async with a_world(store, tenant("acme")) as world:
+        with capture_logs() as logged:
+            disk.gone = True
+            world.tick(number=0)
+            await anyio.sleep(100)
+            disk.gone = False
+            assert (await world.ended(number=0)).outcome is Outcome.SUCCEEDED
+    refusals = [entry for entry in logged if entry["event"] == "run not recorded"]
+    assert [entry["log_level"] for entry in refusals] == ["error", "debug", "debug", "debug"]
+    assert "the disk is gone" in refusals[0]["error"]
+
+
+async def test_a_run_that_the_database_cut_off_goes_on_when_it_is_back_without_another_tick(
+    store: Store, disk: Disk
+) -> None:
+    async with a_world(store, tenant("acme")) as world:
+        world.tick(number=0)
+        await anyio.sleep(3)
+        disk.gone = True
+        await anyio.sleep(40)
+        disk.gone = False
+        run = await world.ended(number=0)
+        assert (run.outcome, run.pushed) == (Outcome.SUCCEEDED, 20)
+        assert [len(keys) for keys in (await world.ledger())["effects"].values()] == [1] * 20
+
+
+async def test_an_end_that_was_recorded_late_does_not_hold_the_tenant() -> None:
+    class Slow(Disk):
+        async def __call__(self, call: Callable[[], Any], limiter: anyio.CapacityLimiter) -> Any:  # noqa: ANN401 - whatever it returns
+            writes = call.args[0] if isinstance(call, partial) and isinstance(call.args[0], list) else []
+            self.takes_s = 20 if any(write.operation is journal.finish for write in writes) else 0
+            return await super().__call__(call, limiter)
+
+    async with inline_store(Slow()) as store, a_world(store, tenant("acme")) as world:
+        with capture_logs() as logged:
+            world.tick(number=0)
+            run = await world.ended(number=0)
+            await anyio.sleep(60)
+            world.tick(number=1)
+            assert (await world.ended(number=1)).outcome is Outcome.SUCCEEDED
+            await anyio.sleep(60)
+    taken_for_open = [entry for entry in logged if entry["event"] == "run interrupted"]
+    assert [entry["run_id"] for entry in taken_for_open] == [run.run_id, run_id("acme", fire_time(1))]
+
+
+async def test_why_nothing_can_be_recorded_is_told_until_it_can(world: World, disk: Disk) -> None:
+    disk.gone = True
+    world.tick()
+    await anyio.sleep(1)
+    gone = world.supervisor.status("acme", None)
+    assert gone.state is State.RUNNING
+    assert gone.error
+    disk.gone = False
+    await world.ended()
+    assert world.supervisor.status("acme", None).error is None
+
+
+async def test_why_a_run_was_left_open_is_told_from_then_on(world: World, disk: Disk) -> None:
+    world.tick()
+    await anyio.sleep(3)
+    disk.gone = True
+    await anyio.sleep(10)  # its pushes are back, and it is not yet taken up again
+    assert "the disk is gone" in str(world.supervisor.status("acme", None).error)
+    disk.gone = False
+    await world.ended()
+    assert world.supervisor.status("acme", None).error is None
+
+
+# Open runs, and other processes
+
+
+async def test_a_run_that_was_cut_off_is_taken_up_in_place_of_the_tick_s_own(store: Store) -> None:
+    async with a_world(store, tenant("acme")) as world:
+        world.tick(number=0)
+        await anyio.sleep(3)
+        before = await world.ledger()
+    assert before["effects_total"] > 0
+    [left] = await store.open_runs()
+    async with a_world(store, tenant("acme")) as world:
+        world.tick(number=4)
+        run = await world.ended(number=0)
+        assert (run.outcome, run.pushed, run.started_at) == (Outcome.SUCCEEDED, 20, left.started_at)
+        effects = (await world.ledger())["effects"]
+        world.tick(number=5)
+        await world.ended(number=5)
+    both = [before["effects"].get(name, {}) | effects.get(name, {}) for name in before["effects"] | effects]
+    assert [len(keys) for keys in both] == [1] * 20
+    assert [run.fire_time for run in await store.runs("acme", 9)] == [fire_time(5), fire_time(0)]
+
+
+async def test_what_another_process_left_open_is_taken_up_too(world: World) -> None:
+    other = Run("acme", run_id("acme", fire_time(1)), fire_time(1), fire_time(1), "0" * 32)
+    await world.store.begin(other)
+    world.tick(number=2)
+    assert (await world.ended(number=1)).pushed == 20
+
+
+OTHER = "process 7 on box; elsewhere"
+
+
+async def test_a_tick_is_skipped_and_counted_while_another_process_is_at_work_and_that_is_told_once(
+    store: Store,
+) -> None:
+    other = Leases(store, Owner(OTHER))
+    async with a_world(store, tenant("acme")) as world:
+        world.tasks.start_soon(other.run)
+        with capture_logs() as logged:
+            async with other.hold("acme"):
+                for number in range(3):
+                    world.tick(number=number)
+                    await anyio.sleep(20)
+            world.tick(number=3)
+            assert (await world.ended(number=3)).outcome is Outcome.SUCCEEDED
+        assert [run.fire_time for run in await world.store.runs("acme", 9)] == [fire_time(3)]
+        assert world.measured(RUNS_OVERLAPPED) == {"acme": 3}
+        assert (await world.ledger())["effects_total"] == 20
+    skipped = [entry for entry in logged if entry["event"] == "tick skipped, another process is at work"]
+    assert [entry["log_level"] for entry in skipped] == ["info", "debug", "debug"]
+    assert skipped[0]["reason"].startswith("tenant acme is in the hands of process 7 on box")
+
+
+async def test_a_tenant_whose_process_gives_no_sign_of_life_is_taken_over(store: Store) -> None:
+    await store.take_lease("acme", OTHER)
+    await store.begin(Run("acme", run_id("acme", fire_time(0)), fire_time(0), fire_time(0), "0" * 32))
+    async with a_world(store, tenant("acme")) as world:
+        world.tick(number=1)
+        run = await world.ended(number=0)
+        assert (run.outcome, run.ended_at) == (Outcome.SUCCEEDED, START + timedelta(seconds=30 + 8))
+
+
+async def test_a_run_whose_tenant_was_taken_over_ends_without_a_record_and_sends_nothing_more(store: Store) -> None:
+    async with a_world(store, tenant("acme", concurrency=2)) as world:
+        with capture_logs() as logged:
+            world.tick(number=0)
+            await anyio.sleep(3)
+            [mine] = await rows(store, tables.leases)
+            await store.take_lease("acme", OTHER, over=Lease(**mine._mapping))
+            await anyio.sleep(10)
+        assert (await world.ledger())["accepted"] == 2 + 2 * 2  # pages, and pushes of which two were under way
+        [run] = await store.runs("acme", 9)
+        assert (run.outcome, run.pushed) == (None, 2)
+        told = [(entry["log_level"], entry["event"]) for entry in logged if "taken over" in str(entry)]
+        assert told == [("warning", "run left open"), ("debug", "run interrupted")]
+        assert world.measured(RUNS_OVERLAPPED) == {}
+
+
+async def test_a_replay_waits_for_no_run_of_its_process_but_leaves_alone_whom_another_is_at_work_on(
+    store: Store,
+) -> None:
+    async with a_world(store, tenant("acme"), acme={"rejected": ["cmp-0001"]}) as world:
+        world.tick(number=0)
+        assert (await world.ended(number=0)).dead_lettered == 1
+        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": []}}})
+        letters = await store.dead_letters()
+        world.tick(number=1)
+        await anyio.sleep(1)
+        replayed = await world.supervisor._workers["acme"].replay(letters, Tally())
+        assert [each.state for each in replayed] == [PushState.PUSHED]
+        assert world.supervisor.runs == 1
+        await world.ended(number=1)
+        other = Leases(store, Owner(OTHER))
+        world.tasks.start_soon(other.run)
+        async with other.hold("acme"):
+            with pytest.raises(LeaseHeld):
+                await world.supervisor._workers["acme"].replay(letters, Tally())
+
+
+# Replays
+
+
+async def test_a_replay_keeps_to_the_quota_as_runs_do(store: Store) -> None:
+    slow = replace(tenant("acme"), quota=Quota(10, timedelta(seconds=60)))
+    sick = {"rejected": [f"cmp-{number:04d}" for number in range(1, 21)], "quota_requests": 10, "quota_window_s": 60}
+    async with a_world(store, slow, acme=sick) as world:
+        world.tick()
+        assert (await world.ended()).dead_lettered == 20
+        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": []}}})
+        letters, tally = await store.dead_letters(), Tally()
+        replayed = await world.supervisor._workers["acme"].replay(letters, tally)
+        ledger = await world.ledger()
+    assert [each.state for each in replayed] == [PushState.PUSHED] * 20
+    assert ledger["effects"] == {letter.campaign_id: {letter.idempotency_key: 1} for letter in letters}
+    assert (ledger["refused"], ledger["largest_window"]) == (0, 10)
+    assert (tally.pushed, tally.requests) == (20, 20)
+
+
+# Paused
+
+
+async def test_the_ticks_of_a_paused_tenant_are_skipped_and_counted_until_it_is_resumed(world: World) -> None:
+    await world.supervisor.pause("acme")
+    world.tick(number=0)
+    world.tick(number=1)
+    assert world.measured(RUNS_PAUSED) == {"acme": 2}
+    await world.supervisor.resume("acme")
+    world.tick(number=2)
+    await world.ended(number=2)
+    assert [run.fire_time for run in await world.store.runs("acme", 9)] == [fire_time(2)]
+
+
+async def test_a_pause_lets_a_run_and_a_replay_end_and_neither_starts_meanwhile(store: Store) -> None:
+    async with a_world(store, tenant("acme"), acme={"rejected": ["cmp-0001"]}) as world:
+        world.tick(number=0)
+        await world.ended(number=0)
+        letters = await store.dead_letters()
+        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": []}}})
+        world.tick(number=1)
+        replayed = []
+
+        async def replay() -> None:
+            replayed.extend(await world.supervisor.replay_all(letters, Tally(), refuse=lambda _: None))
+
+        world.tasks.start_soon(replay)
+        await anyio.sleep(1)
+        await world.supervisor.pause("acme")
+        paused = world.supervisor.status("acme", None)
+        assert (paused.state, paused.paused_since) == (State.RUNNING, world.clock.now())
+        with pytest.raises(CommandRefused, match="acme is paused"):
+            world.supervisor.refuse_if_paused("acme")
+        assert (await world.ended(number=1)).pushed == 19
+        assert [each.state for each in replayed] == [PushState.PUSHED]
+        await anyio.sleep(0.1)
+        assert world.supervisor.status("acme", None).state is State.PAUSED
+        with pytest.raises(CommandRefused, match="acme is paused"):
+            world.supervisor.trigger(world.tasks, "acme")
+
+
+async def test_a_command_concerns_its_own_tenant_alone(store: Store) -> None:
+    async with a_world(store, tenant("acme"), tenant("globex")) as world:
+        await world.supervisor.pause("acme")
+        await world.supervisor.pause("globex")
+        await world.supervisor.resume("globex")
+        assert await store.pauses() == {"acme": world.clock.now()}
+        fire_time = world.supervisor.trigger(world.tasks, "globex")
+        with pytest.raises(CommandRefused, match="a run of globex is already in progress"):
+            world.supervisor.trigger(world.tasks, "globex")
+        await anyio.sleep(60)
+        assert [(run.tenant, run.fire_time) for run in await store.runs(None, 9)] == [("globex", fire_time)]
+        states = [world.supervisor.status(tenant_id, None) for tenant_id in ("acme", "globex")]
+        assert [(one.state, one.last_run is None) for one in states] == [(State.PAUSED, True), (State.IDLE, False)]

@@ -1,0 +1,140 @@
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from adsyncd.errors import AdsyncdError, SignInRefused
+from adsyncd.model.run import Outcome, Run, Tally
+from adsyncd.model.status import Going, State
+from adsyncd.rate.quota import Shape
+from adsyncd.rate.wait import WaitReason
+from adsyncd.tenants.worker import Services, Worker, _Activity
+from support.records import NOON, HandClock, run
+from support.tenants import a_tenant
+
+RUN, REPLAY, COMMAND = _Activity
+LATER = NOON + timedelta(minutes=15)
+PARTIAL = replace(run(), ended_at=NOON, outcome=Outcome.PARTIAL, error="1 of 2 campaigns were not pushed")
+
+
+REFUSED = SignInRefused("wrong password")
+
+
+class Gate:
+    """A gate through which a request goes each second."""
+
+    free = 3
+    shape = Shape.PACED
+
+    def forecast_s(self, requests: int) -> float:
+        return float(requests)
+
+
+def a_worker(
+    *activities: _Activity,
+    paused_since: datetime | None = None,
+    last_run: Run | None = None,
+    failure: AdsyncdError | None = None,
+    **fields: Any,  # noqa: ANN401 - its own
+) -> Worker:
+    """Return a worker for which `activities` are in progress."""
+    services = Mock(spec=Services, clock=HandClock())
+    services.connector.session.return_value = SimpleNamespace(failure=failure)
+    services.governor.gate.return_value = Gate()
+    worker = Worker(a_tenant(), services, lambda _: None, paused_since, last_run)
+    worker._activities = Counter(activities)
+    for name, value in fields.items():
+        setattr(worker, name, value)
+    return worker
+
+
+def going(announced: int = 0, listed: int = 0, pushed: int = 0) -> Going:
+    return Going("acme-1", NOON, Tally(announced=announced, listed=listed, pushed=pushed))
+
+
+@pytest.mark.parametrize(
+    ("activities", "fields", "state"),
+    [
+        ([], {}, State.IDLE),
+        ([COMMAND], {}, State.IDLE),
+        ([], {"paused_since": NOON}, State.PAUSED),
+        ([RUN], {}, State.RUNNING),
+        ([RUN], {"paused_since": NOON}, State.RUNNING),
+        ([REPLAY], {}, State.RUNNING),
+        ([REPLAY], {"paused_since": NOON}, State.RUNNING),
+        ([], {"_elsewhere": True}, State.ELSEWHERE),
+        ([], {"_elsewhere": True, "paused_since": NOON}, State.PAUSED),
+        ([RUN], {"_elsewhere": True}, State.RUNNING),
+        ([RUN], {"leaving": True}, State.DRAINING),
+        ([REPLAY], {"leaving": True}, State.DRAINING),
+    ],
+)
+def test_the_state_is_what_the_tenant_does_now(
+    activities: list[_Activity], fields: dict[str, Any], state: State
+) -> None:
+    assert a_worker(*activities, **fields).status(LATER).state is state
+
+
+def test_a_run_with_a_waiting_request_is_waiting() -> None:
+    in_progress = going(announced=12, listed=10, pushed=2)
+    worker = a_worker(RUN, _run_in_progress=in_progress)
+    with in_progress.tally.waiting(WaitReason.BACKOFF, LATER):
+        waiting = worker.status(LATER)
+    assert waiting.wait
+    assert (waiting.state, waiting.wait.reason, waiting.wait.until) == (State.WAITING, WaitReason.BACKOFF, LATER)
+    assert worker.status(LATER).state is State.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("announced", "done_at"),
+    [
+        (0, None),  # before the first page
+        (12, NOON + timedelta(seconds=10 + 1)),  # ten pushes, and a page
+        (10**12, None),
+        (2**63 - 1, None),
+        (10**400, None),
+    ],
+)
+def test_the_end_of_a_run_is_estimated_from_the_first_page_on_if_a_calendar_has_its_date(
+    announced: int, done_at: datetime | None
+) -> None:
+    listed, pushed = (10, 2) if announced else (0, 0)
+    shown = a_worker(RUN, _run_in_progress=going(announced, listed, pushed)).status(LATER).run
+    assert shown
+    assert (shown.announced, shown.done_at) == (announced, done_at)
+
+
+def test_a_run_may_take_more_than_a_thousand_years() -> None:
+    shown = a_worker(RUN, _run_in_progress=going(announced=4 * 10**10)).status(LATER).run
+    assert shown
+    assert shown.done_at
+    assert shown.done_at.year > 3000
+
+
+def test_a_paused_tenant_has_no_next_fire_time() -> None:
+    assert a_worker().status(LATER).next_fire_time == LATER
+    paused = a_worker(paused_since=NOON).status(LATER)
+    assert (paused.next_fire_time, paused.paused_since) == (None, NOON)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({}, None),
+        ({"last_run": PARTIAL}, PARTIAL.error),
+        ({"last_run": PARTIAL, "failure": REFUSED}, "wrong password"),
+        ({"last_run": PARTIAL, "failure": REFUSED, "_left_open": "taken over"}, "taken over"),
+        ({"failure": REFUSED, "_left_open": "taken over", "_unrecorded": "disk full"}, "disk full"),
+    ],
+)
+def test_the_error_is_the_present_obstacle_or_the_last_failure(fields: dict[str, Any], error: str | None) -> None:
+    assert a_worker(**fields).status(LATER).error == error
+
+
+def test_permits_are_shown_with_the_shape_in_which_they_are_granted() -> None:
+    idle = a_worker().status(LATER)
+    assert (idle.permits, idle.permits_free, idle.shape) == (10, 3, Shape.PACED)
