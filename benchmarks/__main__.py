@@ -1,4 +1,4 @@
-"""Runs benchmarks, all of them or those that are named. Exit code 1: a target was missed."""
+"""Runs all benchmarks, or the named ones. Exit code 1: a target was missed."""
 
 import argparse
 import resource
@@ -23,7 +23,7 @@ GROUPS = {"governor": ("matrix", "permits", "fairness")}
 
 
 def main() -> None:
-    """Run, print each figure as it is found, and keep the results."""
+    """Run benchmarks, print each figure, and keep the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*BENCHMARKS, *GROUPS]))
     named = parser.parse_args().names or list(BENCHMARKS)
@@ -31,7 +31,7 @@ def main() -> None:
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"no benchmark is named {unknown[0]}; there are {', '.join(BENCHMARKS)}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for all processes that are started here
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for all processes started here
     missed = False
     for name in names:
         figures = BENCHMARKS[name]()

@@ -1,4 +1,4 @@
-"""Settings and drop-ins for a daemon that is measured, written to files as an operator would."""
+"""Settings and drop-ins for the measured daemon, written to files like an operator's."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ ACCOUNT = {"email": "bench@example.com", "password": "bench"}
 ENVIRON = {"BENCH_EMAIL": ACCOUNT["email"], "BENCH_PASSWORD": ACCOUNT["password"]}
 FROM_ENVIRON = 'credentials = { env = "BENCH" }'
 FAR_AWAY = 'schedule = { every = "365d" }\n'
-HEALTHY = {"push_latency_s": 0, "list_503": 0, "list_hang": 0}  # the mock platform to everyone, by default
+HEALTHY = {"push_latency_s": 0, "list_503": 0, "list_hang": 0}  # the mock platform's defaults for all client ids
 
 
 def accounts(client_ids: list[str]) -> dict[str, object]:
@@ -28,8 +28,8 @@ def write_config(
 ) -> Path:
     """Write settings and a drop-in for each of `tenants`, and return the settings' path.
 
-    `tenants`: what is special in a drop-in, by the id, which is also the client id. `defaults`: TOML for the table
-    `[defaults]`; `more`: for other tables.
+    `tenants`: special TOML of each drop-in, by tenant id, which is also the client id. `defaults`: TOML for the table
+    `[defaults]`; `more`: TOML for other tables.
     """
     drop_ins = folder / "tenants.d"
     drop_ins.mkdir()

@@ -1,7 +1,7 @@
-"""Those that `throughput` and `journal` compare, each doing the same work in a process of its own.
+"""The contenders of `throughput` and `journal`, each doing the same work in a process of its own.
 
 `python -m benchmarks.contenders bare|adsyncd|forgetful BASE_URL TENANTS CAMPAIGNS` prints as JSON the seconds and
-CPU seconds from before the first request until all is done with the last answer.
+CPU seconds from before the first request until after the last response.
 """
 
 import json
@@ -46,7 +46,7 @@ async def timed(work: Callable[[], Awaitable[None]]) -> Spent:
 
 
 async def bare(base_url: str, tenants: int, campaigns: int) -> Spent:
-    """Do it as a script would: httpx, a queue, no quota, no retry, no record."""
+    """Do the work as a script would: httpx, a queue, no quota, no retry, no record."""
     tls = httpx.create_ssl_context()
 
     async def work() -> None:
@@ -94,7 +94,7 @@ async def push_from(http: httpx.AsyncClient, queue: MemoryObjectReceiveStream[st
 
 
 async def adsyncd(base_url: str, tenants: int, campaigns: int) -> Spent:
-    """Do it with the daemon's parts, as if all tenants were due at one instant."""
+    """Do the work with the daemon's parts, as if all tenants were due at one instant."""
     with TemporaryDirectory() as folder:
         config = write_config(
             Path(folder),
@@ -124,7 +124,7 @@ sync = {{ page_size = {PAGE_SIZE}, concurrency = {CONCURRENCY}, timeout = "60s" 
 
 
 async def forgetful(base_url: str, tenants: int, campaigns: int) -> Spent:
-    """Do it as `adsyncd` does, but without a journal: only a run's beginning and end are recorded."""
+    """Do the work as `adsyncd` does, but without a journal: only a run's start and end are recorded."""
 
     async def keep_page(_store: Store, _run: Run, page: Page, _policy: PushPolicy) -> list[Push]:
         return [Push(campaign.id, PushState.PENDING) for campaign in page.campaigns]

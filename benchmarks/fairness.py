@@ -1,12 +1,12 @@
-"""How long those wait who ask for little, beside those who ask for much and beside one that is stuck.
+"""The wait of small tenants, beside large ones and beside a client id that is stuck.
 
-Time is virtual. A platform takes 20 requests per 60 s from all its tenants together. Three heavy ones each have 220
+Time is virtual. A platform takes 20 requests per 60 s from all its tenants together. Three heavy tenants each have 220
 requests waiting from the start; forty light ones come within the first 20 minutes, each with three requests at once.
-They wait at the gates of the governor, and then once more in one line, first come, first served. A wait is that of one
-request; an answer takes 0.3 s.
+They wait at the governor's gates, and for comparison in one queue, first come, first served. A wait is that of one
+request; a response takes 0.3 s.
 
-A stuck client id has used up its quota of 10 per 60 s, and five more of its requests wait for it, when a fresh one
-comes to the same limiter.
+A stuck client id has used up its quota of 10 per 60 s, and five more of its requests wait for it, when a fresh client
+id comes to the same limiter.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,14 +36,14 @@ MOST_OF_FIFO = 5.0
 
 @dataclass(slots=True)
 class Crowd:
-    """What its tenants saw: how long each request of a light one waited, and when all were done."""
+    """Results of one simulation: the wait of each request of light tenants, and the time until all were done."""
 
     waits_s: list[float] = field(default_factory=list)
     took_s: float = 0.0
 
 
 def measure() -> list[Figure]:
-    """Compare the round with one line, and the limiters with each other."""
+    """Compare the governor's turns with one queue, and the limiters with each other."""
     fair, fifo = (anyio.run(crowd, gates, **BACKEND) for gates in (own_gates, one_line))
     limiters: dict[str, Callable[[], Limiter]] = {
         "adsyncd": lambda: Adsyncd(OWN),
@@ -79,13 +79,13 @@ def own_gates() -> list[Gate]:
 
 
 def one_line() -> list[Gate]:
-    """Return the one gate for all of them."""
+    """Return one gate that all tenants share."""
     gate = Governor(VirtualClock(), NoLedger(), "benchmark").gate(tenant("all", PLATFORM).client_quota)
     return [gate] * (HEAVY + LIGHT)
 
 
 async def crowd(gates: Callable[[], Iterable[Gate]]) -> Crowd:
-    """Let all tenants do their work."""
+    """Run all tenants to their end."""
     random, seen = Random(0), Crowd()
 
     async def ask(gate: Gate, comes_s: float, waits_s: list[float]) -> None:

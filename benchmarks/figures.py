@@ -1,4 +1,4 @@
-"""What benchmarks found: judged against the targets, kept in results/, and made into README.md."""
+"""Results of benchmarks: compared with the targets, kept in results/, and made into README.md."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -10,16 +10,15 @@ _HERE = Path(__file__).parent
 _RESULTS = _HERE / "results"
 _HEAD = """# Benchmarks
 
-Made from `results/` by `make bench`, which runs them all; exit code 1 says that a target was missed. What counts are
-ratios: both sides were measured in turns, in one run, on the same cores, so that whatever else those were busy with
-fell on both. Seconds, megabytes and requests a second are those of the machine of the last run, and tell nothing about
-another.
+Made from `results/` by `make bench`, which runs all benchmarks. Exit code 1: a target was missed. Compare the
+ratios: both sides took turns in one run on the same cores, so other load on the machine affected both. Seconds,
+megabytes and requests per second are those of the machine of the last run, and say nothing about another one.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number that a benchmark found, and the target that it has to meet, if there is one."""
+    """One result of a benchmark, and its target, if there is one."""
 
     name: str
     value: float
@@ -50,7 +49,7 @@ def keep(name: str, figures: Sequence[Figure]) -> None:
 
 
 def write_readme(benchmarks: Mapping[str, Callable[[], Sequence[Figure]]]) -> None:
-    """Write README.md from the benchmarks' descriptions and the results that were kept last."""
+    """Write README.md from the benchmarks' descriptions and their latest results."""
     sections = [_section(name, measure) for name, measure in benchmarks.items() if (_RESULTS / f"{name}.json").exists()]
     (_HERE / "README.md").write_text("\n".join([_HEAD, *sections]))
 

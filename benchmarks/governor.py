@@ -1,4 +1,4 @@
-"""What `matrix` found, as results/governor.json keeps it, and the table and the drawing of it."""
+"""The results of `matrix`: results/governor.json, and the table and the drawing made from it."""
 
 import json
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ DRAWING = RESULTS / "governor.svg"
 PUSH_S = 2.0
 _HEAD = """# Limiters
 
-Made from `governor.json` by `python -m benchmarks governor`; [README.md](../README.md) says how it was measured. A cell
-holds the share of the quota that was used, and how many requests were refused.
+Made from `governor.json` by `python -m benchmarks governor`; [README.md](../README.md) describes the measurement.
+A cell holds the used share of the quota and the number of refused requests.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one limiter came to on one server, whose window is `window_s` long: the means of several runs.
+    """The result of one limiter on one server, whose window is `window_s` long: the means of several runs.
 
-    `used`: the ideal time as a share of the time that it took, both in seconds. `refused`: 429s of a run.
+    `used`: the ideal time as a share of the measured time, both in seconds. `refused`: 429s of a run.
     """
 
     limiter: str
@@ -45,7 +45,7 @@ def keep(cells: Sequence[Cell]) -> None:
 
 
 def kept() -> list[Cell]:
-    """Return the results that were kept last."""
+    """Return the latest results."""
     return [Cell(**values) for values in json.loads(CELLS.read_text())]
 
 
@@ -73,7 +73,7 @@ def shown(round_trip_s: float) -> str:
 
 
 def draw(cells: Sequence[Cell]) -> None:
-    """Draw the shares that were used: a panel for each server; hollow where there were refusals."""
+    """Draw the used shares: one panel per server; a marker is hollow if there were refusals."""
     import matplotlib as mpl  # noqa: PLC0415 - who reads the results needs none of it
     from matplotlib.figure import Figure  # noqa: PLC0415
 

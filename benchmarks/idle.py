@@ -1,8 +1,8 @@
-"""What tenants cost that have nothing to do: the real daemon with 1, 100 and 1,000 of them, none of which is due.
+"""The cost of idle tenants: the real daemon with 1, 100 and 1,000 of them, none of which is due.
 
-Their drop-ins name a schedule that is far away, and the store holds one run of each. Time to ready is from the start
-of the process to its log's `ready`; memory is what the process has written to, which no other process shares. A tenant
-that has run since the start costs more: it keeps credentials, a token, and permits that cool.
+Their drop-ins have a schedule far in the future, and the store holds one run of each. Time to ready is from the start
+of the process to its log's `ready`. Memory is what the process has written to and shares with no other process. A
+tenant that has run since the start costs more: it keeps credentials, a token, and permits that cool.
 """
 
 import time
@@ -53,7 +53,7 @@ def measure() -> list[Figure]:
 
 
 def sample(count: int) -> Sample:
-    """Measure a daemon whose tenants are all up to date."""
+    """Measure a daemon whose tenants are not due."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         config = write_config(
@@ -65,15 +65,15 @@ def sample(count: int) -> Sample:
             ready = next(event for event in events if event["event"] == "ready")
             ready_s = time.monotonic() - started
             assert (ready["tenants"], ready["due"]) == (count, 0), ready
-            time.sleep(SETTLE_S)  # until what a start, or a run, leaves behind is done with
+            time.sleep(SETTLE_S)  # until the work after a start, or after a run, is done
             busy_s = cpu_s(pid)
-            time.sleep(IDLE_S)  # the time over which the CPU is counted
+            time.sleep(IDLE_S)  # the CPU time is measured over this time
             busy_s = cpu_s(pid) - busy_s
             return Sample(count, ready_s, own_kb(pid), 100 * busy_s / IDLE_S)
 
 
 def memory_after_runs_kb(count: int) -> int:
-    """Measure a daemon whose tenants have each had a run, and so hold credentials, a token and used permits."""
+    """Measure a daemon whose tenants have each run, and so hold credentials, a token and used permits."""
     settings = {"accounts": accounts(tenant_ids(count)), "everyone": {**HEALTHY, "campaigns": 9}}
     with TemporaryDirectory() as folder, running_platform(settings) as (base_url, _):
         tenants = dict.fromkeys(tenant_ids(count), "")
@@ -81,12 +81,12 @@ def memory_after_runs_kb(count: int) -> int:
         with running_daemon(config, ENVIRON) as (events, pid):
             ended = (event for event in events if event["event"] == "run ended")
             assert all(event["outcome"] == "succeeded" for event in islice(ended, count))
-            time.sleep(SETTLE_S)  # until what a start, or a run, leaves behind is done with
+            time.sleep(SETTLE_S)  # until the work after a start, or after a run, is done
             return own_kb(pid)
 
 
 async def bring_up_to_date(url: str, tenants: list[str]) -> None:
-    """Record for each tenant a run that succeeded just now."""
+    """Record for each tenant a run that has just succeeded."""
     async with (
         open_store(url, clock=SystemClock(), tracer=NoOpTracer()) as store,
         anyio.create_task_group() as tasks,

@@ -1,10 +1,10 @@
-"""What ten sick tenants cost ten healthy ones in the same daemon: nothing that shows.
+"""The effect of ten sick tenants on ten healthy ones in the same daemon: none that is measurable.
 
-The real daemon with ten healthy tenants takes turns with the same daemon that has ten sick ones besides, each with a
+The real daemon with ten healthy tenants takes turns with the same daemon that also has ten sick ones, each with a
 fault of its own and due again every second: wrong password, unknown Vault path, hanging server, endless `has_more`,
 100 MB body, HTML for JSON, 401 to every second call, a quota of 1 per 10 s, a host that does not exist, an expired
-certificate. The healthy tenants are bound by their quota (10 requests per 2 s), as real ones are. A ratio is of a
-tenant's run with the sick ones around to its run without them in the same turn.
+certificate. The healthy tenants are limited by their quota (10 requests per 2 s), like real ones. A ratio compares a
+tenant's run beside the sick ones with its run without them in the same turn.
 """
 
 import json
@@ -68,7 +68,7 @@ PLATFORM = {
 
 
 def measure() -> list[Figure]:
-    """Let daemons without and with sick tenants take turns."""
+    """Run daemons without and with sick tenants in turns."""
     return anyio.run(compare)
 
 

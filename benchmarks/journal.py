@@ -1,7 +1,7 @@
-"""What it costs that nothing is lost: pushes a second with the journal, as a share of those without it.
+"""The cost of losing nothing: pushes per second with the journal, as a share of those without it.
 
-The daemon's parts at full speed, as in `throughput`, take turns with the same parts in which pages, outcomes and
-permits are not written. The share is the median of the turns'.
+The daemon's parts at full speed, as in `throughput`, take turns with the same parts without writing pages, outcomes and
+permits. The share is the median of the turns.
 """
 
 from statistics import median

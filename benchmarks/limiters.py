@@ -1,6 +1,6 @@
-"""The limiters that are compared, each used as its documentation says, behind one interface.
+"""The limiters to compare, each used as its documentation says, behind one interface.
 
-All of them work on the time of `virtual_time` where they are told to: it takes the place of the clocks that they read.
+Within `virtual_time` all of them use virtual time: it replaces the clocks that they read.
 """
 
 import asyncio
@@ -30,20 +30,22 @@ from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Quota
 from adsyncd.simulation.virtual_time import VirtualClock, VirtualLoop
 
-EPOCH = 1_800_000_000.0  # what the wall says when virtual time begins
+EPOCH = 1_800_000_000.0  # the wall clock's time when virtual time starts
 
-Attempt = Callable[[], Awaitable[float]]  # sends a request, and says for how long to stay away: 0 if it was accepted
+Attempt = Callable[
+    [], Awaitable[float]
+]  # sends a request, and returns its Retry-After in seconds: 0 if it was accepted
 
 
 class Limiter(Protocol):
     """Keeps the requests of each client id, the `key`, within a quota."""
 
     async def send(self, key: str, attempt: Attempt) -> float:
-        """Make the attempt when that may be, and return what it says."""
+        """Make the attempt once a permit is granted, and return its result."""
 
 
 class NoLedger:
-    """Puts nothing on record."""
+    """Records nothing."""
 
     async def claim_permits(self, _claims: Sequence[Claim]) -> Sequence[PermitRecord]:
         return ()
@@ -97,7 +99,7 @@ class Aiolimiter:
 
 
 class _Buckets(pyrate_limiter.BucketFactory):
-    """A bucket for each name. What is past stays in it: on virtual time no thread can come and remove it."""
+    """A bucket for each name. Past items stay in it: on virtual time no thread can remove them."""
 
     def __init__(self, rate: pyrate_limiter.Rate) -> None:
         self._rate = rate
@@ -114,7 +116,7 @@ class _Buckets(pyrate_limiter.BucketFactory):
 
 
 class Pyrate:
-    """A sliding log for each client id; it waits for `buffer_ms` longer than it would have to."""
+    """A sliding log for each client id; it waits `buffer_ms` longer than necessary."""
 
     def __init__(self, quota: Quota, buffer_ms: int = 50) -> None:
         rate = pyrate_limiter.Rate(quota.requests, quota.per // timedelta(milliseconds=1))
@@ -126,7 +128,7 @@ class Pyrate:
 
 
 class Limits:
-    """A moving window for each client id. The library doesn't wait: who is refused asks when it would be his turn."""
+    """A moving window for each client id. The library doesn't wait: a refused request asks again when it may."""
 
     def __init__(self, quota: Quota) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
@@ -140,7 +142,7 @@ class Limits:
 
 
 class Throttled:
-    """The generic cell rate algorithm for each client id. Its own wait looks every half second: asking is exact."""
+    """The generic cell rate algorithm for each client id. Its own wait polls every half second; asking is exact."""
 
     def __init__(self, quota: Quota) -> None:
         rate = throttled.per_duration(quota.per, quota.requests, quota.requests)
@@ -197,7 +199,7 @@ PEERS: dict[str, Callable[[Quota], Limiter]] = {
 
 
 class PassingLoop(VirtualLoop):
-    """Its time also passes while it is read, by a tenth of a microsecond: else some limiters would wait for ever."""
+    """A loop whose time advances 0.1 us with each read of the clock: otherwise some limiters would wait forever."""
 
     def time(self) -> float:
         self._virtual.now += 1e-7
@@ -209,7 +211,7 @@ BACKEND: Mapping[str, Any] = {"backend": "asyncio", "backend_options": {"loop_fa
 
 @contextmanager
 def virtual_time() -> Iterator[None]:
-    """Let everything that reads a clock read that of the event loop which runs it; nothing goes to a thread."""
+    """Let every clock show the time of the running event loop; nothing goes to a thread."""
 
     def monotonic() -> float:
         return asyncio.get_running_loop().time()

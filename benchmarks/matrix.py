@@ -1,22 +1,22 @@
-"""How much of a quota each limiter uses, and how often it is refused, by every way in which platforms count.
+"""The share of a quota that each limiter uses, and its refusals, for each way in which platforms count.
 
-1,100 requests with a quota of 10 per 60 s, 10 of them at once, so that a whole quota may be on its way and nobody
-waits for anything but the quota. Time is virtual, so nothing depends on the machine; the figures are the means of three
-seeds, which draw each round trip (30 % more or less), when within it the server counts, and when its windows begin. A
-push takes 2 s, and the server counts it on arrival, within 100 ms. Whoever is refused waits for Retry-After, in whole
-seconds, and asks his limiter again.
+1,100 requests with a quota of 10 per 60 s, 10 of them at once, so that a whole quota may be in flight and requests
+wait for nothing but the quota. Time is virtual, so nothing depends on the machine. The figures are the means of three
+seeds, which draw each round trip (plus or minus 30 %), the instant within it at which the server counts, and the start
+of its windows. A push takes 2 s, and the server counts it on arrival, within 100 ms. A refused request waits for
+Retry-After, in whole seconds, and asks its limiter again.
 
-adsyncd is told what an operator knows: `shape = "paced"` for the window counter, `arrival_bound = "500ms"` for pushes.
-"Told nothing" has the defaults: it finds out on its own that a platform takes spaced requests alone, and the refusals
-are those that it needs for that. The ideal is 109 whole windows and one round trip; `used` is its share of the time
-that it took.
+adsyncd has the settings that an operator would choose: `shape = "paced"` for the window counter, and
+`arrival_bound = "500ms"` for pushes. "Told nothing" has the defaults: it learns on its own that a platform accepts only
+spaced requests, and its refusals are those that it needs to learn this. The ideal is 109 whole windows and one round
+trip; `used` is the ideal as a share of the measured time.
 
-Two targets can't be met by any rule that has no more to go by. After 0.6 s of round trip at most 60 / 60.6, 99.0 %, can
-be used without a bound on arrivals, and a guard against clocks takes a tenth of a percent of that. On a window counter
-nine evenly spaced requests a window make 89.3 % of 1,100, and the more arrivals are spread, the less.
+No rule with the same information can meet two of the targets. With a round trip of 0.6 s at most 60 / 60.6, 99.0 %, can
+be used without a bound on arrivals, and a guard against clock differences takes 0.1 % of that. On a window counter,
+nine evenly spaced requests per window make 89.3 % of 1,100, and less if arrivals vary.
 
-All of it is in `results/governor.json`, as a table in [results/governor.md](results/governor.md), and drawn in
-`results/governor.svg`.
+The results are in `results/governor.json`, as a table in [results/governor.md](results/governor.md), and as a drawing
+in `results/governor.svg`.
 """
 
 import math
@@ -56,7 +56,7 @@ BURSTS = (Algorithm.SLIDING_LOG, Algorithm.FIXED_WINDOW, Algorithm.TOKEN_BUCKET)
 
 
 class Server:
-    """A platform, as far as a limiter notices it."""
+    """A platform as a limiter sees it."""
 
     def __init__(self, algorithm: Algorithm, round_trip_s: float, random: Random) -> None:
         self._meter = meters.meter(algorithm, meters.MeteredQuota(QUOTA.requests, WINDOW_S))
@@ -66,7 +66,7 @@ class Server:
         self.refused = 0
 
     async def answer(self) -> float:
-        """Answer a request; return for how many seconds it is to stay away, 0 if it was accepted."""
+        """Answer a request; return its Retry-After in seconds, 0 if it was accepted."""
         takes_s = self._round_trip_s * self._random.uniform(1 - JITTER, 1 + JITTER)
         counted_s = self._random.uniform(0, min(takes_s, PUSH_ARRIVES_S if self._round_trip_s == PUSH_S else takes_s))
         await anyio.sleep(counted_s)
@@ -78,7 +78,7 @@ class Server:
 
 
 def measure() -> list[Figure]:
-    """Measure all cells, keep them, and judge our own."""
+    """Measure all cells, keep them, and compare adsyncd's with the targets."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as processes:
         cells = list(processes.map(cell, *zip(*product(ROUND_TRIPS, LIMITERS, Algorithm), strict=True)))
     keep(cells)
@@ -131,7 +131,7 @@ def contender(name: str, algorithm: Algorithm, round_trip_s: float) -> Callable[
 
 
 async def run(make: Callable[[], Limiter], algorithm: Algorithm, round_trip_s: float, seed: int) -> tuple[float, int]:
-    """Send all requests, and return how many seconds that took and how many were refused."""
+    """Send all requests, and return the seconds and the number of refusals."""
     with virtual_time():
         server = Server(algorithm, round_trip_s, Random(f"{algorithm} {round_trip_s} {seed}"))
         limiter, left = make(), REQUESTS

@@ -1,7 +1,7 @@
-"""What the mock platform holds on one core, so that no other benchmark measures it by mistake.
+"""The capacity of the mock platform on one core, so that no other benchmark measures it by mistake.
 
-Raw connections, each sending the next request when it has the answer; server and client on a core each. A CPU second
-is one of the server's: so many requests it would hold if the client were no limit.
+Raw connections, each of which sends the next request when it has the response; server and client on a core each. The
+rate is per CPU second of the server: the requests it would serve per second if the client were no limit.
 """
 
 import os

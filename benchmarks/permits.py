@@ -1,14 +1,14 @@
-"""What a permit costs: granted and given back, in memory and on record, beside other limiters and beside a request.
+"""The cost of a permit: granted and returned, in memory and on record, beside other limiters and beside a request.
 
-Nobody waits for quota. A pair is a grant and its release; the others' is what they ask for before a request, as nothing
-of theirs is given back. What stays in memory is counted by the CPU's time, which is the clock's on an idle core. "On
-record" is with the rows that a restart needs, in an SQLite file, written before the request and once more when the
-permit is back; 100 client ids have five requests each under way, as the store commits for all who wait at once. A bare
-request is a GET by httpx on an open connection to the mock platform in another process. All take turns, and the median
-turn counts; rates tell nothing about another machine, shares do.
+No request waits for quota. A pair is a grant and its release. Other limiters have only a grant, since their permits are
+not returned. Permits in memory are measured in CPU time, which equals wall time on an idle core. "On record" writes the
+rows that a restart needs to an SQLite file, before the request and again when the permit is back; 100 client ids have
+five requests each in flight, since the store commits for all waiting requests at once. A bare request is a GET by httpx
+on an open connection to the mock platform in another process. All take turns, and the median turn counts. Rates say
+nothing about another machine; shares do.
 
-On record 20,000 pairs a second are out of reach of one core: of some 80 us of CPU time a pair, 8 are the grant's, 40
-those of a write that is waited for (a queue, an event, a change of tasks, a row) and 33 those of the note that the
+One core can't reach 20,000 pairs per second on record. Of about 80 us of CPU time per pair, 8 are the grant's, 40
+those of an awaited write (a queue, an event, a change of tasks, a row) and 33 those of the note that the
 permit is back. Without the note, which several processes and quick restarts need, it would be 20,000.
 """
 
@@ -35,12 +35,12 @@ from benchmarks.limiters import PEERS, Limiter, NoLedger, tenant
 from benchmarks.processes import running_platform
 
 AMPLE = Quota(10_000, timedelta(milliseconds=10))
-AMPLE_FOR_PEERS = Quota(1_000_000, timedelta(seconds=1))  # some know whole seconds alone
+AMPLE_FOR_PEERS = Quota(1_000_000, timedelta(seconds=1))  # some accept only whole seconds
 PAIRS = 10_000
 TURNS = 5
 CLIENT_IDS = 100
-AT_ONCE = 5  # requests of each
-ON_RECORD = 20  # by each of these, in a turn
+AT_ONCE = 5  # requests of each client id
+ON_RECORD = 20  # by each of these requests, in a turn
 REQUESTS = 300
 TIMEOUT_S = 10.0
 
@@ -53,14 +53,14 @@ Turn = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Something that a turn does so many `times`."""
+    """An operation that a turn repeats `times` times."""
 
     times: int
     turn: Turn
 
 
 def measure() -> list[Figure]:
-    """Measure all in turns."""
+    """Measure all contenders in turns."""
     with running_platform({"everyone": HEALTHY}) as (base_url, _):
         each = anyio.run(take_turns, base_url)
     ours, recorded, request = (each.pop(name) for name in ("adsyncd", "on record", "request"))
@@ -79,7 +79,7 @@ def share(part: Spent, whole: Spent) -> float:
 
 
 async def take_turns(base_url: str) -> dict[str, Spent]:
-    """Return what each contender spends on one pair, grant or request."""
+    """Return the cost of one pair, grant or request of each contender."""
     with TemporaryDirectory() as folder:
         async with (
             open_store(store_url(Path(folder)), clock=SystemClock(), tracer=NoOpTracer()) as store,

@@ -1,4 +1,4 @@
-"""The processes that benchmarks start: each is one of the project's modules, and ends with its block."""
+"""The processes that benchmarks start. Each runs one of the project's modules, and ends with its block."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 @contextmanager
 def started(*command: str, environ: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Start `python -m COMMAND`; everything that it prints is in `stdout`, for the caller to read."""
+    """Start `python -m COMMAND`; the caller reads all its output from `stdout`."""
     with subprocess.Popen(
         [sys.executable, "-m", *command],
         stdout=subprocess.PIPE,
@@ -29,12 +29,12 @@ def started(*command: str, environ: Mapping[str, str] | None = None) -> Iterator
 
 
 def _clean_environ() -> dict[str, str]:
-    """Return the environment without what would change the settings of what is measured."""
+    """Return the environment without variables that would change the measured settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("ADSYNCD_", "OTEL_"))}
 
 
 def lines(process: subprocess.Popen[str]) -> Iterator[str]:
-    """Yield what a process prints, line by line."""
+    """Yield a process's output, line by line."""
     assert process.stdout is not None
     return iter(process.stdout)
 
@@ -53,14 +53,14 @@ def running_platform(settings: Mapping[str, object], *options: str) -> Iterator[
 def running_daemon(
     config: Path, environ: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Iterator[dict[str, Any]], int]]:
-    """Start `adsyncd run`; yields what it logs, event by event, and its process id."""
+    """Start `adsyncd run`; yields its log, event by event, and its process id."""
     with started("adsyncd", "run", "--config", str(config), environ=environ) as process:
         yield _events(lines(process)), process.pid
 
 
 def _events(output: Iterator[str]) -> Iterator[dict[str, Any]]:
     for line in output:
-        assert line.startswith("{"), line + "".join(output)  # it broke down
+        assert line.startswith("{"), line + "".join(output)  # it crashed
         yield json.loads(line)
 
 
@@ -73,7 +73,7 @@ def cpu_s(pid: int) -> float:
 def own_kb(pid: int) -> int:
     """Return the KB of memory that a process has written to (proc(5), Private_Dirty).
 
-    PSS and USS hold clean pages of libraries, too, which are charged to a process or not as others come and go.
+    PSS and USS include clean pages of libraries, which count for a process or not depending on other processes.
     """
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = re.search(r"^Private_Dirty: +(\d+) kB$", rollup, re.MULTILINE)

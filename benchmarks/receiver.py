@@ -1,4 +1,4 @@
-"""The least that an OTLP/HTTP receiver does, as a process: it takes what it is sent and says yes."""
+"""A minimal OTLP/HTTP receiver, as a process: it accepts everything."""
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 

@@ -1,9 +1,10 @@
-"""What a reload costs: a thousand drop-ins that all change, and ten thousand of which one does.
+"""The cost of a reload: a thousand drop-ins that all change, and ten thousand of which one changes.
 
-The daemon's parts with an SQLite file, in which one tenant's run pushes campaigns all the time to a mock platform that
-is a process of its own and takes 50 ms for each. Every drop-in changes its schedule, its quota and a key that counts
-from the next run on. Stretches with a reload and as long ones without take turns. A delay is how much later than asked
-a task wakes up that sleeps for a millisecond again and again: what a run would be held up. Medians of the turns.
+The daemon's parts with an SQLite file. One tenant's run pushes campaigns all the time to a mock platform in a separate
+process, which takes 50 ms for each. Every changed drop-in has another schedule, another quota and another key that
+applies from the next run on. Periods with a reload and periods of the same length without one take turns. A delay is
+the lateness of a task that sleeps for a millisecond again and again: a run would be held up for as long. The values are
+medians of the turns.
 """
 
 import os
@@ -45,7 +46,7 @@ DROP_IN = 'schedule = {{ every = "{days}d" }}\nquota = {{ requests = {days}, per
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A reload, and the largest delays and the pushes of a stretch with it and of one without, in s and pushes/s."""
+    """A reload; the largest delays (s) and pushes (per s) of a period with it and of one without."""
 
     took_s: float
     delay_s: float
@@ -94,7 +95,7 @@ def compared(what: str, seen: list[Turn]) -> list[Figure]:
 
 
 async def turns(base_url: str, files: int, changed: int) -> list[Turn]:
-    """Measure `changed` of `files` drop-ins."""
+    """Measure reloads in which `changed` of `files` drop-ins change."""
     seen: list[Turn] = []
     async with scene(base_url, files) as at_work:
         for number in range(2, 2 + TURNS):
@@ -109,7 +110,7 @@ async def turns(base_url: str, files: int, changed: int) -> list[Turn]:
 
 
 async def felt(at_work: Scene, act: Callable[[], Awaitable[Result]]) -> tuple[float, float, Result]:
-    """Return the largest delay while `act` goes on, how many pushes a second there were, and what it returned."""
+    """Return the largest delay during `act`, the pushes per second, and the result of `act`."""
     delays = [0.0]
 
     async def feel() -> None:
@@ -126,7 +127,7 @@ async def felt(at_work: Scene, act: Callable[[], Awaitable[Result]]) -> tuple[fl
 
 @asynccontextmanager
 async def scene(base_url: str, files: int) -> AsyncIterator[Scene]:
-    """Serve so many tenants that rest, and one that has begun to push. Nobody catches up with what is due."""
+    """Serve idle tenants, and one that has started to push. No tenant catches up on missed runs."""
     os.environ.update(ENVIRON)
     with TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,10 +1,10 @@
-"""What a tenant's settings save: the requests and the bytes of listings that sixteen runs take.
+"""The savings by a tenant's settings: the requests and the listings' bytes of sixteen runs.
 
-The real supervisor and the mock platform on a virtual clock, so that nothing is timed and every count is the same each
+The real supervisor and the mock platform on a virtual clock, so nothing is timed and every count is the same each
 time. The tenant has 100 campaigns in pages of ten and runs every 15 minutes, for four hours; before every fourth run
-five of its campaigns are changed upstream. With a cache the last of these changes waits for a run after the sixteenth.
-An ETag saves bytes and no request: a page that has not changed is metered like any. And it saves them here because
-nothing else moves; on a platform whose pages show live statistics it saves next to nothing.
+five of its campaigns change upstream. With a cache, the last of these changes waits for a run after the sixteenth.
+An ETag saves bytes but no request: the platform meters an unchanged page like any other. It saves bytes here because
+nothing else changes; on a platform whose pages show live statistics it saves almost nothing.
 """
 
 import json
@@ -46,7 +46,7 @@ CHANGED = 5  # campaigns, every fourth run
 QUOTA = 1000
 BASE_URL = "http://platform.invalid"
 
-# What the tenant's [sync] says, whether the platform has ETags, and the most requests that it may take.
+# The tenant's [sync], whether the platform has ETags, and the most requests allowed.
 SETTINGS: Mapping[str, tuple[Mapping[str, str], bool, int]] = {
     "the defaults": ({}, False, 16 * 110),
     "ETags": ({}, True, 16 * 110),
@@ -64,7 +64,7 @@ class Count:
 
 
 class Counted(httpx.ASGITransport):
-    """A way to the platform that counts what goes over it."""
+    """A transport to the platform that counts requests and bytes."""
 
     def __init__(self, app: Any, count: Count) -> None:  # noqa: ANN401 - an ASGI application
         super().__init__(app)
@@ -87,7 +87,7 @@ class Source:
 
 
 def measure() -> list[Figure]:
-    """Count for each of the settings."""
+    """Count for each combination of settings."""
     figures = []
     for name, (sync, etag, most) in SETTINGS.items():
         with capture_logs():
@@ -100,7 +100,7 @@ def measure() -> list[Figure]:
 
 
 async def run(sync: Mapping[str, str], etag: bool) -> Count:
-    """Run a tenant sixteen times, and return what that took."""
+    """Run a tenant sixteen times, and return the counts."""
     clock, count = VirtualClock(), Count()
     everyone = {**HEALTHY, "campaigns": 100, "etag": etag, "quota_requests": QUOTA}
     document: Any = {"accounts": accounts(["bench"]), "everyone": everyone}
@@ -145,7 +145,7 @@ def tenant(sync: Mapping[str, str]) -> Tenant:
 
 
 async def change(upstream: httpx.AsyncClient, number: int) -> None:
-    """Change other campaigns than the last time."""
+    """Change other campaigns than last time."""
     revisions = {f"cmp-{CHANGED * number + each:04d}": 1 for each in range(CHANGED)}
     answer = await upstream.post("/_settings", content=json.dumps({"everyone": {"revisions": revisions}}))
     answer.raise_for_status()

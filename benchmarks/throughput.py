@@ -1,10 +1,10 @@
-"""How much of httpx's speed is left when many tenants are at work at once and quota is no limit.
+"""The share of httpx's speed that is left if many tenants run at once and no quota limits them.
 
 The daemon's parts, with an SQLite file, against a bare httpx loop that does the same sign-ins, pages and pushes with
-as many clients, connections and pushes at once. All tenants start at one instant. The mock platform is a process of
-its own, which answers at once and without faults. The contenders take turns, each time in a fresh process; a ratio is
-the median of the turns' ratios, adsyncd's to the bare loop's. "Exporting" is adsyncd with its traces, metrics and logs
-going by OTLP/HTTP to a receiver in another process.
+the same number of clients, connections and pushes at once. All tenants start at the same instant. The mock platform is
+a separate process, which responds at once and without faults. The contenders take turns, each time in a fresh process;
+a ratio is the median of the turns' ratios, adsyncd's to the bare loop's. "Exporting" is adsyncd with its traces,
+metrics and logs going by OTLP/HTTP to a receiver in another process.
 """
 
 import json

@@ -9,7 +9,7 @@ _DOCS = Path(__file__).parents[2] / "docs"
 PAGE, RESULTS = _DOCS / "reliability.md", _DOCS / "reliability.json"
 _MARK = "<!-- From here on `make soak` writes. -->\n"
 _HEAD = """
-| where | what befalls it | trials | pushes | lost | doubled | refused for quota |
+| where | fault | trials | pushes | lost | doubled | refused for quota |
 |---|---|---|---|---|---|---|
 """
 
