@@ -2,12 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from random import Random
+from typing import Any
+
+import anyio
 
 from adsyncd.clock import Clock
-from adsyncd.rate import Gate, Governor
+from adsyncd.rate import Gate, Governor, Permit
 from adsyncd.rate.account import Account
+from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
-from adsyncd.rate.quota import Quota
+from adsyncd.rate.quota import ClientQuota, Quota, Window
+from support.virtual_time import VirtualClock
+
+WINDOW = 60.0
+COOLS_FOR = cools_for(Window(1, timedelta(seconds=WINDOW)))
 
 
 class MemoryLedger:
@@ -46,6 +55,22 @@ def _key(record: PermitRecord) -> tuple[str, str, int, int]:
     return record.platform, record.client_id, record.window_ms, record.number
 
 
+def a_quota(requests: int, per_s: float = WINDOW, *also: tuple[int, float], **more: Any) -> Quota:  # noqa: ANN401
+    windows = tuple(Window(number, timedelta(seconds=length_s)) for number, length_s in also)
+    return Quota(requests, timedelta(seconds=per_s), also=windows, **more)
+
+
+def a_client(
+    quota: Quota,
+    platform_quota: Quota | None = None,
+    *,
+    client_id: str = "acme",
+    weight: int = 1,
+    timeout_s: float = 10,
+) -> ClientQuota:
+    return ClientQuota("mixo", client_id, quota, platform_quota, weight, timedelta(seconds=timeout_s))
+
+
 def a_gate(
     quota: Quota,
     clock: Clock,
@@ -58,6 +83,62 @@ def a_gate(
     )
 
 
-def a_governor(clock: Clock, ledger: MemoryLedger | None = None, owner: str = "this process") -> Governor:
+def a_governor(clock: Clock | None = None, ledger: MemoryLedger | None = None, owner: str = "this process") -> Governor:
     ledger = ledger or MemoryLedger()
-    return Governor(clock, ledger, owner, ledger.records.values(), ledger.shapes)
+    return Governor(clock or VirtualClock(), ledger, owner, ledger.records.values(), ledger.shapes)
+
+
+def rebooted() -> VirtualClock:
+    """Return a clock after a reboot; another machine's looks the same."""
+    clock = VirtualClock()
+    clock.reboot()
+    return clock
+
+
+async def recorded(gate: Gate, timeout_s: float = 5.0) -> Permit:
+    """Return a permit that is on record, as a request needs it."""
+    permit = await gate.acquire()
+    while not await permit.put_on_record(timeout_s):
+        await anyio.sleep(0.01)  # as the store takes its time
+        permit = await gate.acquire(again=True)
+    return permit
+
+
+class Server:
+    """Counts each request at an instant between its sending and its answer, as an exact sliding log."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.counted: list[float] = []
+
+    async def request(self, through: Gate) -> None:
+        permit = await through.acquire()
+        kind = self.random.choice(["answered", "answered", "answered", "never left", "timed out", "cancelled"])
+        if kind == "never left":
+            try:
+                await anyio.sleep(self.random.uniform(0, 2))
+            finally:
+                permit.refund()
+            return
+        try:
+            with anyio.move_on_after(self.random.uniform(0, 5) if kind == "cancelled" else None):
+                await self._count()
+        finally:
+            permit.cool()
+
+    async def recorded_request(self, through: Gate) -> None:
+        """Be killed at any instant: what a process does after that, this does not do."""
+        permit = await recorded(through)
+        await self._count()
+        permit.cool()
+
+    async def _count(self) -> None:
+        round_trip = self.random.uniform(0, 5)
+        arrival = self.random.uniform(0, round_trip)
+        await anyio.sleep(arrival)
+        self.counted.append(anyio.current_time())
+        await anyio.sleep(round_trip - arrival)
+
+    def most_in_a_window(self) -> int:
+        counted = sorted(self.counted)
+        return max((sum(1 for other in counted if at - WINDOW < other <= at) for at in counted), default=0)

@@ -1,7 +1,6 @@
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
 
 import anyio
 import pytest
@@ -10,12 +9,7 @@ from structlog.testing import capture_logs
 
 from adsyncd.errors import BadAnswer, PlatformError, Rejected, Stopping, Throttled, Unavailable
 from adsyncd.rate.breaker import Breaker, Passage
-from support.virtual_time import BACKEND, VirtualClock
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
+from support.virtual_time import VirtualClock
 
 
 class Middle(Random):

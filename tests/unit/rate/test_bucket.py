@@ -1,3 +1,4 @@
+from copy import copy
 from datetime import timedelta
 
 from adsyncd.rate.bucket import Bucket
@@ -60,3 +61,55 @@ def test_permits_that_another_process_has_are_not_granted_before_they_are_back()
     assert shared.free(6.0) == 0
     assert shared.free(8.0) == 1
     assert shared.take() == 1
+
+
+def test_a_held_permit_that_another_process_has_for_longer_is_free_when_that_one_is_done() -> None:
+    shared = bucket(1)
+    held = shared.take()
+    shared.taken_elsewhere(held, 50.0)
+    shared.cool(held, 0.0)
+    assert shared.opens_at(0.0) == 50.0
+
+
+def test_a_permit_that_another_process_took_while_the_quota_was_smaller_is_not_granted_when_it_grows() -> None:
+    shared = bucket(3)
+    for number in [shared.take() for _ in range(3)]:
+        shared.refund(number)
+    shared.allow(1)
+    shared.taken_elsewhere(2, 50.0)
+    shared.allow(3)
+    assert {shared.take() for _ in range(shared.free(0.0))} == {0, 1}
+
+
+def test_a_quota_that_grows_again_has_its_old_permits_and_no_others() -> None:
+    edited = bucket(4)
+    for number in [edited.take() for _ in range(4)]:
+        edited.refund(number)
+    for requests in (2, 4):
+        edited.allow(requests)
+    assert {edited.take() for _ in range(edited.free(0.0))} == {0, 1, 2, 3}
+
+
+def test_a_permit_that_stood_for_another_s_request_is_free_again_unless_it_is_held() -> None:
+    shared = bucket(2)
+    counted = shared.count(0.0)
+    shared.forget(counted)
+    assert shared.free(0.0) == 2
+    held = shared.take()
+    shared.taken_elsewhere(held, 50.0)
+    shared.forget(held)
+    assert (shared.free(0.0), shared.out) == (1, {held})
+    assert shared.take() != held
+
+
+def test_in_a_forecast_held_permits_are_the_last_to_return() -> None:
+    forecast = bucket(3, {0: 50.0, 1: 5.0})
+    assert forecast.take() == 2
+    copied = copy(forecast)
+    copied.answer_all(0.0)
+    assert [copied.free(at) for at in (4.9, 5.0, 49.9, 50.0)] == [0, 1, 1, 3]
+    assert forecast.out == {2}
+    alone = bucket(1)
+    alone.take()
+    alone.answer_all(7.0)
+    assert alone.opens_at(7.0) == 7.0 + alone.cools_for

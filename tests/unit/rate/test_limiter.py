@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.limiter import Limiter, Numbers
 from adsyncd.rate.quota import Quota, Window
-from adsyncd.rate.wait import WaitReason
+from adsyncd.rate.wait import Block, WaitReason, last_to_end
 
 WINDOW = 10.0
 COOLS_FOR = cools_for(Window(1, timedelta(seconds=WINDOW)))
@@ -47,6 +47,8 @@ class Requests(RuleBasedStateMachine):
         self.held: list[Numbers] = []
         self.counted: list[float] = []  # the latest instant at which the server counted
         self.closed_until = 0.0
+        self.cooling: dict[int, float] = {}  # permits of the first window that were held here, and until when
+        self.elsewhere: dict[int, float] = {}  # and those that another process has
         self.stated: list[tuple[int, float]] = []
 
     @rule(seconds=st.floats(0, 15))
@@ -55,14 +57,16 @@ class Requests(RuleBasedStateMachine):
 
     @rule()
     def take(self) -> None:
-        opens_at = self.limiter.opens_at(self.now)
+        opens_at, blocks = self.limiter.opens_at(self.now), self.limiter.blocks(self.now)
         numbers = self.limiter.take(self.now)
-        assert (numbers is not None) == (opens_at is not None and opens_at <= self.now)
+        assert (numbers is not None) == (opens_at is not None and opens_at <= self.now) == (not blocks)
         if numbers is None:
             return
-        assert self.now >= self.closed_until
-        for place, number in enumerate(numbers):
-            assert all(number != other[place] for other in self.held if len(other) > place)
+        assert self.now >= max(self.closed_until, *(of.get(numbers[0], 0.0) for of in (self.cooling, self.elsewhere)))
+        self.closed_until = max(self.closed_until, self.now + self.limiter.space_s)
+        for place, (number, window) in enumerate(zip(numbers, self.quota.windows, strict=True)):
+            assert number < window.requests  # none is lost, and another takes its place
+            assert all(number != other[place] for other in self.held)
         self.held.append(numbers)
         for window in self.quota.windows:  # worst case: all that is held is counted now
             in_window = sum(1 for at in self.counted if at > self.now - window.per.total_seconds())
@@ -75,6 +79,7 @@ class Requests(RuleBasedStateMachine):
         if self.held:
             numbers = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
             self.counted.append(self.now)
+            self.cooling[numbers[0]] = self.now + self.limiter.buckets[0].cools_for
             self.limiter.cool(numbers, self.now)
 
     @rule()
@@ -106,15 +111,23 @@ class Requests(RuleBasedStateMachine):
         self.limiter.heed_quiet()
         self.closed_until = max(self.closed_until, self.now + seconds)
 
+    @rule(seconds=st.floats(-5, 20))
+    def rest(self, seconds: float) -> None:
+        self.limiter.rest(self.now + seconds)
+        self.closed_until = max(self.closed_until, self.now + seconds)
+
     @rule(number=st.integers(0, 8), seconds=st.floats(0, 50))
     def take_elsewhere(self, number: int, seconds: float) -> None:
-        if number not in self.limiter.buckets[0].out:
-            self.limiter.buckets[0].taken_elsewhere(number, self.now + seconds)
+        """Another process has a permit, which may still be held here too."""
+        self.elsewhere[number] = max(self.now + seconds, self.cooling.get(number, 0.0))
+        self.limiter.buckets[0].taken_elsewhere(number, self.elsewhere[number])
 
     @rule(count=st.integers(1, 25))
     def predict(self, count: int) -> None:
         opens_at = self.limiter.opens_at(self.now)
-        assert opens_at in {None, self.limiter.nth_at(1, self.now)}
+        first = self.limiter.buckets[0]
+        if not any(number in first._until for number in first.out):
+            assert opens_at in {None, self.limiter.nth_at(1, self.now)}
         limiter, held = deepcopy((self.limiter, self.held))
         limiter._held = {id(out): out for out in held}
         for out in held:
@@ -137,6 +150,7 @@ class Requests(RuleBasedStateMachine):
     def no_more_permits_are_free_than_nobody_has(self) -> None:
         if hasattr(self, "limiter"):
             assert self.limiter.held == len(self.held)
+            assert self.limiter.free(self.now) == min(bucket.free(self.now) for bucket in self.limiter.buckets)
             assert self.limiter.free(self.now) <= min(window.requests for window in self.quota.windows)
             assert self.limiter.buckets[0].free(self.now) <= self.quota.requests - len(self.held)
 
@@ -353,3 +367,42 @@ def test_limits_cost_nothing_for_permits_that_were_never_out() -> None:
     tracemalloc.stop()
 
     assert peak < 10_000
+
+
+def test_a_permit_cools_for_the_window_and_a_guard_of_a_thousandth_and_five_milliseconds() -> None:
+    assert cools_for(a_window(1, 60.0)) == pytest.approx(60.065)
+    assert cools_for(a_window(1, 0.1)) == pytest.approx(0.1051)
+
+
+def test_the_last_block_is_told_and_one_without_a_known_end_outlasts_all() -> None:
+    limiter = Limiter(a_quota(1, WINDOW), spent=WaitReason.PLATFORM_QUOTA)
+    limiter.close(500.0)
+    limiter.rest(300.0)
+    limiter.rest(200.0)  # the shorter rest changes nothing
+    limiter.tighten(0, 400.0, 0.0)
+    expected = {
+        Block(WaitReason.RETRY_AFTER, 500.0),
+        Block(WaitReason.PLATFORM_QUOTA, 300.0),
+        Block(WaitReason.FEEDBACK, 400.0),
+    }
+    assert set(limiter.blocks(0.0)) == expected
+    assert last_to_end(limiter.blocks(0.0)) == Block(WaitReason.RETRY_AFTER, 500.0)
+    assert [len(limiter.blocks(now)) for now in (299.0, 300.0, 400.0, 500.0)] == [3, 2, 1, 0]
+    numbers = limiter.take(500.0)
+    assert numbers is not None
+    limiter.close(900.0)
+    assert last_to_end(limiter.blocks(500.0)) == Block(WaitReason.PLATFORM_QUOTA, None)
+    assert limiter.opens_at(500.0) is None
+    limiter.cool(numbers, 500.0)
+    assert last_to_end(limiter.blocks(500.0)) == Block(WaitReason.RETRY_AFTER, 900.0)
+
+
+def test_a_forecast_changes_nothing() -> None:
+    limiter = Limiter(a_quota(3, WINDOW, a_window(4, 60.0)), paced=True)
+    held = limiter.take(0.0)
+    limiter.tighten(2, 100.0, 0.0)
+    before = deepcopy({**vars(limiter), "buckets": [bucket.look(5.0) for bucket in limiter.buckets], "_held": 1})
+    limiter.nth_at(50, 5.0)
+    after = {**vars(limiter), "buckets": [bucket.look(5.0) for bucket in limiter.buckets], "_held": len(limiter._held)}
+    assert held is not None
+    assert before == after

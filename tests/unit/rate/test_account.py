@@ -1,0 +1,207 @@
+"""Permits on record, as other processes, restarts and reboots find them."""
+
+from collections import Counter
+from functools import partial
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adsyncd.rate.bucket import cools_for
+from adsyncd.rate.quota import ClientQuota, Quota
+from support.gates import COOLS_FOR, WINDOW, MemoryLedger, Server, a_client, a_governor, a_quota, rebooted, recorded
+from support.virtual_time import VirtualClock
+
+
+async def test_what_a_quota_of_old_had_out_before_a_reboot_is_waited_for_once_and_not_at_each_start() -> None:
+    ledger, waits, clock = MemoryLedger(), [], VirtualClock()
+    for owner, quota in (("before", a_quota(5, 86_400)), ("after", a_quota(1)), ("again", a_quota(1))):
+        asked_at = anyio.current_time()
+        permit = await recorded(a_governor(clock, ledger, owner).gate(a_client(quota)))
+        waits.append(anyio.current_time() - asked_at)
+        permit.cool()
+        await anyio.sleep(86_400)
+        if owner == "before":
+            clock.reboot()
+    assert waits == [0, pytest.approx(COOLS_FOR + 5 + 10), 0]
+
+
+async def test_permits_from_before_a_reboot_that_nobody_needed_since_are_waited_for_once_and_not_at_each_start() -> (
+    None
+):
+    ledger, free, clock = MemoryLedger(), [], VirtualClock()
+    for owner in ("before", "after", "again"):
+        through = a_governor(clock, ledger, owner).gate(a_client(a_quota(3)))
+        free.append(through.free)
+        permits = [await recorded(through) for _ in range(3 if owner == "before" else 1)]
+        for permit in permits:
+            permit.cool()
+        await anyio.sleep(2 * WINDOW)
+        if owner == "before":
+            clock.reboot()
+    assert free == [3, 0, 3]
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["the platform's", "the client id's"])
+@pytest.mark.parametrize("order", [("fast", "slow"), ("slow", "fast"), ("fast", "raised")])
+async def test_another_machine_s_request_may_take_the_longest_time_out_of_those_who_share_a_quota(
+    order: tuple[str, str], shared: bool
+) -> None:
+    one, plenty = a_quota(1, 10), a_quota(100, 10)
+
+    def sharing(name: str) -> ClientQuota:
+        client_id = "acme" if not shared else "fast" if name == "raised" else name
+        quotas = (plenty, one) if shared else (one, None)
+        return a_client(*quotas, client_id=client_id, timeout_s=2 if name == "fast" else 60)
+
+    ledger = MemoryLedger()
+    await recorded(a_governor(rebooted(), ledger, "there").gate(sharing("slow")), 60)
+    governor, start = a_governor(VirtualClock(), ledger, "here"), anyio.current_time()
+    for name in order:
+        through = governor.gate(sharing(name))
+    await recorded(through, 2)
+    assert anyio.current_time() - start == pytest.approx(5 + 60 + cools_for(one))
+
+
+async def test_a_longer_time_out_keeps_what_is_in_flight_under_a_quota_that_has_changed() -> None:
+    ledger = MemoryLedger()
+    permit = await recorded(a_governor(VirtualClock(), ledger, "before").gate(a_client(a_quota(4, 600))))
+    permit.cool()
+    governor, start = a_governor(VirtualClock(), ledger, "after"), anyio.current_time()
+    governor.gate(a_client(a_quota(4)))
+    governor.gate(a_client(a_quota(1, 30)))
+    await governor.gate(a_client(a_quota(1, 30), timeout_s=60)).acquire()
+    assert anyio.current_time() - start == pytest.approx(cools_for(a_quota(1, 30)))
+
+
+async def test_what_is_known_of_another_process_s_permits_takes_room_once() -> None:
+    ledger = MemoryLedger()
+    gates = [a_governor(VirtualClock(), ledger, name).gate(a_client(a_quota(100, 86_400))) for name in ("one", "other")]
+    for _ in range(40):
+        for through in gates:
+            (await recorded(through)).cool()
+    assert all(len(through.limiter.buckets[0]._order) <= 200 for through in gates)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a platform's quota"])
+async def test_a_collision_with_another_process_holds_nothing_of_one_s_own_back(shared: bool) -> None:
+    """The ledger answers with all records of the client id and of the platform, those of the asking process too."""
+    ledger, start = MemoryLedger(), anyio.current_time()
+    here, there = (
+        a_governor(VirtualClock(), ledger, owner).gate(a_client(a_quota(3), a_quota(5) if shared else None))
+        for owner in ("here", "there")
+    )
+    mine = await recorded(here)
+    await recorded(there)
+    collides = await here.acquire()
+    assert not await collides.put_on_record(5.0)
+    assert here.free == 1
+    assert not here.pool or here.pool.limiter.free(anyio.current_time()) == 3
+    mine.cool()
+    await anyio.sleep(COOLS_FOR)
+    assert here.free == 2
+    assert anyio.current_time() == pytest.approx(start + 0.01 + COOLS_FOR)
+
+
+async def test_a_platform_s_quota_that_is_new_leaves_the_records_of_its_client_ids_where_they_are() -> None:
+    ledger, clock = MemoryLedger(), VirtualClock()
+    for _ in range(2):
+        (await recorded(a_governor(clock, ledger, "before").gate(a_client(a_quota(3))))).cool()
+    before = set(ledger.records)
+    clock.reboot()
+    through = a_governor(clock, ledger, "after").gate(a_client(a_quota(3), a_quota(9)))
+    await anyio.sleep(2 * WINDOW)
+    (await recorded(through)).cool()
+    assert before <= set(ledger.records)
+
+
+class Processes:
+    """Several processes with one client id, and one ledger: each may be killed at any instant, or frozen."""
+
+    def __init__(self, seed: int, quota: Quota, platform_quota: Quota | None = None) -> None:
+        self.server = Server(seed)
+        self.ledger = MemoryLedger()
+        self.client = a_client(quota, platform_quota)
+
+    async def live(self, name: str, begins_s: float, lasts_s: float, requests: int, *, elsewhere: bool = False) -> None:
+        await anyio.sleep(begins_s)
+        clock = rebooted() if elsewhere else VirtualClock()
+        through = a_governor(clock, self.ledger, name).gate(self.client)
+        with anyio.move_on_after(lasts_s):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(requests):
+                    tasks.start_soon(self.server.recorded_request, through)
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32),
+    permits=st.integers(1, 6),
+    platform_permits=st.none() | st.integers(1, 4),
+    lives=st.lists(
+        st.tuples(st.floats(0, 200), st.floats(0, 400), st.integers(1, 30), st.booleans()), min_size=2, max_size=6
+    ),
+)
+async def test_several_processes_that_are_killed_anywhere_never_send_more_than_the_quota_together(
+    seed: int, permits: int, platform_permits: int | None, lives: list[tuple[float, float, int, bool]]
+) -> None:
+    shared = None if platform_permits is None else a_quota(platform_permits)
+    processes = Processes(seed, a_quota(permits), shared)
+    async with anyio.create_task_group() as tasks:
+        for number, (begins_s, lasts_s, requests, elsewhere) in enumerate(lives):
+            live = partial(processes.live, f"process {number}", begins_s, lasts_s, requests, elsewhere=elsewhere)
+            tasks.start_soon(live)
+    await processes.live("the last", 0.0, 1e9, 5)
+    assert processes.server.most_in_a_window() <= min(permits, platform_permits or permits)
+    assert len(processes.server.counted) >= 5
+
+
+async def test_what_was_killed_on_another_machine_may_have_been_counted_as_late_as_a_request_may_take() -> None:
+    processes, asked_at = Processes(1, a_quota(1)), anyio.current_time()
+    through = a_governor(rebooted(), processes.ledger, "elsewhere").gate(processes.client)
+    await recorded(through, 9.0)  # counted after 9 s, and killed before the answer
+    await a_governor(VirtualClock(), processes.ledger, "here").gate(processes.client).acquire()
+    assert anyio.current_time() - asked_at == pytest.approx(5 + 10 + COOLS_FOR)
+
+
+async def test_a_line_in_front_of_permits_that_another_process_has_comes_to_its_turn() -> None:
+    ledger, served = MemoryLedger(), 0
+    one, other = (a_governor(VirtualClock(), ledger, name).gate(a_client(a_quota(3))) for name in ("one", "other"))
+    for _ in range(2):
+        await recorded(one)  # and never answered
+
+    async def request() -> None:
+        nonlocal served
+        (await recorded(other)).cool()
+        served += 1
+
+    with anyio.move_on_after(3 * WINDOW):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(request)
+    assert served == 5
+
+
+async def test_two_processes_that_both_have_work_both_get_on_and_use_all_of_the_quota() -> None:
+    ledger, counts = MemoryLedger(), Counter[str]()
+
+    async def work(name: str) -> None:
+        through = a_governor(VirtualClock(), ledger, name).gate(a_client(a_quota(10)))
+
+        async def request() -> None:
+            permit = await recorded(through)
+            await anyio.sleep(0.1)
+            permit.cool()
+            counts[name] += 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(request)
+
+    with anyio.move_on_after(20 * WINDOW):
+        async with anyio.create_task_group() as tasks:
+            for name in ("one", "two"):
+                tasks.start_soon(work, name)
+    assert sum(counts.values()) >= 190
+    assert min(counts.values()) >= 40
