@@ -22,7 +22,7 @@ _EXIT: dict[type[AdsyncdError], int] = {NoDaemon: 4, DaemonBusy: 5}
 _COMMANDS = {  # and the modules that they are in
     "run": "run",
     "check": "check",
-    "sync": "sync",
+    "sync": "run",
     "status": "status",
     "trigger": "commands",
     "pause": "commands",

@@ -10,7 +10,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from adsyncd.cli.options import CONFIG, Config, Json
+from adsyncd.cli.arguments import CONFIG, Config, Json
 from adsyncd.cli.output import print_json, print_line
 from adsyncd.cli.status_view import silence
 from adsyncd.clock import SystemClock

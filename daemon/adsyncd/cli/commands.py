@@ -2,14 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import anyio
 import typer
 from pydantic import TypeAdapter
 
+from adsyncd.cli.arguments import CONFIG, Config, Json, TheTenant
 from adsyncd.cli.client import ANSWERS_WITHIN_S, Refused, path_of, reaching
-from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import listed, print_json, print_line
 from adsyncd.cli.status_view import sentence, silence
 from adsyncd.clock import SystemClock
@@ -23,8 +23,6 @@ _RELOADED_WITHIN_S = 300.0
 _TRIGGERED = TypeAdapter(wire.Triggered)
 _TENANT = TypeAdapter(TenantStatus)
 _RELOADED = TypeAdapter(Reloaded)
-
-TheTenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id: the name of its drop-in.")]
 
 
 def trigger(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:

@@ -13,10 +13,9 @@ from opentelemetry.trace import NoOpTracer
 from rich.console import Console
 
 from adsyncd import daemon
-from adsyncd.cli.options import CONFIG, Config, Json, LogLevel
+from adsyncd.cli.arguments import CONFIG, Config, Json, LogLevel, find_tenant
 from adsyncd.cli.output import Terminal, letter_as_json, print_json, print_letter, print_letters, print_line
-from adsyncd.cli.progress import show as show_progress
-from adsyncd.cli.tenants import find_tenant
+from adsyncd.cli.progress import show_progress
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants

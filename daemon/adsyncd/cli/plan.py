@@ -1,19 +1,45 @@
-"""`adsyncd plan`: whether the quotas are enough for the schedules, by arithmetic."""
+"""`adsyncd plan`: compute whether the quotas are enough for the schedules, and what the store knows for that."""
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated
 
+import anyio
 import typer
 
-from adsyncd.cli.history import read_history
-from adsyncd.cli.options import CONFIG, Config, Json
+from adsyncd.cli.arguments import CONFIG, Config, Json, find_tenant
 from adsyncd.cli.output import plan_as_json, print_json, print_line, print_plan
-from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
-from adsyncd.config import load_settings
+from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
+from adsyncd.errors import StoreError
+from adsyncd.model.tenant import Tenant
 from adsyncd.runs.plan import ASSUMED_CAMPAIGNS
 from adsyncd.runs.plan import plan as make_plan
+from adsyncd.store import open_reader
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """By tenant id, where it is known: how many campaigns it has, and the requests of the last good runs."""
+
+    campaigns: Mapping[str, int] = field(default_factory=dict)
+    requests: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+def read_history(settings: Settings, tenants: Sequence[Tenant]) -> History:
+    """Return what the store knows. If it can't be read, that is nothing, and standard error says why."""
+    try:
+        return anyio.run(_read, settings.store.url, [tenant.id for tenant in tenants])
+    except StoreError as error:
+        print_line(f"note: nothing is known of what the tenants have: {error}", err=True)
+        return History()
+
+
+async def _read(url: str, tenants: Sequence[str]) -> History:
+    async with open_reader(url, clock=SystemClock()) as reader:
+        return History(await reader.campaign_counts(tenants), await reader.recent_requests(tenants))
 
 
 def plan(

@@ -10,7 +10,7 @@ from adsyncd.model.run import Tally, Wait
 _REDRAW_S = 0.1
 
 
-async def show(name: str, tally: Tally, console: Console) -> None:
+async def show_progress(name: str, tally: Tally, console: Console) -> None:
     """Draw the progress on a terminal until cancelled. It is known late how many campaigns there are."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     more = (TimeElapsedColumn(), TextColumn("{task.fields[doing]}", markup=False))

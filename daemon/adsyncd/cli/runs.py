@@ -6,9 +6,8 @@ from typing import Annotated
 import anyio
 import typer
 
-from adsyncd.cli.options import CONFIG, Config, Json
+from adsyncd.cli.arguments import CONFIG, Config, Json, find_tenant
 from adsyncd.cli.output import print_json, print_line, print_runs, run_as_json
-from adsyncd.cli.tenants import find_tenant
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from adsyncd.cli.history import read_history
-from adsyncd.cli.options import CONFIG, Config, Json
+from adsyncd.cli.arguments import CONFIG, Config, Json
 from adsyncd.cli.output import Terminal, new_console, new_table, print_json, print_line, seconds, styled
+from adsyncd.cli.plan import read_history
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.duration import format_duration

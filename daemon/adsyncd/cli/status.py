@@ -11,8 +11,8 @@ from pydantic import Field, TypeAdapter
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from adsyncd.cli.arguments import CONFIG, Config, Json
 from adsyncd.cli.client import Client, path_of, reaching
-from adsyncd.cli.options import CONFIG, Config, Json
 from adsyncd.cli.output import WIDE, new_console, print_json, styled
 from adsyncd.cli.status_view import daemon_view, tenant_view
 from adsyncd.clock import SystemClock

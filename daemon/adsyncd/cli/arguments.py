@@ -1,11 +1,28 @@
-"""The tenants that operators name."""
+"""The arguments and options that commands share, and how a tenant is found by its id."""
 
 import difflib
+from pathlib import Path
+from typing import Annotated, Literal
 
-from adsyncd.config import Settings
+import typer
+
+from adsyncd.config import CONFIG_VARIABLE, DEFAULT_PATH, Settings
 from adsyncd.config.dropins import Tenants
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.model.tenant import Tenant
+
+Config = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar=CONFIG_VARIABLE, metavar="FILE", help="The daemon's settings."),
+]
+CONFIG = DEFAULT_PATH
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+Level = Literal["debug", "info", "warning", "error"]
+LogLevel = Annotated[Level, typer.Option("--log-level", help="The least that is logged, to standard error.")]
+
+TheTenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id: the name of its drop-in.")]
 
 
 def find_tenant(settings: Settings, tenants: Tenants, tenant_id: str) -> Tenant:
