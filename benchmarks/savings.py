@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 
 from adsyncd.config import TenantFile
 from adsyncd.credentials import Credentials
-from adsyncd.host.owner import Owner
+from adsyncd.host.owner import ProcessOwner
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import CredentialsRef, Platform, Tenant
 from adsyncd.platforms import Connector
@@ -121,7 +121,7 @@ async def run(sync: Mapping[str, str], etag: bool) -> Count:
                 credentials=Source(),
                 governor=Governor(clock, store, "this process"),
                 store=store,
-                leases=Leases(store, Owner("this process")),
+                leases=Leases(store, ProcessOwner("this process")),
                 clock=clock,
                 tracer=NoOpTracer(),
                 instruments=instruments,

@@ -17,7 +17,7 @@ import httpx
 import structlog
 from pydantic import SecretStr
 
-from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
+from adsyncd.alerts import Alertmanager, AlertWatch, Receiver, Webhook
 from adsyncd.clock import Clock, SystemClock, entropy
 from adsyncd.config import SecretRef, Settings, load_guarded_settings
 from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
@@ -64,7 +64,7 @@ class Parts:
     supervisor: Supervisor
     store: Store
     clock: Clock
-    alerts: Watch
+    alerts: AlertWatch
     instruments: Instruments
     vault: Vault | None = None
 
@@ -90,7 +90,7 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
                 open_vault(_access(settings.vault, environ), clock, entropy(), telemetry.instruments)
             )
         tls = httpx.create_ssl_context()
-        alerts = Watch(
+        alerts = AlertWatch(
             _receivers(settings.alerts),
             store,
             connect=lambda: httpx.AsyncHTTPTransport(verify=tls, trust_env=False),

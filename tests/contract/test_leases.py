@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.errors import LeaseLost
-from adsyncd.host.owner import Owner
+from adsyncd.host.owner import ProcessOwner
 from adsyncd.model.campaign import PushState
 from adsyncd.model.lease import Lease
 from adsyncd.model.tenant import PushPolicy
@@ -116,7 +116,10 @@ async def test_a_process_that_stands_still_for_longer_than_the_time_to_live_find
     store: Store, url: str
 ) -> None:
     async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as other:
-        still, moving = Leases(store, Owner("still"), ttl_s=0.3), Leases(other, Owner("moving"), ttl_s=0.3)
+        still, moving = (
+            Leases(store, ProcessOwner("still"), ttl_s=0.3),
+            Leases(other, ProcessOwner("moving"), ttl_s=0.3),
+        )
         async with still.hold("acme") as lost:  # without a task that gives signs of life
             await store.held(lost).begin(run())
             async with moving.hold("acme") as lease:

@@ -13,7 +13,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from structlog.testing import capture_logs
 
 from adsyncd.alerts import Alertmanager, Receiver, Webhook, delivery
-from adsyncd.alerts.delivery import Courier
+from adsyncd.alerts.delivery import Delivery
 from adsyncd.clock import SystemClock
 from adsyncd.model.alert import Alert, AlertName
 from support.alertmanager import instant, running_receivers
@@ -31,11 +31,11 @@ class Impatient(Random):
 
 
 @asynccontextmanager
-async def courier_to(receiver: Receiver) -> AsyncIterator[Courier]:
+async def delivering_to(receiver: Receiver) -> AsyncIterator[Delivery]:
     async def note(_alerts: Sequence[Alert]) -> None: ...
 
     tls = httpx.create_ssl_context()
-    made = Courier(
+    made = Delivery(
         receiver,
         note,
         connect=lambda: httpx.AsyncHTTPTransport(verify=tls, trust_env=False),
@@ -65,7 +65,7 @@ async def test_a_receiver_that_is_down_hangs_and_fails_has_the_alert_once_it_is_
     monkeypatch.setattr(delivery, "_TIMEOUT_S", 0.3)
     port = await free_port()
     with capture_logs() as log:
-        async with courier_to(Webhook(f"http://127.0.0.1:{port}/hook/{SECRET}")) as under_test:
+        async with delivering_to(Webhook(f"http://127.0.0.1:{port}/hook/{SECRET}")) as under_test:
             under_test.take(an_alert())
             await until(lambda: log)
             async with running_receivers(port, hanging=True) as receivers:
@@ -88,7 +88,7 @@ async def test_a_receiver_that_is_down_hangs_and_fails_has_the_alert_once_it_is_
 async def test_alertmanager_understands_each_alert_while_it_fires_and_when_it_is_over() -> None:
     async with (
         running_receivers() as receivers,
-        courier_to(Alertmanager(receivers.address, timedelta(minutes=1))) as under_test,
+        delivering_to(Alertmanager(receivers.address, timedelta(minutes=1))) as under_test,
     ):
         for name in AlertName:
             under_test.take(an_alert(name=name, since=SystemClock().now()))
@@ -119,7 +119,7 @@ async def test_a_receiver_that_answers_without_an_end_is_not_listened_to() -> No
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, endless)
         with capture_logs() as log:
-            async with courier_to(Webhook(f"http://127.0.0.1:{port}/")) as under_test:
+            async with delivering_to(Webhook(f"http://127.0.0.1:{port}/")) as under_test:
                 for tenant in ("acme", "globex"):
                     under_test.take(an_alert(tenant))
                     await until(lambda: not under_test._due)

@@ -11,11 +11,11 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import pytest
 
-from adsyncd.host.owner import Owner, open_owner
+from adsyncd.host.owner import ProcessOwner, open_owner
 
 BE = """
 import random, sys, time
-from adsyncd.owner import open_owner
+from adsyncd.host.owner import open_owner
 with open_owner("this boot", random.Random()) as owner:
     print(owner.id, flush=True)
     time.sleep(600)  # until the test kills it
@@ -23,7 +23,7 @@ with open_owner("this boot", random.Random()) as owner:
 
 
 @pytest.fixture
-def here() -> Iterator[Owner]:
+def here() -> Iterator[ProcessOwner]:
     with open_owner("this boot", Random()) as owner:
         yield owner
 
@@ -39,7 +39,7 @@ def another() -> Iterator[tuple["subprocess.Popen[str]", str]]:
             process.kill()
 
 
-def test_a_process_that_lives_is_not_gone_though_it_stands_still(here: Owner) -> None:
+def test_a_process_that_lives_is_not_gone_though_it_stands_still(here: ProcessOwner) -> None:
     with another() as (process, its):
         assert not here.is_gone(its)
         process.send_signal(SIGSTOP)
@@ -48,21 +48,21 @@ def test_a_process_that_lives_is_not_gone_though_it_stands_still(here: Owner) ->
     assert not here.is_gone(here.id)
 
 
-def test_a_process_that_was_killed_is_gone_at_once(here: Owner) -> None:
+def test_a_process_that_was_killed_is_gone_at_once(here: ProcessOwner) -> None:
     with another() as (process, its):
         process.send_signal(SIGKILL)
         process.wait()
         assert here.is_gone(its)
 
 
-def test_one_who_is_done_is_gone(here: Owner) -> None:
+def test_one_who_is_done_is_gone(here: ProcessOwner) -> None:
     with open_owner("this boot", Random()) as other:
         assert not here.is_gone(other.id)
     assert here.is_gone(other.id)
 
 
 @pytest.mark.parametrize(("what", "instead"), [("this boot", "that boot"), ("net:[", "net:[9"), ("; ", " ")])
-def test_of_one_who_can_t_be_looked_for_from_here_it_is_not_known(here: Owner, what: str, instead: str) -> None:
+def test_of_one_who_can_t_be_looked_for_from_here_it_is_not_known(here: ProcessOwner, what: str, instead: str) -> None:
     with open_owner("this boot", Random()) as other:
         pass
     assert here.is_gone(other.id)
@@ -70,7 +70,7 @@ def test_of_one_who_can_t_be_looked_for_from_here_it_is_not_known(here: Owner, w
 
 
 def test_where_the_network_namespace_is_not_known_nobody_is_known_to_be_gone(
-    here: Owner, monkeypatch: pytest.MonkeyPatch
+    here: ProcessOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: Path) -> Path:
         raise PermissionError
@@ -83,7 +83,7 @@ def test_where_the_network_namespace_is_not_known_nobody_is_known_to_be_gone(
         assert not also_nowhere.is_gone(nowhere.id)
 
 
-def test_without_a_file_descriptor_to_look_with_nobody_is_known_to_be_gone(here: Owner) -> None:
+def test_without_a_file_descriptor_to_look_with_nobody_is_known_to_be_gone(here: ProcessOwner) -> None:
     with open_owner("this boot", Random()) as other:
         pass
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -96,10 +96,10 @@ def test_without_a_file_descriptor_to_look_with_nobody_is_known_to_be_gone(here:
 
 
 def test_of_one_that_tells_no_place_it_is_not_known() -> None:
-    assert not Owner("this process").is_gone("another process; elsewhere")
+    assert not ProcessOwner("this process").is_gone("another process; elsewhere")
 
 
-def test_an_owner_is_named_in_words_first(here: Owner) -> None:
+def test_an_owner_is_named_in_words_first(here: ProcessOwner) -> None:
     words, _, _ = here.id.partition("; ")
     assert words.startswith("process ")
     assert " on " in words

@@ -21,7 +21,7 @@ from adsyncd.clock import SystemClock
 from adsyncd.control.app import application
 from adsyncd.control.commands import Commands
 from adsyncd.credentials import Credentials
-from adsyncd.host.owner import Owner
+from adsyncd.host.owner import ProcessOwner
 from adsyncd.model.campaign import PushState
 from adsyncd.model.status import Refusal, Reloaded
 from adsyncd.model.tenant import CredentialsRef, EnvRef, Every, PushPolicy, Tenant
@@ -128,7 +128,7 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
                 credentials=Accounts(),
                 governor=Governor(clock, store, "test", await store.permits(), await store.shapes()),
                 store=store,
-                leases=Leases(store, Owner("this process")),
+                leases=Leases(store, ProcessOwner("this process")),
                 clock=clock,
                 tracer=tracer,
                 instruments=instruments,

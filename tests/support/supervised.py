@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import SecretStr
 
 from adsyncd.credentials import Credentials
-from adsyncd.host.owner import Owner
+from adsyncd.host.owner import ProcessOwner
 from adsyncd.model.run import Run
 from adsyncd.model.tenant import CredentialsRef, EnvRef, Tenant
 from adsyncd.platforms import Connector
@@ -130,7 +130,7 @@ async def a_world(store: Store, *tenants: Tenant, **clients: Mapping[str, Any]) 
             credentials=Accounts(),
             governor=Governor(clock, store, "this process", await store.permits(), await store.shapes()),
             store=store,
-            leases=Leases(store, Owner("this process")),
+            leases=Leases(store, ProcessOwner("this process")),
             clock=clock,
             tracer=spans.tracer,
             instruments=instruments,

@@ -1,9 +1,9 @@
-"""Alerts: when a tenant deserves a human's attention, and how that human hears of it.
+"""Alerts: when a tenant needs a human's attention, and how the human is notified.
 
-`rules` decides, `watch` knows which alerts fire, `courier` brings them to `receivers`.
+`rules` decides, `watch` keeps which alerts fire, `delivery` sends them to `receivers`.
 """
 
 from adsyncd.alerts.receivers import Alertmanager, Receiver, Webhook
-from adsyncd.alerts.watch import Watch
+from adsyncd.alerts.watch import AlertWatch
 
-__all__ = ["Alertmanager", "Receiver", "Watch", "Webhook"]
+__all__ = ["AlertWatch", "Alertmanager", "Receiver", "Webhook"]

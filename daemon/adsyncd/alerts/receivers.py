@@ -1,4 +1,4 @@
-"""Who is told of alerts outside of the log, and in which words."""
+"""The receivers of alerts, beside the log, and the format that each expects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,31 +7,31 @@ from typing import Any, ClassVar, Protocol
 
 from adsyncd.model.alert import Alert
 
-_OUTLIVES = 4  # repetitions that may be lost before Alertmanager takes an alert for resolved; Prometheus allows as many
+_OUTLIVES = 4  # repetitions; Alertmanager resolves an alert after so many lost ones, as with Prometheus
 
 
 class Receiver(Protocol):
-    """Somewhere to POST alerts to. `url` may hold a secret: it shows in no log."""
+    """A destination that alerts are POSTed to. `url` may hold a secret: never log it."""
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """Its name in the log."""
 
     @property
     def url(self) -> str:
-        """Where to POST to."""
+        """The address to POST to."""
 
     @property
     def repeat(self) -> timedelta | None:
-        """How often it wants to hear again of alerts that fire; None: once."""
+        """The interval at which firing alerts are sent again; None: once."""
 
     def body(self, alerts: Sequence[Alert], now: datetime) -> Any:  # noqa: ANN401 - JSON
-        """Return the JSON that says how alerts stand."""
+        """Return the JSON with the states of `alerts`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Hears once of each change. `text` is what Slack's and Mattermost's webhooks show, the rest is for programs."""
+    """Gets each change once. Slack's and Mattermost's webhooks show `text`; the rest is for programs."""
 
     name: ClassVar[str] = "webhook"
     repeat: ClassVar[None] = None
@@ -46,8 +46,8 @@ class Webhook:
 class Alertmanager:
     """Prometheus's Alertmanager, by version 2 of its API: `postableAlerts` in its api/v2/openapi.yaml.
 
-    It takes an alert for resolved when it has not heard of it until the `endsAt` that it heard last, so that it has to
-    hear of it again and again. An alert is known by its labels: they stay the same as long as it fires.
+    It resolves an alert at the last `endsAt` that it got, so firing alerts are sent repeatedly. The labels identify an
+    alert: they stay the same as long as it fires.
     """
 
     name: ClassVar[str] = "alertmanager"
@@ -56,7 +56,7 @@ class Alertmanager:
 
     @property
     def url(self) -> str:
-        """Where alerts are taken."""
+        """The address to POST to."""
         return f"{self.base_url}/api/v2/alerts"
 
     def body(self, alerts: Sequence[Alert], now: datetime) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ class Alertmanager:
         return [self._postable(alert, now) for alert in alerts]
 
     def _postable(self, alert: Alert, now: datetime) -> dict[str, Any]:
-        starts_at = min(alert.since, now)  # though the clock was set back: Alertmanager refuses an end before the start
+        starts_at = min(alert.since, now)  # a clock may be set back, and Alertmanager rejects an end before the start
         ends_at = now + _OUTLIVES * self.repeat if alert.resolved_at is None else alert.resolved_at
         return {
             "labels": {

@@ -1,7 +1,7 @@
-"""When a tenant's trouble deserves a human's attention: decided from its latest runs, its sign-in and its dead letters.
+"""Decides which alerts of a tenant fire, from its latest runs, its sign-in and its dead letters.
 
-What one run can't tell is left as it is: a run that listed nothing says nothing of the share of campaigns that get
-through. So an alert begins on evidence, and ends on evidence.
+A rule without evidence leaves its alert unchanged: a run that listed nothing says nothing about the success rate. So
+alerts begin and end only on evidence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,20 +14,20 @@ from adsyncd.model.run import Listing, Outcome, Run
 from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.tenant import AlertSettings, Every, Tenant
 
-SAMPLE = 10  # campaigns that a run has to have listed for its success rate to ring
-GROWING_RUNS = 3  # in a row, each of which left more dead letters than the one before
+SAMPLE = 10  # campaigns that a run must list for its success rate to count
+GROWING_RUNS = 3  # in a row, each with more dead letters than the one before
 AGED = timedelta(hours=24)
-_HISTORY = 10  # runs among which those that did not fail are looked for
+_HISTORY = 10  # runs to search for those that did not fail
 
 Verdicts = Mapping[AlertName, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a tenant when a run of its has ended.
+    """The facts about a tenant after a run.
 
-    `runs`: the latest ones that ended, newest first. `sign_in_error`: why the last sign-in failed, None if it did not.
-    `oldest_dead_letter`: when the oldest one that is open died, None without any.
+    `runs`: the latest ended runs, newest first. `sign_in_error`: why the last sign-in failed, None if it succeeded.
+    `oldest_dead_letter`: since when the oldest open dead letter is one, None without any.
     """
 
     runs: Sequence[Run]
@@ -36,12 +36,12 @@ class Facts:
 
 
 def runs_needed(settings: AlertSettings) -> int:
-    """Return how many runs have to be known."""
+    """Return how many runs the rules need."""
     return max(settings.failures, _HISTORY)
 
 
 def judge(settings: AlertSettings, facts: Facts, now: datetime) -> Verdicts:
-    """Return what is wrong with a tenant, by alert; None where all is well. An alert that is missing stays as it is."""
+    """Return what is wrong, by alert; None if nothing is. An alert that is absent from the result stays unchanged."""
     latest = facts.runs[0]
     verdicts = {
         AlertName.RUNS_FAILING: _failing(settings, facts.runs),
@@ -52,7 +52,7 @@ def judge(settings: AlertSettings, facts: Facts, now: datetime) -> Verdicts:
         verdicts[AlertName.LOW_SUCCESS_RATE] = None
     elif latest.listed >= SAMPLE:
         verdicts[AlertName.LOW_SUCCESS_RATE] = (
-            f"{_through(latest)} of {latest.listed} campaigns got through, "
+            f"{_through(latest)} of {latest.listed} campaigns succeeded, "
             f"and alerts.min_success_rate is {settings.min_success_rate:g}"
         )
     if latest.listing is Listing.COLLAPSED:
@@ -69,15 +69,15 @@ def judge(settings: AlertSettings, facts: Facts, now: datetime) -> Verdicts:
 
 
 def got_through(settings: AlertSettings, run: Run) -> bool:
-    """Whether a run came to its end and met the success rate, be the tenant ever so small."""
+    """Return whether a run ended regularly and met the success rate, however few campaigns it listed."""
     return run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) and _met(settings, run)
 
 
 def overdue_at(tenant: Tenant, since: datetime, took: timedelta) -> datetime | None:
-    """Return when a tenant is without success for too long, if a run that `took` so long got through at `since`.
+    """Return when a tenant is overdue, if its last success ended at `since` and took `took`; None if never.
 
-    That is one interval of its schedule more than runs may fail in a row. The run's length is added, so that a
-    tenant whose runs outlast its intervals, and who skips some for it, does not ring as long as they succeed.
+    That is one interval of its schedule more than runs may fail in a row. The run's length is added, so that a tenant
+    whose runs outlast its intervals, and skip some, raises no alert while they succeed.
     """
     if isinstance(tenant.schedule, Every):
         return since + _intervals(tenant) * tenant.schedule.interval + took
@@ -89,7 +89,7 @@ def overdue_at(tenant: Tenant, since: datetime, took: timedelta) -> datetime | N
 
 
 def no_success(tenant: Tenant, since: datetime) -> str:
-    """Say that nothing got through since then."""
+    """Return the summary of the alert that no run succeeded since then."""
     lasted = f"since {since:%Y-%m-%d %H:%M} UTC, for {_intervals(tenant)} intervals"
     return f"no run has met alerts.min_success_rate {lasted}"
 
@@ -106,7 +106,7 @@ def _failing(settings: AlertSettings, runs: Sequence[Run]) -> str | None:
 
 
 def _growing(runs: Sequence[Run]) -> str | None:
-    """Compare the runs that saw the listing: what a failed one counted is not all."""
+    """Compare only runs that listed the campaigns: a failed run counts too few dead letters."""
     counts = [run.dead_lettered for run in runs if run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)]
     latest = counts[: GROWING_RUNS + 1]
     if len(latest) <= GROWING_RUNS or not all(newer > older for newer, older in pairwise(latest)):
@@ -117,7 +117,7 @@ def _growing(runs: Sequence[Run]) -> str | None:
 def _ageing(oldest: datetime | None, now: datetime) -> str | None:
     if oldest is None or now - oldest < AGED:
         return None
-    return f"a campaign is a dead letter since {oldest:%Y-%m-%d %H:%M} UTC, and nobody decided about it"
+    return f"a campaign is a dead letter since {oldest:%Y-%m-%d %H:%M} UTC; replay or discard it"
 
 
 def _through(run: Run) -> int:
@@ -125,7 +125,7 @@ def _through(run: Run) -> int:
 
 
 def _met(settings: AlertSettings, run: Run) -> bool:
-    """Whether enough campaigns got through. A division, which rounds the share as the setting was rounded."""
+    """Return whether enough campaigns succeeded. Divides, so that the share is rounded as the setting was."""
     if not run.listed:
         return run.outcome is Outcome.SUCCEEDED
     return _through(run) / run.listed >= settings.min_success_rate

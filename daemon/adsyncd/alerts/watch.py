@@ -1,10 +1,10 @@
-"""Watches over all tenants: which alerts fire, since when, and who has to hear of it.
+"""Keeps which alerts of which tenants fire, and reports every change.
 
     a run ends ──► facts from the store ──► rules ──┐
-    every half minute: who is overdue? ─────────────┴─► what changed ──► log, metric, span event, couriers; the store
+    every half minute: overdue tenants ─────────────┴─► changes ──► log, metric, span event, deliveries; the store
 
-The store is asked for the facts each time and keeps the alerts, so that neither a restart nor a run by hand is a
-reason to fire twice, or to forget to say that something is over.
+The facts are read from the store each time and the alerts are kept there, so that after a restart or a manual run no
+alert fires twice and no end goes unreported.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ import anyio
 import structlog
 from opentelemetry.trace import get_current_span
 
-from adsyncd.alerts.delivery import Connect, Courier
+from adsyncd.alerts.delivery import Connect, Delivery
 from adsyncd.alerts.receivers import Receiver
 from adsyncd.alerts.rules import Facts, Verdicts, got_through, judge, no_success, overdue_at, runs_needed
 from adsyncd.clock import Clock
@@ -32,95 +32,95 @@ _log = structlog.stdlib.get_logger(__name__)
 _CHECK_S = 30.0
 
 
-class Memory(Protocol):
-    """The store, as the watch sees it. See `adsyncd.store.Store`."""
+class AlertStore(Protocol):
+    """The part of `adsyncd.store.Store` that the watch uses."""
 
     async def runs(self, tenant: str | None, limit: int) -> list[Run]:
         """Return a tenant's latest runs, newest first."""
 
     async def oldest_dead_letter(self, tenant: str) -> datetime | None:
-        """Return when a tenant's oldest dead letter died."""
+        """Return since when a tenant's oldest dead letter is one."""
 
     async def alerts(self) -> list[Alert]:
-        """Return all alerts that are kept."""
+        """Return all stored alerts."""
 
     async def keep_alert(self, alert: Alert) -> None:
-        """Keep how an alert stands; one that is over, and known to be, goes."""
+        """Store an alert's state. Resolved and delivered alerts are deleted."""
 
 
 @dataclass(slots=True)
 class _Watched:
-    """A tenant, the last instant at which it was well for all we know, and the one from which it is not."""
+    """A tenant, its last known success, and the time from which it is overdue."""
 
     tenant: Tenant
     well_at: datetime
     overdue_at: datetime | None
 
     def was_well(self, at: datetime, took: timedelta) -> None:
-        """Take note of a run that got through."""
+        """Record a successful run."""
         self.well_at, self.overdue_at = at, overdue_at(self.tenant, at, took)
 
 
-class Watch:
-    """Fires each alert once when it begins and resolves it once when it is over, and sees to it that this is told.
+class AlertWatch:
+    """Fires each alert once when it begins, resolves it once when it ends, and has both delivered.
 
-    Receivers that want to hear once of each change do so across restarts: until they have, the store remembers.
+    A receiver that gets each change once gets it even across restarts: the store keeps a change until then.
     """
 
     def __init__(
         self,
         receivers: Sequence[Receiver],
-        memory: Memory,
+        store: AlertStore,
         *,
         connect: Connect,
         clock: Clock,
         random: Random,
         instruments: Instruments,
     ) -> None:
-        self._memory = memory
+        self._store = store
         self._clock = clock
         self._instruments = instruments
-        self._nobody_to_tell = all(receiver.repeat for receiver in receivers)
-        self._couriers = [
-            Courier(receiver, _ignore if receiver.repeat else self._told, connect=connect, clock=clock, random=random)
+        self._always_told = all(receiver.repeat for receiver in receivers)
+        self._deliveries = [
+            Delivery(receiver, _ignore if receiver.repeat else self._told, connect=connect, clock=clock, random=random)
             for receiver in receivers
         ]
         self._tenants: dict[str, _Watched] = {}
-        self._alerts: dict[AlertKey, Alert] = {}  # those that fire, and those whose end has to be told yet
+        self._alerts: dict[AlertKey, Alert] = {}  # those that fire, and those whose end is not delivered yet
         self._unsaved: dict[AlertKey, Alert] = {}
 
     async def recall(self) -> None:
-        """Take up the alerts that the store knows. Raises StoreError."""
-        for alert in await self._memory.alerts():
+        """Load the alerts from the store. Raises StoreError."""
+        for alert in await self._store.alerts():
             self._alerts[alert.key] = alert
             self._instruments.set(ALERTS, int(alert.fires), tenant=alert.tenant, alert=alert.name.value)
-            for courier in self._couriers:
-                if courier.receiver.repeat or not alert.told:
-                    courier.take(alert)
-        if self._nobody_to_tell:  # though there was somebody when they were kept
+            for delivery in self._deliveries:
+                if delivery.receiver.repeat or not alert.told:
+                    delivery.take(alert)
+        if self._always_told:  # the settings had other receivers when they were stored
             await self._told(list(self._alerts.values()))
 
     def add(self, tenant: Tenant) -> None:
-        """Watch over a tenant. It has time from now on for a run that gets through."""
+        """Watch a tenant. Its time for a successful run starts now."""
         now = self._clock.now()
         self._tenants[tenant.id] = _Watched(tenant, now, overdue_at(tenant, now, tenant.sync.run_deadline))
 
     def change(self, tenant: Tenant) -> None:
-        """Watch over a tenant by its new settings. If they say otherwise when it is overdue, its time starts anew."""
+        """Watch a tenant by its new settings. If they change when it is overdue, its time starts again."""
         watched = self._tenants[tenant.id]
         old, watched.tenant = watched.tenant, tenant
         if (old.schedule, old.alerts) != (tenant.schedule, tenant.alerts):
             watched.overdue_at = overdue_at(tenant, self._clock.now(), tenant.sync.run_deadline)
 
     def remove(self, tenant_id: str) -> None:
-        """Watch over a tenant no more. The alerts that fire for it are over soon."""
+        """Stop watching a tenant. Its firing alerts are resolved soon."""
         del self._tenants[tenant_id]
 
     async def ended(self, run: Run, sign_in_error: AdsyncdError | None) -> None:
-        """Judge a tenant by a run that was recorded just now. `sign_in_error`: why the last sign-in failed, if it did.
+        """Apply the rules after a run that was just recorded. `sign_in_error`: why the last sign-in failed, if it did.
 
-        What changes becomes an event of the current span. A tenant that is not watched over is not judged. Raises
-        nothing: what the store can't tell now is judged after the next run.
+        Changes become events of the current span. Tenants that are not watched are ignored. Raises nothing: after a
+        failure of the store, the next run is judged.
         """
         if run.tenant not in self._tenants:
             return
@@ -130,8 +130,8 @@ class Watch:
         if got_through(settings, run):
             watched.was_well(now, now - run.started_at)
         try:
-            known = await self._memory.runs(run.tenant, runs_needed(settings))
-            oldest = await self._memory.oldest_dead_letter(run.tenant)
+            known = await self._store.runs(run.tenant, runs_needed(settings))
+            oldest = await self._store.oldest_dead_letter(run.tenant)
         except StoreError as error:
             _log.warning("alerts not judged", tenant=run.tenant, error=str(error))
             return
@@ -141,24 +141,24 @@ class Watch:
         await self._save()
 
     async def run(self) -> None:
-        """Watch the clock and deliver, until cancelled; then for a few seconds what is left to be delivered."""
+        """Look for overdue tenants and deliver until cancelled; then deliver the rest for a few seconds."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._check_all)
-                for courier in self._couriers:
-                    tasks.start_soon(courier.run)
-                    if courier.receiver.repeat:
-                        tasks.start_soon(self._repeat, courier, courier.receiver.repeat.total_seconds())
+                tasks.start_soon(self._check_repeatedly)
+                for delivery in self._deliveries:
+                    tasks.start_soon(delivery.run)
+                    if delivery.receiver.repeat:
+                        tasks.start_soon(self._repeat, delivery, delivery.receiver.repeat.total_seconds())
         finally:
             with anyio.CancelScope(shield=True):
                 await self._save()
 
-    async def _check_all(self) -> None:
-        """Look again and again for what no run's end shows: that there is none, or no such tenant any more."""
+    async def _check_repeatedly(self) -> None:
+        """Look repeatedly for what no run's end shows: no run succeeds, or the tenant is gone."""
         while True:
             for tenant_id, watched in list(self._tenants.items()):
                 if self._is_overdue(watched):
-                    well = await self._is_well_elsewhere(watched)
+                    well = await self._succeeded_elsewhere(watched)
                     wrong = None if well else no_success(watched.tenant, watched.well_at)
                     self._apply(tenant_id, {AlertName.NO_SUCCESS: wrong})
             for alert in [alert for alert in self._alerts.values() if alert.tenant not in self._tenants]:
@@ -169,10 +169,10 @@ class Watch:
     def _is_overdue(self, watched: _Watched) -> bool:
         return watched.overdue_at is not None and watched.overdue_at <= self._clock.now()
 
-    async def _is_well_elsewhere(self, watched: _Watched) -> bool:
-        """Ask the store whether another process's run has got through lately, and take note of it."""
+    async def _succeeded_elsewhere(self, watched: _Watched) -> bool:
+        """Record another process's latest successful run; return whether the tenant is no longer overdue."""
         try:
-            latest = await self._memory.runs(watched.tenant.id, runs_needed(watched.tenant.alerts))
+            latest = await self._store.runs(watched.tenant.id, runs_needed(watched.tenant.alerts))
         except StoreError:
             return False
         for run in latest:
@@ -181,12 +181,12 @@ class Watch:
                 break
         return not self._is_overdue(watched)
 
-    async def _repeat(self, courier: Courier, every_s: float) -> None:
+    async def _repeat(self, delivery: Delivery, every_s: float) -> None:
         while True:
             await anyio.sleep(every_s)
             for alert in self._alerts.values():
                 if alert.fires:
-                    courier.take(alert)
+                    delivery.take(alert)
 
     def _apply(self, tenant_id: str, verdicts: Verdicts) -> None:
         now = self._clock.now()
@@ -194,12 +194,12 @@ class Watch:
             old = self._alerts.get((tenant_id, name))
             fires = old is not None and old.fires
             if wrong is not None and not fires:
-                self._announce(Alert(tenant_id, name, now, wrong, told=self._nobody_to_tell))
+                self._announce(Alert(tenant_id, name, now, wrong, told=self._always_told))
             elif wrong is None and old is not None and fires:
-                self._announce(replace(old, resolved_at=max(now, old.since), told=self._nobody_to_tell))
+                self._announce(replace(old, resolved_at=max(now, old.since), told=self._always_told))
 
     def _announce(self, alert: Alert) -> None:
-        """Say in all places that an alert began to fire, or is over."""
+        """Report everywhere that an alert fires or is resolved."""
         self._remember(alert)
         self._instruments.set(ALERTS, int(alert.fires), tenant=alert.tenant, alert=alert.name.value)
         get_current_span().add_event(EVENT_FIRES if alert.fires else EVENT_RESOLVED, {ALERT: alert.name.value})
@@ -209,11 +209,11 @@ class Watch:
             log("alert fires", **known, summary=alert.summary)
         else:
             _log.info("alert resolved", **known, since=alert.since.isoformat())
-        for courier in self._couriers:
-            courier.take(alert)
+        for delivery in self._deliveries:
+            delivery.take(alert)
 
     async def _told(self, alerts: Sequence[Alert]) -> None:
-        """Note that states were told, those of them that are still the latest."""
+        """Mark delivered states as told, unless a newer state has replaced them."""
         for alert in alerts:
             if self._alerts.get(alert.key) is alert:
                 self._remember(replace(alert, told=True))
@@ -227,15 +227,15 @@ class Watch:
             self._alerts.pop(alert.key, None)
 
     async def _save(self) -> None:
-        """Have the store keep what changed; what it can't now, it is asked to at the next time.
+        """Store what changed; failed writes are repeated at the next call.
 
-        Several may go on at once: a state is unsaved until it is kept, or has given way to a later one.
+        Several calls may be in progress at once: a state stays unsaved until it is stored or replaced by a newer one.
         """
         for alert in list(self._unsaved.values()):
             if self._unsaved.get(alert.key) is not alert:
                 continue
             try:
-                await self._memory.keep_alert(alert)
+                await self._store.keep_alert(alert)
             except StoreError as error:
                 _log.debug("alert not kept", error=str(error))
                 return
@@ -244,4 +244,4 @@ class Watch:
 
 
 async def _ignore(_alerts: Sequence[Alert]) -> None:
-    """Keep no note: whoever is told again and again needs none."""
+    """Record nothing: a receiver that gets repetitions needs no record."""

@@ -15,7 +15,7 @@ from random import Random
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class ProcessOwner:
     """This process. `id`: words for people, a semicolon, and the boot, network namespace and name to look for it by."""
 
     id: str
@@ -36,7 +36,7 @@ class Owner:
 
 
 @contextmanager
-def open_owner(boot_id: str, random: Random) -> Iterator[Owner]:
+def open_owner(boot_id: str, random: Random) -> Iterator[ProcessOwner]:
     """Be an owner that others can tell to be alive for as long as the block lasts; `random` names it."""
     name = f"{random.getrandbits(128):032x}"
     try:
@@ -45,7 +45,7 @@ def open_owner(boot_id: str, random: Random) -> Iterator[Owner]:
         namespace = name  # nobody's but ours: from nowhere can be told whether we live
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as alive:
         alive.bind(_socket_name(name))
-        yield Owner(f"process {os.getpid()} on {socket.gethostname()}; {boot_id} {namespace} {name}")
+        yield ProcessOwner(f"process {os.getpid()} on {socket.gethostname()}; {boot_id} {namespace} {name}")
 
 
 def _address(owner: str) -> tuple[str, str]:

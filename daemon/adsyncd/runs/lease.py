@@ -27,7 +27,7 @@ _BEATS = 6
 
 
 class Owner(Protocol):
-    """This process, as others see it. See `adsyncd.host.owner.Owner`."""
+    """This process, as others see it. See `adsyncd.host.owner.ProcessOwner`."""
 
     @property
     def id(self) -> str:

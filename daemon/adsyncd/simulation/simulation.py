@@ -21,7 +21,7 @@ from opentelemetry.trace import NoOpTracer
 from sqlalchemy import Engine, select
 from structlog.typing import EventDict, WrappedLogger
 
-from adsyncd.alerts import Watch
+from adsyncd.alerts import AlertWatch
 from adsyncd.daemon import Parts
 from adsyncd.errors import AdsyncdError, StoreError
 from adsyncd.model.run import Outcome, Tally, whole_ms
@@ -326,7 +326,7 @@ class _Simulation:
                 instruments=instruments,
             )
         )
-        nobody = Watch(
+        nobody = AlertWatch(
             [], store, connect=lambda: wire, clock=self._clock, random=connector.random, instruments=instruments
         )
         return Parts(supervisor, store, self._clock, nobody, instruments)

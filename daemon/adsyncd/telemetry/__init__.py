@@ -1,7 +1,7 @@
 """Exports traces, metrics and logs over OTLP/HTTP as the standard `OTEL_*` variables say.
 
-A collector that is dead, slow or full costs telemetry and nothing else: queues are bounded, recording never waits, and
-a stop waits for the last export for three seconds at most.
+A collector that is down, slow or full costs only telemetry: queues are bounded, recording never waits, and a stop
+waits at most three seconds for the last export.
 """
 
 from collections.abc import MutableMapping
@@ -19,18 +19,18 @@ __all__ = ["open_telemetry"]
 
 
 def open_telemetry(environ: MutableMapping[str, str]) -> "AbstractAsyncContextManager[Telemetry]":
-    """Set up what `environ` asks for; at the end flush it, for three seconds at most, even when cancelled.
+    """Set up telemetry by `environ`; at the end flush it, for three seconds at most, even when cancelled.
 
-    `environ` has to be `os.environ`: the SDK reads most variables there by itself, so our defaults are put there. When
-    no exporter or endpoint is named, nothing is exported, and spans have ids but keep nothing.
+    `environ` must be `os.environ`: the SDK reads most variables there, so adsyncd's defaults are set there. Without an
+    exporter or endpoint nothing is exported; spans have ids but record nothing.
 
-    Raises `ConfigError` for variables that can't be used.
+    Raises `ConfigError` for invalid variables.
     """
     refuse_wrong(environ)
     for name in unneeded(environ):
         del environ[name]
     try:
-        from adsyncd.telemetry import providers  # noqa: PLC0415 - what it imports reads variables, and may raise
+        from adsyncd.telemetry import providers  # noqa: PLC0415 - importing the SDK reads variables and may raise
     except ValueError as exc:
         raise ConfigError([Problem(None, None, None, str(exc), "see docs/telemetry.md")]) from exc
     return providers.open_telemetry(environ)

@@ -1,7 +1,7 @@
 """HTTP client spans and durations, by the stable semantic conventions for HTTP.
 
-Our own, because the httpx instrumentation copies exception texts, and headers when a variable says so, into spans,
-leaves cancelled requests without a status, and costs three times as much (docs/decisions/0004-own-http-spans.md).
+adsyncd's own, because the httpx instrumentation copies exception texts (and headers, by a variable) into spans, leaves
+cancelled requests without a status, and costs three times as much (docs/decisions/0004-own-http-spans.md).
 """
 
 from http import HTTPStatus
@@ -26,7 +26,22 @@ from adsyncd.telemetry.instruments import (
     span,
 )
 
-_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)  # as the conventions advise
+_BUCKETS_S = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1,
+    2.5,
+    5,
+    7.5,
+    10,
+)  # recommended by the conventions
 
 
 CALL = "adsyncd.call"  # a request's extension: see `adsyncd.platforms.call`
@@ -59,7 +74,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
         self._duration = duration
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request and return the answer, its body still unread."""
+        """Send the request; return the response, its body unread."""
         url = request.url
         known: dict[str, str | int] = {
             HTTP_METHOD: request.method,

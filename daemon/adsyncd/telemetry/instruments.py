@@ -1,6 +1,6 @@
-"""The names that people look for in their tracing backend: spans, attributes and metrics, and the ways to fill them.
+"""Names of spans, attributes and metrics, and the functions that record them.
 
-The names are part of the contract with users: dashboards and alerts are built on them.
+The names are a contract with users, who build dashboards and alerts on them.
 """
 
 import asyncio
@@ -46,8 +46,8 @@ LISTED_FROM = "adsyncd.listed_from"  # platform, unchanged (the platform said so
 ATTEMPT = "adsyncd.attempt"
 CREDENTIALS_SOURCE = "adsyncd.credentials.source"  # vault, systemd or environment
 OUTCOME = "adsyncd.outcome"
-WAIT_REASON = "adsyncd.wait.reason"  # what a request waited for
-WAIT_UNTIL = "adsyncd.wait.until"  # when that was to be over, as it was known then; ISO 8601
+WAIT_REASON = "adsyncd.wait.reason"  # the reason for a request's wait
+WAIT_UNTIL = "adsyncd.wait.until"  # the expected end of the wait when it began; ISO 8601
 ERROR_TYPE = "error.type"
 ALERT = "adsyncd.alert"  # an alert's name
 STORE_WRITES = "adsyncd.store.writes"  # how many writes a transaction of the store held
@@ -67,7 +67,7 @@ URL_FULL = "url.full"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric: its kind, name, UCUM unit and what it says."""
+    """A metric: its kind, name, UCUM unit and description."""
 
     kind: Literal["counter", "histogram", "gauge"]
     name: str
@@ -86,13 +86,13 @@ SAVED = Metric(
     "{request}",
     "Requests not needed: pages of a kept listing, unchanged campaigns",
 )
-QUOTA_WAIT = Metric("counter", "adsyncd.quota.wait", "s", "Time in which a tenant's run waited for quota")
-QUOTA_PERMITS = Metric("gauge", "adsyncd.quota.permits", "{permit}", "Permits of a tenant's bucket that are free")
+QUOTA_WAIT = Metric("counter", "adsyncd.quota.wait", "s", "Time that a tenant's runs waited for quota")
+QUOTA_PERMITS = Metric("gauge", "adsyncd.quota.permits", "{permit}", "Free permits in a tenant's bucket")
 BREAKER_OPEN = Metric("gauge", "adsyncd.breaker.open", "{breaker}", "1 while a host's circuit breaker is open, else 0")
 RUN_DURATION = Metric("histogram", "adsyncd.run.duration", "s", "How long runs took, by outcome")
 RUNS = Metric("counter", "adsyncd.runs", "{run}", "Runs that ended, by tenant and outcome")
 RUNS_OVERLAPPED = Metric(
-    "counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: a run still went on, here or elsewhere"
+    "counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: a run was in progress, here or elsewhere"
 )
 RUNS_PAUSED = Metric("counter", "adsyncd.runs.paused", "{run}", "Ticks skipped: an operator has paused the tenant")
 DEAD_LETTERS = Metric("gauge", "adsyncd.dead_letters", "{campaign}", "A tenant's dead letters")
@@ -100,18 +100,20 @@ TOKEN_EXPIRES_IN = Metric(
     "gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires, if that is known"
 )
 VAULT_UP = Metric("gauge", "adsyncd.vault.up", "1", "1 while Vault answers the daemon and lets it sign in, else 0")
-ALERTS = Metric("gauge", "adsyncd.alerts", "{alert}", "1 while an alert fires, by tenant and alert; 0 when it is over")
+ALERTS = Metric(
+    "gauge", "adsyncd.alerts", "{alert}", "1 while an alert fires, by tenant and alert; 0 once it is resolved"
+)
 DROP_INS_REFUSED = Metric(
     "gauge",
     "adsyncd.drop_ins.refused",
     "{tenant}",
-    "Tenants whose drop-ins are wrong; wrong settings count as one more",
+    "Tenants with invalid drop-ins; invalid settings count as one more",
 )
 TELEMETRY_LOST = Metric(
     "counter", "adsyncd.telemetry.lost", "{item}", "Spans and log records that could not be exported, by signal"
 )
 LOG_LINES_DROPPED = Metric(
-    "counter", "adsyncd.log.dropped", "{line}", "Log lines that were not written: their reader stood still or was gone"
+    "counter", "adsyncd.log.dropped", "{line}", "Log lines that were not written: their reader stalled or was gone"
 )
 
 METRICS = (
@@ -134,10 +136,10 @@ def span(
 ) -> Iterator[Span]:
     """Record a span around the body, as the current one, and yield it.
 
-    An exception that leaves the body makes it an error with `error.type`. The exception's text goes along only if it is
-    one of ours, which hold no secrets; a stack trace never does. Not to be held across a `yield`: what runs between
-    belongs to somebody else. In a trace that is not sampled the root alone is made, and stands for all spans below it;
-    where nobody traces, none is.
+    An exception that leaves the body makes it an error with `error.type`. The exception's text is recorded only for
+    adsyncd's own exceptions, which hold no secrets; a stack trace never is. Do not hold a span across a `yield`: the
+    code that runs meanwhile is not part of it. In an unsampled trace only the root span is made, which stands for all
+    spans below it; without a tracer there is none.
     """
     if isinstance(tracer, NoOpTracer):
         yield INVALID_SPAN
@@ -165,14 +167,16 @@ def mark_failed(current: Span, exc: BaseException) -> None:
 def error_type(exc: BaseException) -> str:
     """Return what `error.type` says of an exception: its class's name, `timeout` or `cancelled`."""
     if isinstance(exc, asyncio.CancelledError):
-        return "timeout" if "deadline exceeded" in str(exc) else "cancelled"  # anyio tells the two apart by this alone
+        return (
+            "timeout" if "deadline exceeded" in str(exc) else "cancelled"
+        )  # only the text tells the two apart in anyio
     return type(exc).__qualname__
 
 
 class Instruments:
-    """Adds to the metrics above. An attribute `tenant="acme"` is exported as `adsyncd.model.tenant`.
+    """Adds to the metrics above. An attribute `tenant="acme"` is exported as `adsyncd.tenant`.
 
-    Safe to use from any thread. Without an exporter each call does nothing, at the price of the call.
+    Thread-safe. Without an exporter each call does nothing.
     """
 
     def __init__(self, meter: Meter) -> None:
@@ -198,16 +202,16 @@ class Instruments:
         self._histograms[metric.name].record(value, _prefixed(attributes))
 
     def set(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
-        """Make `value`, in the metric's unit, what a gauge says until it is set again."""
+        """Set a gauge to `value`, in the metric's unit."""
         if metric.name not in self._gauges:
             self._gauges[metric.name] = self._meter.create_gauge(metric.name, metric.unit, metric.description)
         self._gauges[metric.name].set(value, _prefixed(attributes))
 
     def observe(self, metric: Metric, read: Callable[[], Mapping[str, float]]) -> None:
-        """Export what `read` says of each tenant, by its id, whenever metrics are exported.
+        """Export the value that `read` returns for each tenant id, at each export of metrics.
 
-        A tenant that is gone from the answer is gone from the export. `read` is called on the exporter's thread: it
-        has to return a mapping that nobody changes.
+        A tenant absent from the result is absent from the export. `read` runs on the exporter's thread and must return
+        a mapping that nothing changes.
         """
 
         def callback(_: CallbackOptions) -> Iterable[Observation]:

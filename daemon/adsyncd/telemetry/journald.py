@@ -1,4 +1,4 @@
-"""systemd's journal: entries by its native protocol, so that their priorities and fields can be asked for.
+"""Writes log lines to systemd's journal by its native protocol, so that priorities and fields can be queried.
 
 `journalctl -u adsyncd -p err ADSYNCD_TENANT=acme`. See https://systemd.io/JOURNAL_NATIVE_PROTOCOL.
 """
@@ -12,22 +12,22 @@ import socket
 from collections.abc import Mapping
 
 from adsyncd.escaping import escaped, escaped_lines
-from adsyncd.telemetry.line_queue import Line, Write
+from adsyncd.telemetry.line_queue import LogLine, Write
 
-META = frozenset({"event", "level", "logger", "timestamp", "trace_id", "span_id"})  # what each line may have
+META = frozenset({"event", "level", "logger", "timestamp", "trace_id", "span_id"})  # keys that any line may have
 
 _JOURNAL = "/run/systemd/journal/socket"
-_AS_THEY_ARE = frozenset({"trace_id", "span_id"})  # fields of the journal that others write under the same names
+_AS_THEY_ARE = frozenset({"trace_id", "span_id"})  # the journal's own names, which other programs use too
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 def to_journal(otherwise: Write) -> Write:
-    """Return what sends each JSON line to the journal as an entry with fields, or if it is not there, `otherwise`.
+    """Return a function that sends each JSON line to the journal, or to `otherwise` if there is no journal.
 
     A key `tenant` becomes the field `ADSYNCD_TENANT`.
     """
 
-    def write(line: Line) -> None:
+    def write(line: LogLine) -> None:
         try:
             _send(_JOURNAL, b"".join(_field(name, value) for name, value in _entry(line).items()))
         except OSError:
@@ -36,7 +36,7 @@ def to_journal(otherwise: Write) -> Write:
     return write
 
 
-def _entry(line: Line) -> Mapping[str, str]:
+def _entry(line: LogLine) -> Mapping[str, str]:
     event = json.loads(line.text)
     fields = {name: value if isinstance(value, str) else json.dumps(value) for name, value in event.items()}
     exception = fields.pop("exception", None)
@@ -54,12 +54,12 @@ def _entry(line: Line) -> Mapping[str, str]:
 
 
 def _priority(level: int) -> int:
-    """Return syslog's: 2 critical, 3 error, 4 warning, 6 informational, 7 debug."""
+    """Return syslog's priority: 2 critical, 3 error, 4 warning, 6 informational, 7 debug."""
     return {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}.get(level, 7)
 
 
 def _field(name: str, value: str) -> bytes:
-    """Write a field with its length, so that no line break in it can begin another."""
+    """Encode a field with its length, so that a line break in it can't begin another field."""
     data = value.encode(errors="replace")
     return name.encode() + b"\n" + len(data).to_bytes(8, "little") + data + b"\n"
 
@@ -75,5 +75,5 @@ def _send(address: str, entry: bytes) -> None:
             with os.fdopen(os.memfd_create("adsyncd", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC), "wb") as file:
                 file.write(entry)
                 file.flush()
-                fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)  # or the journal would not read it
+                fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)  # the journal reads only sealed files
                 socket.send_fds(channel, [b""], [file.fileno()])

@@ -1,6 +1,6 @@
-"""Log lines on their way: a bounded queue, and a thread that writes them.
+"""A bounded queue of log lines, and the thread that writes them.
 
-So a log whose reader stands still, such as a pager, a full pipe or a stuck journal, holds up neither runs nor a stop.
+A log whose reader stalls, such as a pager, a full pipe or a stuck journal, delays neither runs nor a stop.
 """
 
 import logging
@@ -16,27 +16,27 @@ import structlog
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_MOST = 4 << 20  # characters that wait
+_MOST = 4 << 20  # characters in the queue
 _FLUSH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A line without its end, its level as a number, and the logger that it is from."""
+class LogLine:
+    """A line without its line break, its numeric level and its logger."""
 
     text: str
     level: int
     logger: str
 
 
-Write = Callable[[Line], None]
+Write = Callable[[LogLine], None]
 
 
 class LineQueue(logging.Handler):
-    """Formats records where they are logged, and calls `write` with each line, in their order, in a thread of its own.
+    """Formats records in the caller's thread, and calls `write` with each line, in order, in a thread of its own.
 
-    `write` may block, and may fail. What does not fit into the queue meanwhile, or can't be written, is
-    dropped and counted; the log says how much it was once lines can be written again. `dropped` is called for each.
+    `write` may block or fail. Lines that do not fit into the queue or can't be written are dropped and counted; once
+    lines can be written again, the log says how many were dropped. `dropped` is called for each.
     """
 
     def __init__(self, write: Write) -> None:
@@ -44,9 +44,9 @@ class LineQueue(logging.Handler):
         self.dropped: Callable[[], object] = lambda: None
         self._write = write
         self._changed = threading.Condition()
-        self._waiting: list[Line] = []
+        self._waiting: list[LogLine] = []
         self._size = 0
-        self._untold = 0  # lines that were dropped
+        self._unreported = 0  # dropped lines
         self._full = False
         self._writing = False
         self._closed = False
@@ -54,17 +54,17 @@ class LineQueue(logging.Handler):
         self._thread.start()
 
     def createLock(self) -> None:  # noqa: N802 - its parent's name
-        """Need no lock of `logging`'s: the thread logs, too, while `logging.shutdown` waits for it."""
+        """Use no lock of `logging`'s: the writing thread logs too, while `logging.shutdown` waits for it."""
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record's line, or drop it."""
         try:
-            line = Line(self.format(record), record.levelno, record.name)
-        except Exception:  # noqa: BLE001 - as every handler does: to log must not fail
+            line = LogLine(self.format(record), record.levelno, record.name)
+        except Exception:  # noqa: BLE001 - as in every handler: logging must not fail
             self._drop()
             return
-        if threading.current_thread() is self._thread:  # says what was dropped, where that was
+        if threading.current_thread() is self._thread:  # the report of dropped lines, in their place
             self._write_one(line)
             return
         with self._changed:
@@ -82,7 +82,7 @@ class LineQueue(logging.Handler):
             self._changed.wait_for(lambda: not (self._waiting or self._writing), _FLUSH_S)
 
     def close(self) -> None:
-        """Flush, and write nothing more."""
+        """Flush, then end the thread."""
         self.flush()
         with self._changed:
             self._closed = True
@@ -91,7 +91,7 @@ class LineQueue(logging.Handler):
 
     def _drop(self) -> None:
         with self._changed:
-            self._untold += 1
+            self._unreported += 1
         self.dropped()
 
     def _write_all(self) -> None:
@@ -102,9 +102,9 @@ class LineQueue(logging.Handler):
                 _log.warning("log lines were dropped", count=dropped)
             else:
                 with self._changed:
-                    self._untold += dropped
+                    self._unreported += dropped
 
-    def _write_one(self, line: Line) -> bool:
+    def _write_one(self, line: LogLine) -> bool:
         try:
             self._write(line)
         except Exception:  # noqa: BLE001 - the thread lives as long as the log
@@ -112,22 +112,22 @@ class LineQueue(logging.Handler):
             return False
         return True
 
-    def _take(self) -> tuple[list[Line], int] | None:
-        """Wait for lines, and return all of them and how many were dropped after them; None once it is closed."""
+    def _take(self) -> tuple[list[LogLine], int] | None:
+        """Wait for lines; return all of them and how many were dropped after them, or None once closed."""
         with self._changed:
             self._writing = False
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            batch = (self._waiting, self._untold) if self._waiting else None
-            self._waiting, self._size, self._untold, self._full = [], 0, 0, False
+            batch = (self._waiting, self._unreported) if self._waiting else None
+            self._waiting, self._size, self._unreported, self._full = [], 0, 0, False
             self._writing = True
             return batch
 
 
 def to_stream(stream: TextIO) -> Write:
-    """Return what writes lines to a stream; past its buffer, whose lock a write that hangs would keep for ever."""
+    """Return a function that writes lines to a stream, not through its buffer: a hanging write would keep its lock."""
 
-    def write(line: Line) -> None:
+    def write(line: LogLine) -> None:
         try:
             number = stream.fileno()
         except UnsupportedOperation:  # it is in memory
@@ -137,7 +137,7 @@ def to_stream(stream: TextIO) -> Write:
         while data:
             try:
                 data = data[os.write(number, data) :]
-            except BlockingIOError:  # who shares it with us has made it so
+            except BlockingIOError:  # another process that shares it made it non-blocking
                 _wait_writable(number)
 
     return write

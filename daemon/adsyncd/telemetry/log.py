@@ -1,9 +1,9 @@
-"""What is logged and how: JSON lines, or readable ones on a terminal, each with the trace it belongs to.
+"""The log: JSON lines, or readable lines on a terminal, each with its trace id.
 
-Whatever else would write to standard error goes the same way: libraries, warnings, and errors that nobody catches.
+Messages of libraries, warnings and uncaught errors go the same way.
 
-Libraries are heard from WARNING upwards, whatever our own level is: below that httpx writes whole URLs, httpcore and
-hpack headers with tokens in them, SQLAlchemy rows, and APScheduler a line for every tick.
+Libraries log from WARNING upwards, whatever adsyncd's own level is: below that httpx writes whole URLs, httpcore and
+hpack write headers with tokens, SQLAlchemy rows, and APScheduler a line for every tick.
 """
 
 import logging
@@ -32,16 +32,16 @@ _log = structlog.stdlib.get_logger(__name__)
 _SECRETS = frozenset({"authorization", "password", "token", "access_token", "secret", "secret_id"})
 _MUTED = (
     "opentelemetry.util.re",  # shows headers
-    "opentelemetry.exporter",  # `telemetry` says it, once instead of always
+    "opentelemetry.exporter",  # `losses` logs it, once instead of always
     "opentelemetry.sdk._shared_internal",
-    "opentelemetry.sdk.metrics._internal.export",  # says that its first interval was over before all was set up
+    "opentelemetry.sdk.metrics._internal.export",  # warns if its first interval ends before the setup does
 )
 _ATTRIBUTES = {"tenant": TENANT, "run_id": RUN_ID, "exception": "exception.stacktrace"}
 _NOT_ATTRIBUTES = META | {"_record", "_from_structlog"}
 
 
 class Log(LineQueue):
-    """All that is logged, on its way to a stream; once `export` was called, to OpenTelemetry, too."""
+    """Writes everything that is logged to a stream, and after `export` to OpenTelemetry, too."""
 
     def __init__(self, stream: TextIO, described: Sequence[Processor], journal_stream: str | None) -> None:
         self._described = described
@@ -55,7 +55,7 @@ class Log(LineQueue):
         self._render_by()
 
     def export(self, provider: LoggerProvider | None, instruments: Instruments) -> None:
-        """From now on hand each event to `provider`, if there is one, and count lines that are dropped."""
+        """Pass each event to `provider`, if there is one, and count dropped lines in a metric."""
         self.dropped = lambda: instruments.add(LOG_LINES_DROPPED, 1)
         self._render_by(*([_Exporter(provider)] if provider else []))
 
@@ -65,11 +65,11 @@ class Log(LineQueue):
 
 
 def configure(level: str, stream: TextIO, journal_stream: str | None = None) -> Log:
-    """Send everything that is logged to `stream`. May be called again to change its mind.
+    """Send everything that is logged to `stream`. Calling it again replaces the configuration.
 
-    `level` is the least that is logged of our own, by its name in `logging`. `journal_stream`: systemd's
-    `$JOURNAL_STREAM`, by which `stream` may turn out to be the journal. At the process' end, lines that still wait are
-    written, for two seconds at most.
+    `level`: the lowest level of adsyncd's own messages, by its name in `logging`. `journal_stream`: systemd's
+    `$JOURNAL_STREAM`, which shows whether `stream` is the journal. At the process' end, queued lines are written for
+    two seconds at most.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     described: list[Processor] = [
@@ -92,7 +92,7 @@ def configure(level: str, stream: TextIO, journal_stream: str | None = None) -> 
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_crash
-    threading.excepthook = _log_thread_s_crash
+    threading.excepthook = _log_thread_crash
     sys.unraisablehook = _log_unraisable
     return log
 
@@ -111,7 +111,7 @@ def _log_crash(kind: type[BaseException], error: BaseException, trace: Traceback
         _log.critical("adsyncd broke down", exc_info=error)
 
 
-def _log_thread_s_crash(crash: threading.ExceptHookArgs) -> None:
+def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:
     _log.error("a thread broke down", thread=crash.thread and crash.thread.name, exc_info=crash.exc_value)
 
 
@@ -128,20 +128,20 @@ def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 
 
 def _hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hide what has a secret's name. A last resort: nobody may hand a secret to the log."""
+    """Hide values whose key names a secret. A last resort: no caller may log a secret."""
     for key in event.keys() & _SECRETS:
         event[key] = "[hidden]"
     return event
 
 
 def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep from a terminal what others wrote and it would obey."""
+    """Escape control sequences in text from other parties, which a terminal would execute."""
     ways = dict.fromkeys(("exception", "stack"), escaped_lines)
     return {key: ways.get(key, escaped)(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 class _Exporter:
-    """Hands each event to OpenTelemetry on its way to the stream."""
+    """Passes each event to OpenTelemetry as well as to the stream."""
 
     def __init__(self, provider: LoggerProvider) -> None:
         self._provider = provider
@@ -151,7 +151,9 @@ class _Exporter:
         self._provider.get_logger(record.name).emit(
             LogRecord(
                 timestamp=int(record.created * 1e9),
-                trace_id=int(event.get("trace_id", "0"), 16),  # an event after its run's span names the trace itself
+                trace_id=int(
+                    event.get("trace_id", "0"), 16
+                ),  # an event after the end of its run's span carries its own trace id
                 severity_text=record.levelname,
                 severity_number=SeverityNumber(record.levelno // 10 * 4 + 1),  # DEBUG 10 is 5, CRITICAL 50 is 21
                 body=event["event"],

@@ -1,4 +1,4 @@
-"""Telemetry that can't be exported: it is counted, and the log says once that it began and once that it ended."""
+"""Counts telemetry that can't be exported; the log reports once that a loss began and once that it ended."""
 
 import threading
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from adsyncd.telemetry.instruments import TELEMETRY_LOST, Instruments
 _log = structlog.get_logger(__name__)
 
 
-class Session(requests.Session):
-    """An exporter's connection, which keeps why its last request failed: the exporter itself only says that it did."""
+class ExporterSession(requests.Session):
+    """An exporter's HTTP session, which keeps why its last request failed: the exporter itself does not say."""
 
     cause = "not sent"
 
@@ -32,21 +32,21 @@ class Session(requests.Session):
 
 
 class Losses:
-    """Logs when a signal begins to be lost and when it is whole again, and counts what is lost. Thread-safe.
+    """Logs when a loss of a signal begins and ends, and counts the lost items. Thread-safe.
 
-    It is whole again once an export succeeded and nothing was lost since the export before, so that a queue that
-    overflows between exports does not fill the log.
+    A loss ends once an export succeeds with nothing lost since the export before. So a queue that overflows between
+    exports does not fill the log.
     """
 
     def __init__(self, signal: str, instruments: Instruments | None = None) -> None:
         self.signal = signal
         self._instruments = instruments
         self._lock = threading.Lock()
-        self._lost: int | None = None  # since it began; None while all is well
+        self._lost: int | None = None  # since the loss began; None if there is none
         self._losing = False  # since the last good export
 
     def lose(self, items: int, cause: str = "queue full") -> None:
-        """Count items that are gone."""
+        """Count lost items."""
         with self._lock:
             began = self._lost is None
             self._lost = items + (self._lost or 0)
@@ -57,7 +57,7 @@ class Losses:
             _log.warning("telemetry is being lost", signal=self.signal, cause=cause)
 
     def keep(self) -> None:
-        """Note a good export."""
+        """Record a successful export."""
         with self._lock:
             lost, losing = self._lost, self._losing
             self._losing = False
@@ -66,8 +66,10 @@ class Losses:
             self._lost = None
         _log.info("telemetry is exported again", signal=self.signal, lost=lost)
 
-    def watch_exporter(self, exporter: SpanExporter | MetricExporter | LogRecordExporter, session: Session) -> None:
-        """Note how each export of an exporter ends."""
+    def watch_exporter(
+        self, exporter: SpanExporter | MetricExporter | LogRecordExporter, session: ExporterSession
+    ) -> None:
+        """Record the outcome of each export of `exporter`."""
         export: Any = exporter.export
 
         def watched(batch: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - three exporters, three types
@@ -81,6 +83,6 @@ class Losses:
         exporter.export = watched  # type: ignore[method-assign]  # the SDK offers no other hook
 
     def watch_queue(self, processor: BatchSpanProcessor | BatchLogRecordProcessor) -> None:
-        """Note what a full queue drops. The SDK's own way to count costs 26 us a span, dropped or not."""
+        """Count what a full queue drops. The SDK's own counter costs 26 us a span, dropped or not."""
         metrics = processor._batch_processor._metrics  # noqa: SLF001 - the SDK offers no other hook
         metrics.drop_items = self.lose  # type: ignore[method-assign, assignment]

@@ -1,4 +1,4 @@
-"""Builds what the parts record into, and ends it in time."""
+"""Builds tracer, meter and logger providers from the environment, and shuts them down in time."""
 
 import sys
 import threading
@@ -34,18 +34,18 @@ import adsyncd
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.telemetry.http_spans import TracedTransport, http_duration
 from adsyncd.telemetry.instruments import Instruments
-from adsyncd.telemetry.losses import Losses, Session
+from adsyncd.telemetry.losses import ExporterSession, Losses
 from adsyncd.telemetry.standard_variables import DEFAULTS, wanted_exporters
 
 _FLUSH_S = 3.0
-_SERIES = 20_000  # of one instrument; the SDK's 2,000 would lump the tenants beyond them together
+_SERIES = 20_000  # of one instrument; beyond the SDK's 2,000 it would merge tenants into one series
 
 _Exporter = TypeVar("_Exporter", SpanExporter, MetricExporter, LogRecordExporter)
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """What the parts record into. Without exported logs there is no `logger_provider`."""
+    """The tracer and instruments that all parts use. `logger_provider` is None if no logs are exported."""
 
     tracer: Tracer
     instruments: Instruments
@@ -53,17 +53,17 @@ class Telemetry:
     http_duration: Histogram
 
     def traced(self, inner: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
-        """Wrap a transport: each request becomes a CLIENT span, up to the headers of its answer.
+        """Wrap a transport: each request becomes a CLIENT span, which ends with the response's headers.
 
-        The trace context goes out with it. Of the request only method and address are recorded: no query, no header, no
-        body. Its call's resends become `http.request.resend_count`.
+        The request carries the trace context. Only its method and address are recorded: no query, header or body. Its
+        call's resends become `http.request.resend_count`.
         """
         return TracedTransport(inner, self.tracer, self.http_duration)
 
 
 @dataclass(frozen=True, slots=True)
 class _Outlet:
-    """One signal's way out: how to flush and end it, and the exporters that may have to be cut off."""
+    """The shutdown of one signal, and its exporters, which are cut off if the shutdown takes too long."""
 
     shutdown: Callable[[], None]
     exporters: Sequence[SpanExporter | MetricExporter | LogRecordExporter]
@@ -71,7 +71,7 @@ class _Outlet:
 
 @asynccontextmanager
 async def open_telemetry(environ: MutableMapping[str, str]) -> AsyncIterator[Telemetry]:
-    """Set up what `environ` asks for, which has no problems; see `adsyncd.telemetry.open_telemetry`."""
+    """Set up telemetry by a valid `environ`; see `adsyncd.telemetry.open_telemetry`."""
     for name, value in DEFAULTS.items():
         environ.setdefault(name, value)
     resource = (
@@ -148,7 +148,7 @@ def _exporters(
 ) -> list[_Exporter]:
     exporters = []
     for name in wanted_exporters(environ, losses.signal):
-        session = Session()
+        session = ExporterSession()
         exporter = otlp(session=session) if name == "otlp" else console(out=_standard_output())
         losses.watch_exporter(exporter, session)
         exporters.append(exporter)
@@ -156,7 +156,7 @@ def _exporters(
 
 
 def _standard_output() -> TextIO:
-    """Return standard output without its buffer, which Python flushes at its end, whether or not anybody reads."""
+    """Return standard output without its buffer: Python would flush it at exit and block if no one reads."""
     try:
         return TextIOWrapper(FileIO(sys.stdout.fileno(), "w", closefd=False), write_through=True)
     except UnsupportedOperation:  # it is in memory
@@ -164,7 +164,7 @@ def _standard_output() -> TextIO:
 
 
 async def _flush(outlets: Sequence[_Outlet]) -> None:
-    """End all outlets at once. The SDK itself would wait 30 s for a dead collector, and ignores shorter timeouts."""
+    """Shut down all outlets concurrently. The SDK waits 30 s for a dead collector and ignores shorter timeouts."""
     threads = [threading.Thread(target=outlet.shutdown, daemon=True) for outlet in outlets]
     for thread in threads:
         thread.start()

@@ -1,8 +1,8 @@
-"""The variables that others define and adsyncd follows, `OTEL_*` and those of TLS: what they ask for and what is wrong.
+"""Reads and checks the standard variables that adsyncd follows: `OTEL_*` and those of TLS.
 
-Looked at before OpenTelemetry's SDK is imported: for one that is wrong it may raise, lose all telemetry, or log a
-secret. They are those of its specification, but for one default: without an exporter or an endpoint nothing is
-exported (docs/decisions/0003-export-only-when-told.md).
+They are checked before OpenTelemetry's SDK is imported, which may raise, lose all telemetry or log a secret if one is
+wrong. They mean what the specification says, with one exception: without an exporter or an endpoint nothing is exported
+(docs/decisions/0003-export-only-when-told.md).
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,9 +25,9 @@ from adsyncd.telemetry.variable_checks import (
 )
 
 SIGNALS = ("traces", "metrics", "logs")
-DEFAULTS = {  # where the SDK's do not fit
+DEFAULTS = {  # in place of unsuitable ones of the SDK
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "1024",
-    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT": "16384",  # a stack trace says at its end what happened
+    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT": "16384",  # the end of a stack trace has the error
     "OTEL_BSP_MAX_QUEUE_SIZE": "16384",  # the SDK's 2,048 are too few when hundreds of runs begin together
     "OTEL_BLRP_MAX_QUEUE_SIZE": "16384",
 }
@@ -118,7 +118,7 @@ def refuse_wrong(environ: Mapping[str, str]) -> None:
 
 
 def find_problems(environ: Mapping[str, str]) -> list[Problem]:
-    """Return what can't be done of what is asked, each thing once. What concerns no exporter that is wanted is fine."""
+    """Return each problem once. Variables that no wanted exporter uses are not checked."""
     found = [
         Problem(None, None, variable, *wrong)
         for variable, check in _checks(environ)
@@ -128,9 +128,9 @@ def find_problems(environ: Mapping[str, str]) -> list[Problem]:
 
 
 def unneeded(environ: Mapping[str, str]) -> list[str]:
-    """Return the variables that the SDK had better not see: it reads a number in an empty one, and the log tells of it.
+    """Return the variables to hide from the SDK, such as empty ones, which it parses as numbers and complains about.
 
-    By its specification an empty one counts as unset. Not so a limit, which then is none.
+    By the specification an empty variable is unset, except a limit, where empty means no limit.
     """
     exports = any(wanted_exporters(environ, signal) for signal in SIGNALS)
     return [
@@ -156,7 +156,7 @@ def _checks(environ: Mapping[str, str]) -> Iterator[tuple[str, Check]]:
 
 
 def _batches_too_big(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Find batches that are bigger than the queue that they are taken from, in variables that are right otherwise."""
+    """Find batches larger than their queue, in otherwise valid variables."""
     for signal, prefix in (("traces", "OTEL_BSP"), ("logs", "OTEL_BLRP")):
         queue, batch = f"{prefix}_MAX_QUEUE_SIZE", f"{prefix}_MAX_EXPORT_BATCH_SIZE"
         most, size = environ.get(queue, "").strip() or DEFAULTS[queue], environ.get(batch, "").strip() or _BATCH

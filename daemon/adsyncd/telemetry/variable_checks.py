@@ -1,4 +1,4 @@
-"""What can be wrong with the value of a variable that others define. None of the answers shows what may be a secret."""
+"""Checks for the values of standard variables. No message quotes a value that may be a secret."""
 
 import logging
 import re
@@ -38,13 +38,13 @@ def _number(parse: Callable[[str], float], least: float, most: float, rule: str)
             right = least <= parse(value) <= most
         except ValueError:
             right = False
-        return None if right else (rule, "write such a number, without a unit, or leave it out")
+        return None if right else (rule, "write a number without a unit, or remove the variable")
 
     return check
 
 
 def one_of(*values: str, fold: Callable[[str], str] = str) -> Check:
-    """Expect one of some words, once `fold` has taken from it what makes no difference."""
+    """Expect one of some words, after `fold` has normalized the value."""
 
     def check(value: str) -> Wrong | None:
         return None if fold(value) in values else ("is not supported", f"choose {', '.join(values)}")
@@ -60,17 +60,17 @@ def exporters(value: str) -> Wrong | None:
 
 
 def protocol(value: str) -> Wrong | None:
-    """Expect the protocol whose exporters are installed."""
+    """Expect the protocol of the installed exporters."""
     return None if value == "http/protobuf" else (f"{value!r} is not supported", "use http/protobuf, often port 4318")
 
 
 def installed(group: str, *known: str) -> Check:
-    """Expect a list of what an installed package provides; `known` is there in any case."""
+    """Expect a list of names that installed packages provide; those in `known` always exist."""
 
     def check(value: str) -> Wrong | None:
         names = [name.strip() for name in value.split(",")]
         absent = next((name for name in names if name not in known and not entry_points(group=group, name=name)), None)
-        return None if absent is None else (f"{absent!r} is not installed", f"choose of {', '.join(known)}")
+        return None if absent is None else (f"{absent!r} is not installed", f"choose from {', '.join(known)}")
 
     return check
 
@@ -84,20 +84,20 @@ def address(value: str) -> Wrong | None:
         right = False
     if right and value.isprintable() and " " not in value:
         return None
-    return "is no address that begins with http:// or https://", "write it like http://collector.internal:4318"
+    return "is not an address that begins with http:// or https://", "write it like http://collector.internal:4318"
 
 
 def headers(value: str) -> Wrong | None:
-    """Expect a list of headers, by the SDK's own reading."""
+    """Expect a list of headers, parsed as the SDK does."""
     teller = logging.getLogger("opentelemetry.util.re")
-    before, teller.disabled = teller.disabled, True  # it would show each header that is malformed
+    before, teller.disabled = teller.disabled, True  # it would log each malformed header
     try:
         parts = value.split(",")
         for number, part in enumerate(parts, 1):
             read = parse_env_headers(part, liberal=True)
             if (part.strip() and not read) or not all(_can_be_sent(name + text) for name, text in read.items()):
                 which = f"header {number} of {len(parts)}" if len(parts) > 1 else "the header"
-                return f"{which} is no NAME=VALUE", "write it like authorization=Bearer%20KEY, with %2C for a comma"
+                return f"{which} is not NAME=VALUE", "write it like authorization=Bearer%20KEY, with %2C for a comma"
     finally:
         teller.disabled = before
     return None
@@ -112,17 +112,17 @@ def attributes(value: str) -> Wrong | None:
     items = value.rstrip().removesuffix(",").split(",")
     for number, item in enumerate(items, 1):
         if not item.partition("=")[0].strip() or "=" not in item:
-            return f"attribute {number} of {len(items)} is no NAME=VALUE", "write it so, with %2C for a comma"
+            return f"attribute {number} of {len(items)} is not NAME=VALUE", "write it so, with %2C for a comma"
     return None
 
 
 def file(value: str) -> Wrong | None:
-    """Expect a file that can be read."""
+    """Expect a readable file."""
     try:
         with Path(value).open("rb"):
             return None
     except OSError as error:
-        return f"names a file that can't be read: {error.strerror}", "name one that can, in PEM"
+        return f"names a file that can't be read: {error.strerror}", "name a readable PEM file"
 
 
 def authorities(value: str) -> Wrong | None:
@@ -134,5 +134,5 @@ def authorities(value: str) -> Wrong | None:
     try:
         ssl.create_default_context(cafile=value)
     except ssl.SSLError:
-        return "names a file without a certificate", "name one that has some, in PEM"
+        return "names a file without a certificate", "name a PEM file with certificates"
     return None

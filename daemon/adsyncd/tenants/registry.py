@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from adsyncd.alerts import Watch
+from adsyncd.alerts import AlertWatch
 from adsyncd.clock import Clock
 from adsyncd.model.run import Run, whole_ms
 from adsyncd.model.schedule import missed, share, trigger
@@ -55,7 +55,7 @@ class Registry:
     `silent`: the tenants that send nothing for a while because the last difference changed their quotas.
     """
 
-    def __init__(self, supervisor: Supervisor, ticks: Ticks, alerts: Watch, store: Store, clock: Clock) -> None:
+    def __init__(self, supervisor: Supervisor, ticks: Ticks, alerts: AlertWatch, store: Store, clock: Clock) -> None:
         self._supervisor = supervisor
         self._ticks = ticks
         self._alerts = alerts

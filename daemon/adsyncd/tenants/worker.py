@@ -22,7 +22,7 @@ from anyio.abc import TaskGroup
 from opentelemetry import context as telemetry
 from opentelemetry.trace import Tracer
 
-from adsyncd.alerts import Watch
+from adsyncd.alerts import AlertWatch
 from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
 from adsyncd.errors import CommandRefused, LeaseHeld, RunEnded, Stopping, StoreError
@@ -58,7 +58,7 @@ class Services:
     clock: Clock
     tracer: Tracer
     instruments: Instruments
-    watch: Watch | None = None
+    watch: AlertWatch | None = None
 
 
 class _Activity(Enum):

@@ -73,9 +73,7 @@ def test_the_success_rate_rings_on_a_sample_and_is_well_again_on_any(
 
 def test_a_low_success_rate_says_what_got_through_and_what_was_asked_for() -> None:
     verdicts = judged(ended(PARTIAL, listed=20, pushed=10, skipped=7))
-    assert verdicts[AlertName.LOW_SUCCESS_RATE] == (
-        "17 of 20 campaigns got through, and alerts.min_success_rate is 0.9"
-    )
+    assert verdicts[AlertName.LOW_SUCCESS_RATE] == ("17 of 20 campaigns succeeded, and alerts.min_success_rate is 0.9")
 
 
 def test_a_listing_that_collapsed_rings_until_a_complete_one_is_believed() -> None:
@@ -172,7 +170,7 @@ def test_dead_letters_age_by_the_oldest() -> None:
     for age, fires in ((AGED - timedelta(seconds=1), False), (AGED, True)):
         wrong = judged(ended(SUCCEEDED), oldest=NOON, now=NOON + age)[AlertName.DEAD_LETTERS_AGEING]
         assert (wrong is not None) is fires
-    assert wrong == "a campaign is a dead letter since 2026-11-25 12:00 UTC, and nobody decided about it"
+    assert wrong == "a campaign is a dead letter since 2026-11-25 12:00 UTC; replay or discard it"
     assert judged(ended(SUCCEEDED))[AlertName.DEAD_LETTERS_AGEING] is None
 
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.testing import capture_logs
 
-from adsyncd.alerts import Alertmanager, Receiver, Watch, Webhook
+from adsyncd.alerts import Alertmanager, AlertWatch, Receiver, Webhook
 from adsyncd.errors import CredentialsUnavailable
 from adsyncd.model.alert import AlertName
 from adsyncd.model.run import Listing, Outcome, Run, run_id
@@ -57,9 +57,9 @@ class World:
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
 
     @asynccontextmanager
-    async def daemon(self, *receivers: Receiver, tenants: tuple[str, ...] = ("acme",)) -> AsyncIterator[Watch]:
+    async def daemon(self, *receivers: Receiver, tenants: tuple[str, ...] = ("acme",)) -> AsyncIterator[AlertWatch]:
         self.reader = InMemoryMetricReader()
-        watch = Watch(
+        watch = AlertWatch(
             receivers,
             self.store,
             connect=lambda: httpx.ASGITransport(self.receivers.app),
@@ -77,7 +77,7 @@ class World:
 
     async def run(
         self,
-        watch: Watch | None,  # None: it is another process's
+        watch: AlertWatch | None,  # None: it is another process's
         outcome: Outcome,
         tenant: str = "acme",
         after: timedelta = QUARTER,

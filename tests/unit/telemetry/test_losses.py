@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from adsyncd.telemetry.instruments import TELEMETRY_LOST, Instruments
-from adsyncd.telemetry.losses import Losses, Session
+from adsyncd.telemetry.losses import ExporterSession, Losses
 
 BEGAN = {"event": "telemetry is being lost", "log_level": "warning", "signal": "traces"}
 ENDED = {"event": "telemetry is exported again", "log_level": "info", "signal": "traces"}
@@ -32,7 +32,7 @@ class Exports:
     def __init__(self) -> None:
         self._exporter = Exporter()
         self.losses = Losses("traces")
-        self.session = Session()
+        self.session = ExporterSession()
         self.losses.watch_exporter(self._exporter, self.session)
 
     def export(self, answer: SpanExportResult) -> SpanExportResult:
@@ -111,7 +111,7 @@ def test_what_a_full_queue_drops_is_told_and_counted() -> None:
 
 
 def test_a_session_keeps_why_its_last_request_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session()
+    session = ExporterSession()
 
     def refuse(*_: object, **__: object) -> requests.Response:
         raise requests.ConnectionError("refused")

@@ -102,7 +102,7 @@ def test_neither_the_answer_nor_the_log_shows_what_may_be_a_secret(
 
 def test_one_header_of_several_is_told_by_its_number() -> None:
     assert checks.headers("a=1,b: 2,c=3") == (
-        "header 2 of 3 is no NAME=VALUE",
+        "header 2 of 3 is not NAME=VALUE",
         "write it like authorization=Bearer%20KEY, with %2C for a comma",
     )
 
@@ -114,11 +114,11 @@ def test_certificates_come_from_a_file_that_has_some_or_from_a_directory(tmp_pat
     assert checks.authorities(f"/nowhere:{tmp_path}") is None  # as OpenSSL reads SSL_CERT_DIR
     assert checks.authorities("/nowhere/ca.pem") == (
         "names a file that can't be read: No such file or directory",
-        "name one that can, in PEM",
+        "name a readable PEM file",
     )
     assert checks.authorities(str(tmp_path / "empty.pem")) == (
         "names a file without a certificate",
-        "name one that has some, in PEM",
+        "name a PEM file with certificates",
     )
     assert checks.file(str(tmp_path / "empty.pem")) is None
     assert checks.file(str(tmp_path))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from adsyncd.alerts import Watch
+from adsyncd.alerts import AlertWatch
 from adsyncd.errors import StoreError
 from adsyncd.model.run import Outcome, Run
 from adsyncd.model.status import State
@@ -36,7 +36,7 @@ class Served:
     def __init__(self, world: World) -> None:
         self.world = world
         self.ticker = VirtualTicker(world.clock, lambda *tick: world.supervisor.tick(world.tasks, *tick))
-        self.alerts = Watch(
+        self.alerts = AlertWatch(
             [],
             world.store,
             connect=lambda: httpx.MockTransport(lambda _: httpx.Response(200)),

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from adsyncd.alerts import Watch
+from adsyncd.alerts import AlertWatch
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.errors import StoreError
@@ -66,7 +66,7 @@ class Installation:
         self.told: list[str] = []
         self.loads = 0
         clock = self.clock = Clock()
-        self.registry = Registry(self.supervisor, self.ticks, Mock(spec=Watch), self.store, clock)
+        self.registry = Registry(self.supervisor, self.ticks, Mock(spec=AlertWatch), self.store, clock)
         meter = MeterProvider([self.metrics], shutdown_on_exit=False).get_meter("test")
         self.reloader = Reloader(self.load(), self.load, self.registry, clock, Instruments(meter), self.telling)
 

@@ -11,7 +11,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from adsyncd.errors import CommandRefused, LeaseHeld
-from adsyncd.host.owner import Owner
+from adsyncd.host.owner import ProcessOwner
 from adsyncd.model.campaign import PushState
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import Outcome, Run, Tally, run_id
@@ -208,7 +208,7 @@ OTHER = "process 7 on box; elsewhere"
 async def test_a_tick_is_skipped_and_counted_while_another_process_is_at_work_and_that_is_told_once(
     store: Store,
 ) -> None:
-    other = Leases(store, Owner(OTHER))
+    other = Leases(store, ProcessOwner(OTHER))
     async with a_world(store, tenant("acme")) as world:
         world.tasks.start_soon(other.run)
         with capture_logs() as logged:
@@ -265,7 +265,7 @@ async def test_a_replay_waits_for_no_run_of_its_process_but_leaves_alone_whom_an
         assert [each.state for each in replayed] == [PushState.PUSHED]
         assert world.supervisor.runs == 1
         await world.ended(number=1)
-        other = Leases(store, Owner(OTHER))
+        other = Leases(store, ProcessOwner(OTHER))
         world.tasks.start_soon(other.run)
         async with other.hold("acme"):
             with pytest.raises(LeaseHeld):
