@@ -1,6 +1,7 @@
-"""The manual pages, from what `--help` shows and docs/configuration.md says: `python docs/man.py FOLDER` writes them.
+"""Writes the manual pages from `--help` and docs/configuration.md: `python docs/man.py FOLDER`.
 
-adsyncd(1) has every command with its options; adsyncd.toml(5) and adsyncd-tenant(5) are the two halves of that page.
+adsyncd(1) has every command with its options; adsyncd.toml(5) and adsyncd-tenant(5) are the two halves of
+that page.
 """
 
 import inspect
@@ -27,7 +28,7 @@ def pages() -> dict[str, str]:
     text = CONFIGURATION.read_text(encoding="utf-8")
     _, settings, tenants = re.split(r"^## (?:Settings|Tenants)$", text, flags=re.MULTILINE)
     return {
-        "adsyncd.1": _page("adsyncd(1)", "keeps ad campaigns in step", _command()),
+        "adsyncd.1": _page("adsyncd(1)", "keeps ad campaigns in step with ad platforms", _command()),
         "adsyncd.toml.5": _page("adsyncd.toml(5)", "settings of adsyncd", _article(settings)),
         "adsyncd-tenant.5": _page("adsyncd-tenant(5)", "drop-in files of adsyncd's tenants", _article(tenants)),
     }
@@ -69,13 +70,13 @@ def _command() -> Iterator[str]:
         DEFAULT_PATH: "the settings: adsyncd.toml(5)",
         settings.tenants_dirs[0]: "a drop-in file for each tenant: adsyncd-tenant(5)",
         make_url(settings.store.url).database: "the database",
-        settings.control.socket: "where the daemon takes questions and commands",
+        settings.control.socket: "the socket for status and commands",
     }.items():
         yield from (".TP", f"\\fI{_escaped(str(file))}\\fR", what)
 
 
 def _commands(group: TyperGroup, path: str) -> Iterator[tuple[str, TyperCommand]]:
-    """Walk through all commands that do something, in the order in which `--help` has them."""
+    """Yield all commands without subcommands, in the order of `--help`."""
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from _commands(command, f"{path} {name}")
@@ -105,7 +106,7 @@ def _told(option: TyperOption) -> str:
     return f"{option.help or ''}{stated}{variable}"
 
 
-# Markdown, as much of it as docs/configuration.md is made of
+# The subset of Markdown in docs/configuration.md
 
 
 def _article(text: str) -> Iterator[str]:
@@ -147,7 +148,7 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     header, _, *entries = rows
     for term, *cells in entries:
         yield from (".TP", _inline(term))
-        if header[1:] == ["default", "what it is"]:
+        if header[1:] == ["default", "meaning"]:
             default, what = cells[0], " | ".join(cells[1:])
             yield _inline(f"{what} ({'no default' if default == 'none' else default})")
         else:
@@ -160,7 +161,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _inline(text: str) -> str:
-    """Turn code and strong words bold, and links into their words."""
+    """Make code and strong words bold, and replace links with their text."""
     words = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text).replace("\\", "\\e")
     return _line(re.sub(r"`([^`]+)`|\*\*([^*]+)\*\*", _bold, words))
 
@@ -174,12 +175,12 @@ def _escaped(text: str) -> str:
 
 
 def _hyphens(text: str) -> str:
-    """Keep a hyphen a hyphen, as those who type it need it."""
+    """Escape hyphens, so that groff prints them as the character to type."""
     return text.replace("-", "\\-")
 
 
 def _line(text: str) -> str:
-    """Let no text begin like a request."""
+    """Escape a text that would start like a groff request."""
     return f"\\&{text}" if text.startswith((".", "'")) else text
 
 
