@@ -3,11 +3,9 @@
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 
 import anyio
 import pytest
@@ -15,35 +13,15 @@ import trustme
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSStream
-from opentelemetry.metrics import NoOpMeter
-from opentelemetry.trace import NoOpTracer
-from pydantic import SecretStr
 
-from adsyncd.clock import SystemClock
-from adsyncd.credentials import Credentials
 from adsyncd.errors import AdsyncdError, CredentialsMissing, Unavailable
-from adsyncd.model.run import Tally
-from adsyncd.model.tenant import CredentialsRef, InFile, InVariable
-from adsyncd.platforms import Connector, PlatformClient
-from adsyncd.rate import Gate
-from adsyncd.rate.retry import RetryBudget
-from adsyncd.telemetry.instruments import Instruments
-from support.gates import a_gate
+from adsyncd.model.tenant import InFile, InVariable
+from adsyncd.model.tenant import Platform as Behind
+from support.connected import QUOTA, Connected, connected
 from support.platform import HEALTHY, Platform, accounts, running_platform
-from support.tenants import a_tenant
 
 LOGIN = "canary-user:canary-p:ss"
 BASIC = b"Proxy-Authorization: Basic " + b64encode(LOGIN.encode())
-
-
-class Account:
-    """The source of the tenant's credentials."""
-
-    async def read(self, ref: CredentialsRef) -> Credentials:  # noqa: ARG002 - a source's signature
-        return Credentials("acme@example.com", SecretStr("pw-acme"))
-
-    def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
-        return None
 
 
 @dataclass
@@ -117,37 +95,14 @@ async def proxying(proxy: Proxy, tls: ssl.SSLContext | None = None) -> AsyncIter
         tasks.cancel_scope.cancel()
 
 
-@dataclass
-class Connected:
-    client: PlatformClient
-    gate: Gate
-    tally: Tally
-
-
-@asynccontextmanager
-async def connected(
+def behind(
     base_url: str,
     proxy: str | InVariable | InFile | None,
     authorities: str | None,
     environ: Mapping[str, str] | None = None,
-) -> AsyncIterator[Connected]:
-    clock = SystemClock()
-    connector = Connector(
-        tls=ssl.create_default_context(),
-        clock=clock,
-        random=Random(1),
-        tracer=NoOpTracer(),
-        instruments=Instruments(NoOpMeter("test")),
-        traced=lambda inner: inner,
-        environ=environ or {},
-    )
-    tenant = a_tenant(base_url=base_url, max_attempts=1, timeout=timedelta(seconds=10))
-    tenant = replace(tenant, platform=replace(tenant.platform, proxy=proxy, authorities=authorities))
-    tally, gate = Tally(), a_gate(tenant.quota, clock)
-    session = connector.session(tenant, Account())
-    budget = RetryBudget(clock.monotonic())
-    async with connector.client(tenant, session, gate, tally, budget=budget) as client:
-        yield Connected(client, gate, tally)
+) -> AbstractAsyncContextManager[Connected]:
+    platform = Behind("mixo", base_url, quota=None, proxy=proxy, authorities=authorities)
+    return connected(base_url, environ=environ, platform=platform, max_attempts=1)
 
 
 async def failure(run: Connected) -> AdsyncdError:
@@ -168,7 +123,7 @@ async def test_a_platform_is_reached_by_its_proxy_alone_and_trusted_by_the_priva
 ) -> None:
     async with (
         proxying(Proxy(), private.server if secure else None) as proxy,
-        connected(platform.base_url, proxy.address, private.pem) as run,
+        behind(platform.base_url, proxy.address, private.pem) as run,
     ):
         page = await run.client.page(1)
         await run.client.push(page.campaigns[0].id, "key")
@@ -185,7 +140,7 @@ async def test_a_user_and_a_password_of_the_proxy_s_come_from_where_the_settings
     async with proxying(Proxy(wants=BASIC)) as proxy:
         (tmp_path / "proxy").write_text(secret(proxy) + "\n")
         ref = InFile(tmp_path / "proxy") if place == "file" else InVariable("OURS")
-        async with connected(platform.base_url, ref, private.pem, {"OURS": secret(proxy)}) as run:
+        async with behind(platform.base_url, ref, private.pem, {"OURS": secret(proxy)}) as run:
             assert (await run.client.page(1)).campaigns
 
 
@@ -195,7 +150,7 @@ async def test_a_proxy_that_turns_away_is_named_with_its_status(
 ) -> None:
     async with (
         proxying(Proxy(wants=b"never", answer=answer.encode())) as proxy,
-        connected(platform.base_url, InVariable("P"), private.pem, {"P": secret(proxy)}) as run,
+        behind(platform.base_url, InVariable("P"), private.pem, {"P": secret(proxy)}) as run,
     ):
         error = await failure(run)
         where = proxy.address.removeprefix("http://")
@@ -205,7 +160,7 @@ async def test_a_proxy_that_turns_away_is_named_with_its_status(
 
 
 async def test_a_request_that_the_proxy_turns_away_costs_no_permit(platform: Platform, private: Certificates) -> None:
-    async with proxying(Proxy()) as proxy, connected(platform.base_url, proxy.address, private.pem) as run:
+    async with proxying(Proxy()) as proxy, behind(platform.base_url, proxy.address, private.pem) as run:
         await run.client.page(1)
         proxy.wants = b"never"
         outcomes: list[str] = []
@@ -223,16 +178,16 @@ async def test_a_request_that_the_proxy_turns_away_costs_no_permit(platform: Pla
             tasks.start_soon(list_again)
         [turned_away] = [outcome for outcome in outcomes if outcome != "listed"]
         assert "answered 407" in turned_away
-        assert (run.tally.requests, run.gate.free) == (2, 8)
+        assert (run.tally.requests, run.gate.free) == (2, QUOTA.requests - 2)
 
 
 async def test_a_proxy_s_refusal_of_a_plain_request_is_not_the_platform_s() -> None:
-    async with proxying(Proxy()) as proxy, connected("http://127.0.0.1:1", proxy.address, None) as run:
+    async with proxying(Proxy()) as proxy, behind("http://127.0.0.1:1", proxy.address, None) as run:
         assert "answered 407" in str(await failure(run))
 
 
 async def test_a_proxy_that_is_down_is_named(private: Certificates) -> None:
-    async with connected("https://ads.invalid", "http://127.0.0.1:1", private.pem) as run:
+    async with behind("https://ads.invalid", "http://127.0.0.1:1", private.pem) as run:
         assert "no connection to ads.invalid by way of the proxy 127.0.0.1:1: " in str(await failure(run))
 
 
@@ -247,7 +202,7 @@ async def test_a_proxy_that_is_down_is_named(private: Certificates) -> None:
 async def test_a_proxy_whose_address_cannot_be_had_fails_runs_with_its_reason_and_nothing_goes_around_it(
     platform: Platform, private: Certificates, environ: dict[str, str], words: str
 ) -> None:
-    async with connected(platform.base_url, InVariable("P"), private.pem, environ) as run:
+    async with behind(platform.base_url, InVariable("P"), private.pem, environ) as run:
         error = await failure(run)
     assert isinstance(error, CredentialsMissing)
     assert words in str(error)
@@ -257,7 +212,7 @@ async def test_a_platform_is_not_trusted_without_its_private_ca_and_another_s_ca
     platform: Platform,
 ) -> None:
     for pem in (None, trustme.CA().cert_pem.bytes().decode()):
-        async with connected(platform.base_url, None, pem) as run:
+        async with behind(platform.base_url, None, pem) as run:
             assert "CERTIFICATE_VERIFY_FAILED" in str(await failure(run))
 
 
@@ -267,5 +222,5 @@ async def test_the_environment_names_no_proxy(
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
         monkeypatch.setenv(name.lower(), "http://127.0.0.1:1")
-    async with connected(platform.base_url, None, private.pem) as run:
+    async with behind(platform.base_url, None, private.pem) as run:
         assert (await run.client.page(1)).campaigns

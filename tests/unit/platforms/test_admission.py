@@ -7,28 +7,21 @@ from random import Random
 import anyio
 import httpx
 import pytest
-from opentelemetry.metrics import NoOpMeter
-from opentelemetry.trace import NoOpTracer
 
 from adsyncd.errors import Unavailable
-from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Platform, Tenant
-from adsyncd.platforms.admission import Admission
 from adsyncd.platforms.call import Call, Kind
-from adsyncd.rate import Governor, Permit
+from adsyncd.rate import Governor
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.quota import Quota
-from adsyncd.telemetry.instruments import Instruments
 from support.gates import MemoryLedger
+from support.governed import a_request, a_transport
 from support.tenants import a_tenant
 from support.virtual_time import VirtualClock
 
 PER_S = 60.0
 SHARED = Platform("mixo", "http://ads.invalid", quota=Quota(2, timedelta(seconds=PER_S)))
-
-
-REQUEST = httpx.Request("POST", "http://ads.invalid/")
 
 
 class Scene:
@@ -57,18 +50,10 @@ class Client:
         self.sign_ins = 0
         self.failure: Exception | None = None
         self.left_at: list[float] = []
-        self.admission = Admission(
-            tenant=tenant,
-            gate=self.gate,
-            breaker=scene.breaker,
-            tally=Tally(),
-            clock=scene.clock,
-            tracer=NoOpTracer(),
-            instruments=Instruments(NoOpMeter("test")),
-        )
+        self.transport = a_transport(self._answer, tenant=tenant, gate=self.gate, breaker=scene.breaker)
 
     async def authorized(self) -> None:
-        if not self.authorize(REQUEST):
+        if anyio.current_time() >= self.expires_at:
             await self.sign_in()
 
     def authorize(self, _request: httpx.Request) -> bool:
@@ -86,22 +71,13 @@ class Client:
             raise self.failure
         self.expires_at = anyio.current_time() + self.life_s
 
-    async def admit(self) -> Permit:
-        call, passage, again = Call(Kind.PUSH, authority=self), None, False
-        while passage is None:
-            await self.authorized()
-            permit = await self.admission.admit(REQUEST, call, again=again)
-            passage = await self.admission.record(REQUEST, call, permit)
-            again = True
-        assert permit is not None
-        with passage:
-            assert self.authorize(REQUEST)
-            self.left_at.append(anyio.current_time())
-        return permit
-
     async def send(self) -> None:
-        """Be admitted, and answered at once."""
-        (await self.admit()).cool()
+        await self.transport.handle_async_request(a_request(Call(Kind.PUSH, authority=self)))
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        assert self.authorize(request)
+        self.left_at.append(anyio.current_time())
+        return httpx.Response(200)
 
 
 async def test_tenants_whose_sign_in_hangs_take_nothing_of_the_quota_that_they_share_with_others() -> None:
@@ -196,7 +172,7 @@ async def again_and_again(client: Client) -> None:
 async def test_who_is_cancelled_while_it_waits_leaves_all_permits(after_s: float) -> None:
     scene = Scene()
     client = Client(scene, "acme", life_s=5)
-    client.admission._tokens_run_out = True
+    client.transport._admission._tokens_run_out = True
     await client.send()
     await client.send()
     async with anyio.create_task_group() as tasks:

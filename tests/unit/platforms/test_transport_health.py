@@ -1,4 +1,4 @@
-"""What the transport makes of a platform's health: it leaves alone who is down, and learns from how pushes go."""
+"""The transport sends nothing to a host that is down, but for a probe now and then."""
 
 from datetime import timedelta
 from random import Random
@@ -6,19 +6,16 @@ from random import Random
 import anyio
 import httpx
 import pytest
-from opentelemetry.metrics import NoOpMeter
 
 from adsyncd.errors import Stopping
 from adsyncd.model.run import Tally
 from adsyncd.platforms.call import Call, Kind
-from adsyncd.platforms.transport import GovernedTransport
-from adsyncd.platforms.words import Secrets
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.wait import WaitReason
-from adsyncd.telemetry.http_spans import CALL
-from adsyncd.telemetry.instruments import SERVER_ADDRESS, WAIT_REASON, WAIT_UNTIL, Instruments
+from adsyncd.telemetry.instruments import SERVER_ADDRESS, WAIT_REASON, WAIT_UNTIL
 from support.gates import a_gate
+from support.governed import a_request, a_transport
 from support.spans import Spans, attributes
 from support.tenants import a_tenant
 from support.virtual_time import VirtualClock
@@ -34,7 +31,6 @@ class Host:
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
-        self.silent = Instruments(NoOpMeter("test"))
         self.breaker = Breaker("ads.invalid", self.clock, Middle(), lambda: None)
         self.status = 200
         self.takes_s = 0.0
@@ -69,23 +65,17 @@ class Client:
         self.spans = Spans()
         tenant = a_tenant(client_id=client_id, quota=Quota(permits, timedelta(seconds=60)))
         self.gate = a_gate(tenant.quota, host.clock)
-        self.transport = GovernedTransport(
-            httpx.MockTransport(host.handle),
+        self.transport = a_transport(
+            host.handle,
             tenant=tenant,
             gate=self.gate,
             breaker=host.breaker,
             tally=self.tally,
-            secrets=Secrets(),
-            clock=host.clock,
-            random=Middle(),
             tracer=self.spans.tracer,
-            instruments=host.silent,
         )
 
     async def send(self, kind: Kind = Kind.PUSH) -> httpx.Response:
-        headers, extensions = {"x-client-id": self.client_id}, {CALL: Call(kind)}
-        request = httpx.Request("POST", "http://ads.invalid/", headers=headers, extensions=extensions)
-        return await self.transport.handle_async_request(request)
+        return await self.transport.handle_async_request(a_request(Call(kind), **{"x-client-id": self.client_id}))
 
 
 # The breaker
