@@ -1,10 +1,15 @@
 """Leases change hands one at a time, and who has lost his writes nothing more."""
 
+import uuid
+from contextlib import nullcontext
 from dataclasses import replace
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
+from sqlalchemy.exc import OperationalError
 
 from adsyncd.errors import LeaseLost
 from adsyncd.host.owner import ProcessOwner
@@ -12,20 +17,82 @@ from adsyncd.model.campaign import PushState
 from adsyncd.model.lease import Lease
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.runs.lease import Leases
-from adsyncd.store import Store, open_store, tables
+from adsyncd.store import Store, leases, open_store, sql, tables
 from support.records import NOON, HandClock, page, rows, run, settle
 
 ALL = PushPolicy.ALL
 
 
-async def test_a_lease_goes_to_who_asks_first_and_back_and_its_fence_grows(store: Store) -> None:
-    first = await store.take_lease("acme", "A")
-    assert first == Lease("acme", "A", 1, 0)
-    assert await store.take_lease("acme", "B") == first
-    assert await store.take_lease("globex", "B") == Lease("globex", "B", 1, 0)
-    await store.give_lease(first)
-    assert await store.take_lease("acme", "B") == Lease("acme", "B", 2, 0)
-    assert await store.take_lease("acme", "B") == Lease("acme", "B", 3, 0)  # a write that seemed to have failed
+TENANTS, OWNERS = st.sampled_from(["acme", "globex"]), st.sampled_from(["A", "B"])
+STEP = st.tuples(st.sampled_from(["take", "over", "give", "beat", "write"]), TENANTS, OWNERS, st.integers(0, 9))
+CHANGED_HANDS = [("take", "A", 0), ("write", "A", 0), ("take", "A", 0), ("write", "A", 0), ("write", "A", 1)]
+TAKEN_OVER = [("over", "B", 0), ("over", "B", 1), ("give", "A", 1), ("beat", "A", 1), ("write", "A", 1)]
+GIVEN = [("give", "B", 2), ("give", "B", 2), ("over", "A", 2), ("write", "B", 2), ("beat", "A", 3), ("over", "B", 3)]
+STORY = [
+    (what, tenant, owner, number)
+    for what, owner, number in [*CHANGED_HANDS, *TAKEN_OVER, *GIVEN]
+    for tenant in ("globex", "acme")
+]
+
+
+@example(steps=STORY)
+@settings(
+    max_examples=15, suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture]
+)
+@given(steps=st.lists(STEP, max_size=20))
+async def test_a_lease_and_the_writes_under_it_are_those_of_its_last_holder(
+    store: Store, steps: list[tuple[str, str, str, int]]
+) -> None:
+    """`seen`: by tenant, each lease that anyone was told of, the last one as it is now; steps choose one by number."""
+    space = uuid.uuid4().hex
+    seen: dict[str, list[Lease]] = {}
+    for what, name, owner, number in steps:
+        tenant = f"{name}-{space}"
+        told = seen.setdefault(tenant, [Lease(tenant, "", 0, 0)])
+        now, chosen = told[-1], told[number % len(told)]
+        holds = (chosen.owner, chosen.fence) == (now.owner, now.fence)
+        match what:
+            case "take" | "over":
+                over = chosen if what == "over" else None
+                if now.owner in {"", owner} or over == now:
+                    told.append(Lease(tenant, owner, now.fence + 1, now.beat))
+                assert await store.take_lease(tenant, owner, over) == told[-1]
+            case "give" if chosen.owner:
+                await store.give_lease(chosen)
+                if holds:
+                    told.append(replace(now, owner=""))
+            case "beat" if chosen.owner:
+                beaten = [(each, each[number % len(each)]) for each in seen.values() if each[number % len(each)].owner]
+                await store.beat_leases([one for _, one in beaten])
+                for each, one in beaten:
+                    if (one.owner, one.fence) == (each[-1].owner, each[-1].fence):
+                        each.append(replace(each[-1], beat=each[-1].beat + 1))
+            case "write" if chosen.owner:
+                with nullcontext() if holds else pytest.raises(LeaseLost, match=f"has taken over tenant {tenant}"):
+                    await store.held(chosen).pause(tenant, NOON)
+        kept = {row.tenant: Lease(**row._mapping) for row in await rows(store, tables.leases)}
+        assert {tenant: kept.get(tenant, each[0]) for tenant, each in seen.items()} == {
+            tenant: each[-1] for tenant, each in seen.items()
+        }
+
+
+async def test_no_lease_changes_hands_before_the_transaction_that_was_fenced_by_it_ends(store: Store, url: str) -> None:
+    lease = await store.take_lease("acme", "A")
+    impatient = f"{url}?timeout=0.1" if url.startswith("sqlite") else url
+    engine = sql.engine(impatient, connections=2).execution_options(writes=True)
+
+    def take_over() -> Lease:
+        with engine.begin() as taking:
+            if url.startswith("postgresql"):
+                taking.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
+            return leases.take(taking, [leases.Take("acme", "B", lease)])[0]
+
+    with engine.begin() as writing:
+        leases.fence(writing, [lease])
+        with pytest.raises(OperationalError, match="lock"):
+            take_over()
+    assert take_over() == replace(lease, owner="B", fence=2)
+    engine.dispose()
 
 
 async def test_of_a_thousand_who_ask_at_once_each_lease_has_one_holder(store: Store, url: str) -> None:
@@ -42,32 +109,6 @@ async def test_of_a_thousand_who_ask_at_once_each_lease_has_one_holder(store: St
                     tasks.start_soon(take, other, f"t{49 - number}", f"B{index}")
     assert len(answers) == 1000
     assert len(set(answers)) == 50
-
-
-@pytest.mark.parametrize("change", ["beat", "given and taken again", "taken over"])
-async def test_a_lease_is_taken_over_from_exactly_what_was_seen(store: Store, change: str) -> None:
-    seen = await store.take_lease("acme", "A")
-    match change:
-        case "beat":
-            await store.beat_leases([seen])
-        case "given and taken again":
-            await store.give_lease(seen)
-            await store.take_lease("acme", "A")
-        case "taken over":
-            await store.take_lease("acme", "C", over=seen)
-    now = await store.take_lease("acme", "B", over=seen)
-    assert now.owner == ("C" if change == "taken over" else "A")
-    assert await store.take_lease("acme", "B", over=now) == replace(now, owner="B", fence=now.fence + 1)
-
-
-async def test_who_has_lost_a_lease_neither_gives_it_back_nor_keeps_it_alive(store: Store) -> None:
-    lost = await store.take_lease("acme", "A")
-    taken = await store.take_lease("acme", "B", over=lost)
-    kept = await store.take_lease("globex", "A")
-    await store.beat_leases([lost, kept])
-    await store.give_lease(lost)
-    assert await store.take_lease("acme", "C") == taken
-    assert await store.take_lease("globex", "C") == replace(kept, beat=1)
 
 
 async def test_who_has_lost_a_lease_writes_nothing_more(store: Store) -> None:

@@ -33,7 +33,7 @@ from adsyncd.runs.deletion import Missing
 from adsyncd.runs.lease import Leases
 from adsyncd.simulation.invariants import Invariant
 from adsyncd.simulation.simulation import Simulator
-from adsyncd.store import Store, journal
+from adsyncd.store import Store, ending
 from adsyncd.store.tables import campaigns
 from adsyncd.tenants.worker import Worker
 from support.isolation import mute_world, with_and_without_the_sick
@@ -156,7 +156,7 @@ def delete_on_partial_listing(patch: pytest.MonkeyPatch) -> None:
 
 def delete_after_one_listing(patch: pytest.MonkeyPatch) -> None:
     """A campaign that one complete listing misses is marked deleted, be the listing ever so short."""
-    patch.setattr(journal, "_GONE", update(campaigns).where(journal._UNSEEN))
+    patch.setattr(ending, "_GONE", update(campaigns).where(ending._UNSEEN))
     patch.setattr(Missing, "collapsed", False)
 
 

@@ -15,13 +15,10 @@ import httpx
 
 from adsyncd.model.campaign import PushState
 from adsyncd.model.run import Outcome
-from adsyncd.model.schedule import intervals
 from adsyncd.model.tenant import Tenant
-from adsyncd.rate.bucket import cools_for
-from adsyncd.rate.quota import Quota, Shape, Window
 from adsyncd.runs.lease import TTL_S
+from adsyncd.simulation.durations import longest_run_s, longest_wait_s
 from adsyncd.simulation.listings import Listings
-from adsyncd.simulation.virtual_time import START
 from adsyncd.simulation.world import Span, World
 
 _MOST_VIOLATIONS = 20
@@ -286,7 +283,7 @@ class InvariantChecker:
             self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, is {run.outcome}: {error}")
         if retries:
             self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, had {retries} retries")
-        took_s, most_s = run.took_s, self._longest_s(tenant, run.requests)
+        took_s, most_s = run.took_s, longest_run_s(self._world, tenant, run.requests)
         if took_s > most_s:
             self.break_(
                 Invariant.ISOLATION, f"{run.run_id}, healthy, took {took_s:.0f} s, at most {most_s:.0f} s alone"
@@ -308,21 +305,6 @@ class InvariantChecker:
     def _is_excused(self, span: Span) -> bool:
         """Say whether anybody's run may go wrong in this stretch, up to now."""
         return span.from_s < self._life_began_s or any(span.overlaps(other) for other in self._excused)
-
-    def _longest_s(self, tenant: Tenant, requests: int) -> float:
-        """Return how long a run with so many requests may take: windows full of quota, each emptied in turn.
-
-        Of a platform's quota it has no less than what is left over when everybody has as much to do.
-        """
-        link = self._world.links[tenant.client_id]
-        each_s = 2 * link.longest_s + 4.5 + 4 * self._world.store_s
-        longest_s = sum(_windows_s(window, requests, each_s) for window in tenant.quota.windows) + 10
-        if tenant.quota.shape is Shape.PACED:
-            longest_s += requests * tenant.quota.per.total_seconds()
-        if tenant.platform.quota:
-            everybody = len(self._world.tenants) * 3  # by weight
-            longest_s += _windows_s(tenant.platform.quota, requests * everybody, each_s)
-        return longest_s
 
     # What is left in the end.
 
@@ -362,24 +344,7 @@ class InvariantChecker:
             for gap in map(Span, [0.0, *ends], [*(end for end in ends if end < last_s), last_s]):
                 lived = [life for life in self._lived if life.span.overlaps(gap) and tenant.id in life.tenants]
                 waited_s = sum(min(life.span.to_s, gap.to_s) - max(life.span.from_s, gap.from_s) for life in lived)
-                most_s = self._longest_wait_s(tenant, len(lived))
+                most_s = longest_wait_s(self._world, tenant, len(lived))
                 if waited_s > most_s:
                     what = f"{tenant.id} had no run that ended from {gap.from_s:.0f} to {gap.to_s:.0f} s"
                     self.break_(Invariant.PROGRESS, f"{what}, {waited_s:.0f} s of them alive, at most {most_s:.0f} s")
-
-    def _longest_wait_s(self, tenant: Tenant, lives: int) -> float:
-        """Return for how long of its daemon's time a tenant may go without the end of a run.
-
-        A run that is taken up has its whole deadline again, and its permits may have to cool first.
-        """
-        schedules = {one.schedule for life in self._world.lives for one in life.tenants if one.id == tenant.id}
-        a_run_s = tenant.sync.run_deadline.total_seconds() + tenant.quota.per.total_seconds() + 60
-        befell_s = sum(max(0.0, -jump.by_s) for jump in self._world.jumps)
-        befell_s += sum(span.to_s - span.from_s for span in (*self._world.failures, *self._world.stalls))
-        interval_s = max(intervals(schedule, START)[1] for schedule in schedules).total_seconds()
-        return interval_s + (lives + 1) * a_run_s + befell_s
-
-
-def _windows_s(window: Window | Quota, requests: int, each_s: float) -> float:
-    requests_a_window = (window.requests + 1) // 2  # as the drop-in may have been edited
-    return (math.ceil(requests / requests_a_window) + 1) * (cools_for(window) + requests_a_window * each_s)

@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, and_, bindparam, case, delete, exists, func, select, update
+from sqlalchemy import Connection, Executable, Row, and_, bindparam, case, delete, func, select, update
 
 from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
-from adsyncd.model.run import Listing, ResumePoint, Run, Tally
+from adsyncd.model.run import ResumePoint, Run, Tally
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import listings
-from adsyncd.store.dead_letters import count
 from adsyncd.store.sql import CHUNK, Insert, upsert
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
-
-HISTORY = timedelta(days=30)  # a thousand tenants with a run each quarter of an hour make three million runs in it
 
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
 
@@ -37,14 +34,6 @@ class Settle:
 
     run: Run
     push: Push
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The end of a run."""
-
-    run: Run
     now: datetime
 
 
@@ -310,60 +299,6 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
         ],
     )
     return [None] * len(items)
-
-
-_SEEN = exists().where(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == campaigns.c.campaign_id)
-_UNSEEN = and_(_OF_TENANT, campaigns.c.deleted_at.is_(None), ~_SEEN)
-_MISSING = select(func.count(), func.count(campaigns.c.missed_at)).where(_UNSEEN)
-
-
-def missing(connection: Connection, run: Run) -> tuple[int, int]:
-    """Count the campaigns that a run has not listed, and those of them that the last complete listing missed, too."""
-    now, again = connection.execute(_MISSING, {"of_tenant": run.tenant, "of_run": run.run_id}).one()
-    return now, again
-
-
-_ENDED = update(runs).where(runs.c.run_id == bindparam("of_run"), runs.c.ended_at.is_(None))
-_GONE = update(campaigns).where(_UNSEEN, campaigns.c.missed_at.is_not(None))
-_MISSED = update(campaigns).where(_UNSEEN, campaigns.c.missed_at.is_(None))
-_LETTERS_OF_GONE = delete(dead_letters).where(
-    dead_letters.c.tenant == bindparam("of_tenant"),
-    dead_letters.c.campaign_id.in_(
-        select(campaigns.c.campaign_id).where(_OF_TENANT, campaigns.c.deleted_at.is_not(None))
-    ),
-)
-_PUSHES = delete(pushes).where(pushes.c.run_id == bindparam("of_run"))
-_OLD = delete(runs).where(
-    runs.c.tenant == bindparam("of_tenant"),
-    runs.c.fire_time < bindparam("before"),
-    runs.c.ended_at.is_not(None),
-)
-
-
-def finish(connection: Connection, items: Sequence[Finish]) -> list[int]:
-    """Record how runs ended, mark what is missing or gone, and drop the runs' pushes and what is older than `HISTORY`.
-
-    A run that has ended already is left as it is: its pushes, by which the campaigns that it saw are known, are gone.
-    Returns how many dead letters the runs' tenants have now.
-    """
-    for item in items:
-        _finish(connection, item)
-    return [count(connection, item.run.tenant) for item in items]
-
-
-def _finish(connection: Connection, item: Finish) -> None:
-    run_id = item.run.run_id
-    usable = item.run.listing in {Listing.COMPLETE, Listing.KEPT}
-    record = asdict(item.run) | ({} if usable else {"listed_at": None})
-    if not connection.execute(_ENDED, {"of_run": run_id, **record}).rowcount:
-        return
-    if item.run.listing is Listing.COMPLETE:
-        connection.execute(_GONE, {"of_run": run_id, "of_tenant": item.run.tenant, "deleted_at": item.now})
-        connection.execute(_LETTERS_OF_GONE, {"of_tenant": item.run.tenant})
-    if item.run.listing in {Listing.COMPLETE, Listing.COLLAPSED}:
-        connection.execute(_MISSED, {"of_run": run_id, "of_tenant": item.run.tenant, "missed_at": item.now})
-    connection.execute(_PUSHES, {"of_run": run_id})
-    connection.execute(_OLD, {"of_tenant": item.run.tenant, "before": item.run.fire_time - HISTORY})
 
 
 def _execute_many(connection: Connection, statement: Executable, rows: Sequence[Mapping[str, object]]) -> None:

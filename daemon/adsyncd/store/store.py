@@ -20,7 +20,7 @@ from adsyncd.model.lease import Lease
 from adsyncd.model.run import ResumePoint, Run
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
-from adsyncd.store import alerts, dead_letters, journal, leases, pauses, permits, schema, sql
+from adsyncd.store import alerts, dead_letters, ending, journal, leases, pauses, permits, schema, sql
 from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
 from adsyncd.tasks import OffLoop, in_thread
@@ -34,7 +34,7 @@ _TOUCHES: dict[Operation[Any, Any], Touches] = {
     journal.begin: lambda run: [("runs", run.tenant)],
     journal.keep: lambda item: [("runs", item.run.tenant)],
     journal.settle: lambda item: [("runs", item.run.tenant)],
-    journal.finish: lambda item: [("runs", item.run.tenant)],
+    ending.finish: lambda item: [("runs", item.run.tenant)],
     dead_letters.replay: lambda item: [("runs", item.letter.tenant)],
     dead_letters.discard: lambda letters: [("runs", letter.tenant) for letter in letters],
     alerts.keep: lambda alert: [("alert", *alert.key)],
@@ -162,7 +162,7 @@ class Store(Reader):
 
     async def missing(self, run: Run) -> tuple[int, int]:
         """Count the tenant's campaigns that a run has not listed, and those of them that the last one missed, too."""
-        return await self._read(lambda connection: journal.missing(connection, run))
+        return await self._read(lambda connection: ending.missing(connection, run))
 
     async def finish(self, run: Run) -> int:
         """Record how a run ended, and return how many dead letters its tenant has. One that has ended stays as it is.
@@ -171,7 +171,7 @@ class Store(Reader):
         they were not in the one before either. Of a COLLAPSED one it is noted only that they are missing. Campaigns are
         never removed. A listing that is neither COMPLETE nor KEPT is not used again.
         """
-        return await self._write(journal.finish, journal.Finish(run, self._clock.now()))
+        return await self._write(ending.finish, ending.Finish(run, self._clock.now()))
 
     async def settle_replay(self, letter: DeadLetter, *, attempts: int, error: str | None, trace_id: str) -> None:
         """Record what became of pushing a dead letter again.

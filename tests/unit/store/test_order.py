@@ -18,7 +18,7 @@ from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Shape
 from adsyncd.simulation.memory import memory_engine
-from adsyncd.store import alerts, dead_letters, journal, leases, pauses, permits, tables
+from adsyncd.store import alerts, dead_letters, ending, journal, leases, pauses, permits, tables
 from adsyncd.store.store import store_in
 from adsyncd.store.writer import Operation, Ticket
 from support.records import NOON, HandClock, campaign, page, run
@@ -74,7 +74,7 @@ WRITES: dict[Operation[Any, Any], st.SearchStrategy[Any]] = {
         st.builds(Push, IDS, st.sampled_from([PushState.PUSHED, PushState.FAILED, PushState.DEAD_LETTERED]), FEW),
         st.just(NOON),
     ),
-    journal.finish: st.builds(journal.Finish, st.builds(ended, RUNS, st.sampled_from([None, *Listing])), st.just(NOON)),
+    ending.finish: st.builds(ending.Finish, st.builds(ended, RUNS, st.sampled_from([None, *Listing])), st.just(NOON)),
     dead_letters.replay: st.builds(
         dead_letters.ReplayOutcome, LETTERS, FEW, st.sampled_from([None, "500"]), st.just(""), st.just(NOON)
     ),

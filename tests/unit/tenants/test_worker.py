@@ -19,7 +19,7 @@ from adsyncd.model.status import State
 from adsyncd.rate.quota import Quota
 from adsyncd.runs.lease import Leases
 from adsyncd.simulation.virtual_time import START
-from adsyncd.store import Store, journal, tables
+from adsyncd.store import Store, ending, tables
 from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED
 from support.inline_store import Disk, inline_store
 from support.records import rows
@@ -135,7 +135,7 @@ async def test_an_end_that_was_recorded_late_does_not_hold_the_tenant() -> None:
     class Slow(Disk):
         async def __call__(self, call: Callable[[], Any], limiter: anyio.CapacityLimiter) -> Any:  # noqa: ANN401 - whatever it returns
             writes = call.args[0] if isinstance(call, partial) and isinstance(call.args[0], list) else []
-            self.takes_s = 20 if any(write.operation is journal.finish for write in writes) else 0
+            self.takes_s = 20 if any(write.operation is ending.finish for write in writes) else 0
             return await super().__call__(call, limiter)
 
     async with inline_store(Slow()) as store, a_world(store, tenant("acme")) as world:
