@@ -17,7 +17,7 @@ def states(intro: str) -> set[str]:
 
 
 def test_each_state_is_documented_where_it_belongs() -> None:
-    nobody, signing_in, tenant = (states(intro) for intro in ("Vault answers nobody", "The daemon can't", "One tenant"))
+    nobody, signing_in, tenant = (states(intro) for intro in ("Vault is unavailable", "The daemon can't", "One tenant"))
     assert nobody == OUTAGES
     assert nobody | signing_in | tenant | {"up", "not asked yet"} == set(VaultState)
 
