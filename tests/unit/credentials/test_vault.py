@@ -1,88 +1,21 @@
 import errno
-import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
 
 import anyio
 import pytest
-from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from adsyncd.clock import Clock, SystemClock
-from adsyncd.credentials.identity import TokenLease
-from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken
+from adsyncd.credentials.vault import AppRole, VaultToken
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.status import VaultState
 from adsyncd.model.tenant import VaultRef
 from adsyncd.telemetry.instruments import Instruments
 from support.clock import SetClock
-from support.vault import Least
-
-ACCESS = VaultAccess(
-    address="http://127.0.0.1:1",
-    mount="secret",
-    namespace=None,
-    ca_file=None,
-    timeout=timedelta(seconds=30),
-    poll=timedelta(seconds=60),
-    auth=AppRole("role", lambda: SecretStr("secret-id")),
-)
-CONTENT = {"email": "ads@acme.example", "password": "canary"}
-SEALED = CredentialsUnavailable("Vault is sealed", VaultState.SEALED)
-DENIED = CredentialsMissing("Vault does not let you", VaultState.DENIED)
-
-
-class Api:
-    """Vault's API without a network; an error in `failures` is raised by the method of its name."""
-
-    name = "Vault"
-
-    def __init__(self, clock: Clock, life_s: float = 3600) -> None:
-        self.clock = clock
-        self.life_s = life_s
-        self.failures: dict[str, Exception] = {}
-        self.asked: list[str] = []
-        self.versions: dict[str, int] = {}
-        self._lock = threading.Lock()
-
-    def sign_in(self, role_id: str, secret_id: SecretStr) -> TokenLease:
-        self._ask("sign_in")
-        return self._lease(f"{role_id}-{secret_id.get_secret_value()}")
-
-    def sign_in_as(self, token: SecretStr, role: str) -> TokenLease:
-        self._ask("sign_in_as")
-        return self._lease(f"{role} by {token.get_secret_value()}")
-
-    def renew(self, lease: TokenLease) -> TokenLease:
-        self._ask("renew")
-        return replace(lease, granted_s=self.clock.monotonic())
-
-    def look_up(self, token: SecretStr) -> TokenLease:
-        self._ask("look_up")
-        return self._lease(token.get_secret_value())
-
-    def secret(self, token: SecretStr, who: str, path: str) -> tuple[dict[str, object], int]:
-        self._ask(f"secret {path} as {token.get_secret_value()} of {who}", "secret")
-        return dict(CONTENT), self.versions.get(path, 1)
-
-    def version(self, _: SecretStr, __: str, path: str) -> int:
-        self._ask(f"version {path}", "version")
-        return self.versions.get(path, 1)
-
-    def _lease(self, token: str) -> TokenLease:
-        return TokenLease(SecretStr(token), self.clock.monotonic(), self.life_s, renewable=True)
-
-    def _ask(self, what: str, kind: str | None = None) -> None:
-        with self._lock:
-            self.asked.append(what)
-        if failure := self.failures.get(kind or what):
-            raise failure
+from support.fake_vault import ACCESS, DENIED, SEALED, FakeApi, fake_vault
 
 
 class World:
@@ -90,10 +23,10 @@ class World:
 
     def __init__(self) -> None:
         self.clock = SetClock()
-        self.api = Api(self.clock)
+        self.api = FakeApi(self.clock)
         self._metrics = InMemoryMetricReader()
         meter = MeterProvider([self._metrics], shutdown_on_exit=False).get_meter("test")
-        self.vault = a_vault(ACCESS, self.api, self.clock, Instruments(meter))
+        self.vault = fake_vault(ACCESS, self.api, self.clock, Instruments(meter))
 
     async def read(self, path: str = "acme", role: str | None = None) -> int | None:
         return (await self.vault.read(VaultRef(path, role))).version
@@ -116,16 +49,6 @@ class World:
             if metric.name == "adsyncd.vault.up"
         ]
         return points[-1] if points else None
-
-
-def a_vault(access: VaultAccess, api: Api, clock: Clock, instruments: Instruments | None = None) -> Vault:
-    return Vault(
-        access,
-        api,  # type: ignore[arg-type]  # it has the methods that are used
-        clock,
-        Least(),
-        instruments or Instruments(NoOpMeter("test")),
-    )
 
 
 @pytest.fixture
@@ -176,6 +99,16 @@ class TestReading:
         world.clock.elapsed_s = 60.0
         await world.fails()
         assert world.api.asked.count("sign_in") == 2
+
+    @pytest.mark.parametrize("state", [VaultState.MISSING, VaultState.DELETED])
+    async def test_a_missing_secret_costs_one_request_each_time_and_no_new_sign_in(
+        self, world: World, state: VaultState
+    ) -> None:
+        world.api.failures["secret"] = CredentialsMissing("nothing there", state)
+        await world.fails()
+        world.clock.elapsed_s = 60.0  # a new token might be allowed more, but the secret would still be missing
+        await world.fails()
+        assert [asked.split()[0] for asked in world.api.asked] == ["sign_in", "secret", "secret"]
 
     async def test_a_young_token_that_is_dead_is_replaced(self, world: World) -> None:
         world.api.failures["secret"] = DENIED
@@ -259,101 +192,6 @@ class TestStatus:
         with capture_logs() as logs:
             await world.fails()
         assert [(entry["state"], entry["log_level"]) for entry in logs] == [("already unwrapped", "error")]
-
-
-@asynccontextmanager
-async def running(api: Api, poll: timedelta) -> AsyncIterator[Vault]:
-    """Let a Vault live, in the real time."""
-    vault = a_vault(replace(ACCESS, poll=poll), api, SystemClock())
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(vault.run)
-        yield vault
-        tasks.cancel_scope.cancel()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 - what is asked of the API has no event
-            await anyio.sleep(0.005)
-
-
-class TestLife:
-    async def test_it_signs_in_and_renews_though_nobody_reads(self) -> None:
-        api = Api(SystemClock(), life_s=0.05)
-        async with running(api, timedelta(hours=1)):
-            await until(lambda: api.asked.count("renew") >= 3)
-        assert api.asked.count("sign_in") == 1
-
-    async def test_what_fails_is_tried_again_until_it_works(self) -> None:
-        api = Api(SystemClock())
-        api.failures["sign_in"] = SEALED
-        async with running(api, timedelta(hours=1)) as vault:
-            await until(lambda: vault.status.state is VaultState.SEALED)
-            api.failures.clear()
-            await until(lambda: vault.status.state is VaultState.UP)
-        assert api.asked.count("sign_in") == 2
-
-    async def test_the_state_is_known_though_nobody_reads(self) -> None:
-        api = Api(SystemClock())
-        async with running(api, timedelta(milliseconds=5)) as vault:
-            await until(lambda: vault.status.state is VaultState.UP)
-            api.failures["look_up"] = SEALED
-            await until(lambda: vault.status.state is VaultState.SEALED)
-            api.failures.clear()
-            await until(lambda: vault.status.state is VaultState.UP)
-        assert api.asked.count("sign_in") == 1
-
-    async def test_a_new_version_of_credentials_in_use_is_seen(self) -> None:
-        api, ref = Api(SystemClock()), VaultRef("acme")
-        async with running(api, timedelta(milliseconds=5)) as vault:
-            assert vault.newest(ref, until=1e12) is None
-            await until(lambda: vault.newest(ref, 1e12) == 1)
-            api.versions["acme"] = 2
-            await until(lambda: vault.newest(ref, 1e12) == 2)
-
-    async def test_the_version_that_was_read_is_known_without_a_look(self) -> None:
-        vault, ref = a_vault(ACCESS, Api(SystemClock()), SystemClock()), VaultRef("acme")
-        vault.newest(ref, 1e12)
-        await vault.read(ref)
-        assert vault.newest(ref, 1e12) == 1
-
-    async def test_credentials_out_of_use_are_not_looked_at(self) -> None:
-        api = Api(SystemClock())
-        async with running(api, timedelta(milliseconds=5)) as vault:
-            vault.newest(VaultRef("out-of-use"), SystemClock().monotonic() + 0.05)
-            vault.newest(VaultRef("in-use"), 1e12)
-            await until(lambda: VaultRef("out-of-use") not in vault._followed)
-            before = api.asked.count("version out-of-use")
-            in_use = api.asked.count("version in-use")
-            await until(lambda: api.asked.count("version in-use") > in_use + 3)
-            assert api.asked.count("version out-of-use") == before
-
-    async def test_a_look_that_is_denied_is_told_once_and_not_repeated_for_long(self) -> None:
-        api = Api(SystemClock())
-        api.failures["version"] = DENIED
-        with capture_logs() as logs:
-            async with running(api, timedelta(milliseconds=5)) as vault:
-                vault.newest(VaultRef("acme"), 1e12)
-                await until(lambda: any(entry["event"].startswith("rotations go unnoticed") for entry in logs))
-                api.failures.clear()
-                vault.newest(VaultRef("globex"), 1e12)
-                await until(lambda: api.asked.count("version globex") > 3)
-        assert api.asked.count("version acme") == 1
-
-    async def test_a_look_that_vault_does_not_answer_is_repeated(self) -> None:
-        api = Api(SystemClock())
-        api.failures["version"] = SEALED
-        async with running(api, timedelta(milliseconds=5)) as vault:
-            vault.newest(VaultRef("acme"), 1e12)
-            await until(lambda: vault.status.state is VaultState.SEALED)
-            api.failures.clear()
-            await until(lambda: vault.newest(VaultRef("acme"), 1e12) == 1)
-
-    async def test_looks_are_spread_over_the_interval(self) -> None:
-        vault = a_vault(ACCESS, Api(SetClock()), SetClock())
-        dues = sorted(vault._next_poll(VaultRef(f"tenant-{number}")) for number in range(1000))
-        assert all(0 < due <= 60 for due in dues)
-        assert max(after - before for before, after in pairwise(dues)) < 1
 
 
 def test_the_way_in_shows_no_secret() -> None:
