@@ -15,6 +15,9 @@ MAN := adsyncd.1 adsyncd.toml.5 adsyncd-tenant.5
 # Before what changes the running system: skip that where there is none, and for an installation into DESTDIR.
 LIVE := $(if $(DESTDIR),:,test ! -d /run/systemd/system ||)
 
+# A test that starts a program must not compile all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench soak picture lock wheel program install uninstall clean
 
@@ -50,6 +53,7 @@ bench: .venv/installed ## measure, side by side with peers; results in benchmark
 soak: .venv/installed ## break it again and again, TRIALS times by each fault, in WORLDS simulated; docs/reliability.md says what came of it
 	ADSYNCD_TRIALS=$(TRIALS) $(BIN)/pytest -s tests/process/test_chaos.py
 	ADSYNCD_WORLDS=$(WORLDS) $(BIN)/pytest tests/simulation/test_simulation.py
+	ADSYNCD_EXAMPLES=1000 $(BIN)/pytest --numprocesses $(WORKERS) tests/unit
 
 picture: .venv/installed ## draw docs/demo.svg, which README.md shows, from a run of the demo
 	$(BIN)/python docs/picture.py docs/demo.svg

@@ -12,7 +12,11 @@ from hypothesis import HealthCheck, settings
 
 # A busy machine with a cold database is slow, not wrong. Under CI each run tries the same examples: red stays red.
 settings.register_profile(
-    "adsyncd", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+    "adsyncd",
+    max_examples=int(os.environ.get("ADSYNCD_EXAMPLES", "50")),  # more in `make soak`
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
 )
 settings.load_profile("adsyncd")
 

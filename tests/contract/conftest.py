@@ -7,6 +7,7 @@ import pytest
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.store import Store, open_store
+from support.migrated import sqlite_file
 from support.postgres import Postgres, running_postgres
 from support.records import HandClock
 
@@ -33,6 +34,8 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-async def store(url: str, clock: HandClock) -> AsyncIterator[Store]:
+async def store(url: str, clock: HandClock, tmp_path: Path) -> AsyncIterator[Store]:
+    if url.startswith("sqlite"):
+        sqlite_file(tmp_path)
     async with open_store(url, clock=clock, tracer=NoOpTracer()) as opened:
         yield opened

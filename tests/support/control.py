@@ -35,6 +35,7 @@ from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
 from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
+from support.migrated import sqlite_file
 from support.platform import HEALTHY, accounts
 from support.records import page, run, settle
 from support.tenants import a_tenant
@@ -110,7 +111,7 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
     )
     instruments = Instruments(MeterProvider(shutdown_on_exit=False).get_meter("test"))
     async with (
-        open_store(f"sqlite:///{folder}/adsyncd.db", clock=clock, tracer=tracer) as store,
+        open_store(sqlite_file(folder), clock=clock, tracer=tracer) as store,
         httpx.AsyncClient(transport=httpx.ASGITransport(platform), base_url="http://ads.invalid") as admin,
         anyio.create_task_group() as runs,
     ):

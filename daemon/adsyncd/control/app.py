@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import asdict
+from functools import cache
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import structlog
@@ -37,7 +38,7 @@ _STATUSES = (
 
 def application(commands: Commands) -> Starlette:
     """Return the ASGI application that asks and tells `commands` what requests do."""
-    document = json.dumps(openapi.document(ENDPOINTS)).encode()
+    document = _document()
 
     async def describe(_request: Request) -> Response:
         return Response(document, media_type="application/json")
@@ -55,8 +56,13 @@ def application(commands: Commands) -> Starlette:
     return app
 
 
+@cache
+def _document() -> bytes:
+    return json.dumps(openapi.document(ENDPOINTS)).encode()
+
+
 def _route(endpoint: Endpoint, commands: Commands) -> Route:
-    answers = TypeAdapter(endpoint.answer)
+    answers = _adapter(endpoint.answer)
 
     async def answer(request: Request) -> Response:
         asked = await _asked(endpoint, request)
@@ -66,6 +72,11 @@ def _route(endpoint: Endpoint, commands: Commands) -> Route:
         return Response(_json(answers, value), endpoint.status, media_type="application/json")
 
     return Route(endpoint.path, answer, methods=[endpoint.method])
+
+
+@cache
+def _adapter(answer: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
+    return TypeAdapter(answer)
 
 
 def _log_command(endpoint: Endpoint, asked: Asked, request: Request) -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import cache
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -42,11 +43,7 @@ def memory_engine(tell: Tell | None = None) -> Engine:
         connect_args={"isolation_level": "IMMEDIATE"},  # of a single connection: no need to say BEGIN ourselves
         hide_parameters=True,
     )
-    with engine.begin() as connection:
-        metadata.create_all(connection)
-        made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").scalars()
-        schema = ";\n".join([*made, *(_triggers() if tell else ())])
-    engine.dispose()
+    schema = ";\n".join([_tables(), *(_triggers() if tell else ())])
 
     @event.listens_for(engine, "connect")
     def lay_out(connection: DBAPIConnection, _record: object) -> None:
@@ -55,6 +52,15 @@ def memory_engine(tell: Tell | None = None) -> Engine:
         connection.executescript(schema)
 
     return engine
+
+
+@cache
+def _tables() -> str:
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").scalars()
+        return ";\n".join(made)
 
 
 def _triggers() -> list[str]:

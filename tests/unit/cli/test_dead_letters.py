@@ -18,6 +18,7 @@ from adsyncd.model.campaign import DeadLetter, PushState, idempotency_key
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, open_store
 from support.commands import Call, Said, Shell
+from support.migrated import sqlite_file
 from support.records import NOON, HandClock, page, run, settle
 
 KEYS = [
@@ -30,7 +31,7 @@ ONE_OF_THREE = "say which: TENANT CAMPAIGN, or --tenant and --reason, or --all"
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """A store with two dead letters of acme and one of globex."""
-    place = f"sqlite:///{tmp_path}/adsyncd.db"
+    place = sqlite_file(tmp_path)
 
     async def die() -> None:
         async with open_store(place, clock=HandClock(), tracer=NoOpTracer()) as store:

@@ -25,7 +25,7 @@ Simulate = Callable[..., Said]
 
 @pytest.fixture
 def simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Simulate:
-    """Simulate tenants, each given as `acme="15m"`, for an hour, with options."""
+    """Simulate tenants, each given as `acme="15m"`, for half an hour, with options."""
     install(tmp_path)
     shell = Shell(tmp_path, monkeypatch, capsys)
     shell.environ()
@@ -33,7 +33,7 @@ def simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     def call(*options: str, **tenants: str) -> Said:
         for name, every in tenants.items():
             add_tenant(tmp_path, name, f'schedule = {{ every = "{every}" }}\n')
-        return shell.call("simulate", "--hours", "1", *options)
+        return shell.call("simulate", "--hours", "0.5", *options)
 
     return call
 

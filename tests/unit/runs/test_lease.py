@@ -315,7 +315,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(steps=st.lists(STEPS, max_size=12), takes_s=st.sampled_from([0.0, 0.3]))
 @example(steps=[(41.0, 0, "freeze"), (1.0, 0, "thaw")], takes_s=0.0)
 async def test_no_two_processes_write_by_turns_and_what_one_leaves_is_taken_within_the_time_to_live(
