@@ -195,8 +195,8 @@ async def test_a_proxy_that_is_down_is_named(private: Certificates) -> None:
     ("environ", "words"),
     [
         ({}, "the environment variable P holds no secret"),
-        ({"P": "canary"}, "what platforms.mixo.proxy leads to is no address"),
-        ({"P": "socks5://u:canary@h:1"}, "what platforms.mixo.proxy leads to is a SOCKS proxy's"),
+        ({"P": "canary"}, "what platforms.mixo.proxy leads to is not an address"),
+        ({"P": "socks5://u:canary@h:1"}, "what platforms.mixo.proxy leads to is the address of a SOCKS proxy"),
     ],
 )
 async def test_a_proxy_whose_address_cannot_be_had_fails_runs_with_its_reason_and_nothing_goes_around_it(
