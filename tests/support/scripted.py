@@ -25,6 +25,7 @@ from adsyncd.errors import (
 from adsyncd.model.run import Tally, Wait
 from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms import Connector, PlatformClient
+from adsyncd.platforms.route import Route
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.retry import RetryBudget
 from adsyncd.rate.wait import WaitReason
@@ -59,6 +60,7 @@ class ScriptedPlatform:
         self.takes_s = 0.0
         self.password = PASSWORD
         self.off_loop_calls = 0
+        self.limits = httpx.Limits()  # of the client's connections
         self.requests: list[httpx.Request] = []  # what was metered, as it was sent
         self.sent_at: list[float] = []
         self.sign_ins: list[httpx.Request] = []
@@ -69,6 +71,10 @@ class ScriptedPlatform:
         async with limiter:
             self.off_loop_calls += 1
             return call()
+
+    def connections(self, _route: Route, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
+        self.limits = limits
+        return httpx.MockTransport(self.handle)
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
         sent = httpx.Request(request.method, request.url, headers=dict(request.headers), content=request.content)
@@ -169,7 +175,8 @@ async def connected(*script: Answer, sign_ins: Iterable[Answer] = (), **tenant_c
         random=Longest(),
         tracer=NoOpTracer(),
         instruments=Instruments(NoOpMeter("test")),
-        traced=lambda _: httpx.MockTransport(platform.handle),
+        traced=lambda inner: inner,
+        open=platform.connections,
         off_loop=platform.off_loop,
     )
     tenant = a_tenant(**{"quota": MUCH, **tenant_changes})

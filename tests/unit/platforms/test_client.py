@@ -99,6 +99,11 @@ async def test_a_sign_in_is_sent_as_the_api_has_it() -> None:
     assert basic == f"acme@example.com:{PASSWORD}"
 
 
+async def test_the_listing_has_a_connection_of_its_own_beside_those_of_the_pushes() -> None:
+    async with connected(concurrency=7) as parts:
+        assert parts.platform.limits == httpx.Limits(max_connections=8, max_keepalive_connections=8)
+
+
 @pytest.mark.parametrize("base_url", ["http://ads.invalid/v2", "http://ads.invalid:8080/deep/er"])
 async def test_a_platform_may_live_below_a_path(base_url: str) -> None:
     async with connected(base_url=base_url) as parts:

@@ -86,6 +86,19 @@ async def test_credentials_that_are_refused_and_the_same_when_read_again_are_not
     assert parts.source.reads == 2
 
 
+@pytest.mark.parametrize(("password", "asked"), [("old", ["old", "old"]), ("new", ["old", "old", "new"])])
+async def test_a_refresh_that_is_refused_reads_the_password_again_and_never_sends_the_same_one_twice(
+    password: str, asked: list[str]
+) -> None:
+    parts = Parts()
+    first = await parts.token()
+    parts.platform.password, parts.source.password = "new", password
+    await parts.to_the_end_of(first)
+    [outcome] = await outcomes(parts, 1)
+    assert isinstance(outcome, SignInRefused if password == "old" else Token)
+    assert (parts.platform.asked, parts.source.reads) == (asked, 2)
+
+
 async def test_credentials_just_read_and_refused_are_not_read_again() -> None:
     parts = Parts()
     parts.platform.password = "new"

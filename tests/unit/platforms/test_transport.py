@@ -163,6 +163,21 @@ async def test_with_an_arrival_bound_a_permit_cools_from_when_the_request_was_wr
     assert parts.sent_at[1] == pytest.approx(0.5 + 1 + parts.cools_for)
 
 
+async def test_a_retry_that_is_not_fully_written_cools_from_its_own_end() -> None:
+    async def written(request: httpx.Request) -> httpx.Response:
+        await request.extensions["trace"]("http11.send_request_body.complete", {})
+        return httpx.Response(503)
+
+    parts, call = Parts(written, permits=1, arrival_bound=timedelta(seconds=1)), Call(Kind.PUSH)
+    await parts.ask(call)
+    parts.handler = raising(httpx.WriteError(""), after_s=5)
+    with pytest.raises(Unavailable):
+        await parts.ask(call)
+    failed_at, parts.handler = parts.now, answering(200)
+    await parts.send()
+    assert parts.sent_at[-1] == pytest.approx(failed_at + parts.cools_for)
+
+
 async def test_a_permit_that_another_process_has_taken_meanwhile_is_waited_for_again() -> None:
     ledger = MemoryLedger()
     one, other = Parts(permits=1, ledger=ledger), Parts(permits=1, ledger=ledger)
