@@ -130,13 +130,13 @@ async def test_the_healthy_finish_as_if_alone(evidence: Evidence) -> None:
 
 # What an operator reads in `adsyncd runs`: the place, the trouble, and where it isn't plain, the fix.
 ERRORS = {
-    "wrong-password": r"the platform refused email and password; fix them where the drop-in's credentials lead",
+    "wrong-password": r"the platform refused email and password; fix them where the drop-in's credentials point",
     "unknown-path": r"Vault at http://127.0.0.1:\d+ has nothing at secret/adsyncd/nowhere; write email and",
     "hanging": r"127.0.0.1:\d+ did not answer within 0.3 s \(sync.timeout\)",
     "endless": r"after 310 campaigns of the 20 that it names in all, the platform still announces more",
     "huge": r"the platform's answer is larger than 2 MiB; a smaller sync.page_size may help",
-    "html": r"the platform's answer is not what its API promises: a page, as of a proxy or at a wrong base_url",
-    "little-quota": r"the quota is used up for another 10 s, which the run may not last; lengthen sync.run_deadline",
+    "html": r"the platform's answer is not what its API promises: an HTML page, as from a proxy or a wrong base_url",
+    "little-quota": r"the quota is used up for another 10 s, longer than the run may last; lengthen sync.run_deadline",
     "no-address": r"no connection to ads.invalid: .*(not known|name resolution|No address)",
     "expired": r"no connection to 127.0.0.1:\d+: .*certificate has expired",
 }

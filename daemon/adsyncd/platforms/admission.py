@@ -40,8 +40,8 @@ _TOO_LARGE = "see whether the drop-in's quota is too large"
 _IN_THE_WAY = {
     WaitReason.QUOTA: ("the quota is used up", "lengthen sync.run_deadline"),
     WaitReason.PLATFORM_QUOTA: ("the platform's quota for all tenants is used up", "lengthen sync.run_deadline"),
-    WaitReason.RETRY_AFTER: ("the platform asks for silence", _TOO_LARGE),
-    WaitReason.FEEDBACK: ("by the platform's own count nothing is left", _TOO_LARGE),
+    WaitReason.RETRY_AFTER: ("the platform asked for no requests", _TOO_LARGE),
+    WaitReason.FEEDBACK: ("the platform's own count says that nothing is left", _TOO_LARGE),
 }
 
 
@@ -171,5 +171,5 @@ class Admission:
         wait_s = opens_at - self._clock.monotonic()
         if opens_at > anyio.current_effective_deadline():
             why, fix = _IN_THE_WAY[reason]
-            raise WaitTooLong(f"{why} for another {wait_s:.0f} s, which the run may not last; {fix}")
+            raise WaitTooLong(f"{why} for another {wait_s:.0f} s, longer than the run may last; {fix}")
         return self._clock.now() + timedelta(seconds=wait_s)

@@ -69,7 +69,7 @@ class TokenAuthority:
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise SignInRefused(
                 f"the platform refused email and password{in_words(answer, secrets)}; "
-                f"fix them where the drop-in's credentials lead"
+                f"fix them where the drop-in's credentials point"
             )
         if answer.is_client_error and not is_later(answer):
             raise SignInRefused(

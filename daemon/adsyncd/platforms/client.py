@@ -297,7 +297,7 @@ class PlatformClient:
                 return answer
             if call.renewed:
                 if self._session.may_have_expired(token):
-                    raise Unavailable("the token expired while a request with it was in flight, a second time")
+                    raise Unavailable("the token expired while its request was in flight, for the second time")
                 self._session.refuse_anew(token)
                 return answer
             match self._session.refuse(token, refused_at):

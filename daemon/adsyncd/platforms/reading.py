@@ -151,7 +151,7 @@ def _by_items(body: bytes, number: int) -> Page:
 
 def _item(item: object, place: str, odd: _Found, lacking: _Found) -> Campaign | None:
     if not isinstance(item, dict):
-        odd.add(f"{place}: is no object", lost=True)
+        odd.add(f"{place}: is not an object", lost=True)
         return None
     try:
         id_ = values.identity(item.get("id"))
@@ -186,7 +186,7 @@ def _end(pagination: object, number: int, items: int) -> tuple[int | None, bool]
     has_more = {"true": True, "1": True, "false": False, "0": False}.get(str(said.get("has_more")).lower())
     if has_more is None:
         if total is None:
-            raise unlike_the_api("pagination.has_more: is no boolean, and there is no total that tells the end")
+            raise unlike_the_api("pagination.has_more: is not a boolean, and no total tells where the listing ends")
         has_more = items > 0 and number * items < total
     return _believed(total, items, has_more=has_more), has_more
 

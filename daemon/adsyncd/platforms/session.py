@@ -95,7 +95,7 @@ class Session:
             if token is None or token is not self._token or now >= token.expires_at:
                 raise
             if now >= self._refresh_at:  # else it was put off by another of those who share the failure
-                _log.warning("token not refreshed; the one at hand is still good", error=str(error))
+                _log.warning("token refresh failed; the current token is still valid", error=str(error))
                 self._refresh_at = now + min((token.expires_at - now) / 4, _LATEST_TRY_S)
             return token
 

@@ -211,7 +211,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         wait_s = min(wait_s, _LONGEST_CLOSING_S)
         self._closed_until = max(self._closed_until, now + wait_s)
         self._gate.close(wait_s)
-        raise Throttled(f"the platform answered {status}, to be asked again in {wait_s:.0f} s")
+        raise Throttled(f"the platform answered {status}, next request in {wait_s:.0f} s")
 
     def _turned_away(self, status: int, url: httpx.URL) -> Unavailable:
         """Say that the proxy did not pass on a request, which the platform never saw."""
@@ -228,7 +228,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             case httpx.ProxyError():  # the status, and the proxy's own words
                 return self._turned_away(int(str(error).partition(" ")[0]), url)
             case httpx.ProtocolError() | httpx.UnsupportedProtocol() | ssl.SSLError():
-                return BadAnswer(f"{where} broke the HTTP protocol or hung up before it answered")
+                return BadAnswer(f"{where} broke the HTTP protocol or closed the connection before it answered")
             case httpx.ConnectTimeout():
                 what = f"no connection to {where} within {self._timeout_s / 2:g} s"
             case TimeoutError() | httpx.TimeoutException():
@@ -260,7 +260,7 @@ async def _bounded(head: httpx.Response, call: Call) -> bytes:
     try:
         encodings = head.headers.get("content-encoding", "").lower().split(",")
         if not {encoding.strip() for encoding in encodings} <= {"", "identity"}:
-            raise BadAnswer("the platform's answer is compressed, though it was asked for plain")
+            raise BadAnswer("the platform's answer is compressed, though the request asked for plain")
         is_page = _is_page(head, call)
         most = _MOST_MIB * 2**20 if is_page else _MOST_KIB * 2**10
         body = bytearray()
@@ -281,5 +281,5 @@ def _target(redirect: httpx.Response, secrets: Secrets) -> str:
     try:
         host = httpx.URL(redirect.headers["location"]).raw_host.decode("ascii")
     except httpx.InvalidURL:
-        return "nowhere"
-    return (secrets.shown(host) or "another host") if host else "a page of its own"
+        return "an invalid address"
+    return (secrets.shown(host) or "another host") if host else "the same host"

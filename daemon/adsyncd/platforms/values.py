@@ -37,7 +37,7 @@ def identity(value: object) -> str:
     else:
         raise ValueError("is neither text nor a number")  # noqa: TRY004 - all say ValueError
     if text in {"", ".", ".."} or len(text) > _LONGEST_ID:
-        raise ValueError("is empty, or too long, or names nothing")
+        raise ValueError("is empty, too long, or a relative path")
     return _storable(text)
 
 
@@ -47,7 +47,7 @@ def text(value: object) -> str | None:
         return value and _storable(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError("is no text")
+    raise ValueError("is not text")
 
 
 def number(value: object) -> float | None:
@@ -59,7 +59,7 @@ def number(value: object) -> float | None:
     except OverflowError:
         found = math.inf
     if not math.isfinite(found):
-        raise ValueError("is too large a number")
+        raise ValueError("is too large")
     return found
 
 
@@ -69,7 +69,7 @@ def count(value: object) -> int | None:
         return None
     found = _whole(_figure(value))
     if abs(found) > _BIGINT:
-        raise ValueError("is too large a number")
+        raise ValueError("is too large")
     return found
 
 
@@ -82,7 +82,7 @@ def instant(value: object) -> datetime | None:
         return None
     found = _since_epoch(value) or (_written(value.strip()) if isinstance(value, str) else None)
     if found is None:
-        raise ValueError("is no instant")
+        raise ValueError("is not an instant")
     if found == _NEVER:
         return None
     if not _FIRST <= found <= _LAST:
@@ -101,12 +101,12 @@ def _figure(value: object) -> int | float:
         return int(spelled) if spelled.lstrip("+-").isdecimal() else float(spelled)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    raise ValueError("is no number")
+    raise ValueError("is not a number")
 
 
 def _whole(value: float) -> int:
     if isinstance(value, float) and not value.is_integer():
-        raise ValueError("is no whole number")
+        raise ValueError("is not a whole number")
     return int(value)
 
 

@@ -24,14 +24,14 @@ def accepted(answer: httpx.Response, secrets: Secrets) -> httpx.Response:
         raise Unavailable(f"{told}{in_words(answer, secrets)}", Call.of(answer).said.wait_s)
     if status >= HTTPStatus.BAD_REQUEST:
         raise Rejected(f"{told}{in_words(answer, secrets)}", status)
-    raise BadAnswer(f"{told}, which its API does not know")
+    raise BadAnswer(f"{told}, a status that its API does not have")
 
 
 def confirm(answer: httpx.Response, campaign_id: str, secrets: Secrets) -> None:
     """Raise the error that any answer to a push but a yes means. A 2xx is one unless its body says otherwise."""
     told = f"the platform answered {answer.status_code} to the push"
     if answer.status_code < HTTPStatus.BAD_REQUEST and not answer.is_success:
-        raise Unconfirmed(f"{told}, which its API does not know")
+        raise Unconfirmed(f"{told}, a status that its API does not have")
     data = Call.of(accepted(answer, secrets)).data
     if not answer.content.strip():
         return

@@ -49,7 +49,7 @@ def read_token(body: bytes) -> tuple[SecretStr, float]:
         raise unlike_the_api(_problems(error)) from None
     value = token.access_token.get_secret_value()
     if not (value.isascii() and value.isprintable() and " " not in value):
-        raise BadAnswer("the platform's token has characters that no header can carry")
+        raise BadAnswer("the platform's token has characters that a header cannot hold")
     return token.access_token, _life_s(token.expires_in)
 
 
@@ -70,14 +70,14 @@ def denied(receipt: object, campaign_id: str) -> str | None:
         case dict():
             success, named = receipt.get("success"), receipt.get("campaign_id")
         case _:
-            return "its JSON is no object"
+            return "its JSON is not an object"
     if isinstance(named, float) and named.is_integer():
         named = int(named)
     if named is not None and str(named) != campaign_id:
         return "it is the receipt of another campaign"
     if success is None:
-        return "it tells of an error" if receipt.get("error") or receipt.get("errors") else None
-    return None if str(success).lower() in {"true", "1"} else "it says that this was no success"
+        return "it reports an error" if receipt.get("error") or receipt.get("errors") else None
+    return None if str(success).lower() in {"true", "1"} else "it reports a failure"
 
 
 def unlike_the_api(problem: str) -> BadAnswer:
@@ -88,7 +88,7 @@ def unlike_the_api(problem: str) -> BadAnswer:
 def no_json(body: bytes) -> str:
     """Say what a body is that is no JSON."""
     markup = body.lstrip().startswith(b"<")
-    return "a page, as of a proxy or at a wrong base_url" if markup else "not JSON, or only a part of it"
+    return "an HTML page, as from a proxy or a wrong base_url" if markup else "not JSON, or not all of it"
 
 
 def _problems(error: ValidationError) -> str:

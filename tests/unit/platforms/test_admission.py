@@ -130,10 +130,14 @@ class SlowLedger(MemoryLedger):
         return await super().claim_permits(claims)
 
 
-async def test_who_comes_again_since_another_process_had_its_permit_stands_before_those_who_came_later() -> None:
+@pytest.mark.parametrize("brief_tokens", [False, True])
+async def test_who_comes_again_since_another_process_had_its_permit_stands_before_those_who_came_later(
+    brief_tokens: bool,
+) -> None:
     ledger = SlowLedger()
     theirs = Client(Scene(ledger, "another process"), "acme", requests=1)
     ours = Client(Scene(ledger), "acme", requests=1)
+    ours.transport._admission._tokens_run_out = brief_tokens
     await theirs.send()
     order: list[int] = []
 

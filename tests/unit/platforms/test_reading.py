@@ -172,7 +172,7 @@ def test_of_an_item_all_fields_that_cannot_be_read_are_named_and_of_a_page_the_f
     page = read_page(listing(*wrong, CAMPAIGN), 1)
     assert len(page.campaigns) == MOST_NAMED + 3
     first, *others, rest = str(page.odd).split("; ")
-    assert first == "c0: budget is no number, clicks is no number"
+    assert first == "c0: budget is not a number, clicks is not a number"
     assert [words.partition(":")[0] for words in others] == [f"c{number}" for number in range(1, MOST_NAMED)]
     assert rest == "and 2 more"
 
@@ -192,7 +192,7 @@ def test_an_item_without_a_usable_id_costs_itself_alone_and_its_place_is_named(v
 def test_an_item_that_is_no_object_costs_itself_alone(item: object) -> None:
     page = read_page(listing(item, CAMPAIGN), 1)
     assert [campaign.id for campaign in page.campaigns] == ["cmp-0001"]
-    assert page.odd == Oddities(1, 1, ("page 1, item 1: is no object",))
+    assert page.odd == Oddities(1, 1, ("page 1, item 1: is not an object",))
 
 
 @pytest.mark.parametrize("field", COLUMNS)
@@ -224,7 +224,7 @@ def test_bytes_that_are_no_utf_8_spoil_their_value_alone() -> None:
 
 def test_what_an_id_says_of_itself_cannot_move_the_cursor() -> None:
     page = read_page(listing(CAMPAIGN | {"id": "\x1b[2J" + "x" * 200, "budget": "x"}), 1)
-    assert str(page.odd) == f"\\x1b[2J{'x' * 60}...: budget is no number"
+    assert str(page.odd) == f"\\x1b[2J{'x' * 60}...: budget is not a number"
 
 
 @pytest.mark.parametrize("digits", [4300, 4301, 100_000])
@@ -327,7 +327,7 @@ def test_json_that_is_no_object_is_refused_in_readable_words(body: bytes) -> Non
     "body", [WHOLE[:-1], WHOLE[: len(WHOLE) // 2], WHOLE + b"}", WHOLE.decode().encode("utf-16"), b""]
 )
 def test_what_is_not_a_whole_json_text_is_refused(body: bytes) -> None:
-    assert "not JSON, or only a part of it" in refusal(body)
+    assert "not JSON, or not all of it" in refusal(body)
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
@@ -336,7 +336,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
 
 @pytest.mark.parametrize("body", [b"<!doctype html><title>Sign in</title>", b"  \n<html>"])
 def test_a_proxy_s_page_is_called_that(body: bytes) -> None:
-    assert "a page, as of a proxy" in refusal(body)
+    assert "an HTML page, as from a proxy" in refusal(body)
 
 
 def test_json_of_very_many_objects_is_refused_before_it_is_read_item_by_item() -> None:

@@ -283,8 +283,11 @@ async def test_a_compressed_answer_is_refused_unread(encoding: str) -> None:
         (httpx.ConnectTimeout("secret"), "no connection to ads.invalid within 5 s"),
         (httpx.ReadTimeout("secret"), "ads.invalid did not answer within 10 s (sync.timeout)"),
         (httpx.WriteError("secret"), "the connection to ads.invalid broke (WriteError)"),
-        (httpx.RemoteProtocolError("secret"), "ads.invalid broke the HTTP protocol or hung up before it answered"),
-        (ssl.SSLError(1, "secret"), "ads.invalid broke the HTTP protocol or hung up before it answered"),
+        (
+            httpx.RemoteProtocolError("secret"),
+            "ads.invalid broke the HTTP protocol or closed the connection before it answered",
+        ),
+        (ssl.SSLError(1, "secret"), "ads.invalid broke the HTTP protocol or closed the connection before it answered"),
     ],
 )
 async def test_troubles_of_the_network_are_told_in_words_of_ours(error: Exception, said: str) -> None:
@@ -299,13 +302,13 @@ async def test_troubles_of_the_network_are_told_in_words_of_ours(error: Exceptio
     ("location", "target"),
     [
         ("https://elsewhere.invalid/login?token=secret", "elsewhere.invalid"),
-        ("/login", "a page of its own"),
+        ("/login", "the same host"),
         ("//elsewhere.invalid", "elsewhere.invalid"),
-        ("http://[::nowhere", "nowhere"),
-        ("http://elsewhere.invalid:port/", "nowhere"),
+        ("http://[::nowhere", "an invalid address"),
+        ("http://elsewhere.invalid:port/", "an invalid address"),
         ("http://xn--zzzzzzzzzz/", "xn--zzzzzzzzzz"),
         ("http://token-4711-secret.invalid/", "another host"),
-        ("", "a page of its own"),
+        ("", "the same host"),
     ],
 )
 async def test_a_redirect_is_refused_wherever_it_leads(location: str, target: str) -> None:

@@ -32,7 +32,7 @@ def date(after_s: float) -> str:
 )
 async def test_a_429_closes_the_gate_for_the_time_that_it_states(headers: dict[str, str], body: bytes) -> None:
     parts = Parts(answering(429, after_s=1, headers=headers, stream=Body(body)))
-    assert await parts.refused() == "the platform answered 429, to be asked again in 90 s"
+    assert await parts.refused() == "the platform answered 429, next request in 90 s"
     parts.handler = answering(200)
     await parts.send()
     assert parts.sent_at == pytest.approx([0, 91])
@@ -146,7 +146,7 @@ async def test_a_thousand_429s_in_a_row_break_nothing() -> None:
 @pytest.mark.parametrize("stated", ["315360000", "1e300", "9" * 400])
 async def test_an_absurd_wait_is_cut_to_an_hour(stated: str) -> None:
     parts = Parts(answering(429, headers={"retry-after": stated}, json={"retry_after": 1e9}))
-    assert await parts.refused() == "the platform answered 429, to be asked again in 3600 s"
+    assert await parts.refused() == "the platform answered 429, next request in 3600 s"
     parts.handler = answering(200)
     await parts.send()
     assert parts.sent_at == pytest.approx([0, 3600])
@@ -168,7 +168,7 @@ async def test_a_platform_s_own_way_to_refuse_is_taken_for_a_429() -> None:
     parts = Parts(
         answering(400, json={"error": {"code": 17}, "retry_after": 90}), platform=replace(PLATFORM, dialect=dialect)
     )
-    assert await parts.refused() == "the platform answered 400, to be asked again in 90 s"
+    assert await parts.refused() == "the platform answered 400, next request in 90 s"
     parts.handler = answering(400, json={"error": {"code": 100}})
     assert (await parts.send()).status_code == 400
     assert parts.now == pytest.approx(90)

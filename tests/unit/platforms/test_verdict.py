@@ -69,9 +69,9 @@ def test_a_success_is_a_yes(status: int) -> None:
         (BadAnswer("a page"), "the platform answered 200 to the push, but it can't be read: a page"),
         (
             {"success": False} | WORDS,
-            "200 to the push, but it says that this was no success: Oh no",
+            "200 to the push, but it reports a failure: Oh no",
         ),
-        ({"success": False, "message": "not token-4711"}, "but it says that this was no success"),
+        ({"success": False, "message": "not token-4711"}, "but it reports a failure"),
         ({"campaign_id": "cmp-2"}, "but it is the receipt of another campaign"),
     ],
 )

@@ -105,19 +105,19 @@ def test_an_id_that_is_a_number_is_the_same_as_text(id_: object) -> None:
 @pytest.mark.parametrize(
     ("receipt", "denial"),
     [
-        ({"success": False}, "it says that this was no success"),
-        ({"success": "false"}, "it says that this was no success"),
-        ({"success": 0, "campaign_id": "cmp-1"}, "it says that this was no success"),
-        ({"success": []}, "it says that this was no success"),
+        ({"success": False}, "it reports a failure"),
+        ({"success": "false"}, "it reports a failure"),
+        ({"success": 0, "campaign_id": "cmp-1"}, "it reports a failure"),
+        ({"success": []}, "it reports a failure"),
         ({"success": True, "campaign_id": "cmp-2"}, "it is the receipt of another campaign"),
         ({"success": True, "campaign_id": "CMP-1"}, "it is the receipt of another campaign"),
         ({"campaign_id": ""}, "it is the receipt of another campaign"),
         ({"success": True, "campaign_id": ["cmp-1"]}, "it is the receipt of another campaign"),
-        ({"error": "over budget"}, "it tells of an error"),
-        ({"errors": [{"message": "over budget"}]}, "it tells of an error"),
-        (True, "its JSON is no object"),
-        ([], "its JSON is no object"),
-        ("ok", "its JSON is no object"),
+        ({"error": "over budget"}, "it reports an error"),
+        ({"errors": [{"message": "over budget"}]}, "it reports an error"),
+        (True, "its JSON is not an object"),
+        ([], "its JSON is not an object"),
+        ("ok", "its JSON is not an object"),
     ],
 )
 def test_a_receipt_that_says_otherwise_tells_how(receipt: object, denial: str) -> None:
