@@ -37,7 +37,7 @@ from adsyncd.telemetry.instruments import (
 )
 
 _TOO_LARGE = "see whether the drop-in's quota is too large"
-_IN_THE_WAY = {
+_BLOCKED_BY = {
     WaitReason.QUOTA: ("the quota is used up", "lengthen sync.run_deadline"),
     WaitReason.PLATFORM_QUOTA: ("the platform's quota for all tenants is used up", "lengthen sync.run_deadline"),
     WaitReason.RETRY_AFTER: ("the platform asked for no requests", _TOO_LARGE),
@@ -170,6 +170,6 @@ class Admission:
             return None
         wait_s = opens_at - self._clock.monotonic()
         if opens_at > anyio.current_effective_deadline():
-            why, fix = _IN_THE_WAY[reason]
+            why, fix = _BLOCKED_BY[reason]
             raise WaitTooLong(f"{why} for another {wait_s:.0f} s, longer than the run may last; {fix}")
         return self._clock.now() + timedelta(seconds=wait_s)

@@ -1,7 +1,7 @@
 """The platform's endpoints as typed calls, and the one layer that retries.
 
-Each request takes the token of the moment at which its turn has come. A 401 forces one refresh and one more try: if the
-fresh token is refused, too, that is a push's own failure, and a listing's next attempts go with the token at hand.
+A request gets its token when its turn comes. A 401 forces one refresh and one more try. If the platform refuses the
+fresh token too, a push has failed; a listing's next attempts use the token at hand.
 """
 
 import ssl
@@ -52,17 +52,17 @@ T = TypeVar("T")
 
 _LONGEST_ETAG = 1024
 _LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
-_DOUBT_S = 1.0  # until a 401 is looked into that may be of the token or of the request
-_LACKING = Policy(max_attempts=5, max_s=5.0)  # after so many attempts its waits grow no more
+_DOUBT_S = 1.0  # before another try shows whether a 401 means the token or the request
+_LACKING = Policy(max_attempts=5, max_s=5.0)  # waits for this machine's resources; no growth after the fifth
 
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """What all tenants' clients share, the breakers of hosts too; so a client costs little, and is made for each run.
+    """Makes a client for each run, from what all tenants share: TLS contexts, breakers of hosts; never connections.
 
-    `traced` wraps the transport that sends, so that each request becomes a span. `tls` is the context of platforms that
-    name no authorities, `environ` where a proxy's address may lie. TLS contexts are shared; connections never are.
-    `open` opens a client's connections, in a simulation to this process. `off_loop`: where large pages are read.
+    `traced` wraps the sending transport, so that each request becomes a span. `tls`: the context for platforms without
+    authorities of their own. `environ`: variables that may hold a proxy's address. `open` opens a client's connections;
+    a simulation replaces it. `off_loop` runs the reading of large pages.
     """
 
     tls: ssl.SSLContext
@@ -80,7 +80,7 @@ class Connector:
     lacks: Lacks = field(default_factory=Lacks)
 
     def session(self, tenant: Tenant, source: CredentialsSource, before: Session | None = None) -> Session:
-        """Return a tenant's session, signed out. It keeps in mind the secrets of the one `before`."""
+        """Return a tenant's session, signed out. It keeps the secrets of the session `before`."""
         session = Session(tenant, source, self.clock, self.tracer)
         if before:
             session.secrets = before.secrets
@@ -119,34 +119,34 @@ class Connector:
         async with httpx.AsyncClient(
             transport=transport,
             base_url=tenant.platform.base_url,
-            # A connection has half of the time, so that its failure is known before the deadline of the whole.
+            # Connecting has half of the time, so that its failure is known before the request's deadline.
             timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2),
             follow_redirects=False,
             trust_env=False,
-            # No cookie is kept: the API needs none, and one that is not ASCII would break every later request.
+            # Cookies are dropped: the API needs none, and a cookie that is not ASCII would break every later request.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={"accept": "application/json", "accept-encoding": "identity", "x-client-id": tenant.client_id},
         ) as http:
             yield PlatformClient(http, tenant, session, gate, budget, tally, self, pushes)
 
     async def read_page(self, body: bytes, number: int) -> Page:
-        """Read a page; see `reading.read_page`. A large one would hold up the event loop for up to 0.2 s."""
+        """Read a page (see `reading.read_page`). A large page would block the event loop for up to 0.2 s."""
         if len(body) <= _LARGE_KIB * 2**10:
             return reading.read_page(body, number)
         return await self.off_loop(partial(reading.read_page, body, number), limiter=self._large_pages)
 
     def stop(self) -> None:
-        """Turn away who waits in front of a breaker."""
+        """Turn away the requests that wait for a breaker."""
         for breaker in self._breakers.values():
             breaker.stop()
 
     @property
     def open_breakers(self) -> list[str]:
-        """What is wrong with the hosts whose breaker is open."""
+        """The hosts whose breaker is open, each with its last error."""
         return [breaker.trouble for breaker in self._breakers.values() if breaker.is_open]
 
     def _breaker(self, base_url: str, via: str = "") -> Breaker:
-        """Return the breaker of a host, or of the way to it by a proxy, with all of its tenants."""
+        """Return the breaker that all tenants of a host share; a host behind a proxy has another one."""
         host = httpx.URL(base_url).netloc.decode("ascii") + (f" via {via}" if via else "")
         if host not in self._breakers:
             on_change = partial(self._measure_breaker, host)
@@ -158,9 +158,9 @@ class Connector:
 
 
 class PlatformClient:
-    """One tenant's calls to its platform. They outwait what this machine lacks, for as long as the run lasts.
+    """One tenant's calls to its platform. While this machine lacks resources they wait, as long as the run lasts.
 
-    All of them raise `PlatformError`s, `CredentialsError`s, `Stopping` and `StoreError`, and nothing else.
+    Each raises a `PlatformError`, a `CredentialsError`, `Stopping` or `StoreError`, and nothing else.
     """
 
     def __init__(
@@ -186,9 +186,9 @@ class PlatformClient:
         self._policy = Policy(tenant.sync.max_attempts)
 
     async def page(self, number: int, known: Page | None = None) -> Page:
-        """Return page `number`, from 1, of the campaigns.
+        """Return page `number` of the campaigns, from 1.
 
-        That is `known`, with an `etag`, if the platform says that it has not changed since (RFC 9110, 13.1.2).
+        Returns `known`, a page with an `etag`, if the platform says that it is unchanged (RFC 9110, 13.1.2).
         """
         call = Call(Kind.LISTING, Priority.LISTING, self._authority)
         request = self._http.build_request(
@@ -209,10 +209,10 @@ class PlatformClient:
         return page
 
     async def push(self, campaign_id: str, key: str, *, again: bool = False) -> int:
-        """Ask the platform to sync a campaign, and return how many attempts that took.
+        """Ask the platform to sync a campaign, and return the number of attempts.
 
-        `key` is the idempotency key: with the same one the platform does it once, however often it is asked. `again`:
-        it may have been asked under this key before.
+        `key`: the idempotency key; the platform performs requests with the same key once. `again`: a request with this
+        key may have been sent before.
         """
         call = Call(Kind.PUSH, self._pushes, self._authority)
         request = self._http.build_request(
@@ -237,9 +237,9 @@ class PlatformClient:
         read: Callable[[httpx.Response], Awaitable[T]],
         final: type[AdsyncdError] | tuple[()] = (),
     ) -> tuple[T, int]:
-        """Send until it succeeds, and return what was read and in which attempt; what waits for quota is none.
+        """Send until it succeeds, and return what was read and in which attempt. Waiting for quota costs no attempt.
 
-        After an error that is `final` there is no other attempt.
+        `final`: an error after which there is no further attempt.
         """
         attempt = 1
         lacks = 0
@@ -251,7 +251,7 @@ class PlatformClient:
             except AdsyncdError as error:
                 if not isinstance(error, PlatformError) and (lack := shortage(error)):
                     lacks = min(lacks + 1, _LACKING.max_attempts)
-                    await self._outwait(lack, backoff(lacks, _LACKING, self._shared.random))
+                    await self._wait_for_resources(lack, backoff(lacks, _LACKING, self._shared.random))
                     continue
                 wait_s = None
                 if not isinstance(error, final):
@@ -270,7 +270,7 @@ class PlatformClient:
             else:
                 await self._wait_to_retry(wait_s, why)
 
-    async def _outwait(self, lack: str, wait_s: float) -> None:
+    async def _wait_for_resources(self, lack: str, wait_s: float) -> None:
         self._shared.lacks.tell(lack, self._shared.clock.monotonic())
         await self._wait(WaitReason.RESOURCES, wait_s, lack)
 
@@ -310,7 +310,7 @@ class PlatformClient:
                     await self._wait(WaitReason.BACKOFF, _DOUBT_S, "the platform answered 401")
 
     def _etag(self, answer: httpx.Response) -> str | None:
-        """Return what the platform calls this version of a page, if that can be sent back as it came."""
+        """Return a page's entity tag, or None if it cannot be sent back as it came or may repeat a secret."""
         etag = answer.headers.get("etag", "")
         sound = 0 < len(etag) <= _LONGEST_ETAG and etag.isascii() and etag.isprintable()
         return etag if sound and not self._session.secrets.are_in(etag) else None

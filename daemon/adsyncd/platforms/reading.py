@@ -1,10 +1,10 @@
-"""A page of a listing, read item by item if it is not as the API promises: an odd campaign costs itself alone.
+"""Reads a page of a listing, item by item if it is not as the API promises: an odd campaign costs no other one.
 
     as the API promises ──► the whole page at once
-    anything else ────────► each item: its id ──► none that is usable: the item is lost
+    anything else ────────► each item: its id ──► unusable: the item is lost
                                        its fields ──► read what is unambiguous, leave out the rest
 
-The payload is the whole object in either case. No error quotes a value.
+The payload is the whole object in both cases. No error quotes a value.
 """
 
 import codecs
@@ -24,7 +24,7 @@ from adsyncd.platforms.wire import check_size, no_json, unlike_the_api
 _BIGINT = 2**63 - 1  # what a database's integer holds
 _MOST_CLAIMED = 10_000_000  # campaigns that a platform may claim to have of a client
 _LONGEST_INTEGER = 4300  # digits that Python reads
-_PLAIN_YEARS = range(1974, 2286)  # an instant in them is no other number, taken for one of seconds
+_PLAIN_YEARS = range(1974, 2286)  # no other number, read as seconds since the epoch, gives an instant in these years
 
 
 def _id(value: object) -> object:
@@ -82,7 +82,7 @@ _FIELDS: Mapping[str, Callable[[object], Any]] = {
 
 
 def read_page(body: bytes, number: int) -> Page:
-    """Return page `number` of a listing. Raises `BadAnswer` for an answer that is none."""
+    """Return page `number` of a listing. Raises `BadAnswer` if the body is not a page."""
     try:
         page = _Page.model_validate_json(body)
         objects: list[dict[str, Any]] = json.loads(body)["data"]
@@ -112,12 +112,12 @@ def _payload(whole: dict[str, Any]) -> str:
 
 
 def _believed(total: int | None, items: int, *, has_more: bool) -> int | None:
-    """Return what the platform claims to have in all, unless its own page belies it: some count each page."""
+    """Return the total that the platform claims, or None if this page disproves it: some platforms count each page."""
     return None if has_more and total is not None and total <= items else total
 
 
 class _Found:
-    """What is odd in a page: how much, and the first of it in words."""
+    """What is odd in a page: the number of oddities, and the first ones in words."""
 
     def __init__(self) -> None:
         self._count = self._lost = 0
@@ -177,9 +177,9 @@ def _item(item: object, place: str, odd: _Found, lacking: _Found) -> Campaign | 
 
 
 def _end(pagination: object, number: int, items: int) -> tuple[int | None, bool]:
-    """Return what a pagination says of the number of campaigns in all, and whether more follow.
+    """Return a pagination's total, and whether more pages follow.
 
-    If it does not say whether, that follows from the number, and an empty page is the last.
+    Without `has_more` the total decides, and an empty page is the last.
     """
     said = pagination if isinstance(pagination, dict) else {}
     total = _total(said.get("total"))
@@ -200,7 +200,7 @@ def _total(value: object) -> int | None:
 
 
 def _parsed(body: bytes) -> object:
-    """Return what JSON says. A number that can't be held, or a byte that is no UTF-8, spoils its value alone."""
+    """Return what JSON says. A number that is too large, or a byte that is not UTF-8, spoils only its own value."""
     check_size(body)
     text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     try:
@@ -213,7 +213,7 @@ def _parsed(body: bytes) -> object:
 
 
 def _shallow(text: str) -> str:
-    """Return JSON in which a text stands for each list and object that is nested too deeply to be read."""
+    """Return JSON in which each list or object that is nested too deeply is replaced by a text."""
     parts, read_to, depth = [], 0, 0
     for token in _TOKENS.finditer(text):
         if token[0] in "[{":

@@ -1,4 +1,4 @@
-"""The way to a platform: whom to trust there, and by which proxy. The environment has no say unless it is asked."""
+"""The route to a platform: the TLS authorities and the proxy. No variable counts unless settings name it."""
 
 import ssl
 from base64 import b64encode
@@ -16,7 +16,7 @@ from adsyncd.model.tenant import Platform
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a client connects. `proxy` of None: straight. `error`: why it can't, since the proxy's address is missing."""
+    """How a client connects: directly without a `proxy`. `error`: why the proxy's address is missing."""
 
     tls: ssl.SSLContext
     proxy: httpx.Proxy | None = None
@@ -24,25 +24,25 @@ class Route:
 
     @property
     def via(self) -> str:
-        """The proxy's host and port, or nothing."""
+        """The proxy's host and port; "" without a proxy."""
         return self.proxy.url.netloc.decode("ascii") if self.proxy else ""
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """What the proxy is told and nobody else may read."""
+        """The proxy's password, also as it stands in the header."""
         if self.proxy is None or self.proxy.auth is None:
             return ()
         user, password = self.proxy.auth
         return SecretStr(password), SecretStr(b64encode(f"{user}:{password}".encode()).decode("ascii"))
 
     def connections(self, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
-        """Return a transport that connects this way. With an `error` each request raises that, as a sign-in would."""
+        """Return a transport that connects by this route. With an `error`, each request raises it."""
         if self.error is not None:
-            return _NoWay(self.error)
+            return _Unreachable(self.error)
         return httpx.AsyncHTTPTransport(verify=self.tls, trust_env=False, limits=limits, proxy=self.proxy)
 
 
-class _NoWay(httpx.AsyncBaseTransport):
+class _Unreachable(httpx.AsyncBaseTransport):
     def __init__(self, error: CredentialsError) -> None:
         self._error = error
 
@@ -53,10 +53,10 @@ class _NoWay(httpx.AsyncBaseTransport):
 def find_route(
     platform: Platform, public: ssl.SSLContext, trusting: dict[str, ssl.SSLContext], environ: Mapping[str, str]
 ) -> Route:
-    """Return the way to a platform, of all its tenants.
+    """Return the route that all tenants of a platform use.
 
-    `public`: the TLS context of platforms that name no authorities. Those that trust the same ones share a context of
-    `trusting`, since each costs 30 ms and 700 KB. `environ`: where the address of a proxy may lie.
+    `public`: the TLS context for platforms without authorities of their own. `trusting`: the contexts for those with,
+    by PEM, since each costs 30 ms and 700 KB. `environ`: variables that may hold a proxy's address.
     """
     tls = public
     if platform.authorities is not None:

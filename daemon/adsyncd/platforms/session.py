@@ -1,4 +1,4 @@
-"""A tenant's standing with its platform, which outlives its runs: credentials and token, in memory alone."""
+"""A tenant's session with its platform: its credentials and token, in memory only. A session outlives the runs."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -20,22 +20,22 @@ from adsyncd.telemetry.instruments import SPAN_TOKEN, span
 
 _log = structlog.stdlib.get_logger(__name__)
 
-# Refreshed at about 80 % of its life; the tenants of one platform not all at the same share of it.
+# A token is refreshed at about 80 % of its life, at another share for each tenant of a platform.
 _REFRESH_FROM, _REFRESH_SPREAD = 0.75, 0.1
 
-_LEAST_LIFE_S = 1.0  # of a new token from its arrival on: a sign-in may take longer than the life of what it brings
-_LATEST_TRY_S = 900.0  # after which a refresh that failed is tried again, however long the token lives
-_WATCHED_S = 86_400.0  # for which new versions of the credentials of a token without an end are looked for
-_IN_DOUBT_S = 60.0  # after a refresh in vain, in which a 401 hardly means the token
-_MOST_REFRESHES = 3  # for 401s, in such a time
+_LEAST_LIFE_S = 1.0  # of a token, from its arrival: a sign-in may take longer than its token lives
+_LATEST_TRY_S = 900.0  # the longest time from a failed refresh to the next try
+_WATCHED_S = 86_400.0  # a token without an end: how long to look for new versions of its credentials
+_IN_DOUBT_S = 60.0  # after a refresh in vain: a 401 hardly means the token
+_MOST_REFRESHES = 3  # for 401s, within that time
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer access token; its ends are on the clock's monotonic line, in seconds: infinite if nobody knows.
+    """A bearer access token. Its ends are monotonic instants in seconds, infinite if unknown.
 
-    `expires_at`: it is used until then. `may_expire_at`: the platform may refuse it from then on, as a token that
-    arrived late may.
+    `expires_at`: adsyncd uses the token until then. `may_expire_at`: the platform may refuse it from then on, earlier
+    than `expires_at` if the token arrived late.
     """
 
     value: SecretStr
@@ -48,7 +48,7 @@ class Refusal(Enum):
 
     OF_TOKEN = "another token may help"  # noqa: S105 - no password
     OF_REQUEST = "the token is good for others"
-    IN_DOUBT = "one of both, as another try will show"
+    IN_DOUBT = "one of the two, as another try will show"
 
 
 # Exchanges credentials for a token and its life in seconds, which may be infinite: one request, no retry.
@@ -56,9 +56,9 @@ SignIn = Callable[[Credentials], Awaitable[tuple[SecretStr, float]]]
 
 
 class Session:
-    """Keeps one tenant signed in. Whoever needs a token meanwhile shares one refresh, and its failure.
+    """Keeps one tenant signed in. Requests that need a token during a refresh share it, and its failure.
 
-    `secrets`: the passwords and tokens that it was signed in with so far.
+    `secrets`: the passwords and tokens used so far.
     """
 
     def __init__(self, tenant: Tenant, source: CredentialsSource, clock: Clock, tracer: Tracer) -> None:
@@ -71,19 +71,19 @@ class Session:
         self._newest: int | None = None
         self._token: Token | None = None
         self._refresh_at = 0.0
-        self._accepted_at = -math.inf  # when the last request was sent from which the platform took the token at hand
-        self._refused_anew: Token | None = None  # the token that a refresh for a 401 brought in vain
+        self._accepted_at = -math.inf  # when the latest request was sent whose token, the one at hand, was accepted
+        self._refused_anew: Token | None = None  # the token from a refresh after a 401, refused to the same request
         self._in_doubt_until = -math.inf
-        self._refreshes = 0  # for 401s, since it is in doubt what they mean
+        self._refreshes = 0  # for 401s, since their meaning is in doubt
         self._refreshing = anyio.Lock()
         self._failures = 0
         self._failure: AdsyncdError | None = None
         self.secrets = Secrets()
 
     async def token(self, sign_in: SignIn) -> Token:
-        """Return a token that is good for now, refreshed ahead of its end.
+        """Return a valid token, refreshed ahead of its end.
 
-        Raises what reading credentials or signing in raises, unless the token at hand is still good.
+        Raises what reading credentials or signing in raises, unless the token at hand is still valid.
         """
         if good := self.at_hand():
             return good
@@ -94,13 +94,13 @@ class Session:
             now = self._clock.monotonic()
             if token is None or token is not self._token or now >= token.expires_at:
                 raise
-            if now >= self._refresh_at:  # else it was put off by another of those who share the failure
+            if now >= self._refresh_at:  # else another request that shares the failure has put it off
                 _log.warning("token refresh failed; the current token is still valid", error=str(error))
                 self._refresh_at = now + min((token.expires_at - now) / 4, _LATEST_TRY_S)
             return token
 
     def at_hand(self) -> Token | None:
-        """Return the token at hand, or None if there is none or it is to be refreshed."""
+        """Return the token at hand, or None if there is none or it needs a refresh."""
         token = self._token
         if token is None:
             return None
@@ -108,24 +108,24 @@ class Session:
         return token if self._clock.monotonic() < self._refresh_at else None
 
     def refresh_in(self) -> float:
-        """Return in how many seconds the token at hand is to be refreshed, which is not more often than each second."""
+        """Return the seconds until the token at hand needs a refresh, at least one."""
         return max(_LEAST_LIFE_S, self._refresh_at - self._clock.monotonic())
 
     def accept(self, token: Token, sent_at: float) -> None:
-        """Take note that the platform took a token from a request that was sent then."""
+        """Note that the platform accepted the token of a request that was sent at `sent_at`."""
         if self._token is token:
             self._accepted_at = max(self._accepted_at, sent_at)
 
     def may_have_expired(self, token: Token) -> bool:
-        """Return whether a 401 to a token may mean its end, and so says nothing of the request."""
+        """Return whether a 401 may mean that the token has expired, and so says nothing about the request."""
         return self._clock.monotonic() >= token.may_expire_at
 
     def refuse(self, token: Token, refused_at: float | None) -> Refusal:
-        """Take note that a request was answered 401, and say what that means.
+        """Note a 401 to a request, and return what it means.
 
-        The token may have been revoked: it is not given out again. But for a while after a refresh that was in vain, it
-        takes a second 401 to the same request, which had the first one at `refused_at`: if others' requests were taken
-        in between, it is the request's own.
+        The token may have been revoked, so it is not used again. For a while after a refresh in vain, a second 401 to
+        the same request decides (`refused_at`: when it got the first): if the platform accepted the token from another
+        request in between, the 401 means this request.
         """
         if self._token is not token:
             return Refusal.OF_TOKEN
@@ -140,7 +140,7 @@ class Session:
         return Refusal.OF_TOKEN
 
     def refuse_anew(self, token: Token) -> None:
-        """Take note that the token that came after a 401 was refused to the same request, too."""
+        """Note that the token from a refresh after a 401 was refused to the same request too."""
         if self._token is token and self._refused_anew is not token:
             now = self._clock.monotonic()
             if now >= self._in_doubt_until:
@@ -149,7 +149,7 @@ class Session:
             self._in_doubt_until = now + _IN_DOUBT_S
 
     def expires_in(self) -> float | None:
-        """Return the seconds until the token at hand expires, or None without one or if nobody knows."""
+        """Return the seconds until the token at hand expires, or None without a token or if that is unknown."""
         if self._token is None or math.isinf(self._token.expires_at):
             return None
         return self._token.expires_at - self._clock.monotonic()
@@ -163,7 +163,7 @@ class Session:
         seen = self._failures
         async with self._refreshing:
             if self._token is not None and self._token is not old:
-                return self._token  # somebody else's refresh, while this one waited
+                return self._token  # from the refresh that this call waited for
             if self._failure is not None and self._failures != seen:
                 raise self._failure.with_traceback(None)
             try:
@@ -177,7 +177,7 @@ class Session:
             return self._token
 
     def _heed_rotation(self, token: Token) -> None:
-        """See to it that the token is refreshed, once, when its credentials turn out to have a newer version."""
+        """Have the token refreshed, once, when its credentials have a newer version."""
         endless = math.isinf(token.expires_at)
         until = self._clock.monotonic() + _WATCHED_S if endless else token.expires_at
         newest = self._source.newest(self._tenant.credentials, until)
@@ -188,7 +188,7 @@ class Session:
                 self._refresh_at = self._clock.monotonic()
 
     async def _read(self) -> Credentials:
-        """Read the credentials anew; while that fails for a time, the known ones have to do."""
+        """Read the credentials again. If that fails for now, return the known ones."""
         known = self._credentials
         try:
             credentials = await self._source.read(self._tenant.credentials)

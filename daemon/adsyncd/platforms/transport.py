@@ -1,9 +1,9 @@
-"""The one way out to a platform: a permit, a deadline and a bound on the answer for every request that is sent.
+"""The one way out to a platform: every request gets a permit, a deadline and a bound on its answer.
 
-It is an httpx transport, so that no page, push, retry or sign-in can go around it. Errors of the network become ours
-here, redirects end here, and a refusal closes the gate here.
+It is an httpx transport, so that no page, push, retry or sign-in can go around it. Network errors are translated here,
+redirects end here, and a 429 closes the gate here.
 
-    admission: token, breaker, permit ─► send ─► headers: the permit cools ─► read a bounded body ─► note what it says
+    authorized ─► admit ─► record ─► send: the permit cools from the headers ─► read: obey what it says of limits
 """
 
 import ssl
@@ -31,21 +31,21 @@ from adsyncd.rate.retry import LONGEST_ASKED_S
 from adsyncd.telemetry.http_spans import CALL
 from adsyncd.telemetry.instruments import REQUESTS, RETRIES, Instruments
 
-_WRITTEN = ".send_request_body.complete"  # how httpcore's event is called, behind the protocol's name
+_WRITTEN = ".send_request_body.complete"  # httpcore's event, after the protocol's name
 
-_MOST_KIB = 64  # of an answer: parsing so much of the most hostile JSON takes the event loop a millisecond
-_MOST_MIB = 2  # of a listing: a thousand campaigns of 2 KiB
-_LONGEST_CLOSING_S = 3600.0  # after an hour a platform that asked for more is asked whether it meant it
-_MOST_DOUBLINGS = 6  # of the seconds for which 429s in a row close the gate that don't say for how long
+_MOST_KIB = 64  # of an answer: the worst JSON of this size blocks the event loop for a millisecond
+_MOST_MIB = 2  # of a page: a thousand campaigns of 2 KiB
+_LONGEST_CLOSING_S = 3600.0  # a platform that asks for more than an hour gets one request an hour
+_MOST_DOUBLINGS = 6  # of the closing, in seconds, after 429s in a row that state no wait
 
 
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 class GovernedTransport(httpx.AsyncBaseTransport):
-    """Sends the requests of one run. Its answers are read to their end, its errors are ours.
+    """Sends the requests of one run, reads their answers to the end, and translates errors.
 
-    `via`: the proxy that `inner` connects by, if it does.
+    `via`: the proxy through which `inner` connects; "" without one.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         self._tells_written = tenant.quota.arrival_bound is not None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request in its turn, and return the answer with its body (an error status may come without).
+        """Send a request in its turn, and return the answer with its body. An error status may come without its body.
 
         Raises what signing in raises, `Unavailable`, `BadAnswer`, `Unconfirmed` for a push, `OutOfResources`,
         `Throttled` for a 429 to a metered request, `WaitTooLong`, `Stopping` and `StoreError`.
@@ -107,7 +107,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             return answer
 
     async def _send(self, request: httpx.Request, call: Call, permit: Permit | None) -> tuple[httpx.Response, bytes]:
-        """Return the answer's head, and its body as far as the status does not say enough by itself."""
+        """Return the answer's head and its body: an empty one if the body of an error status can't be read."""
         head, body = None, b""
         try:
             with anyio.fail_after(self._timeout_s):
@@ -122,7 +122,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         return head, body
 
     def _read(self, request: httpx.Request, call: Call, head: httpx.Response, body: bytes) -> httpx.Response:
-        """Note what an answer says of limits, and return it with its body. Raises the error of a redirect or a 429."""
+        """Obey what an answer says of limits, and return it. Raises an error for a 429, a redirect or a proxy's 407."""
         status = head.status_code
         call.data = self._data(head, call, body)
         call.said = read(
@@ -144,7 +144,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         return httpx.Response(status, headers=head.headers, content=body, extensions={CALL: call})
 
     def _data(self, head: httpx.Response, call: Call, body: bytes) -> object:
-        """Return the body's JSON, or the error that it makes: of a listing only if it may tell of a limit."""
+        """Return the body's JSON or the error of parsing it; None for a page, unless its status may mean throttling."""
         if _is_page(head, call) and all(
             rule.status != head.status_code for rule in self._tenant.platform.dialect.throttling
         ):
@@ -159,7 +159,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
     async def _exchange(self, request: httpx.Request, call: Call, permit: Permit | None) -> httpx.Response:
-        """Return the answer's head. However this ends, it ends the permit."""
+        """Return the answer's head. Whatever happens, the permit cools or is refunded."""
         call.sendings += 1
         if permit is None:
             return await self._inner.handle_async_request(request)
@@ -191,9 +191,9 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             self._instruments.add(RETRIES, 1, tenant=self._tenant.id)
 
     def _heed(self, said: Said, status: int) -> None:
-        """Take note of what an answer says of limits.
+        """Obey what an answer says of limits. Raises `Throttled` for a 429.
 
-        The gate closes for as long as it asks; after a refusal that doesn't say so, for longer and longer.
+        The gate closes for the wait that the answer states; without one, each 429 in a row doubles the time.
         """
         self._gate.heed(said.limits, refused=said.throttled)
         if not said.throttled:
@@ -203,7 +203,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             return
         self._tally.refused += 1
         now = self._clock.monotonic()
-        if now >= self._closed_until:  # else it was on its way when the gate closed, and is no news
+        if now >= self._closed_until:  # else it was in flight when the gate closed
             self._refusals += 1
         wait_s = said.wait_s
         if wait_s is None:
@@ -214,18 +214,18 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         raise Throttled(f"the platform answered {status}, next request in {wait_s:.0f} s")
 
     def _turned_away(self, status: int, url: httpx.URL) -> Unavailable:
-        """Say that the proxy did not pass on a request, which the platform never saw."""
+        """Return the error of a request that the proxy refused: the platform never saw it."""
         fix = "check the user and password in" if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else "check"
         where, key = url.netloc.decode("ascii"), f"platforms.{self._tenant.platform.name}.proxy"
         return Unavailable(f"the proxy {self._via} answered {status} to a connection to {where}; {fix} {key}")
 
     def _translated(self, error: Exception, url: httpx.URL) -> AdsyncdError:
-        """Say what went wrong on the way. A failed connection's own words are repeated: they come from this side."""
+        """Translate a network error. The text of a failed connection is repeated: it comes from this machine."""
         if lack := shortage(error):
             return OutOfResources(lack)
         where = url.netloc.decode("ascii") + (f" by way of the proxy {self._via}" if self._via else "")
         match error:
-            case httpx.ProxyError():  # the status, and the proxy's own words
+            case httpx.ProxyError():  # "407 reason"
                 return self._turned_away(int(str(error).partition(" ")[0]), url)
             case httpx.ProtocolError() | httpx.UnsupportedProtocol() | ssl.SSLError():
                 return BadAnswer(f"{where} broke the HTTP protocol or closed the connection before it answered")
@@ -245,16 +245,16 @@ def _is_page(head: httpx.Response, call: Call) -> bool:
 
 
 def _unread(trouble: AdsyncdError, head: httpx.Response | None, call: Call) -> AdsyncdError:
-    """Return what it means that a success did not come with its body: a push is not repeated for that."""
+    """Return the error of a success whose body is missing: `Unconfirmed` for a push, which must not be repeated."""
     if head is None or call.kind is not Kind.PUSH:
         return trouble
     return Unconfirmed(f"the platform answered {head.status_code} to the push, but it can't be read: {trouble}")
 
 
 async def _bounded(head: httpx.Response, call: Call) -> bytes:
-    """Read the body, which was asked for unpacked: so its size here is its size in memory.
+    """Read a body up to its bound. It must be uncompressed, so its size on the wire is its size in memory.
 
-    Of one that is too large the rest is not read: closing it gives up the connection.
+    The rest of a body that is too large is not read: closing the stream gives up the connection.
     """
     assert isinstance(head.stream, httpx.AsyncByteStream)  # noqa: S101 - what async transports return
     try:

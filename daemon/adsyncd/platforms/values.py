@@ -1,6 +1,6 @@
-"""What a JSON value says that is not quite what the API promises: read if it can mean one thing alone.
+"""Reads JSON values that are not quite as the API promises, if they can mean only one thing.
 
-None stands for no value. All functions raise ValueError, in words that go on from the field's name and quote no value.
+None stands for no value. All functions raise ValueError; its text continues the field's name and quotes no value.
 """
 
 import math
@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 _BIGINT = 2**63 - 1  # what a database's integer holds
 _LONGEST_ID = 255
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_DAY = timedelta(days=1)  # from the ends of the calendar, so that each time zone has the instant
+_DAY = timedelta(days=1)  # from the ends of the calendar, so that the instant exists in each time zone
 _FIRST, _LAST = _NEVER + _DAY, datetime.max.replace(tzinfo=UTC) - _DAY
 _NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d{0,400})?([eE][+-]?\d{1,4})?", re.ASCII)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # as text, in PostgreSQL
@@ -27,7 +27,7 @@ _EPOCHS = {(10.0 ** (8 + digits), 10.0 ** (10 + digits)): 10**digits for digits 
 
 
 def identity(value: object) -> str:
-    """Return a campaign's id, which becomes a segment of a URL's path and a key of the store."""
+    """Return a campaign's id, which becomes a path segment of a URL and a key of the store."""
     if value is None:
         raise ValueError("is missing")
     if isinstance(value, str):
@@ -42,7 +42,7 @@ def identity(value: object) -> str:
 
 
 def text(value: object) -> str | None:
-    """Return a text; a number is one."""
+    """Return a text; a number counts as one."""
     if value is None or isinstance(value, str):
         return value and _storable(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -64,7 +64,7 @@ def number(value: object) -> float | None:
 
 
 def count(value: object) -> int | None:
-    """Return a whole number that a database holds, which may be written as text or as a fraction of nothing."""
+    """Return a whole number that a database can hold. It may be written as text, or as 12.0."""
     if value is None:
         return None
     found = _whole(_figure(value))
@@ -74,9 +74,9 @@ def count(value: object) -> int | None:
 
 
 def instant(value: object) -> datetime | None:
-    """Return an instant in UTC: ISO 8601 in its many spellings, of no zone in UTC; an HTTP date; or since the epoch.
+    """Return an instant in UTC, from ISO 8601 in its many spellings, an HTTP date, or a number since the epoch.
 
-    The first instant of the year 1 is no value: programs send it for one that was never set.
+    Without a time zone it is UTC. The first instant of the year 1 is no value: programs send it for "never set".
     """
     if value is None:
         return None
@@ -147,7 +147,7 @@ def _from_parts(
     minutes: str | None,
 ) -> datetime:
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-    leap = second == "60"  # the second after it, as clocks have none of that name
+    leap = second == "60"  # read as the second after it: clocks have no second 60
     local = datetime(
         int(year),
         int(month),

@@ -1,4 +1,4 @@
-"""What an answer means: a yes, or which of our errors, with the platform's words as far as they may be repeated."""
+"""What an answer means: success, or one of our errors, with the platform's words as far as they may be repeated."""
 
 from http import HTTPStatus
 
@@ -13,7 +13,7 @@ _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.LOCKED, HTTPStatus.TO
 
 
 def accepted(answer: httpx.Response, secrets: Secrets) -> httpx.Response:
-    """Return an answer that says yes, and raise the error that any other one means."""
+    """Return a successful answer. Raises the error that any other answer means."""
     status = answer.status_code
     if answer.is_success:
         return answer
@@ -28,7 +28,7 @@ def accepted(answer: httpx.Response, secrets: Secrets) -> httpx.Response:
 
 
 def confirm(answer: httpx.Response, campaign_id: str, secrets: Secrets) -> None:
-    """Raise the error that any answer to a push but a yes means. A 2xx is one unless its body says otherwise."""
+    """Raise the error that an answer to a push means. A 2xx is a success unless its body denies it."""
     told = f"the platform answered {answer.status_code} to the push"
     if answer.status_code < HTTPStatus.BAD_REQUEST and not answer.is_success:
         raise Unconfirmed(f"{told}, a status that its API does not have")
@@ -42,17 +42,17 @@ def confirm(answer: httpx.Response, campaign_id: str, secrets: Secrets) -> None:
 
 
 def in_progress(answer: httpx.Response, timeout_s: float, secrets: Secrets) -> Unavailable:
-    """Return what a 409 to a push that was sent before means: the platform may still be at work on that.
+    """Return the error of a 409 to a push that was sent before: the platform may still be processing it.
 
-    So the IETF's draft has it (draft-ietf-httpapi-idempotency-key-header, 2.7). As it takes longer than a request may,
-    it is given as long again, unless the platform says how long.
+    Source: draft-ietf-httpapi-idempotency-key-header, 2.7. The wait is another `timeout_s` unless the platform states
+    one, since the push takes longer than a request may.
     """
     told = f"the platform answered {answer.status_code} to a push that may be in progress"
     return Unavailable(f"{told}{in_words(answer, secrets)}", Call.of(answer).said.wait_s or timeout_s)
 
 
 def is_later(answer: httpx.Response) -> bool:
-    """Whether a failure asks to be tried again: by its status, or by a wait that it states."""
+    """Whether a failure calls for a retry: by its status, or by the wait that it states."""
     status, said = answer.status_code, Call.of(answer).said
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
         return True
@@ -60,7 +60,7 @@ def is_later(answer: httpx.Response) -> bool:
 
 
 def in_words(answer: httpx.Response, secrets: Secrets) -> str:
-    """Return what an answer says in words, to be put behind what is said of it."""
+    """Return an answer's words as the end of an error message: ": words", or "" without any."""
     data = Call.of(answer).data
     if isinstance(data, BadAnswer) and answer.headers.get("content-type", "").startswith("text/plain"):
         data = {"message": answer.content.decode("utf-8", "replace")}

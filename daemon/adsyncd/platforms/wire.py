@@ -1,4 +1,4 @@
-"""The platform's JSON, checked at the door: unknown fields pass, wrong types don't. No error quotes a value."""
+"""The platform's JSON, checked where it comes in: unknown fields pass, wrong types don't. No error quotes a value."""
 
 import json
 import math
@@ -9,27 +9,24 @@ from adsyncd.errors import BadAnswer
 
 _MOST_PROBLEMS = 3
 _MOST_CONTAINERS = 100_000
-_LONGEST_LIFE_S = 10 * 365 * 86_400.0  # of a token: a number beyond that is none of seconds
+_LONGEST_LIFE_S = 10 * 365 * 86_400.0  # of a token; a larger number is not in seconds
 
 
 class _Token(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
 
-    access_token: SecretStr = Field(min_length=1, max_length=8192)  # so much a header of most servers holds
+    access_token: SecretStr = Field(min_length=1, max_length=8192)  # what a header of most servers can hold
     expires_in: object = None
 
 
 def check_size(body: bytes) -> None:
-    """Raise `BadAnswer` for JSON whose many objects would take long and a lot of memory."""
+    """Raise `BadAnswer` for JSON with so many objects that it takes long and a lot of memory."""
     if body.count(b"[") + body.count(b"{") > _MOST_CONTAINERS:
         raise BadAnswer(f"the platform's answer has more than {_MOST_CONTAINERS:,} lists and objects")
 
 
 def parse(body: bytes) -> object:
-    """Return what a body's JSON says.
-
-    Raises `BadAnswer`, also for JSON that is too deep, or whose many objects would take long and a lot of memory.
-    """
+    """Return what a body's JSON says. Raises `BadAnswer`, also for JSON that is too deep or has too many objects."""
     check_size(body)
     try:
         return json.loads(body)
@@ -40,8 +37,8 @@ def parse(body: bytes) -> object:
 def read_token(body: bytes) -> tuple[SecretStr, float]:
     """Return the access token and its life in seconds from the answer to a sign-in. Raises `BadAnswer`.
 
-    The life is infinite if the platform does not say it (RFC 6749, 5.1: it may leave it out) or says it in no way that
-    makes sense: such a token is good until a 401.
+    The life is infinite if it is missing (RFC 6749, 5.1 allows that) or makes no sense: such a token is used until a
+    401.
     """
     try:
         token = _Token.model_validate(parse(body))
@@ -63,7 +60,7 @@ def _life_s(said: object) -> float:
 
 
 def denied(receipt: object, campaign_id: str) -> str | None:
-    """Return how the JSON of a 2xx to a push says that the campaign was not pushed, or None if it does not say so."""
+    """Return how the JSON of a 2xx denies that the campaign was pushed, or None if it does not."""
     match receipt:
         case None:
             return None
@@ -81,18 +78,18 @@ def denied(receipt: object, campaign_id: str) -> str | None:
 
 
 def unlike_the_api(problem: str) -> BadAnswer:
-    """Return the error that says what is wrong with an answer."""
+    """Return the error of an answer that breaks the API's promise."""
     return BadAnswer(f"the platform's answer is not what its API promises: {problem}")
 
 
 def no_json(body: bytes) -> str:
-    """Say what a body is that is no JSON."""
+    """Describe a body that is not JSON."""
     markup = body.lstrip().startswith(b"<")
     return "an HTML page, as from a proxy or a wrong base_url" if markup else "not JSON, or not all of it"
 
 
 def _problems(error: ValidationError) -> str:
-    """Name the fields that are wrong and why, without a word of what the platform sent."""
+    """Name the fields that are wrong and why, without quoting the platform."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     named = [": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]])) for problem in found]
     more = len(named) - _MOST_PROBLEMS

@@ -1,6 +1,6 @@
-"""A platform's own words, as far as they may be repeated: one line, cut short, and without a piece of any secret.
+"""A platform's own words, as far as they may be repeated: one line, cut short, without a piece of any secret.
 
-A platform may answer with what it was sent: as it is, encoded, or a part of it. In doubt its words are left out.
+A platform may send back what it received: unchanged, encoded, or in part. In doubt its words are left out.
 """
 
 import base64
@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 _SHOWN = 200  # characters
 _SEARCHED = 1000  # characters, for secrets
-_PIECE = 8  # so many characters of a secret in a row are too many
-_BLOCK, _STEP = 5, 4  # each piece holds a block, of those that begin at every fourth character
-_TELLING = 4  # an encoded secret of fewer characters may be in any text
+_PIECE = 8  # characters of a secret in a row must not be shown
+_BLOCK, _STEP = 5, 4  # each piece contains one of the blocks that begin at every fourth character
+_TELLING = 4  # a shorter encoded secret may occur in any text by chance
 _KEPT = 16  # secrets
 _DEPTH = 3  # of escapes within escapes, and of objects within objects
 _MOST = 5  # texts of one list
@@ -34,13 +34,13 @@ _UNICODE_ESCAPES = re.compile(r"(?:\\u[0-9a-f]{4})+", re.IGNORECASE)
 
 
 class Secrets:
-    """The secrets that a session has sent, now and before; of many the latest."""
+    """The secrets that a session has sent, up to a number of the latest."""
 
     def __init__(self) -> None:
         self._kept: dict[SecretStr, None] = {}
 
     def learn(self, *secrets: SecretStr) -> None:
-        """Take note of secrets that are in use."""
+        """Remember secrets that are in use."""
         for secret in filter(None, secrets):
             self._kept.pop(secret, None)
             self._kept[secret] = None
@@ -48,12 +48,12 @@ class Secrets:
             del self._kept[oldest]
 
     def shown(self, text: str) -> str:
-        """Return a platform's text as it may be shown: on one line and cut short, or "" if it may repeat a secret."""
+        """Return a platform's text for display: one line, cut short; "" if it may repeat a secret."""
         text = _one_line(text[: 4 * _SEARCHED])[:_SEARCHED]
         return "" if self.are_in(text) else text[:_SHOWN].rstrip()
 
     def are_in(self, text: str) -> bool:
-        """Whether a text may repeat one of them: whole, or eight characters of it in a row, in any usual encoding."""
+        """Whether a text may repeat a secret: whole, or eight characters in a row, in any usual encoding."""
         texts = {form for reading in _readings(text) for form in _forms(reading)}
         pieces, blocks = (
             {form[start : start + size] for form in texts for start in range(len(form) - size + 1)}
@@ -71,7 +71,7 @@ class Secrets:
 
 
 def words(data: object) -> str:
-    """Return what the JSON of an answer says in words, in the usual places; "" if it says nothing."""
+    """Return the words in the usual fields of an answer's JSON; "" if there are none."""
     return " ".join(dict.fromkeys(_texts(data, _DEPTH))) if isinstance(data, dict) else ""
 
 
@@ -93,7 +93,7 @@ def _one_line(text: str) -> str:
 
 
 def _readings(text: str) -> set[str]:
-    """Return a text, and what it says when its escapes are undone."""
+    """Return a text, and its readings with escapes undone."""
     found = latest = {text}
     for _ in range(_DEPTH):
         latest = {undo(each) for each in latest for undo in (unquote, html.unescape, _unescaped)} - found
@@ -113,7 +113,7 @@ def _utf16(escapes: str) -> str:
 
 
 def _spellings(secret: str) -> set[str]:
-    """Return the ways to write a secret, in small letters: as it is, in hex, and in base64 wherever it stands in it."""
+    """Return a secret's spellings in lower case: plain, in hex, and in base64 at each offset."""
     data = secret.encode("utf-8", "ignore")
     plain, *broken_up = _forms(secret)
     encoded = [*broken_up, data.hex()]
@@ -125,7 +125,7 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _forms(text: str) -> tuple[str, str, str]:
-    """Return a text in small letters, and what stays of it however it is broken up: without spaces, and bare."""
+    """Return a text in lower case, without spaces, and without anything but letters and digits."""
     folded = text.casefold()
     bare = _NEITHER_LETTER_NOR_DIGIT.sub("", unicodedata.normalize("NFKD", text).casefold())
     return folded, folded.replace(" ", ""), bare
