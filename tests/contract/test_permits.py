@@ -1,11 +1,13 @@
 """What the governor asks of a ledger: the store keeps it on both databases, and so does the tests' own in memory."""
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
+from sqlalchemy import text
 
 from adsyncd.rate import PermitLedger
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
@@ -130,6 +132,33 @@ def test_processes_that_note_their_own_permits_and_ask_for_each_other_s_never_wa
             permits.note(two, [[claim(1, owner="two", free_at=90.0)]])
             assert permits.claim(one, [[claim(1, owner="one")]]) != [()]
             assert permits.claim(two, [[claim(0, owner="two")]]) != [()]
+        engine.dispose()
+
+
+def test_claims_lock_their_rows_in_one_order_whatever_the_order_of_the_claims(postgres: Postgres) -> None:
+    """A claim that waits for row 0 must not hold row 1 yet: another one may have them the other way round."""
+    with postgres.database() as place:
+        engine = sql.engine(place.render_as_string(hide_password=False), connections=3)
+        with engine.begin() as connection:
+            schema.upgrade(connection)
+            permits.claim(connection, [[claim(0), claim(1)]])
+
+        def claim_both() -> None:
+            with engine.begin() as connection:
+                permits.claim(connection, [[claim(1), claim(0)]])
+
+        locked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with ThreadPoolExecutor() as threads, engine.begin() as first:
+            permits.note(first, [[claim(0)]])
+            claiming = threads.submit(claim_both)
+            with engine.connect() as observer:
+                while not observer.scalar(text(locked)):
+                    observer.rollback()
+                    assert not claiming.done()
+                observer.execute(text("SELECT FROM permits WHERE number = 1 FOR UPDATE NOWAIT"))
+                observer.rollback()
+            first.rollback()
+            claiming.result()
         engine.dispose()
 
 

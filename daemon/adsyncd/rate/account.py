@@ -1,4 +1,4 @@
-"""A quota's limiter, and how its permits stand on record beside those that other processes have out."""
+"""A quota's limiter and the records of its permits, its own and those of other processes."""
 
 import math
 from collections import deque
@@ -15,17 +15,17 @@ from adsyncd.rate.quota import Quota, Shape
 from adsyncd.rate.wait import WaitReason
 
 _RECORDED_WITHIN_S = 5.0
-_PACE_MS = 0  # stands in the place of a window's length for the one permit that spaces requests
-_ROUNDING_S = 1e-6  # two clocks' numbers are not the same to the last bit
-_SAME_S = 0.001  # records whose times differ by less may be of one request
+_PACE_MS = 0  # in the place of a window's length: the record of the one permit that spaces requests
+_ROUNDING_S = 1e-6  # numbers of two clocks differ in the last bits
+_SAME_S = 0.001  # records whose times differ by less may belong to one request
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A record, and since when this process knows it, on the monotonic line.
+    """A record, and the monotonic instant since which this process knows it.
 
-    `in_force_at`: by then all that counts in its window was on record for it; None if that can't be told. `before`:
-    since when the permit was free that a record of ours has taken. `out`: its request is on its way.
+    `in_force_at`: by then, every request that counts in its window was on record there; None if unknown. `before`:
+    since when the permit was free before our record took it. `out`: its request is in flight.
     """
 
     record: PermitRecord
@@ -36,10 +36,10 @@ class Known:
 
 
 class Account:
-    """The quota of one client id or, with an empty one, of a platform.
+    """The quota of one client id or, if that is empty, of a platform.
 
-    `records`: what other processes had out, with requests that take `timeout` at most. `sent`: what else was sent that
-    counts here, as the accounts of a platform's client ids know it.
+    `records`: permits of other processes, whose requests take `timeout` at most. `sent`: other requests that count
+    here, as the accounts of a platform's client ids know them.
     """
 
     def __init__(
@@ -60,16 +60,18 @@ class Account:
         self.limiter = Limiter(quota, paced=quota.shape is Shape.PACED, spent=spent)
         self._clock = clock
         self._owner = owner
-        self._in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()  # at most, from when it is on record
+        self._in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()  # at most, from its record on
         self._known: dict[tuple[int, int], Known] = {}
         self._sent = tuple(sent)
-        self._unrecorded: dict[tuple[int, int], PermitRecord] = {}  # what was carried over from other quotas
-        self._passing: deque[tuple[float, PermitRecord]] = deque()  # that nobody renews, and when all are known as past
+        self._unrecorded: dict[tuple[int, int], PermitRecord] = {}  # carried over from other quotas
+        self._passing: deque[tuple[float, PermitRecord]] = (
+            deque()
+        )  # records that no process renews, and when each is past for sure
         self.learn(records)
         self._carry_over(self.limiter.buckets, self.sent())
 
     def change(self, quota: Quota) -> None:
-        """Take over another quota at once. What was spent stays spent, and is never counted for less than it may be."""
+        """Adopt another quota at once. Spent permits stay spent, and no request counts for less than it may."""
         if quota == self.quota:
             return
         self.quota = quota
@@ -84,7 +86,7 @@ class Account:
         self.limiter.pace(paced=quota.shape is Shape.PACED)
 
     def expect(self, timeout: timedelta) -> None:
-        """Reckon with requests of other processes that take so long, too."""
+        """Expect requests of other processes to take so long."""
         in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()
         if in_flight_s <= self._in_flight_s:
             return
@@ -101,21 +103,21 @@ class Account:
 
     @property
     def is_changed(self) -> bool:
-        """Whether requests are on record, but none in a window that it has."""
+        """Whether requests are on record, but none in one of the quota's windows."""
         recorded = {length_ms for length_ms, _ in self._known}
         return bool(recorded or self._sent) and any(bucket.length_ms not in recorded for bucket in self.limiter.buckets)
 
     def is_quiet(self) -> bool:
-        """Say whether nothing may be sent, as it is not known yet what counts in the quota."""
+        """Return whether nothing may be sent because unknown requests may count in the quota."""
         return self.limiter.quiet_until > self._clock.monotonic()
 
     def claims(self, numbers: Numbers, timeout_s: float) -> list[Claim]:
-        """Return what has to be on record before a request leaves that ends within `timeout_s`.
+        """Return the claims to record before a request is sent that ends within `timeout_s`.
 
-        It holds if it is on record within `_RECORDED_WITHIN_S` from now.
+        They hold if they are on record within `_RECORDED_WITHIN_S` from now.
         """
         now = self._clock.since_boot()
-        last_s = now + _RECORDED_WITHIN_S + timeout_s  # of the request
+        last_s = now + _RECORDED_WITHIN_S + timeout_s  # the end of the request
         claims = [
             self._claim(bucket.length_ms, number, last_s + bucket.cools_for, now)
             for number, bucket in zip(numbers, self.limiter.buckets, strict=True)
@@ -125,12 +127,12 @@ class Account:
         return claims
 
     def unrecorded(self) -> list[Claim]:
-        """Return what has to be on record as well: what was sent under other quotas, and counts in this one."""
+        """Return the claims of earlier requests, sent under other quotas, that count in this one."""
         now = self._clock.since_boot()
         return [Claim(record, now) for record in self._unrecorded.values()]
 
     def recorded(self, claims: Iterable[Claim]) -> None:
-        """Take note of claims that are on record."""
+        """Learn that claims are on record."""
         now, since_boot = self._clock.monotonic(), self._clock.since_boot()
         for claim in claims:
             key = claim.record.window_ms, claim.record.number
@@ -141,13 +143,13 @@ class Account:
             )
 
     def holds(self, claims: Sequence[Claim]) -> bool:
-        """Say whether claims that are on record by now were put there in time."""
+        """Return whether claims that are on record by now came in time."""
         return all(self._clock.since_boot() <= claim.at + _RECORDED_WITHIN_S for claim in claims)
 
     def notes(self, numbers: Numbers, claims: Sequence[Claim], cools_since: float | None) -> list[Claim]:
-        """Return what goes on record of permits that are back: they cool since then, or are free at once.
+        """Return the records of permits that are back: they cool since `cools_since`, or are free at once if None.
 
-        `claims` is what was on record before the request left; `numbers` are those of the windows as they are now.
+        `claims`: the claims from before the request was sent. `numbers`: the permits in the windows as they are now.
         """
         now = self._clock.since_boot()
         since = None if cools_since is None else cools_since + now - self._clock.monotonic()
@@ -169,7 +171,7 @@ class Account:
         return notes
 
     def learn(self, records: Iterable[PermitRecord]) -> None:
-        """Take note of what other processes have out."""
+        """Learn of permits that other processes have."""
         now, since_boot = self._clock.monotonic(), self._clock.since_boot()
         for record in records:
             whose, key = (record.platform, record.client_id), (record.window_ms, record.number)
@@ -185,14 +187,14 @@ class Account:
                 self._take_note(known)
 
     def past(self) -> list[PermitRecord]:
-        """Return, once, records that nobody renews, and of which nothing has to be known any more."""
+        """Return, once, the records that no process renews and that no longer matter."""
         now, past = self._clock.monotonic(), []
         while self._passing and self._passing[0][0] <= now:
             past.append(self._passing.popleft()[1])
         return past
 
     def sent(self) -> list[Known]:
-        """Return what is known of requests."""
+        """Return everything known of requests."""
         out = {bucket.length_ms: bucket.out for bucket in self.limiter.buckets}
         now = self._clock.since_boot()
         recorded = [
@@ -205,12 +207,12 @@ class Account:
         return recorded + [Known(record, 0.0, -math.inf) for record in self._unrecorded.values()]
 
     def _take_note(self, known: Known) -> None:
-        """Let a permit cool that another process has out."""
+        """Let a permit cool that another process has."""
         record, free_at = known.record, self._free_at(known)
         bucket = next((bucket for bucket in self.limiter.buckets if bucket.length_ms == record.window_ms), None)
         if record.boot_id != self._clock.boot_id:
-            # When it was on another machine, or before a reboot, can't be told from any clock: it is past when it has
-            # stayed as it is for as long as a request may take from when it was seen, and a whole window.
+            # No clock tells when a record of another machine, or from before a reboot, was written. It is past once it
+            # has stayed unchanged since it was seen for as long as a request may take plus a whole window.
             cools_for = cooling_s(record.window_ms)
             self._passing.append(
                 (free_at - cools_for + (bucket.cools_for if bucket else self.limiter.longest_s), record)
@@ -222,7 +224,7 @@ class Account:
             bucket.taken_elsewhere(record.number, free_at)
 
     def _make_way(self, bucket: Bucket, record: PermitRecord) -> None:
-        """Have what was carried over stand on no other process's record, and for no request that has one there."""
+        """Move a carried-over permit out of the way of another process's record, or drop it if it is of one request."""
         mine = {key: carried for key, carried in self._unrecorded.items() if key[0] == bucket.length_ms}
         for key, carried in mine.items():
             if abs(carried.free_at - record.free_at) < _SAME_S:
@@ -235,7 +237,7 @@ class Account:
             self._count(bucket, self._clock.monotonic() - self._clock.since_boot() + carried.free_at - bucket.cools_for)
 
     def _carry_over(self, buckets: Iterable[Bucket], known: Iterable[Known]) -> None:
-        """Let what was sent under other quotas count in windows that are new, or wait until it has left them."""
+        """Count requests of other quotas in new windows, or wait until unknown ones have left them."""
         now, longest_s = self._clock.monotonic(), self.limiter.longest_s
         sent = [self._as_sent(one) for one in (*self._sent, *known) if self._counted_by(one) + longest_s > now]
         for bucket in buckets:
@@ -246,7 +248,7 @@ class Account:
         self.limiter.heed_quiet()
 
     def _count(self, bucket: Bucket, since: float) -> None:
-        """Let a request count that has no record in this window yet."""
+        """Count a request that has no record in this window yet."""
         number = bucket.count(since)
         free_at = self._clock.since_boot() - self._clock.monotonic() + since + bucket.cools_for
         self._unrecorded[bucket.length_ms, number] = self._record(bucket.length_ms, number, free_at)
@@ -266,15 +268,15 @@ class Account:
         return self._free_at(known) - cooling_s(known.record.window_ms)
 
     def _free_at(self, known: Known) -> float:
-        """Return the monotonic instant by which a permit on record is free."""
+        """Return the monotonic instant at which a permit on record is free."""
         if known.record.window_ms == _PACE_MS:
-            return known.seen_at  # the limiter rest for as long as it takes
+            return known.seen_at  # the limiter rests for as long as it takes
         if known.record.boot_id != self._clock.boot_id:
             return known.seen_at + self._in_flight_s + cooling_s(known.record.window_ms)
         return self._clock.monotonic() + known.record.free_at - self._clock.since_boot() + _ROUNDING_S
 
     def _free_before(self, key: tuple[int, int], now: float) -> float:
-        """Return since when a permit was free before a record of ours: what is given back is so again."""
+        """Return since when a permit was free before our record; a refund makes it so again."""
         known = self._known.get(key)
         if known is None or known.record.boot_id != self._clock.boot_id:
             return 0.0

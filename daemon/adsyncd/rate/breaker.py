@@ -1,8 +1,8 @@
 """The circuit breaker in front of a platform's host: it awaits what `circuit` decides.
 
-It is passed twice. Before a request takes a permit it waits while the circuit keeps it back, which costs neither permit
-nor attempt. When it has all that it needs and is about to leave it enters: so a probe is never one that waits
-for its own quota while all others wait for the probe.
+A request passes it twice. Before it takes a permit, it waits while the circuit is open for it, which costs neither a
+permit nor an attempt. Right before it is sent, it enters. So a probe never waits for its own quota while all others
+wait for the probe.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Passage:
-    """A request's way through, as a context. An error that leaves it tells whether the host lives.
+    """The time of one request as a context, whose end shows whether the host lives.
 
-    `Unavailable` says that it does not, any other of the platform's errors that it does; what else leaves it, as a
-    cancellation or `OutOfResources` does, says nothing. Without an error the host lives, unless it `failed`.
+    `Unavailable` shows that it does not; any other `PlatformError` shows that it does. Other exceptions, such as a
+    cancellation or `OutOfResources`, show nothing. Without an exception the host lives, unless `failed` was called.
     """
 
     __slots__ = ("_breaker", "_client_id", "_probe", "_why")
@@ -37,7 +37,7 @@ class Passage:
     def __enter__(self) -> None: ...
 
     def failed(self, why: str) -> None:
-        """Say that the host answered that it can't."""
+        """Count the answer as a failure of the host."""
         self._why = why
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
@@ -51,7 +51,7 @@ class Passage:
 
 
 class Breaker:
-    """The circuit breaker of one `host`, for all of its client ids. `on_change` is called when it opens and closes."""
+    """The circuit breaker of one `host`, for all its client ids. `on_change`: called when it opens or closes."""
 
     def __init__(self, host: str, clock: Clock, random: Random, on_change: Callable[[], None]) -> None:
         self._host = host
@@ -68,7 +68,7 @@ class Breaker:
         return self._circuit.opens_at(client_id, now) > now
 
     async def wait(self, client_id: str, on_wait: Callable[[float], None]) -> None:
-        """Wait until a client id may send. `on_wait` is told, each time that is known anew, in how many seconds.
+        """Wait until a client id may send. `on_wait`: called with the seconds to wait, whenever they change.
 
         Raises `Stopping` once the breaker is stopped.
         """
@@ -80,24 +80,24 @@ class Breaker:
                 await self._changed.wait()
 
     def enter(self, client_id: str) -> Passage | None:
-        """Let a request pass that is about to leave, or return None if it has to wait after all."""
+        """Begin a request that is about to be sent; None if it must wait after all."""
         if self.holds(client_id):
             return None
         return Passage(self, client_id, probe=self._circuit.begin(client_id, self._clock.monotonic()))
 
     def stop(self) -> None:
-        """Turn away who waits, now and from now on."""
+        """Turn waiting requests away, now and from now on."""
         self._stopped = True
         self._wake()
 
     @property
     def is_open(self) -> bool:
-        """Whether anybody is kept back."""
+        """Whether the circuit is open."""
         return self._circuit.is_open
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the host, while the circuit is open."""
+        """The trouble with the host, in words for an operator, while the circuit is open."""
         since = self._clock.now() - timedelta(seconds=self._clock.monotonic() - self._circuit.since)
         return f"{self._host}: nothing but failures since {since:%H:%M:%S} UTC, the last one: {self._last}"
 

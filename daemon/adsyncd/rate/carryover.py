@@ -1,9 +1,9 @@
-"""What counts in a new window of the requests that were sent under other quotas: some is subtracted, some waited out.
+"""Requests sent under other quotas, as they count in a new window: some are subtracted, some are waited out.
 
 Each request is on record once for each window that its quota had. A new window has no records of its own. The records
-of a longer window tell all that was sent within the new one's length; they are subtracted. Those of a shorter window
-do not, since a permit that is used again overwrites its record. What they may have told before costs a wait of at most
-the new window's length.
+of a longer window show every request within the new window's length; these are subtracted. The records of a shorter
+window do not, since a permit that is used again overwrites its record. The overwritten ones cost a wait of at most the
+new window's length.
 """
 
 import math
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 from adsyncd.rate.bucket import cooling_s
 
-_SAME_S = 0.001  # records that are no farther apart are taken for those of one request
+_SAME_S = 0.001  # records no farther apart count as those of one request
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """That a request of `client_id` is on record for a window of `length_ms`, and when it was counted at the latest.
+    """A request of `client_id` on record for a window of `length_ms`, and the latest instant at which it was counted.
 
-    `at` and `in_force_at` are instants on the line of one boot, `since` is monotonic. By `in_force_at` all that counts
-    in the window was on record for it, or had left it; -inf if the record is not of the window's own time. `out`: it is
-    still on its way, counts as such everywhere, and left by `at`.
+    `at` and `in_force_at` are instants on the line of one boot, `since` is monotonic. By `in_force_at`, every request
+    that counts in the window was on record there or had left it; -inf if the record was carried over. `out`: the
+    request was sent by `at`, is still in flight, and counts as held everywhere.
     """
 
     client_id: str
@@ -35,9 +35,9 @@ class Sent:
 
 
 def carry_over(sent: Iterable[Sent], client_id: str, length_ms: int, now: float) -> tuple[list[float], float]:
-    """Return what a window of `client_id` lacks: instants of requests, and until when others may count in it.
+    """Return the instants of requests that a window of `client_id` lacks, and until when unknown ones may count in it.
 
-    An empty `client_id` stands for a platform, of whose window the requests of all its client ids take a part.
+    An empty `client_id` means a platform: the requests of all its client ids count in its window.
     """
     missing: list[float] = []
     quiet_until = -math.inf
@@ -55,7 +55,7 @@ def carry_over(sent: Iterable[Sent], client_id: str, length_ms: int, now: float)
 
 
 def _unknown(boot: Sequence[Sent], client_id: str, length_ms: int) -> Iterator[Sent]:
-    """Yield the records of shorter windows that may have taken the place of others which still count."""
+    """Yield the records of shorter windows that may have overwritten records that still count."""
     known_until: dict[str, float] = {}
     latest: dict[tuple[str, int], Sent] = {}
     for group in _requests(boot):
@@ -80,7 +80,7 @@ def _by_boot(sent: Iterable[Sent]) -> Iterable[list[Sent]]:
 
 
 def _requests(sent: Iterable[Sent]) -> Iterator[Sequence[Sent]]:
-    """Yield the records of each request, or of several that were counted at the same time."""
+    """Yield the records of each request, or of several that were counted at one instant."""
     group: list[Sent] = []
     for one in sent:
         if group and one.at > group[-1].at + _SAME_S:
@@ -92,7 +92,7 @@ def _requests(sent: Iterable[Sent]) -> Iterator[Sequence[Sent]]:
 
 
 def _count(lengths: Counter[tuple[str, int]], client_id: str) -> int:
-    """Return how many requests these records are of, of all client ids together."""
+    """Return how many requests of all client ids these records belong to."""
     most: dict[str, int] = {}
     for (who, _), count in lengths.items():
         most[who] = max(most.get(who, 0), count)

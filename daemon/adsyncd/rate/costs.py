@@ -1,4 +1,4 @@
-"""What changes of quotas cost, told before they count: for how long a tenant would send nothing."""
+"""The cost of a change of quotas, before it takes effect: for how long a client id would send nothing."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,9 +11,9 @@ _WORTH_TELLING_S = 1.0
 
 
 def costs(clients: Mapping[str, ClientQuota], records: Sequence[PermitRecord], clock: Clock) -> dict[str, float]:
-    """Return, by the names of `clients`, for how many seconds nothing is sent once their quotas count.
+    """Return, by the names of `clients`, for how many seconds nothing can be sent once their quotas take effect.
 
-    That is so if a quota has other windows than `records`. Waits of up to a second are left out.
+    Only a quota with other windows than `records` costs anything. Waits of up to a second are left out.
     """
     now, recorded, platforms, found = clock.monotonic(), by_account(records), dict[str, Account | None](), {}
 

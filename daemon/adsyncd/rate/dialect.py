@@ -1,7 +1,7 @@
-"""How a platform speaks of its limits: where an answer says what, as data, so that a platform needs no code of its own.
+"""The places in a response where a platform states its limits, as data: no platform needs code of its own.
 
-`feedback` reads it. The standards need no dialect at all: `Retry-After` as a date too, and `RateLimit` with
-`RateLimit-Policy`, are read of every platform.
+`feedback` reads them. The standards need no dialect: `Retry-After` (a date too) and `RateLimit` with `RateLimit-Policy`
+are read for every platform.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 
 class Unit(StrEnum):
-    """What a time is counted in, named as durations name it."""
+    """The unit of a time, named as durations name it."""
 
     MILLISECONDS = "ms"
     SECONDS = "s"
@@ -20,7 +20,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A time in JSON. `path`: the names that lead to it, dots between; `*` is any name, and arrays are seen through."""
+    """A time in JSON. `path`: the names that lead to it, separated by dots; `*` is any name, and arrays are skipped."""
 
     path: str
     unit: Unit = Unit.SECONDS
@@ -28,9 +28,9 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Header fields that tell of one limit: the requests that remain, of how many, and when it begins anew.
+    """Header fields of one limit: the requests that remain, of how many, and the time until the limit resets.
 
-    A field that the platform does not have is "".
+    "" means that the platform has no such field.
     """
 
     remaining: str
@@ -40,10 +40,10 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A header field whose JSON tells what percentage of limits is used up.
+    """A header field whose JSON states the used percentages of limits.
 
-    Each object that `each` leads to is a limit, of which the largest of `percentages` counts. `reset` is when it begins
-    anew, `wait` how long nothing is let in.
+    Each object that `each` leads to is a limit; the largest of its `percentages` counts. `reset`: the time until the
+    limit resets. `wait`: the time for which the platform accepts nothing.
     """
 
     header: str
@@ -55,10 +55,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """An answer that means what a 429 means.
+    """A response that means the same as a 429.
 
-    It has this `status`, or failed with any if that is None, and at `path` of its body one of `values`. Without a
-    `path` the status alone means it.
+    It has this `status` (None: any failure) and one of `values` at `path` of its body. Without a `path` the status is
+    enough.
     """
 
     status: int | None = None
@@ -68,10 +68,10 @@ class Throttling:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Where a platform's answers say how much it lets in. The defaults are the forms that are common.
+    """The places where a platform's responses state its limits. The defaults are the common forms.
 
-    `wait_headers` and `waits` (in the body of a failure) are looked for in their order, and the first that says
-    something counts. Of `counters` and `usages` all count. Header fields are named in lower case.
+    `wait_headers` and `waits` (in the body of a failure): the first that is stated counts. `counters` and `usages`: all
+    count. Header fields are named in lower case.
     """
 
     wait_headers: tuple[str, ...] = ("retry-after",)
@@ -95,7 +95,7 @@ class Dialect:
 
 
 class Preset(StrEnum):
-    """The dialects that are known by name."""
+    """The dialects that have a name."""
 
     STANDARD = "standard"
     GOOGLE_ADS = "google-ads"

@@ -1,9 +1,9 @@
-"""What a platform says about its limits, read from its answers. It may only ever make us slower.
+"""Limits and waits that a platform states in its responses. They can only make us slower.
 
-How long to be left alone, the first of: `Retry-After` (RFC 9110, section 10.2.3), fields of a failure's JSON body, what
-usage headers say. Which limits there are: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers, as
-its versions 03 to 10 write them), else `X-RateLimit-*` and the like, else usage percentages. The names are data, in a
-`Dialect`. What is garbage says nothing, and what is absurd is capped.
+The wait is the first of: `Retry-After` (RFC 9110, section 10.2.3), fields of a failure's JSON body, usage headers. The
+limits are `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers, versions 03 to 10), else
+`X-RateLimit-*` and the like, else usage percentages. The names are data, in a `Dialect`. Garbage is ignored, and absurd
+values are capped.
 """
 
 import json
@@ -19,7 +19,7 @@ from adsyncd.duration import LONGEST
 from adsyncd.rate.dialect import STANDARD, Counter, Dialect, Throttling, Unit, Usage
 from adsyncd.rate.stated_time import instant, number, seconds_away
 
-_MOST_LIMITS = 32  # of one header field: so many objects Meta puts into one
+_MOST_LIMITS = 32  # in one header field: Meta puts so many objects into one
 _SCALE_S = {Unit.MILLISECONDS: 0.001, Unit.SECONDS: 1.0, Unit.MINUTES: 60.0}
 
 _QUOTED = r'"(?:\\.|[^"\\])*"?'
@@ -29,9 +29,9 @@ _PART = re.compile(rf'(?:{_QUOTED}|[^";])+')
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit, as far as it is told: `remaining` of `requests` in a window of `window_s`, which ends in `reset_s`.
+    """One limit, as far as it is stated: `remaining` of `requests` in a window of `window_s`, which ends in `reset_s`.
 
-    `used` is the share that is used up, 0 to 1, where a platform counts something else than requests.
+    `used`: the share that is used, 0 to 1, if the platform counts something other than requests.
     """
 
     remaining: int | None = None
@@ -43,7 +43,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What an answer says: to be left alone for `wait_s`, whether it was refused for a limit's sake, and the limits."""
+    """The statements of a response: wait for `wait_s`, whether a limit refused the request, and the limits."""
 
     wait_s: float | None = None
     throttled: bool = False
@@ -51,10 +51,10 @@ class Said:
 
 
 def read(status: int, headers: Mapping[str, str], data: object, now: datetime, dialect: Dialect = STANDARD) -> Said:
-    """Read an answer, a failure as well as a success; `data` is what its body's JSON says, `now` is when it came.
+    """Read a response, a failure or a success. `data`: the JSON of its body. `now`: when it came.
 
-    Instants are counted from the answer's own `Date`, if it has one, so that the two clocks need not agree. What lies
-    in the past or is negative says nothing. Never raises.
+    Times count from the response's own `Date`, if it has one, so the two clocks need not agree. Past and negative times
+    are ignored. Never raises.
     """
     answer = _Answer(status, headers, data, now, dialect.throttling)
     usages = list(_usages(answer, dialect.usages))
@@ -68,7 +68,7 @@ def read(status: int, headers: Mapping[str, str], data: object, now: datetime, d
 
 
 class _Answer:
-    """An answer, whose header fields are parsed when they are asked for."""
+    """A response whose header fields are parsed on demand."""
 
     def __init__(
         self, status: int, headers: Mapping[str, str], data: object, now: datetime, throttling: Iterable[Throttling]
@@ -92,11 +92,11 @@ class _Answer:
         return instant(self.fields.get("date", "")) or self._now
 
     def away_s(self, value: object, unit: Unit = Unit.SECONDS) -> float | None:
-        """Return how far away the time is that `value` states. Past is negative."""
+        """Return in how many seconds the time comes that `value` states; negative if past."""
         return seconds_away(value, self.at, _SCALE_S[unit])
 
     def ahead_s(self, values: Iterable[object], unit: Unit = Unit.SECONDS) -> float | None:
-        """Return the farthest of the times that `values` state, if one lies ahead."""
+        """Return the latest of the times that `values` state, if one lies ahead."""
         ahead = (away_s for value in values if (away_s := self.away_s(value, unit)) is not None and away_s > 0)
         return max(ahead, default=None)
 
@@ -111,14 +111,14 @@ def _waits_s(answer: _Answer, dialect: Dialect) -> Iterator[float | None]:
 
 
 def _means(answer: _Answer, rule: Throttling) -> bool:
-    """Say whether an answer means what a 429 does, by `rule`."""
+    """Return whether a response means the same as a 429, by `rule`."""
     if not (answer.failed if rule.status is None else answer.status == rule.status):
         return False
     return rule.path is None or any(_is_one_of(value, rule.values) for value in _at(answer.data, rule.path))
 
 
 def _usages(answer: _Answer, usages: Iterable[Usage]) -> Iterator[tuple[Limit, float]]:
-    """Yield each limit, and for how many seconds nothing is let in."""
+    """Yield each limit, and for how many seconds the platform accepts nothing."""
     for usage in usages:
         if usage.header not in answer.fields:
             continue
@@ -133,7 +133,7 @@ def _usages(answer: _Answer, usages: Iterable[Usage]) -> Iterator[tuple[Limit, f
 
 
 def _counts(answer: _Answer, counters: Iterable[Counter]) -> list[Limit]:
-    """Return the limits that count requests; those that are told by a policy alone come last."""
+    """Return the limits that count requests; those that only a policy states come last."""
     policies = list(_policies(answer.fields.get("ratelimit-policy", "")))
     stated = list(_ratelimit(answer.fields["ratelimit"], answer)) if "ratelimit" in answer.fields else []
     if not stated:
@@ -157,7 +157,7 @@ def _counts(answer: _Answer, counters: Iterable[Counter]) -> list[Limit]:
 
 
 def _ratelimit(text: str, answer: _Answer) -> Iterator[tuple[str, Limit]]:
-    """Yield the limits of the field `RateLimit`, each with its name; in versions before 08 it has none."""
+    """Yield the limits of the field `RateLimit`, each with its name; versions before 08 have no names."""
     members = list(_members(text))
     single = dict(name.split("=", 1) for name, _ in members if "=" in name)
     if "remaining" in single:
@@ -171,21 +171,21 @@ def _ratelimit(text: str, answer: _Answer) -> Iterator[tuple[str, Limit]]:
 def _limit(answer: _Answer, requests: str, remaining: str, reset: str) -> Limit:
     left, reset_s = _count(remaining), answer.away_s(reset)
     if reset_s is not None and reset_s <= 0:
-        left = reset_s = None  # it tells of a window that is over
+        left = reset_s = None  # the window is over
     elif reset_s is not None and left is None and answer.throttled:
         left = 0
     return Limit(left, reset_s, _count(requests) or None)
 
 
 def _is_of(name: str, limit: Limit, policy: str, terms: Limit | None) -> bool:
-    """Say whether a limit is that of a policy: by its name, or without one by the number of requests."""
+    """Return whether a limit is that of a policy: by its name, or without one by the number of requests."""
     if name:
         return name == policy
     return terms is not None and terms.requests == limit.requests
 
 
 def _policies(text: str) -> Iterator[tuple[str, Limit | None]]:
-    """Yield each policy's name and terms, which are None if it counts something else than requests."""
+    """Yield each policy's name and terms; None if it counts something other than requests."""
     for name, parameters in _members(text):
         requests = _count(parameters.get("q", name if "w" in parameters else ""))  # before version 08 it has no name
         if parameters.get("qu", "requests") != "requests":
@@ -196,7 +196,7 @@ def _policies(text: str) -> Iterator[tuple[str, Limit | None]]:
 
 
 def _members(text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each item of a list, written as structured fields (RFC 9651) are or nearly so, and its parameters."""
+    """Yield each item of a list and its parameters, in the form of structured fields (RFC 9651) or nearly so."""
     for member in islice(_MEMBER.finditer(text), _MOST_LIMITS):
         item, *parameters = [part.strip() for part in _PART.findall(member[0])] or [""]
         pairs = [parameter.partition("=") for parameter in parameters]

@@ -1,4 +1,4 @@
-"""All gates: one for each client id of each platform, for as long as the process lives."""
+"""The governor keeps all gates: one for each client id of each platform, for as long as the process lives."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,9 @@ from adsyncd.rate.quota import ClientQuota
 
 
 class Governor:
-    """Keeps the gates. `owner` is this process; `records` is what others, or those before it, had out.
+    """Keeps the gates. `owner`: this process. `records`: permits that other and earlier processes had out.
 
-    A gate outlives the runs and even the drop-in of its tenant, so that nothing which happens to a tenant
-    makes its client id's quota come back sooner.
+    A gate outlives its users and their configuration, so nothing that happens to them brings a quota back sooner.
     """
 
     def __init__(
@@ -34,9 +33,9 @@ class Governor:
         self._pools: dict[str, PlatformPool] = {}
 
     def gate(self, client: ClientQuota) -> Gate:
-        """Return the gate of a client id, with its quota, weight and platform's quota as they are now.
+        """Return the gate of a client id, and adopt its quota, weight and platform's quota.
 
-        A client id has one gate on a platform, whoever asks for it. What was spent stays spent.
+        A client id has one gate on a platform. Spent permits stay spent.
         """
         key = (client.platform, client.client_id)
         pool = self._pool(client)
@@ -52,7 +51,7 @@ class Governor:
         return gate
 
     def stop(self) -> None:
-        """Stop all gates: requests that are on their way finish, no other is sent."""
+        """Stop all gates: requests in flight finish, no other is sent."""
         for gate in self._gates.values():
             gate.stop()
 
@@ -62,18 +61,18 @@ class Governor:
             self._pools.pop(name, None)
             return None
         if name not in self._pools:
-            records, sent = self._records.get((name, ""), ()), self._sent_by_tenants(name)
+            records, sent = self._records.get((name, ""), ()), self._sent_by_clients(name)
             account = Account(name, "", quota, records, self._clock, self._owner, client.timeout, sent)
             pool = self._pools[name] = PlatformPool(account, self._clock)
             for (of, _), gate in self._gates.items():
-                if of == name:  # what it sends from now on counts, though its tenant may be told later
+                if of == name:  # its requests count from now on, even if its quota is adopted later
                     gate.join(pool)
         pool = self._pools[name]
         pool.account.expect(client.timeout)
         pool.account.change(quota)
         return pool
 
-    def _sent_by_tenants(self, platform: str) -> list[Known]:
+    def _sent_by_clients(self, platform: str) -> list[Known]:
         now, sent = self._clock.monotonic(), list[Known]()
         for (of, client_id), records in self._records.items():
             if of == platform and client_id and (of, client_id) not in self._gates:

@@ -1,4 +1,4 @@
-"""What one client id's answers have taught of how its platform counts: remembered, put to use, and told once."""
+"""How a platform counts one client id's requests, learned from responses: remembered, applied and logged once."""
 
 import structlog
 
@@ -11,15 +11,15 @@ from adsyncd.rate.quota import Quota, Shape
 _log = structlog.stdlib.get_logger(__name__)
 
 _NEWS = {
-    Shape.PACED: "the platform takes spaced requests alone: they stay spaced",
+    Shape.PACED: "the platform accepts only spaced requests: they stay spaced",
     Shape.BURST: "spacing prevents no refusals: requests are no longer spaced",
 }
 
 
 class Learned:
-    """What is known of an account's quota. `known`: what was found out before; of another quota it tells nothing.
+    """The findings about an account's quota. `known`: findings of an earlier process, ignored if of another quota.
 
-    `strict`: the arrival bound that the quota states does not hold.
+    `strict`: the arrival bound of the quota does not hold.
     """
 
     def __init__(self, account: Account, ledger: PermitLedger, clock: Clock, known: ShapeRecord | None = None) -> None:
@@ -33,11 +33,11 @@ class Learned:
         self._put_to_use()
 
     def answered(self, now: float, *, refused: bool, waiting: bool) -> None:
-        """Learn from an answer: whether it was a refusal, and whether others wait for quota."""
+        """Learn from a response: whether it is a refusal, and whether other requests wait for quota."""
         quota, evidence = self._account.quota, self._evidence
         if refused and not self.strict and quota.arrival_bound is not None:
             self.strict = True
-            self._tell("the arrival bound does not hold: it is not relied on any more")
+            self._tell("the arrival bound does not hold: it is no longer used")
         if quota.shape is Shape.AUTO:
             shape, learned = evidence.shape, evidence.learned
             evidence.answered(now, refused=refused, waiting=waiting)

@@ -10,11 +10,10 @@ from adsyncd.rate.quota import Shape
 
 @dataclass(frozen=True, slots=True)
 class PermitRecord:
-    """Permit `number` of a window of a platform's client id was out with a request, and is not free before `free_at`.
+    """Permit `number` of a window, out with a request and not free before `free_at`.
 
-    `free_at` is in seconds since the machine's boot `boot_id`, a line on which no clock can be set. `window_ms` is the
-    window's length. `owner` is the process that has it out or had it last. An empty `client_id` stands for the
-    platform's own quota.
+    `free_at`: seconds since the machine's boot `boot_id`, a line on which no clock can be set. `window_ms`: the
+    window's length. `owner`: the process that has or last had it. An empty `client_id` means the platform's own quota.
     """
 
     platform: str
@@ -28,10 +27,10 @@ class PermitRecord:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That a process wants a permit out. It is granted if the permit's record is its own, or none, or past by `at`.
+    """A request for a permit. It is granted if there is no record of the permit, its own one, or one past by `at`.
 
-    `at` is in seconds since the boot of `record`. Of another boot nobody knows when its records are past: one is taken
-    for that if it is still as it was `seen` for as long as a request may take and a whole window.
+    `at`: seconds since the boot of `record`. A record of another boot has no known end: it counts as past if it is
+    still as it was `seen`, as long ago as a request may take plus a whole window.
     """
 
     record: PermitRecord
@@ -41,9 +40,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ShapeRecord:
-    """What was found out of how a platform counts a client id's requests, while its quota was what `quota` says.
+    """How a platform counts a client id's requests, as found out under the quota that `quota` describes.
 
-    `strict`: the arrival bound that the quota states does not hold.
+    `strict`: the arrival bound of the quota does not hold.
     """
 
     platform: str
@@ -55,16 +54,16 @@ class ShapeRecord:
 
 
 class PermitLedger(Protocol):
-    """Where permits are put on record, for all processes."""
+    """Keeps the records of permits for all processes."""
 
     async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
-        """Commit that permits are out, all or none; return what is on record if another process has one of them."""
+        """Commit permits as out, all or none. Returns the records of their client ids if another process has one."""
 
     def note_permits(self, claims: Sequence[Claim]) -> None:
-        """Record soon when permits are free that were claimed. It may be left out: they are on record for longer."""
+        """Record soon when claimed permits are free. It may fail: their records end later."""
 
     def forget_permits(self, records: Sequence[PermitRecord]) -> None:
-        """Remove records soon, but for those that have changed since."""
+        """Remove records soon, except those that have changed since."""
 
     def note_shape(self, record: ShapeRecord) -> None:
-        """Record soon what was found out of a platform's counting."""
+        """Record soon how a platform counts."""

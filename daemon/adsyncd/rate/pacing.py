@@ -1,9 +1,9 @@
-"""From bursts to even spacing and back: which of the two a platform that keeps refusing takes better, by the evidence.
+"""Bursts or even spacing: which of the two a platform that keeps refusing accepts, by the evidence of its responses.
 
-Bursts of a whole quota are right for most ways of counting. A platform that weights the window before, or allows only
-small bursts, refuses legal ones. But so does one of whose quota somebody else takes a part, and there spacing helps
-nothing; and where that somebody went away meanwhile, it only seems to have helped. So spacing has to end the refusals,
-and bursts have to bring them back, before it is learned, and again from time to time:
+Bursts of a whole quota are right for most ways of counting. A platform that weights the previous window, or allows only
+small bursts, refuses legal ones. But a platform also refuses if somebody else uses part of the quota; then spacing does
+not help, or only seems to help once the other has gone. So spacing must end the refusals, and bursts must bring them
+back, before spacing is learned, and again from time to time:
 
     BURST ──refused in 3 windows in a row──► TRIAL, spaced ──hardly refused any more──► CHECK, in bursts
       ▲                                        │                                          │        │
@@ -24,13 +24,13 @@ from adsyncd.rate.quota import Shape
 
 _WINDOWS = 3
 _MOST_WINDOWS = 96
-_CHECKED_AFTER = 24  # windows, what was learned here
-_RECALLED_CHECKED_AFTER = 12  # what was learned before a restart
+_CHECKED_AFTER = 24  # windows after spacing was learned here
+_RECALLED_CHECKED_AFTER = 12  # windows after it was learned before a restart
 _RARELY_CHECKED_AFTER = 1536
-_LIGHT = 4  # windows without a queue tell as much of bursts as one with
-_AS_GOOD = 0.9  # of what bursts let through: spacing itself costs a tenth
+_LIGHT = 4  # windows without a queue prove as much of bursts as one with a queue
+_AS_GOOD = 0.9  # of the requests accepted in bursts: spacing itself costs a tenth
 _BETTER = 1.25
-_RARE = 0.25  # of the refusals that bursts meet with
+_RARE = 0.25  # of the refusals of bursts
 
 
 class _Phase(Enum):
@@ -50,9 +50,9 @@ class _Window:
 
 @dataclass(slots=True)
 class Evidence:
-    """What the answers to one client id's requests say, with a window of `window_s`.
+    """The evidence of the responses to one client id's requests, with a window of `window_s`.
 
-    `learned`: what they have proved, or had before a restart. `shape`: what is in force.
+    `learned`: the shape that is proved, here or before a restart. `shape`: the shape in force.
     """
 
     window_s: float
@@ -60,8 +60,8 @@ class Evidence:
     _phase: _Phase = field(init=False)
     _needed: int = _WINDOWS
     _checked_after: int = _RECALLED_CHECKED_AFTER
-    _seen: list[_Window] = field(default_factory=list)  # that count, in this phase
-    _bursts: list[_Window] = field(default_factory=list)  # that were refused before the trial
+    _seen: list[_Window] = field(default_factory=list)  # windows that count in this phase
+    _bursts: list[_Window] = field(default_factory=list)  # refused, before the trial
     _tolerated: float = 0.0  # refusals in a window with spacing
     _open: _Window | None = None
 
@@ -70,11 +70,11 @@ class Evidence:
 
     @property
     def shape(self) -> Shape:
-        """How permits are to be let out now."""
+        """The shape in which permits are granted now."""
         return Shape.PACED if self._phase in {_Phase.TRIAL, _Phase.PACED} else Shape.BURST
 
     def answered(self, now: float, *, refused: bool, waiting: bool) -> None:
-        """Take note of an answer, and whether others wait for quota."""
+        """Count a response, and whether other requests wait for quota."""
         if self._open is not None and now >= self._open.since + self.window_s:
             closed, self._open = self._open, None
             self._judge(closed)
@@ -82,7 +82,7 @@ class Evidence:
             self._open = _Window(now)
         self._open.refused += refused
         self._open.accepted += not refused
-        self._open.busy = waiting  # to the end: of one that was cut short nobody knows what it would have let through
+        self._open.busy = waiting  # at its end: a window that was cut short proves nothing
 
     def _judge(self, window: _Window) -> None:
         match self._phase:
@@ -106,7 +106,7 @@ class Evidence:
                 self._judge_spacing()
 
     def _judge_trial(self) -> None:
-        """See whether spacing ended the refusals, or let through more and left few of them."""
+        """Judge whether spacing ended the refusals, or had more requests accepted and few refused."""
         clean = sum(not window.refused for window in self._seen) >= _WINDOWS - 1
         self._tolerated = 0.0 if clean else _RARE * mean(window.refused for window in self._bursts)
         before, now = (mean(window.accepted for window in windows) for windows in (self._bursts, self._seen))

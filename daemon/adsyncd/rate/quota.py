@@ -1,4 +1,4 @@
-"""What a platform allows a client id, as plain values."""
+"""Quotas, as plain values: the requests that a platform allows."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,9 +6,9 @@ from enum import StrEnum
 
 
 class Shape(StrEnum):
-    """How permits are let out: in a `BURST` as they come back, or `PACED` evenly over the window.
+    """How permits are granted: in a `BURST` as they return, or `PACED` evenly over the window.
 
-    `AUTO` is a burst, until a client id that keeps being refused proves that its platform counts otherwise.
+    `AUTO` is a burst until repeated refusals prove that the platform accepts only spaced requests.
     """
 
     AUTO = "auto"
@@ -26,10 +26,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a platform allows: at most `requests` in any `per`, and what the windows `also` say.
+    """At most `requests` in any `per`, and at most what each window of `also` allows.
 
-    `arrival_bound`: the platform counts a request at most so long after it was fully written, though its answer comes
-    later; None where that is not known.
+    `arrival_bound`: the platform counts a request within this time after it was fully written, however late it answers;
+    None if unknown.
     """
 
     requests: int
@@ -46,10 +46,10 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class ClientQuota:
-    """What bounds the requests of one client id of a platform.
+    """All that limits the requests of one client id of a platform.
 
-    `platform_quota`: what the platform allows all its client ids together, or None. `weight`: the client id's share of
-    that beside the others'. `timeout`: a request takes that long at most.
+    `platform_quota`: shared by all client ids of the platform, or None. `weight`: the client id's share of it, relative
+    to the others. `timeout`: the longest time that a request takes.
     """
 
     platform: str

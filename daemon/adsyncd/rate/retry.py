@@ -10,7 +10,7 @@ from random import Random
 
 from adsyncd.errors import AdsyncdError, Retry, Unavailable
 
-LONGEST_ASKED_S = 300.0  # a platform that asks to be left alone for longer can't mean this run
+LONGEST_ASKED_S = 300.0  # a longer wait that a platform states is cut to this
 
 _BUDGET = 20.0  # retries
 _SUCCESS_ADDS = 0.2
@@ -20,7 +20,7 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often a request may be sent in all, and how its waits grow: bounds of `base_s` times 2, 4, 8, … seconds."""
+    """The most attempts of a request, and the bounds of the waits between them: `base_s` times 2, 4, 8, … seconds."""
 
     max_attempts: int
     base_s: float = 0.25
@@ -30,8 +30,8 @@ class Policy:
 def wait_before_next(error: AdsyncdError, attempt: int, policy: Policy, random: Random) -> float | None:
     """Return how many seconds to wait before the next attempt, or None if there should be none.
 
-    `attempt` counts from 1 and is the one that failed. A wait that the platform states with a failure is the least;
-    one of more than five minutes is cut to that, as it can't be meant for this run.
+    `attempt`: the one that failed, from 1. A wait that the platform states is the minimum; more than five minutes are
+    cut to that.
     """
     if error.retry is not Retry.AGAIN or attempt >= policy.max_attempts:
         return None
@@ -45,20 +45,20 @@ def backoff(attempt: int, policy: Policy, random: Random) -> float:
 
 
 class RetryBudget:
-    """How many retries a tenant may make, so that a platform which is sick for it is not hammered.
+    """The number of retries left, so that retries do not hammer a sick platform.
 
-    A retry takes one. A request that succeeds gives back what its retries took, or a little if it had none; and one
-    comes back with time, so that whoever finds nothing left waits rather than fails.
+    A retry takes one. A request that succeeds gives back what its retries took, or a little if it had none. One returns
+    every ten seconds, so a retry without budget waits and does not fail.
     """
 
     __slots__ = ("_at", "_left")
 
     def __init__(self, now: float) -> None:
         self._left = _BUDGET
-        self._at = now  # when there were so many left; monotonic, as each `now`
+        self._at = now  # when `_left` was counted; monotonic, as each `now`
 
     def take(self, now: float) -> float:
-        """Take a retry and return 0, or return in how many seconds there will be one even if nothing succeeds."""
+        """Take a retry and return 0, or return in how many seconds one returns even if no request succeeds."""
         self._left = min(_BUDGET, self._left + (now - self._at) / _ONE_COMES_IN_S)
         self._at = now
         if self._left < 1 - _ROUNDING:
@@ -67,5 +67,5 @@ class RetryBudget:
         return 0.0
 
     def succeeded(self, attempt: int) -> None:
-        """Take note that a request succeeded in this attempt, from 1."""
+        """Count a request that succeeded in this attempt, from 1."""
         self._left = min(_BUDGET, self._left + (attempt - 1 or _SUCCESS_ADDS))

@@ -1,8 +1,8 @@
-"""How far away the time is that a platform states, in each of the forms that are seen: one reading for all places.
+"""Times that platforms state, in each form that is seen in the wild, as seconds from now.
 
-A number of seconds is what RFC 9110 has, beside three forms of a date. Others write a unit behind the number, a
-duration of Go, .NET or ISO 8601, a date of ISO 8601 or the seconds since 1970; and where two servers on the way have
-both answered, a list. What can be read in two ways is not read.
+RFC 9110 has a number of seconds and three forms of a date. Others write a unit behind the number, a duration of Go,
+.NET or ISO 8601, a date of ISO 8601, the seconds since 1970, or a list where two servers on the way both answered. An
+ambiguous text is ignored.
 """
 
 import math
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_S = 86_400.0
-"""No wait and no reset is longer: few quotas last longer than a day, and a mistake costs no more than that."""
+"""The longest wait or reset. Few quotas last longer than a day, and a mistake costs no more than that."""
 
 _LONGEST_TEXT = 1024
 _EPOCH_S = 1e9  # larger numbers are instants, of 2001 and later
@@ -36,9 +36,9 @@ _ZONE = re.compile(r" (?=[+-][0-9]{2}:?[0-9]{2}$)| ?(?:UTC|GMT)$")  # which Pyth
 
 
 def seconds_away(value: object, at: datetime, unit_s: float = 1.0) -> float | None:
-    """Return how far away from `at` the time is that `value` states, at most `LONGEST_S`; below zero if it is past.
+    """Return in how many seconds from `at` the time comes that `value` states, at most `LONGEST_S`; negative if past.
 
-    A bare number counts units of `unit_s`. Of a list the longest counts. None if nothing can be read. Never raises.
+    A bare number counts units of `unit_s`. The longest of a list counts. None if unreadable. Never raises.
     """
     if not isinstance(value, str):
         members: list[object] = [value]
@@ -51,7 +51,7 @@ def seconds_away(value: object, at: datetime, unit_s: float = 1.0) -> float | No
 
 
 def instant(text: str) -> datetime | None:
-    """Return the instant that a date states, as HTTP or ISO 8601 write it; UTC if it names no zone."""
+    """Return the instant of a date in the form of HTTP or ISO 8601; UTC if it names no zone. None if unreadable."""
     for read in (parsedate_to_datetime, _iso):
         try:
             found = read(text)
@@ -62,7 +62,7 @@ def instant(text: str) -> datetime | None:
 
 
 def number(value: object) -> float | None:
-    """Return a number that is not negative, of JSON or in text."""
+    """Return a number from JSON or a text; None if it is negative or no number."""
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value)
         value = float(match[1]) if match else None

@@ -251,6 +251,13 @@ async def test_what_may_have_been_sent_before_the_records_reach_is_waited_for_as
     assert await first_waits(a_client(before), a_client(after, platform), how) == pytest.approx(waits_s, rel=0.01)
 
 
+async def test_records_that_a_request_in_flight_may_have_overwritten_are_waited_for_from_its_sending() -> None:
+    governor = a_governor()
+    permit = await governor.gate(a_client(quota(MINUTE))).acquire()
+    assert await permit.put_on_record(TIMEOUT_S)
+    assert governor.gate(a_client(quota((30, 600.0)))).silence_s() == pytest.approx(540, rel=0.01)
+
+
 @HOW
 async def test_a_slip_that_is_taken_back_costs_no_more_than_the_slip(how: str) -> None:
     ledger, clock = MemoryLedger(), VirtualClock()
