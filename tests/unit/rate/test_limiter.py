@@ -212,6 +212,13 @@ def test_paced_grants_are_a_window_less_one_request_apart_even_after_a_rest() ->
     assert granted == [0.0, 1.01, 2.1, 50.0, 51.1]
 
 
+def test_the_window_that_needs_the_larger_space_decides() -> None:
+    for quota in (a_quota(11, WINDOW, a_window(13, 60.0)), a_quota(13, 60.0, a_window(11))):
+        paced = Limiter(quota, paced=True)
+        paced.arrived_within(0.0)
+        assert paced.space_s == pytest.approx(60 * 1.001 / 12)
+
+
 def test_spaces_make_up_for_what_arrivals_are_spread_by_but_remember_no_old_spread() -> None:
     paced = Limiter(a_quota(11), paced=True)
     paced.arrived_within(2.0)

@@ -137,6 +137,26 @@ async def test_a_gate_that_leaves_the_platform_s_quota_is_alone_in_that(
     assert all((pool.held, pool.free(start)) == (0, platform_permits) for pool in pools)
 
 
+async def test_a_gate_that_left_the_platform_s_quota_waits_for_its_own_alone() -> None:
+    governor, served = a_governor(), 0
+    first, leaver, holder = gates(governor, a_quota(1), 5, 1, 5)
+    await holder.acquire()
+
+    async def request() -> None:
+        nonlocal served
+        (await leaver.acquire()).cool()
+        served += 1
+
+    async with anyio.create_task_group() as tasks:
+        for wait in (first.acquire, request, request):
+            tasks.start_soon(wait)
+        await anyio.sleep(1)
+        governor.gate(a_client(a_quota(1), client_id="c1"))
+        await anyio.sleep(COOLS_FOR + 1)
+        assert served == 2
+        tasks.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("cools", [False, True])
 async def test_a_permit_that_is_back_goes_to_a_gate_that_waits_for_the_platform_s_quota(cools: bool) -> None:
     one, other = gates(a_governor(), a_quota(1), 5, 5)
