@@ -1,10 +1,11 @@
 """A permit in the hands of one request, from its grant until it is back in its buckets."""
 
+from itertools import chain
 from typing import Protocol
 
 from adsyncd.rate.account import Account
 from adsyncd.rate.ledger import Claim, PermitLedger
-from adsyncd.rate.limiter import Limiter, Numbers
+from adsyncd.rate.limiter import Numbers
 from adsyncd.rate.platform_pool import PlatformPool
 
 
@@ -12,7 +13,6 @@ class Origin(Protocol):
     """The gate that granted a permit, as the permit needs it."""
 
     account: Account
-    limiter: Limiter
     ledger: PermitLedger
     out: set["Permit"]
     waiting: int
@@ -37,7 +37,7 @@ class Permit:
         self._numbers = numbers
         self._pool = pool
         self._shared = shared
-        self._claims: tuple[list[Claim], list[Claim]] | None = None
+        self._claims: list[list[Claim]] = []
         gate.out.add(self)
 
     async def put_on_record(self, timeout_s: float) -> bool:
@@ -48,30 +48,27 @@ class Permit:
         gate = self._gate
         try:
             while True:
-                pool = self._pool
-                if gate.account.is_quiet() or (pool and pool.account.is_quiet()):
+                parts = self._parts()
+                if any(account.is_quiet() for account, _ in parts):
                     self.refund()  # it was granted before the quota changed
                     return False
-                own = gate.account.claims(self._numbers, timeout_s)
-                shared = pool.account.claims(self._shared, timeout_s) if pool else []
-                more = gate.account.unrecorded()
-                more_shared = pool.account.unrecorded() if pool else []
-                taken = await gate.ledger.claim_permits([*more, *own, *more_shared, *shared])
+                carried = [account.unrecorded() for account, _ in parts]
+                claims = [account.claims(numbers, timeout_s) for account, numbers in parts]
+                taken = await gate.ledger.claim_permits([*chain(*carried, *claims)])
                 if taken:
                     break
-                gate.account.recorded([*more, *own])
-                if pool:
-                    pool.account.recorded([*more_shared, *shared])
-                if gate.account.holds(own):
-                    self._claims = own, shared
-                    self._forget_the_past()
+                for (account, _), *recorded in zip(parts, carried, claims, strict=True):
+                    account.recorded(chain(*recorded))
+                if gate.account.holds(claims[0]):
+                    self._claims = [*claims, []]  # no claims of a pool that it joins later
+                    if past := [record for account, _ in parts for record in account.past()]:
+                        gate.ledger.forget_permits(past)
                     return True
         except BaseException:
             self.refund()
             raise
-        gate.account.learn(taken)
-        if pool:
-            pool.account.learn(taken)
+        for account, _ in parts:
+            account.learn(taken)
         self.refund()  # after `learn`: the next waiting request must not get the same permit
         return False
 
@@ -80,15 +77,11 @@ class Permit:
 
         `written_at`: the monotonic instant at which the request was fully written, if it was.
         """
-        gate = self._gate
-        since = gate.counted_by(written_at)
-        if answered and gate.limiter.space_s:
-            gate.limiter.arrived_within(since - self._granted_at)
-        gate.limiter.cool(self._numbers, since)
-        if self._pool is not None:
+        since = self._gate.counted_by(written_at)
+        for account, numbers in self._parts():
             if answered:
-                self._pool.limiter.arrived_within(since - self._granted_at)
-            self._pool.limiter.cool(self._shared, since)
+                account.limiter.arrived_within(since - self._granted_at)
+            account.limiter.cool(numbers, since)
         self._is_back(since)
 
     def join(self, pool: PlatformPool | None) -> None:
@@ -98,28 +91,23 @@ class Permit:
 
     def refund(self) -> None:
         """Give the permit back at once: its request provably never left."""
-        self._gate.limiter.refund(self._numbers)
-        if self._pool is not None:
-            self._pool.limiter.refund(self._shared)
+        for account, numbers in self._parts():
+            account.limiter.refund(numbers)
         self._is_back(None)
 
-    def _forget_the_past(self) -> None:
-        past = self._gate.account.past()
-        if self._pool is not None:
-            past += self._pool.account.past()
-        if past:
-            self._gate.ledger.forget_permits(past)
+    def _parts(self) -> list[tuple[Account, Numbers]]:
+        """Return its permits of the client id's quota and, if there is one, of the platform's."""
+        own = (self._gate.account, self._numbers)
+        return [own] if self._pool is None else [own, (self._pool.account, self._shared)]
 
     def _is_back(self, cools_since: float | None) -> None:
-        gate, pool = self._gate, self._pool
+        gate = self._gate
         gate.out.discard(self)
-        if self._claims is not None:
-            own, shared = self._claims
-            notes = gate.account.notes(self._numbers, own, cools_since)
-            if pool is not None:
-                notes += pool.account.notes(self._shared, shared, cools_since)
-            gate.ledger.note_permits(notes)
+        if self._claims:
+            parts = zip(self._parts(), self._claims, strict=False)
+            notes = [account.notes(numbers, claims, cools_since) for (account, numbers), claims in parts]
+            gate.ledger.note_permits([*chain(*notes)])
         if gate.waiting:
             gate.serve()
-        if pool is not None:
-            pool.serve()
+        if self._pool is not None:
+            self._pool.serve()
