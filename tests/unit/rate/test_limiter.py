@@ -319,7 +319,14 @@ def test_what_the_server_leaves_counts_in_a_forecast_of_grants_far_away_too() ->
     told.tighten(5000, 80_000.0, 0.0)
     assert told.nth_at(5000, 0.0) < 80_000
     assert told.nth_at(5001, 0.0) == 80_000
+    assert told.nth_at(5010, 0.0) == 80_000
     assert told.nth_at(5011, 0.0) == 80_000 + COOLS_FOR
+
+
+def test_a_far_forecast_goes_round_in_the_window_that_allows_the_least() -> None:
+    both = Limiter(a_quota(10, WINDOW, a_window(30, 60.0)))
+    assert both.nth_at(3000, 0.0) == pytest.approx(99 * cools_for(a_window(1, 60.0)) + 2 * COOLS_FOR)
+    assert both.nth_at(3001, 0.0) == pytest.approx(100 * cools_for(a_window(1, 60.0)))
 
 
 @given(st.integers(1, 40), st.integers(1, 3000), st.booleans())
