@@ -154,7 +154,6 @@ class Limiter:
                 for bucket, place in zip(self.buckets, places, strict=True)
             ]
         self.heed_quiet()
-        self.pace(paced=bool(self.space_s))
         return new
 
     def heed_quiet(self) -> None:

@@ -192,10 +192,13 @@ async def test_a_waiting_request_is_told_its_reason_and_its_end_whenever_they_ch
         assert through.silence_s() == pytest.approx(COOLS_FOR - 5)
         through.close(100)
         assert through.silence_s() == 100
+        await anyio.sleep(1)
+        through.heed([Limit(remaining=0, reset_s=200)], refused=False)
     assert told == [
         (WaitReason.QUOTA, None),
         (WaitReason.QUOTA, pytest.approx(start + 5 + COOLS_FOR)),
         (WaitReason.RETRY_AFTER, pytest.approx(start + 110)),
+        (WaitReason.FEEDBACK, pytest.approx(start + 211)),
     ]
 
 
@@ -352,13 +355,13 @@ async def test_a_forecast_counts_the_gates_that_wait_for_the_platform_s_quota_to
     governor = a_governor()
     light, heavy = (
         governor.gate(a_client(a_quota(1000), a_quota(10), client_id=name, weight=weight))
-        for name, weight in (("light", 1), ("heavy", 4))
+        for name, weight in (("light", 1), ("heavy", 3))
     )
     async with anyio.create_task_group() as tasks:
         for through in (light, heavy):
             for _ in range(20):
                 tasks.start_soon(through.acquire)
         await anyio.sleep(1)
-        for through, windows in ((light, 5), (heavy, 2)):
-            assert through.forecast_s(10) == pytest.approx(windows * COOLS_FOR, abs=2)
+        for through, requests, windows in ((light, 10, 4), (heavy, 10, 2), (heavy, 8, 2), (heavy, 7, 1)):
+            assert through.forecast_s(requests) == pytest.approx(windows * COOLS_FOR, abs=2)
         tasks.cancel_scope.cancel()

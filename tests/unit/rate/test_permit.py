@@ -68,6 +68,17 @@ async def test_the_record_says_out_for_as_long_as_may_be_and_then_when_it_is_fre
     assert [record.free_at for record in ledger.records.values()] == pytest.approx([expected] * (1 + shared))
 
 
+async def test_a_refund_leaves_the_record_s_end_as_it_was() -> None:
+    ledger, ends = MemoryLedger(), []
+    through = a_gate(a_quota(1), VirtualClock(), ledger)
+    for refunded in (False, True, True):
+        permit = await through.acquire()
+        assert await permit.put_on_record(5.0)
+        permit.refund() if refunded else permit.cool()
+        ends += [record.free_at for record in ledger.records.values()]
+    assert ends == [ends[0]] * 3
+
+
 @pytest.mark.parametrize(
     ("written_at", "answered_at", "counted_by"), [(0.1, 2.0, 0.6), (0.1, 0.2, 0.2), (None, 2.0, 2.0)]
 )
