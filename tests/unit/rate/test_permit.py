@@ -98,6 +98,7 @@ async def test_an_arrival_bound_lets_a_permit_cool_from_the_bound_or_from_an_ear
 async def test_answers_alone_tell_how_far_arrivals_are_spread(shared: bool, answered: bool, spread_s: float) -> None:
     paced, plenty = a_quota(11, shape=Shape.PACED), a_quota(1000)
     through = a_governor().gate(a_client(plenty, paced) if shared else a_client(paced))
+    await anyio.sleep(100.0)
     permit = await through.acquire()
     await anyio.sleep(30.0)
     permit.cool(answered=answered)
