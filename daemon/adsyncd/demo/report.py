@@ -21,14 +21,14 @@ _LOG_LINES = 15
 
 def print_parts(console: Console, scene: Scene, folder: Folder, *, vault: str, platform: str, collector: str) -> None:
     """Print what runs where; the last three are addresses."""
-    quota = f"{scene.quota.requests} requests in {format_duration(scene.quota.per)} (in life, in a minute)"
-    each = f"each has {scene.campaigns} campaigns and a quota of {quota}"
+    quota = f"{scene.quota.requests} requests per {format_duration(scene.quota.per)} (in production: per minute)"
+    each = f"each tenant has {scene.campaigns} campaigns and a quota of {quota}"
     parts = Table.grid(padding=(0, 2))
     parts.add_column(no_wrap=True)
     parts.add_column(overflow="fold")
-    parts.add_row("OpenBao", vault, f"keeps the credentials of {', '.join(scene.tenants)}")
+    parts.add_row("OpenBao", vault, f"holds the credentials of {', '.join(scene.tenants)}")
     parts.add_row("platform", platform, f"{each}; {FAULTS}")
-    parts.add_row("collector", collector, "gets traces, metrics and logs")
+    parts.add_row("collector", collector, "receives traces, metrics and logs")
     parts.add_row("daemon", str(folder.path), "its settings, drop-ins, database and log")
     console.print(parts, highlight=False)
     console.print()
@@ -57,7 +57,7 @@ def print_evidence(console: Console, scene: Scene, evidence: Sequence[TenantEvid
 def print_trace(console: Console, run: Run, spans: Sequence[ExportedSpan]) -> None:
     """Print the trace of a run."""
     console.print()
-    console.print(f"Each run is one trace. This is {run.tenant}'s, as the collector got it:")
+    console.print(f"Each run is one trace. This is {run.tenant}'s, as the collector received it:")
     console.print(trace_tree(spans, run.trace_id, _ALIKE))
 
 
@@ -67,10 +67,10 @@ def print_places(console: Console, folder: Folder, command: str) -> None:
         console,
         "",
         f"Database {folder.database}",
-        "         beside it are the settings, the drop-ins and the daemon's log",
+        "         next to it are the settings, the drop-ins and the daemon's log",
         f"Runs     {command} runs --config {quote(str(folder.config))}",
         f"Remove   rm -r {quote(str(folder.path))}",
-        f"Next     write settings and drop-ins like these, `{command} check`, `{command} run`",
+        f"Next     write settings and drop-ins like these, then `{command} check` and `{command} run`",
     )
 
 

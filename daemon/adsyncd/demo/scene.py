@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from adsyncd.rate.quota import Quota
 
-FAULTS = "20% of listings answer 503 and 10% never, 5% of pushes answer 503"
+FAULTS = "20% of listings get a 503 and 10% no answer, 5% of pushes get a 503"
 
 _QUOTA = Quota(requests=10, per=timedelta(seconds=3))
 _BEHAVIOUR: Mapping[str, object] = {"list_503": 0.2, "list_hang": 0.1, "push_503": 0.05, "push_latency_s": 0.1}

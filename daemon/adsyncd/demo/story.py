@@ -62,7 +62,7 @@ async def _cancel_at_first(signals: AsyncIterator[Signals], scope: anyio.CancelS
 
 
 async def _play(scene: Scene, console: Console, command: str) -> None:
-    console.print("Starting OpenBao, a mock platform and a collector, on 127.0.0.1 alone")
+    console.print("Starting OpenBao, a mock platform and a collector on 127.0.0.1")
     passwords = {tenant: secrets.token_urlsafe() for tenant in scene.tenants}
     async with openbao() as vault, mock_platform(scene.platform(passwords)) as platform, open_collector() as collector:
         for tenant, password in passwords.items():

@@ -18,7 +18,7 @@ def test_the_platform_keeps_the_scenes_quota_and_has_the_faults_that_are_announc
     assert behaviour.campaigns == 7
     assert (behaviour.quota_requests, behaviour.quota_window_s) == (10, 3.0)
     rates = behaviour.list_503, behaviour.list_hang, behaviour.push_503
-    words = "{:.0%} of listings answer 503 and {:.0%} never, {:.0%} of pushes answer 503".format(*rates)
+    words = "{:.0%} of listings get a 503 and {:.0%} no answer, {:.0%} of pushes get a 503".format(*rates)
     assert words == FAULTS
 
 
