@@ -142,7 +142,7 @@ async def scene(base_url: str, files: int) -> AsyncIterator[Scene]:
             reloader = Reloader(settings, load, registry, parts.clock, parts.instruments)
             assert len((await reloader.reload()).added) == files + 1
             ticker.start()
-            tasks.start_soon(parts.supervisor.sync, BUSY, parts.clock.now(), tally)
+            tasks.start_soon(parts.supervisor.worker(BUSY).sync, parts.clock.now(), tally)
             while tally.pushed < 100:  # noqa: ASYNC110 - nobody says so
                 await anyio.sleep(0.1)
             yield Scene(folder, reloader, tally)

@@ -133,7 +133,7 @@ async def run(sync: Mapping[str, str], etag: bool) -> Count:
                 await anyio.sleep(max(0.0, number * EVERY.total_seconds() - anyio.current_time()))
                 if number % 4 == 3:
                     await change(upstream, number)
-                record = await supervisor.sync("bench", clock.now(), Tally())
+                record = await supervisor.worker("bench").sync(clock.now(), Tally())
                 assert record.outcome == "succeeded", record
     return count
 

@@ -189,7 +189,7 @@ async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
     parts.supervisor.add(tenant)
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.CancelScope() as patience:
         async with beside(_stop_at_next, signals, parts.supervisor, patience):
-            return await parts.supervisor.sync(tenant.id, whole_ms(parts.clock.now()), tally)
+            return await parts.supervisor.worker(tenant.id).sync(whole_ms(parts.clock.now()), tally)
     raise Stopping("cut short: the run stays open, and the tenant's next one goes on with it")
 
 

@@ -82,7 +82,7 @@ async def rotated_after(pushes: int, here: Scene) -> Run:
     runs: list[Run] = []
 
     async def run() -> None:
-        runs.append(await here.parts.supervisor.sync("acme", here.parts.clock.now(), Tally()))
+        runs.append(await here.parts.supervisor.worker("acme").sync(here.parts.clock.now(), Tally()))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)

@@ -14,6 +14,7 @@ from adsyncd.model.campaign import Oddities, Page, Push
 from adsyncd.model.run import Outcome, ResumePoint, Run, Tally
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.pipeline import Journal, Pipeline
+from adsyncd.runs.pipeline import Source as RunSource
 from adsyncd.simulation.virtual_time import START
 from adsyncd.store import Store, tables
 from adsyncd.telemetry.instruments import Instruments
@@ -86,7 +87,7 @@ class Source:
 
 
 async def run(
-    source: Source,
+    source: RunSource,
     journal: Journal,
     number: int = 0,
     *,
@@ -96,7 +97,9 @@ async def run(
     clock: VirtualClock | None = None,
 ) -> Run:
     """Run the tenant for the fire time `number`; again for the same one means to take it up."""
-    tenant = tenant or a_tenant(page_size=source.page_size, run_deadline=FOREVER)
+    if tenant is None:
+        assert isinstance(source, Source)
+        tenant = a_tenant(page_size=source.page_size, run_deadline=FOREVER)
     pipeline = Pipeline(
         tenant,
         source,

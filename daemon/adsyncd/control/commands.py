@@ -27,8 +27,6 @@ from adsyncd.tenants.ticks import Ticker
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_BUSY = frozenset({State.RUNNING, State.WAITING, State.DRAINING})
-
 
 class Files(Protocol):
     """The drop-ins that are in force. See `adsyncd.tenants.reload.Reloader`."""
@@ -89,7 +87,7 @@ class Commands:
             since=self._since,
             stopping=self._supervisor.stopping,
             tenants={state: states.count(state) for state in State if state in states},
-            runs=sum(state in _BUSY for state in states),
+            runs=self._supervisor.runs,
             refused=[problem for refusal in self._files.refused for problem in refusal.problems],
             vault=self._vault.status if self._vault else None,
             breakers=self._supervisor.open_breakers,
@@ -129,18 +127,20 @@ class Commands:
     def trigger(self, tenant_id: str) -> datetime:
         """Begin a run of a tenant, and return its fire time."""
         self._refuse_disabled(tenant_id)
-        return self._supervisor.trigger(self._runs, tenant_id)
+        worker = self._supervisor.worker(tenant_id)
+        self.check_ready()
+        return worker.trigger(self._runs)
 
     async def pause(self, tenant_id: str) -> TenantStatus:
         """Let a tenant rest until it is resumed, and say how it stands."""
         self._refuse_disabled(tenant_id)
-        await self._supervisor.pause(tenant_id)
+        await self._supervisor.worker(tenant_id).pause()
         return await self.tenant(tenant_id)
 
     async def resume(self, tenant_id: str) -> TenantStatus:
         """Let a tenant run again, and say how it stands."""
         self._refuse_disabled(tenant_id)
-        await self._supervisor.resume(tenant_id)
+        await self._supervisor.worker(tenant_id).resume()
         return await self.tenant(tenant_id)
 
     async def reload(self) -> Reloaded:
@@ -168,7 +168,7 @@ class Commands:
 
         def refuse(tenant_id: str) -> None:
             self._refuse_disabled(tenant_id)
-            self._supervisor.refuse_if_paused(tenant_id)
+            self._supervisor.worker(tenant_id).refuse_if_paused()
 
         with anyio.CancelScope() as scope:
             self._replays.add(scope)
@@ -192,7 +192,7 @@ class Commands:
         refused: Mapping[str, Refusal],
     ) -> TenantStatus:
         try:
-            status = self._supervisor.status(tenant_id, self._ticker.next_fire_time(tenant_id))
+            status = self._supervisor.worker(tenant_id).status(self._ticker.next_fire_time(tenant_id))
         except NoSuchTenant:
             if tenant := disabled.get(tenant_id):
                 status = TenantStatus(tenant_id, State.DISABLED, tenant.client_id, tenant.platform.name)

@@ -129,7 +129,7 @@ class Registry:
 
     def _change(self, change: Change) -> None:
         self.tenants[change.new.id] = change.new
-        lasts_s = self._supervisor.change(change)
+        lasts_s = self._supervisor.worker(change.new.id).change(change)
         if lasts_s is not None and lasts_s >= 1:
             self.silent.append(Silence(change.new.id, self._clock.now() + timedelta(seconds=lasts_s), lasts_s))
         self._alerts.change(change.new)

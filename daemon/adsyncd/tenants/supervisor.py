@@ -12,7 +12,6 @@ from anyio.abc import TaskGroup
 from adsyncd.errors import AdsyncdError, NoSuchTenant, Stopping
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Run, Tally
-from adsyncd.model.status import TenantStatus
 from adsyncd.model.tenant import Tenant
 from adsyncd.runs.replay import Replayed
 from adsyncd.telemetry.instruments import DEAD_LETTERS, QUOTA_PERMITS, TOKEN_EXPIRES_IN
@@ -23,10 +22,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Supervisor:
-    """The tenants in service, each with its worker, by id.
-
-    A method that takes a tenant's id raises NoSuchTenant if there is none, except for `tick`.
-    """
+    """The tenants in service, each with its worker."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -37,6 +33,12 @@ class Supervisor:
         observe = services.instruments.observe
         observe(QUOTA_PERMITS, partial(self._each, lambda worker: worker.gate.free))
         observe(TOKEN_EXPIRES_IN, partial(self._each, lambda worker: worker.session.expires_in()))
+
+    def worker(self, tenant_id: str) -> Worker:
+        """Return a tenant's worker. Raises NoSuchTenant."""
+        if tenant_id not in self._workers:
+            raise NoSuchTenant(f'there is no tenant "{tenant_id}"', "adsyncd status lists all of them")
+        return self._workers[tenant_id]
 
     def add(
         self,
@@ -58,13 +60,9 @@ class Supervisor:
         else:
             self._workers[tenant.id] = Worker(tenant, self._services, self._at_rest, paused_since, last_run)
 
-    def change(self, change: Change) -> float | None:
-        """Apply a tenant's change; return for how many seconds a changed quota lets nothing through, if known."""
-        return self._worker(change.new.id).change(change)
-
     def remove(self, tenant_id: str) -> None:
-        """Start nothing more for a tenant, and drop its worker once nothing is in progress for it."""
-        worker = self._worker(tenant_id)
+        """Start no run for a tenant any more, and drop its worker once nothing is in progress for it."""
+        worker = self.worker(tenant_id)
         worker.leaving = True
         if not worker.busy:
             self._at_rest(worker)
@@ -74,31 +72,10 @@ class Supervisor:
         if (worker := self._workers.get(tenant_id)) is not None:
             worker.tick(tasks, fire_time)
 
-    def trigger(self, tasks: TaskGroup, tenant_id: str) -> datetime:
-        """Start a tenant's run now, as a task of `tasks`, and return its fire time.
-
-        Raises CommandRefused and Stopping if none can start.
-        """
-        worker = self._worker(tenant_id)
-        self.refuse_if_stopping()
-        return worker.trigger(tasks)
-
-    async def pause(self, tenant_id: str) -> None:
-        """Start nothing for a tenant until it is resumed; see `Worker.pause`. Raises StoreError."""
-        await self._worker(tenant_id).pause()
-
-    async def resume(self, tenant_id: str) -> None:
-        """Let a tenant run again, from its next fire time on. Raises StoreError."""
-        await self._worker(tenant_id).resume()
-
     def refuse_if_stopping(self) -> None:
         """Raise Stopping if nothing new starts any more."""
         if self._stopping:
             raise Stopping("adsyncd is stopping: nothing new is started")
-
-    def refuse_if_paused(self, tenant_id: str) -> None:
-        """Raise CommandRefused if the tenant is paused."""
-        self._worker(tenant_id).refuse_if_paused()
 
     @property
     def tenants(self) -> Mapping[str, Tenant]:
@@ -120,14 +97,6 @@ class Supervisor:
         """How many runs are in progress."""
         return sum(worker.running for worker in self._workers.values())
 
-    def status(self, tenant_id: str, next_fire_time: datetime | None) -> TenantStatus:
-        """Return what a tenant does and what went wrong last; see `Worker.status`."""
-        return self._worker(tenant_id).status(next_fire_time)
-
-    async def sync(self, tenant_id: str, fire_time: datetime, tally: Tally) -> Run:
-        """Run a tenant now and return the run's record; see `Worker.sync`. Raises StoreError and LeaseHeld."""
-        return await self._worker(tenant_id).sync(fire_time, tally)
-
     async def replay_all(
         self, letters: Iterable[DeadLetter], tally: Tally, *, refuse: Callable[[str], None]
     ) -> list[Replayed]:
@@ -141,7 +110,7 @@ class Supervisor:
         async def replay(tenant_id: str, its: Sequence[DeadLetter]) -> None:
             try:
                 refuse(tenant_id)
-                replayed.extend(await self._worker(tenant_id).replay(its, tally))
+                replayed.extend(await self.worker(tenant_id).replay(its, tally))
             except AdsyncdError as error:
                 replayed.extend(Replayed(letter, PushState.PENDING, str(error)) for letter in its)
 
@@ -170,11 +139,6 @@ class Supervisor:
         with anyio.move_on_after(grace.total_seconds()):
             while self._replays or any(worker.busy for worker in self._workers.values()):
                 await self._rest.wait()
-
-    def _worker(self, tenant_id: str) -> Worker:
-        if tenant_id not in self._workers:
-            raise NoSuchTenant(f'there is no tenant "{tenant_id}"', "adsyncd status lists all of them")
-        return self._workers[tenant_id]
 
     def _at_rest(self, worker: Worker) -> None:
         if worker.leaving:

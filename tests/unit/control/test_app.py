@@ -165,7 +165,7 @@ async def test_while_the_database_is_gone_it_answers_what_it_knows(
 async def test_a_tenant_that_cant_be_shown_says_so_in_its_row_and_hides_no_other(
     inside: Inside, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inside.supervisor._workers["acme"], "session", None)
+    monkeypatch.setattr(inside.supervisor.worker("acme"), "session", None)
     with capture_logs() as logged:
         for _ in range(2):
             shown = {one["id"]: one for one in await ask(api, "/v1/tenants")}
@@ -316,7 +316,7 @@ async def test_a_replay_that_a_stop_no_longer_waits_for_says_so_and_leaves_the_r
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(replay)
         with anyio.fail_after(20):
-            while not inside.supervisor._workers["acme"].busy:  # noqa: ASYNC110 - begun by the command
+            while not inside.supervisor.worker("acme").busy:  # noqa: ASYNC110 - begun by the command
                 await anyio.sleep(0.01)
         inside.commands.cut_short()
     assert {outcome for outcome, _ in fates.values()} == {"pending"}

@@ -45,7 +45,7 @@ async def runs_of(world: World, *names: str, number: int = 0) -> list[Run]:
     runs: dict[str, Run] = {}
 
     async def sync(name: str) -> None:
-        runs[name] = await world.supervisor.sync(name, fire_time(number), Tally())
+        runs[name] = await world.supervisor.worker(name).sync(fire_time(number), Tally())
 
     async with anyio.create_task_group() as tasks:
         for name in names:

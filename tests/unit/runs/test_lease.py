@@ -1,8 +1,7 @@
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any
 from unittest.mock import Mock
 
 import anyio
@@ -17,14 +16,8 @@ from adsyncd.runs.lease import Leases
 from adsyncd.store import Store, tables
 from support.inline_store import Disk, inline_store
 from support.records import run
-from support.virtual_time import BACKEND
 
 TTL_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +105,6 @@ class Process:
             self.wrote.set()
             with anyio.move_on_after(3):
                 await self._done.wait()
-
-
-@pytest.fixture
-def disk() -> Disk:
-    return Disk()
-
-
-@pytest.fixture
-async def store(disk: Disk) -> AsyncIterator[Store]:
-    async with inline_store(disk) as opened:
-        yield opened
 
 
 @asynccontextmanager

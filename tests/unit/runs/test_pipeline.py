@@ -1,4 +1,3 @@
-from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +22,6 @@ from adsyncd.model.run import Outcome, Tally, Wait, run_id
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.wait import WaitReason
 from adsyncd.store import Store, tables
-from support.inline_store import inline_store
 from support.pipelines import Source, counts, fire_time, ids, reconciles, run
 from support.records import rows
 from support.spans import Spans, attributes
@@ -215,42 +213,6 @@ async def test_a_mistake_of_ours_ends_the_run_and_goes_no_further(
 
 
 # Traces
-
-
-async def test_a_run_is_one_trace_with_the_right_parents() -> None:
-    spans = Spans()
-    async with inline_store(tracer=spans.tracer) as traced:
-        record = await run(Source(ids(25)), traced, tracer=spans.tracer)
-    [root], [listing] = spans.named("sync.run"), spans.named("campaigns.list")
-    parents = {span.name: set[str]() for span in spans.all()}
-    by_id = {span.context.span_id: span.name for span in spans.all()}
-    for span in spans.all():
-        parents[span.name].add(by_id[span.parent.span_id] if span.parent else "")
-    assert parents == {
-        "sync.run": {""},
-        "campaigns.list": {"sync.run"},
-        "campaigns.page": {"campaigns.list"},
-        "campaign.push": {"sync.run"},
-        "store.write": {"sync.run", "campaigns.page", "campaign.push"},
-    }
-    assert {span.context.trace_id for span in spans.all()} == {int(record.trace_id, 16)}
-    assert attributes(root) == {
-        "adsyncd.tenant": "acme",
-        "adsyncd.client_id": "acme",
-        "adsyncd.run_id": record.run_id,
-        "adsyncd.outcome": "succeeded",
-    }
-    assert [attributes(page)["adsyncd.page"] for page in spans.named("campaigns.page")] == [1, 2, 3]
-    pushes = spans.named("campaign.push")
-    assert sorted(str(attributes(push)["adsyncd.campaign_id"]) for push in pushes) == ids(25)
-    assert {(attributes(push)["adsyncd.outcome"], attributes(push)["adsyncd.attempt"]) for push in pushes} == {
-        ("pushed", 1)
-    }
-    writes = spans.named("store.write")
-    owners = Counter(write.parent.span_id for write in writes if write.parent)
-    assert all(owners[push.context.span_id] == 1 for push in pushes)  # each in its own push, not in a neighbour's
-    assert {span.status.status_code for span in spans.all()} == {StatusCode.UNSET}
-    assert listing.parent == root.context
 
 
 async def test_spans_say_what_failed_and_how(store: Store) -> None:

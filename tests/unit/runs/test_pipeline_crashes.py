@@ -1,11 +1,13 @@
+from collections.abc import Coroutine
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
+from typing import Any, TypeVar
 
 import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.trace import NoOpTracer
 from structlog.testing import capture_logs
 
 from adsyncd.errors import (
@@ -16,15 +18,15 @@ from adsyncd.errors import (
     WaitTooLong,
 )
 from adsyncd.model.campaign import Page, Push, idempotency_key
-from adsyncd.model.run import Outcome, ResumePoint, Run, Tally
-from adsyncd.model.tenant import PushPolicy, Tenant
-from adsyncd.runs.pipeline import Pipeline
+from adsyncd.model.run import Outcome, ResumePoint, Run
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, tables
 from support.inline_store import inline_store
-from support.pipelines import SILENT, Crash, Source, deleted, fire_time, ids, reconciles
+from support.pipelines import Crash, Source, deleted, fire_time, ids, reconciles, run
 from support.records import rows
 from support.tenants import a_tenant
-from support.virtual_time import VirtualClock
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -74,30 +76,26 @@ class World:
         return self.random.randint(1, 5)
 
     async def begin(self, run: Run) -> ResumePoint:
-        self.life.call(over=False)
-        point = await self.store.begin(run)
-        self.life.call(over=True)
-        return point
+        return await self._written(self.store.begin(run))
 
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
-        self.life.call(over=False)
-        fresh = await self.store.keep_page(run, page, policy)
-        self.life.call(over=True)
-        return fresh
+        return await self._written(self.store.keep_page(run, page, policy))
 
     async def settle(self, run: Run, push: Push) -> None:
-        self.life.call(over=False)
-        await self.store.settle(run, push)
-        self.life.call(over=True)
+        await self._written(self.store.settle(run, push))
 
     async def missing(self, run: Run) -> tuple[int, int]:
         return await self.store.missing(run)
 
     async def finish(self, run: Run) -> int:
-        self.life.call(over=False)
-        letters = await self.store.finish(run)
-        self.life.call(over=True)
-        return letters
+        return await self._written(self.store.finish(run))
+
+    async def _written(self, write: Coroutine[Any, Any, Result]) -> Result:
+        with closing(write):
+            self.life.call(over=False)
+            result = await write
+            self.life.call(over=True)
+            return result
 
 
 LIVES = st.lists(st.tuples(st.integers(1, 60), st.booleans(), st.none() | st.floats(0, 60)), max_size=4)
@@ -131,7 +129,7 @@ async def test_whatever_happens_the_counts_reconcile_and_every_campaign_is_accou
                     world.life = Life(calls, before)
                     try:
                         with anyio.move_on_after(cancelled_after_s):
-                            await run_in(world, number, tenant)
+                            await run(world, world, number, tenant=tenant)
                     except (Crash, BaseExceptionGroup):
                         assert world.life.dead
                     if any(
@@ -144,19 +142,6 @@ async def test_whatever_happens_the_counts_reconcile_and_every_campaign_is_accou
                 await check(record, source, store)
                 source.pushed.clear()
                 source.effects.clear()
-
-
-async def run_in(world: World, number: int, tenant: Tenant) -> None:
-    pipeline = Pipeline(
-        tenant,
-        world,
-        world,
-        Tally(),
-        clock=VirtualClock(),
-        tracer=NoOpTracer(),
-        instruments=SILENT,
-    )
-    await pipeline.run(fire_time(number))
 
 
 async def check(record: Run, source: Source, store: Store) -> None:

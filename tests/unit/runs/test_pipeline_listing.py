@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,46 +24,19 @@ class Repeating(Source):
         return replace(await super().page(1), number=number, has_more=True)
 
 
-class Endless(Source):
-    """Each page has campaigns of its own, and more is announced."""
-
-    async def page(self, number: int) -> Page:
-        first = await super().page(1)
-        listed = tuple(replace(each, id=f"{number}-{each.id}") for each in first.campaigns)
-        return replace(first, number=number, campaigns=listed, has_more=True)
-
-
-@dataclass
 class Gaps(Source):
     """Some pages in the midst are empty."""
 
-    empty: range = range(2, 6)
-
     async def page(self, number: int) -> Page:
-        if number in self.empty:
+        if 2 <= number < 6:
             return Page(number, (), 20, has_more=True)
         return replace(await super().page(min(2, number)), number=number)
 
 
-NOTHING_NEW = "pages 2 to 11 bring nothing new, and more is still announced"
-
-
-@pytest.mark.parametrize(
-    ("source", "listed", "error"),
-    [
-        (Repeating(), 10, NOTHING_NEW),
-        (Gaps(empty=range(2, 99)), 10, NOTHING_NEW),
-        (Endless(), 310, "after 310 campaigns of the 20 that it names in all, the platform still announces more"),
-        (Endless(totals={1: None}), 510, "after 510 campaigns, the platform still announces more"),
-    ],
-    ids=["repeating", "empty", "endless", "without a total"],
-)
-async def test_a_listing_without_end_ends_in_a_clear_error(
-    store: Store, monkeypatch: pytest.MonkeyPatch, source: Source, listed: int, error: str
-) -> None:
-    monkeypatch.setattr("adsyncd.runs.progress._MOST_LISTED", 500)
-    record = await run(source, store)
-    assert (record.outcome, record.listed, record.error) == (Outcome.FAILED, listed, error)
+async def test_a_listing_without_end_ends_in_a_clear_error(store: Store) -> None:
+    record = await run(Repeating(), store)
+    assert (record.outcome, record.listed) == (Outcome.FAILED, 10)
+    assert record.error == "pages 2 to 11 bring nothing new, and more is still announced"
     assert reconciles(record)
 
 
@@ -82,21 +55,17 @@ async def test_a_page_without_news_among_others_is_no_error(store: Store) -> Non
     assert (await run(Shifted(), store)).outcome is Outcome.SUCCEEDED
 
 
-@pytest.mark.parametrize("total", [1, 19, 21, 10**7])
-async def test_a_total_that_is_not_the_number_of_campaigns_is_a_note_and_no_error(store: Store, total: int) -> None:
+@pytest.mark.parametrize("total", [None, 1, 19, 20, 21, 10**7])
+async def test_a_total_that_is_not_the_number_of_campaigns_is_a_note_and_no_error(
+    store: Store, total: int | None
+) -> None:
     tally = Tally()
     record = await run(Source(totals=dict.fromkeys((1, 2), total)), store, tally=tally)
     assert counts(record) == (Outcome.SUCCEEDED, 20, 20, 0, 0, 0)
-    assert (record.error, record.note) == (None, f"the platform named {total} campaigns in all and listed 20")
+    differs = f"the platform named {total} campaigns in all and listed 20"
+    assert (record.error, record.note) == (None, None if total in {None, 20} else differs)
     assert (record.listing, tally.announced) == (Listing.COMPLETE, 20)
     assert await store.runs("acme", 1) == [record]
-
-
-async def test_a_listing_does_without_a_total(store: Store) -> None:
-    tally = Tally()
-    record = await run(Source(totals=dict.fromkeys((1, 2), None)), store, tally=tally)
-    assert counts(record) == (Outcome.SUCCEEDED, 20, 20, 0, 0, 0)
-    assert (record.note, tally.announced) == (None, 20)
 
 
 # Items that can't be read
@@ -180,13 +149,6 @@ async def test_a_listing_that_recovers_marks_nothing_deleted(store: Store) -> No
     assert (record.outcome, record.listing) == (Outcome.SUCCEEDED, Listing.COMPLETE)
 
 
-async def test_a_listing_of_somebody_else_s_campaigns_has_lost_all(store: Store) -> None:
-    await run(Source(ids(20)), store, 0)
-    record = await run(Source([f"other{number}" for number in range(30)]), store, 1)
-    assert record.error is not None
-    assert record.error.startswith("20 of 20 campaigns are missing")
-
-
 async def test_dead_letters_are_closed_only_with_the_deletion_of_their_campaigns(store: Store) -> None:
     await run(Source(push_faults={"c007": Rejected("422", 422)}), store, 0)
     letters = []
@@ -194,14 +156,6 @@ async def test_dead_letters_are_closed_only_with_the_deletion_of_their_campaigns
         await run(Source([]), store, number)
         letters.append(len(await rows(store, tables.dead_letters)))
     assert letters == [1, 0]
-
-
-async def test_a_listing_with_an_item_without_an_id_marks_nothing_deleted(store: Store) -> None:
-    await run(Source(), store, 0)
-    for number in (1, 2, 3):
-        record = await run(Source(ids(19), odd={2: Oddities(1, 1, ("page 2, item 10: id: missing",))}), store, number)
-        assert (record.outcome, record.listing) == (Outcome.PARTIAL, None)
-    assert await deleted(store) == set()
 
 
 async def test_campaigns_that_change_places_while_they_are_listed_mark_nothing_deleted(store: Store) -> None:

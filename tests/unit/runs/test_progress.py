@@ -110,9 +110,13 @@ def test_a_clock_that_is_set_back_makes_no_run_end_before_it_began() -> None:
     [
         (None, 0, 10, "pages 1 to 10 bring nothing new"),
         (1, 2, 16, "after 32 campaigns of the 1 that it names in all, the platform still announces more"),
+        (None, 2, 51, "after 102 campaigns, the platform still announces more"),
     ],
 )
-def test_a_listing_without_end_is_noticed(total: int | None, fresh: int, pages: int, why: str) -> None:
+def test_a_listing_without_end_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, total: int | None, fresh: int, pages: int, why: str
+) -> None:
+    monkeypatch.setattr("adsyncd.runs.progress._MOST_LISTED", 100)
     progress = a_progress()
     for number in range(1, pages):
         listed(progress, *[OWED] * fresh, total=total, has_more=True)

@@ -1,10 +1,13 @@
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adsyncd.store import Store
 from support.inline_store import Disk, inline_store
+from support.installation import Installation, Logs
 from support.supervised import World, a_world, tenant
 from support.virtual_time import BACKEND
 
@@ -29,3 +32,14 @@ async def store(disk: Disk) -> AsyncIterator[Store]:
 async def world(store: Store) -> AsyncIterator[World]:
     async with a_world(store, tenant("acme")) as begun:
         yield begun
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Installation:
+    return Installation(tmp_path)
+
+
+@pytest.fixture
+def logged() -> Iterator[Logs]:
+    with capture_logs() as logs:
+        yield logs

@@ -126,12 +126,12 @@ async def test_who_is_not_named_in_a_difference_is_not_touched(store: Store) -> 
     async with serving(store, acme={}, globex={}) as served:
         await served.become(acme, tenant("globex", schedule=HOUR))
         await anyio.sleep(3)
-        before = served.world.supervisor._workers["acme"]
+        before = served.world.supervisor.worker("acme")
         parts = (before.session, before.gate, before.session._token, served.alerts._tenants["acme"])
         due = served.ticker._due["acme"]
         await served.become(acme, tenant("globex", page_size=7))
         await served.become(acme)
-        after = served.world.supervisor._workers["acme"]
+        after = served.world.supervisor.worker("acme")
         assert after is before
         now = (after.session, after.gate, after.session._token, served.alerts._tenants["acme"])
         assert all(one is other for one, other in zip(parts, now, strict=True))
@@ -170,14 +170,14 @@ async def test_the_pause_and_the_last_run_of_a_tenant_are_recalled_when_it_is_ad
     async with serving(store, acme={}, globex={}) as served:
         await served.become(acme, globex)
         await anyio.sleep(30)
-        await served.world.supervisor.pause("acme")
+        await served.world.supervisor.worker("acme").pause()
         paused_since = served.world.clock.now()
         await served.become()
         assert not served.world.supervisor.tenants
         await anyio.sleep(5000)
         await served.become(acme, globex)
         await anyio.sleep(30)
-        statuses = {each: served.world.supervisor.status(each, None) for each in ("acme", "globex")}
+        statuses = {each: served.world.supervisor.worker(each).status(None) for each in ("acme", "globex")}
         assert {each: (one.state, one.paused_since) for each, one in statuses.items()} == {
             "acme": (State.PAUSED, paused_since),
             "globex": (State.IDLE, None),

@@ -69,24 +69,22 @@ async def test_who_is_removed_runs_to_the_end_and_never_again(store: Store) -> N
         world.tick(number=0)
         await anyio.sleep(3)
         world.supervisor.remove("acme")
-        assert world.supervisor.status("acme", None).state is State.DRAINING
+        assert world.supervisor.worker("acme").status(None).state is State.DRAINING
         with pytest.raises(CommandRefused, match="already in progress"):
-            world.supervisor.trigger(world.tasks, "acme")
+            world.supervisor.worker("acme").trigger(world.tasks)
         world.tick(number=1)
         run = await world.ended(number=0)
         assert (run.outcome, run.pushed) == (Outcome.SUCCEEDED, 20)
         with pytest.raises(NoSuchTenant):
-            world.supervisor.status("acme", None)
+            world.supervisor.worker("acme").status(None)
         assert world.measured(QUOTA_PERMITS) == {}
         world.tick(number=2)
         await anyio.sleep(60)
         assert len(await world.store.runs("acme", 9)) == 1
+        world.supervisor.add(tenant("acme"))
+        world.supervisor.remove("acme")  # at rest
+        assert not world.supervisor.tenants
         assert world.measured(RUNS_OVERLAPPED) == {}
-
-
-async def test_who_is_removed_at_rest_is_gone_at_once(world: World) -> None:
-    world.supervisor.remove("acme")
-    assert not world.supervisor.tenants
 
 
 async def test_who_is_put_back_while_the_last_run_goes_on_does_not_run_twice_at_once(world: World) -> None:
@@ -108,7 +106,7 @@ async def test_a_run_goes_on_by_what_the_tenant_was_when_it_began_and_the_next_b
     async with a_world(store, before, globex={}) as world:
         world.tick(number=0)
         await anyio.sleep(3)
-        world.supervisor.change(Change(before, after))
+        world.supervisor.worker("acme").change(Change(before, after))
         await world.ended(number=0)
         ledger = await world.ledger("acme")
         assert (ledger["effects_total"], ledger["peak_concurrency"]) == (20, 2 + 1)  # the second page beside the pushes
@@ -127,7 +125,7 @@ async def test_another_quota_counts_at_once_and_forgets_no_permit_that_was_spent
         world.tick()
         await anyio.sleep(30)
         assert (await world.ledger())["accepted"] == 5
-        world.supervisor.change(Change(small, large))
+        world.supervisor.worker("acme").change(Change(small, large))
         await anyio.sleep(1)
         assert (await world.ledger())["accepted"] == 10
         world.supervisor.remove("acme")
@@ -149,11 +147,11 @@ async def test_another_quota_counts_at_once_and_forgets_no_permit_that_was_spent
 async def test_a_session_lasts_until_who_signs_in_or_where_is_another(
     world: World, changes: Mapping[str, Any], kept: bool
 ) -> None:
-    bulkhead = world.supervisor._workers["acme"]
-    session, secrets = bulkhead.session, bulkhead.session.secrets
-    world.supervisor.change(Change(bulkhead.tenant, tenant("acme", **changes)))
-    assert (bulkhead.session is session) is kept
-    assert bulkhead.session.secrets is secrets
+    worker = world.supervisor.worker("acme")
+    session, secrets = worker.session, worker.session.secrets
+    worker.change(Change(worker.tenant, tenant("acme", **changes)))
+    assert (worker.session is session) is kept
+    assert worker.session.secrets is secrets
 
 
 async def test_a_tenant_that_is_removed_stays_until_its_replay_has_ended(store: Store) -> None:
@@ -162,9 +160,9 @@ async def test_a_tenant_that_is_removed_stays_until_its_replay_has_ended(store: 
         world.tasks.start_soon(replay, world, letters, replayed)
         await anyio.sleep(1)
         world.supervisor.remove("acme")
-        assert world.supervisor.status("acme", None).state is State.DRAINING
+        assert world.supervisor.worker("acme").status(None).state is State.DRAINING
         with pytest.raises(CommandRefused, match="the drop-in of acme is gone"):
-            world.supervisor.trigger(world.tasks, "acme")
+            world.supervisor.worker("acme").trigger(world.tasks)
         await anyio.sleep(60)
         assert [each.state for each in replayed] == [PushState.PUSHED] * 2
         assert not world.supervisor.tenants
@@ -195,14 +193,6 @@ async def test_a_stop_waits_no_longer_than_the_grace(store: Store) -> None:
         assert anyio.current_time() - began == pytest.approx(5)
 
 
-async def test_a_stop_with_nothing_under_way_is_over_at_once(world: World) -> None:
-    world.tick()
-    await world.ended()
-    began = anyio.current_time()
-    await world.supervisor.drain(timedelta(seconds=60))
-    assert anyio.current_time() - began < 0.2
-
-
 async def test_a_stop_waits_for_the_pushes_of_replays_that_are_under_way_and_leaves_the_rest(store: Store) -> None:
     async with a_dead_letter_s_world(store) as (world, letters):
         replayed: list[Replayed] = []
@@ -218,7 +208,7 @@ async def test_a_stop_waits_for_the_pushes_of_replays_that_are_under_way_and_lea
 async def test_a_stop_waits_until_a_command_is_on_record(store: Store, disk: Disk) -> None:
     async with a_world(store, tenant("acme")) as world:
         disk.takes_s = 3
-        world.tasks.start_soon(world.supervisor.pause, "acme")
+        world.tasks.start_soon(world.supervisor.worker("acme").pause)
         await anyio.sleep(1)
         await world.supervisor.drain(timedelta(seconds=60))
         assert await store.pauses() == {"acme": START}
@@ -232,24 +222,18 @@ async def test_a_run_that_begins_after_the_stop_sends_nothing(world: World) -> N
     assert [run.outcome for run in await world.store.runs("acme", 9)] == [None]
 
 
-async def test_a_stop_does_not_wait_for_a_database_that_is_gone(store: Store, disk: Disk) -> None:
+@pytest.mark.parametrize("waits_for", ["nothing", "the database", "another process"])
+async def test_a_stop_is_over_at_once_when_nothing_is_in_flight(store: Store, disk: Disk, waits_for: str) -> None:
+    if waits_for == "another process":
+        await store.take_lease("acme", "process 7 on box; elsewhere")
     async with a_world(store, tenant("acme")) as world:
-        disk.gone = True
+        disk.gone = waits_for == "the database"
         world.tick()
-        await anyio.sleep(1)
+        await anyio.sleep(60 if waits_for == "nothing" else 5)
         before = anyio.current_time()
         await world.supervisor.drain(timedelta(seconds=20))
         assert anyio.current_time() - before < 1
-
-
-async def test_a_stop_does_not_wait_for_another_process(store: Store) -> None:
-    await store.take_lease("acme", "process 7 on box; elsewhere")
-    async with a_world(store, tenant("acme")) as world:
-        world.tick()
-        await anyio.sleep(5)
-        before = anyio.current_time()
-        await world.supervisor.drain(timedelta(seconds=20))
-        assert anyio.current_time() - before < 1
+        disk.gone = False
 
 
 @asynccontextmanager
@@ -292,6 +276,6 @@ async def test_permits_and_tokens_are_measured_for_each_tenant(store: Store) -> 
         world.tick("globex")
         await world.ended("globex")
         assert world.measured(QUOTA_PERMITS) == {"acme": 1000, "globex": 8}
-        world.supervisor._workers["acme"].gate = None  # type: ignore[assignment]  # so that it can't be measured
+        world.supervisor.worker("acme").gate = None  # type: ignore[assignment]  # so that it can't be measured
         assert world.measured(QUOTA_PERMITS) == {"globex": 8}
         assert 3580 < world.measured(TOKEN_EXPIRES_IN)["globex"] < 3600

@@ -76,7 +76,7 @@ async def test_a_mistake_of_ours_in_one_run_ends_there(store: Store) -> None:
 
 async def test_a_single_run_is_counted_as_it_goes_and_returned(world: World) -> None:
     tally = Tally()
-    run = await world.supervisor.sync("acme", fire_time(0), tally)
+    run = await world.supervisor.worker("acme").sync(fire_time(0), tally)
     assert run == await world.ended()
     assert (tally.pushed, tally.requests, run.requests) == (20, 22, 22)
 
@@ -154,12 +154,12 @@ async def test_why_nothing_can_be_recorded_is_told_until_it_can(world: World, di
     disk.gone = True
     world.tick()
     await anyio.sleep(1)
-    gone = world.supervisor.status("acme", None)
+    gone = world.supervisor.worker("acme").status(None)
     assert gone.state is State.RUNNING
     assert gone.error
     disk.gone = False
     await world.ended()
-    assert world.supervisor.status("acme", None).error is None
+    assert world.supervisor.worker("acme").status(None).error is None
 
 
 async def test_why_a_run_was_left_open_is_told_from_then_on(world: World, disk: Disk) -> None:
@@ -167,10 +167,10 @@ async def test_why_a_run_was_left_open_is_told_from_then_on(world: World, disk: 
     await anyio.sleep(3)
     disk.gone = True
     await anyio.sleep(10)  # its pushes are back, and it is not yet taken up again
-    assert "the disk is gone" in str(world.supervisor.status("acme", None).error)
+    assert "the disk is gone" in str(world.supervisor.worker("acme").status(None).error)
     disk.gone = False
     await world.ended()
-    assert world.supervisor.status("acme", None).error is None
+    assert world.supervisor.worker("acme").status(None).error is None
 
 
 # Open runs, and other processes
@@ -261,7 +261,7 @@ async def test_a_replay_waits_for_no_run_of_its_process_but_leaves_alone_whom_an
         letters = await store.dead_letters()
         world.tick(number=1)
         await anyio.sleep(1)
-        replayed = await world.supervisor._workers["acme"].replay(letters, Tally())
+        replayed = await world.supervisor.worker("acme").replay(letters, Tally())
         assert [each.state for each in replayed] == [PushState.PUSHED]
         assert world.supervisor.runs == 1
         await world.ended(number=1)
@@ -269,7 +269,7 @@ async def test_a_replay_waits_for_no_run_of_its_process_but_leaves_alone_whom_an
         world.tasks.start_soon(other.run)
         async with other.hold("acme"):
             with pytest.raises(LeaseHeld):
-                await world.supervisor._workers["acme"].replay(letters, Tally())
+                await world.supervisor.worker("acme").replay(letters, Tally())
 
 
 # Replays
@@ -283,7 +283,7 @@ async def test_a_replay_keeps_to_the_quota_as_runs_do(store: Store) -> None:
         assert (await world.ended()).dead_lettered == 20
         await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": []}}})
         letters, tally = await store.dead_letters(), Tally()
-        replayed = await world.supervisor._workers["acme"].replay(letters, tally)
+        replayed = await world.supervisor.worker("acme").replay(letters, tally)
         ledger = await world.ledger()
     assert [each.state for each in replayed] == [PushState.PUSHED] * 20
     assert ledger["effects"] == {letter.campaign_id: {letter.idempotency_key: 1} for letter in letters}
@@ -295,11 +295,11 @@ async def test_a_replay_keeps_to_the_quota_as_runs_do(store: Store) -> None:
 
 
 async def test_the_ticks_of_a_paused_tenant_are_skipped_and_counted_until_it_is_resumed(world: World) -> None:
-    await world.supervisor.pause("acme")
+    await world.supervisor.worker("acme").pause()
     world.tick(number=0)
     world.tick(number=1)
     assert world.measured(RUNS_PAUSED) == {"acme": 2}
-    await world.supervisor.resume("acme")
+    await world.supervisor.worker("acme").resume()
     world.tick(number=2)
     await world.ended(number=2)
     assert [run.fire_time for run in await world.store.runs("acme", 9)] == [fire_time(2)]
@@ -319,29 +319,29 @@ async def test_a_pause_lets_a_run_and_a_replay_end_and_neither_starts_meanwhile(
 
         world.tasks.start_soon(replay)
         await anyio.sleep(1)
-        await world.supervisor.pause("acme")
-        paused = world.supervisor.status("acme", None)
+        await world.supervisor.worker("acme").pause()
+        paused = world.supervisor.worker("acme").status(None)
         assert (paused.state, paused.paused_since) == (State.RUNNING, world.clock.now())
         with pytest.raises(CommandRefused, match="acme is paused"):
-            world.supervisor.refuse_if_paused("acme")
+            world.supervisor.worker("acme").refuse_if_paused()
         assert (await world.ended(number=1)).pushed == 19
         assert [each.state for each in replayed] == [PushState.PUSHED]
         await anyio.sleep(0.1)
-        assert world.supervisor.status("acme", None).state is State.PAUSED
+        assert world.supervisor.worker("acme").status(None).state is State.PAUSED
         with pytest.raises(CommandRefused, match="acme is paused"):
-            world.supervisor.trigger(world.tasks, "acme")
+            world.supervisor.worker("acme").trigger(world.tasks)
 
 
 async def test_a_command_concerns_its_own_tenant_alone(store: Store) -> None:
     async with a_world(store, tenant("acme"), tenant("globex")) as world:
-        await world.supervisor.pause("acme")
-        await world.supervisor.pause("globex")
-        await world.supervisor.resume("globex")
+        await world.supervisor.worker("acme").pause()
+        await world.supervisor.worker("globex").pause()
+        await world.supervisor.worker("globex").resume()
         assert await store.pauses() == {"acme": world.clock.now()}
-        fire_time = world.supervisor.trigger(world.tasks, "globex")
+        fire_time = world.supervisor.worker("globex").trigger(world.tasks)
         with pytest.raises(CommandRefused, match="a run of globex is already in progress"):
-            world.supervisor.trigger(world.tasks, "globex")
+            world.supervisor.worker("globex").trigger(world.tasks)
         await anyio.sleep(60)
         assert [(run.tenant, run.fire_time) for run in await store.runs(None, 9)] == [("globex", fire_time)]
-        states = [world.supervisor.status(tenant_id, None) for tenant_id in ("acme", "globex")]
+        states = [world.supervisor.worker(tenant_id).status(None) for tenant_id in ("acme", "globex")]
         assert [(one.state, one.last_run is None) for one in states] == [(State.PAUSED, True), (State.IDLE, False)]

@@ -1,0 +1,148 @@
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from adsyncd.config import dropins
+from adsyncd.config.dropins import DropIns, Tenants
+from adsyncd.errors import Problem
+from adsyncd.model.tenant import EnvRef, Every
+from support.dropins import ACME, Folders
+from support.records import HandClock
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """A clock that is an hour ahead of the file system's: all files are old."""
+    return HandClock(datetime.now(UTC) + timedelta(hours=1))  # noqa: TID251 - as the file system has it
+
+
+@pytest.fixture
+def drop_ins(clock: HandClock) -> DropIns:
+    return DropIns(clock)
+
+
+def test_who_has_not_changed_is_the_same_object_again(folders: Folders, drop_ins: DropIns) -> None:
+    folders.write("low/acme.toml", ACME)
+    folders.write("low/globex.toml", ACME)
+    first = drop_ins.read(folders.settings())
+    folders.write("low/globex.toml.d/10.toml", "enabled = false")
+    second = drop_ins.read(folders.settings())
+    assert second.good["acme"] is first.good["acme"]
+    assert second.good["globex"].enabled is False
+
+
+def test_what_was_wrong_is_still_wrong_without_being_read_again(
+    folders: Folders, drop_ins: DropIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.write("low/acme.toml", "nonsense")
+    first = drop_ins.read(folders.settings())
+    monkeypatch.setattr(dropins, "read_toml", None)
+    assert drop_ins.read(folders.settings()) == first
+    assert list(first.bad) == ["acme"]
+
+
+@pytest.mark.parametrize("change", ["text", "mode", "file", "override", "gone", "masked"])
+def test_every_kind_of_change_is_seen(folders: Folders, drop_ins: DropIns, change: str) -> None:
+    path = folders.write("low/acme.toml", ACME)
+    os.utime(path, ns=(1, 1))
+    first = drop_ins.read(folders.settings())
+    match change:
+        case "text":  # of the same length, and as old as it was, as a careful editor may leave it
+            path.write_text(ACME.replace("ACME", "EMCA"))
+            os.utime(path, ns=(1, 1))
+        case "mode":
+            path.chmod(0o666)
+        case "file":
+            other = folders.write("low/other", ACME.replace("ACME", "EMCA"))
+            os.utime(other, ns=(1, 1))
+            other.rename(path)
+        case "override":
+            folders.write("high/acme.toml.d/10.toml", "enabled = false")
+        case "gone":
+            path.unlink()
+        case "masked":
+            (folders.high / "acme.toml").symlink_to(os.devnull)
+    assert drop_ins.read(folders.settings()) != first
+
+
+def test_a_link_that_leads_elsewhere_now_is_seen(folders: Folders, drop_ins: DropIns) -> None:
+    folders.write("low/..1/acme.toml", ACME)
+    folders.write("low/..2/acme.toml", ACME + "enabled = false")
+    (folders.low / "..data").symlink_to("..1")
+    (folders.low / "acme.toml").symlink_to("..data/acme.toml")
+    assert drop_ins.read(folders.settings()).good["acme"].enabled is True
+    (folders.low / "..new").symlink_to("..2")
+    (folders.low / "..new").rename(folders.low / "..data")
+    assert drop_ins.read(folders.settings()).good["acme"].enabled is False
+
+
+def test_other_defaults_or_platforms_change_tenants_whose_files_are_the_same(
+    folders: Folders, drop_ins: DropIns
+) -> None:
+    folders.write("low/acme.toml", ACME)
+    first = drop_ins.read(folders.settings()).good["acme"]
+    slow = drop_ins.read(folders.settings(defaults={"schedule": {"every": "1h"}})).good["acme"]
+    moved = drop_ins.read(folders.settings(platforms={"mixo": {"base_url": "https://other"}})).good["acme"]
+    assert (slow.schedule, moved.platform.base_url) == (Every(timedelta(hours=1)), "https://other")
+    assert drop_ins.read(folders.settings()).good["acme"] == first
+
+
+def test_a_file_that_changed_just_now_is_read_again_since_the_next_change_may_not_show(
+    folders: Folders, drop_ins: DropIns, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folders.write("low/acme.toml", ACME)
+    looks = dropins._look(path)
+    monkeypatch.setattr(dropins, "_look", lambda _: looks)  # a clock of the file system that is too coarse to tell
+    clock.instant = datetime.fromtimestamp(path.stat().st_ctime, UTC)
+    drop_ins.read(folders.settings())
+    path.write_text(ACME.replace("ACME", "EMCA"))
+    assert drop_ins.read(folders.settings()).good["acme"].credentials == EnvRef("EMCA")
+
+
+@pytest.mark.parametrize(
+    ("text", "age_s", "unsettled"), [("", 0, True), ("client", 0, True), (ACME, 0, False), ("", 2, False)]
+)
+def test_a_file_that_is_wrong_or_empty_may_be_half_written_if_it_changed_just_now(
+    folders: Folders, drop_ins: DropIns, clock: HandClock, text: str, age_s: int, unsettled: bool
+) -> None:
+    path = folders.write("low/acme.toml", text)
+    clock.instant = datetime.fromtimestamp(path.stat().st_ctime + age_s, UTC)
+    assert drop_ins.read(folders.settings()).unsettled is unsettled
+
+
+def test_a_file_that_goes_away_while_it_is_looked_for_is_none(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folders.write("low/acme.toml", ACME)
+    names = dropins._names(folders.low)
+    path.unlink()
+    monkeypatch.setattr(dropins, "_names", lambda folder: names if folder == folders.low else [])
+    assert folders.read() == Tenants({}, {}, [])
+
+
+@pytest.mark.parametrize("text", ["", "nonsense"])
+def test_a_file_that_changes_while_a_disagreement_is_located_rejects_its_tenant_alone(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    folders.write("low/a.toml", ACME)
+    path = folders.write("low/b.toml", ACME + 'quota = { requests = 20, per = "60s" }')
+    disagreement = dropins._Reader.disagreement
+
+    def change_and_locate(*arguments: Any) -> list[Problem]:  # noqa: ANN401 - its own
+        path.write_text(text)
+        return disagreement(*arguments)
+
+    monkeypatch.setattr(dropins._Reader, "disagreement", change_and_locate)
+    tenants = folders.read()
+    assert list(tenants.good) == ["a"]
+    assert [problem.path for problem in tenants.bad["b"]] == [path]
+
+
+def test_a_disagreement_ends_when_the_other_tenant_changes(folders: Folders, drop_ins: DropIns) -> None:
+    folders.write("low/a.toml", ACME)
+    folders.write("low/b.toml", ACME + 'quota = { requests = 20, per = "60s" }')
+    assert list(drop_ins.read(folders.settings()).bad) == ["b"]
+    folders.write("low/a.toml", ACME + 'quota = { requests = 20, per = "60s" }')
+    assert list(drop_ins.read(folders.settings()).good) == ["a", "b"]
