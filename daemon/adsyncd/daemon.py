@@ -1,6 +1,6 @@
-"""The composition root: builds every part, owns the exit stack and the task group, starts and stops.
+"""The composition root: builds all parts, owns the exit stack and the task group, starts and stops.
 
-settings ─► telemetry ─► store ─► Vault ─► supervisor ─► ticks ─► drop-ins          stop: the same, backwards
+settings ─► telemetry ─► store ─► Vault ─► supervisor ─► ticks ─► drop-ins          stop: in reverse order
 """
 
 import resource
@@ -59,7 +59,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a daemon and a single sync are both made of. A single sync has nobody watched over, and so no alerts."""
+    """The parts of a daemon or of a single sync. A single sync sends no alerts: its `alerts` watch no tenant."""
 
     supervisor: Supervisor
     store: Store
@@ -71,7 +71,7 @@ class Parts:
 
 @asynccontextmanager
 async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_level: str) -> AsyncIterator[Parts]:
-    """Build all parts, and take them down in the opposite order.
+    """Build all parts, and close them in reverse order.
 
     `environ` is `os.environ`; logs go to standard error. Raises ConfigError and StoreError.
     """
@@ -123,10 +123,10 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
 
 
 async def serve(config: Path, environ: MutableMapping[str, str], log_level: str) -> None:
-    """Run the daemon with the settings at `config` until SIGTERM or SIGINT; SIGHUP has it read its files again.
+    """Run the daemon with the settings at `config` until SIGTERM or SIGINT; SIGHUP makes it read its files again.
 
-    A second signal, or `shutdown_grace`, cuts its farewell short. Tenants whose drop-ins are wrong are left out and
-    logged. Raises ConfigError and StoreError before it is ready.
+    Requests in flight may finish within `shutdown_grace`; a second signal ends that wait. Tenants with invalid drop-ins
+    are left out and logged. Raises ConfigError and StoreError before it is ready.
     """
     settings = load_guarded_settings(config, environ)
     _raise_file_limit()
@@ -152,7 +152,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                     beside(server.serve, app.application(commands), listener),
                     beside(
                         notifier.keep,
-                        lambda: _standing(parts, tenants=len(registry.tenants), refused=len(reloader.refused)),
+                        lambda: _status_line(parts, tenants=len(registry.tenants), refused=len(reloader.refused)),
                         lambda: ticker.is_punctual(parts.clock.now()),
                     ),
                 ):
@@ -170,45 +170,45 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                     grace = reloader.settings.shutdown_grace
                     await notifier.stopping(grace)
                     _log.info("stopping", grace_s=grace.total_seconds())
-                    with anyio.CancelScope() as farewell:
-                        async with beside(_cancel_at_next, signals, farewell):
+                    with anyio.CancelScope() as draining:
+                        async with beside(_cancel_at_next, signals, draining):
                             await supervisor.drain(grace)
                     commands.cut_short()
                     runs.cancel_scope.cancel()
-            _log.info("stopped")  # while telemetry still takes it
+            _log.info("stopped")  # while telemetry still exports
     for late in (SIGTERM, SIGINT, SIGHUP):
-        signal(late, SIG_IGN)  # all is done, and the process would seem to have died of it
+        signal(late, SIG_IGN)  # all is done; a late signal would make the exit look like a failure
 
 
 async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
-    """Run one tenant now, without a daemon, counting in `tally`; what a run before this one left open comes first.
+    """Run one tenant now, without a daemon, counting in `tally`; an open run is resumed instead.
 
-    SIGTERM or SIGINT lets what is on its way come back; the run stays open then. Raises Stopping when a second one cuts
-    that short, LeaseHeld while another process is at work on the tenant, and StoreError.
+    After SIGTERM or SIGINT, requests in flight finish and the run stays open. Raises Stopping if a second signal ends
+    that wait, LeaseHeld while another process works on the tenant, and StoreError.
     """
     parts.supervisor.add(tenant)
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.CancelScope() as patience:
         async with beside(_stop_at_next, signals, parts.supervisor, patience):
             return await parts.supervisor.worker(tenant.id).sync(whole_ms(parts.clock.now()), tally)
-    raise Stopping("cut short: the run stays open, and the tenant's next one goes on with it")
+    raise Stopping("cut short: the run stays open, and the tenant's next run resumes it")
 
 
 async def replay_once(
     parts: Parts, letters: Sequence[DeadLetter], tally: Tally, find: Callable[[str], Tenant]
 ) -> list[Replayed]:
-    """Replay dead letters now, without a daemon, counting in `tally`, and return what became of each.
+    """Replay dead letters now, without a daemon, counting in `tally`, and return the outcome of each.
 
-    `find` returns a tenant by its id; what it raises, that tenant's letters are left alone for. SIGTERM or SIGINT lets
-    what is on its way come back; the others are left. Raises Stopping when a second one cuts that short.
+    `find` returns a tenant by its id; its error leaves that tenant's letters as they are. After SIGTERM or SIGINT,
+    pushes in flight finish and the other letters are left. Raises Stopping if a second signal ends that wait.
     """
 
-    def take_charge(tenant_id: str) -> None:
+    def refuse(tenant_id: str) -> None:
         parts.supervisor.add(find(tenant_id))
 
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.CancelScope() as patience:
         async with beside(_stop_at_next, signals, parts.supervisor, patience):
-            return await parts.supervisor.replay_all(letters, tally, refuse=take_charge)
-    raise Stopping("cut short: what was not known to be pushed is still a dead letter, and can be replayed")
+            return await parts.supervisor.replay_all(letters, tally, refuse=refuse)
+    raise Stopping("cut short: letters without a known outcome are still dead letters, and can be replayed")
 
 
 async def _cancel_at_next(signals: AsyncIterator[Signals], scope: anyio.CancelScope) -> None:
@@ -222,8 +222,8 @@ async def _stop_at_next(signals: AsyncIterator[Signals], supervisor: Supervisor,
     await _cancel_at_next(signals, scope)
 
 
-def _standing(parts: Parts, tenants: int, refused: int) -> str:
-    """Return how the daemon stands, in a line for `systemctl status`."""
+def _status_line(parts: Parts, tenants: int, refused: int) -> str:
+    """Return the state of the daemon in one line, for `systemctl status`."""
     vault = parts.vault and parts.vault.status
     return status_line(
         tenants=tenants,
@@ -234,7 +234,7 @@ def _standing(parts: Parts, tenants: int, refused: int) -> str:
 
 
 def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: a thousand tenants at work hold some thousands of sockets."""
+    """Raise the limit of open files to its maximum: a thousand running tenants hold some thousands of sockets."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

@@ -194,7 +194,7 @@ async def test_a_second_ctrl_c_cuts_that_short_and_says_what_becomes_of_the_run(
         process.send_signal(signal.SIGINT)
         code, out, err = await said(process)
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1] == "error: cut short: the run stays open, and the tenant's next one goes on with it"
+    assert err.splitlines()[-1] == "error: cut short: the run stays open, and the tenant's next run resumes it"
     assert "Traceback" not in err
     assert [run["outcome"] for run in await runs(program)] == [None]
 

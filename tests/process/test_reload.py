@@ -100,7 +100,7 @@ async def test_check_and_reload_say_what_a_change_of_quota_costs(program: Progra
         assert (checked.returncode, b"acme: quota changed; no request before " in checked.stderr) == (0, True)
         reloaded = await program.run("reload")
         assert b"acme: quota changed; no request before " in reloaded.stdout
-        [warning] = daemon.events("quota changed: nothing is sent for a while")
+        [warning] = daemon.events("quota changed: no requests for a while")
         assert (warning["tenant"], warning["lasts_s"] // 100) == ("acme", 71)
         tenant(program, "acme", quota={"requests": 1000, "per": "1m"})
         reloaded = await program.run("reload", "--json")

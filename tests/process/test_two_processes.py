@@ -126,8 +126,8 @@ async def test_commands_leave_alone_whom_a_daemon_is_at_work_on_and_say_so(tmp_p
     program.tenant("acme", credentials={"env": "ACME"}, schedule={"every": "1s"}, sync={"timeout": "10m"})
     async with program.started() as daemon:
         await reach_effects(platform, "acme", CAMPAIGNS - 1 + 5)
-        whose = f"tenant acme is in the hands of process {daemon.process.pid} on "
-        fix = "; wait until that is done, or look with `adsyncd status acme`"
+        whose = f"process {daemon.process.pid} on "
+        fix = " is working on tenant acme: wait until it is done, or see `adsyncd status acme`"
         async with anyio.create_task_group() as commands:
             commands.start_soon(call, "sync", "acme")
             commands.start_soon(call, "dead-letters", "replay", "--all", "--json")

@@ -1,9 +1,9 @@
-"""When a tenant is due, as trigger objects for APScheduler, which are pure: they compute, they don't wait.
+"""Fire times of schedules, as trigger objects for APScheduler. They are pure: they compute and do not wait.
 
-Crontab expressions mean what crontab(5) says, where APScheduler differs: 0 and 7 are Sunday, a range may wrap around
-the week, and where day of month and day of week are both restricted, either one is enough. They are times of a wall
-clock. A time that does not exist, since clocks go forward over it, is moved to the end of that gap. When clocks go
-back, a job at a fixed hour runs once, at the first of the two; one at every hour, or every second, runs in both.
+Crontab expressions follow crontab(5), where APScheduler differs: 0 and 7 are Sunday, a range may wrap around the week,
+and if day of month and day of week are both restricted, either one is enough. They are times of a wall clock. A time
+that a clock skips in spring moves to the end of the gap. When clocks go back, a fixed hour fires once, at the first of
+the two times; an hour field that begins with `*`, such as `*/2`, fires at both.
 """
 
 import hashlib
@@ -29,20 +29,20 @@ _FIELDS = ("minute", "hour", "day", "month", "day_of_week")
 _A_DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
 _LONGEST_GAP_YEARS = 41  # from one 29 February on a given weekday to the next, where a century has no leap year
-_SAMPLE = 32  # fire times that tell a crontab's rhythm: of sparse ones months, of dense ones hours
+_SAMPLE = 32  # fire times that show a crontab's intervals: months of a sparse one, hours of a dense one
 _WEEK = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 def share(tenant_id: str) -> float:
-    """Return a number in [0, 1) that is fixed by the tenant's id, to spread tenants evenly over a span of time."""
+    """Return a number in [0, 1), a hash of the tenant's id, that spreads tenants evenly over a span of time."""
     digest = hashlib.blake2b(tenant_id.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def trigger(schedule: Schedule, tenant_id: str) -> BaseTrigger:
-    """Return the trigger of a tenant's schedule. An interval's phase is fixed by the tenant's id, to the millisecond.
+    """Return the trigger of a tenant's schedule. An interval's phase depends on the tenant's id, to the millisecond.
 
-    Raises ValueError, in words fit for an operator, for a crontab expression or a time zone that means nothing.
+    Raises ValueError, in words fit for an operator, if the crontab expression or the time zone is invalid.
     """
     if isinstance(schedule, Every):
         phase = timedelta(milliseconds=int(share(tenant_id) * schedule.interval / timedelta(milliseconds=1)))
@@ -55,15 +55,15 @@ def trigger(schedule: Schedule, tenant_id: str) -> BaseTrigger:
 
 
 def next_fire(of: BaseTrigger, after: datetime) -> datetime | None:
-    """Return the first fire time later than `after`, in UTC, or None if there is none any more."""
+    """Return the first fire time later than `after`, in UTC, or None if there is none."""
     fire_time: datetime | None = of.get_next_fire_time(None, after + timedelta(microseconds=1))
     return fire_time and fire_time.astimezone(UTC)
 
 
 def missed(of: BaseTrigger, last_fire: datetime | None, now: datetime) -> datetime | None:
-    """Return the fire time that a tenant should catch up on, or None when it is up to date.
+    """Return the fire time that a tenant should catch up on, or None if it is up to date.
 
-    A tenant that never ran is due now. However many fire times were missed, one run makes up for all of them.
+    A tenant that never ran is due now. One run catches up on any number of missed fire times.
     """
     if last_fire is None:
         return now
@@ -73,9 +73,9 @@ def missed(of: BaseTrigger, last_fire: datetime | None, now: datetime) -> dateti
 
 @lru_cache(maxsize=1024)
 def intervals(schedule: Schedule, since: datetime) -> tuple[timedelta, timedelta]:
-    """Return the shortest and the longest time between two fire times, as a day has them, and 32 fire times.
+    """Return the shortest and the longest time between the fire times of a day, or of 32 fire times if longer.
 
-    Of a crontab that comes up once or never, such as 30 February, both are the longest duration that there is.
+    A crontab that fires once or never, such as 30 February, has the longest possible duration for both.
     """
     if isinstance(schedule, Every):
         return schedule.interval, schedule.interval
@@ -91,7 +91,7 @@ def intervals(schedule: Schedule, since: datetime) -> tuple[timedelta, timedelta
 
 @dataclass(frozen=True, slots=True)
 class _Calendar:
-    """The times of a crontab in a calendar without time zones."""
+    """The times of a crontab, without time zones."""
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
@@ -134,7 +134,7 @@ class _Calendar:
 
 
 class _Crontab(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
-    """The instants at which a wall clock shows the times of a calendar."""
+    """The instants at which a wall clock shows the times of a `_Calendar`. `repeats`: also when it shows them again."""
 
     def __init__(self, calendar: _Calendar, zone: ZoneInfo, *, repeats: bool) -> None:
         self._calendar = calendar
@@ -148,16 +148,16 @@ class _Crontab(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
         return min((instant for instant in found if instant is not None), default=None)
 
     def _first(self, after: datetime) -> datetime | None:
-        """Return the first instant after `after` at which a time of the calendar comes for the first time."""
+        """Return the first instant after `after` at which a time of the calendar is shown for the first time."""
         wall = after.astimezone(self._zone).replace(tzinfo=None)
         while (following := self._calendar.first(wall + _TICK)) is not None:
             if (instant := self._instant(following)) > after:
                 return instant
-            wall = following  # `after` is within the time that comes a second time
+            wall = following  # `after` is within the hours that are shown a second time
         return None
 
     def _again(self, after: datetime) -> datetime | None:
-        """Return the first instant after `after` at which a time of the calendar comes for the second time."""
+        """Return the first instant after `after` at which a time of the calendar is shown for the second time."""
         before, behind = self._offset(after - _A_DAY), self._offset(after + _A_DAY)
         if before <= behind:
             return None
@@ -204,7 +204,7 @@ def _crontab(expression: str, zone: ZoneInfo) -> BaseTrigger:
     try:
         fields = {field.name: field for field in CronTrigger(**by_name, timezone=UTC).fields}
     except ValueError as error:
-        raise ValueError(f'the crontab expression "{expression}" means nothing: {error}') from error
+        raise ValueError(f'the crontab expression "{expression}" is invalid: {error}') from error
     sunday = datetime(2023, 1, 1, tzinfo=UTC)
     calendar = _Calendar(
         minutes=tuple(n for n in range(60) if _matches(fields["minute"], sunday.replace(minute=n))),
@@ -223,7 +223,7 @@ def _matches(field: BaseField, at: datetime) -> bool:
 
 
 def _weekdays(field: str) -> str:
-    """Translate crontab's days of the week to APScheduler's, which count from Monday: by name, one by one."""
+    """Translate crontab's days of the week to names, one by one, since APScheduler counts from Monday."""
     if field == "*":
         return field
     days: set[int] = set()
@@ -235,7 +235,7 @@ def _weekdays(field: str) -> str:
             start = 0 if first == "*" else _weekday(first)
             end = 6 if first == "*" or (step and not dash) else _weekday(last or first)
         except ValueError as error:
-            raise ValueError(f'"{element}" is no day of the week: use 0 to 7 or sun to sat') from error
+            raise ValueError(f'"{element}" is not a day of the week: use 0 to 7 or sun to sat') from error
         if stride < 1:
             raise ValueError(f'"{element}" has a step of {stride}: a step is at least 1')
         days.update((start + offset) % 7 for offset in range(0, (end - start) % 7 + 1, stride))
@@ -256,4 +256,4 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError(f'"{name}" is no time zone: use an IANA name such as "Europe/Berlin"') from error
+        raise ValueError(f'"{name}" is not a time zone: use an IANA name such as "Europe/Berlin"') from error

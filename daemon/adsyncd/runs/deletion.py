@@ -1,7 +1,7 @@
-"""When a campaign that is missing from listings is taken for deleted: decided from counts.
+"""Decides from counts whether a listing may mark missing campaigns as deleted.
 
 A campaign is deleted when two complete listings in a row miss it. A listing that misses more than half of the campaigns
-is more likely the platform's trouble than the client's wish, and is believed only if the one before agrees.
+is more likely a fault of the platform than the client's intention, and counts only if the listing before agrees.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 class Missing:
     """How many campaigns a complete listing misses.
 
-    `live`: those that were not marked deleted when it began, of which the last complete listing missed `before`.
-    `now`: those of them that this one misses, of which the last one missed `again`.
+    `live`: campaigns that were not marked deleted when the listing began; the last complete listing missed `before` of
+    them. `now`: how many of them this listing misses; the last one missed `again` of those, too.
     """
 
     live: int
@@ -24,7 +24,7 @@ class Missing:
     def collapsed(self) -> bool:
         """Whether more than half are missing and the listing before does not agree.
 
-        That one agrees if none that it missed came back, and no more than half of those that it had are missing.
+        It agrees if no campaign that it missed came back, and at most half of the campaigns that it had are missing.
         """
         agrees = self.again == self.before and not _most(self.now - self.again, self.live - self.before)
         return _most(self.now, self.live) and not agrees

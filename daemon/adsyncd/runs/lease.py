@@ -1,14 +1,13 @@
-"""One process at a time is at work on a tenant: by a lease, which all processes that share the store see.
+"""One process at a time works on a tenant: leases, visible to all processes that share the store.
 
-A lease is held for as long as a run or a replay goes on. Its holder gives signs of life (`beat`). One who wants a lease
-that is held takes it over if the holder's process is known to have ended, or has given no sign for the time to live:
+A process holds a tenant's lease while a run or a replay is in progress, and renews its `beat` meanwhile. Another
+process takes the lease over if the holder is known to have ended, or the beat has not changed for the time to live:
 
     free, or mine ──take──► held ──give back──► free
                              │ ▲
                              └─┘ taken over: from exactly the holder, the fence and the beat that were seen
 
-A holder that was taken for dead and was not, as it stood still, finds out by its `fence`: the store refuses whatever it
-still has to write.
+A stalled holder learns from its fencing token (`fence`) that it was replaced: the store refuses its writes.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -22,37 +21,37 @@ from adsyncd.errors import LeaseHeld, StoreError
 from adsyncd.model.lease import Lease
 
 TTL_S = 30.0
-_LOOKS = 30  # within the time to live: counted, so that time in which the watcher itself stood still is no evidence
-_BEATS = 6
+_LOOKS = 30  # in the time to live: looks are counted, since time in which the watcher itself stalled is no evidence
+_BEATS = 6  # in the time to live
 
 
-class Owner(Protocol):
+class LeaseOwner(Protocol):
     """This process, as others see it. See `adsyncd.host.owner.ProcessOwner`."""
 
     @property
     def id(self) -> str:
-        """What it signs with."""
+        """The name under which it takes leases."""
 
     def is_gone(self, other: str) -> bool:
-        """Whether another owner's process is known to have ended."""
+        """Return whether another owner's process is known to have ended."""
 
 
 class LeaseLedger(Protocol):
-    """Where leases are on record. See `adsyncd.store.Store`."""
+    """The record of all leases. See `adsyncd.store.Store`."""
 
     async def take_lease(self, tenant: str, owner: str, over: Lease | None = None) -> Lease:
-        """Give a lease to `owner` if it is free, its own or exactly `over`; return how it stands then."""
+        """Give a lease to `owner` if it is free, its own or exactly `over`; return the lease on record."""
 
     async def give_lease(self, lease: Lease) -> None:
         """Make a lease free, unless it was taken over."""
 
     async def beat_leases(self, leases: Sequence[Lease]) -> None:
-        """Give a sign of life for those of these leases that were not taken over."""
+        """Renew the beat of those of these leases that were not taken over."""
 
 
 @dataclass(slots=True)
 class _Hold:
-    """What a process does for a tenant at once: so many things, under one lease."""
+    """The one lease that everything in progress for a tenant shares; `users` counts that."""
 
     users: int = 0
     lease: Lease | None = None
@@ -60,9 +59,9 @@ class _Hold:
 
 
 class Leases:
-    """The leases of this process. Others may take them over `ttl_s` seconds after its last sign of life."""
+    """The leases of this process. Another process may take one over `ttl_s` seconds after its last beat."""
 
-    def __init__(self, ledger: LeaseLedger, owner: Owner, ttl_s: float = TTL_S) -> None:
+    def __init__(self, ledger: LeaseLedger, owner: LeaseOwner, ttl_s: float = TTL_S) -> None:
         self._ledger = ledger
         self._owner = owner
         self._ttl_s = ttl_s
@@ -70,12 +69,12 @@ class Leases:
 
     @asynccontextmanager
     async def hold(self, tenant: str, pause: Callable[[float], Awaitable[None]] = anyio.sleep) -> AsyncIterator[Lease]:
-        """Hold a tenant's lease while the body goes on; all bodies in this process share it.
+        """Hold a tenant's lease during the body; all bodies in this process share it.
 
-        One that another process holds is watched, up to the time to live; `pause` waits meanwhile, and what it raises,
-        this raises. Raises LeaseHeld as soon as there is a sign of life, and StoreError.
+        A lease that another process holds is watched for up to the time to live; `pause` waits between two looks, and
+        its errors are passed on. Raises LeaseHeld as soon as the beat changes, and StoreError.
 
-        A body that is cancelled leaves the lease to run out: its process is about to end, or takes it again.
+        A cancelled body lets the lease expire: its process is about to end, or takes the lease again.
         """
         hold = self._holds.setdefault(tenant, _Hold())
         hold.users += 1
@@ -88,15 +87,15 @@ class Leases:
             if not hold.users:
                 del self._holds[tenant]
                 if hold.lease:
-                    with suppress(StoreError):  # then it runs out
+                    with suppress(StoreError):  # then it expires
                         await self._ledger.give_lease(hold.lease)
 
     async def run(self) -> None:
-        """Give signs of life for all that is held, until cancelled."""
+        """Renew the beats of all held leases, until cancelled."""
         while True:
             await anyio.sleep(self._ttl_s / _BEATS)
             if held := [hold.lease for hold in self._holds.values() if hold.lease]:
-                with suppress(StoreError):  # the runs themselves tell of it
+                with suppress(StoreError):  # the runs report it
                     await self._ledger.beat_leases(held)
 
     async def _take(self, tenant: str, pause: Callable[[float], Awaitable[None]]) -> Lease:
@@ -104,7 +103,7 @@ class Leases:
         looks = 0
         while lease.owner != self._owner.id:
             if lease != seen:
-                raise LeaseHeld(_in_whose_hands(lease))
+                raise LeaseHeld(_holder(lease))
             over = seen if looks == _LOOKS or self._owner.is_gone(seen.owner) else None
             if over is None:
                 await pause(self._ttl_s / _LOOKS)
@@ -113,6 +112,6 @@ class Leases:
         return lease
 
 
-def _in_whose_hands(lease: Lease) -> str:
-    who, tenant = lease.owner.partition(";")[0], lease.tenant
-    return f"tenant {tenant} is in the hands of {who}; wait until that is done, or look with `adsyncd status {tenant}`"
+def _holder(lease: Lease) -> str:
+    holder, tenant = lease.owner.partition(";")[0], lease.tenant
+    return f"{holder} is working on tenant {tenant}: wait until it is done, or see `adsyncd status {tenant}`"

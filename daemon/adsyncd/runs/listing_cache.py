@@ -1,11 +1,11 @@
-"""What a run need not ask the platform for: a listing that is young enough, and pages that have not changed.
+"""Saves requests of a listing: reuses one that is young enough, and pages that have not changed.
 
 page 1 ─► is the last run's listing younger than list_cache? ── yes ─► all of it, as one page
                               │ no
-any page ─► is it known what the platform calls it, ── yes ─► ask whether it changed ── no ─► as it was
-            and is it no full last page?                                  │ yes
-                              │ no                                        │
-                              └─► ask for it                              └─► as it is
+any page ─► is its ETag known, and is it ── yes ─► ask whether it changed ── no ─► the known page
+            not a full last page?                                  │ yes
+                              │ no                                 │
+                              └─► ask for it                       └─► the new page
 """
 
 import math
@@ -38,13 +38,13 @@ class KnownListings(Protocol):
         """Return all campaigns as one page, if the last run saw all of `source` less than `max_age` ago."""
 
     async def kept_page(self, tenant: str, source: str, number: int) -> Page | None:
-        """Return a page of `source` as it was listed last, if it is known what the platform calls it."""
+        """Return a page of `source` as it was listed last, if its ETag is known."""
 
 
 class ListingCache:
-    """A platform that is not asked for what is known: the source of a run.
+    """The source of a run: a platform that is not asked for known pages.
 
-    A run that begins with a listing that was kept never mixes it with the platform's pages: it is one page, and whole.
+    A kept listing is one whole page, so a run never mixes it with the platform's pages.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ListingCache:
         self._listings = listings
         self._instruments = instruments
         self._full = tenant.sync.page_size  # campaigns on a page, or fewer if the platform puts fewer on it
-        # Whatever else is asked for is another listing, of which nothing is known.
+        # With another base URL, client id or page size it is another listing, of which nothing is known.
         self._source = f"{tenant.platform.base_url} {tenant.client_id} {tenant.sync.page_size}"
 
     async def page(self, number: int) -> Page:
@@ -64,7 +64,7 @@ class ListingCache:
             return kept
         known = await self._listings.kept_page(self._tenant.id, self._source, number)
         if known and not known.has_more and len(known.campaigns) >= self._full:
-            known = None  # what came behind it since is not in an etag that stands for its campaigns alone
+            known = None  # an ETag of its campaigns alone does not show that a page follows it now
         page = await self._platform.page(number, known)
         if page.has_more:
             self._full = min(self._full, len(page.campaigns))
@@ -81,7 +81,7 @@ class ListingCache:
             return None
         kept = await self._listings.kept_listing(self._tenant.id, self._source, sync.list_cache)
         if kept is not None:
-            _log.debug("listing not asked for", listed_at=str(kept.listed_at), campaigns=len(kept.campaigns))
+            _log.debug("listing reused", listed_at=str(kept.listed_at), campaigns=len(kept.campaigns))
             trace.get_current_span().set_attribute(LISTED_FROM, "cache")
             pages = max(1, math.ceil(len(kept.campaigns) / sync.page_size))
             self._instruments.add(SAVED, pages, tenant=self._tenant.id)

@@ -1,8 +1,8 @@
-"""Whether tenants can keep their schedules: computed from what they ask for and what their platforms allow.
+"""Computes whether tenants can keep their schedules, from their settings and the quotas of their platforms.
 
-A run sends a request for each page and each push. A window of N requests in W lets one of them out each W / N in the
-long run, whatever the burst that it begins with; tenants with the same client id, and all tenants of a platform that
-has a quota of its own, draw on one. How long answers take is left out: it is what the quotas make of it.
+A run sends a request for each page and each push. In the long run a window of N requests in W allows one request each
+W / N, whatever the first burst. Tenants with the same client id share a quota, and so do all tenants of a platform that
+has its own quota. Response times are left out: only the quotas count.
 """
 
 import math
@@ -17,21 +17,21 @@ from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.quota import Quota, Shape, Window
 
-ASSUMED_CAMPAIGNS = 100  # of a tenant that nobody has listed yet
+ASSUMED_CAMPAIGNS = 100  # of a tenant that has never been listed
 
 
 @dataclass(frozen=True, slots=True)
 class TenantPlan:
-    """What a tenant's runs need. Times are in seconds, shares are of the quota of its client id.
+    """The requests and the time that a tenant's runs need. Times are in seconds, shares are of the client id's quota.
 
-    `known`: its campaigns were listed; else they are assumed. A run takes `most_requests` if it lists and pushes all at
-    the first attempt; `usual_requests` is the median of its last runs, None without any. The rest is computed for
-    `requests`: the usual ones where the settings spare some, else the greater of the two.
+    `known`: its campaigns were listed; otherwise their number is assumed. A run takes `most_requests` if it lists and
+    pushes all at the first attempt. `usual_requests` is the median of its last runs, None without any. All else is
+    computed for `requests`: the usual ones if the settings save some, otherwise the greater of the two.
 
-    `due_s`: the shortest time between two runs. `takes_s`: how long the quota makes a run last, and `shortest_s` the
-    shortest interval that it allows; None where others of the same client id leave nothing. `share`: what the
-    schedules of all tenants of the client id need, above 1 is more than there is. `fix` says what would let the
-    tenant keep its schedule, of which each way would do; None if it can keep it.
+    `due_s`: the shortest time between two runs. `takes_s`: the duration of a run under the quota; `shortest_s`: the
+    shortest interval that the quota allows; both None if other tenants of the client id leave nothing. `share`: the
+    part of the quota that the schedules of all tenants of the client id need; above 1 it is not enough. `fix`:
+    alternative ways for the tenant to keep its schedule; None if it can keep it.
     """
 
     tenant: str
@@ -51,9 +51,9 @@ class TenantPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlatformPlan:
-    """What the schedules of a platform's `tenants` need of its own quota: a `share`, above 1 is more than there is.
+    """The `share` of a platform's own quota that the schedules of its `tenants` need; above 1 it is not enough.
 
-    `headroom` is what is left over; both are None for a platform without a quota. `fix` is None if it is enough.
+    `headroom` is the rest. Both are None for a platform without a quota. `fix` is None if the quota is enough.
     """
 
     platform: str
@@ -65,20 +65,20 @@ class PlatformPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What tenants and platforms are up to."""
+    """The plans of tenants and platforms."""
 
     tenants: tuple[TenantPlan, ...]
     platforms: tuple[PlatformPlan, ...]
 
     @property
     def fixes(self) -> dict[str, str]:
-        """What would help those that need it, by name."""
+        """The fixes of the tenants and platforms that need one, by name."""
         found = {f"tenant {one.tenant}": one.fix for one in self.tenants}
         found |= {f"platform {one.platform}": one.fix for one in self.platforms}
         return {name: fix for name, fix in found.items() if fix}
 
     def of(self, tenant_id: str) -> "Plan":
-        """Return the part that concerns one tenant: itself, and its platform."""
+        """Return the plan of one tenant and its platform."""
         tenants = tuple(one for one in self.tenants if one.tenant == tenant_id)
         names = {one.platform for one in tenants}
         return Plan(tenants, tuple(one for one in self.platforms if one.platform in names))
@@ -86,7 +86,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """What one tenant's schedule asks for: so many `requests` each `due`."""
+    """The requests that one tenant's schedule needs: `requests` each `due`."""
 
     tenant: Tenant
     campaigns: int
@@ -105,10 +105,10 @@ class _Need:
 def plan(
     tenants: Iterable[Tenant], campaigns: Mapping[str, int], requests: Mapping[str, Sequence[int]], now: datetime
 ) -> Plan:
-    """Return what the enabled ones of `tenants` need.
+    """Return the plan of the enabled ones of `tenants`.
 
-    By tenant id, where it is known: `campaigns` as they were listed last, and how many `requests` each of the last runs
-    took that succeeded. Crontabs are judged by their fire times from `now` on.
+    By tenant id, if known: the number of `campaigns` in the last listing, and the `requests` of each of the last
+    successful runs. Crontabs are judged by their fire times from `now` on.
     """
     needs = [
         _need(tenant, campaigns.get(tenant.id), requests.get(tenant.id, ()), now)
@@ -127,15 +127,15 @@ def plan(
 
 
 def takes_s(requests: float, quota: Quota) -> float:
-    """Return how many seconds so many requests take in the long run, whatever was sent before."""
+    """Return how many seconds this many requests take in the long run, whatever was sent before."""
     return max(requests * _each_s(window, quota.shape) for window in quota.windows)
 
 
 def fix(tenant: Tenant, requests: int, needs: timedelta | None, due: timedelta, others: float = 0.0) -> str:
-    """Say what a tenant's runs need that are due each `due`, and each of the ways to give them that.
+    """Return in words what a tenant's runs need, one each `due`, and the alternative ways to provide it.
 
-    `needs`: how long a run of so many requests takes, or None if it would never end. `others`: how many requests a
-    second other tenants of its client id need.
+    `needs`: the duration of a run of this many requests, or None if it would never end. `others`: the requests a second
+    that other tenants of the client id need.
     """
     deadline = tenant.sync.run_deadline
     found = []
@@ -154,7 +154,7 @@ def fix(tenant: Tenant, requests: int, needs: timedelta | None, due: timedelta, 
 
 
 def whole_minutes(seconds: float) -> timedelta | None:
-    """Return a duration that is fit to be advised: at least so long; None for a longer one than a timedelta holds."""
+    """Return a duration of whole minutes that is at least this long; None if it exceeds a timedelta."""
     try:
         return timedelta(minutes=math.ceil(seconds / 60))
     except OverflowError:
@@ -162,7 +162,7 @@ def whole_minutes(seconds: float) -> timedelta | None:
 
 
 def most_requests(campaigns: int, page_size: int) -> int:
-    """Return how many requests a run takes that lists and pushes all, if none is repeated."""
+    """Return how many requests a run takes that lists and pushes all, without retries."""
     return max(1, math.ceil(campaigns / page_size)) + campaigns
 
 
@@ -218,18 +218,18 @@ def _of_platform(needs: Sequence[_Need]) -> PlatformPlan:
 
 
 def _each_s(window: Window, shape: Shape) -> float:
-    """Return the seconds that each request takes of a window in the long run."""
+    """Return the seconds of a window that each request takes in the long run."""
     return cools_for(window) / (max(1, window.requests - 1) if shape is Shape.PACED else window.requests)
 
 
 def _binds(window: Window, shape: Shape, sharing: Sequence[_Need]) -> bool:
-    """Say whether runs wait for a window: those that begin within it need more than it has."""
+    """Return whether runs wait for a window: the runs that begin within it need more than it allows."""
     begun = sum(need.requests * math.ceil(window.per / need.due) for need in sharing)
     return shape is Shape.PACED or begun > window.requests
 
 
 def _beside(others: float, requests: int, quota: Quota, windows: Iterable[Window]) -> float | None:
-    """Return how many seconds requests take while others need so many a second; None if those leave nothing."""
+    """Return how many seconds requests take while others need `others` a second; None if those leave nothing."""
     longest_s = 0.0
     for window in windows:
         each_s = _each_s(window, quota.shape)
@@ -241,9 +241,9 @@ def _beside(others: float, requests: int, quota: Quota, windows: Iterable[Window
 
 
 def _enough(quota: Quota, requests: int, others: float, due: timedelta, within: timedelta) -> str:
-    """Say which quota would do for runs of so many requests that are due each `due`, if each is to end `within` a time.
+    """Return in words the windows that runs of this many requests need, one each `due`, each to end `within` a time.
 
-    Says nothing of windows that are wide enough.
+    Windows that are large enough are left out.
     """
     found = []
     for window in quota.windows:

@@ -1,4 +1,4 @@
-"""What has to change so that those who are served are those whom the drop-ins describe."""
+"""The difference between the tenants in service and those that the drop-ins describe."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,30 +8,30 @@ from adsyncd.model.tenant import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A tenant that is described otherwise than before."""
+    """A tenant whose description has changed."""
 
     old: Tenant
     new: Tenant
 
     @property
     def reschedules(self) -> bool:
-        """Whether it is due at other times."""
+        """Whether the fire times change."""
         return self.old.schedule != self.new.schedule
 
     @property
     def signs_in_anew(self) -> bool:
-        """Whether it is somebody else at the platform, or somewhere else, so that its token is good for nothing."""
+        """Whether the account or the platform changes, so that the token is not valid any more."""
         return _account(self.old) != _account(self.new)
 
     @property
     def changes_quota(self) -> bool:
-        """Whether it is metered otherwise, for itself or with the others of its platform."""
+        """Whether the quota of the client id or of its platform changes."""
         return (self.old.quota, self.old.platform.quota) != (self.new.quota, self.new.platform.quota)
 
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """The tenants to begin with, the ids of those to be done with, those that change, and the ids of the others."""
+    """Tenants to add, ids to remove, changes to apply, and the ids of all other tenants in service."""
 
     added: tuple[Tenant, ...] = ()
     removed: tuple[str, ...] = ()
@@ -40,10 +40,10 @@ class Diff:
 
 
 def diff(served: Mapping[str, Tenant], described: Mapping[str, Tenant], unclear: Collection[str]) -> Diff:
-    """Compare the tenants that are served with those that the drop-ins describe, each by id.
+    """Compare the tenants in service with those that the drop-ins describe, each by id.
 
-    A tenant that is not enabled need not be served. Of the ids that are `unclear` nothing is known, so that whoever is
-    served goes on as before.
+    A tenant that is not enabled is not in service. Nothing is known of the ids in `unclear`: such a tenant stays as it
+    is.
     """
     added = [tenant for tenant_id, tenant in described.items() if tenant.enabled and tenant_id not in served]
     removed, changed, unchanged = [], [], []

@@ -41,7 +41,7 @@ class Ticks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What the store knows of a tenant. `due`: the fire time that it has to catch up on."""
+    """What the store knows of a tenant. `due`: the fire time that the tenant has to catch up on."""
 
     due: datetime | None
     paused_since: datetime | None

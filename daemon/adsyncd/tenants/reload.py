@@ -40,7 +40,7 @@ _LOOK_S = 600.0  # between two looks for such tenants
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """What the files say: the settings as they are stated and as they count, and the tenants."""
+    """The contents of all files. `stated`: the settings as written; `settings`: as in force; and the tenants."""
 
     stated: Settings
     settings: Settings
@@ -49,10 +49,10 @@ class _Files:
 
 
 class Reloader:
-    """Keeps the registry to what the files say. `load` reads the settings, `telling` goes on around each reload.
+    """Brings the registry in line with the files. `load` reads the settings.
 
-    `settings` are those that count, `refused` is what is wrong. `elsewhere` is set as soon as changes are to be looked
-    for in other places, or no more.
+    `telling`: a context manager entered for each reload but the first. `settings`: those in force. `refused`: what is
+    wrong with the files. `elsewhere` is set when `watch` or `tenants_dirs` has changed.
     """
 
     def __init__(
@@ -84,19 +84,19 @@ class Reloader:
 
     @property
     def problems(self) -> list[Problem]:
-        """All that is wrong."""
+        """All problems of the files."""
         return [problem for refusal in self.refused for problem in refusal.problems]
 
     @property
     def disabled(self) -> list[Tenant]:
-        """The tenants whose drop-ins let them rest."""
+        """The tenants with `enabled = false`."""
         return [tenant for tenant in self._tenants.good.values() if not tenant.enabled]
 
     async def reload(self, *, patient: bool = False) -> Reloaded:
-        """Take up what the files say now, and return what that changed. Raises StoreError.
+        """Apply the files as they are now, and return what that changed. Raises StoreError.
 
-        One goes on at a time; all that are asked for meanwhile are served by the next. A `patient` one looks again a
-        second later if what it finds wrong changed just now, and may be half written.
+        One reload is in progress at a time; all requests that arrive meanwhile share the next one. A `patient` reload
+        reads again after a second if a file with a problem has changed just now, since it may be half written.
         """
         asked = self._begun + 1
         async with self._turn:
@@ -108,15 +108,15 @@ class Reloader:
             return self._report
 
     async def reload_until_done(self, *, patient: bool = False) -> None:
-        """Reload, again and again while the database is in trouble."""
+        """Reload, and retry while the database fails."""
         while True:
             try:
                 await self.reload(patient=patient)
             except StoreError as error:
-                _log.error("not reloaded: it is tried again", error=str(error), after_s=_AGAIN_S)
+                _log.error("reload failed, retrying", error=str(error), after_s=_AGAIN_S)
                 await anyio.sleep(_AGAIN_S)
                 continue
-            except Exception:  # noqa: BLE001 - a mistake of ours costs a reload, and nobody's run
+            except Exception:  # noqa: BLE001 - a bug costs one reload and no run
                 _log.exception("reload broke down")
             return
 
@@ -162,7 +162,7 @@ class Reloader:
         )
         for one in report.silent:
             until, lasts_s = one.until.isoformat(timespec="seconds"), round(one.lasts_s)
-            _log.warning("quota changed: nothing is sent for a while", tenant=one.tenant, until=until, lasts_s=lasts_s)
+            _log.warning("quota changed: no requests for a while", tenant=one.tenant, until=until, lasts_s=lasts_s)
         news = difference.added or difference.removed or difference.changed
         log = _log.debug if (patient and not news) or not self._ended else _log.info
         log(
@@ -177,7 +177,7 @@ class Reloader:
         return report
 
     def _read(self) -> _Files:
-        """Read everything. It blocks."""
+        """Read all files. Blocks."""
         stated, problems = self._stated, []
         try:
             stated = self._load()
@@ -187,7 +187,7 @@ class Reloader:
         return _Files(stated, settings, problems, self._drop_ins.read(settings))
 
     def _heed(self, files: _Files) -> None:
-        """Let the settings count that can, and say which of them can't before a restart."""
+        """Apply the settings that can change while the daemon runs, and log the others, which need a restart."""
         waiting = [key for key in Settings.model_fields if getattr(files.stated, key) != getattr(files.settings, key)]
         if waiting and files.stated != self._stated:
             _log.warning("settings changed that need a restart", keys=waiting)
@@ -203,7 +203,7 @@ class Reloader:
             self._gone = {tenant_id: self._gone.get(tenant_id, now) for tenant_id in before - self._described}
 
     def _refuse(self, files: _Files) -> None:
-        """Keep what is wrong, and say what of it is new and what is over."""
+        """Keep the problems, and log which of them are new and which are resolved."""
         served, tenants = self._registry.tenants, files.tenants
         before, self.refused = (
             self.refused,

@@ -1,7 +1,7 @@
-"""APScheduler as a clockwork: its jobs do no work, they say that a tenant is due.
+"""Tells when tenants are due, by APScheduler: its jobs do no work.
 
-Work inside a job would be cancelled by the scheduler's shutdown, logged away when it fails, and traced as a child of
-whatever re-armed the timer. So the executor hands each job's fire time on, and that is all that it does.
+Work inside a job would be cancelled by the scheduler's shutdown, its failures would end in APScheduler's log, and its
+trace would be a child of whatever re-armed the timer. So the executor only passes on each job's fire time.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ _JUMP_S = 1.0  # that the wall clock gains or loses between two looks
 
 
 class Ticker:
-    """Calls `emit(tenant id, fire time)` at each fire time of each tenant, on the event loop, until it is stopped.
+    """Calls `emit(tenant id, fire time)` on the event loop at each fire time of each tenant, until it is stopped.
 
-    Fire times that a stalled loop or a sleeping machine missed come as one tick, for the latest of them.
+    If a stalled loop or a sleeping machine misses several fire times of a tenant, the latest of them is emitted.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -45,34 +45,34 @@ class Ticker:
         )
 
     def add(self, tenant: Tenant) -> None:
-        """Tick for a tenant from now on."""
+        """Start to tick for a tenant."""
         self._scheduler.add_job(_nothing, trigger(tenant.schedule, tenant.id), id=tenant.id)
 
     def change(self, tenant: Tenant) -> None:
-        """Tick by a tenant's new schedule from now on."""
+        """Tick by a tenant's new schedule."""
         with suppress(JobLookupError):  # it was stopped meanwhile
             self._scheduler.reschedule_job(tenant.id, trigger=trigger(tenant.schedule, tenant.id))
 
     def remove(self, tenant_id: str) -> None:
-        """Tick for a tenant no more."""
+        """Stop ticking for a tenant."""
         with suppress(JobLookupError):  # it was stopped meanwhile
             self._scheduler.remove_job(tenant_id)
 
     def next_fire_time(self, tenant_id: str) -> datetime | None:
-        """Return when a tenant is due next, or None if it never is."""
+        """Return the next fire time of a tenant, or None if there is none."""
         job = self._scheduler.get_job(tenant_id)
         due: datetime | None = job and job.next_run_time
         return due and due.astimezone(UTC)
 
     def start(self) -> None:
-        """Begin to tick on the running event loop."""
+        """Start to tick on the running event loop."""
         self._scheduler.start()
 
     async def keep_time(self, clock: Clock) -> None:
-        """Follow the wall clock when it jumps, as after a machine's sleep, until cancelled.
+        """Follow the wall clock when it jumps, for example after a machine's sleep, until cancelled.
 
-        The scheduler sleeps on the event loop's time line and does not notice. Put forward, ticks that have become due
-        are given at once; put back, each tenant is due next as the clock says now.
+        The scheduler sleeps by the event loop's clock and does not notice. If the wall clock was put forward, ticks
+        that have become due are emitted at once. If it was put back, next fire times are computed anew.
         """
         ahead_s = clock.now().timestamp() - clock.monotonic()
         while True:
@@ -85,10 +85,7 @@ class Ticker:
             self.is_punctual(now)
 
     def is_punctual(self, now: datetime) -> bool:
-        """Return whether no tick is some seconds late; if one is, it is given at once.
-
-        The scheduler sleeps on the event loop's time line, so a wall clock that was put forward makes it late.
-        """
+        """Return whether no tick is late by some seconds; a late one is emitted at once."""
         due = self._jobs.get_next_run_time()
         punctual = due is None or now - due < _LATE
         if not punctual:
@@ -99,13 +96,13 @@ class Ticker:
         self._scheduler.pause()  # or each change would wake it up
         for job in self._scheduler.get_jobs():
             due = job.next_run_time
-            if due is None or due > now:  # or it is ticked for now
+            if due is None or due > now:  # a job that is due is about to be emitted
                 self._scheduler.reschedule_job(job.id, trigger=job.trigger)
         self._scheduler.resume()
 
     def stop(self) -> None:
-        """Tick no more."""
-        self._scheduler.pause()  # at once: the shutdown waits for its turn on the loop, where a tick may be due already
+        """Stop ticking."""
+        self._scheduler.pause()  # at once: the shutdown waits for its turn on the loop, after ticks that are due
         self._scheduler.shutdown(wait=False)
 
 

@@ -268,12 +268,12 @@ def test_any_crontab_fires_as_somebody_who_watches_a_wall_clock_would(
     ("expression", "zone", "words"),
     [
         ("* * * *", "UTC", "has five fields .* this one has 4"),
-        ("61 * * * *", "UTC", "means nothing"),
-        ("* * * * 8", "UTC", '"8" is no day of the week'),
-        ("* * * * mondays", "UTC", '"mondays" is no day of the week'),
+        ("61 * * * *", "UTC", "is invalid"),
+        ("* * * * 8", "UTC", '"8" is not a day of the week'),
+        ("* * * * mondays", "UTC", '"mondays" is not a day of the week'),
         ("* * * * */0", "UTC", "a step is at least 1"),
-        ("* * * * *", "Europe/Berlyn", '"Europe/Berlyn" is no time zone'),
-        ("* * * * *", "../etc/passwd", "is no time zone"),
+        ("* * * * *", "Europe/Berlyn", '"Europe/Berlyn" is not a time zone'),
+        ("* * * * *", "../etc/passwd", "is not a time zone"),
     ],
 )
 def test_a_schedule_that_means_nothing_is_explained(expression: str, zone: str, words: str) -> None:

@@ -131,8 +131,7 @@ async def test_a_tenant_is_in_the_hands_of_one_process_until_that_is_done(store:
                 await waited(yours)
             assert await waited(yours, "globex") == 0
         assert str(refused.value) == (
-            "tenant acme is in the hands of process 1 on box; wait until that is done, or look with "
-            "`adsyncd status acme`"
+            "process 1 on box is working on tenant acme: wait until it is done, or see `adsyncd status acme`"
         )
         assert await waited(yours) == 0
 

@@ -223,7 +223,7 @@ async def test_a_tick_is_skipped_and_counted_while_another_process_is_at_work_an
         assert (await world.ledger())["effects_total"] == 20
     skipped = [entry for entry in logged if entry["event"] == "tick skipped, another process is at work"]
     assert [entry["log_level"] for entry in skipped] == ["info", "debug", "debug"]
-    assert skipped[0]["reason"].startswith("tenant acme is in the hands of process 7 on box")
+    assert skipped[0]["reason"].startswith("process 7 on box is working on tenant acme")
 
 
 async def test_a_tenant_whose_process_gives_no_sign_of_life_is_taken_over(store: Store) -> None:
