@@ -243,7 +243,7 @@ DIES = [KeepPage({"a": "1", "b": "1"}, etag="v1"), SettlePush("a", DEAD_LETTERED
 REPLAYED = [*DIES, ReplayLetter("a", "500"), FinishRun(), ReplayLetter("a"), FinishRun()]
 DISCARDED = [*DIES, FinishRun(), DiscardLetter("a"), KeepPage({"a": "1"}), SettlePush("a", PUSHED)]
 REVIVED = [*DIES, FinishRun(), KeepPage({"a": "2", "b": "1"}, CHANGED, has_more=True), KeepPage({"b": "2"}, etag="v2")]
-SETTLED_OTHERWISE = [KeepPage({"a": "1", "b": "1"}), SettlePush("a", FAILED), SettlePush("a", PUSHED, 2)]
+SETTLED_OTHERWISE = [KeepPage({"b": "1", "a": "1"}), SettlePush("a", FAILED), SettlePush("a", PUSHED, 2)]
 PUSHED_BEFORE = [*SETTLED_OTHERWISE, FinishRun(), KeepPage({"a": "1"}, CHANGED), FinishRun(), KeepPage({"a": "1"})]
 GONE = [*DIES, FinishRun(Listing.COLLAPSED), KeepPage({"b": "1"}), FinishRun(), KeepPage({"a": "1"}, CHANGED)]
 BELIEVED = [*DIES, FinishRun(), *[KeepPage({"b": "1"}), FinishRun(Listing.KEPT)], FinishRun(None), FinishRun()]

@@ -1,4 +1,4 @@
-"""Where runs, pushes, campaigns and dead letters are kept, so that nothing is lost and nothing is done twice."""
+"""The store: runs, pushes, campaigns and dead letters in a database, so that nothing is lost or done twice."""
 
 from adsyncd.store.reader import Reader, open_reader
 from adsyncd.store.store import Store, open_store

@@ -1,4 +1,4 @@
-"""Alerts that fire, or whose end has not been told yet."""
+"""Alerts that are firing, or resolved and not delivered yet."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -15,7 +15,7 @@ _COLUMNS = [field.name for field in fields(Alert)]
 
 
 def keep(connection: Connection, items: Sequence[Alert]) -> list[None]:
-    """Keep how alerts stand now. What is over and was told is nothing to be remembered."""
+    """Keep the current state of alerts. Resolved and delivered alerts are deleted."""
     statement = upsert(connection, table, _COLUMNS)
     for alert in items:
         if alert.fires or not alert.told:
@@ -26,12 +26,12 @@ def keep(connection: Connection, items: Sequence[Alert]) -> list[None]:
 
 
 def all_alerts(connection: Connection) -> list[Alert]:
-    """Return all alerts that are kept."""
+    """Return all kept alerts."""
     return [Alert(**row) for row in connection.execute(select(*[table.c[name] for name in _COLUMNS])).mappings()]
 
 
 def oldest_dead_letter(connection: Connection, tenant: str) -> datetime | None:
-    """Return when the tenant's oldest dead letter died, or None without any."""
+    """Return when a tenant's oldest dead letter was written, or None if it has none."""
     query = select(func.min(dead_letters.c.dead_at)).where(dead_letters.c.tenant == tenant)
     oldest: datetime | None = connection.scalar(query)
     return oldest

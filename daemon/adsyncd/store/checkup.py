@@ -1,4 +1,4 @@
-"""Whether a database is fit to be used, found out without changing it."""
+"""Checks whether a database can be used, without changing it."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _MB = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """What was found: `facts` in words, and what is wrong."""
+    """The result of a check: `facts` in words, and the problems."""
 
     facts: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Checkup:
 
 
 def check_up(url: str) -> Checkup:
-    """Look at the database at `url`. It blocks: all of an SQLite file is read."""
+    """Check the database at `url`. Blocks: an SQLite file is read completely."""
     found = Checkup()
     try:
         file = sql.file_of(url)
@@ -87,7 +87,7 @@ def _integrity(connection: Connection, file: Path, found: Checkup) -> None:
 
 
 def _schema(connection: Connection, file: Path | None, found: Checkup) -> bool:
-    """Say whether the schema is this version's."""
+    """Return whether the schema is this version's."""
     present, known = schema.current(connection), schema.known()
     if present == known[-1]:
         found.facts.append(f"schema {present}, as this version needs")
@@ -102,7 +102,7 @@ def _schema(connection: Connection, file: Path | None, found: Checkup) -> bool:
 
 
 def _rows(connection: Connection, file: Path | None, found: Checkup) -> None:
-    """Look for rows that belong to nothing."""
+    """Check for pushes without an open run and dead letters without a campaign."""
     going = select(runs.c.run_id).where(runs.c.ended_at.is_(None))
     listed = exists().where(
         campaigns.c.tenant == dead_letters.c.tenant, campaigns.c.campaign_id == dead_letters.c.campaign_id

@@ -1,4 +1,4 @@
-"""Dead letters: what can be asked about them, and how they are closed."""
+"""Dead letters: queries, and how they are closed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ from adsyncd.store.tables import dead_letters as table
 
 @dataclass(frozen=True, slots=True)
 class ReplayOutcome:
-    """What became of a dead letter that was pushed again. `error`: why that failed; None: it did not."""
+    """The result of pushing a dead letter again. `error`: the reason of a failure, None after a success."""
 
     letter: DeadLetter
     attempts: int
@@ -36,7 +36,7 @@ def find(
     reason: str | None,
     limit: int | None = None,
 ) -> list[DeadLetter]:
-    """Return dead letters, oldest first: those of a tenant, of a campaign, whose reason contains a text; or all."""
+    """Return dead letters, oldest first, filtered by tenant, campaign and a text in the reason if given."""
     query = _LETTERS.order_by(table.c.dead_at, table.c.tenant, table.c.campaign_id).limit(limit)
     if tenant is not None:
         query = query.where(table.c.tenant == tenant)
@@ -61,11 +61,11 @@ def count_all(connection: Connection) -> dict[str, int]:
 _THIS = and_(
     table.c.tenant == bindparam("of_tenant"),
     table.c.campaign_id == bindparam("of_campaign"),
-    table.c.idempotency_key == bindparam("of_key"),  # one that was closed meanwhile may have died again, of another run
+    table.c.idempotency_key == bindparam("of_key"),  # after a close, another run may have written a new letter
 )
 _CLOSED = delete(table).where(_THIS)
 _STAYED = update(table).where(_THIS).values(attempts=table.c.attempts + bindparam("more_attempts"))
-# Of one that was closed meanwhile there is no hash: it is not known then which content was pushed.
+# A letter that was closed in the meantime has no hash: which content was pushed is unknown then.
 _PUSHED = (
     update(campaigns)
     .where(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.campaign_id == bindparam("of_campaign"))
@@ -74,7 +74,7 @@ _PUSHED = (
 
 
 def replay(connection: Connection, items: Sequence[ReplayOutcome]) -> list[None]:
-    """Record what became of replays: a dead letter that was pushed is closed, with its campaign's row; others stay."""
+    """Record replays: a success closes the dead letter and updates its campaign's row, a failure keeps the letter."""
     for item in items:
         this = _key(item.letter)
         if item.error is None:

@@ -10,7 +10,7 @@ from adsyncd.model.run import Listing, Run
 from adsyncd.store.dead_letters import count
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
-HISTORY = timedelta(days=30)  # a thousand tenants with a run each quarter of an hour make three million runs in it
+HISTORY = timedelta(days=30)  # three million runs of a thousand tenants that run every 15 minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ _MISSING = select(func.count(), func.count(campaigns.c.missed_at)).where(_UNSEEN
 
 
 def missing(connection: Connection, run: Run) -> tuple[int, int]:
-    """Count the campaigns that a run has not listed, and those of them that the last complete listing missed, too."""
+    """Count the campaigns that a run did not list, and those that the last complete listing missed as well."""
     now, again = connection.execute(_MISSING, {"of_tenant": run.tenant, "of_run": run.run_id}).one()
     return now, again
 
@@ -51,10 +51,10 @@ _OLD = delete(runs).where(
 
 
 def finish(connection: Connection, items: Sequence[Finish]) -> list[int]:
-    """Record how runs ended, mark what is missing or gone, and drop the runs' pushes and what is older than `HISTORY`.
+    """Record the end of runs, mark missing and deleted campaigns, remove pushes and runs older than `HISTORY`.
 
-    A run that has ended already is left as it is: its pushes, by which the campaigns that it saw are known, are gone.
-    Returns how many dead letters the runs' tenants have now.
+    Skips a run that has ended already: without its pushes the campaigns that it listed are unknown. Returns the number
+    of dead letters of each run's tenant.
     """
     for item in items:
         _finish(connection, item)

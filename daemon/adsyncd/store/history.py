@@ -1,4 +1,4 @@
-"""What can be asked about runs."""
+"""Queries about runs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
@@ -12,12 +12,12 @@ from adsyncd.store.journal import tallies
 from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import runs as table
 
-_RECENT = 10  # runs that tell what is usual
+_RECENT = 10  # runs that estimates are made from
 _RUN = select(*[table.c[field.name] for field in fields(Run)])
 
 
 _OPEN = _RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time)
-_OPEN_OF_TENANT = _OPEN.where(table.c.tenant == bindparam("of_tenant"))  # asked at each tick: made once
+_OPEN_OF_TENANT = _OPEN.where(table.c.tenant == bindparam("of_tenant"))  # one query for each tick: built once
 
 
 def open_runs(connection: Connection, tenant: str | None) -> list[Run]:
@@ -32,7 +32,7 @@ def runs(connection: Connection, tenant: str | None, limit: int) -> list[Run]:
 
 
 def last_fire_times(connection: Connection) -> dict[str, datetime]:
-    """Return, by tenant, the latest fire time that a run was begun for."""
+    """Return, by tenant, the latest fire time with a run."""
     query = select(table.c.tenant, func.max(table.c.fire_time).label("latest")).group_by(table.c.tenant)
     return {row.tenant: row.latest for row in connection.execute(query)}
 
@@ -48,10 +48,10 @@ def last_runs(connection: Connection) -> dict[str, Run]:
     return {row["tenant"]: Run(**row) for row in connection.execute(query).mappings()}
 
 
-# What is asked for each tenant is made once.
+# Queries for each tenant are built once.
 _KEPT = select(func.count()).where(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.deleted_at.is_(None))
 _ANNOUNCED = (
-    select(case((table.c.complete, 0), else_=table.c.announced))  # of what it listed to the end it was but a claim
+    select(case((table.c.complete, 0), else_=table.c.announced))  # after a complete listing the total is not needed
     .where(table.c.tenant == bindparam("of_tenant"), or_(table.c.complete, table.c.announced > 0))
     .order_by(table.c.fire_time.desc())
     .limit(1)
@@ -59,9 +59,9 @@ _ANNOUNCED = (
 
 
 def campaign_counts(connection: Connection, tenants: Iterable[str]) -> dict[str, int]:
-    """Return, by tenant, how many campaigns it has: those that are kept or, if its listing has but begun, all of them.
+    """Return the number of campaigns by tenant: those in the store, or the total that an incomplete listing announced.
 
-    A tenant of whom nothing was ever listed is left out.
+    Tenants that have never been listed are left out.
     """
     found: dict[str, int] = {}
     for tenant in tenants:
@@ -81,12 +81,12 @@ _REQUESTS = (
 
 
 def recent_requests(connection: Connection, tenants: Iterable[str]) -> dict[str, list[int]]:
-    """Return, by tenant, how many requests each of its last runs took that succeeded, newest first."""
+    """Return, by tenant, the number of requests of its last successful runs, newest first."""
     return {tenant: list(connection.scalars(_REQUESTS, {"of_tenant": tenant})) for tenant in tenants}
 
 
 def _live(connection: Connection, query: Select[Any], values: Mapping[str, object] | None = None) -> list[Run]:
-    """Return the runs of `query`, open ones with their counts up to now."""
+    """Return the runs of `query`; open runs have their current counts."""
     found = [Run(**row) for row in connection.execute(query, values).mappings()]
     still_open = [run.run_id for run in found if run.ended_at is None]
     counts = tallies(connection, still_open) if still_open else {}

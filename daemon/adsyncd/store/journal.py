@@ -1,4 +1,4 @@
-"""What the writes do, each for many items at once, inside a transaction that `writer` opened."""
+"""The journal of runs: each function does one kind of write for many items, in a transaction of `writer`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -30,7 +30,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """What became of a push."""
+    """The outcome of a push."""
 
     run: Run
     push: Push
@@ -38,16 +38,13 @@ class Settle:
 
 
 def begin(connection: Connection, items: Sequence[Run]) -> list[ResumePoint]:
-    """Record that runs begin, or take up again those that are recorded as open.
-
-    Raises RunEnded for a run that has ended.
-    """
-    start = upsert(connection, runs, ["trace_id"])  # of one that has ended, too: raising undoes it
+    """Record that runs begin, or resume open runs. Raises RunEnded if a run has ended."""
+    start = upsert(connection, runs, ["trace_id"])  # also of an ended run: raising undoes it
     connection.execute(start, [asdict(run) for run in items])
     return [_resume_point(connection, run.run_id) for run in items]
 
 
-# Statements are made once: making one takes longer than executing it.
+# Statements are built once: building one takes longer than executing it.
 _RUN = select(runs).where(runs.c.run_id == bindparam("run"))
 _OF_TENANT = campaigns.c.tenant == bindparam("of_tenant")
 _LIVE = select(func.count(), func.count(campaigns.c.missed_at)).where(_OF_TENANT, campaigns.c.deleted_at.is_(None))
@@ -69,7 +66,7 @@ _BY_STATE = (
 )
 _PAGES = select(runs.c.run_id, (runs.c.next_page - 1).label("requests")).where(
     runs.c.run_id.in_(bindparam("runs", expanding=True)),
-    runs.c.listed_at >= runs.c.started_at,  # a listing that is used again took no requests
+    runs.c.listed_at >= runs.c.started_at,  # a reused listing took no requests
 )
 
 
@@ -95,9 +92,9 @@ def _resume_point(connection: Connection, run_id: str) -> ResumePoint:
 
 
 def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:
-    """Count the campaigns of open runs by what became of them, and the requests that are known to have gone to that.
+    """Count the campaigns of open runs by state, and the requests that kept pages and settled pushes took.
 
-    Those that came to nothing are not: of pages, of pushes that are not settled, and those that cost no attempt.
+    Other requests are unknown: failed requests for pages, those of pending pushes, and those that cost no attempt.
     """
     counts = {run_id: Tally() for run_id in run_ids}
     for row in connection.execute(_PAGES, {"runs": run_ids}):
@@ -117,7 +114,7 @@ _PROGRESS = update(runs).where(runs.c.run_id == bindparam("of_run"))
 
 
 def keep(connection: Connection, items: Sequence[Keep]) -> list[list[Push]]:
-    """Keep pages, and with them the pushes that they newly owe, in the pages' order."""
+    """Keep pages and the pushes that they add to their runs; return these pushes in the pages' order."""
     statement = upsert(connection, campaigns, [*_LISTED, "content_hash", "missed_at", "deleted_at"])
     return [_keep(connection, statement, item) for item in items]
 
@@ -210,7 +207,7 @@ def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: S
 
 
 def _owed(campaign_id: str, known: Row[Any] | None, content_hash: str, policy: PushPolicy) -> Push:
-    """Decide what a run owes to a campaign that it found."""
+    """Decide the state in which a listed campaign enters its run."""
     if known is None:
         return Push(campaign_id, PushState.PENDING)
     if known.dead_hash == content_hash:
@@ -225,7 +222,7 @@ _ITS_CAMPAIGN = and_(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.c
 _SETTLED = update(pushes).where(_THIS_PUSH)
 _LISTED_HASH = select(pushes.c.content_hash).where(_THIS_PUSH).scalar_subquery()
 _PUSHED = update(campaigns).where(_ITS_CAMPAIGN).values(pushed_hash=_LISTED_HASH, failures=0)
-# After a failure nobody knows what the platform made of it: even content that was pushed before is pushed again.
+# After a failure the platform's state is unknown: content that was pushed before is pushed again.
 _FAILED = update(campaigns).where(_ITS_CAMPAIGN).values(pushed_hash=None)
 _FROM_PUSH = ["run_id", "campaign_id", "idempotency_key", "content_hash", "owed_at"]
 _FROM_OUTCOME = ["tenant", "reason", "attempts", "failures", "dead_at", "trace_id"]
@@ -236,7 +233,7 @@ _LETTER = select(
 
 
 def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
-    """Record what became of pushes, each with its campaign's row, and the dead letters that come of it."""
+    """Record outcomes of pushes, each with its campaign's row and its dead letter if it has one."""
     _execute_many(
         connection,
         _SETTLED,
@@ -273,7 +270,7 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
             {
                 "of_tenant": item.run.tenant,
                 "of_campaign": item.push.campaign_id,
-                # a dead letter starts afresh when it comes back
+                # after a dead letter the count starts again
                 "failures": 0 if item.push.state is PushState.DEAD_LETTERED else item.push.failures + 1,
             }
             for item in items

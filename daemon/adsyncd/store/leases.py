@@ -1,6 +1,6 @@
-"""Leases on record: how they change hands, and how writes are refused to one who has lost his.
+"""Leases in the database: how they change hands, and how writes under a lost lease are refused.
 
-All go through rows in the order of tenants, so that no two processes wait for each other.
+All functions lock rows in the order of tenants, so that two processes cannot deadlock.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,7 +17,7 @@ from adsyncd.store.tables import leases as table
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """That `owner` wants a tenant's lease: if it is nobody's, its own, or exactly `over`."""
+    """A request of `owner` for a tenant's lease: granted if it is free, its own, or exactly `over`."""
 
     tenant: str
     owner: str
@@ -53,7 +53,7 @@ _HOLDERS = (
 
 
 def take(connection: Connection, items: Sequence[Take]) -> list[Lease]:
-    """Give leases to those who may have them, and return how they stand then. The others' are not even locked."""
+    """Grant leases where allowed, and return their current state. Rows of refused requests are not locked."""
     now = {number: _take(connection, item) for number, item in sorted(enumerate(items), key=lambda one: one[1].tenant)}
     return [now[number] for number in range(len(items))]
 
@@ -74,19 +74,19 @@ def _take(connection: Connection, item: Take) -> Lease:
 
 
 def give(connection: Connection, items: Sequence[Lease]) -> list[None]:
-    """Make leases free, but for those that were taken over."""
+    """Free leases, except those that were taken over."""
     connection.execute(_GIVE, _keys(items))
     return [None] * len(items)
 
 
 def beat(connection: Connection, items: Sequence[Sequence[Lease]]) -> list[None]:
-    """Give signs of life for leases, but for those that were taken over."""
+    """Increase the beat of leases, except those that were taken over."""
     connection.execute(_BEAT, _keys([lease for leases in items for lease in leases]))
     return [None] * len(items)
 
 
 def fence(connection: Connection, held: Collection[Lease]) -> None:
-    """Raise LeaseLost if one of these leases was taken over; let none be before the transaction ends."""
+    """Raise LeaseLost if one of these leases was taken over; no lease can be before the transaction ends."""
     keys = _keys(held)
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]

@@ -1,4 +1,4 @@
-"""Listings that need not be asked for again: a whole one, and pages that the platform may say have not changed."""
+"""Listings that can be used again: whole ones, and pages that the platform may answer with 304 (Not Modified)."""
 
 from dataclasses import fields
 from datetime import datetime
@@ -13,7 +13,7 @@ from adsyncd.store.tables import listing_pages as pages
 
 
 def whole(connection: Connection, tenant: str, source: str, since: datetime, now: datetime) -> Page | None:
-    """Return as one page what a tenant's last run worked on, if it saw all of `source`, after `since`."""
+    """Return the listing of a tenant's last run as one page, if it was a complete one of `source` after `since`."""
     last = connection.execute(
         select(runs.c.source, runs.c.listed_at)
         .where(runs.c.tenant == tenant, runs.c.ended_at.is_not(None))
@@ -42,9 +42,9 @@ _CAMPAIGNS = select(campaigns).where(
 
 
 def page(connection: Connection, tenant: str, source: str, number: int) -> Page | None:
-    """Return a page of `source` as it was listed last, if it is known what the platform calls it.
+    """Return a page of `source` as it was listed last, or None if it has no ETag.
 
-    None, too, if a campaign of it was listed with other content since, on another page.
+    None as well if one of its campaigns was listed on another page with other content since.
     """
     kept = connection.execute(_PAGE, {"tenant": tenant, "source": source, "number": number}).one_or_none()
     if kept is None:
@@ -60,7 +60,7 @@ def page(connection: Connection, tenant: str, source: str, number: int) -> Page 
 
 
 def remember(connection: Connection, tenant: str, page: Page) -> None:
-    """Remember what the platform calls a page."""
+    """Keep a page's ETag and what it listed."""
     connection.execute(
         upsert(connection, pages, ["source", "etag", "campaigns", "total", "has_more"]),
         {

@@ -1,4 +1,4 @@
-"""Tenants that an operator has told to rest, since when."""
+"""Tenants that an operator has paused, and since when."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from adsyncd.store.tables import pauses as table
 
 
 def pause(connection: Connection, items: Sequence[tuple[str, datetime]]) -> list[None]:
-    """Keep that tenants rest, each from an instant on, whatever was known of them before."""
+    """Record that tenants are paused, each since an instant; a later pause replaces an earlier one."""
     statement = upsert(connection, table, ["tenant", "since"])
     for tenant, since in items:
         connection.execute(statement, {"tenant": tenant, "since": since})
@@ -18,11 +18,11 @@ def pause(connection: Connection, items: Sequence[tuple[str, datetime]]) -> list
 
 
 def resume(connection: Connection, items: Sequence[str]) -> list[None]:
-    """Forget that tenants rest."""
+    """Remove the pauses of tenants."""
     connection.execute(delete(table).where(table.c.tenant.in_(items)))
     return [None] * len(items)
 
 
 def all_pauses(connection: Connection) -> dict[str, datetime]:
-    """Return since when each tenant rests that does."""
+    """Return, by paused tenant, since when it is paused."""
     return {row.tenant: row.since for row in connection.execute(select(table))}

@@ -1,4 +1,4 @@
-"""The permits that may be out with a request, over all processes, and what was found out of how they are counted."""
+"""The permits of all processes that may be out with a request, and the learned shapes of quotas."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, fields
@@ -36,10 +36,9 @@ class _Taken(Exception):
 
 
 def claim(connection: Connection, items: Sequence[Sequence[Claim]]) -> list[tuple[PermitRecord, ...]]:
-    """Record that permits are out, for each item all of them or none.
+    """Record that permits are out, for each item all or none.
 
-    Returns for each item nothing, or, where another process has one of its permits, what is on record of those client
-    ids.
+    Returns an empty tuple for each item, or the records of its client ids if another process has one of its permits.
     """
     try:
         _claim(connection, [one for claims in items for one in claims])
@@ -49,14 +48,14 @@ def claim(connection: Connection, items: Sequence[Sequence[Claim]]) -> list[tupl
 
 
 def note(connection: Connection, items: Sequence[Sequence[Claim]]) -> list[None]:
-    """Record when permits are free that a process has out, but of those that another one has taken nothing."""
+    """Record when a process's permits are free again; permits that another process has taken stay unchanged."""
     rows = _rows([one for claims in items for one in claims])
     connection.execute(upsert(connection, permits, _CHANGED, where=_may_have), rows)
     return [None] * len(items)
 
 
 def forget(connection: Connection, items: Sequence[Sequence[PermitRecord]]) -> list[None]:
-    """Remove records, but for those that have changed since."""
+    """Remove records, except those that have changed since."""
     records = sorted({astuple(record) for records in items for record in records})
     rows = [
         {f"of_{field.name}": value for field, value in zip(fields(PermitRecord), row, strict=True)} for row in records
@@ -71,14 +70,14 @@ def all_permits(connection: Connection) -> list[PermitRecord]:
 
 
 def keep_shape(connection: Connection, items: Sequence[ShapeRecord]) -> list[None]:
-    """Record what was found out, in the place of what was known."""
+    """Record learned shapes; each replaces the one before."""
     statement = upsert(connection, shapes, ["quota", "shape", "strict", "since"])
     connection.execute(statement, [asdict(item) for item in items])
     return [None] * len(items)
 
 
 def all_shapes(connection: Connection) -> list[ShapeRecord]:
-    """Return all that was found out."""
+    """Return all learned shapes."""
     return [ShapeRecord(**row) for row in connection.execute(select(shapes)).mappings()]
 
 
@@ -103,7 +102,7 @@ def _claim(connection: Connection, claims: Sequence[Claim]) -> None:
 
 
 def _rows(claims: Sequence[Claim]) -> list[Mapping[str, Any]]:
-    """Return the parameters, in one order for all processes, so that no two wait for each other."""
+    """Return the parameters, in one order for all processes, so that two cannot deadlock."""
     rows = {}
     for one in claims:
         record = one.record
@@ -137,8 +136,8 @@ def _given(column: Column[Any]) -> BindParameter[Any]:
     return bindparam(column.name, type_=column.type)
 
 
-# The row of a conflict is locked even if it stays as it is: so without this, two processes that both note some of their
-# own permits, and ask for one of the other's, would wait for each other.
+# A conflict locks its row even if the row stays unchanged. Without this condition, two processes that each note permits
+# of their own and claim one of the other's would deadlock.
 _UNLESS_TAKEN = select(*map(_given, permits.columns)).where(
     ~exists().where(
         *[column == _given(column) for column in permits.primary_key],

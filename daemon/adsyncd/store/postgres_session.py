@@ -1,26 +1,26 @@
-"""Sessions of PostgreSQL: how one begins, whose it is, and when it is not used again."""
+"""Sessions of PostgreSQL: how they begin, whether a pooler shares them, and when they are dropped."""
 
 from psycopg import Connection as Session
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
-# A write waits for a lock of another process for so long. In a session of others it is said for each transaction.
+# How long a write waits for another process's lock. In a shared session it is set for each transaction.
 _PATIENCE = "lock_timeout = '10s'"
 
-# How the codes begin of errors after which another session may do better, maybe of another server: this one's state is
-# wrong (25; 25006: its server is a standby by now), its server ends, restarts or fails (08, 57P, 58, 55000, XX), or its
-# prepared statements are gone or of another schema (26, 42P05, 0A000).
+# Prefixes of the SQLSTATEs after which another session, perhaps of another server, may succeed: wrong state (25; 25006:
+# the server is a standby now), the server ends, restarts or fails (08, 57P, 58, 55000, XX), prepared statements are
+# missing or of another schema (26, 42P05, 0A000).
 _UNFIT = ("25", "08", "57P", "58", "55000", "XX", "26", "42P05", "0A000")
-_OF_OTHERS = ("26", "42P05")  # others prepare statements here, too
+_OF_OTHERS = ("26", "42P05")  # others prepare statements in this session
 
 
 def configure(engine: Engine) -> None:
-    """Have all connections of an engine begin well, and all be made anew after one has proved unfit.
+    """Set up each connection of an engine, and replace all connections after an error of an unfit one.
 
-    Behind a pooler such as PgBouncer each transaction may be in another server's session, which others use, too. It is
-    told by the number of the server's process, which a pooler makes up. Nothing is left in such a session then: no
-    setting, and no prepared statement. Elsewhere those spare the server up to half of its work.
+    Behind a pooler such as PgBouncer each transaction may be in another server's session, shared with others. The
+    number of the server's process shows that: a pooler makes it up. Such a session gets no setting and no prepared
+    statement; elsewhere these save the server up to half of its work.
     """
     pooled = False
 
@@ -54,5 +54,5 @@ def misfit(connection: Connection) -> str | None:
     encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding == "UTF8":
         return None
-    fix = f"make another one: createdb -E UTF8 -T template0 {connection.engine.url.database}_utf8"
-    return f"its encoding is {encoding}, in which not every campaign's name can be written; {fix}"
+    fix = f"create another one: createdb -E UTF8 -T template0 {connection.engine.url.database}_utf8"
+    return f"its encoding is {encoding}, which cannot store every campaign's name; {fix}"

@@ -1,4 +1,4 @@
-"""What the rest of the program asks of the database without changing it, and how a command looks at one."""
+"""The store's queries, and a reader for commands that only read."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,16 +19,16 @@ from adsyncd.rate.ledger import PermitRecord, ShapeRecord
 from adsyncd.store import alerts, dead_letters, history, listings, pauses, permits, schema, sql
 from adsyncd.tasks import OffLoop, in_thread
 
-READERS = 4  # at a time
+READERS = 4  # at the same time
 
 Answer = TypeVar("Answer")
 
 
 @asynccontextmanager
 async def open_reader(url: str, *, clock: Clock) -> AsyncIterator["Reader"]:
-    """Keep the database at `url` open for reading. Nothing is made, migrated or changed, nor are files beside it.
+    """Open the database at `url` for reading. Creates, migrates and changes nothing, not even files beside it.
 
-    Raises StoreError when there is none, or when it is not of this version: the message says what is missing.
+    Raises StoreError if there is no database or its schema is not this version's; the message says what is missing.
     """
     engine = sql.reading_engine(url)
     await anyio.to_thread.run_sync(_see_that_it_is_ours, engine)
@@ -45,9 +45,9 @@ def _see_that_it_is_ours(engine: Engine) -> None:
 
 
 class Reader:
-    """Runs, campaigns, dead letters, permits, pauses and alerts, as they are recorded.
+    """Queries for runs, campaigns, dead letters, permits, pauses and alerts.
 
-    Every method raises StoreError when the database can't be used.
+    Every method raises StoreError if the database can't be used.
     """
 
     def __init__(self, engine: Engine, clock: Clock, off_loop: OffLoop) -> None:
@@ -57,7 +57,7 @@ class Reader:
         self._readers = anyio.CapacityLimiter(READERS)
 
     async def runs(self, tenant: str | None, limit: int) -> list[Run]:
-        """Return the latest runs, of one tenant or of all, newest first; open ones with their counts up to now."""
+        """Return the latest runs, of one tenant or of all, newest first; open runs have their current counts."""
         return await self._read(lambda connection: history.runs(connection, tenant, limit))
 
     async def open_runs(self, tenant: str | None = None) -> list[Run]:
@@ -69,24 +69,24 @@ class Reader:
         return await self._read(history.last_runs)
 
     async def last_fire_times(self) -> dict[str, datetime]:
-        """Return, by tenant, the latest fire time that a run was begun for."""
+        """Return, by tenant, the latest fire time with a run."""
         return await self._read(history.last_fire_times)
 
     async def recent_requests(self, tenants: Sequence[str]) -> dict[str, list[int]]:
-        """Return, by tenant, how many requests each of its last runs took that succeeded, ten at most."""
+        """Return, by tenant, the number of requests of each of its last ten successful runs."""
         return await self._read(lambda connection: history.recent_requests(connection, tenants))
 
     async def campaign_counts(self, tenants: Sequence[str]) -> dict[str, int]:
-        """Return, by tenant, how many campaigns it has; one of whom nothing was ever listed is left out."""
+        """Return the number of campaigns by tenant; tenants that have never been listed are left out."""
         return await self._read(lambda connection: history.campaign_counts(connection, tenants))
 
     async def kept_listing(self, tenant: str, source: str, max_age: timedelta) -> Page | None:
-        """Return all campaigns of a tenant as one page, if its last run saw all of `source` less than `max_age` ago."""
+        """Return a tenant's listing as one page, if its last run listed all of `source` less than `max_age` ago."""
         now = self._clock.now()
         return await self._read(lambda connection: listings.whole(connection, tenant, source, now - max_age, now))
 
     async def kept_page(self, tenant: str, source: str, number: int) -> Page | None:
-        """Return a page as it was listed last, if its `etag` is known and what it says is still in the store."""
+        """Return a page as it was listed last, if its `etag` is known and its campaigns are unchanged in the store."""
         return await self._read(lambda connection: listings.page(connection, tenant, source, number))
 
     async def dead_letters(
@@ -96,31 +96,31 @@ class Reader:
         reason: str | None = None,
         limit: int | None = None,
     ) -> list[DeadLetter]:
-        """Return the dead letters, oldest first, that match what is given; a `reason` contains the text given."""
+        """Return the dead letters that match all given filters, oldest first; `reason` is a text that it contains."""
         return await self._read(lambda connection: dead_letters.find(connection, tenant, campaign_id, reason, limit))
 
     async def dead_letter_counts(self) -> dict[str, int]:
-        """Return how many dead letters each tenant has that has any."""
+        """Return the number of dead letters by tenant; tenants without any are left out."""
         return await self._read(dead_letters.count_all)
 
     async def oldest_dead_letter(self, tenant: str) -> datetime | None:
-        """Return when a tenant's oldest dead letter died, or None without any."""
+        """Return when a tenant's oldest dead letter was written, or None if it has none."""
         return await self._read(lambda connection: alerts.oldest_dead_letter(connection, tenant))
 
     async def alerts(self) -> list[Alert]:
-        """Return all alerts that are kept."""
+        """Return all kept alerts."""
         return await self._read(alerts.all_alerts)
 
     async def pauses(self) -> dict[str, datetime]:
-        """Return, by tenant, since when those rest that do."""
+        """Return, by paused tenant, since when it is paused."""
         return await self._read(pauses.all_pauses)
 
     async def permits(self) -> list[PermitRecord]:
-        """Return all permits on record, each with the last that was recorded of it."""
+        """Return all permits on record."""
         return await self._read(permits.all_permits)
 
     async def shapes(self) -> list[ShapeRecord]:
-        """Return what was found out of how requests are counted."""
+        """Return all learned shapes of quotas."""
         return await self._read(permits.all_shapes)
 
     async def _read(self, query: Callable[[Connection], Answer]) -> Answer:

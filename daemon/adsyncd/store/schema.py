@@ -1,4 +1,4 @@
-"""The schema's version: brought up to date at every start, by one process at a time."""
+"""Schema versions and migrations: every start upgrades the schema, one process at a time."""
 
 from alembic import command
 from alembic.config import Config
@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 from adsyncd.store.sql import lock_schema, misfit
 from adsyncd.store.sqlite_file import back_up
 
-_MIGRATIONS = "adsyncd.store:migrations"  # found in the package, wherever that is installed
+_MIGRATIONS = "adsyncd.store:migrations"  # in the installed package
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the schema up to `revision`, within the connection's transaction.
+    """Upgrade the schema to `revision`, within the connection's transaction.
 
-    A file that holds an older one is copied first, to a name that tells its schema. Raises StoreError when it can't be,
-    and Alembic's CommandError for a schema that this version does not know: a newer one made it.
+    An SQLite file with an older schema is copied first, to a name with its revision. Raises StoreError if the copy
+    fails, and Alembic's CommandError if a newer version made the schema.
     """
     lock_schema(connection)
     if (present := current(connection)) in known()[:-1]:
@@ -25,18 +25,18 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 
 
 def downgrade(connection: Connection, revision: str) -> None:
-    """Take the schema down to `revision` (`base`: no tables), within the connection's transaction."""
+    """Downgrade the schema to `revision` (`base`: no tables), within the connection's transaction."""
     lock_schema(connection)
     command.downgrade(_config(connection), revision)
 
 
 def current(connection: Connection) -> str | None:
-    """Return the revision that a database is at, or None if it holds no schema of ours."""
+    """Return a database's revision, or None if it has no schema of adsyncd."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def unreadable(connection: Connection) -> str | None:
-    """Say in words why this version can't read a database, or return None: it can."""
+    """Return in words why this version can't read a database, or None if it can."""
     if (wrong := misfit(connection)) is not None:
         return wrong
     present, revisions = current(connection), known()

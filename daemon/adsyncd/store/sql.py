@@ -1,4 +1,4 @@
-"""All that differs between SQLite and PostgreSQL, and their errors in plain words."""
+"""The differences between SQLite and PostgreSQL, and their errors in plain words."""
 
 import re
 import sqlite3
@@ -36,15 +36,15 @@ Insert = postgresql.Insert | sqlite.Insert
 Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
 CHUNK = 500  # ids in one statement: databases limit its parameters
-_LOOKS = 5  # at a file that changes while it is read
+_LOOKS = 5  # attempts to read a file that changes
 _FORMS = "write sqlite:////path/to/file or postgresql+psycopg://host:port/database"
 _SECONDS = re.compile(r"\d{1,6}(\.\d+)?")
 
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 _INSERTS: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
-# What the URL's query may say otherwise. No write waits for ever: `timeout` (s) is for SQLite's lock, the others for a
-# server that does not answer (s) or fell silent (ms, s, s).
+# Defaults that the URL's query may override. No write waits for ever: `timeout` (s) is for SQLite's lock, the others
+# are for a server that does not accept (s) or no longer answers (ms, s, s).
 _DEFAULTS: dict[str, dict[str, str]] = {
     "sqlite": {"timeout": "10"},
     "postgresql": {
@@ -56,9 +56,9 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     },
 }
 _FIXED: dict[str, dict[str, str]] = {"sqlite": {}, "postgresql": {"client_encoding": "utf8"}}
-_OF_WRITERS = {"target_session_attrs": "read-write"}  # of several hosts the primary, and no standby that was one
+_OF_WRITERS = {"target_session_attrs": "read-write"}  # of several hosts the primary, not a demoted one
 
-# How the codes begin (SQLite's names, PostgreSQL's SQLSTATE) of errors that are the database's, whatever it was asked.
+# By prefix of the code (SQLite's name, PostgreSQL's SQLSTATE): errors of the database, not of a single statement.
 _CAUSES = {
     "SQLITE_FULL": "the disk is full",
     "SQLITE_BUSY": "another process keeps it locked",
@@ -67,19 +67,19 @@ _CAUSES = {
     "SQLITE_CANTOPEN": "it can't be opened",
     "SQLITE_NOTADB": "it is not an SQLite database",
     "SQLITE_CORRUPT": "it is damaged",
-    "SQLITE_IOERR": "its disk fails",
+    "SQLITE_IOERR": "its disk has an I/O error",
     "53100": "the disk is full",
     "53300": "its server has no connection left",
     "55P03": "another process keeps it locked",
     "25006": "it is read-only",
     "57P": "its server went away",
-    "0800": "its server went away",  # 08P01 is for a pooler's own words
+    "0800": "its server went away",  # 08P01 has a pooler's own message
     "3D000": "there is no such database",
     "28": "the user or password was refused",
     "42501": "the user lacks a right",
 }
 
-_WORDS = {  # of errors without a code of their own
+_WORDS = {  # for errors without a code of their own
     "session is read-only": _CAUSES["25006"],  # at the door of a standby
     "statement pooling mode": "its pooler allows no transactions; set pool_mode = transaction",
 }
@@ -88,10 +88,10 @@ _WORDS = {  # of errors without a code of their own
 def engine(url: str, *, connections: int) -> Engine:
     """Return an engine for `url` with at most that many connections; it does not connect yet.
 
-    Transactions started with the execution option `writes=True` take SQLite's write lock at their start: one that
-    reads first could otherwise not go on to write after another process did.
+    Transactions with the execution option `writes=True` take SQLite's write lock at their start: a transaction that
+    reads first could not write after another process did.
 
-    Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's, and for a file that can't be made.
+    Raises StoreError if the URL is neither SQLite's nor PostgreSQL's, or the file can't be created.
     """
     place = _url(url)
     if embedded := place.get_backend_name() == "sqlite":
@@ -107,9 +107,9 @@ def engine(url: str, *, connections: int) -> Engine:
 
 
 def reading_engine(url: str) -> Engine:
-    """Return an engine for `look`: it writes nothing to `url`, and makes no file; it does not connect yet.
+    """Return an engine for `look`: it writes nothing and creates no file; it does not connect yet.
 
-    Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's.
+    Raises StoreError if the URL is neither SQLite's nor PostgreSQL's.
     """
     place = _url(url)
     options = {"postgresql_readonly": True} if place.get_backend_name() == "postgresql" else {}
@@ -132,19 +132,19 @@ def reading_engine(url: str) -> Engine:
 
 
 def look(engine: Engine, query: Callable[[Connection], Answer]) -> Answer:
-    """Return what `query` finds, in one transaction."""
+    """Return the result of `query`, read in one transaction."""
     for _ in range(_LOOKS):
         with engine.connect() as connection:
             still = connection.info.get("still", lambda: True)
             try:
                 answer = query(connection)
-            except DBAPIError:  # half of a file and half of another look like damage
+            except DBAPIError:  # a file that changed while it was read looks damaged
                 if still():
                     raise
             else:
                 if still():
                     return answer
-    raise StoreError(f"{name(engine.url)}: it changes while it is read; try again")
+    raise StoreError(f"{name(engine.url)}: it changed while it was read; try again")
 
 
 def upsert(
@@ -154,10 +154,10 @@ def upsert(
     source: Select[Any] | None = None,
     where: Callable[[Columns], ColumnElement[bool]] | None = None,
 ) -> Insert:
-    """Return an INSERT that overwrites `columns` of the row that has its primary key already.
+    """Return an INSERT that overwrites `columns` of an existing row with the same primary key.
 
-    It inserts the parameters that it is executed with or, given a `source`, what that selects, as `columns`. `where`
-    says of the row that would have been inserted when that may overwrite the other one.
+    It inserts its parameters, or the rows of `source` as `columns`. `where` gets the columns of the new row and returns
+    the condition under which it overwrites.
     """
     return _upsert(connection.dialect.name, table, tuple(columns), source, where)
 
@@ -170,7 +170,7 @@ def _upsert(
     source: Select[Any] | None,
     where: Callable[[Columns], ColumnElement[bool]] | None,
 ) -> Insert:
-    """Build each statement once: that takes longer than to execute it."""
+    """Build each statement once: building one takes longer than executing it."""
     statement = _INSERTS[system](table)
     if source is not None:
         statement = statement.from_select(columns, source)
@@ -182,7 +182,7 @@ def _upsert(
 
 
 def insert_missing(connection: Connection, table: Table) -> Insert:
-    """Return an INSERT that leaves a row as it is that has its primary key already."""
+    """Return an INSERT that leaves an existing row with the same primary key unchanged."""
     return _insert_missing(connection.dialect.name, table)
 
 
@@ -192,29 +192,29 @@ def _insert_missing(system: str, table: Table) -> Insert:
 
 
 def writers_meet(connection: Connection) -> bool:
-    """Whether others write at the same time, and wait for single rows. SQLite has one writer at a time."""
+    """Return whether several writers work at the same time and lock single rows; SQLite has one writer at a time."""
     return connection.dialect.name == "postgresql"
 
 
 def misfit(connection: Connection) -> str | None:
-    """Return why a database can't hold all text, with the fix, or None if it can. SQLite holds any text."""
+    """Return why a database can't store all text, with the fix, or None if it can. SQLite always can."""
     return postgres_session.misfit(connection) if connection.dialect.name == "postgresql" else None
 
 
 def lock_schema(connection: Connection) -> None:
-    """Let no other process migrate before this transaction ends. SQLite's write lock does that already."""
+    """Block migrations of other processes until this transaction ends. SQLite's write lock does that already."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('adsyncd schema'))"))
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file of an SQLite database, or None for one of a server. Raises StoreError for any other URL."""
+    """Return the file of an SQLite database, or None for PostgreSQL. Raises StoreError for any other URL."""
     place = _url(url)
     return Path(str(place.database)) if place.get_backend_name() == "sqlite" else None
 
 
 def cause(error: Exception) -> str | None:
-    """Return in plain words what is wrong with the database, or None where the fault is in what was asked of it."""
+    """Return in plain words what is wrong with the database, or None if the statement is at fault."""
     if not isinstance(error, DBAPIError):
         return None
     for theirs, words in _WORDS.items():
@@ -226,13 +226,15 @@ def cause(error: Exception) -> str | None:
     for prefix, words in _CAUSES.items():
         if code.startswith(prefix):
             return words
-    if isinstance(error, OperationalError | InterfaceError) or error.statement is None:  # none while it connects
-        return str(error.orig).partition("\n")[0]  # a driver's own words; they hold no values of ours
+    if (
+        isinstance(error, OperationalError | InterfaceError) or error.statement is None
+    ):  # without a statement it was connecting
+        return str(error.orig).partition("\n")[0]  # the driver's message, which holds no values of ours
     return None
 
 
 def name(url: URL) -> str:
-    """Return what to call the database in front of people: without user, password or options."""
+    """Return the database's name for people: without user, password and options."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     hosts = url.query.get("host", ())
@@ -242,11 +244,11 @@ def name(url: URL) -> str:
 
 
 def store_error(url: URL, error: Exception) -> StoreError:
-    """Return what to raise from `error`: the database's name, without user or password, and the cause."""
+    """Return the StoreError for `error`: the database's name, without user and password, and the cause."""
     if isinstance(error, StoreError):
         return type(error)(str(error))
     kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
-    return StoreError(f"{name(url)}: {cause(error) or f'it refused what was asked of it ({kind})'}")
+    return StoreError(f"{name(url)}: {cause(error) or f'it refused a statement ({kind})'}")
 
 
 def _patience_s(place: URL) -> float:
@@ -267,7 +269,7 @@ def _url(url: str) -> URL:
     if system == "sqlite" and not (
         place.query.keys() == {"timeout"} and _SECONDS.fullmatch(str(place.query["timeout"]))
     ):
-        raise StoreError("store.url has an option that SQLite's can't have; there is one, ?timeout=SECONDS")
+        raise StoreError("store.url has an option that SQLite does not have; the only one is ?timeout=SECONDS")
     try:
         place.get_dialect()().create_connect_args(place)
     except ArgumentError:

@@ -1,4 +1,4 @@
-"""The file of an SQLite database: how it is made, copied, and read without a trace."""
+"""The file of an SQLite database: how it is created, copied, and read without changing anything."""
 
 import os
 import shutil
@@ -15,24 +15,24 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from adsyncd.errors import StoreError
 
-_ASK_AGAIN_S = 0.01  # for a lock that SQLite does not wait for
+_ASK_AGAIN_S = 0.01  # retry interval where SQLite does not wait for a lock
 _LOOKS = 5
-_WRITE_AHEAD = b"\x02\x02"  # in the header of a file that is journaled so
+_WRITE_AHEAD = b"\x02\x02"  # in the header of a file in WAL mode
 
 
 def make_private(file: Path) -> None:
-    """Make the file, for its owner alone to read; SQLite makes its side files with the same mode and owner.
+    """Create the file, readable only by its owner; SQLite creates its side files with the same mode and owner.
 
-    A file that root makes goes to the owner of its folder: else the daemon could not open it.
+    A file created by root gets the owner of its folder, so that the daemon can open it.
 
-    Raises StoreError where that can't be, and while another process uses a file that was there before.
+    Raises StoreError if that fails, or while another process uses a file that was at this path before.
     """
     _see_that_nobody_uses_another(file)
     try:
         try:
             file.touch(mode=0o600, exist_ok=False)
         except FileExistsError:
-            file.touch()  # fails for a user who may not write it
+            file.touch()  # fails for a user without write access
         else:
             if os.geteuid() == 0:
                 folder = file.parent.stat()
@@ -42,17 +42,17 @@ def make_private(file: Path) -> None:
     except PermissionError as error:
         raise StoreError(f"{file}: this user may not write it; run this as the daemon's user") from error
     except OSError as error:
-        raise StoreError(f"{file}: it can't be made or written: {error.strerror}") from error
+        raise StoreError(f"{file}: it can't be created or written: {error.strerror}") from error
 
 
 def configure(engine: Engine, patience_s: float) -> None:
-    """Have an engine's connections wait for one another, keep what they commit, and lock what they are about to write.
+    """Set up each connection of an engine: WAL, waiting for locks, durable commits, checks of the file.
 
-    synchronous=FULL: a commit survives a power cut, too. NORMAL would survive only kill -9, and spare one fsync a
-    transaction; as one transaction carries every write that waits, that is not worth forgetting what was pushed.
+    synchronous=FULL: a commit survives a power cut. NORMAL survives only kill -9 and saves one fsync a transaction;
+    since one transaction carries all waiting writes, that is not worth losing the record of a push.
 
-    SQLite goes on with a file that has no name any more, where nobody finds what is written: so each transaction sees
-    at its begin and at its end that they are there. Once the file is put back, all goes on.
+    SQLite continues to write to a file that was deleted or replaced, and the data is lost. Each transaction therefore
+    checks the files at its begin and its commit. Once the file is put back, transactions succeed again.
     """
     file = Path(str(engine.url.database))
     log = _beside(file, "-wal")
@@ -63,15 +63,15 @@ def configure(engine: Engine, patience_s: float) -> None:
         if _identity(file) != ours:
             raise _missing("it was deleted or replaced while adsyncd used it; put it back, or restart adsyncd")
         emptied = emptied or (used and not _size(file))
-        if emptied:  # for good: what stands there later does not fit the log
+        if emptied:  # permanently: a later file does not fit the log
             raise _missing("it was emptied while adsyncd used it; stop adsyncd, and restore a backup")
 
-    event.listen(engine, "do_connect", see_that_it_is_there)  # else SQLite would make another one
+    event.listen(engine, "do_connect", see_that_it_is_there)  # otherwise SQLite would create a new file
 
     @event.listens_for(engine, "connect")
     def connect(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
         nonlocal used
-        connection.isolation_level = None  # we say BEGIN ourselves
+        connection.isolation_level = None  # BEGIN is sent below
         _write_ahead(connection, patience_s)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA schema_version").close()  # opens the log
@@ -80,7 +80,7 @@ def configure(engine: Engine, patience_s: float) -> None:
 
     @event.listens_for(engine, "close")
     def close(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
-        # SQLite would leave our log to the file that has the name now, and the next start would mix the two.
+        # SQLite would leave our log beside the file that has the name now, and the next start would mix the two.
         if _identity(file) != ours and _identity(log) == entry.info.get("log"):
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
@@ -99,10 +99,11 @@ def configure(engine: Engine, patience_s: float) -> None:
 
 
 def connect_to_read(file: Path, patience_s: float) -> tuple[sqlite3.Connection, Callable[[], bool]]:
-    """Connect to a database without making or changing a file, not even one of SQLite's side files.
+    """Connect to a database without creating or changing a file, not even one of SQLite's side files.
 
-    Also returns a function that says whether what was read so far can be relied on: a file that no process had open is
-    read without locks, and a daemon that starts meanwhile may write to it. Raises StoreError without a readable file.
+    Also returns a function that tells whether the data read so far is consistent: a file that no process had open is
+    read without locks, and a daemon that starts in the meantime may write to it. Raises StoreError if the file can't be
+    read.
     """
     file, log, index = file.resolve(), _beside(file, "-wal"), _beside(file, "-shm")
     _see_that_nobody_uses_another(file)
@@ -126,10 +127,10 @@ def connect_to_read(file: Path, patience_s: float) -> tuple[sqlite3.Connection, 
 
 
 def back_up(connection: Connection, label: str) -> None:
-    """Copy a database's file to `FILE.LABEL`, as it was before the connection's transaction; nothing for a server's.
+    """Copy an SQLite file to `FILE.LABEL`, as it was before the connection's transaction; does nothing for a server.
 
-    The copy is whole or not there, and its owner's alone. One that has the name already gives way: what it was a copy
-    of has become this database since. Raises StoreError.
+    The copy is complete or absent, and readable only by its owner. It replaces an older copy of the same name. Raises
+    StoreError if it fails.
     """
     if connection.dialect.name != "sqlite":
         return
@@ -147,10 +148,10 @@ def back_up(connection: Connection, label: str) -> None:
 
 
 def _write_ahead(connection: sqlite3.Connection, patience_s: float) -> None:
-    """Let readers and the writer not wait for each other (WAL).
+    """Switch the file to WAL, so that readers and the writer do not wait for each other.
 
-    A file that is not journaled so yet is changed over. SQLite waits for no lock while another process writes to such a
-    file, which may be its first start: there we ask again.
+    While another process writes to a file that is not in WAL yet, SQLite fails at once instead of waiting for the lock:
+    this retries.
     """
     until = time.monotonic() + patience_s
     while True:
@@ -159,7 +160,7 @@ def _write_ahead(connection: sqlite3.Connection, patience_s: float) -> None:
         except sqlite3.OperationalError as error:
             if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= until:
                 raise
-            time.sleep(_ASK_AGAIN_S)  # as SQLite itself does where it waits; never on the event loop
+            time.sleep(_ASK_AGAIN_S)  # as SQLite itself waits; never on the event loop
         else:
             return
 
@@ -169,23 +170,23 @@ def _missing(what: str) -> OperationalError:
 
 
 def _see_that_nobody_uses_another(file: Path) -> None:
-    """Raise StoreError if a process has the side files open, but not the file: that was deleted or replaced under it.
+    """Raise StoreError if a process has the side files open but not the file, which was deleted or replaced.
 
-    It knows of permits and leases that this file says nothing of, and its log is not this file's.
+    That process has permits and leases that this file does not record, and its log does not fit this file.
     """
-    for look in range(_LOOKS):  # while a process opens or closes its files, one look may deceive
+    for look in range(_LOOKS):  # one check may be wrong while a process opens or closes its files
         users = _lockers(_beside(file, "-shm")) - {str(os.getpid())}
         if not users or not (astray := users - _lockers(file)):
             return
-        time.sleep(_ASK_AGAIN_S * look)  # at a start, or in a command that reads: no run goes on
+        time.sleep(_ASK_AGAIN_S * look)  # at a start or in a reading command: no run is in progress
     who = f"process {', '.join(sorted(astray))} still uses another file that was here"
     raise StoreError(f"{file}: {who}; end it, or put its file back")
 
 
 def _lockers(file: Path) -> set[str]:
-    """Return the ids of the processes that hold locks on a file, as every user of a database does, where that is known.
+    """Return the ids of the processes that hold locks on a file, as every user of a database does; empty if unknown.
 
-    Not by opening the file: to close it would take the locks away that this process has on it.
+    It does not open the file: closing it would release this process's own locks on it.
     """
     with suppress(OSError):
         about = file.stat()
@@ -196,7 +197,7 @@ def _lockers(file: Path) -> set[str]:
 
 
 def _beside(file: Path, suffix: str) -> Path:
-    resolved = file.resolve()  # SQLite, too, looks beside the file that a link leads to
+    resolved = file.resolve()  # as SQLite: side files are beside the target of a link
     return resolved.with_name(f"{resolved.name}{suffix}")
 
 
@@ -213,8 +214,8 @@ def _connect(file: Path, options: str, patience_s: float) -> sqlite3.Connection:
 
 
 def _connect_to_copy(file: Path, log: Path) -> sqlite3.Connection:
-    """Connect to a copy: a write-ahead log without an index can't be read before SQLite has made one beside it."""
-    with tempfile.TemporaryDirectory(prefix="adsyncd-") as folder:  # the connection outlives the names of its files
+    """Connect to a copy: to read a write-ahead log without its index, SQLite has to create the index beside it."""
+    with tempfile.TemporaryDirectory(prefix="adsyncd-") as folder:  # the connection works after its files are unlinked
         for source in (file, log):
             shutil.copyfile(source, Path(folder, source.name))
         connection = sqlite3.connect(Path(folder, file.name), isolation_level=None)

@@ -1,4 +1,4 @@
-"""The store: what the rest of the program asks of the database, and when it is open."""
+"""The store: reads and writes of the rest of the program, and when the database is open."""
 
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Write
 from adsyncd.tasks import OffLoop, in_thread
 from adsyncd.telemetry.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
 
-# Each kind of write, in the order in which a transaction does them, with what it touches.
+# Each kind of write with what it touches, in the order in which a transaction does them.
 _TOUCHES: dict[Operation[Any, Any], Touches] = {
     permits.forget: lambda records: map(_permit, records),
     permits.note: lambda claims: [_permit(one.record) for one in claims],
@@ -53,13 +53,13 @@ def _permit(record: PermitRecord) -> Hashable:
 
 @asynccontextmanager
 async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator["Store"]:
-    """Bring the database at `url` up to date, and keep its store open.
+    """Migrate the database at `url` to this version, and open its store.
 
-    It closes when everything is written that it was asked to write, even if it is cancelled.
+    It closes after all queued writes are done, even if it is cancelled.
 
-    Raises StoreError when the database can't be opened, or was made by a newer version.
+    Raises StoreError if the database can't be opened or a newer version made it.
     """
-    engine = sql.engine(url, connections=READERS + 1)  # one is the writer's
+    engine = sql.engine(url, connections=READERS + 1)  # one for the writer
     try:
         await anyio.to_thread.run_sync(_migrate, engine.execution_options(writes=True))
         async with store_in(engine, clock=clock, tracer=tracer) as store:
@@ -73,7 +73,7 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
 async def store_in(
     engine: Engine, *, clock: Clock, tracer: Tracer, off_loop: OffLoop = in_thread
 ) -> AsyncIterator["Store"]:
-    """Keep the store of a database that is up to date open, as `open_store` does; `off_loop` makes the calls to it."""
+    """Open the store of a migrated database, as `open_store` does; `off_loop` runs the calls to the database."""
     writer = Writer(
         engine.execution_options(writes=True).begin,
         _TOUCHES,
@@ -108,11 +108,11 @@ def _migrate(engine: Engine) -> None:
 
 
 class Store(Reader):
-    """Runs, pushes, campaigns, dead letters, permits, leases, pauses and alerts, to be read and changed.
+    """Queries and writes for runs, pushes, campaigns, dead letters, permits, leases, pauses and alerts.
 
-    Every method raises StoreError when the database can't be used. A write that is awaited is committed when the method
-    returns, and done even if it is cancelled while it waits; `note_*` and `forget_*` are queued, and may be left out.
-    When a database that was gone comes back, the store goes on.
+    Every method raises StoreError if the database can't be used. An awaited write is committed when the method returns,
+    and is done even if its caller is cancelled; `note_*` and `forget_*` are queued and may be dropped. The store works
+    again as soon as an unavailable database is back.
     """
 
     def __init__(self, engine: Engine, writer: Writer, clock: Clock, tracer: Tracer, off_loop: OffLoop) -> None:
@@ -122,96 +122,96 @@ class Store(Reader):
         self._lease: Lease | None = None
 
     def held(self, lease: Lease) -> "Store":
-        """Return this store for a lease's holder: its writes raise LeaseLost once another process has taken over."""
+        """Return this store for a lease's holder: its writes raise LeaseLost if another process has taken over."""
         store = copy(self)
-        store._lease = lease  # noqa: SLF001 - another of us
+        store._lease = lease  # noqa: SLF001 - of the same class
         return store
 
     async def take_lease(self, tenant: str, owner: str, over: Lease | None = None) -> Lease:
-        """Give a tenant's lease to `owner` if it is nobody's, its own or exactly `over`; return how it stands then."""
+        """Grant a tenant's lease to `owner` if it is free, its own or exactly `over`; return its current state."""
         return (await self._commit(leases.take, leases.Take(tenant, owner, over))).result
 
     async def give_lease(self, lease: Lease) -> None:
-        """Make a lease free, unless it was taken over."""
+        """Free a lease, unless it was taken over."""
         await self._commit(leases.give, lease)
 
     async def beat_leases(self, held: Sequence[Lease]) -> None:
-        """Give a sign of life for leases, but for those that were taken over."""
+        """Increase the beat of leases, except those that were taken over."""
         await self._commit(leases.beat, held)
 
     async def begin(self, run: Run) -> ResumePoint:
-        """Record that a run begins; where it is open from an unclean end, take it up again and say where it stands.
+        """Record that a run begins, or resume an open run of that id; return the point from which it continues.
 
-        Raises RunEnded when the run has ended already.
+        Raises RunEnded if the run has ended.
         """
         return await self._write(journal.begin, run)
 
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
-        """Keep a page's campaigns, the pushes that they owe and how far the listing has come.
+        """Keep a page's campaigns, the pushes that the run owes to them, and the progress of the listing.
 
-        Returns the campaigns that are new to this run, in the page's order: PENDING, to be pushed, `failures` the runs
-        in a row before this one in which it failed; SKIPPED, where `policy` is CHANGED and this very content was
-        pushed last; or DEAD_LETTERED, where its dead letter is open and its content unchanged since. A dead letter
-        whose campaign changed is closed, and the campaign PENDING.
+        Returns the campaigns that are new to this run, in the page's order: PENDING, to be pushed, with `failures`, the
+        failed runs in a row before this one; SKIPPED, if `policy` is CHANGED and this content was pushed last; or
+        DEAD_LETTERED, if its dead letter is open and its content unchanged. If the content changed, the dead letter is
+        closed and the campaign PENDING.
         """
         return await self._write(journal.keep, journal.Keep(run, page, policy, self._clock.now()))
 
     async def settle(self, run: Run, push: Push) -> None:
-        """Record what became of a push, together with its campaign's row and, where it has died, its dead letter."""
+        """Record the outcome of a push, its campaign's row and its dead letter, if any, in one transaction."""
         await self._write(journal.settle, journal.Settle(run, push, self._clock.now()))
 
     async def missing(self, run: Run) -> tuple[int, int]:
-        """Count the tenant's campaigns that a run has not listed, and those of them that the last one missed, too."""
+        """Count the tenant's campaigns that a run did not list, and those that the last listing missed as well."""
         return await self._read(lambda connection: ending.missing(connection, run))
 
     async def finish(self, run: Run) -> int:
-        """Record how a run ended, and return how many dead letters its tenant has. One that has ended stays as it is.
+        """Record the end of a run and return its tenant's number of dead letters. An ended run stays unchanged.
 
-        Of a COMPLETE listing the campaigns that were not in it are marked deleted, and their dead letters closed, if
-        they were not in the one before either. Of a COLLAPSED one it is noted only that they are missing. Campaigns are
-        never removed. A listing that is neither COMPLETE nor KEPT is not used again.
+        After a COMPLETE listing, campaigns that it and the one before missed are marked deleted, and their dead letters
+        closed. After a COLLAPSED listing, campaigns are only marked missing. Campaigns are never removed. Only COMPLETE
+        and KEPT listings are used again.
         """
         return await self._write(ending.finish, ending.Finish(run, self._clock.now()))
 
     async def settle_replay(self, letter: DeadLetter, *, attempts: int, error: str | None, trace_id: str) -> None:
-        """Record what became of pushing a dead letter again.
+        """Record the replay of a dead letter.
 
-        Without an `error` it is closed together with its campaign's row. With one it stays, for that reason. One that
-        was closed meanwhile by a change upstream stays closed.
+        Without an `error` the letter is closed and its campaign's row updated. With one it stays, with that reason. A
+        letter that was closed in the meantime by a change upstream stays closed.
         """
         outcome = dead_letters.ReplayOutcome(letter, attempts, error, trace_id, self._clock.now())
         await self._write(dead_letters.replay, outcome)
 
     async def discard(self, letters: Sequence[DeadLetter]) -> None:
-        """Close dead letters without a push: the next run takes their campaigns for ones that never failed."""
+        """Close dead letters without a push: for the next run their campaigns have never failed."""
         await self._write(dead_letters.discard, letters)
 
     async def keep_alert(self, alert: Alert) -> None:
-        """Keep how an alert stands, in the place of how it stood; one that is over, and known to be, goes."""
+        """Keep an alert's current state; a resolved and delivered alert is deleted."""
         await self._write(alerts.keep, alert)
 
     async def pause(self, tenant: str, since: datetime) -> None:
-        """Keep that a tenant rests, since when."""
+        """Record that a tenant is paused since an instant."""
         await self._write(pauses.pause, (tenant, since))
 
     async def resume(self, tenant: str) -> None:
-        """Forget that a tenant rests."""
+        """Remove a tenant's pause."""
         await self._write(pauses.resume, tenant)
 
     async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
-        """Record that permits are out, all or none; return what is on record if another process has one of them."""
+        """Record that permits are out, all or none; return the existing records if another process has one of them."""
         return await self._write(permits.claim, claims)
 
     def note_permits(self, claims: Sequence[Claim]) -> None:
-        """Record soon when permits are free that were claimed; what another process has by then stays as it is."""
+        """Queue when claimed permits are free again; permits that another process has by then stay unchanged."""
         self._writer.post(permits.note, claims)
 
     def forget_permits(self, records: Sequence[PermitRecord]) -> None:
-        """Remove soon what is on record of permits, but for those of which it has changed since."""
+        """Queue the removal of permit records, except those that have changed since."""
         self._writer.post(permits.forget, records)
 
     def note_shape(self, record: ShapeRecord) -> None:
-        """Record soon what was found out of how a client id's requests are counted."""
+        """Queue the record of a client id's learned shape."""
         self._writer.post(permits.keep_shape, record)
 
     async def _write(self, operation: Operation[Item, Result], item: Item) -> Result:

@@ -1,4 +1,4 @@
-"""The tables. `migrations/` makes them in a database; a test holds the two together."""
+"""The tables. `migrations/` creates them; a test compares the two."""
 
 import re
 from datetime import UTC, datetime
@@ -32,33 +32,33 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware datetime, in UTC when it comes back. SQLite, which knows no time zones, keeps it as text in UTC."""
+    """An aware datetime, read back in UTC. SQLite has no time zones and keeps text in UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Turn it to UTC, which is what SQLite's text then says."""
+        """Convert to UTC."""
         return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Say that SQLite's is in UTC, and turn PostgreSQL's from the session's zone."""
+        """Add UTC to SQLite's, and convert PostgreSQL's from the session's zone."""
         return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
 class Words(TypeDecorator[str]):
-    """Text that may quote others. U+FFFD stands for what no database stores: NUL, and half of a surrogate pair."""
+    """Text that may quote foreign input. U+FFFD replaces what no database stores: NUL and lone surrogates."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Replace what can't be stored."""
+        """Replace characters that can't be stored."""
         return value and _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
 def _words(kind: type[StrEnum], length: int = 16) -> Enum:
-    """Return the type of a column that keeps a member as its value's text."""
+    """Return the type of a column that stores members by value."""
     return Enum(
         kind, native_enum=False, length=length, values_callable=lambda members: [member.value for member in members]
     )
@@ -71,7 +71,7 @@ campaigns = Table(
     metadata,
     Column("tenant", String, primary_key=True),
     Column("campaign_id", String, primary_key=True),
-    # What a listing says of it; null: nothing, or nothing that can be read.
+    # As listed; null: absent or unreadable.
     Column("name", Text),
     Column("status", Text),
     Column("budget", Double),
@@ -81,10 +81,10 @@ campaigns = Table(
     Column("created_at", Instant),
     Column("payload", Text, nullable=False),
     Column("content_hash", String(64), nullable=False),
-    Column("pushed_hash", String(64)),  # of the content last pushed; null: unknown, push it
+    Column("pushed_hash", String(64)),  # of the last pushed content; null: unknown, push it
     Column("synced_at", Instant),
     Column("failures", Integer, nullable=False, default=0),  # runs in a row in which it failed
-    Column("missed_at", Instant),  # the first complete listing without it; null: the last one had it
+    Column("missed_at", Instant),  # first complete listing without it; null: the last one had it
     Column("deleted_at", Instant),  # the second one in a row
 )
 
@@ -107,14 +107,14 @@ runs = Table(
     Column("retries", Integer, nullable=False),
     Column("refused", Integer, nullable=False),
     Column("waited_s", Double, nullable=False),
-    Column("error", Words),  # of an open run: the odd items that it listed
+    Column("error", Words),  # in an open run: the odd items that it listed
     Column("note", Words),
     Column("listing", _words(Listing)),
     Column("next_page", Integer, nullable=False, default=1),
-    Column("announced", BigInteger, nullable=False, default=0),  # the most campaigns that a page named in all
-    Column("complete", Boolean, nullable=False, default=False),  # its last page is listed
+    Column("announced", BigInteger, nullable=False, default=0),  # the largest total that a page named
+    Column("complete", Boolean, nullable=False, default=False),  # the last page is listed
     Column("source", Text),  # of its listing
-    Column("listed_at", Instant),  # its listing's first page; null in a run that ended: it is not used again
+    Column("listed_at", Instant),  # time of the first page; null in an ended run: not used again
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),
 )
@@ -122,7 +122,7 @@ _open = runs.c.ended_at.is_(None)
 Index("runs_open", runs.c.run_id, sqlite_where=_open, postgresql_where=_open)
 
 pushes = Table(
-    "pushes",  # of open runs alone
+    "pushes",  # only of open runs
     metadata,
     Column("run_id", String, primary_key=True),
     Column("campaign_id", String, primary_key=True),
@@ -137,7 +137,7 @@ pushes = Table(
 )
 
 dead_letters = Table(
-    "dead_letters",  # open ones alone: closing one removes it
+    "dead_letters",  # only open ones: closing one removes it
     metadata,
     Column("tenant", String, primary_key=True),
     Column("campaign_id", String, primary_key=True),
@@ -154,7 +154,7 @@ dead_letters = Table(
 )
 
 listing_pages = Table(
-    "listing_pages",  # of platforms that say which version of a page they sent; its campaigns are in `campaigns`
+    "listing_pages",  # of platforms that send ETags; the campaigns are in `campaigns`
     metadata,
     Column("tenant", String, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
@@ -166,7 +166,7 @@ listing_pages = Table(
 )
 
 alerts = Table(
-    "alerts",  # that fire, or whose end has not been told yet: see `adsyncd.model.alert.Alert`
+    "alerts",  # firing, or resolved and not delivered yet: see `adsyncd.model.alert.Alert`
     metadata,
     Column("tenant", String, primary_key=True),
     Column("name", _words(AlertName, length=32), primary_key=True),
@@ -177,10 +177,10 @@ alerts = Table(
 )
 
 permits = Table(
-    "permits",  # that may be out: see `adsyncd.rate.ledger.PermitRecord`
+    "permits",  # that may be out with a request: see `adsyncd.rate.ledger.PermitRecord`
     metadata,
     Column("platform", String, primary_key=True),
-    Column("client_id", String, primary_key=True),  # empty: of the platform's own quota
+    Column("client_id", String, primary_key=True),  # empty: the platform's own quota
     Column("window_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("free_at", Double, nullable=False),
@@ -189,11 +189,11 @@ permits = Table(
 )
 
 shapes = Table(
-    "shapes",  # what is known of how a client id's requests are counted: see `adsyncd.rate.pacing.Evidence`
+    "shapes",  # learned, how a platform counts a client id's requests: see `adsyncd.rate.pacing.Evidence`
     metadata,
     Column("platform", String, primary_key=True),
     Column("client_id", String, primary_key=True),
-    Column("quota", String, nullable=False),  # for which it was found; with another one nothing is known
+    Column("quota", String, nullable=False),  # it was learned with this quota and is void with another one
     Column("shape", _words(Shape), nullable=False),
     Column("strict", Boolean, nullable=False),  # the arrival bound was found to be wrong
     Column("since", Instant, nullable=False),
@@ -203,13 +203,13 @@ leases = Table(
     "leases",  # of tenants, each held by one process at a time: see `adsyncd.runs.lease.Lease`
     metadata,
     Column("tenant", String, primary_key=True),
-    Column("owner", String, nullable=False),  # empty: of nobody
+    Column("owner", String, nullable=False),  # empty: free
     Column("fence", Integer, nullable=False),  # grows with each change of hands
     Column("beat", BigInteger, nullable=False),  # grows while its owner lives
 )
 
 pauses = Table(
-    "pauses",  # of tenants that an operator has told to rest
+    "pauses",  # tenants that an operator has paused
     metadata,
     Column("tenant", String, primary_key=True),
     Column("since", Instant, nullable=False),

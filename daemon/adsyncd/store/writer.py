@@ -1,7 +1,7 @@
-"""Group commit: one task takes all the writes that wait and does them in one transaction.
+"""Group commit: one task does all waiting writes in one transaction.
 
-While one transaction is under way the next batch gathers: nothing waits without need, and a thousand writes at once
-cost hardly more transactions, threads and syncs of the disk than one.
+The next batch gathers while a transaction is in progress. A thousand writes at once cost hardly more transactions,
+threads and syncs of the disk than one write.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -17,16 +17,16 @@ from adsyncd.tasks import OffLoop, in_thread
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Operation = Callable[[Connection, Sequence[Item]], Sequence[Result]]  # does one kind of write for many items, in order
-Touches = Callable[[Any], Iterable[Hashable]]  # what a write of such an item may read or change
+Operation = Callable[[Connection, Sequence[Item]], Sequence[Result]]  # one kind of write for many items, in order
+Touches = Callable[[Any], Iterable[Hashable]]  # keys of what a write of an item may read or change
 
-_LARGEST_BATCH = 1000  # a transaction of well under a second; as many more may queue behind it
+_LARGEST_BATCH = 1000  # well under a second in one transaction; as many may queue behind it
 
 
 class Ticket(Generic[Result]):
-    """A write in the queue, and what became of it. `batch`: how many writes its transaction held.
+    """A queued write and its outcome. `batch`: the number of writes in its transaction.
 
-    `lease`: the one that has to be held still when it is done. `done`: for one who waits for it.
+    `lease`: the lease under which it is done. `done`: set after the outcome, if a caller waits.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class Ticket(Generic[Result]):
 
 
 class Writer:
-    """Does writes in batches: within one, those of a kind together, and the kinds in the order of `operations`.
+    """Does writes in batches: in each, writes of a kind together, and kinds in the order of `operations`.
 
-    That order is the same in all processes, so that no two wait for each other's rows. Of writes that touch the same,
-    none overtakes another: where the order of kinds says otherwise, the later one is done in another round.
+    The order is the same in all processes, so that two cannot deadlock. Writes that touch the same key keep their
+    order: if the order of kinds differs, the later one is done in another round.
 
-    `begin` opens a transaction. `fence` raises an error unless all the leases are held under which writes are to be
-    done. `is_shared` tells an error that is the database's, and so everybody's, from one that a write caused.
+    `begin` opens a transaction. `fence` raises an error unless all given leases are held. `is_shared` returns whether
+    an error is the database's and concerns all writes, or was caused by one of them.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Writer:
         self._thread = anyio.CapacityLimiter(1)
 
     async def write(self, operation: Operation[Item, Result], item: Item, lease: Lease | None = None) -> Ticket[Result]:
-        """Queue a write; return once it is committed or has failed. What is queued is done, cancelled or not.
+        """Queue a write, and return when it is committed or has failed. A queued write is done even if cancelled.
 
-        Given a `lease`, it is refused if that was lost.
+        With a `lease` it is refused if the lease was lost.
         """
         done = anyio.Event()
         ticket = Ticket(operation, item, lease, done)
@@ -83,12 +83,12 @@ class Writer:
         return ticket
 
     def post(self, operation: Operation[Item, Result], item: Item) -> None:
-        """Queue a write whose outcome nobody waits for; with a full queue, or a closed one, it is left out."""
+        """Queue a write without waiting for its outcome; dropped if the queue is full or closed."""
         with suppress(anyio.WouldBlock, anyio.ClosedResourceError):
             self._queue.send_nowait(Ticket(operation, item))
 
     async def run(self) -> None:
-        """Write until the writer is closed and its queue empty. It can't be cancelled: what is queued is promised."""
+        """Write until the writer is closed and its queue empty. Shielded from cancellation: callers rely on it."""
         with anyio.CancelScope(shield=True), self._waiting:
             async for ticket in self._waiting:
                 batch = [ticket]
@@ -98,13 +98,13 @@ class Writer:
                 await self._commit(batch)
 
     def close(self) -> None:
-        """Take no more writes."""
+        """Accept no more writes; `run` ends after the queued ones."""
         self._queue.close()
 
     async def _commit(self, batch: list[Ticket[Any]]) -> None:
         try:
             await self._off_loop(partial(self._transact, batch), limiter=self._thread)
-        except Exception as error:  # noqa: BLE001 - whatever it is, who asked for the write gets it
+        except Exception as error:  # noqa: BLE001 - the caller of the write gets it
             if len(batch) > 1 and not self._is_shared(error):
                 for ticket in batch:
                     await self._commit([ticket])
@@ -126,9 +126,9 @@ class Writer:
                     ticket.batch, ticket.result = len(batch), result
 
     def _grouped(self, batch: list[Ticket[Any]]) -> Iterator[list[Ticket[Any]]]:
-        """Yield the writes of a kind together: by rounds, and in each by kinds."""
+        """Yield groups of writes of a kind: by round, and in each by kind."""
         groups: dict[tuple[int, int], list[Ticket[Any]]] = {}
-        last: dict[Hashable, tuple[int, int]] = {}  # by what was touched: the round and the kind that did so
+        last: dict[Hashable, tuple[int, int]] = {}  # by touched key: the last round and kind
         for ticket in batch:
             kind, touches = self._kinds[ticket.operation]
             touched = list(touches(ticket.item))

@@ -111,7 +111,7 @@ def sqlite_error(name: str) -> sqlite3.OperationalError:
         (sqlite_error("SQLITE_FULL"), "the disk is full"),
         (sqlite_error("SQLITE_BUSY_SNAPSHOT"), "another process keeps it locked"),
         (sqlite_error("SQLITE_READONLY_DBMOVED"), "it is read-only"),
-        (sqlite_error("SQLITE_IOERR_WRITE"), "its disk fails"),
+        (sqlite_error("SQLITE_IOERR_WRITE"), "its disk has an I/O error"),
         (psycopg.errors.DiskFull(), "the disk is full"),
         (psycopg.errors.AdminShutdown(), "its server went away"),
         (psycopg.errors.LockNotAvailable(), "another process keeps it locked"),
@@ -140,7 +140,7 @@ def test_a_fault_of_the_write_is_not_the_database_s_and_shows_no_value(error: Ex
     assert sql.cause(error) is None
     told = str(sql.store_error(make_url(SECRET), error))
     kind = "UniqueViolation" if isinstance(error, DBAPIError) else "OverflowError"
-    assert told == f"postgresql://db.internal:5433/adsyncd: it refused what was asked of it ({kind})"
+    assert told == f"postgresql://db.internal:5433/adsyncd: it refused a statement ({kind})"
 
 
 def test_a_file_that_this_process_has_no_descriptor_for_is_not_blamed(engine: Engine) -> None:

@@ -161,7 +161,9 @@ def test_a_missing_directory_is_named_with_its_fix(tmp_path: Path) -> None:
 
 def test_a_path_that_can_t_be_a_file_is_named_with_its_cause(tmp_path: Path) -> None:
     Path(tmp_path, "file").touch()
-    with pytest.raises(StoreError, match=f"{tmp_path}/file/adsyncd.db: it can't be made or written: Not a directory"):
+    with pytest.raises(
+        StoreError, match=f"{tmp_path}/file/adsyncd.db: it can't be created or written: Not a directory"
+    ):
         sqlite_file.make_private(tmp_path / "file" / "adsyncd.db")
 
 
