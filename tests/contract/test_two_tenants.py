@@ -245,7 +245,8 @@ DISCARDED = [*DIES, FinishRun(), DiscardLetter("a"), KeepPage({"a": "1"}), Settl
 REVIVED = [*DIES, FinishRun(), KeepPage({"a": "2", "b": "1"}, CHANGED, has_more=True), KeepPage({"b": "2"}, etag="v2")]
 SETTLED_OTHERWISE = [KeepPage({"b": "1", "a": "1"}), SettlePush("a", FAILED), SettlePush("a", PUSHED, 2)]
 PUSHED_BEFORE = [*SETTLED_OTHERWISE, FinishRun(), KeepPage({"a": "1"}, CHANGED), FinishRun(), KeepPage({"a": "1"})]
-GONE = [*DIES, FinishRun(Listing.COLLAPSED), KeepPage({"b": "1"}), FinishRun(), KeepPage({"a": "1"}, CHANGED)]
+MISSES_A = [KeepPage({"b": "1"}), FinishRun()]
+GONE = [*DIES, FinishRun(Listing.COLLAPSED), *MISSES_A, *MISSES_A, KeepPage({"a": "1"}, CHANGED)]
 BELIEVED = [*DIES, FinishRun(), *[KeepPage({"b": "1"}), FinishRun(Listing.KEPT)], FinishRun(None), FinishRun()]
 ALERTED = [
     KeepAlert(AlertName.NO_SUCCESS),
@@ -255,12 +256,17 @@ ALERTED = [
     *[Pause(NOON), Pause(LATER), Pause(None)],
 ]
 STORIES = [REPLAYED, DISCARDED, REVIVED, PUSHED_BEFORE, GONE, BELIEVED, ALERTED]
+APART = [  # the other knows the campaign, and has no dead letter of it
+    *[(1, step) for step in [KeepPage({"a": "1"}), SettlePush("a", PUSHED), FinishRun()]],
+    *[(0, step) for step in [*DIES, FinishRun()]],
+    *[(whose, KeepPage({"a": "1"}, CHANGED)) for whose in (1, 0)],
+]
 IN_TURNS = [[(whose, step) for step in story for whose in (0, 1)] for story in STORIES]
 
 
-@example(lives=IN_TURNS)
+@example(lives=[*IN_TURNS, APART])
 @settings(
-    max_examples=15, suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture]
+    max_examples=10, suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture]
 )
 @given(lives=LIVES)
 async def test_the_store_does_what_the_model_does_and_leaves_every_row_of_the_other_tenant_as_it_was(
