@@ -99,7 +99,7 @@ TESTED_ELSEWHERE = {
     "store/history.py": ("contract/test_history.py", ONE_TEST_FOR_ALL_DATABASES),
     "store/leases.py": ("contract/test_leases.py", ONE_TEST_FOR_ALL_DATABASES),
     "store/listings.py": ("contract/test_listings.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/pauses.py": ("contract/test_pauses.py", ONE_TEST_FOR_ALL_DATABASES),
+    "store/pauses.py": ("contract/test_two_tenants.py", ONE_TEST_FOR_ALL_DATABASES),
     "store/permits.py": ("contract/test_permits.py", ONE_TEST_FOR_ALL_DATABASES),
     "store/postgres_session.py": ("contract/test_postgres_session.py", A_REAL_PEER),
     "store/reader.py": ("contract/test_reader.py", ONE_TEST_FOR_ALL_DATABASES),

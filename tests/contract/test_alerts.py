@@ -12,23 +12,6 @@ from support.records import NOON, HandClock, page, run, settle
 ALERT = Alert("acme", AlertName.RUNS_FAILING, NOON, "3 runs in a row failed")
 
 
-async def test_an_alert_is_kept_as_it_stands_now(store: Store) -> None:
-    other = replace(ALERT, name=AlertName.NO_SUCCESS)
-    for state in (ALERT, other, replace(ALERT, told=True)):
-        await store.keep_alert(state)
-    assert sorted(await store.alerts(), key=lambda alert: alert.name) == [other, replace(ALERT, told=True)]
-    assert {type(alert.name) for alert in await store.alerts()} == {AlertName}
-
-
-async def test_an_alert_that_is_over_is_kept_until_that_was_told(store: Store) -> None:
-    over = replace(ALERT, resolved_at=NOON + timedelta(minutes=15))
-    await store.keep_alert(replace(ALERT, told=True))
-    await store.keep_alert(over)
-    assert await store.alerts() == [over]
-    await store.keep_alert(replace(over, told=True))
-    assert await store.alerts() == []
-
-
 @pytest.mark.parametrize("name", AlertName)
 async def test_the_store_has_room_for_each_name(store: Store, name: AlertName) -> None:
     await store.keep_alert(replace(ALERT, name=name))

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from adsyncd.model.campaign import DeadLetter, Push, PushState, idempotency_key
-from adsyncd.model.run import Listing
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, tables
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
@@ -67,20 +66,6 @@ async def test_dead_letters_are_selected_by_tenant_campaign_and_reason(store: St
     assert await found(tenant="globex", reason="budget") == []
 
 
-async def test_dead_letters_are_counted_by_tenant(store: Store) -> None:
-    assert await store.dead_letter_counts() == {}
-    await died(store, "c1", "c2")
-    await died(store, "c1", tenant="globex")
-    assert await store.dead_letter_counts() == {"acme": 2, "globex": 1}
-
-
-async def test_the_end_of_a_run_tells_how_many_dead_letters_its_tenant_has(store: Store) -> None:
-    await died(store, "c1", "c2")
-    await died(store, "c1", tenant="globex")
-    await store.begin(run(number=1))
-    assert await store.finish(replace(run(number=1), ended_at=NOON)) == 2
-
-
 async def test_a_replay_that_succeeds_closes_the_dead_letter_with_its_campaign(store: Store, clock: HandClock) -> None:
     await died(store, "c1", "c2")
     [letter, _] = await store.dead_letters()
@@ -90,13 +75,6 @@ async def test_a_replay_that_succeeds_closes_the_dead_letter_with_its_campaign(s
         assert [left.campaign_id for left in await store.dead_letters()] == ["c2"]
         kept = await rows(store, tables.campaigns)
         assert {each.campaign_id: each.synced_at for each in kept} == {"c1": clock.instant, "c2": None}
-
-
-async def test_what_was_replayed_counts_as_pushed(store: Store) -> None:
-    await died(store, "c1")
-    [letter] = await store.dead_letters()
-    await store.settle_replay(letter, attempts=1, error=None, trace_id=TRACE)
-    assert await owed(store, 1, "c1", policy=CHANGED) == [Push("c1", PushState.SKIPPED)]
 
 
 async def test_a_replay_that_fails_leaves_the_dead_letter_with_its_news(store: Store, clock: HandClock) -> None:
@@ -120,41 +98,3 @@ async def test_a_replay_settles_no_other_death_of_its_campaign(store: Store, err
     [late] = await store.dead_letters()
     await store.settle_replay(early, attempts=1, error=error, trace_id=TRACE)
     assert await store.dead_letters() == [late]
-
-
-async def test_a_replay_of_content_that_changed_meanwhile_is_not_taken_for_a_push_of_the_new(store: Store) -> None:
-    await died(store, "c1")
-    [letter] = await store.dead_letters()
-    await store.begin(run(number=1))
-    await store.keep_page(run(number=1), page(campaign("c1", "changed")), CHANGED)
-    await store.settle_replay(letter, attempts=1, error=None, trace_id=TRACE)
-    await store.begin(run(number=2))
-    assert await store.keep_page(run(number=2), page(campaign("c1", "changed")), CHANGED) == [
-        Push("c1", PushState.PENDING)
-    ]
-
-
-async def test_what_is_discarded_is_pushed_again_by_the_next_run(store: Store) -> None:
-    await died(store, "c1", "c2")
-    [letter, _] = await store.dead_letters()
-    await store.discard([letter])
-    await store.discard([])
-    assert await owed(store, 1, "c1", "c2", policy=CHANGED) == [
-        Push("c1", PushState.PENDING),
-        Push("c2", PushState.DEAD_LETTERED),
-    ]
-
-
-async def test_the_dead_letter_of_a_campaign_that_is_deleted_upstream_is_closed(store: Store) -> None:
-    await died(store, "c1", "c2")
-    await died(store, "c1", tenant="globex")
-    await owed(store, 1, "c2")
-    assert await store.finish(replace(run(number=1), ended_at=NOON)) == 2
-    for number, letters in ((2, 2), (3, 1)):
-        await owed(store, number, "c2")
-        this = replace(run(number=number), ended_at=NOON, listing=Listing.COMPLETE)
-        assert await store.finish(this) == letters
-    assert [(left.tenant, left.campaign_id) for left in await store.dead_letters()] == [
-        ("acme", "c2"),
-        ("globex", "c1"),
-    ]

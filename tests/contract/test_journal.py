@@ -30,16 +30,6 @@ async def whole_run(
     return push.state
 
 
-async def test_a_new_run_stands_at_its_first_page(store: Store) -> None:
-    assert await store.begin(run()) == ResumePoint(NOON, next_page=1, complete=False, owed=(), tally=Tally())
-
-
-async def test_a_page_owes_a_push_of_each_campaign_in_its_order(store: Store) -> None:
-    await store.begin(run())
-    owed = await store.keep_page(run(), page("c3", "c1", "c2"), ALL)
-    assert owed == [Push("c3", PENDING), Push("c1", PENDING), Push("c2", PENDING)]
-
-
 async def test_a_push_is_journaled_with_its_key_before_it_is_handed_out(store: Store) -> None:
     await store.begin(run())
     await store.keep_page(run(), page("c1"), ALL)
@@ -118,46 +108,6 @@ async def test_a_run_that_has_ended_does_not_begin_again(store: Store) -> None:
         await store.begin(run())
 
 
-async def test_unchanged_content_is_skipped_only_where_the_policy_says_so(store: Store) -> None:
-    assert await whole_run(store, 0, "a", policy=CHANGED) is PENDING
-    assert await whole_run(store, 1, "a", policy=CHANGED) is SKIPPED
-    assert await whole_run(store, 2, "b", policy=CHANGED) is PENDING
-    assert await whole_run(store, 3, "b", policy=ALL) is PENDING
-
-
-async def test_content_is_not_skipped_while_it_is_unknown_what_the_platform_holds(store: Store) -> None:
-    await whole_run(store, 0, "a", policy=CHANGED)
-    await whole_run(store, 1, "b", policy=CHANGED, state=FAILED)  # it may have arrived all the same
-    assert await whole_run(store, 2, "a", policy=CHANGED) is PENDING
-
-
-async def test_content_that_changed_while_its_push_was_under_way_is_not_taken_for_pushed(store: Store) -> None:
-    await store.begin(run())
-    [push] = await store.keep_page(run(), page(campaign("c1", "a"), has_more=True), CHANGED)
-    await store.keep_page(run(), page(campaign("c1", "b"), number=2), CHANGED)
-    await settle(store, run(), push, PUSHED)
-    await store.begin(run(number=1))
-    assert await store.keep_page(run(number=1), page(campaign("c1", "b")), CHANGED) == [Push("c1", PENDING)]
-
-
-async def test_failures_are_counted_over_runs_until_one_succeeds(store: Store) -> None:
-    failures = []
-    for number, state in enumerate([FAILED, FAILED, PUSHED, FAILED, PUSHED]):
-        await store.begin(run(number=number))
-        [push] = await store.keep_page(run(number=number), page("c1"), ALL)
-        failures.append(push.failures)
-        for _ in range(2):  # settling twice counts once
-            await settle(store, run(number=number), push, state)
-    assert failures == [0, 1, 2, 0, 1]
-
-
-async def test_a_resumed_run_knows_how_often_a_campaign_failed_before(store: Store) -> None:
-    await whole_run(store, 0, state=FAILED)
-    await store.begin(run(number=1))
-    await store.keep_page(run(number=1), page("c1"), ALL)
-    assert (await store.begin(run(number=1))).owed == (Push("c1", PENDING, failures=1),)
-
-
 async def test_a_dead_letter_tells_all_that_its_replay_needs(store: Store, clock: HandClock) -> None:
     await store.begin(run())
     [push] = await store.keep_page(run(), page("c1"), ALL)
@@ -180,42 +130,6 @@ async def test_a_dead_letter_tells_all_that_its_replay_needs(store: Store, clock
         "replayed_at": None,
         "trace_id": run().trace_id,
     }
-
-
-async def test_a_dead_letter_is_left_alone_until_its_campaign_changes(store: Store) -> None:
-    await whole_run(store, 0, "a", state=DEAD_LETTERED)
-    assert await whole_run(store, 1, "a") is DEAD_LETTERED
-    await store.begin(run(number=2))
-    assert await store.keep_page(run(number=2), page(campaign("c1", "b")), ALL) == [Push("c1", PENDING, failures=0)]
-    assert await rows(store, tables.dead_letters) == []
-
-
-async def test_only_what_two_complete_listings_in_a_row_missed_is_marked_deleted(
-    store: Store, clock: HandClock
-) -> None:
-    async def deleted_after(number: int, *listed: str, listing: Listing | None) -> dict[str, int]:
-        """Return what is deleted after a run, and the number of the run that found that out."""
-        this = run(number=number)
-        clock.instant = this.started_at
-        await store.begin(this)
-        await store.keep_page(this, page(*listed), ALL)
-        for _ in range(2):  # again: now its pushes are gone, which must not mean that its campaigns are
-            await store.finish(replace(this, ended_at=NOON, outcome=Outcome.PARTIAL, listing=listing))
-        instants = [run(number=each).started_at for each in range(9)]
-        kept = await rows(store, tables.campaigns)
-        return {row.campaign_id: instants.index(row.deleted_at) for row in kept if row.deleted_at}
-
-    await store.begin(run("globex"))
-    await store.keep_page(run("globex"), page("g1"), ALL)
-    assert await deleted_after(0, "c1", "c2", listing=COMPLETE) == {}
-    assert await deleted_after(1, "c1", listing=COMPLETE) == {}
-    assert await deleted_after(2, "c1", "c2", listing=None) == {}  # it came back
-    assert await deleted_after(3, "c1", listing=COMPLETE) == {}
-    assert await deleted_after(4, "c1", listing=Listing.KEPT) == {}
-    assert await deleted_after(5, "c1", listing=None) == {}
-    assert await deleted_after(6, listing=Listing.COLLAPSED) == {}
-    assert await deleted_after(7, "c1", listing=COMPLETE) == {"c2": 7}
-    assert await deleted_after(8, "c1", "c2", listing=None) == {}
 
 
 async def test_a_run_knows_how_many_campaigns_its_listing_and_the_one_before_miss(store: Store) -> None:

@@ -33,20 +33,6 @@ async def test_a_listing_is_kept_whole(store: Store) -> None:
     )
 
 
-async def test_a_listing_that_is_not_believed_is_not_used_again(store: Store) -> None:
-    await listed(store, run(), page("c1", "c2", "c3"))
-    await listed(store, run(number=1), page("c1"), listing=Listing.COLLAPSED)
-    assert await store.kept_listing("acme", SOURCE, HOUR) is None
-
-
-async def test_a_listing_has_what_its_run_found_and_no_more(store: Store) -> None:
-    await listed(store, run(), page("c1", "c2"))
-    await listed(store, run(number=1), page("c2"))
-    kept = await store.kept_listing("acme", SOURCE, HOUR)
-    assert kept is not None
-    assert [each.id for each in kept.campaigns] == ["c2"]
-
-
 async def test_a_listing_is_as_old_as_its_first_page(store: Store, clock: HandClock) -> None:
     await store.begin(run())
     await store.keep_page(run(), replace(page("c1", has_more=True), source=SOURCE), ALL)
@@ -105,23 +91,6 @@ async def test_a_page_is_kept_under_what_the_platform_calls_it(store: Store) -> 
     assert await store.kept_page("acme", SOURCE, 3) is None
     assert await store.kept_page("globex", SOURCE, 1) is None
     assert await store.kept_page("acme", "ads acme 20", 1) is None
-
-
-async def test_of_a_page_the_last_version_is_kept(store: Store) -> None:
-    await listed(store, run(), replace(page("c1", "c2"), etag="v1"))
-    newer = replace(page(campaign("c1", "new")), source=SOURCE, etag="v2")
-    await listed(store, run(number=1), newer)
-    assert await store.kept_page("acme", SOURCE, 1) == newer
-
-
-async def test_a_page_whose_campaign_was_listed_elsewhere_with_other_content_is_not_used(store: Store) -> None:
-    await listed(store, run(), replace(page("c1", has_more=True), etag="v1"), page(campaign("c1", "new"), number=2))
-    assert await store.kept_page("acme", SOURCE, 1) is None
-
-
-async def test_a_page_without_a_name_is_not_kept(store: Store) -> None:
-    await listed(store, run(), page("c1"))
-    assert await store.kept_page("acme", SOURCE, 1) is None
 
 
 async def test_pages_of_any_size_are_kept(store: Store) -> None:

@@ -248,6 +248,10 @@ PUSHED_BEFORE = [*SETTLED_OTHERWISE, FinishRun(), KeepPage({"a": "1"}, CHANGED),
 MISSES_A = [KeepPage({"b": "1"}), FinishRun()]
 GONE = [*DIES, FinishRun(Listing.COLLAPSED), *MISSES_A, *MISSES_A, KeepPage({"a": "1"}, CHANGED)]
 BELIEVED = [*DIES, FinishRun(), *[KeepPage({"b": "1"}), FinishRun(Listing.KEPT)], FinishRun(None), FinishRun()]
+CHANGED_UNDER_WAY = [
+    *[KeepPage({"a": "1"}, has_more=True), KeepPage({"a": "2"}), SettlePush("a", PUSHED), FinishRun()],
+    KeepPage({"a": "2"}, CHANGED),
+]
 ALERTED = [
     KeepAlert(AlertName.NO_SUCCESS),
     KeepAlert(AlertName.RUNS_FAILING),
@@ -255,7 +259,7 @@ ALERTED = [
     KeepAlert(AlertName.NO_SUCCESS, over=True, told=True),
     *[Pause(NOON), Pause(LATER), Pause(None)],
 ]
-STORIES = [REPLAYED, DISCARDED, REVIVED, PUSHED_BEFORE, GONE, BELIEVED, ALERTED]
+STORIES = [CHANGED_UNDER_WAY, REPLAYED, DISCARDED, REVIVED, PUSHED_BEFORE, GONE, BELIEVED, ALERTED]
 APART = [  # the other knows the campaign, and has no dead letter of it
     *[(1, step) for step in [KeepPage({"a": "1"}), SettlePush("a", PUSHED), FinishRun()]],
     *[(0, step) for step in [*DIES, FinishRun()]],
