@@ -1,1 +1,1 @@
-"""The ad platform to develop and test against: its own process, everything seeded and settable."""
+"""The mock ad platform for development and tests: a process of its own, seeded, with settings for everything."""

@@ -19,7 +19,7 @@ _KEEP_ALIVE_S = 75
 
 
 class _PlatformServer(uvicorn.Server):
-    """Leaves signals to the system, so that a request that hangs can't hold up the end."""
+    """Leaves signals to the system, so that a hanging request can't delay the end."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -46,7 +46,7 @@ def main() -> None:
     """Serve until SIGINT or SIGTERM; exit 2 with the reason if the options or the settings are wrong."""
     arguments = parser()
     options = arguments.parse_args()
-    started = time.time() - time.monotonic()  # noqa: TID251 - the one place that reads the clock
+    started = time.time() - time.monotonic()  # noqa: TID251 - the only place that reads the clock
     try:
         app = create_app(document(options), lambda: started + time.monotonic())
         listener = socket.create_server(("127.0.0.1", options.port))

@@ -1,4 +1,4 @@
-"""Who may sign in, for which client ids, and the access tokens that they hold."""
+"""Accounts with their client ids, and the access tokens issued to them."""
 
 import base64
 import binascii
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
-TOKEN_PREFIX = "mock-token-"  # noqa: S105 - a test looks for it where no token may be
+TOKEN_PREFIX = "mock-token-"  # noqa: S105 - a test searches for it where no token may be
 _TOKENS_KEPT = 100_000
 
 
@@ -40,7 +40,7 @@ def signing_in(accounts: dict[str, PlatformAccount], authorization: str) -> str 
 
 
 class Tokens:
-    """The access tokens issued, the oldest forgotten beyond a hundred thousand."""
+    """The issued access tokens; only the latest hundred thousand are kept."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng

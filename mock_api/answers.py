@@ -1,4 +1,4 @@
-"""Answers that are not what was asked for: the API's errors, and what proxies, crashes and bad networks send."""
+"""Answers other than the requested ones: the API's errors, and those of proxies, crashes and bad networks."""
 
 import json
 import math
@@ -24,7 +24,7 @@ _CHUNKS = 100
 
 
 class NoAnswer(Response):
-    """Waits until the client leaves; with `drop`, it is the server that closes the connection."""
+    """Waits until the client leaves; with `drop` the server closes the connection at once."""
 
     def __init__(self, *, drop: bool) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def failure(status: int, message: str, headers: Mapping[str, str] | None = None,
 
 
 def throttled(behaviour: Behaviour, verdict: Verdict, now: float) -> Response:
-    """Return a refusal that says in the platform's way when to come again, rounded up."""
+    """Return a refusal with the time to retry, rounded up, in the configured form."""
     wait_s = verdict.wait_s
     headers: dict[str, str] = {}
     body: dict[str, JsonValue] = {"retry_after": math.ceil(wait_s * 1000) / 1000}
@@ -63,7 +63,7 @@ def throttled(behaviour: Behaviour, verdict: Verdict, now: float) -> Response:
 
 
 def instead(fault: FaultKind, redirect_to: str) -> Response | None:
-    """Return the answer of a `fault` that keeps the request from being served, or None."""
+    """Return the answer of a `fault` that replaces serving the request, or None."""
     match fault:
         case FaultKind.UNAVAILABLE:
             return failure(503, "try again later")
@@ -79,7 +79,7 @@ def instead(fault: FaultKind, redirect_to: str) -> Response | None:
 
 
 def spoilt(fault: FaultKind, answer: JSONResponse) -> Response:
-    """Return what a `fault` leaves of the `answer` to a request that was served."""
+    """Return the `answer` of a served request as a `fault` changes it."""
     match fault:
         case FaultKind.HANG | FaultKind.DROP:
             return NoAnswer(drop=fault is FaultKind.DROP)

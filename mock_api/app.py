@@ -89,7 +89,7 @@ class AdPlatform:
         )
 
     def authorized(self, request: Request) -> ClientState:
-        """Return the client id that a request's token opens; raises `HTTPException` (401, 403)."""
+        """Return the state of the client id that a request's token opens; raises `HTTPException` (401, 403)."""
         account = self._tokens.account(self._settings.accounts, request.headers.get("authorization", ""), self.now())
         if account is None:
             raise HTTPException(401, "the token is missing, wrong or expired", {"WWW-Authenticate": "Bearer"})
@@ -162,14 +162,14 @@ class AdPlatform:
         return JSONResponse({"clients": pages, "platform": self._counts.as_json()})
 
     async def reset_ledger(self, _: Request) -> Response:
-        """Start an empty ledger. Meters and idempotency keys stay as they are."""
+        """Start an empty ledger. Meters and idempotency keys are kept."""
         self._counts = Counts()
         for client in self._clients.values():
             client.book = Book()
         return Response(status_code=204)
 
     async def change_settings(self, request: Request) -> Response:
-        """Merge a patch into the settings; it holds from the next request on. A bad one changes nothing."""
+        """Merge a patch into the settings, from the next request on. An invalid patch changes nothing."""
         patch = await _json(request)  # first: while it arrives another one may be merged
         document = merge_patch(self._document, patch)
         before = self._settings

@@ -1,4 +1,4 @@
-"""What the platform remembers of one client id."""
+"""The platform's state of one client id."""
 
 import math
 import random
@@ -17,7 +17,7 @@ _KEYS_KEPT = 50_000
 
 @dataclass(frozen=True, slots=True)
 class AcceptedPush:
-    """A push that takes effect, and when its answer is due."""
+    """A push that takes effect, and the time of its answer."""
 
     campaign_id: str
     due: float
@@ -25,7 +25,7 @@ class AcceptedPush:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a request, and how the client id's `windows` and the one of the `platform` stand with it."""
+    """The decision on a request, with the state of the client id's `windows` and of the `platform`'s."""
 
     accepted: bool
     windows: tuple[Reading, ...]
@@ -33,13 +33,13 @@ class Verdict:
 
     @property
     def wait_s(self) -> float:
-        """For a request that is refused: after how many seconds it would be accepted, if nobody else comes."""
+        """For a refused request: the seconds until it would be accepted, without other requests."""
         readings = (*self.windows, self.platform) if self.platform else self.windows
         return max(reading.reset_s for reading in readings if not reading.remaining)
 
     @property
     def by_platform(self) -> bool:
-        """Whether it is the platform alone that has no room for it."""
+        """Whether only the platform's quota refuses it."""
         return not self.accepted and all(reading.remaining for reading in self.windows)
 
 
@@ -59,7 +59,7 @@ class ClientState:
         self._meters = [meter(behaviour.algorithm, quota) for quota in behaviour.allowed]
         self._seen = -math.inf
         self._pushes: dict[str, AcceptedPush] = {}
-        self._refused: set[str] = set()  # requests that were answered 401 when they came last
+        self._refused: set[str] = set()  # requests whose last answer was 401
         self._in_flight = 0
 
     def adopt(self, behaviour: Behaviour) -> None:
@@ -86,7 +86,7 @@ class ClientState:
         return verdict
 
     def _let_others_in(self, now: float) -> None:
-        """Take what somebody else asked for since the last request, or for as long as any window remembers."""
+        """Count the foreign requests since the last request, at most those of the longest window."""
         if self.behaviour.foreign_requests:
             every_s = self.behaviour.quota_window_s / self.behaviour.foreign_requests
             since = max(self._seen, now - max(quota.window_s for quota in self.behaviour.allowed))
@@ -105,7 +105,7 @@ class ClientState:
             self._in_flight -= 1
 
     def fault(self, rates: Iterable[tuple[FaultKind, float]], request: str = "") -> FaultKind:
-        """Return what goes wrong with a request now: what is wrong with all of them, else what `rates` give."""
+        """Return the fault of a request: the one of all requests, or one drawn by `rates`."""
         fault = self.behaviour.fault
         if fault is FaultKind.UNAUTHORIZED:
             self._refused ^= {request}
@@ -114,7 +114,7 @@ class ClientState:
         return draw(rates, self._rng) if fault is FaultKind.NONE else fault
 
     def latency(self, usual_s: float) -> float:
-        """Return how long the next answer takes, in seconds."""
+        """Return the latency of the next answer, in seconds."""
         jitter = self.behaviour.latency_jitter
         return usual_s * self._rng.uniform(1 - jitter, 1 + jitter)
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a request that was let in and counted."""
+"""Faults of a request that was accepted and counted."""
 
 import random
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What really happened to one client id, as the platform saw it: the evidence that tests judge a client by."""
+"""What happened to one client id, as the platform saw it: tests check a client by it."""
 
 from collections import Counter, deque
 from collections.abc import Sequence

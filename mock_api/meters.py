@@ -14,7 +14,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class MeteredQuota:
-    """What a platform allows: `requests` per `window_s`."""
+    """A platform's quota: `requests` per `window_s`."""
 
     requests: int
     window_s: float
@@ -22,7 +22,7 @@ class MeteredQuota:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a meter says of its quota, at the instant of a request and with it counted.
+    """A meter's state at the instant of a request, including it.
 
     `remaining` requests would still be accepted; `reset_s` seconds from now it is at least one more, if nobody else
     comes. After a refusal by this meter `remaining` is 0, and that is how long to wait.
@@ -43,31 +43,31 @@ class Meter(ABC):
         self._now = 0.0
 
     def has_room(self, now: float) -> bool:
-        """Say whether a request that arrives at `now` would be accepted."""
+        """Return whether a request that arrives at `now` would be accepted."""
         self._now = now
         self._advance()
         return self._remaining() > 0
 
     @abstractmethod
     def count(self) -> None:
-        """Count the request that there was room for."""
+        """Count an accepted request."""
 
     def read(self) -> Reading:
-        """Return how the quota stands at the last request's instant."""
+        """Return the quota's state at the instant of the last request."""
         remaining = self._remaining()
         return Reading(self._quota, remaining, self._more_in_s(remaining) if remaining < self._requests else 0.0)
 
     @abstractmethod
     def _advance(self) -> None:
-        """Forget what is over by now."""
+        """Forget requests that no longer count."""
 
     @abstractmethod
     def _remaining(self) -> int:
-        """Return how many requests would be accepted at once."""
+        """Return how many more requests would be accepted now."""
 
     @abstractmethod
     def _more_in_s(self, remaining: int) -> float:
-        """Return after how many seconds there are more than `remaining`."""
+        """Return the seconds until more than `remaining` would be accepted."""
 
 
 class SlidingLog(Meter):

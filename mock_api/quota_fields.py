@@ -1,4 +1,4 @@
-"""The header fields in which answers tell how the quotas stand, in each of the forms that platforms use."""
+"""Header fields with the state of the quotas, in the forms that platforms use."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What the platform does and to whom, as one JSON document.
+"""The platform's settings as one JSON document.
 
 The command line, a file and `POST /_settings` are all patches of it (RFC 7396, JSON Merge Patch), so that whatever can
 be set at the start can be changed while a test runs. What is set for a client id lies over what is set for everyone.
@@ -19,7 +19,7 @@ Seconds = Annotated[float, Field(ge=0)]
 
 
 class RetryAfter(StrEnum):
-    """How a 429 says when to come again. All but `ABSENT` have `retry_after` (seconds) in the body."""
+    """How a 429 states the time to retry. All but `ABSENT` have `retry_after` (seconds) in the body."""
 
     SECONDS = "seconds"
     DATE = "date"
@@ -28,7 +28,7 @@ class RetryAfter(StrEnum):
 
 
 class RateLimitForm(StrEnum):
-    """In which header fields every metered answer tells how the quota stands."""
+    """The header fields with the quota's state in every metered answer."""
 
     OFF = "off"
     IETF = "ietf"  # RateLimit and RateLimit-Policy, as in version 10 of draft-ietf-httpapi-ratelimit-headers
@@ -40,7 +40,7 @@ class RateLimitForm(StrEnum):
 
 
 class Total(StrEnum):
-    """What listings claim to have in all."""
+    """The total that listings claim."""
 
     RIGHT = "right"
     ABSENT = "absent"
@@ -56,7 +56,7 @@ def _form(value: object) -> object:
 
 
 class FurtherQuota(BaseModel, extra="forbid", frozen=True):
-    """A quota that holds beside the first one."""
+    """A quota in addition to the first one."""
 
     requests: int = Field(ge=1)
     window_s: float = Field(gt=0)
@@ -162,12 +162,12 @@ class MockSettings(BaseModel, extra="forbid", frozen=True):
 
     @cached_property
     def shared(self) -> MeteredQuota | None:
-        """What the platform allows to all client ids together."""
+        """The platform's quota for all client ids together."""
         requests = self.platform_quota_requests
         return MeteredQuota(requests, self.platform_quota_window_s) if requests else None
 
     def behaviour(self, client_id: str) -> Behaviour:
-        """Return how `client_id` is treated."""
+        """Return the behaviour towards `client_id`."""
         return self.clients.get(client_id, self.everyone)
 
 

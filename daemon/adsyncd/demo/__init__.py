@@ -1,1 +1,1 @@
-"""What the demo runs beside the daemon, so that all of adsyncd can be seen at work on one machine."""
+"""The demo: the daemon with all its surroundings on one machine."""

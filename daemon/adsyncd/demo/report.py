@@ -1,4 +1,4 @@
-"""What the demo says: what is there, what became of each tenant, how one run went, and where to look further."""
+"""The demo's output: its parts, the results of the tenants, the trace of one run, and what to try next."""
 
 from collections.abc import Sequence
 from shlex import quote
@@ -15,12 +15,12 @@ from adsyncd.demo.trace_tree import trace_tree
 from adsyncd.duration import format_duration
 from adsyncd.model.run import Run
 
-_ALIKE = 2  # spans of a kind that are drawn, so that a trace fits a screen
+_ALIKE = 2  # spans of a kind that are drawn, so that a trace fits the screen
 _LOG_LINES = 15
 
 
 def print_parts(console: Console, scene: Scene, folder: Folder, *, vault: str, platform: str, collector: str) -> None:
-    """Print what runs where; the last three are addresses."""
+    """Print the parts and where they run; the last three arguments are addresses."""
     quota = f"{scene.quota.requests} requests per {format_duration(scene.quota.per)} (in production: per minute)"
     each = f"each tenant has {scene.campaigns} campaigns and a quota of {quota}"
     parts = Table.grid(padding=(0, 2))
@@ -75,7 +75,7 @@ def print_places(console: Console, folder: Folder, command: str) -> None:
 
 
 def print_log(console: Console, folder: Folder) -> None:
-    """Print how the daemon's log ends."""
+    """Print the end of the daemon's log."""
     lines = folder.log.read_text().splitlines() if folder.log.exists() else []
     _print_lines(console, "", f"The daemon's log, {folder.log}, ends with:", *lines[-_LOG_LINES:])
 
@@ -85,6 +85,6 @@ def _judged(text: str, *, good: bool) -> Text:
 
 
 def _print_lines(console: Console, *lines: str) -> None:
-    """Print lines as they are, however long: they are to be copied."""
+    """Print lines unwrapped, so that they can be copied."""
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""What the demo plays: who the tenants are, and what the platform is like.
+"""The demo's setting: its tenants, and the behaviour of the platform.
 
 All is as in life but the pace: a quota's window is 3 s instead of a minute, a push takes 0.1 s instead of 2.
 """
@@ -39,10 +39,10 @@ class Scene:
 
 
 def email(tenant: str) -> str:
-    """Return what a tenant signs in as."""
+    """Return the email that a tenant signs in with."""
     return f"sync@{tenant}.example"
 
 
 def secret_path(tenant: str) -> str:
-    """Return where in Vault a tenant's credentials are."""
+    """Return the path of a tenant's credentials in Vault."""
     return f"adsyncd/{tenant}"

@@ -35,11 +35,11 @@ from adsyncd.store import Store, open_store
 from adsyncd.tasks import beside
 from adsyncd.telemetry.instruments import SPAN_RUN
 
-_INTERRUPTED = 130  # as a shell has it of a program that Ctrl-C ended
+_INTERRUPTED = 130  # a shell's exit code after Ctrl-C
 _POLL_S = 0.2
 _LONGEST_S = 150.0  # a run's own deadline is two minutes
 _FAREWELL_S = 10.0
-_ALL = 100  # more runs than there will be
+_ALL = 100  # more than the demo's runs
 
 
 async def play(scene: Scene, console: Console, command: str) -> int:
@@ -101,7 +101,7 @@ async def _run_daemon(
 
 
 def _environ(secret_id: SecretStr, collector: Collector) -> dict[str, str]:
-    """Return ours for the daemon, but for what would set it otherwise than its files do."""
+    """Return this process's environment for the daemon, without variables that would override its files."""
     others = ("ADSYNCD_", "OTEL_", "VAULT_")
     return {name: value for name, value in os.environ.items() if not name.startswith(others)} | {
         SECRET_ID_VARIABLE: secret_id.get_secret_value(),
@@ -117,7 +117,7 @@ async def _watch(scene: Scene, console: Console, store: Store, collector: Collec
     with progress(console, scene.tenants, scene.campaigns) as show:
         while True:
             newest_first = await store.runs(None, _ALL)
-            runs = {run.tenant: run for run in newest_first}  # of each tenant its first
+            runs = {run.tenant: run for run in newest_first}  # the first run of each tenant
             elapsed_s = anyio.current_time() - start
             show(progress_of(scene.tenants, runs, collector.points), elapsed_s)
             if len(runs) == len(scene.tenants) and all(run.outcome for run in runs.values()):

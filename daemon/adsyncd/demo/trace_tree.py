@@ -1,4 +1,4 @@
-"""Draws one trace as a tree for the terminal: what a run did, in what order, how long it took, and what went wrong."""
+"""Draws a trace as a tree for the terminal: the steps of a run in order, their durations and their errors."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -61,7 +61,7 @@ def _below(span: ExportedSpan, children: _Children) -> Iterator[ExportedSpan]:
 
 
 def _label(span: ExportedSpan, parent: ExportedSpan | None) -> Text:
-    """Say what the span is, and of its attributes what its parent has not said."""
+    """Return a span's name and those of its attributes that its parent does not have."""
     label = Text.assemble((span.name, "bold"), " ", (_duration(span), "cyan"))
     if url := span.attributes.get(URL_FULL):
         label.append(f" {urlsplit(str(url)).path}")

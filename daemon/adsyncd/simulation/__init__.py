@@ -1,1 +1,1 @@
-"""The whole daemon on a virtual clock, against platforms in its own process: days in seconds, decided by one seed."""
+"""The whole daemon on a virtual clock against platforms in its own process: a seed decides days in seconds."""

@@ -1,4 +1,4 @@
-"""`python -m adsyncd.simulation SEED`: what happens in the world of a seed, event by event."""
+"""`python -m adsyncd.simulation SEED` prints each event in the world of a seed."""
 
 import argparse
 import sys
@@ -8,12 +8,12 @@ from adsyncd.simulation.simulation import Simulator
 
 
 def main() -> None:
-    """Print each event with its time in seconds, and in the end what must not have happened; exit 1 if that is any."""
+    """Print each event with its time in seconds, then all violations; exit 1 if there are any."""
     parser = argparse.ArgumentParser(prog="python -m adsyncd.simulation", description=__doc__)
     parser.add_argument("seed", type=int)
     parser.add_argument("--tenants", type=int, default=3)
     parser.add_argument("--hours", type=float, default=0.3)
-    parser.add_argument("--sick", type=float, default=0.7, help="the share of them that something befalls")
+    parser.add_argument("--sick", type=float, default=0.7, help="the share of tenants with a fault")
     options = parser.parse_args()
     world = draw_world(options.seed, tenants=options.tenants, hours=options.hours, sick=options.sick)
     course = Simulator().run(world, log=print)

@@ -1,4 +1,4 @@
-"""What a life of the daemon finds around it in a simulation: its disk, Vault, those who know that others have died."""
+"""Fakes for a life of the daemon in a simulation: its disk, Vault, process owner and instruments."""
 
 import sqlite3
 from collections import Counter
@@ -26,18 +26,18 @@ _VAULT_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class FakeOwner:
-    """The owner of a life, and those whose life has ended."""
+    """The owner of a life, and the owners of lives that have ended."""
 
     id: str
     ended: set[str]
 
     def is_gone(self, other: str) -> bool:
-        """Say whether another's life has ended."""
+        """Return whether another owner's life has ended."""
         return other in self.ended
 
 
 class FakeDisk:
-    """Where the store's calls are made: at once or after a while, and for a daemon that is dead not at all."""
+    """Runs the store's calls: at once or after a delay, and none for a dead daemon."""
 
     def __init__(self, random: Random, world: World) -> None:
         self._random = random
@@ -45,10 +45,10 @@ class FakeDisk:
         self.dead = anyio.Event()
 
     async def __call__(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG002 - one at a time here anyway
-        """Make a call, when the disk is there for it. Raises what a database in trouble raises."""
+        """Run a call. Raises the errors of a failing database."""
         await self._wait()
         result = call()
-        await self._wait()  # it is committed, and who asked for it does not know yet
+        await self._wait()  # committed, but the caller has no answer yet
         return result
 
     async def _wait(self) -> None:
@@ -65,7 +65,7 @@ class FakeDisk:
 
 
 class FakeVault:
-    """Where credentials come from."""
+    """The source of credentials."""
 
     def __init__(self, world: World) -> None:
         self._accounts = {ref: email for ref, (email, _) in world.accounts.items()}
@@ -73,7 +73,7 @@ class FakeVault:
         self.outages, self.hangs = world.outages, world.hangs
 
     async def read(self, ref: CredentialsRef) -> Credentials:
-        """Return an account's credentials as they are now."""
+        """Return an account's current credentials."""
         now = anyio.current_time()
         if any(hang.holds(now) for hang in self.hangs):
             await anyio.sleep(_VAULT_TIMEOUT_S)
@@ -84,12 +84,12 @@ class FakeVault:
         return Credentials(email, SecretStr(self.passwords[email]))
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
-        """Say nothing: a rotation is found out by a 401 here."""
+        """Return None: here only a 401 shows a rotation."""
         return None
 
 
 class CountingInstruments(Instruments):
-    """Counts the ticks that are skipped, and knows who says what gauges show."""
+    """Counts skipped ticks, and keeps the callbacks of gauges."""
 
     def __init__(self, overlapped: Counter[str]) -> None:
         super().__init__(NoOpMeter("simulation"))
@@ -102,8 +102,8 @@ class CountingInstruments(Instruments):
             self._overlapped[str(attributes["tenant"])] += 1
 
     def record(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
-        """Nobody looks at these."""
+        """Ignore it."""
 
     def observe(self, metric: Metric, read: Callable[[], Mapping[str, float]]) -> None:
-        """Remember who says what a gauge shows."""
+        """Keep a gauge's callback."""
         self.observed[metric] = read

@@ -1,4 +1,4 @@
-"""What an operator's own tenants will do, by simulating them: how long runs take, and who can't keep its schedule."""
+"""Forecasts for an operator's tenants from a simulation: how long runs take, and which tenants miss their schedule."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from adsyncd.simulation.world import CampaignTimeline, End, Life, World
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a tenant's runs do in the time simulated. The times are those of runs that came to their end, in seconds.
+    """A tenant's runs in the simulated time. Times are those of completed runs, in seconds.
 
-    `skipped` counts the ticks at which the last run still went on, `cut_short` the runs that ran out of time, `failed`
-    those that ended otherwise without having listed all. `quota_left` is the share of its client id's quota that is not
-    used. `fix` says what would let the tenant keep its schedule, and is None where it does.
+    `skipped` counts ticks while the last run was in progress, `cut_short` the runs that ran out of time, `failed` the
+    other runs that did not list all campaigns. `quota_left` is the unused share of the client id's quota. `fix` says
+    what lets the tenant keep its schedule, None if it keeps it.
     """
 
     tenant: str
@@ -41,17 +41,16 @@ class Forecast:
 
     @property
     def keeps_schedule(self) -> bool:
-        """Whether each run came to its end before the next was due."""
+        """Whether each run ended before the next was due."""
         return self.fix is None
 
 
 def tenants_world(
     tenants: Sequence[Tenant], campaigns: Mapping[str, int], *, seed: int, lasts: timedelta, faults: bool
 ) -> World:
-    """Return a world with these tenants alone, which nothing befalls; `campaigns`: how many each has, by tenant id.
+    """Return a world with only these tenants and no events; `campaigns`: their number of campaigns, by tenant id.
 
-    With `faults` the platforms fail as often as adsyncd is made for: a fifth of the listings is answered 503, a tenth
-    never. A listing takes 0.3 s and a push 2 s, more or less.
+    With `faults` a fifth of the listings answers 503 and a tenth never. A listing takes about 0.3 s and a push 2 s.
     """
     sizes = {tenant.client_id: campaigns[tenant.id] for tenant in tenants}
     accounts = {
@@ -68,7 +67,7 @@ def tenants_world(
         lives=(Life(tuple(tenants), lasts.total_seconds(), End.KILL, catches_up=False),),
         links={client_id: Link() for client_id in sizes},
         campaigns={client_id: CampaignTimeline(((0.0, size, frozenset()),)) for client_id, size in sizes.items()},
-        sick=dict.fromkeys(sizes, "as it is"),  # of real tenants nobody knows how long their runs may take
+        sick=dict.fromkeys(sizes, "as it is"),  # the longest run of a real tenant is unknown
     )
 
 
@@ -99,7 +98,7 @@ def _platform(
 
 
 def forecasts(course: Course) -> list[Forecast]:
-    """Read from the course of a world of tenants what each of them can expect, in their order."""
+    """Return the forecast of each tenant from the course of their world, in their order."""
     [life] = course.world.lives
     used: dict[tuple[str, str], int] = {}
     for tenant in life.tenants:
@@ -136,7 +135,7 @@ def _forecast(tenant: Tenant, course: Course, quota_left: float) -> Forecast:
 
 
 def _is_cut_short(run: RunSeen, tenant: Tenant) -> bool:
-    """Say whether a run ran out of time: its deadline came, or would have come before the quota's next permit."""
+    """Return whether a run ran out of time: its deadline came, or would have come before the next permit."""
     longest_s = tenant.sync.run_deadline.total_seconds() - cools_for(tenant.quota)
     return run.outcome in {Outcome.FAILED, Outcome.ABANDONED} and run.took_s >= longest_s
 

@@ -1,6 +1,6 @@
-"""What must hold in every world, and who sees to it: by what arrives at the platforms and what the database commits.
+"""The invariants of every world, checked by what arrives at the platforms and what the database commits.
 
-Of what the daemon says of itself nothing is believed.
+The daemon's own reports are not used.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ from adsyncd.simulation.world import Span, World
 
 _MOST_VIOLATIONS = 20
 _LISTINGS_TO_DELETE = 2
-_LATEST_S = 5.0  # does a run begin after its tick
+_LATEST_S = 5.0  # from a tick to the beginning of its run
 
 
 class Invariant(StrEnum):
-    """What must hold, in the words in which a violation is told."""
+    """What must hold; the values are printed with violations."""
 
     QUOTA = "no client id gets more than its quota, as the platform counts it"
     JOURNALED = "nothing is pushed that the store does not know to be owed"
@@ -46,22 +46,22 @@ class Invariant(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Something that must not happen, and when it did (in seconds from the start)."""
+    """A broken invariant and its time, in seconds from the start."""
 
     invariant: Invariant
     at_s: float
     what: str
 
     def __str__(self) -> str:
-        """Return all of it in a line."""
+        """Return it as one line."""
         return f"{self.at_s:.3f} s: {self.what} (broken: {self.invariant})"
 
 
 @dataclass(slots=True)
 class RunSeen:
-    """A run as the database told of it: its pushes by campaign, with their keys and states.
+    """A run as the database reported it: the keys and states of its pushes, by campaign.
 
-    `new`: the campaigns that it was the first to find, or to find again.
+    `new`: the campaigns that it found first, or found again after a deletion.
     """
 
     run_id: str
@@ -76,7 +76,7 @@ class RunSeen:
 
     @property
     def took_s(self) -> float:
-        """How long it took, with the time in which the daemon was down."""
+        """How long it took, including the time in which the daemon was down."""
         return self.ended_s - self.begun_s
 
 
@@ -87,9 +87,9 @@ class _Lived:
 
 
 class InvariantChecker:
-    """Sees all that happens in a world, keeps a digest of it, and collects what must not happen.
+    """Observes all events of a world, keeps their digest, and collects violations.
 
-    `elapsed` returns the seconds since the start. `log` is told each event in a line.
+    `elapsed` returns the seconds since the start. `log` is called with each event as a line.
     """
 
     def __init__(self, world: World, elapsed: Callable[[], float], log: Callable[[str], None]) -> None:
@@ -98,7 +98,7 @@ class InvariantChecker:
         self._log = log
         self._digest = hashlib.blake2b(digest_size=16)
         self._keys: dict[str, tuple[str, str]] = {}  # idempotency key -> client id, campaign
-        self._tokens: dict[str, str] = {}  # token -> the client id that it came with first
+        self._tokens: dict[str, str] = {}  # token -> the first client id that used it
         self._tenants = {tenant.id: tenant for life in world.lives for tenant in life.tenants}
         self._excused = (
             *world.outages,
@@ -109,8 +109,8 @@ class InvariantChecker:
         self._life_began_s = 0.0
         self._lived: list[_Lived] = []
         self._listings = Listings(lambda client_id: world.campaigns[client_id].at(elapsed()))
-        self._live: dict[str, set[str]] = {}  # by tenant, the campaigns that the store takes for live
-        self._ticked: dict[str, float] = {}  # when a tenant was due that has not begun since
+        self._live: dict[str, set[str]] = {}  # by tenant, the campaigns that the store has not marked deleted
+        self._ticked: dict[str, float] = {}  # by tenant, the time of a tick whose run has not begun
         self.runs: dict[str, RunSeen] = {}
         self.requests = 0
         self.pushes = 0
@@ -118,25 +118,25 @@ class InvariantChecker:
 
     @property
     def digest(self) -> str:
-        """What tells this course of events from any other."""
+        """A hash of the course of events."""
         return self._digest.hexdigest()
 
     def note(self, *event: object) -> None:
-        """Take an event into the digest."""
+        """Add an event to the digest and the log."""
         line = f"{self._elapsed():.6f} {' '.join(map(str, event))}"
         self._digest.update(line.encode())
         self._log(line)
 
     def break_(self, invariant: Invariant, what: str) -> None:
-        """Record that something happened which must not."""
+        """Record a violation."""
         self.note("violation", invariant.name, what)
         if len(self.violations) < _MOST_VIOLATIONS:
             self.violations.append(Violation(invariant, self._elapsed(), what))
 
     def life_begins(self, guest: Span | None = None) -> None:
-        """Take note that the daemon comes to life, and from when to when of its life another process is there.
+        """Record that a life begins; `guest`: from when to when of it another process runs.
 
-        Whose runs the other one takes up, and leaves lying when it is killed, have to wait for that.
+        Runs that the guest resumes and leaves open when it is killed may be late.
         """
         self.note("a life begins")
         self._life_began_s = self._elapsed()
@@ -146,18 +146,18 @@ class InvariantChecker:
             self._excused = (*self._excused, replace(stays, to_s=stays.to_s + TTL_S))
 
     def life_ends(self, tenants: Iterable[Tenant]) -> None:
-        """Take note that it dies, or is told to stop. `tenants` were those of its drop-ins."""
+        """Record that the life is killed or told to stop. `tenants`: those of its drop-ins."""
         self.note("a life ends")
         self._lived.append(_Lived(Span(self._life_began_s, self._elapsed()), {tenant.id for tenant in tenants}))
 
     def ticked(self, tenant_id: str) -> None:
-        """Take note that a tenant is due."""
+        """Record a tick of a tenant."""
         self._ticked.setdefault(tenant_id, self._elapsed())
 
-    # What arrives at the platforms.
+    # Requests at the platforms.
 
     def arrived(self, request: httpx.Request) -> None:
-        """Take note of a request at a platform's door."""
+        """Check a request that arrived at a platform."""
         client_id = request.headers["x-client-id"]
         self.requests += 1
         self.note("arrived", client_id, request.method, request.url.raw_path)
@@ -171,20 +171,20 @@ class InvariantChecker:
                 self.break_(Invariant.JOURNALED, f"{client_id}: a push of {campaign} arrived that no run owes")
 
     def answered(self, request: httpx.Request, status: int) -> None:
-        """Take note of a platform's answer."""
+        """Check a platform's answer."""
         client_id = request.headers["x-client-id"]
         self.note("answered", client_id, status)
         if status == HTTPStatus.TOO_MANY_REQUESTS and self._world.sick.get(client_id) != "absurd":
             self.break_(Invariant.QUOTA, f"{client_id} was refused for its quota")
 
     def delivered(self, answer: httpx.Response) -> None:
-        """Take note that the daemon has an answer."""
+        """Record that the daemon got an answer."""
         self._listings.delivered(answer)
 
-    # What the database commits.
+    # Commits of the database.
 
     def tell(self, what: str, *values: object) -> None:
-        """Take what the database tells; see `memory._TOLD`."""
+        """Handle an event of the database; see `memory._TOLD`."""
         self.note(what, *values)
         getattr(self, f"_{what}")(*values)
 
@@ -222,7 +222,7 @@ class InvariantChecker:
     ) -> None:
         run = self.runs[run_id]
         run.ended_s, run.outcome, run.requests = self._elapsed(), Outcome(outcome), requests
-        self._ticked.pop(run.tenant, None)  # what came while it went on was skipped
+        self._ticked.pop(run.tenant, None)  # ticks during the run were skipped
         states = list(run.states.values())
         pending = states.count(PushState.PENDING)
         counted = (
@@ -258,7 +258,7 @@ class InvariantChecker:
             self.break_(Invariant.COMPLETE, f"{run.run_id} succeeded without {', '.join(sorted(missed))}")
 
     def _check_odd(self, run: RunSeen, error: str | None) -> None:
-        """See that a tenant of whose campaigns some are odd, and with which nothing else is wrong, gets through."""
+        """Check that a tenant whose only fault is odd campaigns completes its runs."""
         if self._is_excused(Span(run.begun_s, run.ended_s)):
             return
         missed = self._missed(run) - self._world.unusable[self._tenants[run.tenant].client_id]
@@ -266,7 +266,7 @@ class InvariantChecker:
             self.break_(Invariant.READ, f"{run.run_id} is {run.outcome} without {sorted(missed)}: {error}")
 
     def _missed(self, run: RunSeen) -> set[str]:
-        """Return the campaigns that were there all the time and are not done, but for those left out of the listing."""
+        """Return the campaigns that existed all the time and are not done, except those left out of the listing."""
         client_id = self._tenants[run.tenant].client_id
         there = self._world.campaigns[client_id].throughout(self._span_of(run))
         done = {id_ for id_, state in run.states.items() if state in {PushState.PUSHED, PushState.SKIPPED}}
@@ -290,12 +290,12 @@ class InvariantChecker:
             )
 
     def _lost_most(self, run: RunSeen) -> bool:
-        """Say whether a run found less than half of the campaigns that were there before it."""
+        """Return whether a run found less than half of the campaigns known before it."""
         before = self._live.get(run.tenant, set()) - run.new
         return 2 * len(before - run.states.keys()) > len(before)
 
     def _span_of(self, run: RunSeen) -> Span:
-        """Return the time of which a run knows: from its listing, perhaps that of an earlier run, to its end."""
+        """Return the time from a run's listing, perhaps an earlier run's, to its end."""
         kept_s = self._tenants[run.tenant].sync.list_cache.total_seconds()
         return Span(max(0.0, run.begun_s - kept_s), run.ended_s)
 
@@ -303,13 +303,13 @@ class InvariantChecker:
         return self._tenants[tenant].client_id not in self._world.sick
 
     def _is_excused(self, span: Span) -> bool:
-        """Say whether anybody's run may go wrong in this stretch, up to now."""
+        """Return whether a fault of the surroundings excuses every run in this span, up to now."""
         return span.from_s < self._life_began_s or any(span.overlaps(other) for other in self._excused)
 
-    # What is left in the end.
+    # The final state.
 
     def check_ledger(self, tenant: Tenant, page: Mapping[str, Any]) -> None:
-        """Compare what runs say with what a platform has in its ledger of a tenant's client id."""
+        """Compare a tenant's runs with the platform's ledger of its client id."""
         for window in tenant.quota.windows:
             largest = page["largest_windows"].get(f"{window.per.total_seconds():g}", 0)
             if largest > window.requests:
@@ -327,17 +327,17 @@ class InvariantChecker:
                     self.break_(Invariant.KEPT, f"{run.run_id} says that it pushed {campaign}, the platform does not")
 
     def is_right_about(self, tenant: Tenant, live: set[str]) -> bool:
-        """Say whether a tenant's campaigns that the store takes for live are those that its platform has."""
+        """Return whether the campaigns that the store has not marked deleted are those of the platform."""
         return live == self._world.campaigns[tenant.client_id].at(self._elapsed())
 
     def check_campaigns(self, tenant: Tenant, live: set[str]) -> None:
-        """Compare the campaigns that the store takes for live in the end with those that the platform has."""
+        """Check that the store and the platform have the same campaigns in the end."""
         if not self.is_right_about(tenant, live):
             wrong = live ^ self._world.campaigns[tenant.client_id].at(self._elapsed())
             self.break_(Invariant.DELETED, f"in the end {tenant.id} is wrong about {', '.join(sorted(wrong))}")
 
     def check_progress(self) -> None:
-        """See that nobody went without a run for longer than its schedule, its runs and what befell it explain."""
+        """Check that no tenant waited longer for the end of a run than its schedule and the faults explain."""
         for tenant in self._world.tenants:
             ends = sorted(run.ended_s for run in self.runs.values() if run.tenant == tenant.id and run.outcome)
             last_s = self._lived[-1].span.to_s

@@ -1,4 +1,4 @@
-"""What platforms listed, and so which campaigns that are there they left out of how many listings in a row."""
+"""Follows the platforms' listings: how many in a row left out an existing campaign."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import httpx
 
 @dataclass(slots=True)
 class _UnderWay:
-    """A listing that has begun: how many campaigns a page is to have, which page comes next, and what each page had.
+    """A listing in progress: its page size, the next page, and the campaigns of each page.
 
-    Of a page that was asked for again, since the store could not keep it, the latest answer counts.
+    If a page is requested again, because the store could not keep it, the latest answer counts.
     """
 
     limit: str
@@ -22,7 +22,7 @@ class _UnderWay:
 
 
 class Listings:
-    """Follows the listings of each client id, page by page. `there` returns the campaigns that a client id has now."""
+    """Follows the listings of each client id, page by page. `there` returns a client id's current campaigns."""
 
     def __init__(self, there: Callable[[str], frozenset[str]]) -> None:
         self._there = there
@@ -31,14 +31,14 @@ class Listings:
         self._left_out: Counter[tuple[str, str]] = Counter()
 
     def left_out(self, client_id: str, campaign: str) -> int:
-        """Return of how many whole listings in a row, up to the last one, a campaign was left out."""
+        """Return how many of the last complete listings in a row left out a campaign."""
         return self._left_out[client_id, campaign]
 
     def delivered(self, answer: httpx.Response) -> None:
-        """Take note of an answer that has come back; only pages of listings matter."""
+        """Follow an answer that was delivered; only pages of listings matter."""
         request = answer.request
         if request.method == "GET" and answer.status_code in {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}:
-            with suppress(ValueError, TypeError, KeyError, AttributeError):  # it is no page
+            with suppress(ValueError, TypeError, KeyError, AttributeError):  # not a page
                 params = request.url.params
                 shown, has_more = self._read(answer)
                 self._take(request.headers["x-client-id"], int(params["page"]), params["limit"], shown)
@@ -62,7 +62,7 @@ class Listings:
         if listing is None:
             return
         if listing.limit != limit or number not in {listing.next_page - 1, listing.next_page}:
-            del self._under_way[client_id]  # pages of two listings are no whole one
+            del self._under_way[client_id]  # pages of two different listings
             return
         listing.next_page = number + 1
         listing.pages[number] = shown

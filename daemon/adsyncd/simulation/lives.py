@@ -86,7 +86,7 @@ class Lives:
             await self._settle()
 
     async def _befall(self) -> None:
-        """Let happen what happens outside of the daemon."""
+        """Make the changes at the platforms and the jumps of the clock happen."""
         events: list[PlatformChange | Jump] = [*self._world.changes, *self._world.jumps]
         for event in sorted(events, key=lambda event: event.at_s):
             await anyio.sleep(event.at_s - anyio.current_time())
@@ -109,13 +109,13 @@ class Lives:
             self._clock.reboot()
 
     async def _ask_for_runs(self, tenants: Sequence[Tenant], emit: Callable[[str, datetime], None]) -> None:
-        """Run a tenant now and then, as an operator does who is at work beside the daemon."""
+        """Request a run of a tenant now and then, as an operator would beside the daemon."""
         while True:
             await anyio.sleep(self._operator.uniform(*_ASKS_EVERY_S))
             emit(self._operator.choice(tenants).id, whole_ms(self._clock.now()))
 
     async def _visit(self, life: Life, stays: Span, number: int) -> None:
-        """Be a second process for a while."""
+        """Run a second process for a while."""
         await anyio.sleep(stays.from_s)
         visit = replace(life, lasts_s=stays.to_s - stays.from_s, end=End.KILL)
         await self._be_alive(visit, f"guest of life {number}", guest=True)
@@ -145,7 +145,7 @@ class Lives:
                     self._checker.life_ends(life.tenants)
                 if life.end is End.STOP:
                     await parts.supervisor.drain(_GRACE)
-                # From this instant on nothing of this life has an effect any more, whatever it still tries.
+                # From now on nothing that this life still attempts has an effect.
                 wire.cut = True
                 disk.dead.set()
                 self._ended.add(owner)
@@ -163,7 +163,7 @@ class Lives:
         ticker: VirtualTicker,
         leases: Leases,
     ) -> tuple[Parts, Registry]:
-        """Build all parts; again and again, as systemd does, while the database fails."""
+        """Build all parts; retry while the database fails, as systemd does."""
         while True:
             try:
                 parts = await self._parts(store, wire, owner, instruments, leases)
@@ -175,13 +175,13 @@ class Lives:
                 return parts, registry
 
     async def _settle(self) -> None:
-        """Make everything well again, and see that it comes to its end."""
+        """Cure all faults, run a last life, and check that all runs end."""
         self._checker.life_begins()
         self._network.heal()
         self._vault.outages = self._vault.hangs = ()
         for base_url, cure in self._world.cures.items():
             await self._network.ask(base_url, "POST", "/_settings", cure)
-        await anyio.sleep(1)  # a tick of the last instant has had that for its fire time
+        await anyio.sleep(1)  # a tick at the last instant used that fire time
         instruments = CountingInstruments(self.overlapped)
         disk = FakeDisk(self._disk_random, replace(self._world, failures=(), stalls=()))
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
@@ -200,8 +200,8 @@ class Lives:
         await self._look_back()
 
     async def _check_permits(self, instruments: CountingInstruments, tenants: Iterable[Tenant]) -> None:
-        """See that all permits come back, when nothing is sent any more."""
-        # What a life before had out is on record for as long as it may have been under way, and by its own quota.
+        """Check that all permits come back after the last request."""
+        # Permits of earlier lives stay on record for as long as their requests may take, by their own quotas.
         most_s = (
             cools_for(window) + tenant.sync.timeout.total_seconds()
             for tenant in self._world.tenants
@@ -240,7 +240,7 @@ class Lives:
         self._checker.check_progress()
 
     def _kept(self, tenant: Tenant) -> set[str]:
-        """Return the campaigns of a tenant that the store takes for live."""
+        """Return a tenant's campaigns that the store has not marked deleted."""
         of_tenant = campaigns.c.tenant == tenant.id, campaigns.c.deleted_at.is_(None)
         with self._engine.connect() as connection:
             return set(connection.scalars(select(campaigns.c.campaign_id).where(*of_tenant)))

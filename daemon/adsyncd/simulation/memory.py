@@ -1,4 +1,4 @@
-"""A database in memory, on the event loop's own thread, that tells what is committed to it."""
+"""A database in memory, on the event loop's thread, that reports its writes."""
 
 import sqlite3
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _OF_A_RUN = (
     "run_id", "outcome", "listed", "pushed", "skipped", "dead_lettered", "failed", "requests", "retries", "error",
 )  # fmt: skip
 
-# What the database itself tells: the code under test has no say in it.
+# Reported by triggers of the database, independently of the code under test.
 _TOLD = {
     "begun": ("INSERT ON runs", "new.run_id, new.tenant"),
     "owed": ("INSERT ON pushes", "new.run_id, new.campaign_id, new.idempotency_key, new.state"),
@@ -33,14 +33,14 @@ _TOLD = {
 
 
 def memory_engine(tell: Tell | None = None) -> Engine:
-    """Return an engine for a database in memory with all tables and one connection; `dispose()` makes it a new one.
+    """Return an engine for a database in memory with all tables and one connection; `dispose()` empties it.
 
-    `tell(what, *values)` is told what becomes of runs, pushes and campaigns, within the transaction that does it.
+    `tell(what, *values)` is called for each change of runs, pushes and campaigns, within its transaction.
     """
     engine = create_engine(
         "sqlite://",
         poolclass=StaticPool,
-        connect_args={"isolation_level": "IMMEDIATE"},  # of a single connection: no need to say BEGIN ourselves
+        connect_args={"isolation_level": "IMMEDIATE"},  # one connection: no own BEGIN needed
         hide_parameters=True,
     )
     schema = ";\n".join([_tables(), *(_triggers() if tell else ())])

@@ -1,9 +1,9 @@
-"""The way to the ad platforms without a network: ASGI applications in this process, behind links of some length.
+"""A simulated network to the ad platforms: ASGI applications in this process, behind links with latency.
 
     client ──there──► arrives: the platform counts it ──► answers ──back──► client
 
-A request that has left goes its way in a task of the platform's, whatever becomes of who sent it: a client that gives
-up, or a process that is killed, has no say in what takes effect. The applications are loaded by name, as by uvicorn.
+A sent request continues in a task of the platform, even if its client gives up or its process is killed: it may still
+take effect. `load_factory` loads applications by name, as uvicorn does.
 """
 
 import importlib
@@ -27,11 +27,11 @@ Application = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
 Factory = Callable[[Any, Callable[[], float]], Application]
-"""Makes a platform of its settings (a JSON document) and a clock: seconds since the epoch, never going back."""
+"""Creates a platform from its settings (a JSON document) and a clock: seconds since the epoch, never going back."""
 
 
 def load_factory(name: str) -> Factory:
-    """Return what `module:attribute` names. Raises ConfigError when there is no such thing here."""
+    """Return the factory that `module:attribute` names. Raises ConfigError if it can't be imported."""
     module, _, attribute = name.partition(":")
     try:
         return cast("Factory", getattr(importlib.import_module(module), attribute))
@@ -41,23 +41,23 @@ def load_factory(name: str) -> Factory:
 
 
 class Observer(Protocol):
-    """Who sees what arrives at a platform and what it answers."""
+    """Observes the requests that arrive at platforms, and their answers."""
 
     def arrived(self, request: httpx.Request) -> None:
-        """Take note of a request at a platform's door."""
+        """Observe a request that arrives at a platform."""
 
     def answered(self, request: httpx.Request, status: int) -> None:
-        """Take note of the platform's answer."""
+        """Observe the answer of a platform."""
 
     def delivered(self, answer: httpx.Response) -> None:
-        """Take note that an answer has come back."""
+        """Observe an answer that is delivered to the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A client id's way to its platform. Times in seconds, one way; shares of its requests come to grief.
+    """A client id's link to its platform: latency in seconds, one way, and shares of failing requests.
 
-    `unreachable`: no connection, so they never leave. `lost`: they leave and never arrive.
+    `unreachable`: no connection, the request is not sent. `lost`: it is sent and never arrives.
     """
 
     shortest_s: float = 0.02
@@ -68,7 +68,7 @@ class Link:
 
 @dataclass(slots=True)
 class _Exchange:
-    """A request under way. `left`: nobody waits for its answer any more; `over`: it has its answer, or never will."""
+    """A request in flight. `left`: the client has given up; `over`: it has its answer, or never will."""
 
     request: httpx.Request
     left: anyio.Event = field(default_factory=anyio.Event)
@@ -79,7 +79,7 @@ class _Exchange:
 
 
 class Network:
-    """All links to the platforms, which are known by their `base_url`. What befalls a client id is its own."""
+    """All links to the platforms, by `base_url`. Each client id has its own random numbers."""
 
     def __init__(
         self,
@@ -96,11 +96,11 @@ class Network:
         self._tasks = tasks
 
     def heal(self) -> None:
-        """Let every request arrive from now on."""
+        """Make all links reliable."""
         self._links = {client_id: Link(link.shortest_s, link.longest_s) for client_id, link in self._links.items()}
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and return its answer. Raises httpx's errors; waits for ever if there is none."""
+        """Send a request and return its answer. Raises httpx's errors; waits for ever without an answer."""
         client_id = request.headers["x-client-id"]
         link, random = self._links[client_id], self._random[client_id]
         there_s, back_s = (random.uniform(link.shortest_s, link.longest_s) for _ in range(2))
@@ -122,7 +122,7 @@ class Network:
         return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body), request=request)
 
     async def ask(self, base_url: str, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
-        """Ask a platform something at once, as nobody who is metered does, and return its JSON."""
+        """Send a request to a platform without latency, metering and observation; return its JSON."""
         exchange = _Exchange(httpx.Request(method, base_url + path, json=content))
         await self._answer(exchange)
         assert exchange.status < 300, bytes(exchange.body)  # noqa: S101, PLR2004 - what this program asks for is right
@@ -179,7 +179,7 @@ class Network:
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """The network as one life of the daemon has it: when it is cut, nothing leaves any more."""
+    """The network of one life of the daemon: once `cut`, no request is sent."""
 
     def __init__(self, network: Network) -> None:
         self._network = network

@@ -1,4 +1,4 @@
-"""One seed decides a world: its tenants, and all that befalls them, their platform, Vault, the clock and the daemon."""
+"""Draws a world from a seed: its tenants, and the faults of their platform, Vault, the clock and the daemon."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ from mock_api.campaigns import campaign_id
 
 BASE_URL = "http://ads.simulated"
 
-# What a platform does to a client id with which nothing is wrong, what any may do now and then, and what can be wrong.
+# Behaviour of a platform towards a healthy client id, usual faults, and the faults of a flaky platform.
 HEALTHY: Mapping[str, object] = {"fault": "none", "hidden": [], "odd": [], "shifting": False} | {
     f"{what}_{fault}": 0.0 for what in ("list", "push") for fault in ("503", "hang", "drop", "malformed")
 }
@@ -31,7 +31,7 @@ _SICKNESSES = (
     "odd", "odd", "collapsing", "collapsing", "shifting",
 )  # fmt: skip
 
-# Values that are not what the API promises; of the last three no campaign comes.
+# Values against the API's promise; the last three make the campaign unusable.
 _ODD: tuple[Mapping[str, object], ...] = (
     {"budget": None}, {"budget": "10.50"}, {"budget": "a lot"}, {"clicks": 3.0}, {"clicks": 3.7}, {"name": "a\0b"},
     {"created_at": 1767323045}, {"created_at": ""}, {"impressions": 2**70}, {"status": {"is": "active"}},
@@ -39,16 +39,15 @@ _ODD: tuple[Mapping[str, object], ...] = (
 )  # fmt: skip
 _TOTALS = ("right", "right", "right", "absent", "null", "small", "large", "page")
 
-# Servers that bursts are safe with; the fourth way of counting refuses legal ones, and gets spaced requests.
+# Algorithms that accept bursts; the fourth one refuses legal bursts, and its clients space their requests.
 _ALGORITHMS = ("sliding-log", "fixed-window", "token-bucket")
 _HEADERS = ("off", "off", "ietf", "ietf-old", "x-ratelimit", "x-ratelimit-epoch-s", "x-ratelimit-epoch-ms")
 
 
 def draw_world(seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4) -> World:
-    """Return the world that a seed stands for.
+    """Return the world of a seed.
 
-    `sick`: the share of its tenants that something befalls. `shared`: the share of worlds whose platform has a quota of
-    its own, too.
+    `sick`: the share of tenants with a fault. `shared`: the share of worlds whose platform has a quota of its own.
     """
     return _Scenario(seed, tenants, hours * 3600, sick, shared).world()
 
@@ -158,7 +157,7 @@ class _Scenario:
         }
 
     def _timeline(self, id_: str) -> CampaignTimeline:
-        """Let campaigns come, or go: of those that do both while a listing goes on, no listing can tell."""
+        """Add or delete campaigns, never both: no listing shows both if they happen while it is read."""
         random = self._random
         count, gone = random.randint(2, 14), frozenset[str]()
         states = [(0.0, count, gone)]
@@ -184,25 +183,25 @@ class _Scenario:
         return {"platform_quota_requests": quota.requests, "platform_quota_window_s": quota.per.total_seconds()}
 
     def _link(self, id_: str, quota: Quota) -> Link:
-        # Spacing is worth nothing where a line takes away as much of it as it pleases.
+        # A link with high jitter would undo the spacing.
         longest_s = 0.1 if quota.shape is Shape.PACED else self._random.choice((0.1, 0.4, 1.0))
         if self._sick.get(id_) == "far":
             return Link(0.02, longest_s, unreachable=0.1, lost=0.05)
         return Link(0.02, longest_s)
 
     def _befall(self, id_: str, sickness: str) -> None:
-        """Let a sickness come, and go again."""
+        """Make a fault begin and end."""
         begins_s, ends_s = self._instants(2)
         match sickness:
             case "flaky":
                 self._change(id_, begins_s, _FLAKY)
             case "faulty":
-                # An endless listing has campaigns that are gone, so that its pages could add up though one is missed.
+                # An endless listing has deleted campaigns, so its pages could add up although one is missed.
                 faults = (*_FAULTS, "endless") if self._only_gains(id_) else _FAULTS
                 self._change(id_, begins_s, {"fault": self._random.choice(faults)})
             case "absurd":
                 self._change(id_, begins_s, {"fault": "absurd-wait"})
-            case "mute":  # its sign-ins hang, from the start or once its tokens are revoked
+            case "mute":  # sign-ins hang, from the start or after its tokens are revoked
                 begins_s = self._random.choice((0.0, begins_s))
                 self._account(id_, begins_s, {"generation": 1, "silent": True})
                 self._account(id_, ends_s, {"silent": False})
@@ -218,7 +217,7 @@ class _Scenario:
             self._change(id_, ends_s, HEALTHY)
 
     def _spoil_listings(self, id_: str, sickness: str, timeline: CampaignTimeline) -> None:
-        """Let what listings say be wrong: for good, or for a while and a while again."""
+        """Make listings wrong: permanently, or twice for a while."""
         _, count, _ = timeline.states[0]
         early_s = self._random.uniform(0, self._lasts_s / 2)
         match sickness:
@@ -233,14 +232,14 @@ class _Scenario:
                     self._change(id_, at_s, spell)
 
     def _collapse(self, count: int) -> Mapping[str, object]:
-        """Return what makes listings leave out some, most or all campaigns."""
+        """Return settings with which listings leave out some, most or all campaigns."""
         if self._random.random() < 0.4:  # noqa: PLR2004 - a share
             return {"fault": "empty"}
         hidden = self._random.sample(range(1, count + 1), self._random.randint(1, count))
         return {"hidden": [campaign_id(number) for number in sorted(hidden)]}
 
     def _lives(self, tenants: Mapping[str, Tenant]) -> Iterator[Life]:
-        """Cut the time into lives. The drop-ins are edited between them."""
+        """Divide the time into lives. Drop-ins are edited between them."""
         random = self._random
         ends_s = [*self._instants(random.randint(1, 6)), self._lasts_s]
         begins_s = 0.0
@@ -257,14 +256,14 @@ class _Scenario:
                     described[id_] = self._edited(tenants[id_])
 
     def _guest(self, lasts_s: float, how: End, down_s: float) -> Span | None:
-        """Let an operator come now and then. No machine goes down under him, and he sees no clean stop's end."""
+        """Let an operator's process run now and then; it ends before a reboot and before the end of a clean stop."""
         if self._random.random() > 0.25:  # noqa: PLR2004 - a share
             return None
         begins_s = self._random.uniform(0, lasts_s)
         return Span(begins_s, self._random.uniform(begins_s, lasts_s + (down_s if how is End.KILL else 0.0)))
 
     def _edited(self, tenant: Tenant) -> Tenant:
-        """Return a tenant with another schedule and a quota that the platform still allows."""
+        """Return a tenant with another schedule and a quota that the platform allows."""
         random = self._random
         allowed = tenant.quota
         quota = replace(allowed, requests=random.randint((allowed.requests + 1) // 2, allowed.requests))

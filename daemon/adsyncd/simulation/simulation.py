@@ -21,9 +21,9 @@ _WATCH_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What happened in a world. `requests` arrived at its platforms, `pushes` took effect there.
+    """The events of a world. `requests` arrived at its platforms, `pushes` took effect there.
 
-    `digest` tells this course of events from any other. `overlapped` counts the ticks skipped, by tenant id.
+    `digest` is a hash of the course of events. `overlapped` counts skipped ticks, by tenant id.
     """
 
     world: World
@@ -41,7 +41,7 @@ class Simulator:
     def __init__(self, factory: Factory = create_app) -> None:
         self._factory = factory
         self._checker: InvariantChecker
-        # One engine for all, so as to compile once; the checker changes with each world.
+        # One engine for all worlds, so that statements are compiled once; each world has its own checker.
         self._engine = memory_engine(lambda *told: self._checker.tell(*told))  # noqa: PLW0108 - looked up when called
 
     def run(
@@ -51,9 +51,9 @@ class Simulator:
         watch: Callable[[float], None] = lambda _: None,
         log: Callable[[str], None] = lambda _: None,
     ) -> Course:
-        """Return what happens in a world: for the same one the same, each time and in each process.
+        """Run a world and return its course: the same for the same world, each time and in each process.
 
-        `watch` is told now and then how many seconds of its time have passed, `log` each event in a line.
+        `watch` is called regularly with the simulated seconds, `log` with each event as a line.
         """
         backend, options = BACKEND
         return anyio.run(self._simulate, world, watch, log, backend=backend, backend_options=dict(options))
@@ -86,7 +86,7 @@ async def _tell_the_time(watch: Callable[[float], None]) -> None:
 
 @contextmanager
 def _listening(checker: InvariantChecker) -> Iterator[None]:
-    """Show nothing of what is logged, but tell the checker of exceptions: whatever breaks down is logged somewhere."""
+    """Drop all logs, and report logged exceptions to the checker as violations."""
 
     def listen(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         if method == "exception":

@@ -1,4 +1,4 @@
-"""Ticks by the virtual clock: as `adsyncd.tenants.ticks`, whose scheduler reads the machine's."""
+"""Ticks by the virtual clock, in place of `adsyncd.tenants.ticks`, whose scheduler reads the machine's clock."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,8 +15,8 @@ from adsyncd.model.tenant import Tenant
 class VirtualTicker:
     """Calls `emit(tenant id, fire time)` at each fire time of each tenant while it runs.
 
-    As with APScheduler: who wakes up finds out what the wall says, fire times that were missed come as one tick for the
-    latest of them, and none comes twice though the clock is set back.
+    As with APScheduler: it reads the wall clock when it wakes up, missed fire times become one tick for the latest of
+    them, and no fire time comes twice if the clock is set back.
     """
 
     def __init__(self, clock: Clock, emit: Callable[[str, datetime], None]) -> None:
@@ -24,7 +24,7 @@ class VirtualTicker:
         self._emit = emit
         self._following: dict[str, Callable[[datetime], datetime | None]] = {}
         self._due: dict[str, datetime] = {}
-        self._line: list[tuple[datetime, str]] = []  # what is due is in it, and what was before a change, too
+        self._line: list[tuple[datetime, str]] = []  # due fire times, and outdated ones from before a change
         self._changed = anyio.Event()
 
     def add(self, tenant: Tenant) -> None:
@@ -33,11 +33,11 @@ class VirtualTicker:
         self._expect(tenant.id, following(self._clock.now()))
 
     def change(self, tenant: Tenant) -> None:
-        """Tick by a tenant's new schedule from now on."""
+        """Use a tenant's new schedule from now on."""
         self.add(tenant)
 
     def remove(self, tenant_id: str) -> None:
-        """Tick for a tenant no more."""
+        """Stop ticking for a tenant."""
         del self._following[tenant_id]
         self._due.pop(tenant_id, None)
 

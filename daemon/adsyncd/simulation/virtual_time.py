@@ -1,7 +1,7 @@
-"""An event loop on which time passes only when nothing else is to be done: hours in milliseconds, always the same.
+"""An event loop with virtual time: time advances only when no task is ready, deterministically.
 
-Nothing may come from outside: no sockets, no threads. `anyio.run(main, backend=..., backend_options=...)` with what
-`BACKEND` holds runs on such a loop.
+No sockets and no threads: events from outside never arrive. `anyio.run(main, backend=..., backend_options=...)` with
+the values of `BACKEND` runs on such a loop.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class _Selector(selectors.DefaultSelector):
-    """Does not wait, but moves the time; it asks the system for nothing, as nothing can have come from there."""
+    """Advances the time instead of waiting; does not poll the system."""
 
     now = 0.0
 
@@ -28,14 +28,14 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Counts its time from 0."""
+    """An event loop whose time starts at 0."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
 
     def time(self) -> float:
-        """Return the seconds that have passed on this loop."""
+        """Return the virtual seconds since the start."""
         return self._virtual.now
 
 
@@ -43,7 +43,7 @@ BACKEND: tuple[str, Mapping[str, Any]] = ("asyncio", {"loop_factory": VirtualLoo
 
 
 class VirtualClock:
-    """The clock of the virtual loop that runs the caller. Its wall starts at `START`; it can be set, and rebooted."""
+    """The clock of the running virtual loop. Its wall clock starts at `START` and can be set and rebooted."""
 
     def __init__(self) -> None:
         self._offset = timedelta()
@@ -51,7 +51,7 @@ class VirtualClock:
         self._boots = 0
 
     def now(self) -> datetime:
-        """Return what the wall says."""
+        """Return the wall-clock time."""
         return START + self._offset + timedelta(seconds=anyio.current_time())
 
     def monotonic(self) -> float:
@@ -64,14 +64,14 @@ class VirtualClock:
 
     @property
     def boot_id(self) -> str:
-        """A name that changes with each reboot."""
+        """An id that changes with each reboot."""
         return f"virtual-{self._boots}"
 
     def jump(self, by: timedelta) -> None:
-        """Set the wall, forward or back. Nothing else notices."""
+        """Set the wall clock forward or back; the monotonic time is unchanged."""
         self._offset += by
 
     def reboot(self) -> None:
-        """Begin a new boot: what ran is to be stopped before."""
+        """Begin a new boot. Call it when no life is running."""
         self._booted_at = anyio.current_time()
         self._boots += 1

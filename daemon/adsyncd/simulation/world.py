@@ -1,4 +1,4 @@
-"""What happens in a simulation, all of it decided before it begins: values alone."""
+"""The description of a simulation, decided before it starts: values only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from mock_api.campaigns import campaign_id
 
 
 class End(StrEnum):
-    """How a life of the daemon ends: of its own accord, by kill -9, or with the machine that it runs on."""
+    """How a life of the daemon ends: by a clean stop, by kill -9, or by a reboot of the machine."""
 
     STOP = "stop"
     KILL = "kill"
@@ -19,10 +19,10 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One life of the daemon: the tenants of its drop-ins, how long it lasts, and for how long nothing follows.
+    """One life of the daemon: its tenants, its duration, and the downtime after it.
 
-    Unless it `catches_up` it begins as if nobody had missed a run. `guest`: from when to when, from its beginning, an
-    operator runs tenants by a process of his own, until it is killed.
+    With `catches_up` it makes up for missed runs. `guest`: from when to when, from the life's beginning, an operator
+    runs tenants with a second process, until that is killed.
     """
 
     tenants: tuple[Tenant, ...]
@@ -35,9 +35,9 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class PlatformChange:
-    """A change at the platform at `base_url`: `settings` are merged into its own.
+    """A change of the platform at `base_url`: `settings` are merged into its own.
 
-    `passwords` are those of accounts from then on, by email: Vault has them at the same instant.
+    `passwords`: new passwords by email; Vault has them at the same instant.
     """
 
     at_s: float
@@ -48,7 +48,7 @@ class PlatformChange:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """The wall clock is set `by_s` forward, or back."""
+    """Sets the wall clock forward or back `by_s`."""
 
     at_s: float
     by_s: float
@@ -56,33 +56,33 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time."""
+    """A time span."""
 
     from_s: float
     to_s: float
 
     def holds(self, at_s: float) -> bool:
-        """Say whether an instant is in it."""
+        """Return whether an instant is in it."""
         return self.from_s <= at_s < self.to_s
 
     def overlaps(self, other: "Span") -> bool:
-        """Say whether the two have an instant in common."""
+        """Return whether the two have an instant in common."""
         return self.from_s <= other.to_s and other.from_s <= self.to_s
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignTimeline:
-    """Which campaigns a client id has, over time: (since when, how many ids were ever used, which of them are gone)."""
+    """A client id's campaigns over time: (since when, number of ids ever used, deleted ids)."""
 
     states: tuple[tuple[float, int, frozenset[str]], ...]
 
     def at(self, at_s: float) -> frozenset[str]:
-        """Return the ids of the campaigns that are there at an instant."""
+        """Return the ids of the campaigns that exist at an instant."""
         _, count, gone = [state for state in self.states if state[0] <= at_s][-1]
         return frozenset(map(campaign_id, range(1, count + 1))) - gone
 
     def throughout(self, span: Span) -> frozenset[str]:
-        """Return the ids of the campaigns that are there all the time."""
+        """Return the ids of the campaigns that exist throughout a span."""
         there = self.at(span.from_s)
         for since_s, _, _ in self.states:
             if span.from_s < since_s <= span.to_s:
@@ -94,11 +94,10 @@ class CampaignTimeline:
 class World:
     """A simulation. Times are in seconds from its start.
 
-    `platforms`: the settings of each by its `base_url`; `cures`: what makes them all well again in the end. `accounts`:
-    email and password by the reference that leads to them. `links` and `campaigns` are by client id. `sick`: the
-    client ids that something befalls, and what. `unusable`: by client id, campaigns that may be listed without an id
-    that can be used. In `outages` Vault can't be read, in `hangs` it does not answer; in `failures` the database fails,
-    in `stalls` it stands still, and otherwise it takes `store_s` at most.
+    `platforms`: settings by `base_url`; `cures`: settings that end all faults. `accounts`: email and password by
+    credentials reference. `links` and `campaigns` are by client id. `sick`: faults by client id. `unusable`: by client
+    id, campaigns that may be listed without a usable id. In `outages` Vault is sealed, in `hangs` it does not answer;
+    in `failures` the database fails, in `stalls` it does not answer, and otherwise it takes at most `store_s`.
     """
 
     seed: int
@@ -120,5 +119,5 @@ class World:
 
     @property
     def tenants(self) -> tuple[Tenant, ...]:
-        """All tenants, as their drop-ins describe them at the start."""
+        """All tenants, as in the drop-ins at the start."""
         return self.lives[0].tenants
