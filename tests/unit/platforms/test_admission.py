@@ -13,6 +13,7 @@ from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.platforms.call import Call, Kind
 from adsyncd.rate import Governor
 from adsyncd.rate.breaker import Breaker
+from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.quota import Quota
 from support.gates import MemoryLedger
@@ -170,6 +171,24 @@ async def test_a_token_that_lives_shorter_than_the_wait_for_quota_keeps_nobody_w
 async def again_and_again(client: Client) -> None:
     while True:
         await client.send()
+
+
+async def test_a_permit_that_is_granted_while_its_request_is_cancelled_is_given_back() -> None:
+    class Lingering(Client):
+        async def keep_authorized(self) -> None:
+            try:
+                await super().keep_authorized()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(1)
+
+    client = Lingering(Scene(), "acme", requests=1)
+    client.transport._admission._tokens_run_out = True
+    await client.send()
+    with anyio.move_on_after(cools_for(Quota(1, timedelta(seconds=PER_S))) + 0.5) as waited:  # granted, not left yet
+        await client.send()
+    assert waited.cancelled_caught
+    assert (client.gate.free, len(client.left_at)) == (1, 1)
 
 
 @pytest.mark.parametrize("after_s", [1.0, PER_S + 1.0, PER_S + 1.05, PER_S + 30.0])

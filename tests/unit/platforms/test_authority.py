@@ -10,11 +10,13 @@ from adsyncd.errors import (
     CredentialsMissing,
     CredentialsUnavailable,
     SignInRefused,
+    Stopping,
     Unauthorized,
     Unavailable,
 )
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.quota import Quota
+from adsyncd.rate.wait import WaitReason
 from support.scripted import PASSWORD, Answer, away, connected, ok
 
 
@@ -118,6 +120,19 @@ async def test_a_token_that_is_really_revoked_is_replaced_though_a_refresh_was_i
     assert len(parts.platform.sign_ins) <= 3
 
 
+async def test_a_request_that_was_sent_before_a_401_and_accepted_after_it_does_not_vouch_for_the_token() -> None:
+    async with connected(*[httpx.Response(401)] * 2) as parts:
+        await parts.failed()  # a refresh in vain, after which a 401 is in doubt
+        parts.platform.script.extend([httpx.Response(401), ok, httpx.Response(401)])
+        async with anyio.create_task_group() as tasks:
+            parts.platform.takes_s = 1.2
+            tasks.start_soon(parts.client.push, "cmp-2", "key")
+            await anyio.sleep(0.1)
+            parts.platform.takes_s = 0.5
+            assert await parts.client.push("cmp-3", "key") == 1
+    assert len(parts.platform.sign_ins) == 3
+
+
 async def test_a_token_that_is_refused_to_many_at_once_is_replaced_once() -> None:
     async with connected() as parts:
         await parts.client.page(1)
@@ -135,6 +150,26 @@ async def test_a_token_is_taken_when_the_turn_has_come_so_that_a_short_one_outli
         for number in range(1, 6):
             await parts.client.page(number)
     assert len(parts.platform.requests) == 5  # none of them a 401
+
+
+async def test_a_refresh_that_fails_while_a_request_waits_for_quota_does_not_end_the_wait() -> None:
+    async with connected(quota=Quota(1, timedelta(seconds=60))) as parts:
+        parts.platform.token_life_s = 30
+        for number in (1, 2):
+            await parts.client.page(number)
+        up_at = anyio.current_time() + 45  # the token ends before that, the wait for quota after it
+        down = httpx.Response(503)
+        parts.platform.sign_in_script.extend([lambda _: down if anyio.current_time() < up_at else None] * 99)
+        await parts.client.page(3)
+    assert (len(parts.platform.requests), parts.tally.reasons.count(WaitReason.BACKOFF)) == (3, 0)
+
+
+async def test_nobody_signs_in_once_the_gate_is_stopped() -> None:
+    async with connected() as parts:
+        parts.stop()
+        with pytest.raises(Stopping):
+            await parts.client.page(1)
+    assert parts.platform.sign_ins == []
 
 
 async def test_a_request_for_which_there_is_no_token_takes_nothing_of_the_quota() -> None:

@@ -95,8 +95,12 @@ async def test_a_refresh_that_is_refused_reads_the_password_again_and_never_send
     parts.platform.password, parts.source.password = "new", password
     await parts.to_the_end_of(first)
     [outcome] = await outcomes(parts, 1)
-    assert isinstance(outcome, SignInRefused if password == "old" else Token)
     assert (parts.platform.asked, parts.source.reads) == (asked, 2)
+    if password == "old":
+        assert isinstance(outcome, SignInRefused)
+    else:
+        assert isinstance(outcome, Token)
+        assert outcome.expires_at == anyio.current_time() - 1 + LIFE_S  # from the sign-in that succeeded
 
 
 async def test_credentials_just_read_and_refused_are_not_read_again() -> None:
@@ -274,6 +278,19 @@ async def test_however_many_refreshes_are_in_vain_there_are_few_in_a_minute_and_
             refreshed.append(anyio.current_time())
     assert len([at for at in refreshed if at < 60]) == 3
     assert 60 < len(refreshed) <= 180
+
+
+async def test_a_token_is_not_taken_for_good_since_the_one_before_it_was_accepted() -> None:
+    parts = Parts()
+    parts.platform.life_s = 30.0
+    token = await in_doubt(parts)
+    assert parts.session.refuse(token, None) is Refusal.IN_DOUBT
+    refused_at = anyio.current_time()
+    await anyio.sleep(1)
+    parts.session.accept(token, anyio.current_time())
+    await parts.to_the_end_of(token)
+    second = await parts.token()
+    assert parts.session.refuse(second, refused_at) is Refusal.OF_TOKEN
 
 
 async def test_a_401_a_while_after_a_refresh_in_vain_means_the_token_again() -> None:

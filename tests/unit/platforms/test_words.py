@@ -96,6 +96,8 @@ def test_of_many_secrets_the_latest_are_known_and_what_is_in_use_stays() -> None
     assert known.shown("password-in-use") == known.shown("099-token-099") == known.shown("090-token-090") == ""
     assert known.shown("nothing-of-it") == "nothing-of-it"
     assert len(known._kept) == 16
+    known.learn(SecretStr("password-in-use"), *(SecretStr(f"{number:03}-newer-{number:03}") for number in range(15)))
+    assert known.shown("password-in-use") == ""
 
 
 def test_secrets_do_not_show() -> None:
