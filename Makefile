@@ -58,6 +58,9 @@ soak: .venv/installed ## break it again and again, TRIALS times by each fault, i
 picture: .venv/installed ## draw docs/demo.svg, which README.md shows, from a run of the demo
 	$(BIN)/python docs/picture.py docs/demo.svg
 
+mutants: .venv/installed ## change the program in one place at a time, in files whose path contains ONLY, and see that a test fails
+	$(BIN)/python tests/mutate.py $(ONLY)
+
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --generate-hashes
 
 lock: .venv/installed ## resolve the newest allowed versions into requirements.lock, and of the program's alone into requirements-runtime.lock

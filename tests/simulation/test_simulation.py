@@ -81,6 +81,14 @@ def test_a_seed_takes_the_same_course_in_each_process_and_another_seed_another(s
     assert here[0] != here[1]
 
 
+def test_the_world_of_a_seed_is_shown_event_by_event_from_the_command_line(simulator: Simulator) -> None:
+    command = [sys.executable, "-m", "adsyncd.simulation", "1", "--hours", "0.1"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    told: list[str] = []
+    simulator.run(draw_world(1, tenants=3, hours=0.1, sick=0.7), log=told.append)
+    assert shown == told != []
+
+
 def test_healthy_tenants_live_as_if_there_were_no_sick_ones(simulator: Simulator) -> None:
     compared = 0
     for seed in range(6):
