@@ -6,28 +6,14 @@ from opentelemetry.trace import NoOpTracer
 
 from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Oddities, Push, PushState, idempotency_key
-from adsyncd.model.run import Listing, Outcome, ResumePoint, Tally
+from adsyncd.model.run import Outcome, ResumePoint, Tally
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, open_store, tables
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
 
-ALL, CHANGED = PushPolicy.ALL, PushPolicy.CHANGED
+ALL = PushPolicy.ALL
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
-SKIPPED, DEAD_LETTERED = PushState.SKIPPED, PushState.DEAD_LETTERED
-COMPLETE = Listing.COMPLETE
-
-
-async def whole_run(
-    store: Store, number: int, content: str = "", *, state: PushState = PUSHED, policy: PushPolicy = ALL
-) -> PushState:
-    """Run the tenant's one campaign, settle it as `state` if it is owed, and return what it was kept as."""
-    this = run(number=number)
-    await store.begin(this)
-    [push] = await store.keep_page(this, page(campaign("c1", content)), policy)
-    if push.state is PENDING:
-        await settle(store, this, push, state, error="500")
-    await store.finish(replace(this, ended_at=this.started_at, outcome=Outcome.SUCCEEDED, listing=Listing.COMPLETE))
-    return push.state
+DEAD_LETTERED = PushState.DEAD_LETTERED
 
 
 async def test_a_push_is_journaled_with_its_key_before_it_is_handed_out(store: Store) -> None:
@@ -103,47 +89,10 @@ async def test_a_listing_is_complete_with_its_last_page_whatever_the_platform_na
 
 
 async def test_a_run_that_has_ended_does_not_begin_again(store: Store) -> None:
-    await whole_run(store, 0)
+    await store.begin(run())
+    await store.finish(replace(run(), ended_at=NOON))
     with pytest.raises(RunEnded, match=f"{run().run_id} has ended"):
         await store.begin(run())
-
-
-async def test_a_dead_letter_tells_all_that_its_replay_needs(store: Store, clock: HandClock) -> None:
-    await store.begin(run())
-    [push] = await store.keep_page(run(), page("c1"), ALL)
-    clock.instant += timedelta(seconds=9)
-    for _ in range(2):
-        await settle(store, run(), push, DEAD_LETTERED, attempts=5, error="422: no", failures=2)
-    [letter] = await rows(store, tables.dead_letters)
-    [kept] = await rows(store, tables.campaigns)
-    assert letter._asdict() == {
-        "tenant": "acme",
-        "campaign_id": "c1",
-        "run_id": run().run_id,
-        "idempotency_key": idempotency_key("acme", "c1", run().run_id),
-        "content_hash": kept.content_hash,
-        "reason": "422: no",
-        "attempts": 5,
-        "failures": 3,
-        "owed_at": NOON,
-        "dead_at": NOON + timedelta(seconds=9),
-        "replayed_at": None,
-        "trace_id": run().trace_id,
-    }
-
-
-async def test_a_run_knows_how_many_campaigns_its_listing_and_the_one_before_miss(store: Store) -> None:
-    counts = []
-    for number, listed in enumerate((["c1", "c2", "c3"], ["c1"], ["c1", "c2", "c4"], ["c4"])):
-        this = run(number=number)
-        point = await store.begin(this)
-        await store.keep_page(this, page(*listed), ALL)
-        counts.append((point.live, point.missed, *await store.missing(this)))
-        await store.finish(replace(this, ended_at=NOON, listing=COMPLETE))
-    assert counts == [(0, 0, 0, 0), (3, 0, 2, 0), (3, 2, 1, 1), (3, 0, 2, 0)]
-    await store.begin(run(number=9))
-    await store.keep_page(run(number=9), page("c1", has_more=True), ALL)
-    assert (await store.begin(run(number=9))).live == 0  # of a listing that is pieced together nobody asks
 
 
 async def test_a_campaign_is_kept_without_the_values_that_it_does_not_have(store: Store) -> None:
@@ -183,7 +132,9 @@ async def test_a_page_may_do_without_a_total(store: Store) -> None:
 async def test_history_keeps_no_pushes_of_runs_that_ended(store: Store) -> None:
     await store.begin(run("globex"))
     await store.keep_page(run("globex"), page("g1"), ALL)
-    await whole_run(store, 0)
+    await store.begin(run())
+    await store.keep_page(run(), page("c1"), ALL)
+    await store.finish(replace(run(), ended_at=NOON))
     assert [push.campaign_id for push in await rows(store, tables.pushes)] == ["g1"]
 
 

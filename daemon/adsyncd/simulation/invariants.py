@@ -100,12 +100,8 @@ class InvariantChecker:
         self._keys: dict[str, tuple[str, str]] = {}  # idempotency key -> client id, campaign
         self._tokens: dict[str, str] = {}  # token -> the first client id that used it
         self._tenants = {tenant.id: tenant for life in world.lives for tenant in life.tenants}
-        self._excused = (
-            *world.outages,
-            *world.hangs,
-            *world.failures,
-            *world.stalls,
-        )  # when even a healthy tenant may fail
+        # When even a healthy tenant may fail.
+        self._excused = *world.outages, *world.hangs, *world.failures, *world.stalls
         self._life_began_s = 0.0
         self._lived: list[_Lived] = []
         self._listings = Listings(lambda client_id: world.campaigns[client_id].at(elapsed()))
@@ -207,40 +203,23 @@ class InvariantChecker:
     def _settled(self, run_id: str, campaign: str, state: str) -> None:
         self.runs[run_id].states[campaign] = state
 
-    def _ended(
-        self,
-        run_id: str,
-        outcome: str,
-        listed: int,
-        pushed: int,
-        skipped: int,
-        dead_lettered: int,
-        failed: int,
-        requests: int,
-        retries: int,
-        error: str | None,
-    ) -> None:
+    def _ended(self, run_id: str, outcome: str, *counts_and_error: Any) -> None:  # noqa: ANN401 - columns of a run
+        *told, requests, retries, error = counts_and_error
         run = self.runs[run_id]
         run.ended_s, run.outcome, run.requests = self._elapsed(), Outcome(outcome), requests
         self._ticked.pop(run.tenant, None)  # ticks during the run were skipped
         states = list(run.states.values())
         pending = states.count(PushState.PENDING)
-        counted = (
-            len(states),
-            states.count(PushState.PUSHED),
-            states.count(PushState.SKIPPED),
-            states.count(PushState.DEAD_LETTERED),
-            states.count(PushState.FAILED) + pending,
-        )
-        if counted != (listed, pushed, skipped, dead_lettered, failed):
-            told = (listed, pushed, skipped, dead_lettered, failed)
+        done = [states.count(state) for state in (PushState.PUSHED, PushState.SKIPPED, PushState.DEAD_LETTERED)]
+        counted = [len(states), *done, states.count(PushState.FAILED) + pending]
+        if counted != told:
             self.break_(Invariant.RECONCILED, f"{run_id} says {told}, its campaigns {counted}")
         if pending and run.outcome in {Outcome.SUCCEEDED, Outcome.PARTIAL}:
             self.break_(Invariant.RECONCILED, f"{run_id} is {outcome}, and {pending} of its pushes are pending")
         if error is not None and error.startswith("internal error"):
             self.break_(Invariant.SOUND, f"{run_id} ended with an {error}")
-        if run.outcome is Outcome.SUCCEEDED:
-            self._check_complete(run)
+        if run.outcome is Outcome.SUCCEEDED and (missed := self._missed(run)):
+            self.break_(Invariant.COMPLETE, f"{run.run_id} succeeded without {', '.join(sorted(missed))}")
         if self._world.sick.get(self._tenants[run.tenant].client_id) == "odd":
             self._check_odd(run, error)
         if self._is_healthy(run.tenant):
@@ -252,10 +231,6 @@ class InvariantChecker:
         is_there = campaign in self._world.campaigns[client_id].at(self._elapsed())
         if is_there and self._listings.left_out(client_id, campaign) < _LISTINGS_TO_DELETE:
             self.break_(Invariant.DELETED, f"{tenant}: {campaign} was marked deleted, and is there")
-
-    def _check_complete(self, run: RunSeen) -> None:
-        if missed := self._missed(run):
-            self.break_(Invariant.COMPLETE, f"{run.run_id} succeeded without {', '.join(sorted(missed))}")
 
     def _check_odd(self, run: RunSeen, error: str | None) -> None:
         """Check that a tenant whose only fault is odd campaigns completes its runs."""

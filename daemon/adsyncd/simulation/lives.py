@@ -121,7 +121,8 @@ class Lives:
         await self._be_alive(visit, f"guest of life {number}", guest=True)
 
     async def _be_alive(self, life: Life, owner: str, *, guest: bool) -> None:
-        wire, disk, instruments = Wire(self._network), self._disk(), CountingInstruments(self.overlapped)
+        wire, instruments = Wire(self._network), CountingInstruments(self.overlapped)
+        disk = FakeDisk(self._disk_random, self._world)
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
 
             def emit(tenant_id: str, fire_time: datetime) -> None:
@@ -272,6 +273,3 @@ class Lives:
             [], store, connect=lambda: wire, clock=self._clock, random=connector.random, instruments=instruments
         )
         return Parts(supervisor, store, self._clock, nobody, instruments)
-
-    def _disk(self) -> FakeDisk:
-        return FakeDisk(self._disk_random, self._world)

@@ -95,8 +95,4 @@ def discard(connection: Connection, items: Sequence[Sequence[DeadLetter]]) -> li
 
 
 def _key(letter: DeadLetter) -> dict[str, str]:
-    return {
-        "of_tenant": letter.tenant,
-        "of_campaign": letter.campaign_id,
-        "of_key": letter.idempotency_key,
-    }
+    return {"of_tenant": letter.tenant, "of_campaign": letter.campaign_id, "of_key": letter.idempotency_key}
