@@ -27,10 +27,11 @@ TENANTS, OWNERS = st.sampled_from(["acme", "globex"]), st.sampled_from(["A", "B"
 STEP = st.tuples(st.sampled_from(["take", "over", "give", "beat", "write"]), TENANTS, OWNERS, st.integers(0, 9))
 CHANGED_HANDS = [("take", "A", 0), ("write", "A", 0), ("take", "A", 0), ("write", "A", 0), ("write", "A", 1)]
 TAKEN_OVER = [("over", "B", 0), ("over", "B", 1), ("give", "A", 1), ("beat", "A", 1), ("write", "A", 1)]
-GIVEN = [("give", "B", 2), ("give", "B", 2), ("over", "A", 2), ("write", "B", 2), ("beat", "A", 3), ("over", "B", 3)]
+BEATEN = [("beat", "A", 2), ("over", "B", 2), ("over", "B", 3)]
+GIVEN = [("give", "B", 4), ("give", "B", 4), ("over", "A", 4), ("write", "B", 4), ("beat", "A", 6), ("over", "B", 6)]
 STORY = [
     (what, tenant, owner, number)
-    for what, owner, number in [*CHANGED_HANDS, *TAKEN_OVER, *GIVEN]
+    for what, owner, number in [*CHANGED_HANDS, *TAKEN_OVER, *BEATEN, *GIVEN]
     for tenant in ("globex", "acme")
 ]
 
