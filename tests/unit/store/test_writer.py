@@ -185,12 +185,12 @@ async def test_the_queue_is_emptied_when_the_writer_s_own_task_is_cancelled(data
 
 
 async def test_a_post_that_finds_no_room_or_a_closed_writer_is_left_out(database: Database) -> None:
+    database.goes_on.set()
     async with writing(database) as writer:
         for _ in range(3 * module._LARGEST_BATCH):
             writer.post(database.first, "a")
         writer.close()
         writer.post(database.first, "b")
-        database.goes_on.set()
     assert [item for commit in database.commits for item in commit] == ["a"] * module._LARGEST_BATCH
 
 
