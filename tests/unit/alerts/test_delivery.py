@@ -1,5 +1,5 @@
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -15,15 +15,10 @@ from adsyncd.alerts.delivery import Delivery
 from adsyncd.model.alert import Alert
 from support.alerts import an_alert
 from support.records import NOON
-from support.virtual_time import BACKEND, VirtualClock
+from support.virtual_time import VirtualClock
 
 SECRET = "https://hooks.invalid/services/canary-92"
 HOUR_S = 3600.0
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 @dataclass
