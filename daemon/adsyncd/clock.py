@@ -1,7 +1,7 @@
-"""The only place that reads time and randomness; everybody else is handed a `Clock` or a `Random`.
+"""The only module that reads time and randomness; all others get a `Clock` or a `Random` as an argument.
 
-Sleeping is `anyio.sleep`, whose time is the event loop's; `monotonic()` is that same time line, so a test that runs
-on a virtual loop hands in a clock that reads the loop.
+Code sleeps by `anyio.sleep`, on the event loop's time; `monotonic()` is that same time, so a test on a virtual loop
+passes a clock that reads the loop.
 """
 
 import random
@@ -13,27 +13,27 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What time it is, twice: on the wall and on the event loop's line."""
+    """Wall-clock time and the event loop's time."""
 
     def now(self) -> datetime:
         """Return the wall-clock time, aware and in UTC."""
 
     def monotonic(self) -> float:
-        """Return seconds on the event loop's time line: only differences mean anything."""
+        """Return seconds of the event loop's time: only differences mean anything."""
 
     def since_boot(self) -> float:
-        """Return seconds since the machine's boot: like `monotonic`, but the same for processes after this one."""
+        """Return seconds since the machine's boot, which later processes continue."""
 
     @property
     def boot_id(self) -> str:
-        """What tells one boot of the machine from another."""
+        """An id of the machine's current boot."""
 
 
 class SystemClock:
     """The machine's clocks.
 
-    Where the boot can't be told (a service may be kept from `/proc/sys`), each process takes itself for the first one
-    after a boot: what others had on record then counts as if it had just been written.
+    If the boot id is unreadable (a service may have no access to `/proc/sys`), each process counts as the first after a
+    boot: records of earlier processes count as just written.
     """
 
     def __init__(self) -> None:
@@ -44,22 +44,22 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Return the wall-clock time, aware and in UTC."""
-        return datetime.now(UTC)  # noqa: TID251 - the one place
+        return datetime.now(UTC)  # noqa: TID251 - the only place
 
     def monotonic(self) -> float:
-        """Return `time.monotonic()`, which is also what asyncio's event loops count by."""
+        """Return `time.monotonic()`, which asyncio's event loops use, too."""
         return time.monotonic()
 
     def since_boot(self) -> float:
-        """Return Linux's CLOCK_BOOTTIME, which goes on while the machine sleeps."""
+        """Return Linux's CLOCK_BOOTTIME, which includes suspended time."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     @property
     def boot_id(self) -> str:
-        """The random UUID that Linux draws at each boot."""
+        """The random UUID that Linux generates at each boot."""
         return self._boot_id
 
 
 def entropy() -> random.Random:
     """Return a randomly seeded generator, for jitter."""
-    return random.Random()  # noqa: S311 - jitter, no secret
+    return random.Random()  # noqa: S311 - jitter, not a secret

@@ -10,9 +10,9 @@ _DURATION = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _UNITS
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read whole numbers with the units d, h, m, s and ms, from the largest to the smallest, each at most once.
+    """Parse whole numbers with the units d, h, m, s and ms, in this order, each at most once.
 
-    Raises ValueError, in words fit for an operator, for anything else and for more than `LONGEST`.
+    Raises ValueError, with a message for an operator, for anything else and for more than `LONGEST`.
     """
     match = _DURATION.fullmatch(text)
     if match is None or not text:
@@ -26,7 +26,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration of whole milliseconds as `parse_duration` reads it, in the fewest parts."""
+    """Return a duration of whole milliseconds as `parse_duration` reads it, in the fewest parts."""
     rest = duration // timedelta(milliseconds=1)
     parts = []
     for unit, milliseconds in _UNITS.items():

@@ -1,13 +1,13 @@
-"""What others wrote, made fit for a terminal: ids, names and reasons of a platform, keys and names of files, answers.
+"""Escapes text from other parties for a terminal: a platform's ids, names and reasons, keys, file names, responses.
 
-A terminal obeys control characters: they can write the clipboard, hide a line or fake one.
+A terminal executes control sequences: they can write the clipboard, or hide or fake a line.
 """
 
 
 def escaped(text: str) -> str:
-    r"""Return a text in one line, with each character that does not print as its escape: `\n`, `\x1b`, `\u202e`.
+    r"""Return a text in one line, with each unprintable character as its escape: `\n`, `\x1b`, `\u202e`.
 
-    That is also what turns the direction of writing, has no width, or is half a surrogate pair.
+    Characters that change the writing direction, have no width or are half a surrogate pair are escaped, too.
     """
     if text.isprintable():
         return text
@@ -15,5 +15,5 @@ def escaped(text: str) -> str:
 
 
 def escaped_lines(text: str) -> str:
-    """Return a text whose line breaks are meant to be such, with all else as `escaped` has it."""
+    """Return a text with its line breaks kept and everything else escaped."""
     return "\n".join(map(escaped, text.split("\n")))

@@ -1,4 +1,4 @@
-"""Tasks beside a block, and calls in threads."""
+"""Background tasks for the length of a block, and blocking calls in threads."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -14,13 +14,13 @@ Result = TypeVar("Result")
 async def beside(
     task: Callable[[*Arguments], Coroutine[Any, Any, None]], *arguments: *Arguments
 ) -> AsyncIterator[None]:
-    """Let a task run for as long as the block lasts. What the block raises leaves it as it is, in no group."""
+    """Run a task while the block runs. An exception of the block is raised unchanged, in no exception group."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(task, *arguments)
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
+        except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
             failure = error
         tasks.cancel_scope.cancel()
     if failure:
@@ -28,17 +28,17 @@ async def beside(
 
 
 class OffLoop(Protocol):
-    """Makes a call that blocks where it holds nobody up: in a thread or, in a simulation, at once."""
+    """Runs a blocking call without blocking the event loop: in a thread, or in a simulation at once."""
 
     async def __call__(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
-        """Return what `call` returns, or raise what it raises. `limiter`: how many may be made at a time."""
+        """Return the result of `call`, or raise its exception. `limiter` bounds the concurrent calls."""
 
 
 async def in_thread(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
-    """Make a call that blocks in a thread."""
+    """Run a blocking call in a thread."""
     return await anyio.to_thread.run_sync(call, limiter=limiter)
 
 
-async def at_once(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG001 - one at a time it is anyway
-    """Make a call here and now: a virtual clock allows no threads."""
+async def at_once(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG001 - calls never overlap here
+    """Run a call at once: a virtual clock allows no threads."""
     return call()

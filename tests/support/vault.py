@@ -3,11 +3,12 @@
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 
+import anyio
 import httpx
 import pytest
 import trustme
@@ -15,10 +16,15 @@ from opentelemetry.metrics import NoOpMeter
 from pydantic import SecretStr
 
 from adsyncd.clock import Clock, SystemClock
-from adsyncd.credentials import AppRole, Vault, VaultAccess, VaultToken, open_vault
+from adsyncd.credentials import AppRole, Credentials, Vault, VaultAccess, VaultToken, open_vault
+from adsyncd.credentials.identity import TokenLease
 from adsyncd.demo.openbao import OpenBao, Role, Tls, openbao, openbao_binary
-from adsyncd.errors import AdsyncdError
+from adsyncd.errors import AdsyncdError, CredentialsError
+from adsyncd.model.tenant import VaultRef
 from adsyncd.telemetry.instruments import Instruments
+
+ACME = {"email": "ads@acme.example", "password": "canary-password"}
+CREDENTIALS = Credentials(ACME["email"], SecretStr(ACME["password"]))
 
 
 class Least(Random):
@@ -97,3 +103,36 @@ def _access(server: OpenBao, auth: AppRole | VaultToken) -> VaultAccess:
         poll=timedelta(minutes=1),
         auth=auth,
     )
+
+
+async def read_again(vault: Vault) -> Credentials:
+    """Read as soon as the wait is over that a failure has caused."""
+    with anyio.fail_after(30):
+        while True:
+            with suppress(CredentialsError):
+                return await vault.read(VaultRef("adsyncd/acme"))
+            await anyio.sleep(0.02)
+
+
+async def read(access: VaultAccess, path: str = "adsyncd/acme") -> Credentials:
+    async with opened(access) as vault:
+        return await vault.read(VaultRef(path))
+
+
+async def issue_token(server: OpenBao, **settings: object) -> SecretStr:
+    answer = await server.ask("POST", "auth/token/create", {"policies": ["adsyncd"], **settings})
+    return SecretStr(answer["auth"]["client_token"])
+
+
+def lease_of(vault: Vault) -> TokenLease:
+    lease = vault._daemon._lease
+    assert lease is not None
+    return lease
+
+
+def token_of(vault: Vault) -> str:
+    return lease_of(vault).token.get_secret_value()
+
+
+async def revoke(server: OpenBao, vault: Vault) -> None:
+    await server.ask("POST", "auth/token/revoke", {"token": token_of(vault)})

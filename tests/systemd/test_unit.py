@@ -28,7 +28,7 @@ def test_a_new_installation_is_ready_with_no_tenants(service: Service) -> None:
     service.settings()
     service.systemctl("start")
     assert (service.show("ActiveState"), service.show("NotifyAccess")) == ("active", "main")
-    assert service.show("StatusText") == "0 tenants; 0 runs going"
+    assert service.show("StatusText") == "0 tenants; 0 runs in progress"
     service.systemctl("stop")
     assert service.show("Result") == "success"
     assert service.journal("-p", "warning") == []
@@ -60,7 +60,7 @@ async def test_a_vault_that_is_down_is_a_state_and_no_failure(service: Service) 
     service.settings(vault={"address": "http://127.0.0.1:1", "auth": auth})
     service.credential("adsyncd.vault-secret-id", "s3cret")
     service.systemctl("start")
-    await until(lambda: service.show("StatusText") == "0 tenants; 0 runs going; Vault: down")
+    await until(lambda: service.show("StatusText") == "0 tenants; 0 runs in progress; Vault: down")
     assert service.show("ActiveState") == "active"
 
 
@@ -69,6 +69,6 @@ async def test_files_that_are_refused_show_in_the_status(service: Service) -> No
     service.tenant("acme", credentials={"env": "ACME"}, enabled=False)
     service.tenant("globex", credentials={"env": "GLOBEX"}, quotas={})
     service.systemctl("start")
-    await until(lambda: service.show("StatusText") == "0 tenants; 0 runs going; 1 file refused")
+    await until(lambda: service.show("StatusText") == "0 tenants; 0 runs in progress; 1 file refused")
     [entry] = service.journal("-p", "err")
     assert "/etc/adsyncd/tenants.d/globex.toml" in json.dumps(entry)

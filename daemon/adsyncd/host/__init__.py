@@ -1,1 +1,1 @@
-"""The machine and the service manager: readiness, ownership, the event loop, what is lacking."""
+"""The machine and the service manager: readiness, ownership, the event loop, exhausted resources."""

@@ -1,7 +1,7 @@
-"""The event loop that the commands run on: asyncio's, but for its look-ups of hosts.
+"""The event loop of all commands: asyncio's, with DNS lookups in threads of their own.
 
-asyncio's share six threads: one platform whose name servers are silent would keep every other platform's tenants from
-connecting, and the process from ending.
+asyncio shares six threads for lookups: one platform whose name servers do not answer would keep the tenants of every
+other platform from connecting, and the process from ending.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ def run(function: Callable[[*Arguments], Awaitable[T]], *arguments: *Arguments) 
 
 
 class EventLoop(asyncio.SelectorEventLoop):
-    """Looks up each host in a thread of its own, which all who ask meanwhile share and no end waits for."""
+    """Looks up each host in a thread of its own. Concurrent lookups of a host share it; no exit waits for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         asked = (host, port, family, type, proto, flags)
         if (lookup := self._lookups.get(asked)) is None:
             lookup = self._lookups[asked] = Future()
-            lookup.set_running_or_notify_cancel()  # who gives up must not cancel it for the others
+            lookup.set_running_or_notify_cancel()  # a cancelled caller must not cancel it for the others
             Thread(target=self._look_up, args=(asked, lookup), daemon=True).start()
         return await asyncio.wrap_future(lookup, loop=self)
 
@@ -54,7 +54,7 @@ class EventLoop(asyncio.SelectorEventLoop):
                 addresses = socket.getaddrinfo(*asked)
             finally:
                 del self._lookups[asked]
-        except Exception as error:  # noqa: BLE001 - whatever it is, who asked gets it
+        except Exception as error:  # noqa: BLE001 - every error goes to the callers
             lookup.set_exception(error)
         else:
             lookup.set_result(addresses)

@@ -1,8 +1,7 @@
-"""Who holds what is on record, and whether that process still lives.
+"""The process that owns a record in the store, and whether it is still alive.
 
-For as long as it lives, a process has a Unix socket bound to a name of its own in Linux's abstract namespace. The
-kernel frees the name when the process ends, in whatever way: who looks for it from the same network namespace, of the
-same boot, knows at once.
+While it is alive, a process has a Unix socket bound to a unique name in Linux's abstract namespace. The kernel frees
+the name when the process ends, in whatever way. Processes in the same network namespace and boot see that at once.
 """
 
 import os
@@ -16,12 +15,12 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class ProcessOwner:
-    """This process. `id`: words for people, a semicolon, and the boot, network namespace and name to look for it by."""
+    """A process. `id`: a description for humans, a semicolon, and its boot, network namespace and unique name."""
 
     id: str
 
     def is_gone(self, other: str) -> bool:
-        """Say whether another owner's process is known to have ended; not where that can't be told from here."""
+        """Return whether the process with the id `other` has certainly ended; False if that can't be seen from here."""
         place, name = _address(other)
         if not place or place != _address(self.id)[0]:
             return False
@@ -37,19 +36,19 @@ class ProcessOwner:
 
 @contextmanager
 def open_owner(boot_id: str, random: Random) -> Iterator[ProcessOwner]:
-    """Be an owner that others can tell to be alive for as long as the block lasts; `random` names it."""
+    """Yield this process' owner, which others can see to be alive while the block runs; `random` makes its name."""
     name = f"{random.getrandbits(128):032x}"
     try:
         namespace = str(Path("/proc/self/ns/net").readlink())
     except OSError:
-        namespace = name  # nobody's but ours: from nowhere can be told whether we live
+        namespace = name  # a namespace of its own: no process can see whether this one is alive
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as alive:
         alive.bind(_socket_name(name))
         yield ProcessOwner(f"process {os.getpid()} on {socket.gethostname()}; {boot_id} {namespace} {name}")
 
 
 def _address(owner: str) -> tuple[str, str]:
-    """Return the place that an owner can be looked for from, and the name; nothing where its id tells neither."""
+    """Return the boot and network namespace of an owner, and its name; empty if its id has neither."""
     place, _, name = owner.partition("; ")[2].rpartition(" ")
     return place, name
 

@@ -1,6 +1,6 @@
-"""What systemd is told, by sd_notify(3): that adsyncd is ready, how it stands, that it is alive, that it is to stop.
+"""Notifies systemd by sd_notify(3): ready, status, watchdog, reloading, stopping.
 
-Where nobody asked for it (`$NOTIFY_SOCKET` is not set), nothing is said; nor where nobody listens.
+Does nothing if `$NOTIFY_SOCKET` is not set or nothing listens there.
 """
 
 import errno
@@ -18,30 +18,28 @@ from adsyncd.escaping import escaped
 from adsyncd.model.status import counted
 
 _SHOW_S = 1.0  # between two lines of status
-_FAREWELL = timedelta(
-    seconds=15
-)  # what a stop takes at most after the runs have drained: cancelling, telemetry's flush
+_FAREWELL = timedelta(seconds=15)  # the longest stop after the drain: cancelling, telemetry's flush
 
 
 class Notifier:
-    """Speaks to the service manager that started this process, and never waits for it with the event loop."""
+    """Notifies the service manager that started this process, without blocking the event loop."""
 
     def __init__(self, channel: socket.socket | None, watchdog: timedelta) -> None:
         self._channel = channel
         self._watchdog = watchdog
 
     async def ready(self) -> None:
-        """Say that the start is over."""
+        """Report that the start is complete."""
         await self._send("READY=1")
 
     async def stopping(self, grace: timedelta) -> None:
-        """Say that the stop has begun, and ask for the time that it may take: `grace`, and what comes after."""
+        """Report that the stop has begun, and ask for its time: `grace` and the steps after it."""
         extend_us = (grace + _FAREWELL) // timedelta(microseconds=1)
         await self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={extend_us}")
 
     @asynccontextmanager
     async def reloading(self, clock: Clock) -> AsyncIterator[None]:
-        """Say that a reload goes on for as long as the block lasts."""
+        """Report a reload while the block runs."""
         await self._send(f"RELOADING=1\nMONOTONIC_USEC={int(clock.monotonic() * 1e6)}")
         try:
             yield
@@ -49,7 +47,7 @@ class Notifier:
             await self._send("READY=1")
 
     async def keep(self, status: Callable[[], str], is_well: Callable[[], bool]) -> None:
-        """Show `status()` whenever it changes, and feed the watchdog for as long as `is_well()`; never returns.
+        """Report `status()` whenever it changes, and feed the watchdog while `is_well()`; never returns.
 
         A stalled event loop can't feed it either, so systemd restarts the service in both cases.
         """
@@ -70,7 +68,7 @@ class Notifier:
         while True:
             if well := is_well():
                 await self._send("WATCHDOG=1")
-            await anyio.sleep(every_s if well else min(every_s, _SHOW_S))  # what is amiss may be over in time
+            await anyio.sleep(every_s if well else min(every_s, _SHOW_S))  # it may be well again before the timeout
 
     async def _send(self, message: str) -> None:
         if self._channel is None:
@@ -78,17 +76,17 @@ class Notifier:
         while True:
             try:
                 self._channel.send(message.encode())
-            except BlockingIOError:  # systemd has yet to read what it was told before
+            except BlockingIOError:  # systemd has not read earlier messages yet
                 await anyio.wait_writable(self._channel)
-            except OSError:  # it is gone
+            except OSError:  # systemd is gone
                 return
             else:
                 return
 
 
 def status_line(*, tenants: int, runs: int, refused: int, vault: str | None = None) -> str:
-    """Return how the daemon stands in one line; `vault` says what is wrong with Vault, if anything is."""
-    parts = [counted(tenants, "tenant"), f"{counted(runs, 'run')} going"]
+    """Return the daemon's status in one line; `vault` is the problem of Vault, if there is one."""
+    parts = [counted(tenants, "tenant"), f"{counted(runs, 'run')} in progress"]
     if refused:
         parts.append(f"{counted(refused, 'file')} refused")
     if vault:
@@ -98,13 +96,13 @@ def status_line(*, tenants: int, runs: int, refused: int, vault: str | None = No
 
 @contextmanager
 def open_notifier(environ: Mapping[str, str]) -> Iterator[Notifier]:
-    """Open the way to the service manager that `environ` names, or to nobody. Raises ConfigError."""
+    """Yield a notifier for the service manager in `environ`, if there is one. Raises ConfigError."""
     mine = str(os.getpid())
-    watched = environ.get("WATCHDOG_PID", mine) == mine  # or else a process that started this one
+    watched = environ.get("WATCHDOG_PID", mine) == mine  # else the variable is for the parent process
     try:
         watchdog = timedelta(microseconds=int(environ.get("WATCHDOG_USEC", "0"))) if watched else timedelta()
     except (ValueError, OverflowError) as error:
-        what, fix = "is no number of microseconds", "leave it to systemd, or leave it out"
+        what, fix = "is not a number of microseconds", "leave it to systemd, or remove it"
         raise ConfigError([Problem(None, None, "WATCHDOG_USEC", what, fix)]) from error
     with _connected(environ) as channel:
         if channel:
@@ -113,7 +111,7 @@ def open_notifier(environ: Mapping[str, str]) -> Iterator[Notifier]:
 
 
 def tell_failure(error: AdsyncdError, environ: Mapping[str, str]) -> None:
-    """Let `systemctl status` show why a start failed, by the error's first line."""
+    """Show the first line of the error of a failed start in `systemctl status`."""
     number = errno.EINVAL if isinstance(error, ConfigError) else errno.EIO
     with _connected(environ) as channel:
         if channel:
@@ -130,7 +128,7 @@ def _connected(environ: Mapping[str, str]) -> Iterator[socket.socket | None]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         try:
             channel.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
-        except OSError:  # nobody listens
+        except OSError:  # nothing listens
             yield None
         else:
             yield channel

@@ -1,7 +1,7 @@
-"""What this machine lacks for a connection or a file. Such an error says nothing of the other end, which never knew.
+"""Recognizes errors caused by exhausted resources of this machine, which say nothing about the other end.
 
-It may lie deep in the chain of what libraries make of it. A resolver hides it altogether, and SQLite, too: they are
-taken at their word only if there are descriptors to be had.
+The original error may be deep in a library's chain of exceptions. The resolver and SQLite hide it completely: their
+errors count as the other end's only if file descriptors are available.
 """
 
 import errno
@@ -29,7 +29,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def shortage(error: BaseException | None) -> str | None:
-    """Return what was lacking when an error arose, and what helps; None if it is of another kind."""
+    """Return the resource that an error lacked and the fix; None for other errors."""
     for one in _chain(error, set()):
         if isinstance(one, socket.gaierror):
             return lacking()
@@ -39,11 +39,11 @@ def shortage(error: BaseException | None) -> str | None:
 
 
 def lacking() -> str | None:
-    """Return what is lacking now for opening a few files, and what helps; None if nothing is."""
+    """Return the resource that is missing now for opening a few files, and the fix; None if none is."""
     held: list[int] = []
     try:
         for _ in range(_LOOK_UP_TAKES):
-            held.append(os.open(os.devnull, os.O_RDONLY))  # noqa: PERF401 - each is to be closed if the next one fails
+            held.append(os.open(os.devnull, os.O_RDONLY))  # noqa: PERF401 - all opened so far are closed if one fails
     except OSError as error:
         return _LACKS.get(error.errno or 0)
     finally:
@@ -54,13 +54,13 @@ def lacking() -> str | None:
 
 
 class Lacks:
-    """Logs what is lacking: each thing once in a while, however many tenants lack it."""
+    """Logs each missing resource once a minute, however many tenants lack it."""
 
     def __init__(self) -> None:
         self._told_at: dict[str, float] = {}
 
     def tell(self, lack: str, now: float) -> None:
-        """Log it, if that was not done in the last minute; `now` is monotonic, in seconds."""
+        """Log `lack` unless it was logged within the last minute; `now` is monotonic, in seconds."""
         if now >= self._told_at.get(lack, -math.inf) + _TOLD_EVERY_S:
             self._told_at[lack] = now
             _log.error("no connection for want of resources", cause=lack)

@@ -1,4 +1,4 @@
-"""What one tenant is, as plain values: the drop-ins are read into these, and everything else works on them."""
+"""A tenant as plain values: config reads drop-ins into these, and everything else works on them."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,12 +8,12 @@ from pathlib import Path
 from adsyncd.rate.dialect import STANDARD, Dialect
 from adsyncd.rate.quota import ClientQuota, Quota
 
-TENANT_ID = "[a-z0-9][a-z0-9-]{0,62}"  # of the whole id, as a regular expression
+TENANT_ID = "[a-z0-9][a-z0-9-]{0,62}"  # a regular expression for the whole id
 
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """A run each `interval`, at a phase that is fixed by the tenant's id."""
+    """A run each `interval`, at a phase fixed by the tenant's id."""
 
     interval: timedelta
 
@@ -33,7 +33,7 @@ Schedule = Every | Cron
 class VaultRef:
     """Credentials in Vault: KV version 2, `path` below the mount, keys `email` and `password`.
 
-    `role`: the AppRole under which they are read, or None for the daemon's own identity.
+    `role`: the AppRole that reads them, or None for the daemon's own identity.
     """
 
     path: str
@@ -59,7 +59,7 @@ CredentialsRef = VaultRef | EnvRef | SystemdRef
 
 @dataclass(frozen=True, slots=True)
 class InCredential:
-    """A secret in a credential that systemd hands over."""
+    """A secret in one of systemd's credentials."""
 
     name: str
 
@@ -73,7 +73,7 @@ class InVariable:
 
 @dataclass(frozen=True, slots=True)
 class InFile:
-    """A secret that is all there is in a file."""
+    """A secret that is a file's whole content."""
 
     path: Path
 
@@ -83,10 +83,10 @@ SecretPlace = InCredential | InVariable | InFile
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """An ad platform: its API's address (no trailing slash), and what it allows to all its tenants together.
+    """An ad platform: its API's address (no trailing slash), and its quota for all its tenants together.
 
-    `dialect`: how it speaks of its limits. `proxy`: the address of the proxy that leads there, or where that lies if a
-    password is in it. `authorities`: the PEM of those who may vouch for it, in place of the public ones.
+    `dialect`: how it reports its limits. `proxy`: the address of the proxy to it, or its place if it has a password.
+    `authorities`: the PEM of its certificate authorities, in place of the public ones.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Platform:
 
 
 class PushPolicy(StrEnum):
-    """Which campaigns a run pushes: all of them, or those whose content was not pushed before."""
+    """The campaigns that a run pushes: all, or those whose content was not pushed before."""
 
     ALL = "all"
     CHANGED = "changed"
@@ -122,9 +122,9 @@ class SyncSettings:
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """When a tenant's runs deserve a human's attention.
+    """When a tenant's alerts fire.
 
-    `min_success_rate` is a share, 0 to 1; `failures` how many runs may go wrong in a row, until there is an alert.
+    `min_success_rate`: a share, 0 to 1. `failures`: failed runs in a row before an alert fires.
     """
 
     min_success_rate: float
@@ -133,9 +133,9 @@ class AlertSettings:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One tenant, with every default filled in. `id` is the drop-in's file name; `client_id` is what is metered.
+    """One tenant, with all defaults filled in. `id` is the drop-in's file name; the platform meters `client_id`.
 
-    `weight`: its share of a platform's quota beside the other tenants'.
+    `weight`: its share of the platform's quota, relative to other tenants.
     """
 
     id: str
@@ -151,6 +151,6 @@ class Tenant:
 
     @property
     def client_quota(self) -> ClientQuota:
-        """What bounds its requests, without the tenant."""
+        """The bounds of its requests, without the tenant."""
         platform = self.platform
         return ClientQuota(platform.name, self.client_id, self.quota, platform.quota, self.weight, self.sync.timeout)
