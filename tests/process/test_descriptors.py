@@ -33,7 +33,7 @@ async def test_too_few_descriptors_for_all_tenants_cost_time_and_no_run_and_are_
             await daemon.logs("run ended", len(TENANTS), within_s=120)
         runs = await program.runs()
     assert {(run["outcome"], run["pushed"], run["error"]) for run in runs.values()} == {("succeeded", 10, None)}
-    [told] = daemon.events("no connection for want of resources")
+    [told] = daemon.events("out of resources for connections")
     assert told["cause"].startswith("this process has no file descriptor left; raise LimitNOFILE=")
     log = daemon.log.read_text()
     assert "circuit breaker" not in log

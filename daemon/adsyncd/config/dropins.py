@@ -60,14 +60,14 @@ class _Sources:
     overrides: dict[str, Path] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def looks(self) -> "Looks":
+    def fingerprint(self) -> "Fingerprint":
         """Return a fingerprint that changes whenever one of the files does, except within the same instant."""
         paths = [path for path in (self.main, *self.overrides.values()) if path is not None]
-        return tuple((path, _look(path)) for path in paths), tuple(self.problems)
+        return tuple((path, _file_status(path)) for path in paths), tuple(self.problems)
 
 
-Look = tuple[int, int, int, int, int]
-Looks = tuple[tuple[tuple[Path, Look | None], ...], tuple[Problem, ...]]
+FileStatus = tuple[int, int, int, int, int]
+Fingerprint = tuple[tuple[tuple[Path, FileStatus | None], ...], tuple[Problem, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class _Known:
     `settled`: a later change is sure to change the fingerprint.
     """
 
-    looks: Looks
+    fingerprint: Fingerprint
     settled: bool
     tenant: Tenant | None
     problems: list[Problem]
@@ -138,14 +138,14 @@ class _Reader:
 
     def known(self, tenant_id: str, source: _Sources, before: _Known | None) -> _Known:
         """Return `before` if the files are unchanged, else read them."""
-        looks = source.looks()
-        if before is not None and before.settled and before.looks == looks:
+        fingerprint = source.fingerprint()
+        if before is not None and before.settled and before.fingerprint == fingerprint:
             return before
-        settled = all(look is not None and look[0] < self._settled_ns for _, look in looks[0])
+        settled = all(status is not None and status[0] < self._settled_ns for _, status in fingerprint[0])
         try:
-            return _Known(looks, settled, self._tenant(tenant_id, source), [])
+            return _Known(fingerprint, settled, self._tenant(tenant_id, source), [])
         except ConfigError as error:
-            return _Known(looks, settled, None, error.problems)
+            return _Known(fingerprint, settled, None, error.problems)
 
     def disagreement(self, source: _Sources, first: Tenant) -> list[Problem]:
         """Return the problem that a tenant's quota differs from the `first` tenant's with the same client id."""
@@ -294,7 +294,7 @@ def _names(folder: Path) -> list[str]:
     return [name for name in names if not name.startswith(".")]
 
 
-def _look(path: Path) -> Look | None:
+def _file_status(path: Path) -> FileStatus | None:
     try:
         seen = path.stat()
     except OSError:

@@ -63,7 +63,7 @@ class Lacks:
         """Log `lack` unless it was logged within the last minute; `now` is monotonic, in seconds."""
         if now >= self._told_at.get(lack, -math.inf) + _TOLD_EVERY_S:
             self._told_at[lack] = now
-            _log.error("no connection for want of resources", cause=lack)
+            _log.error("out of resources for connections", cause=lack)
 
 
 def _chain(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:

@@ -108,15 +108,15 @@ def _log_crash(kind: type[BaseException], error: BaseException, trace: Traceback
     if isinstance(error, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
     else:
-        _log.critical("adsyncd broke down", exc_info=error)
+        _log.critical("uncaught exception", exc_info=error)
 
 
 def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:
-    _log.error("a thread broke down", thread=crash.thread and crash.thread.name, exc_info=crash.exc_value)
+    _log.error("uncaught exception in a thread", thread=crash.thread and crash.thread.name, exc_info=crash.exc_value)
 
 
 def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    _log.error("an error was ignored", exc_info=unraisable.exc_value)
+    _log.error("exception ignored", exc_info=unraisable.exc_value)
 
 
 def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -93,8 +93,8 @@ def test_a_file_that_changed_just_now_is_read_again_since_the_next_change_may_no
     folders: Folders, drop_ins: DropIns, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folders.write("low/acme.toml", ACME)
-    looks = dropins._look(path)
-    monkeypatch.setattr(dropins, "_look", lambda _: looks)  # a clock of the file system that is too coarse to tell
+    status = dropins._file_status(path)
+    monkeypatch.setattr(dropins, "_file_status", lambda _: status)  # the file system's clock is too coarse
     clock.instant = datetime.fromtimestamp(path.stat().st_ctime, UTC)
     drop_ins.read(folders.settings())
     path.write_text(ACME.replace("ACME", "EMCA"))

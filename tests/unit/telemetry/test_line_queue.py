@@ -189,8 +189,8 @@ def test_lines_of_a_level_below_are_not_even_queued() -> None:
 
 
 CRASHES: dict[str, str] = {
-    "raise KeyError('why')": "adsyncd broke down",
-    "import threading; threading.Thread(target=lambda: {}['why']).start()": "a thread broke down",
+    "raise KeyError('why')": "uncaught exception",
+    "import threading; threading.Thread(target=lambda: {}['why']).start()": "uncaught exception in a thread",
     "import warnings; warnings.warn('why')": "why",
     "import asyncio; asyncio.run(crash())": "Task exception was never retrieved",
     "sys.exit(1)": "",
