@@ -96,11 +96,21 @@ def test_the_password_of_the_store_and_the_address_of_the_webhook_do_not_show(pa
     assert "canary" not in repr(load(path, FULL))
 
 
-def test_a_webhook_that_is_no_address_is_not_repeated(path: Path) -> None:
-    for address in ("hooks.example.com/canary-79", "https://user:canary-79@hooks", "https://hooks/canary-79#x"):
-        [problem] = problems(path, f'[alerts]\nwebhook = "{address}"')
-        assert (problem.line, problem.key) == (2, "alerts.webhook")
-        assert "canary" not in str(problem)
+@pytest.mark.parametrize(
+    ("table", "key", "address"),
+    [
+        ("alerts", "webhook", "hooks.example.com/canary-79"),
+        ("alerts", "webhook", "https://user:canary-79@hooks"),
+        ("alerts", "webhook", "https://hooks/canary-79#x"),
+        ("store", "url", "mysql://adsyncd:canary-77@db/adsyncd"),
+    ],
+)
+def test_an_invalid_address_that_may_hold_a_secret_is_not_quoted(
+    path: Path, table: str, key: str, address: str
+) -> None:
+    [problem] = problems(path, f'[{table}]\n{key} = "{address}"')
+    assert (problem.line, problem.key) == (2, f"{table}.{key}")
+    assert "canary" not in str(problem)
 
 
 def test_who_hears_of_alerts_is_nobody_unless_they_are_named_and_a_variable_can_name_them(path: Path) -> None:

@@ -25,8 +25,8 @@ def test_lists_and_tables_are_json_and_keys_of_a_table_come_after_it() -> None:
     result = laid(
         {},
         ADSYNCD_TENANTS_DIRS='["/a", "/b"]',
-        ADSYNCD_DEFAULTS__QUOTA='{"requests": 5, "per": "1s"}',
         ADSYNCD_DEFAULTS__QUOTA__PER="2s",
+        ADSYNCD_DEFAULTS__QUOTA='{"requests": 5, "per": "1s"}',
     )
     assert result.data == {"tenants_dirs": ["/a", "/b"], "defaults": {"quota": {"requests": 5, "per": "2s"}}}
 
