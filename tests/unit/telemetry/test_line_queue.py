@@ -14,6 +14,7 @@ import pytest
 import structlog
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.util.types import AttributeValue
+from structlog.testing import capture_logs
 
 from adsyncd.telemetry import line_queue
 from adsyncd.telemetry.instruments import LOG_LINES_DROPPED, Instruments, Metric
@@ -95,6 +96,35 @@ def test_a_reader_that_stands_still_holds_up_nobody_and_what_it_missed_is_counte
     assert number == 500
     assert ready["event"] == "ready"
     assert counting.total == dropped > 0
+
+
+def test_the_count_of_dropped_lines_outlives_a_write_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_queue, "_MOST", 10)
+    monkeypatch.setattr(line_queue, "_FLUSH_S", 30)
+    writing, go_on = threading.Event(), threading.Event()
+
+    def write(line: line_queue.LogLine) -> None:
+        if line.text == "first":
+            writing.set()
+            assert go_on.wait(30)
+        if line.text == "second":
+            raise OSError
+
+    queue = line_queue.LineQueue(write)
+
+    def log(text: str) -> None:
+        queue.emit(logging.LogRecord("adsyncd", logging.INFO, "", 0, text, None, None))
+
+    log("first")
+    assert writing.wait(30)
+    log("second")  # can't be written
+    log("does not fit")
+    with capture_logs() as logs:
+        go_on.set()
+        queue.flush()
+        log("third")
+        queue.close()
+    assert [(entry["event"], entry["count"]) for entry in logs] == [("log lines were dropped", 2)]
 
 
 def test_a_stop_waits_for_a_reader_that_stands_still_no_longer_than_it_says(
