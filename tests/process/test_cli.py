@@ -9,14 +9,13 @@ import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing, suppress
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from anyio.abc import ByteReceiveStream, Process
 
-from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.platform import Platform
 from support.program import Program
 
 CAMPAIGNS = 12
@@ -29,36 +28,16 @@ RUN_KEYS = [
 ESCAPE = "\x1b["
 
 
-@pytest.fixture(scope="module")
-async def shared_platform() -> AsyncIterator[Platform]:
-    async with running_platform({"accounts": accounts("acme")}) as running:
-        yield running
-
-
 @pytest.fixture
-async def platform(shared_platform: Platform) -> Platform:
-    """A healthy platform with an empty ledger."""
-    await treat(shared_platform)
-    await shared_platform.reset_ledger()
-    return shared_platform
-
-
-@pytest.fixture
-def program(tmp_path: Path, platform: Platform) -> Program:
-    """An installation with the tenant acme."""
-    installed = Program(tmp_path, {"ACME_EMAIL": "acme@example.com", "ACME_PASSWORD": "pw-acme"})
-    installed.settings(
-        store={"url": f"sqlite:///{tmp_path}/adsyncd.db?timeout=1"},
+def program(program: Program, platform: Platform) -> Program:
+    """An installation with the tenant acme, whose commands wait for the database for a second."""
+    program.settings(
+        store={"url": f"sqlite:///{program.folder}/adsyncd.db?timeout=1"},
         platforms={"mixo": {"base_url": platform.base_url}},
         defaults={"quota": {"requests": 1000, "per": "60s"}},
     )
-    installed.tenant("acme", credentials={"env": "ACME"})
-    return installed
-
-
-async def treat(platform: Platform, **treatment: object) -> None:
-    usual = {"campaigns": CAMPAIGNS, "push_hang": 0, "rejected": [], "fault": "none"}
-    await platform.change(everyone={**HEALTHY, **usual, **treatment})
+    program.tenant("acme")
+    return program
 
 
 @asynccontextmanager
@@ -95,12 +74,6 @@ async def said(process: Process) -> tuple[int, str, str]:
         return await process.wait(), heard["out"].decode(), heard["err"].decode()
 
 
-async def reach_effects(platform: Platform, count: int) -> None:
-    with anyio.fail_after(30):
-        while (await platform.ledger("acme"))["effects_total"] < count:  # noqa: ASYNC110 - another process's
-            await anyio.sleep(0.05)
-
-
 async def runs(program: Program) -> list[dict[str, Any]]:
     shown = await program.run("runs", "--json")
     found: list[dict[str, Any]] = json.loads(shown.stdout)
@@ -118,8 +91,8 @@ async def runs(program: Program) -> list[dict[str, Any]]:
 async def test_the_exit_code_tells_how_the_run_ended_and_the_record_says_the_same(
     program: Program, platform: Platform, treatment: Mapping[str, object], code: int, outcome: str, pushed: int
 ) -> None:
-    await treat(platform, **treatment)
-    program.tenant("acme", credentials={"env": "ACME"}, sync={"max_attempts": 1})
+    await platform.treat(**treatment)
+    program.tenant("acme", sync={"max_attempts": 1})
     ended = await program.run("sync", "acme", "--json")
     run = json.loads(ended.stdout)
     assert ended.returncode == code
@@ -141,7 +114,7 @@ async def test_what_is_no_terminal_gets_a_plain_table_and_no_progress(program: P
 
 
 async def test_a_terminal_shows_the_progress_up_to_the_last_campaign(program: Program, platform: Platform) -> None:
-    await treat(platform, push_latency_s=0.3)
+    await platform.treat(push_latency_s=0.3)
     ours, theirs = pty.openpty()
     drawn = b""
     async with syncing(program, terminal=theirs) as process:
@@ -164,9 +137,9 @@ async def test_a_terminal_shows_the_progress_up_to_the_last_campaign(program: Pr
 async def test_ctrl_c_lets_what_is_on_its_way_come_back_and_the_next_run_goes_on(
     program: Program, platform: Platform
 ) -> None:
-    await treat(platform, push_latency_s=0.4)
+    await platform.treat(push_latency_s=0.4)
     async with syncing(program, "--json") as process:
-        await reach_effects(platform, 3)
+        await platform.reach_effects("acme", 3)
         process.send_signal(signal.SIGINT)
         code, out, err = await said(process)
     left = json.loads(out)
@@ -183,10 +156,10 @@ async def test_ctrl_c_lets_what_is_on_its_way_come_back_and_the_next_run_goes_on
 async def test_a_second_ctrl_c_cuts_that_short_and_says_what_becomes_of_the_run(
     program: Program, platform: Platform
 ) -> None:
-    await treat(platform, push_hang=1)
-    program.tenant("acme", credentials={"env": "ACME"}, sync={"timeout": "10m"})
+    await platform.treat(push_hang=1)
+    program.tenant("acme", sync={"timeout": "10m"})
     async with syncing(program) as process:
-        await reach_effects(platform, 5)
+        await platform.reach_effects("acme", 5)
         process.send_signal(signal.SIGINT)
         with anyio.move_on_after(0.5):
             await process.wait()
@@ -200,9 +173,9 @@ async def test_a_second_ctrl_c_cuts_that_short_and_says_what_becomes_of_the_run(
 
 
 async def test_a_database_that_others_lock_in_mid_run_is_said_in_words(program: Program, platform: Platform) -> None:
-    await treat(platform, push_latency_s=0.3)
+    await platform.treat(push_latency_s=0.3)
     async with syncing(program) as process:
-        await reach_effects(platform, 1)
+        await platform.reach_effects("acme", 1)
         with closing(sqlite3.connect(program.folder / "adsyncd.db", isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")
             code, out, err = await said(process)

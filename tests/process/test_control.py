@@ -5,53 +5,25 @@ import os
 import pty
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.platform import Platform
 from support.program import Program
 
 CAMPAIGNS = 12
 PASSWORDS = ("pw-acme", "pw-globex", "mock-token")
 
 
-@pytest.fixture(scope="module")
-async def shared_platform() -> AsyncIterator[Platform]:
-    async with running_platform({"accounts": accounts("acme", "globex")}) as running:
-        yield running
-
-
 @pytest.fixture
-async def platform(shared_platform: Platform) -> Platform:
-    """A healthy platform with an empty ledger."""
-    await shared_platform.change(everyone={**HEALTHY, "campaigns": CAMPAIGNS, "push_hang": 0})
-    await shared_platform.reset_ledger()
-    return shared_platform
-
-
-@pytest.fixture
-def program(tmp_path: Path, platform: Platform) -> Program:
+def program(program: Program) -> Program:
     """An installation with the tenant acme."""
-    environ = {
-        f"{name.upper()}_{key}": f"{value}{name}{more}"
-        for name in ("acme", "globex")
-        for key, value, more in (("EMAIL", "", "@example.com"), ("PASSWORD", "pw-", ""))
-    }
-    installed = Program(tmp_path, environ)
-    installed.settings(
-        platforms={"mixo": {"base_url": platform.base_url}}, defaults={"quota": {"requests": 1000, "per": "60s"}}
-    )
-    tenant(installed, "acme")
-    return installed
-
-
-def tenant(program: Program, name: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
-    program.tenant(name, **{"credentials": {"env": name.upper()}, **keys})
+    program.tenant("acme")
+    return program
 
 
 async def run(program: Program, *arguments: str, code: int = 0) -> str:
@@ -69,13 +41,6 @@ async def status_of(program: Program, name: str) -> dict[str, Any]:
     return found
 
 
-async def reach_effects(platform: Platform, name: str, count: int) -> None:
-    """Return once so many pushes of a tenant have taken effect."""
-    with anyio.fail_after(60):
-        while (await platform.ledger(name))["effects_total"] < count:  # noqa: ASYNC110 - another process's
-            await anyio.sleep(0.05)
-
-
 @pytest.mark.parametrize("command", [("status",), ("trigger", "acme"), ("reload", "--json")])
 async def test_without_a_daemon_a_command_that_asks_it_says_so(program: Program, command: tuple[str, ...]) -> None:
     said = await run(program, *command, code=4)
@@ -83,10 +48,10 @@ async def test_without_a_daemon_a_command_that_asks_it_says_so(program: Program,
 
 
 async def test_status_shows_what_tenants_wait_for_and_what_became_of_them(program: Program, platform: Platform) -> None:
-    tenant(program, "globex", quota={"requests": 5, "per": "1h"}, sync={"run_deadline": "1d"})
+    program.tenant("globex", quota={"requests": 5, "per": "1h"}, sync={"run_deadline": "1d"})
     async with program.daemon() as daemon:
         await daemon.logs("run ended")  # of acme
-        await reach_effects(platform, "globex", 4)
+        await platform.reach_effects("globex", 4)
         globex = await status_of(program, "globex")
         assert (globex["state"], globex["wait"]["reason"]) == ("waiting", "quota")
         assert globex["run"]["announced"] == CAMPAIGNS
@@ -109,7 +74,7 @@ async def test_a_tenant_is_run_by_command(program: Program, platform: Platform) 
     async with program.daemon() as daemon:
         await daemon.logs("run ended")
         assert await run(program, "trigger", "acme") == "a run of acme begins; see adsyncd status acme --watch\n"
-        await reach_effects(platform, "acme", 2 * CAMPAIGNS)
+        await platform.reach_effects("acme", 2 * CAMPAIGNS)
         assert 'there is no tenant "hooli"; adsyncd status lists all' in await run(program, "trigger", "hooli", code=1)
         [command, *_] = daemon.events("command")
         assert (command["command"], command["tenant"], command["peer_uid"]) == ("trigger", "acme", os.getuid())
@@ -121,21 +86,21 @@ async def test_a_pause_outlives_the_daemon_until_it_is_resumed(program: Program,
         assert (await run(program, "pause", "acme")).startswith("acme is paused since ")
         assert "resume it first" in await run(program, "trigger", "acme", code=1)
     for name in ("acme", "globex"):
-        tenant(program, name, schedule={"every": "1s"})
+        program.tenant(name, schedule={"every": "1s"})
     async with program.daemon() as daemon:
-        await reach_effects(platform, "globex", 3 * CAMPAIGNS)
+        await platform.reach_effects("globex", 3 * CAMPAIGNS)
         assert (await status_of(program, "acme"))["state"] == "paused"
         assert (await platform.ledger("acme"))["effects_total"] == CAMPAIGNS
         assert not (await run(program, "resume", "acme")).startswith("acme is paused")
-        await reach_effects(platform, "acme", 2 * CAMPAIGNS)
+        await platform.reach_effects("acme", 2 * CAMPAIGNS)
 
 
 async def test_a_reload_says_what_changed_and_what_is_refused(program: Program) -> None:
     async with program.daemon() as daemon:
         await daemon.logs("run ended")
-        tenant(program, "globex")
+        program.tenant("globex")
         assert (await run(program, "reload")).splitlines()[0] == "added: globex"
-        tenant(program, "acme", page_sise=3)
+        program.tenant("acme", page_sise=3)
         said = await run(program, "reload", code=1)
         [checked, _] = (await run(program, "check", code=1)).splitlines()
         assert said.splitlines()[0] == checked
@@ -144,7 +109,7 @@ async def test_a_reload_says_what_changed_and_what_is_refused(program: Program) 
         assert ([one["tenant"] for one in report["refused"]], report["unchanged"]) == (["acme"], ["acme", "globex"])
         acme = await status_of(program, "acme")
         assert (acme["state"], len(acme["refused"])) == ("idle", 1)
-        tenant(program, "acme")
+        program.tenant("acme")
         await run(program, "reload")
         assert (await status_of(program, "acme"))["refused"] == []
 

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
+from support.platform import Platform
 from support.program import Daemon, Program
 
 TENANTS = ("acme", "globex", "initech")
@@ -20,40 +20,8 @@ CAMPAIGNS = 12
 AMPLE = {"requests": 1000, "per": "60s"}
 
 
-@pytest.fixture(scope="module")
-async def shared_platform() -> AsyncIterator[Platform]:
-    async with running_platform({"accounts": accounts(*TENANTS)}) as running:
-        yield running
-
-
-@pytest.fixture
-async def platform(shared_platform: Platform) -> Platform:
-    """A healthy platform with an empty ledger."""
-    await treat(shared_platform)
-    await shared_platform.reset_ledger()
-    return shared_platform
-
-
-@pytest.fixture
-def program(tmp_path: Path, platform: Platform) -> Program:
-    """An installation without drop-ins."""
-    installed = Program(tmp_path, environ_of(*TENANTS))
-    (tmp_path / "tenants.d").mkdir()
-    configure(installed, platform)
-    return installed
-
-
 def configure(program: Program, platform: Platform, **tables: Any) -> None:  # noqa: ANN401 - whatever settings hold
     program.settings(**{"platforms": {"mixo": {"base_url": platform.base_url}}, "defaults": {"quota": AMPLE}, **tables})
-
-
-async def treat(platform: Platform, **treatment: object) -> None:
-    """Have the platform treat everyone so, and healthily where nothing is said."""
-    await platform.change(everyone={**HEALTHY, "campaigns": CAMPAIGNS, "push_hang": 0, **treatment})
-
-
-def tenant(program: Program, name: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
-    program.tenant(name, **{"credentials": {"env": name.upper()}, **keys})
 
 
 async def runs(program: Program, *arguments: str) -> list[dict[str, Any]]:
@@ -61,13 +29,6 @@ async def runs(program: Program, *arguments: str) -> list[dict[str, Any]]:
     assert shown.returncode == 0, shown.stderr
     found: list[dict[str, Any]] = json.loads(shown.stdout)
     return found
-
-
-async def reach_effects(platform: Platform, name: str, count: int) -> None:
-    """Return once so many pushes of a tenant have taken effect."""
-    with anyio.fail_after(30):
-        while (await platform.ledger(name))["effects_total"] < count:  # noqa: ASYNC110 - another process's
-            await anyio.sleep(0.05)
 
 
 async def ends(daemon: Daemon) -> int:
@@ -91,11 +52,11 @@ async def test_tenants_are_synced_on_their_schedules_until_it_is_told_to_stop(
     program: Program, platform: Platform
 ) -> None:
     for name in TENANTS:
-        tenant(program, name, schedule={"every": "1s"})
+        program.tenant(name, schedule={"every": "1s"})
     async with program.daemon() as daemon:
         await daemon.logs("ready")
         for name in TENANTS:
-            await reach_effects(platform, name, 3 * CAMPAIGNS)
+            await platform.reach_effects(name, 3 * CAMPAIGNS)
     for name in TENANTS:
         done = [run for run in await runs(program, name) if run["outcome"]]
         assert len(done) >= 2
@@ -107,12 +68,12 @@ async def test_tenants_are_synced_on_their_schedules_until_it_is_told_to_stop(
 
 
 async def test_a_start_catches_up_on_what_was_missed_and_only_on_that(program: Program) -> None:
-    tenant(program, "acme")
+    program.tenant("acme")
     async with program.daemon() as daemon:
         await daemon.logs("run ended")
     async with program.daemon() as daemon:
         await daemon.logs("ready", 2)
-    tenant(program, "acme", schedule={"every": "1s"})  # so it was due in the meantime
+    program.tenant("acme", schedule={"every": "1s"})  # so it was due in the meantime
     async with program.daemon() as daemon:
         await daemon.logs("ready", 3)
     assert [event["due"] for event in daemon.events("ready")] == [1, 0, 1]
@@ -120,7 +81,7 @@ async def test_a_start_catches_up_on_what_was_missed_and_only_on_that(program: P
 
 async def test_a_wall_clock_that_jumps_makes_what_is_due_by_it_begin_once(program: Program, platform: Platform) -> None:
     """As on a machine that slept, or whose clock was wrong. No watchdog asks."""
-    await treat(platform, campaigns=1)  # under libfaketime threads are slow
+    await platform.treat(campaigns=1)  # under libfaketime threads are slow
     wall = program.folder / "wall"
 
     def set_wall(time: str) -> None:
@@ -135,7 +96,7 @@ async def test_a_wall_clock_that_jumps_makes_what_is_due_by_it_begin_once(progra
         FAKETIME_DONT_FAKE_MONOTONIC="1",
         TZ="UTC",
     )
-    tenant(program, "acme", schedule={"cron": "0 3 * * *"})
+    program.tenant("acme", schedule={"cron": "0 3 * * *"})
     async with program.daemon("--log-level", "debug") as daemon:
         await daemon.logs("run ended")  # since it never ran
         set_wall("2026-11-29 05:00:00")
@@ -161,10 +122,10 @@ def faketime() -> str:
 async def test_a_run_that_was_cut_off_is_resumed_and_each_push_takes_effect_once(
     program: Program, platform: Platform, how: signal.Signals
 ) -> None:
-    await treat(platform, push_latency_s=0.4)
-    tenant(program, "acme", sync={"concurrency": 3})
+    await platform.treat(push_latency_s=0.4)
+    program.tenant("acme", sync={"concurrency": 3})
     async with program.started() as daemon:
-        await reach_effects(platform, "acme", 4)
+        await platform.reach_effects("acme", 4)
         daemon.process.send_signal(how)
         assert await ends(daemon) == (0 if how is signal.SIGTERM else -signal.SIGKILL)
     at_the_cut = await platform.ledger("acme")
@@ -193,10 +154,10 @@ async def test_a_second_signal_cuts_the_farewell_short(
     program: Program, platform: Platform, first: signal.Signals, second: signal.Signals
 ) -> None:
     configure(program, platform, shutdown_grace="10m")
-    await treat(platform, push_hang=1)
-    tenant(program, "acme", sync={"timeout": "10m"})
+    await platform.treat(push_hang=1)
+    program.tenant("acme", sync={"timeout": "10m"})
     async with program.started() as daemon:
-        await reach_effects(platform, "acme", 5)
+        await platform.reach_effects("acme", 5)
         daemon.process.send_signal(first)
         await daemon.logs("stopping")
         with anyio.move_on_after(0.5):
@@ -230,10 +191,10 @@ async def test_a_signal_that_comes_when_all_is_done_changes_nothing(program: Pro
 
 async def test_a_farewell_is_no_longer_than_its_grace(program: Program, platform: Platform) -> None:
     configure(program, platform, shutdown_grace="300ms")
-    await treat(platform, push_hang=1)
-    tenant(program, "acme", sync={"timeout": "10m"})
+    await platform.treat(push_hang=1)
+    program.tenant("acme", sync={"timeout": "10m"})
     async with program.daemon():
-        await reach_effects(platform, "acme", 5)
+        await platform.reach_effects("acme", 5)
 
 
 # Mistakes of its operators
@@ -241,7 +202,7 @@ async def test_a_farewell_is_no_longer_than_its_grace(program: Program, platform
 
 async def test_a_bad_drop_in_is_logged_with_its_place_and_the_others_run(program: Program, platform: Platform) -> None:
     for name in ("acme", "globex"):
-        tenant(program, name)
+        program.tenant(name)
     bad = program.folder / "tenants.d" / "initech.toml"
     bad.write_text('client_id = "initech"\nplatfrom = "mixo"\n')
     async with program.daemon() as daemon:
@@ -253,8 +214,8 @@ async def test_a_bad_drop_in_is_logged_with_its_place_and_the_others_run(program
 
 
 async def test_a_disabled_tenant_does_not_run(program: Program) -> None:
-    tenant(program, "acme")
-    tenant(program, "globex", enabled=False)
+    program.tenant("acme")
+    program.tenant("globex", enabled=False)
     async with program.daemon() as daemon:
         await daemon.logs("run ended")
     assert [event["tenants"] for event in daemon.events("ready")] == [1]
@@ -297,7 +258,7 @@ async def test_what_it_can_t_start_with_is_said_in_a_line(
 async def test_standard_variables_that_cannot_be_used_are_all_named_by_who_needs_them_and_matter_to_nobody_else(
     program: Program,
 ) -> None:
-    tenant(program, "acme")
+    program.tenant("acme")
     program.environ.update(
         OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4318",
         OTEL_EXPORTER_OTLP_HEADERS="authorization: Bearer canary-4711",

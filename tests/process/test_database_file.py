@@ -29,7 +29,7 @@ async def test_without_its_file_the_daemon_sends_nothing_calls_nothing_done_and_
         program.settings(
             platforms={"mixo": {"base_url": platform.base_url}}, defaults={"quota": {"requests": 1000, "per": "60s"}}
         )
-        program.tenant("acme", credentials={"env": "ACME"})
+        program.tenant("acme")
         async with program.daemon() as daemon:
             with anyio.fail_after(60):
                 while (await platform.ledger("acme"))["effects_total"] < 5:  # noqa: ASYNC110 - another process's

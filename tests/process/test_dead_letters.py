@@ -74,7 +74,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 def tell(program: Program, **sync: object) -> None:
     """Write the tenant's drop-in."""
-    program.tenant("acme", credentials={"env": "ACME"}, quota={"requests": 1000, "per": "1s"}, sync=sync)
+    program.tenant("acme", quota={"requests": 1000, "per": "1s"}, sync=sync)
 
 
 def keys(letters: Letters) -> dict[str, dict[str, int]]:

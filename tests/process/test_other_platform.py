@@ -48,7 +48,7 @@ async def syncs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sync]:
         program = Program(folder, {"ACME_EMAIL": EMAIL, "ACME_PASSWORD": PASSWORD})
         program.settings(platforms={"mixo": {"base_url": str(platform.base_url)}})
         quota = {"requests": QUOTA, "per": f"{WINDOW_S * 1000:.0f}ms"}
-        program.tenant("acme", client_id=client_id, credentials={"env": "ACME"}, quota=quota)
+        program.tenant("acme", client_id=client_id, quota=quota)
         done = await program.run("sync", "acme", "--json")
         assert done.returncode == 0, done.stderr
         known[client_id] = Sync(json.loads(done.stdout), await report(platform, client_id), folder / "adsyncd.db")

@@ -2,14 +2,12 @@
 
 import json
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
+from support.platform import Platform
 from support.program import Daemon, Program
 
 TENANTS = ("acme", "globex", "initech")
@@ -18,28 +16,21 @@ AMPLE = {"requests": 1000, "per": "60s"}
 
 
 @pytest.fixture
-async def platform() -> AsyncIterator[Platform]:
+async def platform(platform: Platform) -> Platform:
     """A platform on which a run takes some seconds."""
-    everyone = {**HEALTHY, "campaigns": CAMPAIGNS, "push_latency_s": 1}
-    async with running_platform({"accounts": accounts(*TENANTS), "everyone": everyone}) as running:
-        yield running
+    await platform.treat(push_latency_s=1)
+    return platform
 
 
 @pytest.fixture
-def program(tmp_path: Path, platform: Platform) -> Program:
-    installed = Program(tmp_path, environ_of(*TENANTS))
-    (tmp_path / "tenants.d").mkdir()
-    configure(installed, platform)
-    return installed
+def program(program: Program, platform: Platform) -> Program:
+    configure(program, platform)
+    return program
 
 
 def configure(program: Program, platform: Platform, **settings: Any) -> None:  # noqa: ANN401 - whatever settings hold
     platforms = {"mixo": {"base_url": platform.base_url}}
     program.settings(**{"platforms": platforms, "defaults": {"quota": AMPLE, "sync": {"concurrency": 3}}, **settings})
-
-
-def tenant(program: Program, name: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
-    program.tenant(name, **{"credentials": {"env": name.upper()}, **keys})
 
 
 async def reload(daemon: Daemon) -> dict[str, Any]:
@@ -54,21 +45,15 @@ def counts(event: dict[str, Any]) -> dict[str, int]:
     return {key: event[key] for key in ("added", "removed", "changed", "unchanged", "refused") if event[key]}
 
 
-async def reach_effects(platform: Platform, name: str, count: int) -> None:
-    with anyio.fail_after(30):
-        while (await platform.ledger(name))["effects_total"] < count:  # noqa: ASYNC110 - another process's
-            await anyio.sleep(0.05)
-
-
 async def test_a_hangup_takes_up_what_is_good_keeps_what_was_good_and_disturbs_no_run(
     program: Program, platform: Platform
 ) -> None:
-    tenant(program, "acme")
+    program.tenant("acme")
     async with program.daemon() as daemon:
-        await reach_effects(platform, "acme", 1)
-        tenant(program, "globex")
+        await platform.reach_effects("acme", 1)
+        program.tenant("globex")
         assert counts(await reload(daemon)) == {"added": 1, "unchanged": 1}
-        await reach_effects(platform, "globex", 1)
+        await platform.reach_effects("globex", 1)
         bad = program.folder / "tenants.d" / "globex.toml"
         good = bad.read_text()
         bad.write_text(good + "nonsense")
@@ -89,20 +74,20 @@ async def test_a_hangup_takes_up_what_is_good_keeps_what_was_good_and_disturbs_n
 
 
 async def test_check_and_reload_say_what_a_change_of_quota_costs(program: Program, platform: Platform) -> None:
-    tenant(program, "acme", quota={"requests": 1000, "per": "1m"})
+    program.tenant("acme", quota={"requests": 1000, "per": "1m"})
     async with program.daemon() as daemon:
-        await reach_effects(platform, "acme", CAMPAIGNS)
+        await platform.reach_effects("acme", CAMPAIGNS)
         await daemon.logs("run ended")
         checked = await program.run("check")
         assert b"quota changed" not in checked.stderr
-        tenant(program, "acme", quota={"requests": 1000, "per": "2h"})
+        program.tenant("acme", quota={"requests": 1000, "per": "2h"})
         checked = await program.run("check")
         assert (checked.returncode, b"acme: quota changed; no request before " in checked.stderr) == (0, True)
         reloaded = await program.run("reload")
         assert b"acme: quota changed; no request before " in reloaded.stdout
         [warning] = daemon.events("quota changed: no requests for a while")
         assert (warning["tenant"], warning["lasts_s"] // 100) == ("acme", 71)
-        tenant(program, "acme", quota={"requests": 1000, "per": "1m"})
+        program.tenant("acme", quota={"requests": 1000, "per": "1m"})
         reloaded = await program.run("reload", "--json")
         assert json.loads(reloaded.stdout)["silent"] == []
 
@@ -112,20 +97,20 @@ async def test_settings_that_are_broken_keep_the_old_ones(program: Program, plat
         await daemon.logs("ready")
         whole = program.config.read_text()
         program.config.write_text(whole + "[platforms]\n")
-        tenant(program, "acme")
+        program.tenant("acme")
         assert counts(await reload(daemon)) == {"added": 1, "refused": 1}
         assert daemon.events("settings refused")
         program.config.write_text(whole.replace("adsyncd.db", "other.db"))
         assert counts(await reload(daemon)) == {"unchanged": 1}
         [warning] = daemon.events("settings changed that need a restart")
         assert warning["keys"] == ["store"]
-        await reach_effects(platform, "acme", 1)
+        await platform.reach_effects("acme", 1)
     assert not (program.folder / "other.db").exists()
 
 
 async def test_a_file_that_others_may_change_is_refused_by_daemon_and_check_alike(program: Program) -> None:
-    tenant(program, "acme")
-    tenant(program, "globex")
+    program.tenant("acme")
+    program.tenant("globex")
     path = program.folder / "tenants.d" / "globex.toml"
     path.chmod(0o666)
     async with program.daemon() as daemon:
@@ -144,23 +129,23 @@ async def test_with_watch_nobody_needs_to_ask(program: Program, platform: Platfo
     configure(program, platform, watch=True)
     async with program.daemon() as daemon:
         await daemon.logs("ready")
-        tenant(program, "acme")
-        await reach_effects(platform, "acme", 1)
-        tenant(program, "globex")
-        await reach_effects(platform, "globex", 1)
+        program.tenant("acme")
+        await platform.reach_effects("acme", 1)
+        program.tenant("globex")
+        await platform.reach_effects("globex", 1)
         (program.folder / "tenants.d" / "acme.toml").unlink()
         await daemon.logs("run ended", 2)
         configure(program, platform, watch=True, shutdown_grace="1s")
-        tenant(program, "acme", schedule={"every": "1s"})
-        await reach_effects(platform, "acme", 2 * CAMPAIGNS)
+        program.tenant("acme", schedule={"every": "1s"})
+        await platform.reach_effects("acme", 2 * CAMPAIGNS)
     assert [event["grace_s"] for event in daemon.events("stopping")] == [1.0]
     assert "Traceback" not in daemon.log.read_text()
 
 
 async def test_a_hangup_on_the_way_out_changes_nothing(program: Program, platform: Platform) -> None:
-    tenant(program, "acme")
+    program.tenant("acme")
     async with program.started() as daemon:
-        await reach_effects(platform, "acme", 1)
+        await platform.reach_effects("acme", 1)
         daemon.process.send_signal(signal.SIGTERM)
         await daemon.logs("stopping")
         daemon.process.send_signal(signal.SIGHUP)

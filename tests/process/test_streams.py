@@ -35,7 +35,6 @@ def program(tmp_path: Path, platform: Platform) -> Program:
     installed.settings(platforms={"mixo": {"base_url": platform.base_url}})
     installed.tenant(
         "acme",
-        credentials={"env": "ACME"},
         schedule={"every": "1s"},
         quota={"requests": 1000, "per": "1s"},
     )

@@ -39,15 +39,8 @@ def install(folder: Path, platform: Platform, tenants: tuple[str, ...], **keys: 
         defaults={"quota": {"requests": 1000, "per": "60s"}},
     )
     for name in tenants:
-        program.tenant(name, credentials={"env": name.upper()}, **keys)
+        program.tenant(name, **keys)
     return program
-
-
-async def reach_effects(platform: Platform, name: str, count: int) -> None:
-    """Return once so many pushes of a tenant have taken effect."""
-    with anyio.fail_after(60):
-        while (await platform.ledger(name))["effects_total"] < count:  # noqa: ASYNC110 - another process's
-            await anyio.sleep(0.05)
 
 
 async def meet(*daemons: Daemon) -> None:
@@ -75,7 +68,7 @@ async def test_two_daemons_with_one_store_run_each_tenant_once_at_a_time_and_pus
     async with one.daemon() as first, other.daemon() as second:
         await meet(first, second)
         for name in TENANTS:
-            await reach_effects(platform, name, 3 * CAMPAIGNS)
+            await platform.reach_effects(name, 3 * CAMPAIGNS)
     for name in TENANTS:
         history = await runs(one, name)
         done = [run for run in history if run["outcome"]]
@@ -98,7 +91,7 @@ async def test_a_daemon_takes_up_what_a_dead_one_beside_it_left_before_its_lease
     often = {"schedule": {"every": "1s"}, "sync": {"timeout": "10m"}}
     one, other = (install(tmp_path / name, platform, TENANTS[:1], **often) for name in ("one", "other"))
     async with one.started() as first:
-        await reach_effects(platform, "acme", 5)
+        await platform.reach_effects("acme", 5)
         async with other.daemon() as second:
             await second.logs(SKIPPED, within_s=BEFORE_IT_RUNS_OUT_S)
             [left] = await runs(one, "acme")
@@ -123,9 +116,9 @@ async def test_commands_leave_alone_whom_a_daemon_is_at_work_on_and_say_so(tmp_p
         ended = await program.run(*command)
         said[command[0]] = ended.returncode, ended.stdout.decode(), ended.stderr.decode()
 
-    program.tenant("acme", credentials={"env": "ACME"}, schedule={"every": "1s"}, sync={"timeout": "10m"})
+    program.tenant("acme", schedule={"every": "1s"}, sync={"timeout": "10m"})
     async with program.started() as daemon:
-        await reach_effects(platform, "acme", CAMPAIGNS - 1 + 5)
+        await platform.reach_effects("acme", CAMPAIGNS - 1 + 5)
         whose = f"process {daemon.process.pid} on "
         fix = " is working on tenant acme: wait until it is done, or see `adsyncd status acme`"
         async with anyio.create_task_group() as commands:

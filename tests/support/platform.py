@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import httpx
 
 from adsyncd.demo.platform import mock_platform
@@ -26,6 +27,17 @@ class Platform:
     async def reset_ledger(self) -> None:
         """Start an empty ledger."""
         (await self._admin.post("/_ledger/reset")).raise_for_status()
+
+    async def treat(self, **treatment: object) -> None:
+        """Treat everyone so, and healthily in all else: each has 12 campaigns."""
+        usual = {"campaigns": 12, "push_hang": 0, "rejected": [], "fault": "none"}
+        await self.change(everyone={**HEALTHY, **usual, **treatment})
+
+    async def reach_effects(self, client_id: str, count: int) -> None:
+        """Return once so many pushes of a client id have taken effect."""
+        with anyio.fail_after(60):
+            while (await self.ledger(client_id))["effects_total"] < count:  # noqa: ASYNC110 - another process's
+                await anyio.sleep(0.05)
 
     async def change(self, **patch: object) -> None:
         """Merge `patch` into the settings: `change(clients={"acme": {"deleted": ["cmp-0001"]}})`."""

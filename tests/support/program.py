@@ -38,10 +38,11 @@ class Program:
         _write(self.config, {**files, **tables, "control": tables.get("control", control)})
 
     def tenant(self, tenant_id: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
-        """Write a drop-in: platform `mixo`, the client id its own, and one run, unless `keys` say otherwise."""
+        """Write a drop-in. Default: platform `mixo`, the client id its own, credentials in the environment, one run."""
         drop_in = self.folder / "tenants.d" / f"{tenant_id}.toml"
         drop_in.parent.mkdir(exist_ok=True)
-        _write(drop_in, {"client_id": tenant_id, "platform": "mixo", "schedule": ONCE, **keys})
+        defaults = {"client_id": tenant_id, "platform": "mixo", "schedule": ONCE}
+        _write(drop_in, {**defaults, "credentials": {"env": tenant_id.upper()}, **keys})
 
     async def run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end, whatever its exit code."""
