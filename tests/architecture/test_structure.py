@@ -20,8 +20,7 @@ MODULES = sorted(
 # Files of tests that are still to be cut by theme.
 TO_BE_CUT = {
     "tests/integration/test_control_socket.py", "tests/integration/test_vault.py", "tests/unit/alerts/test_watch.py",
-    "tests/unit/cli/test_cli.py", "tests/unit/config/test_dropins.py", "tests/unit/control/test_app.py",
-    "tests/unit/rate/test_limiter.py", "tests/unit/tenants/test_reload.py",
+    "tests/unit/cli/test_cli.py", "tests/unit/control/test_app.py",
 }  # fmt: skip
 VAGUE = {"utils", "util", "helpers", "common", "misc", "base", "tools", "stuff"}
 
