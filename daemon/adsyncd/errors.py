@@ -1,32 +1,32 @@
-"""The errors that cross layers, each with what may be done about it.
+"""The errors that cross layers, each with its policy.
 
     AdsyncdError
-    ├── ConfigError          settings or drop-ins are wrong; carries every problem found
-    ├── CredentialsError     a tenant's credentials can't be had
-    │   ├── CredentialsMissing    the reference leads nowhere, or to something malformed: an operator fixes it
-    │   └── CredentialsUnavailable  the place that keeps them is down, sealed or slow: wait and try again
-    ├── PlatformError        the platform did not do what was asked
-    │   ├── Unavailable      no answer, or one that says "later": try again
-    │   ├── BadAnswer        an answer that is not the API: try again, it may be a proxy's
-    │   │   └── Unconfirmed      one to a push, which may have taken effect: not again in this run
-    │   ├── Unauthorized     a fresh token was refused: try again with the token at hand, but not a push
-    │   ├── SignInRefused    the credentials themselves were refused: give up
+    ├── ConfigError          invalid settings or drop-ins; carries every problem
+    ├── CredentialsError     a tenant's credentials can't be read
+    │   ├── CredentialsMissing    missing or malformed: an operator must fix it
+    │   └── CredentialsUnavailable  their source is down, sealed or slow: wait and retry
+    ├── PlatformError        a request to the platform failed
+    │   ├── Unavailable      no answer, or one that says "later": retry
+    │   ├── BadAnswer        an answer outside the API, perhaps a proxy's: retry
+    │   │   └── Unconfirmed      the same for a push, which may have taken effect: no retry in this run
+    │   ├── Unauthorized     a fresh token was refused: retry with the current token, but not a push
+    │   ├── SignInRefused    the credentials were refused: give up
     │   ├── Throttled        429: the gate is closed for as long as the platform says; costs no attempt
     │   ├── WaitTooLong      the next permit comes after the run's deadline: give up
     │   └── Rejected         a 4xx that a retry won't fix: give up
-    ├── OutOfResources       this machine lacks what a connection takes: wait; costs no attempt
-    ├── Stopping             adsyncd itself is about to stop: leave it for the next start
-    ├── CommandRefused       an operator asks for what can't be done as things stand
-    │   └── NoSuchTenant     there is none of that name
+    ├── OutOfResources       this machine can't open a connection: wait; costs no attempt
+    ├── Stopping             adsyncd is stopping: resume at the next start
+    ├── CommandRefused       a command can't be executed in the current state
+    │   └── NoSuchTenant     unknown tenant
     ├── NoDaemon             no daemon answers a command: start it
-    ├── DaemonBusy           the daemon does not answer a command in time: try again, see its log
-    ├── ListingError         the pages do not add up to a listing: give up
-    ├── LeaseHeld            another process is at work on the tenant: leave it to that one
+    ├── DaemonBusy           the daemon does not answer a command in time: retry, see its log
+    ├── ListingError         the pages are no consistent listing: give up
+    ├── LeaseHeld            another process works on the tenant: skip
     └── StoreError           the database can't be used
-        ├── RunEnded         the run that was to begin has ended already
+        ├── RunEnded         the run to start has ended already
         └── LeaseLost        another process has taken over the tenant
 
-No error's text ever holds a credential, a token or a body of the platform's.
+No error text contains a credential, a token or a body of the platform.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from typing import ClassVar
 
 
 class Retry(Enum):
-    """What may be done about an error."""
+    """The retry policy of an error."""
 
     AGAIN = "again"
     WAIT = "wait as told"
@@ -44,14 +44,14 @@ class Retry(Enum):
 
 
 class AdsyncdError(Exception):
-    """Root of everything that adsyncd raises on purpose. `str()` is fit to be shown to an operator."""
+    """Base of all errors that adsyncd raises on purpose. `str()` is safe to show to an operator."""
 
     retry: ClassVar[Retry] = Retry.NEVER
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in one file: where it is, what is wrong, and what would be right."""
+    """One problem in one file: its place, what is wrong, and the fix."""
 
     path: Path | None
     line: int | None
@@ -60,7 +60,7 @@ class Problem:
     fix: str
 
     def __str__(self) -> str:
-        """Return `file:line: key: what; fix`, leaving out what is not known."""
+        """Return `file:line: key: what; fix`, without the unknown parts."""
         place = ":".join(str(part) for part in (self.path, self.line) if part is not None)
         head = ": ".join(part for part in (place, self.key) if part)
         text = f"{self.what}; {self.fix}" if self.fix else self.what
@@ -68,7 +68,7 @@ class Problem:
 
 
 class ConfigError(AdsyncdError):
-    """Settings or drop-ins are wrong. `problems` lists all of it, in file and line order."""
+    """Invalid settings or drop-ins. `problems` lists every problem, by file and line."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -76,7 +76,7 @@ class ConfigError(AdsyncdError):
 
 
 class CredentialsError(AdsyncdError):
-    """A tenant's credentials can't be had. `state`: what is the matter with Vault, in a word or two, if it is that."""
+    """A tenant's credentials can't be read. `state` is the state of Vault if that is the cause."""
 
     def __init__(self, message: str, state: str = "") -> None:
         super().__init__(message)
@@ -84,23 +84,23 @@ class CredentialsError(AdsyncdError):
 
 
 class CredentialsMissing(CredentialsError):
-    """The reference leads nowhere, is not allowed, or leads to something without email and password."""
+    """The secret is missing, forbidden, or has no email and password."""
 
 
 class CredentialsUnavailable(CredentialsError):
-    """The place that keeps the credentials is down, sealed or too slow."""
+    """The source of the credentials is down, sealed or too slow."""
 
     retry = Retry.AGAIN
 
 
 class PlatformError(AdsyncdError):
-    """The platform did not do what was asked. `attempts`: after how many requests that was given up."""
+    """A request to the platform failed. `attempts` is the number of requests made."""
 
     attempts: int = 1
 
 
 class Unavailable(PlatformError):
-    """No connection, no answer in time, a 5xx or a 4xx that says "later". `after_s`: in how many seconds, if told."""
+    """No connection, no answer in time, a 5xx or a 4xx that says "later". `after_s`: the wait that it asks for."""
 
     retry = Retry.AGAIN
 
@@ -110,28 +110,28 @@ class Unavailable(PlatformError):
 
 
 class BadAnswer(PlatformError):
-    """An answer that is not the API: too big, not JSON, wrong types, a redirect."""
+    """An answer outside the API: too big, not JSON, wrong types, a redirect."""
 
     retry = Retry.AGAIN
 
 
 class Unconfirmed(BadAnswer):
-    """A push was answered with a 2xx or 3xx that is no yes: it denies the push, can't be read, or leads elsewhere.
+    """A push got a 2xx or 3xx that does not confirm it: it denies the push, is unreadable, or redirects.
 
-    The push may have taken effect, and on a server without idempotency keys it would take effect again.
+    The push may have taken effect. On a server without idempotency keys a retry would take effect again.
     """
 
     retry = Retry.NEVER
 
 
 class Unauthorized(PlatformError):
-    """The platform answered 401 to a token that it has just issued, or that it takes for other requests."""
+    """The platform answered 401 to a token that it just issued, or that it accepts for other requests."""
 
     retry = Retry.AGAIN
 
 
 class SignInRefused(PlatformError):
-    """The platform refused the credentials themselves."""
+    """The platform refused the credentials."""
 
 
 class Throttled(PlatformError):
@@ -144,11 +144,11 @@ class Throttled(PlatformError):
 
 
 class WaitTooLong(PlatformError):
-    """No request may be sent before the run's deadline: a wait that outlasts the run is not begun."""
+    """No request may be sent before the run's deadline, so the wait does not start."""
 
 
 class Rejected(PlatformError):
-    """The platform refused the request for a reason that sending it again won't fix."""
+    """The platform refused the request for a reason that a retry won't fix."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -156,17 +156,17 @@ class Rejected(PlatformError):
 
 
 class OutOfResources(AdsyncdError):
-    """This process, or its machine, lacks what a connection takes, as a file descriptor. The message has the fix."""
+    """This process or machine can't open a connection: no file descriptor, for example. The message has the fix."""
 
     retry = Retry.WAIT
 
 
 class Stopping(AdsyncdError):
-    """Nothing new is begun, since adsyncd is about to stop. What is left undone is resumed at the next start."""
+    """adsyncd is stopping and starts nothing new. The next start resumes interrupted runs."""
 
 
 class CommandRefused(AdsyncdError):
-    """What an operator asks for can't be done as things stand: `what` is in the way, and `fix` what to do about it."""
+    """A command can't be executed in the current state: `what` is the reason, `fix` the way out."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(f"{what}; {fix}")
@@ -175,23 +175,23 @@ class CommandRefused(AdsyncdError):
 
 
 class NoSuchTenant(CommandRefused):
-    """No tenant has the name that an operator gave."""
+    """No tenant has the given id."""
 
 
 class NoDaemon(AdsyncdError):
-    """There is no daemon to ask, or something else answers in its place."""
+    """No daemon answers, or another server does."""
 
 
 class DaemonBusy(AdsyncdError):
-    """Somebody listens, but does not answer in time: a daemon that is busy, about to start, or stalls."""
+    """A daemon listens but does not answer in time: it is busy, starting or stalled."""
 
 
 class ListingError(AdsyncdError):
-    """The pages do not add up to a listing: one repeats, or `has_more` never ends."""
+    """The pages are no consistent listing: a page repeats, or `has_more` never ends."""
 
 
 class LeaseHeld(AdsyncdError):
-    """Another process is at work on the tenant, and alive. The message says which one, and what to do."""
+    """Another live process works on the tenant. The message names it, and the fix."""
 
 
 class StoreError(AdsyncdError):
@@ -199,8 +199,8 @@ class StoreError(AdsyncdError):
 
 
 class RunEnded(StoreError):
-    """The run that was to begin has ended already, by a write that seemed to have failed or by another process."""
+    """The run to start has ended already, by a write that seemed to fail or by another process."""
 
 
 class LeaseLost(StoreError):
-    """Another process has taken over the tenant: what this one still has to record of its run is refused."""
+    """Another process has taken over the tenant; this process can't record its run any more."""

@@ -13,7 +13,7 @@ from adsyncd.control import openapi, wire
 from adsyncd.control.endpoints import ENDPOINTS
 from adsyncd.control.peer import Peer
 from adsyncd.model.run import Outcome, Run, Wait
-from adsyncd.model.status import Progress, State, TenantStatus
+from adsyncd.model.status import RunProgress, State, TenantStatus
 from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
 
@@ -49,7 +49,7 @@ def test_each_command_exists() -> None:
 
 def test_the_limits_are_those_of_the_queries() -> None:
     runs, letters = wire.RunsQuery().limit, wire.DeadLettersQuery.model_validate({}).limit
-    assert f"(runs: {runs} unless told, dead letters: {letters}; at most 1000)" in PAGE
+    assert f"(default: {runs} runs, {letters} dead letters; at most 1000)" in PAGE
     assert set(re.findall(r"`\?(\w+)=`", PAGE)) == wire.DeadLettersQuery.model_fields.keys()
 
 
@@ -70,7 +70,7 @@ def test_the_example_is_what_status_says(monkeypatch: pytest.MonkeyPatch) -> Non
         "globex",
         "mixo",
         wait=Wait(WaitReason.QUOTA, at(4, 5)),
-        run=Progress(
+        run=RunProgress(
             "globex-20261125T150000.000Z",
             at(0),
             announced=40,

@@ -77,7 +77,7 @@ def test_each_symptom_comes_with_a_command_to_look_with() -> None:
     "words",
     [
         "no daemon answers",
-        "left alone for now",
+        "circuit breaker open",
         "database: ",
         "running elsewhere",
         "run not recorded",

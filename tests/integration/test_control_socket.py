@@ -112,7 +112,7 @@ def test_what_a_dead_daemon_left_is_replaced(place: Path) -> None:
 def test_a_daemon_that_lives_is_left_alone(place: Path) -> None:
     with listening(place, None):
         with (
-            pytest.raises(ConfigError, match=r"another adsyncd listens at .*; stop it, or give each"),
+            pytest.raises(ConfigError, match=r"another adsyncd listens at .*; stop it, or configure another"),
             listening(place, None),
         ):
             pass
@@ -131,7 +131,7 @@ def test_each_reason_for_which_it_can_t_be_says_what_to_do(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     for place, group, words in (
         (tmp_path / "no" / "control.sock", None, f"there is no directory {tmp_path}/no; create it"),
-        (tmp_path / "file", None, "is there, and no socket; remove it"),
+        (tmp_path / "file", None, "exists and is not a socket; remove it"),
         (tmp_path / ("x" * 200), None, "AF_UNIX path too long; put the socket"),
         (tmp_path / "control.sock", "no-such", 'control.group: there is no group "no-such"; create it'),
     ):
@@ -269,7 +269,7 @@ async def test_where_it_is_at_work_on_as_many_as_it_can_it_is_busy_and_cuts_none
             workers = [visitors.enter_context(visit(place, GET % b"/")) for _ in range(2)]
             for _ in workers:
                 await work.begun.acquire()
-            with pytest.raises(DaemonBusy, match="answers too many others; try again"):
+            with pytest.raises(DaemonBusy, match="is busy with too many requests; try again"):
                 await ask(place)
             await anyio.sleep(0.2)  # longer than a head may take
             work.go_on.set()
@@ -286,7 +286,7 @@ async def test_work_counts_until_it_is_done_though_its_client_has_gone(
         for _ in range(2):
             with visit(place, GET % b"/"):
                 await work.begun.acquire()
-        with pytest.raises(DaemonBusy, match="answers too many others; try again"):
+        with pytest.raises(DaemonBusy, match="is busy with too many requests; try again"):
             await ask(place)
         work.go_on.set()
         for _ in range(2):
@@ -401,13 +401,13 @@ async def test_each_way_to_find_no_daemon_is_told_apart(place: Path) -> None:
         await ask(place)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(place))
-    with pytest.raises(NoDaemon, match="it has ended and left its socket behind; start it again"):
+    with pytest.raises(NoDaemon, match="it ended and left its socket behind; start it again"):
         await ask(place)
     silent = place.with_name("silent.sock")
     with listening(silent, None), pytest.raises(DaemonBusy, match=r"not answered within 0\.1 s"):
         await ask(silent, within_s=0.1)
     async with served(Starlette(), place):
-        with pytest.raises(NoDaemon, match="with status 404 is no adsyncd of this version"):
+        with pytest.raises(NoDaemon, match="is not adsyncd of this version: it answered with status 404"):
             await ask(place)
 
 
@@ -418,7 +418,7 @@ async def test_who_may_not_ask_is_told_who_may() -> None:
         await anyio.Path(place).chmod(0o600)  # to root's group this test still belongs
         os.seteuid(65534)
         try:
-            with pytest.raises(NoDaemon, match="you may not ask it; run this as its user or root"):
+            with pytest.raises(NoDaemon, match="permission denied; run this as its user or root"):
                 await ask(place)
         finally:
             os.seteuid(0)

@@ -73,7 +73,7 @@ async def test_status_shows_what_tenants_wait_for_and_what_became_of_them(progra
 async def test_a_tenant_is_run_by_command(program: Program, platform: Platform) -> None:
     async with program.daemon() as daemon:
         await daemon.logs("run ended")
-        assert await run(program, "trigger", "acme") == "a run of acme begins; see adsyncd status acme --watch\n"
+        assert await run(program, "trigger", "acme") == "a run of acme starts; see adsyncd status acme --watch\n"
         await platform.reach_effects("acme", 2 * CAMPAIGNS)
         assert 'there is no tenant "hooli"; adsyncd status lists all' in await run(program, "trigger", "hooli", code=1)
         [command, *_] = daemon.events("command")
@@ -128,7 +128,7 @@ async def test_a_daemon_that_was_killed_leaves_nothing_in_the_next_one_s_way(pro
         await daemon.logs("ready")
         daemon.process.kill()
         await daemon.process.wait()
-    assert "it has ended and left its socket behind" in await run(program, "status", code=4)
+    assert "it ended and left its socket behind" in await run(program, "status", code=4)
     async with program.daemon() as daemon:
         await daemon.logs("ready", 2)
         await run(program, "status")

@@ -1,8 +1,7 @@
-"""The command line: what an operator types, sees and gets as an exit code.
+"""The command line: commands, their output and their exit codes.
 
-Exit codes: 0 it is done; 1 it failed, and standard error says why; 2 it was asked in the wrong way; 3 a sync or a
-replay left some campaigns behind; 4 there is no daemon to ask; 5 the daemon does not answer in time; 78 the daemon
-can't start with these settings.
+Exit codes: 0 success; 1 failure, standard error says why; 2 usage error; 3 a sync or replay did not push some
+campaigns; 4 no daemon; 5 the daemon does not answer in time; 78 invalid settings.
 """
 
 import errno
@@ -19,7 +18,7 @@ from adsyncd.cli.output import give_up, print_error, print_line
 from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 
 _EXIT: dict[type[AdsyncdError], int] = {NoDaemon: 4, DaemonBusy: 5}
-_COMMANDS = {  # and the modules that they are in
+_COMMANDS = {  # command -> its module
     "run": "run",
     "check": "check",
     "sync": "run",
@@ -37,13 +36,13 @@ _COMMANDS = {  # and the modules that they are in
 
 
 def application(only: str | None = None) -> typer.Typer:
-    """Return the command with all its subcommands; if `only` is one's name, with that one: to import all takes long."""
+    """Return the command with its subcommands, or only with the one named `only`: importing all is slow."""
     app = typer.Typer(
         name="adsyncd",
-        help="Keep the ad campaigns of many tenants in step with a slow, flaky, metered platform.",
-        epilog="New here? `adsyncd demo` shows all of it on this machine.",
+        help="Keep the ad campaigns of many tenants in sync with a slow, flaky, rate-limited platform.",
+        epilog="New here? `adsyncd demo` shows the whole system on this machine.",
         no_args_is_help=True,
-        rich_markup_mode="markdown",  # the only one that fills the lines of our docstrings anew
+        rich_markup_mode="markdown",  # the only mode that rewraps docstrings
         add_completion=False,
         pretty_exceptions_enable=False,  # they show local variables, and so secrets
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -59,11 +58,11 @@ def application(only: str | None = None) -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command that the arguments name. The errors that adsyncd raises on purpose are shown by their text."""
+    """Run the command in the arguments. Errors that adsyncd raises on purpose are shown as one line."""
     _open_standard_streams()
-    os.environ.pop("OTEL_PYTHON_CONTEXT", None)  # contextvars it is; of a name that is unknown a traceback would tell
+    os.environ.pop("OTEL_PYTHON_CONTEXT", None)  # an unknown name would raise; the default is contextvars
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # whatever characters it has: the others are escaped
+        if isinstance(stream, TextIOWrapper):  # characters outside its encoding are escaped
             stream.reconfigure(errors="backslashreplace")
     try:
         application(only=next(iter(sys.argv[1:]), None))()
@@ -73,7 +72,7 @@ def main() -> None:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             print_error(AdsyncdError(f"the output can't be written: {error.strerror}"))
-        elif error.errno != errno.EPIPE:  # or the reader has seen enough
+        elif error.errno != errno.EPIPE:  # EPIPE: the reader has closed the pipe
             raise
         for stream in (sys.stdout, sys.stderr):
             give_up(stream)
@@ -81,14 +80,14 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Let those that were closed at the start lead nowhere, or files that are opened next would take their places."""
+    """Open closed standard streams on /dev/null, or the next files opened would take their descriptors."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor
     sys.stdin, sys.stdout, sys.stderr = (
-        stream or open(number, mode, closefd=False)  # noqa: SIM115 - it has a number and no path
+        stream or open(number, mode, closefd=False)  # noqa: SIM115 - a descriptor, not a path
         for number, (stream, mode) in enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
     )
 
@@ -104,4 +103,4 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    os.umask(0o077)  # what is written, the database above all, is its owner's alone
+    os.umask(0o077)  # files, above all the database, are readable by their owner only

@@ -20,13 +20,13 @@ CONFIG = DEFAULT_PATH
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 Level = Literal["debug", "info", "warning", "error"]
-LogLevel = Annotated[Level, typer.Option("--log-level", help="The least that is logged, to standard error.")]
+LogLevel = Annotated[Level, typer.Option("--log-level", help="Lowest level that is logged, to standard error.")]
 
 TheTenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id: the name of its drop-in.")]
 
 
 def find_tenant(settings: Settings, tenants: Tenants, tenant_id: str) -> Tenant:
-    """Return a tenant by its id. Raises ConfigError with what is wrong with it, or with where it should be."""
+    """Return a tenant by its id. Raises ConfigError with its problems, or with the file to create."""
     if tenant_id in tenants.good:
         return tenants.good[tenant_id]
     if tenant_id in tenants.bad:

@@ -1,4 +1,4 @@
-"""`adsyncd check`: whether the settings and all drop-ins are right."""
+"""`adsyncd check`: validate the settings and all drop-ins."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ from adsyncd.store.checkup import Checkup, check_up
 from adsyncd.store.sql import file_of
 from adsyncd.telemetry.standard_variables import find_problems
 
-Store = Annotated[bool, typer.Option("--store", help="Look at the database, too, without migrating or fixing it.")]
+Store = Annotated[bool, typer.Option("--store", help="Also check the database, without migrating or repairing it.")]
 
 _NONE = timedelta(0)
 
@@ -39,12 +39,12 @@ _NONE = timedelta(0)
 def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
     """Validate the settings and all drop-ins, and list every problem with its file, line, key and fix.
 
-    Standard variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `SSL_CERT_FILE`, are looked at as they are here.
+    Standard variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `SSL_CERT_FILE`, are checked as set in this shell.
 
-    It warns of schedules that a quota can't meet, of overrides without a drop-in, and of crontabs and credentials that
-    look like a slip; and of quotas whose change lets nothing through for a while. Nothing is started or written.
+    It warns of schedules that a quota can't meet, of overrides without a drop-in, of crontabs and credentials that look
+    like a mistake, and of quota changes that block requests for a while. Nothing is started or written.
 
-    Exits 0 if all is right, 1 if there is a problem.
+    Exits 0 if everything is valid, 1 if there is a problem.
     """
     found = Checkup()
     try:
@@ -76,18 +76,18 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
 
 
 async def _costs(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:
-    """Return whom a change of quotas lets send nothing for a while, by what the store has on record."""
+    """Return the tenants that a change of quotas keeps from sending for a while, from the requests on record."""
     file = file_of(settings.store.url)
     if file and not file.exists():
-        return []  # nothing was sent yet
+        return []  # no request was sent yet
     clock = SystemClock()
     try:
         async with open_reader(settings.store.url, clock=clock) as reader:
             found = costs({tenant.id: tenant.client_quota for tenant in tenants}, await reader.permits(), clock)
     except StoreError as error:
         longest = format_duration(max((window.per for tenant in tenants for window in _windows(tenant)), default=_NONE))
-        cost = f"if a quota was changed to a new window, nothing is sent for as long as that lasts: {longest} at most"
-        return [Problem(None, None, None, f"what was sent can't be looked at ({error})", cost)] if tenants else []
+        cost = f"if a quota has a new window, nothing is sent for up to {longest}"
+        return [Problem(None, None, None, f"the requests on record can't be read ({error})", cost)] if tenants else []
     now = clock.now()
     return [
         Problem(None, None, None, silence(tenant, now + timedelta(seconds=wait_s), now), "")
@@ -102,29 +102,29 @@ def _windows(tenant: Tenant) -> Iterator[Window]:
 
 
 def _warnings(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:
-    """Return what can't be kept to, without asking the store what the tenants have; and what looks like a slip."""
+    """Return the schedules that can't be met (by the drop-ins alone), and probable mistakes."""
     assumed = f"its quota can't meet the schedules, if a tenant has {ASSUMED_CAMPAIGNS} campaigns"
     now = SystemClock().now()
     found = plan(tenants, {}, {}, now).fixes
     return [
         *(Problem(None, None, name, assumed, fix) for name, fix in found.items()),
         *(
-            Problem(None, None, f"tenant {tenant.id}", *slip)
+            Problem(None, None, f"tenant {tenant.id}", *mistake)
             for tenant in tenants
-            for slip in _slips(tenant, settings.vault, now)
+            for mistake in _mistakes(tenant, settings.vault, now)
         ),
     ]
 
 
-def _slips(tenant: Tenant, vault: VaultTable | None, now: datetime) -> Iterator[tuple[str, str]]:
+def _mistakes(tenant: Tenant, vault: VaultTable | None, now: datetime) -> Iterator[tuple[str, str]]:
     if tenant.enabled and next_fire(trigger(tenant.schedule, tenant.id), now) is None:
-        yield "its crontab names a date that never comes", "name one that does, or disable it (enabled = false)"
+        yield "its crontab names a date that never comes", "change the date, or disable the tenant (enabled = false)"
     match tenant.credentials:
         case VaultRef(path) if vault and path.startswith((f"{vault.mount}/", "data/")):
             right = path.removeprefix(f"{vault.mount}/").removeprefix("data/")
             yield (
                 f'its credentials are read at "{vault.mount}/data/{path}" of Vault, since vault.mount comes first',
-                f'write vault = "{right}" if that is not meant',
+                f'write vault = "{right}" if that is not intended',
             )
         case ref if found := remark(ref, os.environ):
             yield found, ""

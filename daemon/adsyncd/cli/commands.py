@@ -1,4 +1,4 @@
-"""`adsyncd trigger`, `pause`, `resume` and `reload`: what the daemon is told to do."""
+"""`adsyncd trigger`, `pause`, `resume` and `reload`: commands to the daemon."""
 
 import os
 from pathlib import Path
@@ -28,51 +28,47 @@ _RELOADED = TypeAdapter(Reloaded)
 def trigger(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:
     """Have the daemon run a tenant now, besides its schedule.
 
-    A run that was cut off is taken up in its place. It is refused while a run of the tenant goes on, and while it is
-    paused. `adsyncd status TENANT --watch` shows how the run goes on.
+    An interrupted run is resumed. The daemon refuses while a run of the tenant is in progress, and while the tenant is
+    paused. `adsyncd status TENANT --watch` shows the progress.
 
-    Exits 0 once the run begins, 1 if it is refused, 4 if there is no daemon, 5 if it
-    does not answer in time.
+    Exits 0 once the run starts, 1 if it is refused, 4 if there is no daemon, 5 if it does not answer in time.
     """
-    begun = _tell(config, _of(tenant, "trigger"), _TRIGGERED)
+    triggered = _tell(config, _of(tenant, "trigger"), _TRIGGERED)
     if json:
-        print_json(_TRIGGERED.dump_python(begun, mode="json"))
+        print_json(_TRIGGERED.dump_python(triggered, mode="json"))
     else:
-        print_line(f"a run of {tenant} begins; see adsyncd status {tenant} --watch")
+        print_line(f"a run of {tenant} starts; see adsyncd status {tenant} --watch")
 
 
 def pause(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:
-    """Let a tenant rest until it is resumed, also after a restart of the daemon.
+    """Pause a tenant until it is resumed, also across restarts of the daemon.
 
-    Its ticks are skipped. A run that goes on comes to its end; one that was cut off waits.
+    Its ticks are skipped. A run in progress ends normally; an interrupted run waits.
 
-    Exits 0 once that is kept, 1 if it is refused, 4 if there is no daemon, 5 if it
-    does not answer in time.
+    Exits 0 once that is recorded, 1 if it is refused, 4 if there is no daemon, 5 if it does not answer in time.
     """
     _print(_tell(config, _of(tenant, "pause"), _TENANT), json=json)
 
 
 def resume(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:
-    """Let a tenant run again, from its next fire time on; `adsyncd trigger` runs it now.
+    """Resume a paused tenant, from its next fire time on; `adsyncd trigger` runs it now.
 
-    Exits 0 once that is kept, 1 if it is refused, 4 if there is no daemon, 5 if it
-    does not answer in time.
+    Exits 0 once that is recorded, 1 if it is refused, 4 if there is no daemon, 5 if it does not answer in time.
     """
     _print(_tell(config, _of(tenant, "resume"), _TENANT), json=json)
 
 
 def reload(config: Config = CONFIG, json: Json = False) -> None:
-    """Have the daemon take up what its settings and drop-ins say now, and wait until it has.
+    """Have the daemon reload its settings and drop-ins, and wait until that is done.
 
-    Whoever is unchanged is not touched. A tenant whose files are wrong goes on as they said when they were right.
+    Unchanged tenants are not touched. A tenant with invalid files keeps their last good version.
 
-    Exits 0 if all is right, 1 with every problem that was found, 4 if there is no daemon, 5 if it
-    does not answer in time.
+    Exits 0 if all files are valid, 1 with every problem, 4 if there is no daemon, 5 if it does not answer in time.
     """
     try:
         reloaded = _tell(config, "/v1/reload", _RELOADED, within_s=_RELOADED_WITHIN_S)
     except Refused as refused:
-        if not isinstance(refused.problem, wire.FilesRefused):
+        if not isinstance(refused.problem, wire.FilesRefusedProblem):
             raise
         reloaded = refused.problem.report
     if json:

@@ -1,4 +1,4 @@
-"""`adsyncd dead-letters`: the campaigns that no run pushes any more, and what is to become of them."""
+"""`adsyncd dead-letters`: list, replay or discard the campaigns that runs skip."""
 
 import os
 from collections import Counter
@@ -30,19 +30,19 @@ from adsyncd.tasks import beside
 
 _NONE = "no dead letters"
 
-_OfTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Those of this tenant.")]
+_OfTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only this tenant's.")]
 _ForReason = Annotated[
-    str | None, typer.Option("--reason", "-r", metavar="TEXT", help="Those whose reason contains this text.")
+    str | None, typer.Option("--reason", "-r", metavar="TEXT", help="Only those whose reason contains this text.")
 ]
-_Every = Annotated[bool, typer.Option("--all", help="Every dead letter that there is.")]
-_DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only list those that are meant.")]
+_Every = Annotated[bool, typer.Option("--all", help="All dead letters.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only list the selected ones.")]
 _TheTenant = Annotated[str | None, typer.Argument(metavar="TENANT", help="The one of this tenant,", show_default=False)]
 _TheCampaign = Annotated[str | None, typer.Argument(metavar="CAMPAIGN", help="and this campaign.", show_default=False)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """Which dead letters are meant: one that is named, or those that match."""
+    """The selected dead letters: a named one, or those that match."""
 
     tenant: str | None
     campaign_id: str | None
@@ -52,7 +52,7 @@ class _Selection:
 def application() -> typer.Typer:
     """Return the command with its subcommands."""
     app = typer.Typer(
-        help="Campaigns that failed for good and that runs leave alone: look at them, replay them, discard them.",
+        help="Campaigns that failed for good, which runs skip: list, replay or discard them.",
         no_args_is_help=True,
     )
     app.command("list")(list_)
@@ -73,7 +73,7 @@ def show(
     config: Config = CONFIG,
     json: Json = False,
 ) -> None:
-    """Show all that is known of a dead letter, with the campaign as the platform lists it."""
+    """Show a dead letter in detail, with the campaign as the platform lists it."""
     settings = load_settings(config, os.environ)
     [letter] = anyio.run(_find, settings, _Selection(tenant, campaign, None))
     if json:
@@ -93,13 +93,13 @@ def replay(
     json: Json = False,
     log_level: LogLevel = "warning",
 ) -> None:
-    """Push dead letters again, now and without a daemon, each with the idempotency key with which it died.
+    """Push dead letters again, now and without a daemon, each with its original idempotency key.
 
-    What is pushed is no dead letter any more; what fails again stays one, for the new reason. Ctrl-C lets what is on
-    its way come back; the rest is left as it is, and so are those of tenants that another process, such as the daemon,
-    is at work on. Each tenant's quota is kept, so that many take their time.
+    A pushed campaign is no longer a dead letter; one that fails again stays one, with the new reason. After Ctrl-C,
+    requests in flight may finish; the rest stays unchanged. Tenants that another process, such as the daemon, works on
+    are skipped. Each tenant's quota is kept, so that many dead letters take long.
 
-    Exits 0 when all were pushed, 3 when some were not, 1 when none could even be tried.
+    Exits 0 when all were pushed, 3 when some were not, 1 when none was tried.
     """
     selection = _selection(tenant, campaign, of_tenant, reason, every=every)
     settings = load_settings(config, os.environ)
@@ -108,9 +108,9 @@ def replay(
         return
     replayed = event_loop.run(_replay, settings, selection, log_level, Terminal(stderr=True))
     if json:
-        print_json([_fate_as_json(each) for each in replayed])
+        print_json([_outcome_as_json(each) for each in replayed])
     else:
-        _print_fates(replayed)
+        _print_outcomes(replayed)
     raise typer.Exit(_exit_code(replayed))
 
 
@@ -124,10 +124,10 @@ def discard(
     dry_run: _DryRun = False,
     json: Json = False,
 ) -> None:
-    """Forget dead letters without pushing them: their tenants' next runs push the campaigns like any other.
+    """Delete dead letters without pushing them: the tenants' next runs push the campaigns like any other.
 
-    That is a fresh start, with all attempts and a new idempotency key, and ends as another dead letter if nothing was
-    fixed. What is to be left alone for good stays a dead letter, until it is changed or deleted upstream.
+    Each starts afresh, with all attempts and a new idempotency key, and becomes a dead letter again if the cause is not
+    fixed. To skip a campaign for good, keep its dead letter; it ends when the campaign changes or is deleted upstream.
     """
     selection = _selection(tenant, campaign, of_tenant, reason, every=every)
     settings = load_settings(config, os.environ)
@@ -140,25 +140,25 @@ def discard(
 def _selection(
     tenant: str | None, campaign: str | None, of_tenant: str | None, reason: str | None, *, every: bool
 ) -> _Selection:
-    """Return what the arguments select. All or nothing is never meant by leaving something out."""
+    """Return the selection of the arguments. A missing argument never selects everything."""
     ways = [tenant is not None, of_tenant is not None or reason is not None, every]
     if sum(ways) != 1:
-        raise typer.BadParameter("say which: TENANT CAMPAIGN, or --tenant and --reason, or --all")
+        raise typer.BadParameter("select dead letters: TENANT CAMPAIGN, or --tenant and --reason, or --all")
     if tenant is not None and campaign is None:
-        raise typer.BadParameter(f"say which campaign, or --tenant {escaped(tenant)} for all of this tenant")
+        raise typer.BadParameter(f"name a campaign, or use --tenant {escaped(tenant)} for all of this tenant")
     return _Selection(tenant or of_tenant, campaign, reason)
 
 
 async def _find(settings: Settings, selection: _Selection) -> list[DeadLetter]:
-    """Return what is meant. Raises AdsyncdError if one that is named is none."""
+    """Return the selected dead letters. Raises AdsyncdError if a named campaign has none."""
     tenant, campaign_id = selection.tenant, selection.campaign_id
     async with open_reader(settings.store.url, clock=SystemClock()) as reader:
         found = await reader.dead_letters(tenant, campaign_id, selection.reason)
         if campaign_id is not None and not found:
             every = await reader.dead_letters(tenant, None, selection.reason)
-            found = [letter for letter in every if escaped(letter.campaign_id) == campaign_id]  # as we show it
+            found = [letter for letter in every if escaped(letter.campaign_id) == campaign_id]  # as it is shown
     if campaign_id is not None and len(found) != 1:
-        what = "is no dead letter" if not found else "is the name of several dead letters: see list --json"
+        what = "is not a dead letter" if not found else "names several dead letters: see list --json"
         raise AdsyncdError(f"campaign {campaign_id} of tenant {tenant} {what}")
     return found
 
@@ -187,7 +187,7 @@ def _exit_code(replayed: Sequence[Replayed]) -> int:
     return 1 if states == {PushState.PENDING} else 3
 
 
-def _fate_as_json(replayed: Replayed) -> dict[str, Any]:
+def _outcome_as_json(replayed: Replayed) -> dict[str, Any]:
     letter = replayed.letter
     return {
         "tenant": letter.tenant,
@@ -207,8 +207,8 @@ def _print(letters: Sequence[DeadLetter], *, json: bool) -> None:
         print_line(_NONE)
 
 
-def _print_fates(replayed: Sequence[Replayed]) -> None:
-    """Print what became of each that is left, and the counts of all."""
+def _print_outcomes(replayed: Sequence[Replayed]) -> None:
+    """Print the dead letters that remain with their reasons, and the counts of all."""
     for each in replayed:
         if each.state is not PushState.PUSHED:
             print_line(f"{each.letter.tenant} {each.letter.campaign_id}: {each.error}")

@@ -1,4 +1,4 @@
-"""`adsyncd demo`: all of it on this machine."""
+"""`adsyncd demo`: the whole system on this machine."""
 
 import shutil
 import sys
@@ -11,20 +11,20 @@ from adsyncd.cli.output import Terminal
 
 
 def demo() -> None:
-    """Show all of it on this machine, in under a minute.
+    """Show the whole system on this machine, in under a minute.
 
-    Starts OpenBao, a mock platform that fails now and then, and the daemon with three tenants, all on 127.0.0.1; then
-    shows their progress, what became of each tenant, and the trace of a run. What it started it ends; the database
-    is kept in a new folder of /tmp, to be looked at. Exits 1 if anything is not as it has to be.
+    Starts OpenBao, a mock platform that sometimes fails, and the daemon with three tenants, all on 127.0.0.1; then
+    shows their progress, the result of each tenant, and the trace of a run. It stops everything that it started, and
+    keeps the database in a new folder of /tmp for inspection. Exits 1 if a result is not as expected.
     """
-    from adsyncd.demo.scene import Scene  # noqa: PLC0415 - no other command has to wait for these
+    from adsyncd.demo.scene import Scene  # noqa: PLC0415 - slow to import, and only for this command
     from adsyncd.demo.story import play  # noqa: PLC0415
 
     raise typer.Exit(anyio.run(play, Scene(), _Console(), _called()))
 
 
 def _called() -> str:
-    """Return what this program was called by, for commands that are to be copied."""
+    """Return the name by which this program was called, for commands to copy."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{sys.executable} -m adsyncd"
@@ -33,5 +33,5 @@ def _called() -> str:
 
 class _Console(Terminal):
     def on_broken_pipe(self) -> None:
-        """Leave it to `main`: rich would exit from within the task groups, which wrap that up as a failure."""
+        """Let `main` handle it: rich would exit inside the task groups, which report that as a failure."""
         raise BrokenPipeError

@@ -1,6 +1,6 @@
-"""How commands write: lines, JSON, whose keys are a contract, and tables of runs, dead letters and plans.
+"""The output of commands: lines, JSON (its keys are a contract), and tables of runs, dead letters and plans.
 
-All that a command writes goes out here, so that nothing which others wrote reaches a terminal as they wrote it.
+Every command writes through this module, which escapes control characters in texts from outside.
 """
 
 import json
@@ -28,8 +28,8 @@ RUN_KEYS = (
     "note",
 )  # fmt: skip
 
-WIDE = 120  # columns of a terminal that has room for all, such as trace ids
-_UNBOUND = 160  # what is no terminal has room for all
+WIDE = 120  # columns of a terminal that fits all, such as trace ids
+_UNBOUND = 160  # without a terminal everything fits
 
 _STYLES = {
     Outcome.SUCCEEDED: "green",
@@ -41,13 +41,13 @@ _STYLES = {
 
 
 class Terminal(Console):
-    """A console that shows texts as they are: marks in them mean nothing, and what does not print is escaped."""
+    """A console that shows texts literally: no markup, and characters that do not print are escaped."""
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
         super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - rich's own
-        """Make a text of a string: those in tables go through here, too."""
+        """Return a string as an escaped text; strings in tables come through here, too."""
         return super().render_str(escaped(text), **options)
 
 
@@ -71,12 +71,12 @@ def print_error(error: AdsyncdError) -> None:
 
 
 def give_up(stream: TextIO) -> None:
-    """Let a stream that can't be written to lead nowhere, or Python would exit with 120 for what is in its buffer."""
+    """Redirect a broken stream to /dev/null, or Python would exit with 120 when it flushes the buffer."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, indented, in printable ASCII alone."""
+    """Print a value as indented JSON, in printable ASCII only."""
     _write(json.dumps(value, indent=2))
 
 
@@ -94,7 +94,7 @@ def run_as_json(run: Run) -> dict[str, object]:
 
 
 def print_runs(runs: Sequence[Run]) -> None:
-    """Print runs as a table that fits the terminal, and below it what went wrong in them."""
+    """Print runs as a table that fits the terminal, and their errors and notes below it."""
     console = new_console()
     wide = console.width >= WIDE
     table = new_table()
@@ -117,7 +117,7 @@ def print_runs(runs: Sequence[Run]) -> None:
             styled(run.outcome or "open", style),
             f"{run.pushed}/{run.listed}",
             _not_pushed(run),
-            *(str(n) if run.outcome else "" for n in (run.requests, run.retries, run.refused)),  # known in the end
+            *(str(n) if run.outcome else "" for n in (run.requests, run.retries, run.refused)),  # known at the end
             *([run.trace_id] if wide else []),
         )
     console.print(table)
@@ -149,7 +149,7 @@ def print_letters(letters: Sequence[DeadLetter]) -> None:
 
 
 def print_letter(letter: DeadLetter) -> None:
-    """Print all that is known of a dead letter."""
+    """Print a dead letter in detail."""
     for key, value in letter_as_json(letter).items():
         if key == "payload":
             _write(f"payload: {escaped_lines(json.dumps(value, indent=2, ensure_ascii=False))}")
@@ -164,7 +164,7 @@ def plan_as_json(plan: Plan) -> dict[str, object]:
 
 
 def print_plan(plan: Plan) -> None:
-    """Print a plan as tables of tenants and of platforms, and below them what those need that need more."""
+    """Print a plan as tables of tenants and of platforms, and the fixes below them."""
     tenants = new_table()
     tenants.add_column("tenant", overflow="fold")
     for name in ("campaigns", "requests", "usual", "takes", "due every", "shortest", "of quota"):
@@ -199,7 +199,7 @@ def _rounded(values: dict[str, object]) -> dict[str, object]:
 
 
 def seconds(time: float | None) -> str:
-    """Return a time in words, to the second; nothing for one that is not known."""
+    """Return a time as text, to the second; empty if it is None."""
     if time is None:
         return ""
     try:
@@ -209,18 +209,18 @@ def seconds(time: float | None) -> str:
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Name the first ones, `most` of them, and say how many more there are."""
+    """Return the first `most` names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def new_console() -> Terminal:
-    """Return a console on standard output: as wide as the terminal, or as any table if it is none."""
+    """Return a console on standard output, as wide as the terminal, or as any table without one."""
     return Terminal(width=None if sys.stdout.isatty() else _UNBOUND)
 
 
 def new_table() -> Table:
-    """Return an empty table in the way of all of ours."""
+    """Return an empty table in the style of all commands."""
     return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
 
 

@@ -1,4 +1,4 @@
-"""`adsyncd plan`: compute whether the quotas are enough for the schedules, and what the store knows for that."""
+"""`adsyncd plan`: whether the quotas are enough for the schedules, from the drop-ins and the store."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,18 +22,18 @@ from adsyncd.store import open_reader
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """By tenant id, where it is known: how many campaigns it has, and the requests of the last good runs."""
+    """By tenant id: its number of campaigns, and the requests of its last good runs. Unknown tenants are absent."""
 
     campaigns: Mapping[str, int] = field(default_factory=dict)
     requests: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def read_history(settings: Settings, tenants: Sequence[Tenant]) -> History:
-    """Return what the store knows. If it can't be read, that is nothing, and standard error says why."""
+    """Return the history in the store. If the store can't be read, it is empty, and standard error says why."""
     try:
         return anyio.run(_read, settings.store.url, [tenant.id for tenant in tenants])
     except StoreError as error:
-        print_line(f"note: nothing is known of what the tenants have: {error}", err=True)
+        print_line(f"note: the number of campaigns is unknown: {error}", err=True)
         return History()
 
 
@@ -43,31 +43,29 @@ async def _read(url: str, tenants: Sequence[str]) -> History:
 
 
 def plan(
-    tenant: Annotated[
-        str | None, typer.Argument(metavar="TENANT", help="Of this tenant and its platform alone.")
-    ] = None,
+    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Only this tenant and its platform.")] = None,
     config: Config = CONFIG,
     json: Json = False,
 ) -> None:
-    """Compute what the schedules need of the quotas, and say what would help those that need too much.
+    """Compute how much of the quotas the schedules need, with a fix for those that need too much.
 
-    It knows the drop-ins, and from the store how many campaigns each tenant has and what its last runs took. The daemon
-    need not run, and nothing is sent. Exits 0 if the quotas are enough for every schedule, 1 if they are not.
+    It reads the drop-ins, and from the store each tenant's number of campaigns and the requests of its last runs. The
+    daemon need not run, and nothing is sent. Exits 0 if the quotas are enough for every schedule, 1 if not.
     """
     settings = load_settings(config, os.environ)
     read = read_tenants(settings)
     if tenant is not None:
         find_tenant(settings, read, tenant)
     for problem in read.problems:
-        print_line(f"warning: left out: {problem}", err=True)
+        print_line(f"warning: skipped: {problem}", err=True)
     tenants = list(read.good.values())
     history = read_history(settings, tenants)
     found = make_plan(tenants, history.campaigns, history.requests, SystemClock().now())
     if tenant is not None:
         found = found.of(tenant)
     if unknown := sum(not one.known for one in found.tenants):
-        assumed = f"each is taken to have {ASSUMED_CAMPAIGNS} campaigns"
-        print_line(f"note: nobody has listed {unknown} of {len(found.tenants)} tenants yet: {assumed}", err=True)
+        assumed = f"assuming {ASSUMED_CAMPAIGNS} campaigns each"
+        print_line(f"note: {unknown} of {len(found.tenants)} tenants have never been listed; {assumed}", err=True)
     if json:
         print_json(plan_as_json(found))
     else:

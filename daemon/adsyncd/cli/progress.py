@@ -1,4 +1,4 @@
-"""What is drawn while a sync or a replay goes on."""
+"""The progress bar of a sync or a replay."""
 
 import anyio
 from rich.console import Console
@@ -11,7 +11,7 @@ _REDRAW_S = 0.1
 
 
 async def show_progress(name: str, tally: Tally, console: Console) -> None:
-    """Draw the progress on a terminal until cancelled. It is known late how many campaigns there are."""
+    """Draw the progress on a terminal until cancelled. The total appears once it is known."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     more = (TimeElapsedColumn(), TextColumn("{task.fields[doing]}", markup=False))
     with Progress(*columns, *more, console=console, disable=not console.is_terminal) as progress:

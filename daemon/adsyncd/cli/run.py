@@ -23,9 +23,9 @@ _EXIT_CODES = {Outcome.SUCCEEDED: 0, Outcome.PARTIAL: 3}
 def run(config: Config = CONFIG, log_level: LogLevel = "info") -> None:
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C.
 
-    Every tenant is synced on its own schedule. Drop-ins that are wrong are logged and left out; the others run. What is
-    on its way is waited for, for shutdown_grace at most; a second signal cuts that short. Exits 0 after a clean stop,
-    78 if the settings are wrong: starting it again won't fix that.
+    Every tenant is synced on its own schedule. Invalid drop-ins are logged and skipped; the other tenants run. After a
+    signal, requests in flight may finish within shutdown_grace; a second signal ends the wait. Exits 0 after a clean
+    stop, 78 for invalid settings, which a restart won't fix.
     """
     try:
         event_loop.run(daemon.serve, config, os.environ, log_level)
@@ -43,9 +43,9 @@ def sync(
 ) -> None:
     """Run one tenant now, without a daemon.
 
-    Exits 0 when all campaigns were pushed, 3 when some were not, 1 when the run failed, or none was begun since another
-    process, such as the daemon, is at work on the tenant. Ctrl-C lets what is on its way come back; the next run of the
-    tenant goes on where this one stopped.
+    Exits 0 when all campaigns were pushed, 3 when some were not, 1 when the run failed, or did not start because
+    another process, such as the daemon, works on the tenant. After Ctrl-C, requests in flight may finish; the tenant's
+    next run resumes this one.
     """
     settings = load_settings(config, os.environ)
     found = find_tenant(settings, read_tenants(settings), tenant)

@@ -1,4 +1,4 @@
-"""`adsyncd runs`: what happened."""
+"""`adsyncd runs`: the history of runs."""
 
 import os
 from typing import Annotated
@@ -16,17 +16,17 @@ from adsyncd.store import open_reader
 
 
 def runs(
-    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Of this tenant alone.")] = None,
+    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Only this tenant's.")] = None,
     config: Config = CONFIG,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many runs.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Maximum number of runs.")] = 20,
     json: Json = False,
 ) -> None:
-    """Show the latest runs, newest first, with what went wrong and the id of each one's trace.
+    """Show the latest runs, newest first, with their errors and trace ids.
 
-    The daemon need not run. A run that still goes on, or was cut off and will be resumed, is open. Of one that was cut
-    off, requests that had no answer yet are not counted.
+    The daemon need not run. A run is open while it is in progress, or interrupted and not yet resumed. Requests in
+    flight when a run was interrupted are not counted.
 
-    Exits 0, or 1 if there is neither a run of the tenant nor the tenant itself, or no database of this version.
+    Exits 0; 1 if the tenant does not exist and has no runs, or if there is no database of this version.
     """
     settings = load_settings(config, os.environ)
     found = anyio.run(_runs, settings, tenant, limit)

@@ -1,4 +1,4 @@
-"""`adsyncd simulate`: what the tenants of this installation will do, in a few seconds."""
+"""`adsyncd simulate`: a day of this installation's tenants in a few seconds."""
 
 import os
 from collections.abc import Sequence
@@ -23,18 +23,19 @@ from adsyncd.simulation.network import load_factory
 from adsyncd.simulation.simulation import Course, Simulator
 from adsyncd.simulation.world import World
 
-Hours = Annotated[float, typer.Option("--hours", min=0.1, max=24 * 31, help="How much time to simulate.")]
+Hours = Annotated[float, typer.Option("--hours", min=0.1, max=24 * 31, help="Hours to simulate.")]
 Campaigns = Annotated[
     int | None,
-    typer.Option(
-        min=0, help=f"Campaigns of each tenant. By default as many as the store has, else {ASSUMED_CAMPAIGNS}."
-    ),
+    typer.Option(min=0, help=f"Campaigns of each tenant. Default: the number in the store, else {ASSUMED_CAMPAIGNS}."),
 ]
-Faults = Annotated[bool, typer.Option("--faults/--healthy", help="Whether platforms fail now and then.")]
-Seed = Annotated[int, typer.Option(help="Decides each latency and fault: the same one, the same answer.")]
+Faults = Annotated[bool, typer.Option("--faults/--healthy", help="Whether platforms sometimes fail.")]
+Seed = Annotated[int, typer.Option(help="Decides every latency and fault; equal seeds give equal results.")]
 Platform = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:FACTORY", help="Makes the platforms: an ASGI application. By default the mock's."),
+    typer.Option(
+        metavar="MODULE:FACTORY",
+        help="Factory of the platforms, which returns an ASGI application. Default: the mock's.",
+    ),
 ]
 
 
@@ -47,11 +48,10 @@ def simulate(
     platform: Platform = None,
     json: Json = False,
 ) -> None:
-    """Simulate the daemon with these settings and drop-ins, and say who can't keep its schedule.
+    """Simulate the daemon with these settings and drop-ins, and show the tenants that can't keep their schedules.
 
-    It shows how long runs will take, which ticks will be skipped, what would fix that, and what the quotas leave over.
-    No platform, Vault or daemon is needed, and nothing is sent or written. Exits 0 if every tenant keeps its schedule,
-    1 if one can't.
+    It shows how long runs will take, how many ticks are skipped, a fix for those, and the unused quota. No platform,
+    Vault or daemon is needed, and nothing is sent or written. Exits 0 if every tenant keeps its schedule, 1 if not.
     """
     settings = load_settings(config, os.environ)
     tenants = _tenants(settings)
@@ -67,14 +67,14 @@ def simulate(
         kept = f"{len(found) - late} of {len(found)} tenants keep their schedule"
         print_line(f"{kept}: {course.requests} requests in {format_duration(timedelta(hours=hours))}, seed {seed}")
     for violation in course.violations:
-        print_line(f"error: a bug of adsyncd's, please report it: {violation}", err=True)
+        print_line(f"error: a bug in adsyncd, please report it: {violation}", err=True)
     raise typer.Exit(1 if late or course.violations else 0)
 
 
 def _tenants(settings: Settings) -> list[Tenant]:
     read = read_tenants(settings)
     for problem in read.problems:
-        print_line(f"warning: left out: {problem}", err=True)
+        print_line(f"warning: skipped: {problem}", err=True)
     if tenants := [tenant for tenant in read.good.values() if tenant.enabled]:
         return tenants
     what = "there is no tenant to simulate"
@@ -105,7 +105,7 @@ def _as_json(forecast: Forecast) -> dict[str, object]:
 
 
 def _print(forecasts: Sequence[Forecast]) -> None:
-    """Print forecasts as a table, and below it how those tenants can be helped that need it."""
+    """Print forecasts as a table, and the fixes below it."""
     table = new_table()
     table.add_column("tenant", overflow="fold")
     for name in ("campaigns", "runs", "typical", "longest", "requests", "skipped", "cut short", "failed", "quota left"):

@@ -1,4 +1,4 @@
-"""`adsyncd status`: what the daemon and its tenants do, and what they wait for."""
+"""`adsyncd status`: the state of the daemon and its tenants."""
 
 import os
 from contextlib import suppress
@@ -20,30 +20,29 @@ from adsyncd.config import control_socket
 from adsyncd.errors import DaemonBusy, NoDaemon
 from adsyncd.model.status import DaemonStatus, TenantStatus
 
-_LOOKS_EACH_S = 1.0
+_REFRESH_S = 1.0
 
 _DAEMON = TypeAdapter(DaemonStatus)
 _TENANT = TypeAdapter(TenantStatus)
-_TENANTS = TypeAdapter(Annotated[list[TenantStatus], Field(max_length=50_000)])  # more would fill the memory
+_TENANTS = TypeAdapter(Annotated[list[TenantStatus], Field(max_length=50_000)])  # bounds the memory
 
 
 def status(
-    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="All that is known of this one.")] = None,
+    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Details of this tenant.")] = None,
     config: Config = CONFIG,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again each second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh each second, until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what the daemon's tenants do, what each waits for and until when, and when its run will be done.
+    """Show each tenant's state, what it waits for and until when, and when its run will be done.
 
-    That is foreseen from what is left of the run, by the quota alone. Times are local ones.
+    The end of a run is estimated from its remaining requests and the quota alone. Times are local.
 
-    Exits 0, or 1 if there is no such tenant, 4 if there is no daemon, 5 if it does not answer in
-    time.
+    Exits 0; 1 if there is no such tenant, 4 if there is no daemon, 5 if it does not answer in time.
     """
     socket = control_socket(config, os.environ)
     console = new_console()
     if watch and (json or not console.is_terminal):
-        raise typer.BadParameter("--watch draws on a terminal: leave it out, or --json and what takes the output")
+        raise typer.BadParameter("--watch needs a terminal: drop it, or drop --json and the redirection")
     if json:
         print_json(anyio.run(_values, socket, tenant))
     elif not watch:
@@ -72,10 +71,10 @@ async def _watch(socket: Path, tenant: str | None, console: Console) -> None:
     async with reaching(socket) as daemon:
         with Live(await _view(daemon, tenant, console), console=console, auto_refresh=False, screen=True) as live:
             while True:
-                await anyio.sleep(_LOOKS_EACH_S)
+                await anyio.sleep(_REFRESH_S)
                 try:
                     view = await _view(daemon, tenant, console)
-                except (NoDaemon, DaemonBusy) as error:  # it may be about to start again
+                except (NoDaemon, DaemonBusy) as error:  # the daemon may be restarting
                     view = styled(str(error), "red")
                 live.update(view, refresh=True)
 

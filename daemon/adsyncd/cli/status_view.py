@@ -1,4 +1,4 @@
-"""How the daemon and its tenants stand, in words and as tables."""
+"""The status of the daemon and its tenants as sentences and tables."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from rich.text import Text
 from adsyncd.cli.output import listed, new_table, styled
 from adsyncd.duration import format_duration
 from adsyncd.model.run import Run
-from adsyncd.model.status import DaemonStatus, Progress, State, TenantStatus
+from adsyncd.model.status import DaemonStatus, RunProgress, State, TenantStatus
 
 _STYLES = {
     State.IDLE: "dim",
@@ -27,20 +27,20 @@ _DAY = timedelta(days=1)
 
 
 def sentence(tenant: TenantStatus, now: datetime) -> str:
-    """Say in one line what a tenant does, what it waits for and until when."""
+    """Return a tenant's state in one line, with what it waits for and until when."""
     match tenant.state:
         case State.IDLE:
             does = "is idle" + (f" until {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else "")
         case State.PAUSED:
-            does = f"is paused {_since(tenant.paused_since, now)}: it runs again after adsyncd resume {tenant.id}"
+            does = f"is paused {_since(tenant.paused_since, now)}; resume it with: adsyncd resume {tenant.id}"
         case State.ELSEWHERE:
-            does = "was in the hands of another process at its last tick" + (
-                f"; its next one is at {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else ""
+            does = "was run by another process at its last tick" + (
+                f"; the next tick is at {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else ""
             )
         case State.DISABLED:
             does = "is disabled by its drop-in"
         case State.REFUSED:
-            does = "can't run: its files are wrong"
+            does = "can't run: its files are invalid"
         case State.UNKNOWN:
             does = "can't be shown"
         case State.RUNNING | State.WAITING | State.DRAINING:
@@ -49,7 +49,7 @@ def sentence(tenant: TenantStatus, now: datetime) -> str:
 
 
 def tenant_view(tenant: TenantStatus, now: datetime) -> RenderableType:
-    """Return all that is known of how a tenant stands."""
+    """Return a tenant's status in detail."""
     table = new_table()
     table.show_header = False
     table.add_column(style="dim")
@@ -62,10 +62,10 @@ def tenant_view(tenant: TenantStatus, now: datetime) -> RenderableType:
 def daemon_view(
     daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: datetime, *, wide: bool = True, cut: bool = False
 ) -> RenderableType:
-    """Return a table of the tenants, and below it what is wrong with them, with the daemon, and how that stands.
+    """Return a table of the tenants, their errors, the daemon's errors and its summary.
 
-    The daemon comes first where the end is `cut` off. Permits are shown where it is `wide`, dead letters where there
-    are any.
+    The daemon comes first if the end may be `cut` off. Permits are shown if the terminal is `wide`, dead letters if
+    there are any.
     """
     deadly = any(tenant.dead_letters for tenant in tenants)
     table = new_table()
@@ -102,9 +102,9 @@ def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
         yield "runs"
     run = tenant.run
     if run is None or not run.announced:
-        yield "it has yet to list its campaigns"
+        yield "its campaigns are not listed yet"
     else:
-        yield f"{_settled(run)} of {run.announced} campaigns are done with"
+        yield f"{_settled(run)} of {run.announced} campaigns are done"
         if run.done_at:
             yield f"at the present quota the rest takes until {_at(run.done_at, now)}"
     if tenant.state is State.DRAINING:
@@ -142,12 +142,12 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def _errors(tenants: Sequence[TenantStatus]) -> Iterator[Text]:
-    """Tell each error once, with whom it befell: what is everybody's would fill the screen."""
-    befell: dict[str, list[str]] = {}
+    """Yield each error once, with its tenants: an error of every tenant would fill the screen."""
+    by_error: dict[str, list[str]] = {}
     for tenant in tenants:
         if tenant.error:
-            befell.setdefault(tenant.error, []).append(tenant.id)
-    for error, ids in befell.items():
+            by_error.setdefault(tenant.error, []).append(tenant.id)
+    for error, ids in by_error.items():
         yield styled(f"{listed(ids, most=3)}: {error}", "red")
 
 
@@ -155,7 +155,7 @@ def _wrong(daemon: DaemonStatus, now: datetime) -> Iterator[Text]:
     for problem in daemon.refused:
         yield styled(str(problem), "red")
     for breaker in daemon.breakers:
-        yield styled(f"left alone for now: {breaker}", "red")
+        yield styled(f"circuit breaker open: {breaker}", "red")
     if (vault := daemon.vault) and vault.error:
         yield styled(f"Vault: {vault.state} {_since(vault.since, now)}: {vault.error}", "red")
     if daemon.store:
@@ -164,7 +164,7 @@ def _wrong(daemon: DaemonStatus, now: datetime) -> Iterator[Text]:
 
 def _summary(daemon: DaemonStatus, now: datetime) -> str:
     states = ", ".join(f"{count} {state}" for state, count in daemon.tenants.items()) or "no tenants"
-    stopping = ", about to stop" if daemon.stopping else ""
+    stopping = ", stopping" if daemon.stopping else ""
     return f"adsyncd {daemon.version} {_since(daemon.since, now)}{stopping}: {states}"
 
 
@@ -184,7 +184,7 @@ def _ended(run: Run | None, now: datetime) -> str:
     return f"{run.outcome} {_in(now, run.ended_at)} ago"
 
 
-def _settled(run: Progress) -> int:
+def _settled(run: RunProgress) -> int:
     return run.pushed + run.skipped + run.dead_lettered + run.failed
 
 
@@ -197,7 +197,7 @@ def _since(instant: datetime | None, now: datetime) -> str:
 
 
 def silence(tenant: str, until: datetime, now: datetime) -> str:
-    """Say until when a tenant sends nothing, since its quota is another."""
+    """Return a line that says until when a changed quota keeps a tenant from sending."""
     return f"{tenant}: quota changed; no request before {_local(until, now)} ({_in(until, now)})"
 
 
@@ -205,13 +205,13 @@ def _local(instant: datetime, now: datetime) -> str:
     instant = _aware(instant)
     try:
         here = instant.astimezone()
-    except OverflowError:  # at the calendar's end
+    except OverflowError:  # beyond the last date of the calendar
         here = instant
     return f"{here:%H:%M:%S}" if abs(instant - now) < _DAY else f"{here:%Y-%m-%d %H:%M}"
 
 
 def _in(instant: datetime | None, now: datetime) -> str:
-    """Return how long it is to an instant: to the second in the next minutes, to the minute later on."""
+    """Return the time left until an instant: in seconds up to ten minutes, then in minutes."""
     if instant is None:
         return ""
     left = max(_aware(instant) - _aware(now), timedelta(0))
@@ -220,5 +220,5 @@ def _in(instant: datetime | None, now: datetime) -> str:
 
 
 def _aware(instant: datetime) -> datetime:
-    """Take an instant without a time zone for one in UTC: adsyncd sends none, but whatever answers in its place may."""
+    """Treat an instant without a time zone as UTC: adsyncd sends none, but another server might."""
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""HTTP: the routes of the endpoints. Requests are checked, and whatever goes wrong becomes a problem (RFC 9457)."""
+"""HTTP routes of the endpoints: requests are validated, errors become problem details (RFC 9457)."""
 
 import json
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import anyio
 import structlog
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import ErrorDetails, PydanticSerializationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -37,7 +37,7 @@ _STATUSES = (
 
 
 def application(commands: Commands) -> Starlette:
-    """Return the ASGI application that asks and tells `commands` what requests do."""
+    """Return the ASGI application that serves `commands`."""
     document = _document()
 
     async def describe(_request: Request) -> Response:
@@ -46,10 +46,10 @@ def application(commands: Commands) -> Starlette:
     app = Starlette(
         routes=[Route(openapi.PATH, describe), *(_route(endpoint, commands) for endpoint in ENDPOINTS)],
         exception_handlers={
-            HTTPException: _impossible,
+            HTTPException: _http_error,
             AdsyncdError: _refused,
-            ClientDisconnect: _unheard,
-            Exception: _broke_down,  # uvicorn logs it
+            ClientDisconnect: _disconnected,
+            Exception: _bug,  # uvicorn logs it
         },
     )
     app.router.redirect_slashes = False
@@ -87,24 +87,28 @@ def _log_command(endpoint: Endpoint, asked: Asked, request: Request) -> None:
 
 
 async def _asked(endpoint: Endpoint, request: Request) -> Asked:
-    """Return what a request asks for. Raises HTTPException if that can't be read, or is not what the endpoint takes."""
+    """Return the validated parameters of a request. Raises HTTPException if they are malformed or unknown."""
     query = request.query_params
     try:
         if len(query) != len(query.multi_items()):
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "a key stands more than once in the query")
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "a query parameter is repeated")
         return Asked(
             wire.OfOne.model_validate(request.path_params).tenant if request.path_params else "",
             endpoint.query.model_validate(dict(query)),
             endpoint.order.model_validate_json(await _body(request)) if endpoint.order else None,
         )
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors()]
+        wrong = [f"{'.'.join(map(str, one['loc'])) or 'body'}: {_reason(one)}" for one in error.errors()]
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(wrong)) from error
+
+
+def _reason(error: ErrorDetails) -> str:
+    return "unknown key" if error["type"] == "extra_forbidden" else error["msg"]
 
 
 async def _body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json")
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
     body = b""
     with anyio.move_on_after(_BODY_S):
         async for chunk in request.stream():
@@ -117,7 +121,7 @@ async def _body(request: Request) -> bytes:
     raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {_BODY_S:g} s")
 
 
-async def _impossible(_request: Request, error: Exception) -> Response:
+async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
     response = _problem(error.status_code, error.detail, f"see {openapi.PATH}")
     response.headers.update(error.headers or {})
@@ -127,18 +131,18 @@ async def _impossible(_request: Request, error: Exception) -> Response:
 async def _refused(_request: Request, error: Exception) -> Response:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if isinstance(error, FilesRefused):
-        return _problem(status, error.what, error.fix, wire.FilesRefused, report=error.report)
+        return _problem(status, error.what, error.fix, wire.FilesRefusedProblem, report=error.report)
     if isinstance(error, CommandRefused):
         return _problem(status, error.what, error.fix)
     return _problem(status, str(error))
 
 
-async def _unheard(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=HTTPStatus.BAD_REQUEST)  # who asked has gone
+async def _disconnected(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=HTTPStatus.BAD_REQUEST)  # the client has disconnected
 
 
-async def _broke_down(_request: Request, _error: Exception) -> Response:
-    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a mistake of adsyncd's", "see its log")
+async def _bug(_request: Request, _error: Exception) -> Response:
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a bug in adsyncd", "see its log")
 
 
 def _problem(
@@ -157,5 +161,5 @@ def _problem(
 def _json(kind: TypeAdapter[T], value: T) -> bytes:
     try:
         return kind.dump_json(value)
-    except PydanticSerializationError:  # half a surrogate pair: the name of a file that is not UTF-8
+    except PydanticSerializationError:  # half a surrogate pair: a file name that is not UTF-8
         return json.dumps(kind.dump_python(value, mode="json"), ensure_ascii=False).encode(errors="replace")

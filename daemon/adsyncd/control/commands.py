@@ -1,4 +1,4 @@
-"""What can be asked of the daemon and told to it, as calls that know nothing of HTTP."""
+"""The questions and commands that the daemon answers, as calls without HTTP."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -33,20 +33,20 @@ class Files(Protocol):
 
     @property
     def refused(self) -> Sequence[Refusal]:
-        """What is wrong, as of the last reload."""
+        """The files that the last reload refused."""
 
     @property
     def disabled(self) -> Sequence[Tenant]:
-        """The tenants whose drop-ins let them rest."""
+        """The tenants whose drop-ins disable them."""
 
     async def reload(self) -> Reloaded:
-        """Take up what the files say now, and return what that changed."""
+        """Reload the files, and return the changes."""
 
 
 class Commands:
-    """Answers questions and carries out commands. `runs` is the task group in which triggered runs go on.
+    """Answers questions and executes commands. Triggered runs go into the task group `runs`.
 
-    What they raise are NoSuchTenant, CommandRefused, Stopping and StoreError.
+    Its methods raise NoSuchTenant, CommandRefused, Stopping and StoreError.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class Commands:
         self._clock = clock
         self._since = clock.now()
         self._replays: set[anyio.CancelScope] = set()
-        self._unshown: set[str] = set()  # tenants of which the log says why
+        self._logged: set[str] = set()  # tenants whose error is logged already
 
     def check_ready(self) -> None:
-        """Raise Stopping if nothing new is begun any more."""
+        """Raise Stopping if the daemon no longer starts runs."""
         self._supervisor.refuse_if_stopping()
 
     async def status(self) -> DaemonStatus:
-        """Say how the daemon stands."""
+        """Return the daemon's status."""
         store = None
         try:
-            await self._store.pauses()  # as good a question as any
+            await self._store.pauses()  # any query shows whether the database works
         except StoreError as error:
             store = str(error)
         states = [tenant.state for tenant in await self.tenants()]
@@ -95,18 +95,18 @@ class Commands:
         )
 
     async def tenants(self) -> list[TenantStatus]:
-        """Say how each tenant stands, in the order of their ids."""
+        """Return the status of each tenant, sorted by id."""
         letters = await self._letter_counts()
         disabled, refused = self._disabled(), self._refused()
         found = []
         for tenant_id in sorted({*self._supervisor.tenants, *disabled, *refused}):
-            with suppress(NoSuchTenant):  # it went meanwhile
+            with suppress(NoSuchTenant):  # removed meanwhile
                 found.append(self._status(tenant_id, letters, disabled, refused))
-            await anyio.lowlevel.checkpoint()  # there may be thousands, and runs go on
+            await anyio.lowlevel.checkpoint()  # there may be thousands; let the runs proceed
         return found
 
     async def tenant(self, tenant_id: str) -> TenantStatus:
-        """Say how a tenant stands."""
+        """Return a tenant's status."""
         return self._status(tenant_id, await self._letter_counts(), self._disabled(), self._refused())
 
     async def runs(self, tenant_id: str | None, limit: int) -> list[Run]:
@@ -114,44 +114,44 @@ class Commands:
         return await self._store.runs(tenant_id, limit)
 
     async def dead_letters(self, tenant_id: str | None, reason: str | None, limit: int) -> list[DeadLetter]:
-        """Return the oldest dead letters that match what is given."""
+        """Return the oldest dead letters that match the given filters."""
         return await self._store.dead_letters(tenant_id, None, reason, limit)
 
     async def plan(self) -> Plan:
-        """Say what the tenants that are served need of their quotas."""
+        """Compute how much of their quotas the tenants in service need."""
         tenants = self._supervisor.tenants
         campaigns = await self._store.campaign_counts(list(tenants))
         requests = await self._store.recent_requests(list(tenants))
         return plan(tenants.values(), campaigns, requests, self._clock.now())
 
     def trigger(self, tenant_id: str) -> datetime:
-        """Begin a run of a tenant, and return its fire time."""
+        """Start a run of a tenant, and return its fire time."""
         self._refuse_disabled(tenant_id)
         worker = self._supervisor.worker(tenant_id)
         self.check_ready()
         return worker.trigger(self._runs)
 
     async def pause(self, tenant_id: str) -> TenantStatus:
-        """Let a tenant rest until it is resumed, and say how it stands."""
+        """Pause a tenant until it is resumed, and return its status."""
         self._refuse_disabled(tenant_id)
         await self._supervisor.worker(tenant_id).pause()
         return await self.tenant(tenant_id)
 
     async def resume(self, tenant_id: str) -> TenantStatus:
-        """Let a tenant run again, and say how it stands."""
+        """Resume a tenant, and return its status."""
         self._refuse_disabled(tenant_id)
         await self._supervisor.worker(tenant_id).resume()
         return await self.tenant(tenant_id)
 
     async def reload(self) -> Reloaded:
-        """Take up what the files say now, and return what that changed."""
+        """Reload the files, and return the changes."""
         self.check_ready()
         return await self._files.reload()
 
     async def meant(
         self, tenant_id: str | None, campaign_ids: Sequence[str] | None, reason: str | None
     ) -> list[DeadLetter]:
-        """Return the dead letters that match what is given. Raises CommandRefused if one that is named is none."""
+        """Return the dead letters that match the filters. Raises CommandRefused if a named campaign has none."""
         found = await self._store.dead_letters(tenant_id, None, reason)
         if campaign_ids is None:
             return found
@@ -163,7 +163,7 @@ class Commands:
         return [letter for letter in found if letter.campaign_id in campaign_ids]
 
     async def replay(self, letters: Sequence[DeadLetter]) -> list[Replayed]:
-        """Push dead letters again, the tenants side by side, and say what became of each."""
+        """Push dead letters again, the tenants concurrently, and return the outcome of each."""
         self.check_ready()
 
         def refuse(tenant_id: str) -> None:
@@ -176,11 +176,11 @@ class Commands:
                 return await self._supervisor.replay_all(letters, Tally(), refuse=refuse)
             finally:
                 self._replays.remove(scope)
-        cut = "cut short by the stop; if it was pushed, it is a dead letter no more"
+        cut = "cut short by the stop; if it was pushed, it is no longer a dead letter"
         return [Replayed(letter, PushState.PENDING, cut) for letter in letters]
 
     def cut_short(self) -> None:
-        """Wait for no replay any more: what is not known to be pushed is left a dead letter."""
+        """Cancel the replays. Pushes without a recorded success stay dead letters."""
         for scope in self._replays:
             scope.cancel()
 
@@ -200,11 +200,13 @@ class Commands:
                 status = TenantStatus(tenant_id, State.REFUSED)
             else:
                 raise
-        except Exception:  # noqa: BLE001 - one tenant that can't be shown does not hide the others
-            if tenant_id not in self._unshown:
-                self._unshown.add(tenant_id)
-                _log.exception("tenant can't be shown", tenant=tenant_id)
-            status = TenantStatus(tenant_id, State.UNKNOWN, error="a bug of adsyncd's: it can't be shown; see its log")
+        except Exception:  # noqa: BLE001 - a bug in one tenant's status must not hide the others
+            if tenant_id not in self._logged:
+                self._logged.add(tenant_id)
+                _log.exception("tenant status failed", tenant=tenant_id)
+            status = TenantStatus(
+                tenant_id, State.UNKNOWN, error="a bug in adsyncd: the status can't be shown; see the log"
+            )
         return replace(
             status,
             dead_letters=None if letters is None else letters.get(tenant_id, 0),
@@ -222,7 +224,7 @@ class Commands:
             raise CommandRefused(f"{tenant_id} is disabled", "enable it in its drop-in, and run: adsyncd reload")
 
     async def _letter_counts(self) -> dict[str, int] | None:
-        """Return how many dead letters tenants have that have any, or None while the database can't tell."""
+        """Return the number of dead letters by tenant, or None while the database can't be used."""
         try:
             return await self._store.dead_letter_counts()
         except StoreError:

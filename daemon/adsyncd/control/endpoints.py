@@ -1,4 +1,4 @@
-"""The endpoints of /v1, in one table: the routes and the OpenAPI document are both made of it."""
+"""The endpoints of /v1 in one table, from which the routes and the OpenAPI document are generated."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from adsyncd.model.run import Run
 from adsyncd.model.status import DaemonStatus, Reloaded, TenantStatus, counted
 from adsyncd.runs.plan import Plan
 
-_GONE = {HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be used now."}
-_STOPPING = {HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is about to stop, or the database can't be used now."}
+_GONE = {HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be used."}
+_STOPPING = {HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping, or the database can't be used."}
 _UNKNOWN = {HTTPStatus.NOT_FOUND: "There is no such tenant."}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request that is in order asks for: the tenant in its path, its query and its order, where it has them."""
+    """The validated parameters of a request: the tenant in its path, its query and its order, if it has them."""
 
     tenant: str = ""
     query: Any = None
@@ -29,10 +29,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One thing that can be asked (GET) or told (POST).
+    """A question (GET) or a command (POST).
 
-    `answer` is the type of what `call` returns. `refusals`: the statuses with which it may be refused beside those that
-    anything may be, each with its reason; `conflict` is what it is answered then with 409.
+    `answer` is the type that `call` returns. `refusals` has the error statuses besides those of every endpoint, each
+    with its reason; `conflict` is the type of a 409.
     """
 
     method: str
@@ -48,12 +48,12 @@ class Endpoint:
 
 
 class FilesRefused(CommandRefused):
-    """A reload found files that are wrong."""
+    """A reload refused files."""
 
     def __init__(self, report: Reloaded) -> None:
         number = sum(len(refusal.problems) for refusal in report.refused)
         super().__init__(
-            f"{counted(number, 'problem')} in files", "fix what `report` lists under `refused`, and reload again"
+            f"{counted(number, 'problem')} in files", "fix the files under `report.refused`, and reload again"
         )
         self.report = report
 
@@ -71,10 +71,10 @@ async def _trigger(commands: Commands, asked: Asked) -> wire.Triggered:
     return wire.Triggered(tenant=asked.tenant, fire_time=commands.trigger(asked.tenant))
 
 
-async def _dead_letters(commands: Commands, asked: Asked) -> list[wire.DeadLetter]:
+async def _dead_letters(commands: Commands, asked: Asked) -> list[wire.DeadLetterAnswer]:
     query = asked.query
     found = await commands.dead_letters(query.tenant, query.reason, query.limit)
-    return [wire.DeadLetter.model_validate(letter) for letter in found]
+    return [wire.DeadLetterAnswer.model_validate(letter) for letter in found]
 
 
 async def _reload(commands: Commands, _asked: Asked) -> Reloaded:
@@ -84,12 +84,12 @@ async def _reload(commands: Commands, _asked: Asked) -> Reloaded:
     return report
 
 
-async def _replay(commands: Commands, asked: Asked) -> list[wire.Replayed]:
+async def _replay(commands: Commands, asked: Asked) -> list[wire.ReplayOutcome]:
     which = asked.order.dead_letters.model_dump(exclude={"all"})
     letters = await commands.meant(*(which.get(key) for key in ("tenant", "campaign_ids", "reason")))
     if asked.order.dry_run:
-        return [wire.Replayed.of(letter, PushState.PENDING) for letter in letters]
-    return [wire.Replayed.of(one.letter, one.state, one.error) for one in await commands.replay(letters)]
+        return [wire.ReplayOutcome.of(letter, PushState.PENDING) for letter in letters]
+    return [wire.ReplayOutcome.of(one.letter, one.state, one.error) for one in await commands.replay(letters)]
 
 
 ENDPOINTS = (
@@ -97,29 +97,29 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/v1/ready",
-        "Whether the daemon begins runs",
+        "Whether the daemon starts runs",
         wire.Health,
         _ready,
-        refusals={HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is about to stop."},
+        refusals={HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping."},
     ),
     Endpoint(
         "GET",
         "/v1/status",
-        "How the daemon stands",
+        "The daemon's status",
         DaemonStatus,
         lambda commands, _: commands.status(),
     ),
     Endpoint(
         "GET",
         "/v1/tenants",
-        "How each tenant stands",
+        "The status of each tenant",
         list[TenantStatus],
         lambda commands, _: commands.tenants(),
     ),
     Endpoint(
         "GET",
         "/v1/tenants/{tenant}",
-        "How a tenant stands: what it does, what it waits for and until when",
+        "A tenant's status: its state, what it waits for and until when",
         TenantStatus,
         lambda commands, asked: commands.tenant(asked.tenant),
         refusals=_UNKNOWN,
@@ -127,7 +127,7 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/v1/tenants/{tenant}/runs",
-        "A tenant's latest runs, newest first; also of one that is there no more",
+        "A tenant's latest runs, newest first; also of a removed tenant",
         list[Run],
         lambda commands, asked: commands.runs(asked.tenant, asked.query.limit),
         query=wire.RunsQuery,
@@ -136,20 +136,20 @@ ENDPOINTS = (
     Endpoint(
         "POST",
         "/v1/tenants/{tenant}/trigger",
-        "Run a tenant now",
+        "Start a run of a tenant",
         wire.Triggered,
         _trigger,
         status=HTTPStatus.ACCEPTED,
         refusals={
             **_UNKNOWN,
             **_STOPPING,
-            HTTPStatus.CONFLICT: "A run of the tenant goes on already, or it is paused or disabled.",
+            HTTPStatus.CONFLICT: "A run of the tenant is in progress, or the tenant is paused or disabled.",
         },
     ),
     Endpoint(
         "POST",
         "/v1/tenants/{tenant}/pause",
-        "Let a tenant rest until it is resumed, also after a restart; a run that goes on comes to its end",
+        "Pause a tenant until it is resumed, also across restarts; a run in progress ends normally",
         TenantStatus,
         lambda commands, asked: commands.pause(asked.tenant),
         refusals={**_UNKNOWN, **_GONE, HTTPStatus.CONFLICT: "The tenant is disabled."},
@@ -157,7 +157,7 @@ ENDPOINTS = (
     Endpoint(
         "POST",
         "/v1/tenants/{tenant}/resume",
-        "Let a tenant run again, from its next fire time on",
+        "Resume a tenant, from its next fire time on",
         TenantStatus,
         lambda commands, asked: commands.resume(asked.tenant),
         refusals={**_UNKNOWN, **_GONE, HTTPStatus.CONFLICT: "The tenant is disabled."},
@@ -174,8 +174,8 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/v1/dead-letters",
-        "Campaigns that runs leave alone, oldest first",
-        list[wire.DeadLetter],
+        "Dead letters (campaigns that runs skip), oldest first",
+        list[wire.DeadLetterAnswer],
         _dead_letters,
         query=wire.DeadLettersQuery,
         refusals=_GONE,
@@ -183,16 +183,16 @@ ENDPOINTS = (
     Endpoint(
         "POST",
         "/v1/dead-letters/replay",
-        "Push dead letters again, and answer what became of each; that takes as long as the quota makes it",
-        list[wire.Replayed],
+        "Push dead letters again, and return the outcome of each; the quota decides how long that takes",
+        list[wire.ReplayOutcome],
         _replay,
         order=wire.ReplayOrder,
-        refusals={**_STOPPING, HTTPStatus.CONFLICT: "One that is named is no dead letter."},
+        refusals={**_STOPPING, HTTPStatus.CONFLICT: "A named campaign has no dead letter."},
     ),
     Endpoint(
         "GET",
         "/v1/plan",
-        "What the schedules need of the quotas",
+        "How much of the quotas the schedules need",
         Plan,
         lambda commands, _: commands.plan(),
         refusals=_GONE,
@@ -200,10 +200,10 @@ ENDPOINTS = (
     Endpoint(
         "POST",
         "/v1/reload",
-        "Take up what settings and drop-ins say now, and answer what that changed once it is done",
+        "Reload settings and drop-ins, and return the changes once that is done",
         Reloaded,
         _reload,
-        refusals={**_STOPPING, HTTPStatus.CONFLICT: "Files were refused; all others are in force."},
-        conflict=wire.FilesRefused,
+        refusals={**_STOPPING, HTTPStatus.CONFLICT: "Some files were refused; all others are in force."},
+        conflict=wire.FilesRefusedProblem,
     ),
 )

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of /v1, made of the table of endpoints and of the types of what goes over the wire."""
+"""The OpenAPI 3.1 document of /v1, generated from the table of endpoints and their types."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,28 +17,28 @@ PATH = "/v1/openapi.json"
 
 Json = dict[str, Any]
 
-# What any request may be refused for, and one with a body.
+# Errors of any request, and of one with a body.
 _ALWAYS = {
-    HTTPStatus.BAD_REQUEST: "The request can't be read.",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "What is asked for is malformed; `detail` says where.",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "A mistake of adsyncd's; its log says more.",
+    HTTPStatus.BAD_REQUEST: "The request is not valid HTTP.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "A parameter or the body is invalid; `detail` says where.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A bug in adsyncd; see its log.",
 }
 _BY_ITS_BODY = {
-    HTTPStatus.REQUEST_TIMEOUT: "The body does not arrive.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body does not arrive in time.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not said to be JSON.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The content type is not application/json.",
 }
 
 
 class _Schema(GenerateJsonSchema):
-    """Knows that an answer has all its keys, those that have a default, too."""
+    """Marks every key of an answer as required, also those with a default."""
 
     def field_is_required(
         self,
         field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField,
         total: bool,
     ) -> bool:
-        """Say whether a key has to be there."""
+        """Return whether a key is required."""
         return self.mode == "serialization" or super().field_is_required(field, total)
 
 
@@ -46,7 +46,7 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
     """Return the document of these endpoints, and of the document itself."""
     orders = {endpoint.order for endpoint in endpoints if endpoint.order}
     answers = {repr(endpoint.answer): endpoint.answer for endpoint in endpoints}
-    more = {repr(answer): answer for answer in (wire.ProblemDetails, wire.FilesRefused)}
+    more = {repr(answer): answer for answer in (wire.ProblemDetails, wire.FilesRefusedProblem)}
     schemas, definitions = TypeAdapter.json_schemas(
         [
             *((repr(order), "validation", TypeAdapter(order)) for order in orders),
@@ -64,7 +64,7 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
         "info": {
             "title": "adsyncd",
             "version": adsyncd.__version__,
-            "description": "How the daemon and its tenants stand, and what they are to do: HTTP over a Unix socket.",
+            "description": "Status of the daemon and its tenants, and commands to them: HTTP over a Unix socket.",
         },
         "paths": paths,
         "components": {"schemas": definitions["$defs"]},
@@ -97,7 +97,7 @@ def _parameters(endpoint: Endpoint) -> list[Json]:
 
 
 def _without_null(schema: Json) -> Json:
-    """Leave out a default that no address can state."""
+    """Remove a null default, which a query can't express."""
     return {key: value for key, value in schema.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Who is at the other end of the control socket, as the kernel says: a client can't claim to be somebody else."""
+"""The process at the other end of the control socket, as the kernel reports it (SO_PEERCRED)."""
 
 import socket
 import struct
@@ -13,7 +13,7 @@ _UCRED = struct.Struct("3i")  # unix(7), SO_PEERCRED
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The process that connected: its id, and the user and group that it ran as."""
+    """The process that connected: its pid, and the uid and gid that it ran as."""
 
     pid: int
     uid: int
@@ -21,16 +21,16 @@ class Peer:
 
 
 def connected_by(connection: socket.socket) -> Peer:
-    """Ask the kernel who connected."""
+    """Return the process that connected, as the kernel reports it."""
     return Peer(*_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
 
 
 def note(scope: Scope, peer: Peer) -> None:
-    """Say in a request's scope who asks."""
+    """Store the peer in a request's scope."""
     scope.setdefault("extensions", {})[_EXTENSION] = peer
 
 
 def peer_of(request: Request) -> Peer | None:
-    """Return who asks, or None where no socket is between (in tests)."""
+    """Return the request's peer, or None without a socket (in tests)."""
     peer: Peer | None = request.scope.get("extensions", {}).get(_EXTENSION)
     return peer

@@ -1,7 +1,7 @@
-"""The control socket itself: who may come in, and how it is served as long as the daemon lives.
+"""The control socket: its file, its permissions, and the HTTP server on it.
 
-It is taken before anything else of the daemon is, so that a second one at the same place is found out at once; who
-connects while the daemon starts waits until it serves.
+The daemon binds it first of all, so that a second daemon at the same path fails at once. Clients that connect during
+the start wait until it serves.
 """
 
 import grp
@@ -15,23 +15,23 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
-from adsyncd.control.connection import Connection
+from adsyncd.control.connection import LimitedConnection
 from adsyncd.errors import ConfigError, Problem
 
 _MODE = 0o660
 _BACKLOG = 64
-_AT_ONCE = 64  # connections and requests: where adsyncd is at work on so many, more are answered 503
+_AT_ONCE = 64  # connections, and requests in progress; further requests are answered 503
 _ANSWERS_WITHIN_S = 1.0
-_FAREWELL_S = 2  # for answers that are under way when the daemon stops
+_GRACE_S = 2  # for answers in progress when the daemon stops
 
 
 @contextmanager
 def listening(path: Path, group: str | None) -> Iterator[socket.socket]:
-    """Listen on a Unix socket at `path`, whose owner and `group` may connect; it is removed in the end.
+    """Listen on a Unix socket at `path`; its owner and `group` may connect. The file is removed at the end.
 
-    What a daemon left behind that died is replaced. Raises ConfigError, also if a daemon that lives listens there.
+    Replaces the socket of a dead daemon. Raises ConfigError if the path can't be used or a live daemon listens there.
     """
-    _make_way(path)
+    _remove_stale(path)
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             listener.bind(str(path))
@@ -41,21 +41,21 @@ def listening(path: Path, group: str | None) -> Iterator[socket.socket]:
         try:
             if group is not None:
                 _give_to(group, path)
-            path.chmod(_MODE)  # bind left it to the umask
+            path.chmod(_MODE)  # bind applied the umask
             listener.listen(_BACKLOG)
             yield listener
         finally:
             with suppress(OSError):
-                if path.stat().st_ino == mine:  # else somebody else's stands there by now
+                if path.stat().st_ino == mine:  # else another process has replaced it
                     path.unlink()
 
 
 async def serve(app: ASGIApp, listener: socket.socket) -> None:
-    """Serve `app` on a socket that listens, until cancelled."""
+    """Serve `app` on a listening socket until cancelled."""
     server = _Server(
         uvicorn.Config(
             app,
-            http=Connection,
+            http=LimitedConnection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -64,12 +64,12 @@ async def serve(app: ASGIApp, listener: socket.socket) -> None:
             server_header=False,
             limit_concurrency=_AT_ONCE,
             backlog=_BACKLOG,
-            timeout_graceful_shutdown=_FAREWELL_S,
+            timeout_graceful_shutdown=_GRACE_S,
         )
     )
 
     async def run() -> None:
-        with anyio.CancelScope(shield=True):  # ends in order, by `should_exit`
+        with anyio.CancelScope(shield=True):  # `should_exit` ends it
             await server.serve([listener])
 
     async with anyio.create_task_group() as tasks:
@@ -85,8 +85,8 @@ class _Server(uvicorn.Server):
         return nullcontext()
 
 
-def _make_way(path: Path) -> None:
-    """Remove the socket of a daemon that died. Raises ConfigError if there is something else."""
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a dead daemon. Raises ConfigError if anything else is there."""
     if not path.parent.is_dir():
         raise _wrong(
             f"there is no directory {path.parent}",
@@ -95,7 +95,7 @@ def _make_way(path: Path) -> None:
     if not os.path.lexists(path):
         return
     if not path.is_socket():
-        raise _wrong(f"{path} is there, and no socket", "remove it, or put the socket elsewhere")
+        raise _wrong(f"{path} exists and is not a socket", "remove it, or put the socket elsewhere")
     with socket.socket(socket.AF_UNIX) as visitor:
         visitor.settimeout(_ANSWERS_WITHIN_S)
         try:
@@ -104,10 +104,10 @@ def _make_way(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
         except (TimeoutError, BlockingIOError):
-            pass  # it lives, and is busy
+            pass  # alive, but busy
         except OSError as error:
             raise _unusable(path, error) from error
-    raise _wrong(f"another adsyncd listens at {path}", "stop it, or give each one a socket of its own")
+    raise _wrong(f"another adsyncd listens at {path}", "stop it, or configure another control.socket")
 
 
 def _give_to(group: str, path: Path) -> None:
@@ -116,7 +116,10 @@ def _give_to(group: str, path: Path) -> None:
     except KeyError as error:
         raise _wrong(f'there is no group "{group}"', f"create it: groupadd --system {group}", "group") from error
     except PermissionError as error:
-        what, fix = f'the daemon is no member of "{group}"', "let its user be one (in the unit: SupplementaryGroups=)"
+        what, fix = (
+            f'the daemon is not a member of "{group}"',
+            "add its user to the group (in the unit: SupplementaryGroups=)",
+        )
         raise _wrong(what, fix, "group") from error
 
 

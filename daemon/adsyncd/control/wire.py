@@ -1,6 +1,6 @@
-"""What goes over the control socket, where that is not one of our own values as it is: orders, queries and refusals.
+"""The types of the control API that are not model types: queries, orders, answers and problems.
 
-Keys are a contract. Instants are ISO 8601 in UTC; a duration has its unit in its name.
+Their keys are a contract. Instants are ISO 8601 in UTC; a duration has its unit in its name.
 """
 
 import json
@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from adsyncd.model import campaign
-from adsyncd.model.campaign import PushState
+from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.status import Reloaded
 from adsyncd.model.tenant import TENANT_ID
 
@@ -19,30 +18,30 @@ PROBLEM_JSON = "application/problem+json"
 
 TenantId = Annotated[str, Field(pattern=f"^{TENANT_ID}$")]
 SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL has no NUL
-Limit = Annotated[int, Field(ge=1, le=1000, description="at most so many")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="maximum number of items")]
 
 
 class Answer(BaseModel):
-    """What the daemon answers."""
+    """Base of the answers."""
 
     model_config = ConfigDict(from_attributes=True, extra="forbid", frozen=True)
 
 
 class Health(Answer):
-    """That the daemon answers."""
+    """The daemon answers."""
 
     status: Literal["ok"] = "ok"
 
 
 class Triggered(Answer):
-    """A run begins. One of the tenant's that was cut off is taken up in its place."""
+    """A run starts; an interrupted run of the tenant is resumed instead of a new one."""
 
     tenant: str
     fire_time: datetime
 
 
-class DeadLetter(Answer):
-    """A campaign that runs leave alone; `payload` is the campaign as the platform lists it."""
+class DeadLetterAnswer(Answer):
+    """A campaign that runs skip; `payload` is the campaign as the platform lists it."""
 
     tenant: str
     campaign_id: str
@@ -59,8 +58,8 @@ class DeadLetter(Answer):
     payload: Annotated[dict[str, Any], BeforeValidator(json.loads)]
 
 
-class Replayed(Answer):
-    """What became of a dead letter: pushed; failed, again; or pending: not tried. `error`: why it still is one."""
+class ReplayOutcome(Answer):
+    """The outcome of a dead letter's replay: pushed, failed, or pending (not tried). `error` is the reason."""
 
     tenant: str
     campaign_id: str
@@ -69,8 +68,8 @@ class Replayed(Answer):
     error: str | None
 
     @classmethod
-    def of(cls, letter: campaign.DeadLetter, outcome: PushState, error: str | None = None) -> Self:
-        """Return what became of `letter`."""
+    def of(cls, letter: DeadLetter, outcome: PushState, error: str | None = None) -> Self:
+        """Return the outcome of `letter`."""
         key = letter.idempotency_key
         return cls(
             tenant=letter.tenant, campaign_id=letter.campaign_id, idempotency_key=key, outcome=outcome, error=error
@@ -78,7 +77,7 @@ class Replayed(Answer):
 
 
 class ProblemDetails(Answer):
-    """Why something was not done: a problem as in RFC 9457. `fix`: what to do about it."""
+    """An error as problem details (RFC 9457). `fix` says what to do about it."""
 
     title: str
     status: int
@@ -86,40 +85,40 @@ class ProblemDetails(Answer):
     fix: str | None = None
 
 
-class FilesRefused(ProblemDetails):
-    """Some drop-ins were refused. The others are in force, and so is the last good version of those."""
+class FilesRefusedProblem(ProblemDetails):
+    """A reload refused some drop-ins. The others are in force; refused ones keep their last good version."""
 
     report: Reloaded
 
 
 class Query(BaseModel):
-    """What is asked in an address."""
+    """Base of the query parameters; unknown ones are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class OfOne(Query):
-    """Which tenant is meant: a part of the path."""
+    """The tenant in the path."""
 
     tenant: TenantId
 
 
 class RunsQuery(Query):
-    """Which runs are meant: the latest."""
+    """Selects the latest runs."""
 
     limit: Limit = 20
 
 
 class DeadLettersQuery(Query):
-    """Which dead letters are meant: the oldest that match what is given."""
+    """Selects the oldest dead letters that match the filters."""
 
-    tenant: TenantId | SkipJsonSchema[None] = Field(None, description="those of this tenant")
-    reason: SomeText | SkipJsonSchema[None] = Field(None, description="those whose reason contains this text")
+    tenant: TenantId | SkipJsonSchema[None] = Field(None, description="only this tenant's")
+    reason: SomeText | SkipJsonSchema[None] = Field(None, description="only those whose reason contains this text")
     limit: Limit = 100
 
 
 class Order(BaseModel):
-    """What is told in a body."""
+    """Base of the bodies; unknown keys are errors."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -145,7 +144,7 @@ class All(Order):
 
 
 class ReplayOrder(Order):
-    """Push dead letters again, or with `dry_run` only list those that are meant."""
+    """Push the selected dead letters again; `dry_run` only lists them."""
 
     dead_letters: OfTenant | ForReason | All
     dry_run: bool = False

@@ -1,4 +1,4 @@
-"""What an operator is told of: a tenant's trouble, from when to when, in one alert of a few kinds."""
+"""Alerts: one problem of one tenant, of a few kinds, from its start to its end."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Literal
 
 
 class AlertName(StrEnum):
-    """The kinds of trouble. Their names are part of the contract with users, and docs/alerts.md explains them."""
+    """The kinds of alerts. Their names are a contract with users; docs/alerts.md explains them."""
 
     LOW_SUCCESS_RATE = "low_success_rate"
     RUNS_FAILING = "runs_failing"
@@ -19,7 +19,7 @@ class AlertName(StrEnum):
 
     @property
     def severity(self) -> Literal["critical", "warning"]:
-        """Critical: nothing is synced. Warning: most is, or it waits for somebody's decision."""
+        """Critical: nothing is synced. Warning: most is, or an operator has to decide."""
         return "critical" if self in _CRITICAL else "warning"
 
 
@@ -30,9 +30,9 @@ AlertKey = tuple[str, AlertName]
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One kind of trouble of one tenant, which fires until `resolved_at`.
+    """An alert of one kind for one tenant; it fires until `resolved_at`.
 
-    `summary` says what was wrong when it began. `told`: the webhook knows that it stands like this, or there is none.
+    `summary` describes the problem when it began. `told`: the current state is delivered, or there is no receiver.
     """
 
     tenant: str
@@ -44,10 +44,10 @@ class Alert:
 
     @property
     def key(self) -> AlertKey:
-        """What it is known by: of its kind, a tenant has one at most."""
+        """The identity: a tenant has at most one alert of each kind."""
         return self.tenant, self.name
 
     @property
     def fires(self) -> bool:
-        """Whether the trouble goes on."""
+        """Whether the alert is unresolved."""
         return self.resolved_at is None

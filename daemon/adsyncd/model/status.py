@@ -1,4 +1,4 @@
-"""How tenants, the daemon and Vault stand, as values: what each does, what it waits for, and what is wrong."""
+"""The status of tenants, the daemon and Vault, as values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from adsyncd.rate.quota import Shape
 
 
 class State(StrEnum):
-    """What a tenant does.
+    """The state of a tenant.
 
-    `WAITING`: it runs, and a request waits. `ELSEWHERE`: at its last tick another process was at work on it.
-    `DRAINING`: its drop-in is gone, its run goes on. `DISABLED`: its drop-in says so. `REFUSED`: its files were never
-    right. `UNKNOWN`: a bug keeps adsyncd from saying.
+    `WAITING`: it runs, and a request waits. `ELSEWHERE`: another process worked on it at its last tick. `DRAINING`: its
+    drop-in is gone, its last run is in progress. `DISABLED`: by its drop-in. `REFUSED`: its files were never valid.
+    `UNKNOWN`: a bug in adsyncd.
     """
 
     IDLE = "idle"
@@ -31,7 +31,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """A run that goes on in this process, since when it does, and its counts, which grow."""
+    """A run in progress in this process, its start, and its growing counts."""
 
     run_id: str
     since: datetime
@@ -39,10 +39,10 @@ class Going:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run has come. The counts are those of a `Run`; `announced`: the most campaigns that a page named.
+class RunProgress:
+    """The progress of a run. Its counts are those of a `Run`; `announced` is the highest total that a page named.
 
-    `done_at`: when it will be done if nothing but the quota holds it up; None before a page was listed.
+    `done_at` is the estimated end if only the quota limits the run; None before the first page.
     """
 
     run_id: str
@@ -62,12 +62,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TenantStatus:
-    """How a tenant stands.
+    """The status of a tenant.
 
-    `wait` is what is over first of all that its requests wait for; `last_run` the latest that ended; `permits_free` how
-    many of `permits` could be taken now, and `shape` how they are let out. `error` is what went wrong last and has not
-    been followed by a success; `refused` what is wrong with its files, so that their last good version counts. One that
-    is disabled or refused has no permits.
+    `wait` is the wait of its requests that ends first; `last_run` the latest that ended; `permits_free` how many of
+    `permits` are free now, and `shape` how they are granted. `error` is the last error since the last success;
+    `refused` the problems of its files, whose last good version is in force. A disabled or refused tenant has no
+    permits.
     """
 
     id: str
@@ -75,7 +75,7 @@ class TenantStatus:
     client_id: str | None = None
     platform: str | None = None
     wait: Wait | None = None
-    run: Progress | None = None
+    run: RunProgress | None = None
     next_fire_time: datetime | None = None
     paused_since: datetime | None = None
     last_run: Run | None = None
@@ -88,11 +88,11 @@ class TenantStatus:
 
 
 class VaultState(StrEnum):
-    """What Vault is like: as a whole, for who signs in, or at one path."""
+    """The state of Vault: as a whole, for one identity, or at one path."""
 
     UP = "up"
     UNASKED = "not asked yet"
-    # Vault answers nobody.
+    # Vault as a whole.
     SEALED = "sealed"
     UNINITIALIZED = "not initialized"
     DOWN = "down"
@@ -100,14 +100,14 @@ class VaultState(StrEnum):
     FAILING = "failing"
     LIMITED = "limited"
     UNTRUSTED = "untrusted"
-    # Vault lets one identity not sign in.
+    # One identity can't sign in.
     REFUSED = "sign-in refused"
     NO_SECRET = "own secret missing"  # noqa: S105 - a state
     NO_NAMESPACE = "wrong namespace"
     NO_ROLE = "role missing"
     UNWRAPPED = "already unwrapped"
     TOO_SHORT = "token too short"
-    # Vault does not give one secret.
+    # One secret can't be read.
     DENIED = "permission denied"
     MISSING = "secret missing"
     DELETED = "secret deleted"
@@ -115,7 +115,7 @@ class VaultState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VaultStatus:
-    """What Vault is like for the daemon, since when, and what is wrong, with its fix; None if nothing is."""
+    """The state of Vault for the daemon, since when, and its error with the fix, or None."""
 
     state: VaultState
     since: datetime
@@ -124,10 +124,10 @@ class VaultStatus:
 
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
-    """How the daemon stands: how many tenants are in which state, how many runs go on, and what is wrong.
+    """The status of the daemon: the number of tenants by state, the number of runs in progress, and its errors.
 
-    `refused`: what is wrong with files. `vault`: how Vault stands, None where there is none. `breakers`: the hosts of
-    platforms that are left alone for now, and why. `store`: why the database can't be used, or None.
+    `refused`: the problems of files. `vault`: None without Vault. `breakers`: the platforms' hosts with an open circuit
+    breaker, and why. `store`: why the database can't be used, or None.
     """
 
     version: str
@@ -143,9 +143,9 @@ class DaemonStatus:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What is wrong with a tenant's files, or with the settings or a directory: then `tenant` is None.
+    """The problems of a tenant's files, or (if `tenant` is None) of the settings or a directory.
 
-    `goes_on`: what was read when they were right still counts.
+    `goes_on`: the last good version is in force.
     """
 
     tenant: str | None
@@ -155,7 +155,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """What a change of quotas costs: the tenant sends nothing `until` then, for `lasts_s` seconds."""
+    """The cost of a change of quotas: the tenant sends nothing until `until`, for `lasts_s` seconds."""
 
     tenant: str
     until: datetime
@@ -164,9 +164,9 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload came to: tenants' ids, what is refused, and how many of those added were due already.
+    """The result of a reload: the tenants' ids, the refused files, and how many added tenants were due at once.
 
-    `silent`: those whose quotas changed, and let nothing through for a while.
+    `silent`: the tenants that a change of quotas keeps from sending for a while.
     """
 
     added: tuple[str, ...]
@@ -179,16 +179,16 @@ class Reloaded:
     silent: tuple[Silence, ...] = ()
 
 
-def progress(going: Going, done_at: datetime | None) -> Progress:
-    """Return how far a run has come."""
-    counts = {name: getattr(going.tally, name) for name in Progress.__slots__ if name in Tally.__slots__}
-    return Progress(going.run_id, going.since, done_at=done_at, **counts)
+def progress(going: Going, done_at: datetime | None) -> RunProgress:
+    """Return the progress of a run."""
+    counts = {name: getattr(going.tally, name) for name in RunProgress.__slots__ if name in Tally.__slots__}
+    return RunProgress(going.run_id, going.since, done_at=done_at, **counts)
 
 
 def remaining_requests(tally: Tally, page_size: int) -> int | None:
-    """Return how many requests a run still has to make if none fails: a push for each campaign, and the pages left.
+    """Return how many requests a run has left if none fails: a push for each campaign, and the remaining pages.
 
-    None before a page was listed: nobody knows how many campaigns there are.
+    None before the first page: the number of campaigns is unknown.
     """
     if not tally.announced:
         return None
@@ -197,5 +197,5 @@ def remaining_requests(tally: Tally, page_size: int) -> int | None:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return so many of something in words: `1 file`, `2 files`."""
+    """Return a number with its noun: `1 file`, `2 files`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -163,7 +163,7 @@ def test_check_warns_of_a_crontab_that_never_comes_up(call: Call, folder: Path) 
     add_tenant(folder, "globex", 'schedule = { cron = "0 3 30 2 *" }\n')
     said = call("check")
     assert (said.code, said.out) == (0, "2 tenants ready, 0 problems, 1 warning\n")
-    assert said.err.startswith("warning: tenant globex: its crontab names a date that never comes; name one that does")
+    assert said.err.startswith("warning: tenant globex: its crontab names a date that never comes; change the date")
 
 
 def test_check_warns_of_overrides_that_lie_beside_no_drop_in(call: Call, folder: Path) -> None:
@@ -196,7 +196,7 @@ def test_check_names_a_path_of_vault_s_api_with_the_right_one_and_warns_of_what_
     assert said.code == 0
     assert said.err == (
         'warning: tenant acme: its credentials are read at "secret/data/secret/adsyncd/acme" of Vault, since '
-        'vault.mount comes first; write vault = "adsyncd/acme" if that is not meant\n'
+        'vault.mount comes first; write vault = "adsyncd/acme" if that is not intended\n'
     )
 
 
@@ -402,14 +402,14 @@ def test_a_busy_daemon_is_not_taken_for_none(call: Call, folder: Path) -> None:
         said = call("status")
         busy.join()
     assert (said.code, said.out) == (5, "")
-    assert said.err == f"error: the daemon at {folder}/control.sock answers too many others; try again\n"
+    assert said.err == f"error: the daemon at {folder}/control.sock is busy with too many requests; try again\n"
 
 
 @pytest.mark.parametrize(
     ("command", "codes"),
     [
         ("run", ["Exits 0 after a clean stop"]),
-        ("check", ["Exits 0 if all is right, 1 if there is a problem"]),
+        ("check", ["Exits 0 if everything is valid, 1 if there is a problem"]),
         ("sync", ["Exits 0 when all campaigns were pushed", "3 when some were not", "1 when the run failed"]),
         ("demo", ["Exits 1"]),
     ],

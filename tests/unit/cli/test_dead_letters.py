@@ -25,7 +25,7 @@ KEYS = [
     "tenant", "campaign_id", "run_id", "idempotency_key", "content_hash", "reason", "attempts", "failures",
     "owed_at", "dead_at", "replayed_at", "trace_id", "payload",
 ]  # fmt: skip
-ONE_OF_THREE = "say which: TENANT CAMPAIGN, or --tenant and --reason, or --all"
+ONE_OF_THREE = "select dead letters: TENANT CAMPAIGN, or --tenant and --reason, or --all"
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_dead_letter_is_shown_with_its_campaign(call: Call) -> None:
 def test_a_campaign_that_is_no_dead_letter_is_an_error(call: Call, command: str) -> None:
     said = call(command, "acme", "c9")
     assert (said.code, said.out) == (1, "")
-    assert said.err.splitlines()[-1] == "error: campaign c9 of tenant acme is no dead letter"
+    assert said.err.splitlines()[-1] == "error: campaign c9 of tenant acme is not a dead letter"
 
 
 @pytest.mark.parametrize("command", ["replay", "discard"])
@@ -179,7 +179,7 @@ def test_a_campaign_that_is_no_dead_letter_is_an_error(call: Call, command: str)
         (("acme", "c1", "--all"), ONE_OF_THREE),
         (("acme", "c1", "--reason", "no"), ONE_OF_THREE),
         (("--tenant", "acme", "--all"), ONE_OF_THREE),
-        (("acme",), "say which campaign, or --tenant acme for all of this tenant"),
+        (("acme",), "name a campaign, or use --tenant acme for all of this tenant"),
     ],
 )
 def test_what_is_meant_is_never_guessed(

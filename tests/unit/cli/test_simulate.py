@@ -90,7 +90,7 @@ def test_drop_ins_that_are_wrong_are_left_out_and_named(simulate: Simulate, tmp_
     (tmp_path / "tenants.d" / "hooli.toml").write_text("client_id = 1")
     said = simulate("--campaigns", "5", "--healthy", acme="15m")
     assert said.code == 0
-    assert "warning: left out: " in said.err
+    assert "warning: skipped: " in said.err
     assert "hooli.toml" in said.err
 
 

@@ -13,7 +13,7 @@ from adsyncd.cli.output import Terminal
 from adsyncd.cli.status_view import daemon_view, sentence, tenant_view
 from adsyncd.errors import Problem
 from adsyncd.model.run import Outcome, Wait
-from adsyncd.model.status import DaemonStatus, Progress, State, TenantStatus, VaultState, VaultStatus
+from adsyncd.model.status import DaemonStatus, RunProgress, State, TenantStatus, VaultState, VaultStatus
 from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
 from support.records import NOON, run
@@ -23,7 +23,7 @@ IDLE = TenantStatus(
     "acme", State.IDLE, "acme-1", "mixo", next_fire_time=NOON + timedelta(minutes=3), permits=10, permits_free=7,
     shape=Shape.BURST,
 )  # fmt: skip
-RUN = Progress(
+RUN = RunProgress(
     "acme-20261125T120000.000Z", NOON - timedelta(minutes=5), announced=40, listed=40, pushed=9, skipped=2,
     dead_lettered=0, failed=1, requests=14, retries=3, refused=1, waited_s=61.4, done_at=NOON + timedelta(minutes=16),
 )  # fmt: skip
@@ -69,42 +69,42 @@ def table_at(width: int, tenants: list[TenantStatus]) -> list[str]:
         (
             WAITING,
             (
-                "acme waits for the quota until 12:00:42, in 42s; 12 of 40 campaigns are done with; "
+                "acme waits for the quota until 12:00:42, in 42s; 12 of 40 campaigns are done; "
                 "at the present quota the rest takes until 12:16:00, in 16m"
             ),
         ),
         (
             replace(WAITING, wait=Wait(WaitReason.CREDENTIALS), run=replace(RUN, announced=0, done_at=None)),
-            "acme waits for the credentials; it has yet to list its campaigns",
+            "acme waits for the credentials; its campaigns are not listed yet",
         ),
-        (replace(RUNNING, run=None), "acme runs; it has yet to list its campaigns"),
-        (replace(RUNNING, run=replace(RUN, done_at=None)), "acme runs; 12 of 40 campaigns are done with"),
+        (replace(RUNNING, run=None), "acme runs; its campaigns are not listed yet"),
+        (replace(RUNNING, run=replace(RUN, done_at=None)), "acme runs; 12 of 40 campaigns are done"),
         (
             replace(RUNNING, run=replace(RUN, done_at=None), paused_since=NOON),
-            "acme runs; 12 of 40 campaigns are done with; then it pauses",
+            "acme runs; 12 of 40 campaigns are done; then it pauses",
         ),
         (
             replace(RUNNING, state=State.DRAINING, run=replace(RUN, done_at=None)),
-            "acme runs; 12 of 40 campaigns are done with; its drop-in is gone, so this is its last run",
+            "acme runs; 12 of 40 campaigns are done; its drop-in is gone, so this is its last run",
         ),
         (
             replace(IDLE, state=State.PAUSED, paused_since=NOON - timedelta(hours=1)),
-            "acme is paused since 11:00:00: it runs again after adsyncd resume acme",
+            "acme is paused since 11:00:00; resume it with: adsyncd resume acme",
         ),
         (
             replace(IDLE, state=State.ELSEWHERE),
-            "acme was in the hands of another process at its last tick; its next one is at 12:03:00, in 3m",
+            "acme was run by another process at its last tick; the next tick is at 12:03:00, in 3m",
         ),
         (
             replace(WAITING, wait=Wait(WaitReason.BREAKER, NOON + timedelta(seconds=42), "ads.example.com: no answer")),
             (
                 "acme waits for the circuit breaker until 12:00:42, in 42s (ads.example.com: no answer); "
-                "12 of 40 campaigns are done with; "
+                "12 of 40 campaigns are done; "
                 "at the present quota the rest takes until 12:16:00, in 16m"
             ),
         ),
         (TenantStatus("acme", State.DISABLED, "acme", "mixo"), "acme is disabled by its drop-in"),
-        (TenantStatus("acme", State.REFUSED), "acme can't run: its files are wrong"),
+        (TenantStatus("acme", State.REFUSED), "acme can't run: its files are invalid"),
     ],
 )
 def test_one_line_says_what_a_tenant_does_and_what_it_waits_for(tenant: TenantStatus, words: str) -> None:
@@ -153,7 +153,7 @@ def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
     assert lines[3:] == [
         "acme: [red]503",
         str(WRONG),
-        "left alone for now: ads: nothing but failures",
+        "circuit breaker open: ads: nothing but failures",
         "Vault: sealed since 11:58:00: unseal it",
         "database: the disk is full",
         "adsyncd 0.1.0 since 2026-11-23 12:00: 1 waiting, 1 refused",
@@ -187,7 +187,7 @@ def test_what_is_wrong_with_many_tenants_is_told_once() -> None:
 
 def test_a_daemon_without_tenants_or_about_to_stop_says_so() -> None:
     assert shown(daemon_view(replace(DAEMON, tenants={}), [], NOON))[-1].endswith(": no tenants")
-    assert ", about to stop: 1 idle" in shown(daemon_view(replace(DAEMON, stopping=True), [IDLE], NOON))[-1]
+    assert ", stopping: 1 idle" in shown(daemon_view(replace(DAEMON, stopping=True), [IDLE], NOON))[-1]
 
 
 @pytest.mark.parametrize(("after", "words"), [(0, "0s"), (-5, "0s"), (0.2, "1s"), (599.5, "10m"), (601, "11m")])
