@@ -181,4 +181,4 @@ async def test_a_watch_goes_on_until_ctrl_c_though_the_daemon_ends_and_starts_ag
 
 
 async def test_a_watch_is_for_terminals(program: Program) -> None:
-    assert "--watch draws on a terminal" in await run(program, "status", "--watch", code=2)
+    assert "--watch needs a terminal" in await run(program, "status", "--watch", code=2)
