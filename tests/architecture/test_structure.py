@@ -17,11 +17,6 @@ MOST_ROOMS = 22
 MODULES = sorted(
     path for package in (PROGRAM, ROOT / "mock_api") for path in package.rglob("*.py") if "migrations" not in path.parts
 )
-# Files of tests that are still to be cut by theme.
-TO_BE_CUT = {
-    "tests/integration/test_control_socket.py", "tests/integration/test_vault.py", "tests/unit/alerts/test_watch.py",
-    "tests/unit/cli/test_cli.py", "tests/unit/control/test_app.py",
-}  # fmt: skip
 VAGUE = {"utils", "util", "helpers", "common", "misc", "base", "tools", "stuff"}
 
 
@@ -49,7 +44,7 @@ def test_a_module_is_tested_by_the_file_at_its_place(module: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(TESTS.rglob("*.py")), ids=named)
 def test_a_file_of_tests_is_of_readable_size(file: Path) -> None:
-    assert len(file.read_text().splitlines()) <= LONGEST_TEST or named(file) in TO_BE_CUT
+    assert len(file.read_text().splitlines()) <= LONGEST_TEST
 
 
 @cache
@@ -98,16 +93,13 @@ OVER_THE_SOCKET = "tested as a client sees it"
 TESTED_ELSEWHERE = {
     "__main__.py": ("process/test_cli.py", A_WHOLE_PROCESS),
     "cli/arguments.py": ("unit/cli/test_cli.py", BY_COMMAND),
-    "cli/check.py": ("unit/cli/test_cli.py", BY_COMMAND),
-    "cli/client.py": ("integration/test_control_socket.py", OVER_THE_SOCKET),
+    "cli/client.py": ("integration/test_control_client.py", OVER_THE_SOCKET),
     "cli/commands.py": ("process/test_control.py", BY_COMMAND),
     "cli/demo.py": ("process/test_demo.py", A_WHOLE_PROCESS),
     "cli/output.py": ("unit/cli/test_cli.py", BY_COMMAND),
     "cli/progress.py": ("process/test_cli.py", A_WHOLE_PROCESS),
     "cli/run.py": ("process/test_daemon.py process/test_cli.py", A_WHOLE_PROCESS),
-    "cli/runs.py": ("unit/cli/test_cli.py", BY_COMMAND),
     "cli/status.py": ("process/test_control.py", BY_COMMAND),
-    "control/commands.py": ("unit/control/test_app.py", OVER_THE_SOCKET),
     "control/connection.py": ("integration/test_control_socket.py", OVER_THE_SOCKET),
     "control/endpoints.py": ("unit/control/test_app.py", OVER_THE_SOCKET),
     "control/openapi.py": ("integration/test_control_fuzz.py unit/control/test_app.py", OVER_THE_SOCKET),

@@ -11,7 +11,8 @@ from hypothesis import settings
 
 from adsyncd.control import openapi
 from adsyncd.control.endpoints import ENDPOINTS
-from support.control import an_inside, bury, tenant
+from support.control import an_inside, tenant
+from support.records import bury
 from support.web import serving
 
 api = schemathesis.openapi.from_dict(openapi.document(ENDPOINTS))

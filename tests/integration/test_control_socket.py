@@ -1,36 +1,29 @@
 """The control socket on a real file system: who may come in, whose it is, and who is at its other end."""
 
 import grp
-import gzip
 import os
 import socket
 import stat
 import sys
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
-import httpx
 import pytest
-from pydantic import TypeAdapter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from adsyncd.cli import client
-from adsyncd.cli.client import Refused, path_of, reaching
 from adsyncd.control import connection, server, wire
 from adsyncd.control.peer import Peer, peer_of
 from adsyncd.control.server import listening, serve
-from adsyncd.errors import AdsyncdError, ConfigError, DaemonBusy, NoDaemon
+from adsyncd.errors import ConfigError, DaemonBusy
 from adsyncd.tasks import beside
-from support.control import an_inside, tenant
+from support.control import an_inside, health, served, tenant
 
 # A visit by another process.
 VISIT = """
@@ -42,7 +35,6 @@ assert visitor.recv(99).startswith(b"HTTP/1.1 200")
 """
 
 GET = b"GET %s HTTP/1.1\r\nHost: adsyncd\r\n\r\n"
-HEALTH = TypeAdapter(wire.Health)
 
 
 async def healthy(_: Request) -> Response:
@@ -57,33 +49,17 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "control.sock"
 
 
-@asynccontextmanager
-async def served(app: Starlette, place: Path, group: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve at `place`, and yield a client that is connected to it."""
-    transport = httpx.AsyncHTTPTransport(uds=str(place))
-    with listening(place, group) as listener:
-        async with (
-            beside(serve, app, listener),
-            httpx.AsyncClient(transport=transport, base_url="http://adsyncd") as client,
-        ):
-            yield client
-
-
-async def ask(place: Path, within_s: float = 10.0) -> wire.Health:
-    async with reaching(place) as daemon:
-        return await daemon.ask("GET", "/v1/health", HEALTH, within_s=within_s)
-
-
 # Whose it is
 
 
-def test_its_owner_and_group_may_come_in_and_nobody_else(place: Path) -> None:
+def test_its_owner_and_group_may_connect_while_it_listens_and_nobody_else(place: Path) -> None:
     umask = os.umask(0o077)  # as the command has it
     try:
         with listening(place, grp.getgrgid(os.getgid()).gr_name):
             found = place.stat()
     finally:
         os.umask(umask)
+    assert not place.exists()
     assert stat.S_ISSOCK(found.st_mode)
     assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getgid())
 
@@ -93,12 +69,6 @@ def test_it_is_given_to_the_group_of_the_settings(place: Path) -> None:
     other = next(group for group in grp.getgrall() if group.gr_gid != os.getgid())
     with listening(place, other.gr_name):
         assert place.stat().st_gid == other.gr_gid
-
-
-def test_it_is_gone_in_the_end(place: Path) -> None:
-    with listening(place, None):
-        assert place.exists()
-    assert not place.exists()
 
 
 def test_what_a_dead_daemon_left_is_replaced(place: Path) -> None:
@@ -149,6 +119,7 @@ async def test_the_kernel_says_who_commands(tmp_path: Path, place: Path) -> None
     async with an_inside(tmp_path, tenant("acme")) as inside, served(inside.app, place) as client:
         with capture_logs() as log:
             (await client.post("/v1/tenants/acme/pause")).raise_for_status()
+            (await client.get("/v1/tenants")).raise_for_status()  # a question is not logged
     me = {"peer_pid": os.getpid(), "peer_uid": os.getuid(), "peer_gid": os.getgid()}
     assert log == [{"event": "command", "command": "pause", "tenant": "acme", "log_level": "info", **me}]
 
@@ -220,7 +191,7 @@ async def test_visitors_who_say_nothing_or_half_of_it_or_do_not_listen_keep_nobo
             with visit(place, GET % b"/v1/health") as quick:
                 await anyio.wait_readable(quick)
                 assert quick.recv(99).startswith(b"HTTP/1.1 200")
-            assert await ask(place) == wire.Health()
+            assert await health(place) == wire.Health()
 
 
 async def test_a_head_that_does_not_come_ends_the_connection(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +241,7 @@ async def test_where_it_is_at_work_on_as_many_as_it_can_it_is_busy_and_cuts_none
             for _ in workers:
                 await work.begun.acquire()
             with pytest.raises(DaemonBusy, match="is busy with too many requests; try again"):
-                await ask(place)
+                await health(place)
             await anyio.sleep(0.2)  # longer than a head may take
             work.go_on.set()
             for worker in workers:
@@ -287,11 +258,11 @@ async def test_work_counts_until_it_is_done_though_its_client_has_gone(
             with visit(place, GET % b"/"):
                 await work.begun.acquire()
         with pytest.raises(DaemonBusy, match="is busy with too many requests; try again"):
-            await ask(place)
+            await health(place)
         work.go_on.set()
         for _ in range(2):
             await work.ended.acquire()
-        assert await ask(place) == wire.Health()
+        assert await health(place) == wire.Health()
 
 
 async def test_who_does_not_read_its_answer_counts_no_more_once_that_is_ready(
@@ -307,7 +278,7 @@ async def test_who_does_not_read_its_answer_counts_no_more_once_that_is_ready(
             for _ in range(2):
                 assert (await end_of(visitors.enter_context(visit(place, GET % b"/")))).startswith(b"HTTP/1.1 503")
             work.go_on.set()
-            assert await ask(place) == wire.Health()
+            assert await health(place) == wire.Health()
 
 
 async def test_of_those_who_ask_in_the_same_instant_each_is_answered(
@@ -359,7 +330,7 @@ async def test_who_connects_before_the_daemon_serves_is_answered_when_it_does(tm
     answers: list[wire.Health] = []
 
     async def early() -> None:
-        answers.append(await ask(place))
+        answers.append(await health(place))
 
     async with an_inside(tmp_path, tenant("acme")) as inside:
         with listening(place, None) as listener:
@@ -374,130 +345,22 @@ async def test_who_connects_before_the_daemon_serves_is_answered_when_it_does(tm
     assert answers == [wire.Health()]
 
 
-async def test_an_answer_under_way_is_given_before_the_end(place: Path) -> None:
-    begun, go_on = anyio.Event(), anyio.Event()
-    answers: list[httpx.Response] = []
+async def test_an_answer_in_progress_is_given_before_the_end(place: Path) -> None:
+    work = Work()
 
-    async def slow(_: Request) -> Response:
-        begun.set()
-        await go_on.wait()
-        return Response("done")
-
-    async def visit(client: httpx.AsyncClient) -> None:
-        answers.append(await client.get("/"))
-
-    async with anyio.create_task_group() as tasks, served(Starlette(routes=[Route("/", slow)]), place) as client:
-        tasks.start_soon(visit, client)
-        await begun.wait()
-        go_on.set()
-        with anyio.fail_after(10):
-            while not answers:  # noqa: ASYNC110 - as short as can be
+    async def end_after_the_stop_began() -> None:
+        with suppress(ConnectionRefusedError):
+            while True:
+                with socket.socket(socket.AF_UNIX) as late:
+                    late.connect(str(place))
                 await anyio.sleep(0.01)
-    assert answers[0].text == "done"
+        await anyio.sleep(0.3)  # uvicorn takes 0.1 s before it begins to wait for answers
+        work.go_on.set()
 
-
-async def test_each_way_to_find_no_daemon_is_told_apart(place: Path) -> None:
-    with pytest.raises(NoDaemon, match="there is no such socket; start the daemon"):
-        await ask(place)
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(place))
-    with pytest.raises(NoDaemon, match="it ended and left its socket behind; start it again"):
-        await ask(place)
-    silent = place.with_name("silent.sock")
-    with listening(silent, None), pytest.raises(DaemonBusy, match=r"not answered within 0\.1 s"):
-        await ask(silent, within_s=0.1)
-    async with served(Starlette(), place):
-        with pytest.raises(NoDaemon, match="is not adsyncd of this version: it answered with status 404"):
-            await ask(place)
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else")
-async def test_who_may_not_ask_is_told_who_may() -> None:
-    with tempfile.TemporaryDirectory() as folder, listening(place := Path(folder, "control.sock"), None):
-        await anyio.Path(folder).chmod(0o755)
-        await anyio.Path(place).chmod(0o600)  # to root's group this test still belongs
-        os.seteuid(65534)
-        try:
-            with pytest.raises(NoDaemon, match="permission denied; run this as its user or root"):
-                await ask(place)
-        finally:
-            os.seteuid(0)
-
-
-FACE = b"HTTP/1.1 200 OK\r\n"
-
-
-@asynccontextmanager
-async def impostor(place: Path, *says: bytes, for_ever: bool = False) -> AsyncIterator[None]:
-    """A server that is not adsyncd and sends these parts to each client, the last one again and again if `for_ever`."""
-
-    async def answer(visitor: anyio.abc.SocketStream) -> None:
-        with suppress(anyio.BrokenResourceError):
-            async with visitor:
-                await visitor.receive()
-                for part in says:
-                    await visitor.send(part)
-                while for_ever:
-                    await visitor.send(says[-1])
-                    await anyio.sleep(0.001)
-
-    listener = await anyio.create_unix_listener(place)
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, answer)
-        yield
-        tasks.cancel_scope.cancel()
-
-
-@pytest.mark.parametrize(
-    "says",
-    [
-        b"HTTP/1.1 999 X\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 299 X\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 099 X\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 99 X\r\n\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere\r\nContent-Length: 0\r\n\r\n",
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        FACE + b"Content-Type: text/html\r\n\r\n<html>nothing</html>",
-        FACE + b"\r\n" + b"[" * 10**5,
-        FACE + b'\r\n{"status": "well"}',
-        FACE + b'\r\n{"status": "ok"',
-        FACE + b"Content-Length: 99\r\n\r\n{}",
-        FACE + b"\r\n\xff\xfe",
-        FACE + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"0" * 10**6),
-        b"",
-    ],
-)
-async def test_something_else_that_answers_is_no_daemon(place: Path, says: bytes) -> None:
-    async with impostor(place, says):
-        with pytest.raises(NoDaemon):
-            await ask(place)
-
-
-@pytest.mark.parametrize(
-    ("says", "error"),
-    [
-        ((FACE + b"\r\n", b" " * 65536), NoDaemon),  # an endless body
-        ((FACE, b"X-More: " + b"x" * 65536 + b"\r\n"), NoDaemon),  # an endless head
-        ((FACE + b"\r\n", b" "), DaemonBusy),  # one drop at a time
-        ((b"HTTP/1.1 103 Early Hints\r\n\r\n",), DaemonBusy),
-    ],
-)
-async def test_an_answer_without_an_end_is_not_waited_for(
-    place: Path, monkeypatch: pytest.MonkeyPatch, says: tuple[bytes, ...], error: type[AdsyncdError]
-) -> None:
-    monkeypatch.setattr(client, "_LARGEST_ANSWER", 2**20)
-    async with impostor(place, *says, for_ever=True):
-        with pytest.raises(error):
-            await ask(place, within_s=0.5 if error is DaemonBusy else 10)
-
-
-async def test_what_the_daemon_refuses_is_told_with_its_fix(tmp_path: Path, place: Path) -> None:
-    async with (
-        an_inside(tmp_path, tenant("acme")) as inside,
-        served(inside.app, place),
-        reaching(place) as daemon,
-    ):
-        with pytest.raises(Refused, match='there is no tenant "hooli"; adsyncd status lists all of them'):
-            await daemon.ask("GET", path_of("hooli"), HEALTH)
-        with pytest.raises(Refused, match="tenant: String should match pattern"):
-            await daemon.ask("GET", path_of("..%2f?"), HEALTH)
+    async with anyio.create_task_group() as tasks:
+        async with served(work.app, place):
+            visitor = visit(place, GET % b"/")
+            await work.begun.acquire()
+            tasks.start_soon(end_after_the_stop_began)
+        with visitor:
+            assert (await end_of(visitor)).endswith(b"done")

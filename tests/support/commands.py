@@ -10,6 +10,7 @@ import pytest
 
 from adsyncd.cli import main
 
+COLOUR = "\x1b["
 _SETTINGS = """\
 tenants_dirs = ["{folder}/tenants.d"]
 store = {{ url = "sqlite:///{folder}/adsyncd.db" }}
@@ -57,9 +58,9 @@ class Shell:
         self.monkeypatch.setattr(os, "environ", {"ADSYNCD_CONFIG": str(self.folder / "adsyncd.toml"), **variables})
 
 
-def install(folder: Path, more: str = "") -> None:
-    """Write settings with the platform `mixo`, of which `more` says more, and no drop-in."""
-    (folder / "adsyncd.toml").write_text(_SETTINGS.format(folder=folder) + more)
+def install(folder: Path) -> None:
+    """Write settings with the platform `mixo`, and no drop-in."""
+    (folder / "adsyncd.toml").write_text(_SETTINGS.format(folder=folder))
     (folder / "tenants.d").mkdir()
 
 

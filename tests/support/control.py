@@ -14,22 +14,26 @@ import httpx
 from anyio.abc import TaskGroup
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import NoOpTracer
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 from starlette.applications import Starlette
 
+from adsyncd.cli.client import reaching
 from adsyncd.clock import SystemClock
+from adsyncd.control import wire
 from adsyncd.control.app import application
 from adsyncd.control.commands import Commands
+from adsyncd.control.server import listening, serve
 from adsyncd.credentials import Credentials
+from adsyncd.errors import Problem
 from adsyncd.host.owner import ProcessOwner
-from adsyncd.model.campaign import PushState
 from adsyncd.model.status import Refusal, Reloaded
-from adsyncd.model.tenant import CredentialsRef, EnvRef, Every, PushPolicy, Tenant
+from adsyncd.model.tenant import CredentialsRef, EnvRef, Every, Tenant
 from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
 from adsyncd.rate.quota import Quota
 from adsyncd.runs.lease import Leases
 from adsyncd.store import Store, open_store
+from adsyncd.tasks import beside
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
@@ -37,11 +41,13 @@ from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
 from support.migrated import sqlite_file
 from support.platform import HEALTHY, accounts
-from support.records import page, run, settle
 from support.tenants import a_tenant
 
 _TLS = ssl.create_default_context()
 RARELY = Every(timedelta(days=300))
+WRONG = Problem(Path("/etc/adsyncd/tenants.d/globex.toml"), 3, "quota", "is no table", "write quota = { ... }")
+SCARCE = Quota(5, timedelta(hours=1))
+HEALTH = TypeAdapter(wire.Health)
 UNCHANGED = Reloaded((), (), (), ("acme",), (), 0, 0.01)
 
 
@@ -147,9 +153,37 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
         runs.cancel_scope.cancel()
 
 
-async def bury(store: Store, tenant_id: str, *campaign_ids: str, reason: str = "over budget") -> None:
-    """Have campaigns of a tenant die in a run."""
-    of = run(tenant_id)
-    await store.begin(of)
-    for push in await store.keep_page(of, page(*campaign_ids), PushPolicy.ALL):
-        await settle(store, of, push, PushState.DEAD_LETTERED, error=reason, attempts=1)
+async def ask(api: httpx.AsyncClient, path: str) -> Any:  # noqa: ANN401 - JSON
+    answer = await api.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def tell(api: httpx.AsyncClient, path: str, order: object = None) -> httpx.Response:
+    return await api.post(path, json=order) if order else await api.post(path)
+
+
+def refused(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """Return the problem that an answer is."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    return problem
+
+
+@asynccontextmanager
+async def served(app: Starlette, place: Path, group: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve at `place`, and yield a client that is connected to it."""
+    transport = httpx.AsyncHTTPTransport(uds=str(place))
+    with listening(place, group) as listener:
+        async with (
+            beside(serve, app, listener),
+            httpx.AsyncClient(transport=transport, base_url="http://adsyncd") as client,
+        ):
+            yield client
+
+
+async def health(place: Path, within_s: float = 10.0) -> wire.Health:
+    async with reaching(place) as daemon:
+        return await daemon.ask("GET", "/v1/health", HEALTH, within_s=within_s)

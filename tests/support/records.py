@@ -10,7 +10,8 @@ from sqlalchemy import Row, Table, select
 
 from adsyncd.clock import SystemClock
 from adsyncd.model.campaign import Campaign, Page, Push, PushState
-from adsyncd.model.run import Run, run_id
+from adsyncd.model.run import Outcome, Run, run_id
+from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -52,3 +53,12 @@ async def settle(store: Store, of: Run, push: Push, state: PushState, **details:
 async def rows(store: Store, table: Table) -> Sequence[Row[Any]]:
     """Return all rows of a table."""
     return await store._read(lambda connection: connection.execute(select(table)).all())
+
+
+async def bury(store: Store, tenant: str, *ids: str, reason: str = "422: over budget") -> None:
+    """Let campaigns die in a run of a tenant, which ends."""
+    this = run(tenant)
+    await store.begin(this)
+    for push in await store.keep_page(this, page(*ids), PushPolicy.ALL):
+        await settle(store, this, push, PushState.DEAD_LETTERED, attempts=5, error=reason)
+    await store.finish(replace(this, ended_at=NOON, outcome=Outcome.PARTIAL))

@@ -1,10 +1,7 @@
 """The commands on dead letters that need no platform, called in this process as the shell calls them."""
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -14,12 +11,11 @@ import pytest
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.cli.output import letter_as_json
-from adsyncd.model.campaign import DeadLetter, PushState, idempotency_key
-from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import Store, open_store
+from adsyncd.model.campaign import DeadLetter, idempotency_key
+from adsyncd.store import open_store
 from support.commands import Call, Said, Shell
 from support.migrated import sqlite_file
-from support.records import NOON, HandClock, page, run, settle
+from support.records import HandClock, bury, run
 
 KEYS = [
     "tenant", "campaign_id", "run_id", "idempotency_key", "content_hash", "reason", "attempts", "failures",
@@ -35,33 +31,18 @@ def url(tmp_path: Path) -> str:
 
     async def die() -> None:
         async with open_store(place, clock=HandClock(), tracer=NoOpTracer()) as store:
-            await died(store, "globex", "503: [red]later[/]", "c9")
-            await died(store, "acme", "422: over budget", "c1", "c2")
+            await bury(store, "globex", "c9", reason="503: [red]later[/]")
+            await bury(store, "acme", "c1", "c2")
 
     anyio.run(die)
     return place
 
 
-async def died(store: Store, tenant: str, reason: str, *ids: str) -> None:
-    this = run(tenant)
-    await store.begin(this)
-    for push in await store.keep_page(this, page(*ids), PushPolicy.ALL):
-        await settle(store, this, push, PushState.DEAD_LETTERED, attempts=5, error=reason)
-    await store.finish(replace(this, ended_at=NOON))
-
-
 @pytest.fixture
-def call(
-    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Call]:
-    """Call `adsyncd dead-letters` with arguments, in a bare environment."""
-    settings = tmp_path / "adsyncd.toml"
-    settings.write_text(f'tenants_dirs = ["{tmp_path}"]\nstore = {{ url = "{url}" }}\n')
-    shell = Shell(tmp_path, monkeypatch, capsys)
+def call(shell: Shell, url: str) -> Call:  # noqa: ARG001 - there are dead letters
+    """Call `adsyncd dead-letters` with arguments."""
     shell.environ(COLUMNS="100")
-    umask = os.umask(0o022)
-    yield partial(shell.call, "dead-letters")
-    os.umask(umask)
+    return partial(shell.call, "dead-letters")
 
 
 def campaigns(said: Said) -> list[str]:
@@ -125,7 +106,7 @@ def test_what_a_platform_wrote_is_escaped_on_its_way_to_a_terminal(
 ) -> None:
     async def die() -> None:
         async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
-            await died(store, "evil", f"422: {EVIL} Grüße", EVIL)
+            await bury(store, "evil", EVIL, reason=f"422: {EVIL} Grüße")
 
     anyio.run(die)
     screens = {name: TextIOWrapper(BytesIO(), encoding) for name in ("stdout", "stderr")}
@@ -144,7 +125,7 @@ def test_what_a_platform_wrote_is_escaped_on_its_way_to_a_terminal(
 def test_an_id_that_does_not_print_is_whole_in_json(call: Call, url: str) -> None:
     async def die() -> None:
         async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
-            await died(store, "evil", "422", EVIL + "\x7f")
+            await bury(store, "evil", EVIL + "\x7f", reason="422")
 
     anyio.run(die)
     said = call("list", "--json", "--tenant", "evil")

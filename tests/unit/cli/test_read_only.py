@@ -1,23 +1,17 @@
 """Commands that read leave the database as it is, and say what is missing."""
 
-import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from adsyncd.model.campaign import PushState
-from adsyncd.model.run import Outcome
-from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import open_store, schema, sql
-from support.commands import Call, Shell, add_tenant, install
-from support.records import NOON, HandClock, page, run, settle
+from support.commands import Call, Shell, add_tenant
+from support.records import HandClock, bury
 
 LOOKS = [
     ("runs",),
@@ -48,24 +42,15 @@ def url(folder: Path) -> str:
 
 
 @pytest.fixture
-def call(
-    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Call]:
-    install(tmp_path)
-    add_tenant(tmp_path, "acme", 'schedule = { every = "1h" }\n')
-    shell = Shell(tmp_path, monkeypatch, capsys)
+def call(shell: Shell, url: str) -> Call:
+    add_tenant(shell.folder, "acme", 'schedule = { every = "1h" }\n')
     shell.environ(ADSYNCD_STORE__URL=url)
-    umask = os.umask(0o022)
-    yield shell.call
-    os.umask(umask)
+    return shell.call
 
 
-async def a_letter_dies(url: str) -> None:
+async def bury_one(url: str) -> None:
     async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
-        await store.begin(run())
-        [push] = await store.keep_page(run(), page("c1"), PushPolicy.ALL)
-        await settle(store, run(), push, PushState.DEAD_LETTERED, attempts=5, error="422: over budget")
-        await store.finish(replace(run(), ended_at=NOON, outcome=Outcome.PARTIAL))
+        await bury(store, "acme", "c1")
 
 
 def traces(folder: Path) -> dict[str, object]:
@@ -81,23 +66,23 @@ def traces(folder: Path) -> dict[str, object]:
 def test_a_look_at_a_database_that_nobody_uses_leaves_no_trace(
     call: Call, url: str, folder: Path, command: list[str]
 ) -> None:
-    anyio.run(a_letter_dies, url)
+    anyio.run(bury_one, url)
     before = traces(folder)
     said = call(*command)
-    assert (said.code, "nothing is known" in said.err) == (0, False), said
+    assert (said.code, "is unknown" in said.err) == (0, False), said
     assert traces(folder) == before
     assert list(before) == ["adsyncd.db"]
 
 
 @looks
 def test_a_look_at_a_database_in_use_leaves_no_trace(call: Call, url: str, folder: Path, command: list[str]) -> None:
-    anyio.run(a_letter_dies, url)
+    anyio.run(bury_one, url)
     with closing(sqlite3.connect(folder / "adsyncd.db", isolation_level=None)) as daemon:
         daemon.execute("INSERT INTO pauses VALUES ('acme', '2026-11-25 12:00:00')")
         daemon.execute("BEGIN IMMEDIATE")  # it writes right now
         before = traces(folder)
         said = call(*command)
-        assert (said.code, "nothing is known" in said.err) == (0, False), said
+        assert (said.code, "is unknown" in said.err) == (0, False), said
         assert traces(folder) == before
     assert sorted(before) == ["adsyncd.db", "adsyncd.db-shm", "adsyncd.db-wal"]
 
@@ -112,12 +97,12 @@ def test_a_look_at_what_a_crash_or_a_copy_left_leaves_no_trace(
     with closing(sqlite3.connect(used)) as daemon:
         daemon.execute("PRAGMA journal_mode=WAL")
         daemon.execute("PRAGMA schema_version")
-        anyio.run(a_letter_dies, f"sqlite:///{used}")
+        anyio.run(bury_one, f"sqlite:///{used}")
         for suffix in ("", "-wal"):
             shutil.copy(f"{used}{suffix}", f"{folder}/adsyncd.db{suffix}")
     before = traces(folder)
     said = call(*command)
-    assert (said.code, "nothing is known" in said.err) == (0, False), said
+    assert (said.code, "is unknown" in said.err) == (0, False), said
     assert traces(folder) == before
     assert sorted(before) == ["adsyncd.db", "adsyncd.db-wal"]
 

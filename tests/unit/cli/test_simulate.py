@@ -11,7 +11,7 @@ from opentelemetry.trace import NoOpTracer
 
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import open_store
-from support.commands import Said, Shell, add_tenant, install
+from support.commands import Said, Shell, add_tenant
 from support.records import HandClock, page, run
 
 KEYS = [
@@ -24,15 +24,12 @@ Simulate = Callable[..., Said]
 
 
 @pytest.fixture
-def simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Simulate:
+def simulate(shell: Shell) -> Simulate:
     """Simulate tenants, each given as `acme="15m"`, for half an hour, with options."""
-    install(tmp_path)
-    shell = Shell(tmp_path, monkeypatch, capsys)
-    shell.environ()
 
     def call(*options: str, **tenants: str) -> Said:
         for name, every in tenants.items():
-            add_tenant(tmp_path, name, f'schedule = {{ every = "{every}" }}\n')
+            add_tenant(shell.folder, name, f'schedule = {{ every = "{every}" }}\n')
         return shell.call("simulate", "--hours", "0.5", *options)
 
     return call

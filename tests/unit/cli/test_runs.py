@@ -1,0 +1,148 @@
+"""`adsyncd runs`, called in this process as the shell calls it."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+from opentelemetry.trace import NoOpTracer
+
+from adsyncd.cli import output
+from adsyncd.model.run import Outcome, Run
+from adsyncd.store import open_store
+from support.commands import COLOUR, Call, Said
+from support.migrated import sqlite_file
+from support.records import HandClock, run
+
+KEYS = [
+    "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
+    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
+    "note",
+]  # fmt: skip
+
+
+def record(folder: Path, *runs: Run) -> None:
+    """Keep runs in the store, as they ended or open."""
+
+    async def keep() -> None:
+        async with open_store(sqlite_file(folder), clock=HandClock(), tracer=NoOpTracer()) as store:
+            for each in runs:
+                await store.begin(replace(each, ended_at=None, outcome=None))
+                if each.outcome:
+                    await store.finish(each)
+
+    anyio.run(keep)
+
+
+def a_run(tenant: str = "acme", number: int = 0, **changes: object) -> Run:
+    """A run that pushed 97 of 100 campaigns."""
+    began = run(tenant, number)
+    ended = replace(
+        began,
+        ended_at=began.started_at + timedelta(minutes=2, seconds=3.4),
+        outcome=Outcome.PARTIAL,
+        listed=100,
+        pushed=97,
+        failed=2,
+        dead_lettered=1,
+        requests=117,
+        retries=7,
+        waited_s=12.34567,
+        error="3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
+    )
+    return replace(ended, **changes)  # type: ignore[arg-type]  # fields of a run
+
+
+def test_runs_as_json_have_the_keys_of_the_contract_newest_first(call: Call, folder: Path) -> None:
+    record(folder, a_run(number=0), a_run("globex", 1, outcome=None, ended_at=None, error=None), a_run(number=2))
+    said = call("runs", "--json")
+    printed = json.loads(said.out)
+    assert said.code == 0
+    assert [list(each) for each in printed] == [KEYS] * 3
+    assert [each["run_id"] for each in printed] == [
+        run("acme", 2).run_id,
+        run("globex", 1).run_id,
+        run("acme", 0).run_id,
+    ]
+    assert printed[2] == {
+        "tenant": "acme",
+        "run_id": "acme-20261125T120000.000Z",
+        "fire_time": "2026-11-25T12:00:00+00:00",
+        "started_at": "2026-11-25T12:00:00+00:00",
+        "ended_at": "2026-11-25T12:02:03.400000+00:00",
+        "outcome": "partial",
+        "listed": 100,
+        "pushed": 97,
+        "skipped": 0,
+        "dead_lettered": 1,
+        "failed": 2,
+        "requests": 117,
+        "retries": 7,
+        "refused": 0,
+        "waited_s": 12.346,
+        "trace_id": "0" * 32,
+        "error": "3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
+        "note": None,
+    }
+    assert (printed[1]["outcome"], printed[1]["ended_at"]) == (None, None)
+
+
+def test_runs_of_a_tenant_and_a_limit(call: Call, folder: Path) -> None:
+    record(folder, a_run(number=0), a_run("globex", 1), a_run(number=2))
+    assert [each["tenant"] for each in json.loads(call("runs", "globex", "--json").out)] == ["globex"]
+    assert len(json.loads(call("runs", "--json", "--limit", "2").out)) == 2
+    assert call("runs", "--limit", "0").code == 2
+
+
+def test_runs_are_a_plain_table_with_trace_ids_where_there_is_no_terminal(call: Call, folder: Path) -> None:
+    record(folder, a_run(), a_run("globex", 1, outcome=None, ended_at=None, error=None))
+    said = call("runs")
+    assert COLOUR not in said.out
+    header, opened, ended, error = said.out.splitlines()
+    assert header.split() == [
+        *("tenant", "started", "(UTC)", "took", "outcome", "pushed", "not", "pushed"),
+        *("requests", "retries", "429s", "trace", "id"),
+    ]
+    assert opened.split() == ["globex", "2026-11-25", "12:15:00", "open", "0/0", f"{1:032x}"]
+    assert ended.split() == [
+        *("acme", "2026-11-25", "12:00:00", "2m3s", "partial", "97/100"),
+        *("2", "failed,", "1", "dead", "117", "7", "0", "0" * 32),
+    ]
+    assert error == f"{run().run_id}: 3 of 100 campaigns were not pushed, the first because [red]no[/] answer"
+
+
+def test_the_note_of_a_run_stands_below_the_table(call: Call, folder: Path) -> None:
+    record(folder, a_run(error=None, note="the platform named [b]45 campaigns in all and listed 30"))
+    assert call("runs").out.splitlines()[2:] == [
+        f"{run().run_id}: the platform named [b]45 campaigns in all and listed 30"
+    ]
+
+
+@pytest.mark.parametrize(("columns", "has_trace_ids"), [(80, False), (119, False), (120, True)])
+def test_a_table_fits_its_terminal(
+    columns: int, has_trace_ids: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "new_console", lambda: output.Terminal(width=columns))
+    output.print_runs([a_run("a-tenant-with-a-name-of-the-longest-that-there-can-be-of-63-chars", error=None), a_run()])
+    said = capsys.readouterr().out
+    assert max(len(line) for line in said.splitlines() if not line.startswith("acme-2026")) <= columns
+    assert "97/100" in said
+    assert "2m3s" in said
+    assert ("0" * 32 in said) is has_trace_ids
+    assert ("trace ids: --json" in said) is not has_trace_ids
+
+
+def test_no_runs_are_no_failure(call: Call, folder: Path) -> None:
+    record(folder)
+    assert call("runs") == Said(0, "no runs yet\n", "")
+    assert call("runs", "acme") == Said(0, "no runs of acme yet\n", "")
+    assert call("runs", "--json") == Said(0, "[]\n", "")
+
+
+def test_no_runs_of_a_tenant_that_is_not_there_are_a_mistake(call: Call, folder: Path) -> None:
+    record(folder)
+    assert call("runs", "amce") == Said(1, "", 'error: there is no tenant "amce"; did you mean "acme"?\n')
+    record(folder, a_run("amce"))  # it was there
+    assert call("runs", "amce").code == 0
