@@ -26,6 +26,7 @@ def test_permits_that_were_out_before_a_restart_are_free_when_they_said_and_not_
 def test_permits_of_a_larger_quota_count_until_they_have_cooled_and_are_gone_then() -> None:
     restored = bucket(1, {0: 7.0, 1: 4.0, 9: 5.0})
     assert restored.free(0.0) == -2
+    assert restored.opens_at(0.0) == 7.0
     assert restored.free(5.0) == 0  # one is still out, and that is all that the quota has now
     assert restored.opens_at(5.0) == 7.0
     assert restored.free(7.0) == 1
@@ -88,6 +89,14 @@ def test_a_quota_that_grows_again_has_its_old_permits_and_no_others() -> None:
     for requests in (2, 4):
         edited.allow(requests)
     assert {edited.take() for _ in range(edited.free(0.0))} == {0, 1, 2, 3}
+
+
+def test_a_permit_that_only_a_larger_quota_had_is_not_granted() -> None:
+    shrunk = bucket(9)
+    for number in sorted(shrunk.take() for _ in range(9))[7:]:
+        shrunk.allow(8)
+        shrunk.refund(number)
+    assert (shrunk.free(0.0), shrunk.take()) == (1, 7)
 
 
 def test_a_permit_that_stood_for_another_s_request_is_free_again_unless_it_is_held() -> None:

@@ -221,6 +221,27 @@ async def test_the_second_in_line_is_told_once_and_again_when_it_is_the_first() 
     assert told == [None, pytest.approx(start + 12 + COOLS_FOR)]
 
 
+async def test_the_second_in_line_is_told_when_the_first_leaves() -> None:
+    through, told, impatient = gate(1), list[float | None](), anyio.CancelScope()
+    permit = await through.acquire()
+
+    async def give_up() -> None:
+        with impatient:
+            await through.acquire()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(give_up)
+        await anyio.sleep(1)
+        tasks.start_soon(through.acquire, Priority.PUSH, lambda _, until: told.append(until))
+        await anyio.sleep(1)
+        permit.cool()
+        await anyio.sleep(1)
+        assert told == [None]
+        impatient.cancel()
+        await anyio.sleep(1)
+        assert told == [None, pytest.approx(anyio.current_time() - 2 + COOLS_FOR)]
+
+
 async def test_the_line_is_served_steadily_at_the_quota() -> None:
     through, granted_at = gate(10), []
 

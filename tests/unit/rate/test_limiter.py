@@ -302,6 +302,9 @@ def test_a_forecast_says_when_the_nth_grant_can_be_made() -> None:
     assert [limiter.nth_at(count, 2.0) for count in (1, 2, 3)] == [2.0, back, back]
     assert limiter.nth_at(4, 2.0) == 2.0 + COOLS_FOR
     assert limiter.nth_at(6, 2.0) == back + COOLS_FOR
+    held = Limiter(a_quota(1))
+    assert held.take(0.0)
+    assert [held.nth_at(count, 5.0) for count in (1, 2)] == [5.0 + COOLS_FOR, 5.0 + 2 * COOLS_FOR]
     assert Limiter(a_quota(11), paced=True).nth_at(5, 0.0) == pytest.approx(4 * (WINDOW * 1.001 + 0.1) / 10)
 
 

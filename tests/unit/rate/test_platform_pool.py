@@ -205,6 +205,17 @@ async def test_a_gate_whose_own_quota_is_spent_takes_no_turn_of_the_others() -> 
         tasks.cancel_scope.cancel()
 
 
+async def test_a_gate_that_is_closed_while_it_waits_for_the_platform_goes_on_when_it_opens() -> None:
+    closed, holder = gates(a_governor(), a_quota(1), 5, 5)
+    held, start = await holder.acquire(), anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(closed.acquire)
+        await anyio.sleep(1)
+        closed.close(10)
+        held.refund()
+    assert anyio.current_time() - start == pytest.approx(11)
+
+
 async def test_a_request_that_waits_for_the_platform_s_quota_is_told_so() -> None:
     told = []
     one, other = gates(a_governor(), a_quota(1), 5, 5)
