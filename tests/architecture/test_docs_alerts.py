@@ -20,10 +20,7 @@ FLAT = " ".join(PAGE.split())
 ROWS = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE, re.MULTILINE))
 SINCE = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ALERT = Alert(
-    "acme",
-    AlertName.RUNS_FAILING,
-    SINCE,
-    "3 runs in a row failed, the last because no connection to ads.example.com",
+    "acme", AlertName.RUNS_FAILING, SINCE, "3 runs in a row failed, the last because no connection to ads.example.com"
 )
 
 

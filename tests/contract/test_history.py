@@ -86,11 +86,6 @@ async def test_the_requests_of_the_last_runs_that_succeeded_are_told_by_tenant(s
     for number, outcome in enumerate(outcomes):
         began = run("acme", number)
         await store.begin(began)
-        await store.finish(
-            replace(began, ended_at=NOON, outcome=outcome, requests=100 + number, listed=1, pushed=1),
-        )
+        await store.finish(replace(began, ended_at=NOON, outcome=outcome, requests=100 + number, listed=1, pushed=1))
     await store.begin(run("globex"))
-    assert await store.recent_requests(["acme", "globex"]) == {
-        "acme": [112, *range(110, 101, -1)],
-        "globex": [],
-    }
+    assert await store.recent_requests(["acme", "globex"]) == {"acme": [112, *range(110, 101, -1)], "globex": []}

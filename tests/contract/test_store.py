@@ -50,10 +50,7 @@ async def test_a_write_is_done_even_if_its_caller_is_cancelled(store: Store) -> 
 
 async def test_closing_the_store_writes_what_is_queued(url: str) -> None:
     with anyio.CancelScope() as scope:
-        async with (
-            open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store,
-            anyio.create_task_group() as tasks,
-        ):
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store, anyio.create_task_group() as tasks:
             for number in range(50):
                 tasks.start_soon(store.begin, run(number=number))
             await anyio.wait_all_tasks_blocked()

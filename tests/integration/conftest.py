@@ -4,16 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adsyncd.credentials import (
-    Vault,
-)
+from adsyncd.credentials import Vault
 from adsyncd.demo.openbao import OpenBao, Role
-from support.vault import (
-    ACME,
-    by_role,
-    opened,
-    real_openbao,
-)
+from support.vault import ACME, by_role, opened, real_openbao
 
 
 @pytest.fixture(scope="module")

@@ -122,11 +122,7 @@ async def test_an_answer_without_an_end_is_not_waited_for(
 
 
 async def test_what_the_daemon_refuses_is_told_with_its_fix(tmp_path: Path, place: Path) -> None:
-    async with (
-        an_inside(tmp_path, tenant("acme")) as inside,
-        served(inside.app, place),
-        reaching(place) as daemon,
-    ):
+    async with an_inside(tmp_path, tenant("acme")) as inside, served(inside.app, place), reaching(place) as daemon:
         with pytest.raises(Refused, match='there is no tenant "hooli"; adsyncd status lists all of them'):
             await daemon.ask("GET", path_of("hooli"), HEALTH)
         with pytest.raises(Refused, match="tenant: String should match pattern"):

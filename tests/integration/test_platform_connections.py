@@ -86,9 +86,7 @@ async def test_a_certificate_of_another_host_is_told_as_that(tmp_path: Path) -> 
         assert "certificate is not valid for '127.0.0.1'" in str(await run.failed())
 
 
-async def test_plain_http_where_tls_is_spoken_and_tls_where_it_is_not_are_told(
-    tmp_path: Path,
-) -> None:
+async def test_plain_http_where_tls_is_spoken_and_tls_where_it_is_not_are_told(tmp_path: Path) -> None:
     async with (
         running_platform(SETTINGS) as plain,
         connected(plain.base_url.replace("http:", "https:"), max_attempts=1) as run,

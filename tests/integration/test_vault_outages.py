@@ -17,26 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adsyncd.credentials import (
-    AppRole,
-    Vault,
-    resolve_secret,
-)
+from adsyncd.credentials import AppRole, Vault, resolve_secret
 from adsyncd.demo.openbao import OpenBao, Role
 from adsyncd.errors import CredentialsUnavailable
 from adsyncd.model.tenant import InFile, VaultRef
 from support import web
 from support.clock import SetClock
-from support.vault import (
-    ACME,
-    CREDENTIALS,
-    by_role,
-    by_token,
-    opened,
-    read,
-    read_again,
-    real_openbao,
-)
+from support.vault import ACME, CREDENTIALS, by_role, by_token, opened, read, read_again, real_openbao
 
 
 @asynccontextmanager

@@ -3,21 +3,11 @@
 import httpx
 import pytest
 
-from adsyncd.credentials import (
-    VaultAccess,
-)
+from adsyncd.credentials import VaultAccess
 from adsyncd.demo.openbao import OpenBao, Role
 from adsyncd.errors import CredentialsMissing
 from adsyncd.model.tenant import VaultRef
-from support.vault import (
-    CREDENTIALS,
-    by_role,
-    by_token,
-    documented_policy,
-    lease_of,
-    opened,
-    token_of,
-)
+from support.vault import CREDENTIALS, by_role, by_token, documented_policy, lease_of, opened, token_of
 
 
 class TestAnIdentityForEachTenant:

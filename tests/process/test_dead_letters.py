@@ -56,10 +56,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    settings = {
-        "accounts": accounts("acme"),
-        "clients": {"acme": {**HEALTHY, "campaigns": 6, "rejected": REJECTED}},
-    }
+    settings = {"accounts": accounts("acme"), "clients": {"acme": {**HEALTHY, "campaigns": 6, "rejected": REJECTED}}}
     async with running_platform(settings) as platform:
         program = Program(tmp_path, {"ACME_EMAIL": "acme@example.com", "ACME_PASSWORD": "pw-acme"})
         program.settings(platforms={"mixo": {"base_url": platform.base_url}})
@@ -204,9 +201,7 @@ async def test_what_is_discarded_the_next_run_pushes_afresh(world: World) -> Non
     assert effects["cmp-0002"] != keys(dead)["cmp-0002"]
 
 
-async def test_what_is_changed_upstream_comes_back_and_what_is_deleted_is_no_dead_letter_any_more(
-    world: World,
-) -> None:
+async def test_what_is_changed_upstream_comes_back_and_what_is_deleted_is_no_dead_letter_any_more(world: World) -> None:
     await world.heal(revisions={"cmp-0002": 1}, deleted=["cmp-0003"])
     for letters in (REJECTED[1:], REJECTED[2:]):  # two listings have to agree
         run = await world.sync()

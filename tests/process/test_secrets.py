@@ -173,9 +173,7 @@ async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
         content = {"email": "brokered@example.com", "password": f"{PASSWORD}-brokered"}
         await vault.put_secret("adsyncd/brokered", content)
         program.tenant("brokered", credentials={"vault": "adsyncd/brokered"}, auth={"role": "adsyncd-brokered"})
-        settings(
-            {"method": "approle", "role_id": broker.role_id, "secret_id": {"env": "WRAPPED", "wrapped": True}},
-        )
+        settings({"method": "approle", "role_id": broker.role_id, "secret_id": {"env": "WRAPPED", "wrapped": True}})
         async with program.daemon("--log-level", "debug") as third:
             await third.logs("run ended", len(SICK) + 2)
         await vault.seal()

@@ -33,11 +33,7 @@ def program(tmp_path: Path, platform: Platform) -> Program:
     """An installation with a tenant that runs each second."""
     installed = Program(tmp_path, environ_of("acme"))
     installed.settings(platforms={"mixo": {"base_url": platform.base_url}})
-    installed.tenant(
-        "acme",
-        schedule={"every": "1s"},
-        quota={"requests": 1000, "per": "1s"},
-    )
+    installed.tenant("acme", schedule={"every": "1s"}, quota={"requests": 1000, "per": "1s"})
     return installed
 
 
