@@ -36,7 +36,7 @@ def test_a_module_is_one_thing_of_readable_size_with_a_name_and_a_reason(module:
 def test_a_module_is_tested_by_the_file_at_its_place(module: Path) -> None:
     name = str(module.relative_to(PROGRAM.parent if PROGRAM in module.parents else ROOT)).removeprefix("adsyncd/")
     own = TESTS / "unit" / Path(name).with_name(f"test_{module.name}")
-    elsewhere = [TESTS / test for tests, _ in [TESTED_ELSEWHERE.get(name, ("", ""))] for test in tests.split()]
+    elsewhere = TESTED_ELSEWHERE.get(name, [])
     assert own.exists() != bool(elsewhere), f"write {named(own)}, or say why another file tests this module"
     for test in elsewhere:
         assert module in reached(test), f"{named(test)} neither imports nor starts {name}"
@@ -81,71 +81,47 @@ def reached(test: Path) -> set[Path]:
     return known
 
 
-ONE_TEST_FOR_ALL_DATABASES = "the contract tests run it on SQLite and on PostgreSQL"
-ONE_MECHANISM = "the governor's parts are one mechanism; its tests drive all of them"
-A_REAL_PEER = "tested against the real thing"
-VALUES = "values without a decision of their own"
-A_WHOLE_PROCESS = "the tests start the program"
-BY_COMMAND = "commands are tested as users call them"
-OVER_THE_SOCKET = "tested as a client sees it"
-
-# By module: the tests that cover it instead, and why.
-TESTED_ELSEWHERE = {
-    "__main__.py": ("process/test_cli.py", A_WHOLE_PROCESS),
-    "cli/arguments.py": ("unit/cli/test_cli.py", BY_COMMAND),
-    "cli/client.py": ("integration/test_control_client.py", OVER_THE_SOCKET),
-    "cli/commands.py": ("process/test_control.py", BY_COMMAND),
-    "cli/demo.py": ("process/test_demo.py", A_WHOLE_PROCESS),
-    "cli/output.py": ("unit/cli/test_cli.py", BY_COMMAND),
-    "cli/progress.py": ("process/test_cli.py", A_WHOLE_PROCESS),
-    "cli/run.py": ("process/test_daemon.py process/test_cli.py", A_WHOLE_PROCESS),
-    "cli/status.py": ("process/test_control.py", BY_COMMAND),
-    "control/connection.py": ("integration/test_control_socket.py", OVER_THE_SOCKET),
-    "control/endpoints.py": ("unit/control/test_app.py", OVER_THE_SOCKET),
-    "control/openapi.py": ("integration/test_control_fuzz.py unit/control/test_app.py", OVER_THE_SOCKET),
-    "control/peer.py": ("integration/test_control_socket.py", OVER_THE_SOCKET),
-    "control/server.py": ("integration/test_control_socket.py", OVER_THE_SOCKET),
-    "control/wire.py": ("unit/control/test_app.py", OVER_THE_SOCKET),
-    "daemon.py": ("process/test_daemon.py", A_WHOLE_PROCESS),
-    "demo/collector.py": ("process/test_demo.py", A_WHOLE_PROCESS),
-    "demo/openbao.py": ("integration/test_openbao.py", A_REAL_PEER),
-    "demo/platform.py": ("process/test_demo.py", A_WHOLE_PROCESS),
-    "demo/story.py": ("process/test_demo.py", A_WHOLE_PROCESS),
-    "host/owner.py": ("integration/test_owner.py", A_REAL_PEER),
-    "host/sd_notify.py": ("integration/test_sd_notify.py", A_REAL_PEER),
-    "mock_api/__main__.py": ("integration/test_mock_api.py", A_WHOLE_PROCESS),
-    "model/lease.py": ("unit/runs/test_lease.py", VALUES),
-    "model/tenant.py": ("unit/config/test_tenant_file.py", VALUES),
-    "platforms/call.py": ("unit/platforms/test_transport.py", VALUES),
-    "rate/costs.py": ("unit/rate/test_quota_changes.py", ONE_MECHANISM),
-    "rate/ledger.py": ("contract/test_permits.py", "records and a protocol; the store fulfils it"),
-    "rate/quota.py": ("unit/rate/test_limiter.py", VALUES),
-    "rate/timer.py": ("unit/rate/test_gate.py", ONE_MECHANISM),
-    "rate/wait.py": ("unit/rate/test_limiter.py", VALUES),
-    "simulation/__main__.py": ("simulation/test_simulation.py", "the tests start worlds as it does"),
-    "simulation/durations.py": ("simulation/test_simulation.py", "the worlds are made of it"),
-    "simulation/fakes.py": ("simulation/test_simulation.py", "the worlds are made of it"),
-    "simulation/forecast.py": ("simulation/test_forecast.py", "the worlds are made of it"),
-    "simulation/invariants.py": ("simulation/test_planted_bugs.py", "planted bugs show that it sees"),
-    "simulation/lives.py": ("simulation/test_simulation.py", "the worlds are made of it"),
-    "simulation/scenario.py": ("simulation/test_simulation.py", "the worlds are made of it"),
-    "simulation/simulation.py": ("simulation/test_simulation.py", "the worlds are made of it"),
-    "simulation/world.py": ("simulation/test_simulation.py", "the worlds are made of it"),
-    "store/alerts.py": ("contract/test_alerts.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/checkup.py": ("contract/test_checkup.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/dead_letters.py": ("contract/test_dead_letters.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/ending.py": ("contract/test_journal.py contract/test_two_tenants.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/history.py": ("contract/test_history.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/leases.py": ("contract/test_leases.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/listings.py": ("contract/test_listings.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/pauses.py": ("contract/test_two_tenants.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/permits.py": ("contract/test_permits.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/postgres_session.py": ("contract/test_postgres_session.py", A_REAL_PEER),
-    "store/reader.py": ("contract/test_reader.py", ONE_TEST_FOR_ALL_DATABASES),
-    "store/store.py": ("contract/test_store.py", ONE_TEST_FOR_ALL_DATABASES),
-    "telemetry/journald.py": ("integration/test_logs.py", A_REAL_PEER),
-    "tenants/file_watch.py": ("integration/test_file_watch.py", A_REAL_PEER),
+# By a file of tests: the modules that it covers and that have none at their own place. {} is a module's name.
+COVERED = {
+    # The tests start the program.
+    "process/test_cli.py": "__main__ cli/progress cli/run",
+    "process/test_daemon.py": "cli/run daemon",
+    "process/test_demo.py": "cli/demo demo/collector demo/platform demo/story",
+    "integration/test_mock_api.py": "mock_api/__main__",
+    # Commands are tested as users call them, and what is behind the socket as a client sees it.
+    "unit/cli/test_cli.py": "cli/arguments cli/output",
+    "process/test_control.py": "cli/commands cli/status",
+    "integration/test_control_client.py": "cli/client",
+    "integration/test_control_fuzz.py": "control/openapi",
+    "integration/test_control_socket.py": "control/connection control/peer control/server",
+    "unit/control/test_app.py": "control/endpoints control/openapi control/wire",
+    # They are tested against the real thing.
+    "integration/test_{}.py": "demo/openbao host/owner host/sd_notify tenants/file_watch",
+    "integration/test_logs.py": "telemetry/journald",
+    # Values without a decision of their own; records and a protocol, which the store fulfils.
+    "unit/config/test_tenant_file.py": "model/tenant",
+    "unit/platforms/test_transport.py": "platforms/call",
+    "unit/rate/test_limiter.py": "rate/quota rate/wait",
+    "unit/runs/test_lease.py": "model/lease",
+    "contract/test_permits.py": "rate/ledger",
+    # The governor's parts are one mechanism; its tests drive all of them.
+    "unit/rate/test_gate.py": "rate/timer",
+    "unit/rate/test_quota_changes.py": "rate/costs",
+    # The worlds are made of them, and planted bugs show that the invariants see.
+    "simulation/test_simulation.py": "simulation/__main__ simulation/durations simulation/fakes simulation/lives"
+    " simulation/scenario simulation/simulation simulation/world",
+    "simulation/test_{}.py": "simulation/forecast",
+    "simulation/test_planted_bugs.py": "simulation/invariants",
+    # The contract tests run them on SQLite and on PostgreSQL.
+    "contract/test_{}.py": "store/alerts store/checkup store/dead_letters store/history store/leases store/listings"
+    " store/permits store/postgres_session store/reader store/store",
+    "contract/test_journal.py": "store/ending",
+    "contract/test_two_tenants.py": "store/ending store/pauses",
 }
+TESTED_ELSEWHERE: dict[str, list[Path]] = {}
+for test, modules in COVERED.items():
+    for module in modules.split():
+        TESTED_ELSEWHERE.setdefault(f"{module}.py", []).append(TESTS / test.format(Path(module).name))
 
 
 def test_no_exception_outlives_its_module() -> None:
