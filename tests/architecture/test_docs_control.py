@@ -2,7 +2,6 @@ import io
 import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -16,15 +15,9 @@ from adsyncd.model.run import Outcome, Run, Wait
 from adsyncd.model.status import RunProgress, State, TenantStatus
 from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
+from support import page
 
-PAGE = (Path(__file__).parents[2] / "docs" / "control.md").read_text(encoding="utf-8")
-
-
-def first_column(header: str) -> list[str]:
-    """The names in the first column of a table."""
-    table = re.search(rf"^\| {header} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
-    assert table
-    return [name for row in table[1].splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+PAGE = page.read("control.md")
 
 
 def test_each_endpoint_is_documented_as_it_describes_itself() -> None:
@@ -33,18 +26,15 @@ def test_each_endpoint_is_documented_as_it_describes_itself() -> None:
     assert rows == [*ours, (f"GET {openapi.PATH}", "This document")]
 
 
-def test_each_key_of_a_tenant_is_documented() -> None:
-    assert sorted(first_column("key")) == sorted(field.name for field in fields(TenantStatus))
-
-
-def test_each_state_is_documented() -> None:
-    assert sorted(first_column("state")) == sorted(State)
+def test_each_key_of_a_tenant_and_each_state_are_documented() -> None:
+    assert sorted(page.names(PAGE, "key")) == sorted(field.name for field in fields(TenantStatus))
+    assert sorted(page.names(PAGE, "state")) == sorted(State)
 
 
 def test_each_command_exists() -> None:
     commands = set(get_command(application()).commands)  # type: ignore[attr-defined]  # it is a group
-    assert {name.split()[1] for name in first_column("command")} <= commands
-    assert {"status", "trigger", "pause", "resume", "reload"} == {name.split()[1] for name in first_column("command")}
+    documented = {name.split()[1] for name in page.names(PAGE, "command")}
+    assert {"status", "trigger", "pause", "resume", "reload"} == documented <= commands
 
 
 def test_the_limits_are_those_of_the_queries() -> None:
@@ -65,14 +55,10 @@ def test_the_example_is_what_status_says(monkeypatch: pytest.MonkeyPatch) -> Non
         return now.replace(minute=minute, second=second)
 
     tenant = TenantStatus(
-        "globex",
-        State.WAITING,
-        "globex",
-        "mixo",
+        *("globex", State.WAITING, "globex", "mixo"),
         wait=Wait(WaitReason.QUOTA, at(4, 5)),
         run=RunProgress(
-            "globex-20261125T150000.000Z",
-            at(0),
+            *("globex-20261125T150000.000Z", at(0)),
             announced=40,
             listed=40,
             pushed=12,

@@ -76,15 +76,8 @@ def test_each_symptom_comes_with_a_command_to_look_with() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "no daemon answers",
-        "circuit breaker open",
-        "database: ",
-        "running elsewhere",
-        "run not recorded",
-        "drop-in refused",
-        "telemetry is being lost",
-        "429s",
-        "Vault: ",
+        *("no daemon answers", "circuit breaker open", "database: ", "running elsewhere", "run not recorded"),
+        *("drop-in refused", "telemetry is being lost", "429s", "Vault: "),
     ],
 )
 def test_what_is_said_to_be_seen_is_what_the_program_says(words: str) -> None:
@@ -147,14 +140,8 @@ def test_what_the_unit_bounds_is_what_it_says() -> None:
 def test_what_is_said_of_capacity_was_measured() -> None:
     figures = json.loads((ROOT / "benchmarks" / "results" / "idle.json").read_text())
     measured = {figure["name"]: (figure["value"], figure["unit"]) for figure in figures}
-    one, idle, run = (
-        measured[name]
-        for name in (
-            "memory, 1 idle",
-            "memory for each more tenant",
-            "memory for each more tenant, after a run of each",
-        )
-    )
+    more = "memory for each more tenant"
+    one, idle, run = (measured[name] for name in ("memory, 1 idle", more, f"{more}, after a run of each"))
     stated = [cells[1] for cells in page.rows(page.section(PAGE, "Capacity"), "what")]
     assert stated == [f"{value:g} {unit}" for value, unit in (one, idle, run)]
     assert f"10,000 tenants that have run take about {round((one[0] + 10 * run[0]) / 10) * 10} MB" in PAGE

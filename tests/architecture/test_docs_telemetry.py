@@ -1,24 +1,20 @@
 import io
 import json
-import re
-from pathlib import Path
 
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
 from adsyncd.telemetry import instruments, log
 from adsyncd.telemetry.standard_variables import DEFAULTS
+from support import page
 from support.logging_state import flush, restored_logging
 
-PAGE = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+PAGE = page.read("telemetry.md")
 
 
 def table(first_column: str) -> dict[str, list[str]]:
     """The other cells of each row, by the name in its first cell."""
-    rows = re.search(rf"^\| {first_column} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
-    assert rows
-    cells = [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows[1].splitlines()]
-    return {name: rest for name, *rest in cells}
+    return {name.strip("`"): [cell.strip("`") for cell in rest] for name, *rest in page.rows(PAGE, first_column)}
 
 
 def constants(kind: str = "") -> set[str]:
@@ -32,15 +28,9 @@ def constants(kind: str = "") -> set[str]:
     }
 
 
-def test_each_span_is_documented() -> None:
+def test_each_span_attribute_and_span_event_is_documented() -> None:
     assert table("span").keys() - {"GET`, `POST"} == constants("SPAN_")
-
-
-def test_each_attribute_is_documented() -> None:
     assert table("attribute").keys() == constants()
-
-
-def test_each_span_event_is_documented() -> None:
     assert table("span event").keys() == constants("EVENT_")
 
 

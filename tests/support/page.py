@@ -37,3 +37,8 @@ def rows(text: str, first_column: str) -> list[list[str]]:
     table = re.search(rf"^\| {re.escape(first_column)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert table, first_column
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in table[1].splitlines()]
+
+
+def names(text: str, first_column: str) -> list[str]:
+    """Return the names in the first column of a table."""
+    return [name for cells in rows(text, first_column) for name in re.findall(r"`([^`]+)`", cells[0])]
