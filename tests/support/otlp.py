@@ -9,11 +9,7 @@ from adsyncd.demo.collector import Collector
 from adsyncd.telemetry import open_telemetry
 from adsyncd.telemetry.providers import Telemetry
 
-PROMPTLY = {
-    "OTEL_BSP_SCHEDULE_DELAY": "20",
-    "OTEL_BLRP_SCHEDULE_DELAY": "20",
-    "OTEL_METRIC_EXPORT_INTERVAL": "50",
-}
+PROMPTLY = {"OTEL_BSP_SCHEDULE_DELAY": "20", "OTEL_BLRP_SCHEDULE_DELAY": "20", "OTEL_METRIC_EXPORT_INTERVAL": "50"}
 
 
 @contextmanager

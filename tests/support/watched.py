@@ -15,12 +15,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from adsyncd.alerts import Alertmanager, AlertWatch, Receiver, Webhook
 from adsyncd.model.run import Outcome, Run, run_id
 from adsyncd.store import Store
-from adsyncd.telemetry.instruments import (
-    ALERT,
-    ALERTS,
-    TENANT,
-    Instruments,
-)
+from adsyncd.telemetry.instruments import ALERT, ALERTS, TENANT, Instruments
 from support.alertmanager import Receivers
 from support.inline_store import Disk
 from support.tenants import a_tenant

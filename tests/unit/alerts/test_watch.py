@@ -9,13 +9,7 @@ from adsyncd.errors import CredentialsUnavailable
 from adsyncd.model.alert import AlertName
 from adsyncd.model.run import Listing
 from adsyncd.model.tenant import AlertSettings
-from adsyncd.telemetry.instruments import (
-    ALERT,
-    EVENT_FIRES,
-    EVENT_RESOLVED,
-    SPAN_RUN,
-    span,
-)
+from adsyncd.telemetry.instruments import ALERT, EVENT_FIRES, EVENT_RESOLVED, SPAN_RUN, span
 from support.alerts import an_alert
 from support.spans import Spans
 from support.tenants import a_tenant

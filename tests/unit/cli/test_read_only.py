@@ -119,11 +119,7 @@ def test_a_database_that_is_not_there_is_not_made_but_named(call: Call, folder: 
 @all_of_them
 @pytest.mark.parametrize(
     ("revision", "words"),
-    [
-        (None, "it holds no schema of adsyncd"),
-        ("0001", "0001"),
-        ("9999", "a newer adsyncd made its schema 9999"),
-    ],
+    [(None, "it holds no schema of adsyncd"), ("0001", "0001"), ("9999", "a newer adsyncd made its schema 9999")],
     ids=["somebody else's", "older", "newer"],
 )
 def test_a_database_of_another_kind_is_left_as_it_is_and_named(

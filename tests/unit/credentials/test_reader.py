@@ -38,10 +38,7 @@ async def test_a_failed_read_is_a_span_with_its_error_type(spans: InMemorySpanEx
     with pytest.raises(CredentialsMissing):
         await reader(spans, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).read(SystemdRef("acme"))
     [span] = spans.get_finished_spans()
-    assert dict(span.attributes or {}) == {
-        "adsyncd.credentials.source": "systemd",
-        "error.type": "CredentialsMissing",
-    }
+    assert dict(span.attributes or {}) == {"adsyncd.credentials.source": "systemd", "error.type": "CredentialsMissing"}
     assert not span.status.is_ok
     assert "canary" not in span.to_json()
 

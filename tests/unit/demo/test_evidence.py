@@ -27,10 +27,7 @@ def test_all_pushed_once_and_stored_and_traced_with_nothing_refused_is_as_it_has
             "its run partial: 1 of 2 campaigns were not pushed",
         ),
         (replace(SOUND, stored=1), "of 2 campaigns 2 were pushed and 1 are stored"),
-        (
-            replace(SOUND, ledger=replace(LEDGER, pushes={"cmp-1": 1})),
-            "of 2 campaigns 1 were pushed and 2 are stored",
-        ),
+        (replace(SOUND, ledger=replace(LEDGER, pushes={"cmp-1": 1})), "of 2 campaigns 1 were pushed and 2 are stored"),
         (
             replace(SOUND, ledger=replace(LEDGER, pushes={"cmp-1": 1, "cmp-2": 2})),
             "1 campaigns were pushed more than once",

@@ -48,12 +48,7 @@ def test_a_trace_is_drawn_in_the_order_of_time_whatever_the_order_of_arrival() -
         span("b", "a", "campaigns.list", 1),
         span("a", None, "sync.run", lasting_s=61.25),
         span("x", None, "sync.run", trace_id="another"),
-    ) == [
-        f"trace {TRACE}",
-        "└── sync.run 61.25 s",
-        "    ├── campaigns.list 1.00 s",
-        "    └── campaign.push 35 ms",
-    ]
+    ) == [f"trace {TRACE}", "└── sync.run 61.25 s", "    ├── campaigns.list 1.00 s", "    └── campaign.push 35 ms"]
 
 
 def test_a_span_says_what_its_parent_has_not_said() -> None:
@@ -84,10 +79,7 @@ def test_an_error_shows_its_message_or_else_its_type() -> None:
     assert drawn(
         span("a", None, "campaigns.page", error=True, message="no answer within 10 s"),
         span("b", None, "campaign.push", 1, error=True, attributes={"error.type": "cancelled"}),
-    )[1:] == [
-        "├── campaigns.page 1.00 s no answer within 10 s",
-        "└── campaign.push 1.00 s cancelled",
-    ]
+    )[1:] == ["├── campaigns.page 1.00 s no answer within 10 s", "└── campaign.push 1.00 s cancelled"]
 
 
 def test_of_many_alike_those_with_most_below_them_are_shown_and_the_rest_is_counted() -> None:

@@ -73,10 +73,7 @@ def test_a_repeating_listing_shows_its_first_page_for_ever() -> None:
 
 def test_an_empty_listing_has_nothing_and_its_campaigns_can_be_pushed_all_the_same() -> None:
     listing = catalogue(campaigns=20, fault=FaultKind.EMPTY)
-    assert listing.page(1, 10) == {
-        "data": [],
-        "pagination": {"page": 1, "limit": 10, "total": 0, "has_more": False},
-    }
+    assert listing.page(1, 10) == {"data": [], "pagination": {"page": 1, "limit": 10, "total": 0, "has_more": False}}
     assert "cmp-0001" in listing
 
 

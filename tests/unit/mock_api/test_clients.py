@@ -56,10 +56,7 @@ def test_what_is_wrong_with_every_request_comes_before_what_comes_at_a_rate() ->
 def test_the_401_comes_to_each_request_at_first_and_then_to_every_second_sending_of_it() -> None:
     client = ClientState("acme", 0, Behaviour(fault=FaultKind.UNAUTHORIZED))
     sent = [client.fault((), request) for request in ("one", "two", "one", "two", "two", "two")]
-    assert sent == [FaultKind.UNAUTHORIZED] * 2 + [FaultKind.NONE] * 2 + [
-        FaultKind.UNAUTHORIZED,
-        FaultKind.NONE,
-    ]
+    assert sent == [FaultKind.UNAUTHORIZED] * 2 + [FaultKind.NONE] * 2 + [FaultKind.UNAUTHORIZED, FaultKind.NONE]
 
 
 def test_an_absurd_wait_is_a_refusal_that_lasts_years() -> None:

@@ -39,11 +39,7 @@ def test_quota_fields_have_the_forms_of_the_drafts(form: RateLimitForm, sent: di
     ],
 )
 def test_the_reset_of_x_ratelimit_is_a_span_or_an_instant(form: RateLimitForm, reset: str) -> None:
-    assert fields(form, MINUTE) == {
-        "X-RateLimit-Limit": "10",
-        "X-RateLimit-Remaining": "3",
-        "X-RateLimit-Reset": reset,
-    }
+    assert fields(form, MINUTE) == {"X-RateLimit-Limit": "10", "X-RateLimit-Remaining": "3", "X-RateLimit-Reset": reset}
 
 
 def test_a_form_with_room_for_several_windows_tells_all_of_them_and_another_the_scarcest() -> None:

@@ -35,16 +35,7 @@ FEW = st.integers(0, 2)
 RUNS = st.builds(run, TENANTS, FEW)
 LETTERS = st.builds(
     lambda of, campaign_id: DeadLetter(
-        *(
-            of.tenant,
-            campaign_id,
-            of.run_id,
-            idempotency_key(of.tenant, campaign_id, of.run_id),
-            "",
-            "422",
-            1,
-            1,
-        ),
+        *(of.tenant, campaign_id, of.run_id, idempotency_key(of.tenant, campaign_id, of.run_id), "", "422", 1, 1),
         *(NOON, NOON, None, of.trace_id, ""),
     ),
     RUNS,

@@ -113,10 +113,7 @@ def test_an_empty_variable_counts_as_unset(variable: str) -> None:
     ("sizes", "what"),
     [
         ({"OTEL_BSP_MAX_QUEUE_SIZE": "16"}, "is 512, more than OTEL_BSP_MAX_QUEUE_SIZE has room for"),
-        (
-            {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "20000"},
-            "is 20000, more than OTEL_BSP_MAX_QUEUE_SIZE has room for",
-        ),
+        ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "20000"}, "is 20000, more than OTEL_BSP_MAX_QUEUE_SIZE has room for"),
     ],
 )
 def test_a_batch_that_is_bigger_than_its_queue_is_named(sizes: dict[str, str], what: str) -> None:
