@@ -1,12 +1,19 @@
 """Databases that have been migrated once, for tests that are not about migrations."""
 
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
+import anyio
+from opentelemetry.trace import NoOpTracer
 from sqlalchemy import URL
 
-from adsyncd.store import schema, sql
+from adsyncd.store import Store, open_store, schema, sql
+from support.records import HandClock
+
+Result = TypeVar("Result")
 
 
 def sqlite_file(folder: Path) -> str:
@@ -15,6 +22,16 @@ def sqlite_file(folder: Path) -> str:
     file.touch(mode=0o600)
     file.write_bytes(_empty())
     return f"sqlite:///{file}"
+
+
+def in_store(url: str, do: Callable[[Store], Awaitable[Result]]) -> Result:
+    """Open the store at `url` and return what `do` comes to in it."""
+
+    async def done() -> Result:
+        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
+            return await do(store)
+
+    return anyio.run(done)
 
 
 def migrate(url: str | URL) -> None:

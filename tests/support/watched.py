@@ -63,17 +63,19 @@ class World:
         tenant: str = "acme",
         after: timedelta = QUARTER,
         took: timedelta = timedelta(),
+        times: int = 1,
         **counts: Any,  # noqa: ANN401 - a run's fields
     ) -> None:
-        """Let a tenant's run end so, a quarter of an hour after the last."""
-        await anyio.sleep(after.total_seconds())
-        now = self.clock.now()
-        run = Run(tenant, run_id(tenant, now), now, now - took, "0" * 32)
-        ended = replace(run, outcome=outcome, ended_at=now, error=None if outcome is SUCCEEDED else "503", **counts)
-        await self.store.begin(run)
-        await self.store.finish(ended)
-        if watch:
-            await watch.ended(ended, None)
+        """Let as many of a tenant's runs end so, each a quarter of an hour after the last."""
+        for _ in range(times):
+            await anyio.sleep(after.total_seconds())
+            now = self.clock.now()
+            run = Run(tenant, run_id(tenant, now), now, now - took, "0" * 32)
+            ended = replace(run, outcome=outcome, ended_at=now, error=None if outcome is SUCCEEDED else "503", **counts)
+            await self.store.begin(run)
+            await self.store.finish(ended)
+            if watch:
+                await watch.ended(ended, None)
 
     async def kept(self) -> set[tuple[str, str]]:
         return {(alert.tenant, alert.name) for alert in await self.store.alerts()}

@@ -94,27 +94,6 @@ def test_a_rate_that_is_met_exactly_is_met(hundredths: int, listed: int, data: s
     assert (verdicts[AlertName.LOW_SUCCESS_RATE] is None) == met
 
 
-def test_a_rate_of_nothing_never_rings() -> None:
-    settings = AlertSettings(min_success_rate=0.0, failures=3)
-    verdicts = judged(ended(PARTIAL, listed=100, pushed=0), settings=settings)
-    assert verdicts[AlertName.LOW_SUCCESS_RATE] is None
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "fires"),
-    [
-        ([FAILED, FAILED], False),
-        ([FAILED, ABANDONED, FAILED], True),
-        ([FAILED, FAILED, FAILED, SUCCEEDED], True),
-        ([FAILED, FAILED, SUCCEEDED, FAILED, FAILED], False),
-        ([FAILED, FAILED, PARTIAL, FAILED], False),
-        ([SUCCEEDED, FAILED, FAILED, FAILED], False),
-    ],
-)
-def test_so_many_runs_in_a_row_have_to_fail(outcomes: list[Outcome], fires: bool) -> None:
-    assert (judged(*history(outcomes))[AlertName.RUNS_FAILING] is not None) is fires
-
-
 def test_runs_that_fail_say_how_many_and_why_the_last() -> None:
     runs = [ended(FAILED, error="no connection"), *history([FAILED, FAILED])]
     assert judged(*runs)[AlertName.RUNS_FAILING] == "3 runs in a row failed, the last because no connection"

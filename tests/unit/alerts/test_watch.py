@@ -8,7 +8,7 @@ from adsyncd.alerts import Webhook
 from adsyncd.errors import CredentialsUnavailable
 from adsyncd.model.alert import AlertName
 from adsyncd.model.run import Listing
-from adsyncd.model.tenant import AlertSettings
+from adsyncd.model.tenant import AlertSettings, Cron, Every
 from adsyncd.telemetry.instruments import ALERT, EVENT_FIRES, EVENT_RESOLVED, SPAN_RUN, span
 from support.alerts import an_alert
 from support.spans import Spans
@@ -19,12 +19,10 @@ from support.watched import FAILED, HOOK, MANAGER, PARTIAL, QUARTER, SUCCEEDED, 
 async def test_an_alert_fires_once_and_is_resolved_once_in_log_metric_store_and_webhook(world: World) -> None:
     with capture_logs() as log:
         async with world.daemon(HOOK) as watch:
-            for _ in range(6):
-                await world.run(watch, PARTIAL, listed=100, pushed=50)
+            await world.run(watch, PARTIAL, listed=100, pushed=50, times=6)
             assert world.gauge()["acme", "low_success_rate"] == 1
             assert ("acme", "low_success_rate") in await world.kept()
-            for _ in range(3):
-                await world.run(watch, SUCCEEDED, listed=100, pushed=100)
+            await world.run(watch, SUCCEEDED, listed=100, pushed=100, times=3)
             await anyio.sleep(1)
     assert world.gauge()["acme", "low_success_rate"] == 0
     assert await world.kept() == set()
@@ -50,8 +48,7 @@ async def test_what_a_run_changes_is_an_event_of_its_span(world: World) -> None:
 async def test_a_restart_neither_forgets_runs_nor_fires_again(world: World) -> None:
     for failures in (2, 1, 1):
         async with world.daemon(HOOK) as watch:
-            for _ in range(failures):
-                await world.run(watch, FAILED)
+            await world.run(watch, FAILED, times=failures)
             await anyio.sleep(1)
     assert world.hooked() == [("acme", "runs_failing", "firing")]
     async with world.daemon(HOOK) as watch:
@@ -64,8 +61,7 @@ async def test_a_restart_neither_forgets_runs_nor_fires_again(world: World) -> N
 async def test_what_a_receiver_did_not_hear_before_a_restart_it_hears_after(world: World) -> None:
     world.receivers.status = 500
     async with world.daemon(HOOK) as watch:
-        for _ in range(3):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=3)
     world.receivers.status = 200
     async with world.daemon(HOOK):
         await anyio.sleep(1)
@@ -86,8 +82,7 @@ async def test_without_a_webhook_nothing_is_kept_for_it(world: World) -> None:
     await world.store.keep_alert(replace(an_alert(), resolved_at=world.clock.now()))
     async with world.daemon(MANAGER) as watch:
         assert await world.kept() == set()
-        for _ in range(3):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=3)
         assert await world.kept() == {("acme", "runs_failing")}
         await world.run(watch, SUCCEEDED)
     assert await world.kept() == set()
@@ -95,8 +90,7 @@ async def test_without_a_webhook_nothing_is_kept_for_it(world: World) -> None:
 
 async def test_alertmanager_hears_every_minute_until_it_is_over(world: World) -> None:
     async with world.daemon(MANAGER) as watch:
-        for _ in range(3):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=3)
         await anyio.sleep(0.1)
         heard = len(world.receivers.posted)
         await anyio.sleep(600)
@@ -112,8 +106,7 @@ async def test_alertmanager_hears_every_minute_until_it_is_over(world: World) ->
 
 async def test_alertmanager_hears_once_that_an_alert_is_over_though_a_webhook_has_not(world: World) -> None:
     async with world.daemon(Webhook("http://receiver.invalid/nowhere"), MANAGER) as watch:
-        for _ in range(3):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=3)
         await world.run(watch, SUCCEEDED)
         await anyio.sleep(1)
         heard = len(world.receivers.posted)
@@ -125,8 +118,7 @@ async def test_alertmanager_hears_once_that_an_alert_is_over_though_a_webhook_ha
 
 async def test_news_that_comes_while_the_webhook_is_told_the_old_state_is_not_forgotten(world: World) -> None:
     async with world.daemon(HOOK) as watch:
-        for _ in range(2):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=2)
         world.receivers.hanging = True
         await world.run(watch, FAILED)
         await world.run(watch, SUCCEEDED, after=timedelta(seconds=5))
@@ -140,8 +132,7 @@ async def test_news_that_comes_while_the_webhook_is_told_the_old_state_is_not_fo
 async def test_what_was_told_of_an_old_state_does_not_bring_that_back(world: World) -> None:
     world.receivers.status = 500
     async with world.daemon(HOOK) as watch:
-        for _ in range(3):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=3)
         [old] = watch._alerts.values()
         await world.run(watch, SUCCEEDED)
         await watch._told([old])
@@ -151,8 +142,7 @@ async def test_what_was_told_of_an_old_state_does_not_bring_that_back(world: Wor
 
 async def test_alertmanager_keeps_an_alert_over_a_restart_and_over_lost_repetitions(world: World) -> None:
     async with world.daemon(MANAGER) as watch:
-        for _ in range(3):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=3)
     started_at = {alert["startsAt"] for alert in world.receivers.posted}
     await anyio.sleep(120)
     async with world.daemon(MANAGER):
@@ -173,8 +163,7 @@ async def test_an_alert_of_a_tenant_that_is_gone_is_resolved(world: World) -> No
 
 async def test_a_tenant_that_is_removed_neither_rings_nor_goes_on_to(world: World) -> None:
     async with world.daemon(HOOK) as watch:
-        for _ in range(3):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=3)
         watch.remove("acme")
         await world.run(watch, FAILED, after=timedelta(days=1))
         await anyio.sleep(60)
@@ -191,8 +180,7 @@ async def test_a_tenant_that_changes_is_judged_by_what_it_says_from_then_on(worl
 
 async def test_a_tenant_that_is_not_watched_over_is_not_judged(world: World) -> None:
     async with world.daemon(HOOK, tenants=()) as watch:
-        for _ in range(5):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=5)
     assert world.hooked() == []
     assert await world.kept() == set()
 
@@ -210,8 +198,7 @@ async def test_tenants_ring_for_themselves(world: World) -> None:
 
 async def test_a_store_that_is_gone_costs_no_run_and_no_alert(world: World) -> None:
     async with world.daemon(HOOK) as watch:
-        for _ in range(2):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=2)
         [last, *_] = await world.store.runs("acme", 1)
         world.disk.gone = True
         with capture_logs() as log:
@@ -248,8 +235,7 @@ async def test_a_receiver_that_hangs_costs_a_run_nothing(world: World) -> None:
 
 async def test_a_clock_that_is_set_back_makes_no_alert_that_ends_before_it_began(world: World) -> None:
     async with world.daemon(HOOK, MANAGER) as watch:
-        for _ in range(3):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=3)
         world.clock.jump(timedelta(minutes=-20))
         await world.run(watch, SUCCEEDED)
         world.clock.jump(timedelta(hours=-1))
@@ -263,8 +249,7 @@ async def test_each_name_can_fire_and_be_resolved(world: World) -> None:
     async with world.daemon(HOOK) as watch:
         for letters in range(1, 5):
             await world.run(watch, PARTIAL, listed=20, pushed=1, dead_lettered=letters, listing=Listing.COLLAPSED)
-        for _ in range(3):
-            await world.run(watch, FAILED)
+        await world.run(watch, FAILED, times=3)
         [last, *_] = await world.store.runs("acme", 1)
         await watch.ended(last, CredentialsUnavailable("Vault is sealed"))
         await anyio.sleep(60)
@@ -275,3 +260,63 @@ async def test_each_name_can_fire_and_be_resolved(world: World) -> None:
         await world.run(watch, SUCCEEDED, listed=20, pushed=20, listing=Listing.COMPLETE)
         await anyio.sleep(1)
         assert {alert for _, alert, status in world.hooked() if status == "resolved"} == fired
+
+
+async def test_a_tenant_without_a_run_that_gets_through_rings_by_the_clock_alone(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        await world.run(watch, SUCCEEDED)
+        begun = world.clock.now()
+        while not world.hooked():  # noqa: ASYNC110 - on a virtual clock
+            await anyio.sleep(1)
+        assert world.hooked() == [("acme", "no_success", "firing")]
+        assert 4 * QUARTER <= world.clock.now() - begun <= 4 * QUARTER + timedelta(seconds=31)
+        await anyio.sleep(6 * 3600)
+        await world.run(watch, SUCCEEDED)
+        await anyio.sleep(60)
+    assert world.hooked() == [("acme", "no_success", "firing"), ("acme", "no_success", "resolved")]
+
+
+async def test_runs_of_another_process_that_get_through_keep_it_quiet_and_end_it(world: World) -> None:
+    async with world.daemon(HOOK):
+        await world.run(None, SUCCEEDED, times=20)
+        assert world.hooked() == []
+        await anyio.sleep(6 * 3600)
+        assert world.hooked() == [("acme", "no_success", "firing")]
+        await world.run(None, SUCCEEDED)
+        await anyio.sleep(60)
+    assert world.hooked() == [("acme", "no_success", "firing"), ("acme", "no_success", "resolved")]
+
+
+async def test_after_a_start_a_tenant_has_its_intervals_and_the_time_of_a_run_to_get_through(world: World) -> None:
+    async with world.daemon(HOOK):
+        await anyio.sleep((4 * QUARTER + a_tenant().sync.run_deadline).total_seconds() - 1)
+        assert world.hooked() == []
+        await anyio.sleep(60)
+    assert world.hooked() == [("acme", "no_success", "firing")]
+
+
+async def test_a_tenant_whose_runs_outlast_its_intervals_does_not_ring_as_long_as_they_succeed(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        await world.run(watch, SUCCEEDED, after=timedelta(minutes=80), took=timedelta(minutes=70), times=5)
+    assert world.hooked() == []
+
+
+async def test_a_tenant_that_is_due_no_more_does_not_ring(world: World) -> None:
+    async with world.daemon(HOOK, tenants=()) as watch:
+        watch.add(a_tenant(schedule=Cron("0 0 31 2 *", "UTC")))
+        await anyio.sleep(86400)
+    assert world.hooked() == []
+
+
+async def test_another_schedule_gives_a_tenant_new_time_and_another_page_size_does_not(world: World) -> None:
+    slow = a_tenant(schedule=Every(timedelta(days=1)))
+    async with world.daemon(HOOK, tenants=()) as watch:
+        watch.add(slow)
+        await anyio.sleep(86400)
+        watch.change(a_tenant())
+        for number in range(1, 80):
+            await anyio.sleep(60)
+            assert world.hooked() == []
+            watch.change(a_tenant(page_size=number))
+        await anyio.sleep(20 * 60)
+    assert world.hooked() == [("acme", "no_success", "firing")]

@@ -6,16 +6,14 @@ from functools import partial
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
-import anyio
 import pytest
-from opentelemetry.trace import NoOpTracer
 
 from adsyncd.cli.output import letter_as_json
 from adsyncd.model.campaign import DeadLetter, idempotency_key
-from adsyncd.store import open_store
+from adsyncd.store import Store
 from support.commands import Call, Said, Shell
-from support.migrated import sqlite_file
-from support.records import HandClock, bury, run
+from support.migrated import in_store, sqlite_file
+from support.records import bury, run
 
 KEYS = [
     "tenant", "campaign_id", "run_id", "idempotency_key", "content_hash", "reason", "attempts", "failures",
@@ -28,13 +26,8 @@ ONE_OF_THREE = "select dead letters: TENANT CAMPAIGN, or --tenant and --reason, 
 def url(tmp_path: Path) -> str:
     """A store with two dead letters of acme and one of globex."""
     place = sqlite_file(tmp_path)
-
-    async def die() -> None:
-        async with open_store(place, clock=HandClock(), tracer=NoOpTracer()) as store:
-            await bury(store, "globex", "c9", reason="503: [red]later[/]")
-            await bury(store, "acme", "c1", "c2")
-
-    anyio.run(die)
+    in_store(place, lambda store: bury(store, "globex", "c9", reason="503: [red]later[/]"))
+    in_store(place, lambda store: bury(store, "acme", "c1", "c2"))
     return place
 
 
@@ -51,11 +44,7 @@ def campaigns(said: Said) -> list[str]:
 
 
 def left(url: str) -> list[DeadLetter]:
-    async def find() -> list[DeadLetter]:
-        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
-            return await store.dead_letters()
-
-    return anyio.run(find)
+    return in_store(url, Store.dead_letters)
 
 
 def test_dead_letters_are_listed_as_json_with_the_keys_of_the_contract(call: Call, url: str) -> None:
@@ -104,11 +93,7 @@ ESCAPED = r"\x1b]52;c;cm0gLXJmIC8=\x07\x9b31m\u202e[red]x[/]\u2028\nfake: line"
 def test_what_a_platform_wrote_is_escaped_on_its_way_to_a_terminal(
     call: Call, url: str, command: tuple[str, ...], encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def die() -> None:
-        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
-            await bury(store, "evil", EVIL, reason=f"422: {EVIL} Grüße")
-
-    anyio.run(die)
+    in_store(url, lambda store: bury(store, "evil", EVIL, reason=f"422: {EVIL} Grüße"))
     screens = {name: TextIOWrapper(BytesIO(), encoding) for name in ("stdout", "stderr")}
     for name, screen in screens.items():
         monkeypatch.setattr(sys, name, screen)
@@ -123,11 +108,7 @@ def test_what_a_platform_wrote_is_escaped_on_its_way_to_a_terminal(
 
 
 def test_an_id_that_does_not_print_is_whole_in_json(call: Call, url: str) -> None:
-    async def die() -> None:
-        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
-            await bury(store, "evil", EVIL + "\x7f", reason="422")
-
-    anyio.run(die)
+    in_store(url, lambda store: bury(store, "evil", EVIL + "\x7f", reason="422"))
     said = call("list", "--json", "--tenant", "evil")
     assert said.out.replace("\n", "").isprintable()
     [name] = campaigns(said)

@@ -6,16 +6,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from opentelemetry.trace import NoOpTracer
 
 from adsyncd.model.run import Outcome
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.runs.plan import PlatformPlan, TenantPlan
-from adsyncd.store import open_store
+from adsyncd.store import Store
 from support.commands import Said, Shell, add_tenant
-from support.records import NOON, HandClock, page, run
+from support.migrated import in_store, sqlite_file
+from support.records import NOON, page, run
 
 Plan = Callable[..., Said]
 
@@ -73,26 +72,16 @@ def test_its_json_has_the_keys_of_the_values(plan: Plan) -> None:
 
 
 def test_it_knows_from_the_store_what_tenants_have_and_what_their_runs_took(plan: Plan, tmp_path: Path) -> None:
-    async def run_once() -> None:
-        place = f"sqlite:///{tmp_path}/adsyncd.db"
-        async with open_store(place, clock=HandClock(), tracer=NoOpTracer()) as store:
-            await store.begin(run("acme"))
-            await store.keep_page(run("acme"), page("c1", "c2", "c3"), PushPolicy.ALL)
-            ended = replace(run("acme"), ended_at=NOON, outcome=Outcome.SUCCEEDED, requests=7)
-            await store.finish(ended)
+    async def run_once(store: Store) -> None:
+        await store.begin(run("acme"))
+        await store.keep_page(run("acme"), page("c1", "c2", "c3"), PushPolicy.ALL)
+        await store.finish(replace(run("acme"), ended_at=NOON, outcome=Outcome.SUCCEEDED, requests=7))
 
-    anyio.run(run_once)
+    in_store(sqlite_file(tmp_path), run_once)
     said = plan("--json", acme="15m")
     assert said.err == ""
     acme = planned(said)["acme"]
     assert (acme["campaigns"], acme["known"], acme["most_requests"], acme["usual_requests"]) == (3, True, 4, 7)
-
-
-def test_without_a_store_it_assumes_says_so_and_makes_none(plan: Plan, tmp_path: Path) -> None:
-    said = plan("--json", acme="15m")
-    assert planned(said)["acme"]["campaigns"] == 100
-    assert "there is no database; the daemon makes it at its first start" in said.err
-    assert not (tmp_path / "adsyncd.db").exists()
 
 
 def test_a_store_that_cannot_be_read_is_named_and_no_obstacle(plan: Plan, tmp_path: Path) -> None:

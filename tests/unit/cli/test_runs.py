@@ -5,16 +5,14 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import anyio
 import pytest
-from opentelemetry.trace import NoOpTracer
 
 from adsyncd.cli import output
 from adsyncd.model.run import Outcome, Run
-from adsyncd.store import open_store
+from adsyncd.store import Store
 from support.commands import COLOUR, Call, Said
-from support.migrated import sqlite_file
-from support.records import HandClock, run
+from support.migrated import in_store, sqlite_file
+from support.records import run
 
 KEYS = [
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
@@ -26,14 +24,13 @@ KEYS = [
 def record(folder: Path, *runs: Run) -> None:
     """Keep runs in the store, as they ended or open."""
 
-    async def keep() -> None:
-        async with open_store(sqlite_file(folder), clock=HandClock(), tracer=NoOpTracer()) as store:
-            for each in runs:
-                await store.begin(replace(each, ended_at=None, outcome=None))
-                if each.outcome:
-                    await store.finish(each)
+    async def keep(store: Store) -> None:
+        for each in runs:
+            await store.begin(replace(each, ended_at=None, outcome=None))
+            if each.outcome:
+                await store.finish(each)
 
-    anyio.run(keep)
+    in_store(sqlite_file(folder), keep)
 
 
 def a_run(tenant: str = "acme", number: int = 0, **changes: object) -> Run:
@@ -61,11 +58,7 @@ def test_runs_as_json_have_the_keys_of_the_contract_newest_first(call: Call, fol
     printed = json.loads(said.out)
     assert said.code == 0
     assert [list(each) for each in printed] == [KEYS] * 3
-    assert [each["run_id"] for each in printed] == [
-        run("acme", 2).run_id,
-        run("globex", 1).run_id,
-        run("acme", 0).run_id,
-    ]
+    assert [each["run_id"] for each in printed] == [run(*of).run_id for of in (("acme", 2), ("globex", 1), ("acme", 0))]
     assert printed[2] == {
         "tenant": "acme",
         "run_id": "acme-20261125T120000.000Z",

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from opentelemetry.trace import NoOpTracer
 
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import open_store
+from adsyncd.store import Store
 from support.commands import Said, Shell, add_tenant
-from support.records import HandClock, page, run
+from support.migrated import in_store, sqlite_file
+from support.records import page, run
 
 KEYS = [
     "tenant", "campaigns", "runs", "typical_s", "longest_s", "requests_a_run", "skipped", "cut_short", "failed",
@@ -66,21 +65,14 @@ def test_the_same_seed_answers_the_same_and_another_one_another(simulate: Simula
 def test_a_tenant_has_the_campaigns_that_the_store_knows_and_others_a_hundred(
     simulate: Simulate, tmp_path: Path
 ) -> None:
-    async def list_three() -> None:
-        place = f"sqlite:///{tmp_path}/adsyncd.db"
-        async with open_store(place, clock=HandClock(), tracer=NoOpTracer()) as store:
-            await store.begin(run("acme"))
-            await store.keep_page(run("acme"), page("c1", "c2", "c3"), PushPolicy.ALL)
+    async def list_three(store: Store) -> None:
+        await store.begin(run("acme"))
+        await store.keep_page(run("acme"), page("c1", "c2", "c3"), PushPolicy.ALL)
 
-    anyio.run(list_three)
+    in_store(sqlite_file(tmp_path), list_three)
     found = forecasts(simulate("--json", "--healthy", acme="15m", globex="30m"))
     assert (found["acme"]["campaigns"], found["globex"]["campaigns"]) == (3, 100)
     assert forecasts(simulate("--json", "--campaigns", "7"))["acme"]["campaigns"] == 7
-
-
-def test_a_store_that_is_not_there_is_not_made(simulate: Simulate, tmp_path: Path) -> None:
-    simulate("--healthy", acme="59m")
-    assert not (tmp_path / "adsyncd.db").exists()
 
 
 def test_drop_ins_that_are_wrong_are_left_out_and_named(simulate: Simulate, tmp_path: Path) -> None:

@@ -1,23 +1,15 @@
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-import pytest
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.model.campaign import PushState, idempotency_key
 from adsyncd.model.run import Listing, Outcome
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.simulation.memory import memory_engine
-from adsyncd.simulation.virtual_time import BACKEND, VirtualClock
+from adsyncd.simulation.virtual_time import VirtualClock
 from adsyncd.store.store import store_in
 from support.inline_store import Disk
 from support.records import page, run, settle
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 async def test_the_database_tells_what_becomes_of_runs_pushes_and_campaigns() -> None:

@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -8,15 +7,9 @@ from anyio.abc import TaskGroup
 
 from adsyncd.errors import ConfigError
 from adsyncd.simulation.network import Link, Message, Network, Wire, load_factory
-from adsyncd.simulation.virtual_time import BACKEND
 from mock_api.answers import DROP
 
 URL = "http://ads.test"
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 class Platform:

@@ -1,23 +1,15 @@
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 import anyio
-import pytest
 
 from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.tenant import Cron, Every
 from adsyncd.simulation.ticker import VirtualTicker
-from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
+from adsyncd.simulation.virtual_time import START, VirtualClock
 from support.tenants import a_tenant
 
 QUARTERLY = Cron("*/15 * * * *", "UTC")
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 async def ticks(clock: VirtualClock, *stretches: tuple[timedelta, timedelta]) -> list[datetime]:

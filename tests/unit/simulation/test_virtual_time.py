@@ -1,16 +1,9 @@
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import anyio
 import pytest
 
 from adsyncd.simulation.virtual_time import BACKEND, START, VirtualClock
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 async def test_time_passes_by_as_much_as_is_slept() -> None:

@@ -210,14 +210,6 @@ def test_lines_of_all_threads_are_written_each_whole(pipe: tuple[TextIO, TextIO]
         assert [line["number"] for line in said if line["name"] == name] == list(range(100))
 
 
-def test_lines_of_a_level_below_are_not_even_queued() -> None:
-    stream = io.StringIO()
-    configure("warning", stream)
-    logging.getLogger("adsyncd").info("page is listed")
-    flush()
-    assert stream.getvalue() == ""
-
-
 CRASHES: dict[str, str] = {
     "raise KeyError('why')": "uncaught exception",
     "import threading; threading.Thread(target=lambda: {}['why']).start()": "uncaught exception in a thread",

@@ -77,6 +77,7 @@ def test_a_line_within_a_span_has_the_ids_of_its_trace(stream: io.StringIO) -> N
 def test_what_is_below_the_level_is_not_logged(stream: io.StringIO) -> None:
     configure("warning", stream)
     structlog.get_logger("adsyncd").info("run began")
+    logging.getLogger("adsyncd").info("run began")
     assert text(stream) == ""
 
 

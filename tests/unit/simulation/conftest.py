@@ -1,0 +1,13 @@
+"""All times of rate control are virtual."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from support.virtual_time import BACKEND
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
