@@ -86,7 +86,7 @@ def daemon_view(
             _in(tenant.run.done_at if tenant.run else None, now),
             _in(tenant.next_fire_time, now),
             _ended(tenant.last_run, now),
-            *(_permits(tenant),) * wide,
+            *(f"{tenant.permits_free}/{tenant.permits}" if tenant.permits else "",) * wide,
             *(str(tenant.dead_letters or ""),) * deadly,
         )
     about_tenants = Group(table, *_errors(tenants))
@@ -172,10 +172,6 @@ def _waits(tenant: TenantStatus, now: datetime) -> str:
     if tenant.wait is None:
         return ""
     return f"{tenant.wait.reason} {_in(tenant.wait.until, now)}".strip()
-
-
-def _permits(tenant: TenantStatus) -> str:
-    return f"{tenant.permits_free}/{tenant.permits}" if tenant.permits else ""
 
 
 def _ended(run: Run | None, now: datetime) -> str:

@@ -91,26 +91,24 @@ def sign_in_refused(exc: VaultError, vault: str) -> CredentialsError:
 
 def token_refused(exc: VaultError, vault: str) -> CredentialsError:
     """Explain a refusal of the daemon's token."""
-    match exc:
-        case Forbidden():
-            return CredentialsMissing(
-                f"{vault} refuses the daemon's token: it is wrong, expired, revoked or without the policy 'default'; "
-                "issue a new one",
-                VaultState.REFUSED,
-            )
+    if isinstance(exc, Forbidden):
+        return CredentialsMissing(
+            f"{vault} refuses the daemon's token: it is wrong, expired, revoked or without the policy 'default'; "
+            "issue a new one",
+            VaultState.REFUSED,
+        )
     return unanswered(exc, vault)
 
 
 def unwrapping_refused(exc: VaultError, vault: str) -> CredentialsError:
     """Explain a failed unwrapping of the daemon's secret id."""
-    match exc:
-        case InvalidRequest() | Forbidden():
-            return CredentialsMissing(
-                f"{vault} can't unwrap the daemon's secret id: its wrapping token was used before, or has expired. "
-                "If nothing of yours used it, somebody else has the secret id: destroy it; "
-                "then deliver a new wrapping token",
-                VaultState.UNWRAPPED,
-            )
+    if isinstance(exc, (InvalidRequest, Forbidden)):
+        return CredentialsMissing(
+            f"{vault} can't unwrap the daemon's secret id: its wrapping token was used before, or has expired. "
+            "If nothing of yours used it, somebody else has the secret id: destroy it; "
+            "then deliver a new wrapping token",
+            VaultState.UNWRAPPED,
+        )
     return unanswered(exc, vault)
 
 

@@ -98,8 +98,8 @@ class Tally:
 
         Who stands in line behind others hears nothing new until he is the first, so what he was told may be over.
         """
-        known = [wait for wait in self.waits.values() if wait.until is not None and wait.until > now]
-        return min(known, key=_over, default=next(iter(self.waits.values()), None))
+        by_end = {wait.until: wait for wait in reversed(self.waits.values()) if wait.until and wait.until > now}
+        return by_end[min(by_end)] if by_end else next(iter(self.waits.values()), None)
 
     @property
     def settled(self) -> int:
@@ -155,11 +155,6 @@ class ResumePoint:
     source: str | None = None
     live: int = 0
     missed: int = 0
-
-
-def _over(wait: Wait) -> datetime:
-    assert wait.until is not None  # noqa: S101 - those that are asked are known
-    return wait.until
 
 
 def whole_ms(instant: datetime) -> datetime:
