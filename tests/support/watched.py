@@ -9,8 +9,6 @@ from typing import Any
 
 import anyio
 import httpx
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from adsyncd.alerts import Alertmanager, AlertWatch, Receiver, Webhook
 from adsyncd.model.run import Outcome, Run, run_id
@@ -18,6 +16,7 @@ from adsyncd.store import Store
 from adsyncd.telemetry.instruments import ALERT, ALERTS, TENANT, Instruments
 from support.alertmanager import Receivers
 from support.inline_store import Disk
+from support.metrics import Metrics
 from support.tenants import a_tenant
 from support.virtual_time import VirtualClock
 
@@ -35,18 +34,18 @@ class World:
     disk: Disk
     clock: VirtualClock = field(default_factory=VirtualClock)
     receivers: Receivers = field(default_factory=Receivers)
-    reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
+    metrics: Metrics = field(default_factory=Metrics)
 
     @asynccontextmanager
     async def daemon(self, *receivers: Receiver, tenants: tuple[str, ...] = ("acme",)) -> AsyncIterator[AlertWatch]:
-        self.reader = InMemoryMetricReader()
+        self.metrics = Metrics()
         watch = AlertWatch(
             receivers,
             self.store,
             connect=lambda: httpx.ASGITransport(self.receivers.app),
             clock=self.clock,
             random=Random(1),
-            instruments=Instruments(MeterProvider([self.reader], shutdown_on_exit=False).get_meter("test")),
+            instruments=Instruments(self.metrics.meter),
         )
         await watch.recall()
         for tenant in tenants:
@@ -84,11 +83,7 @@ class World:
         return [(alert["tenant"], alert["alert"], alert["status"]) for alert in self.receivers.hooked]
 
     def gauge(self) -> dict[tuple[str, str], float]:
-        data = self.reader.get_metrics_data()
-        assert data
-        [metric] = data.resource_metrics[0].scope_metrics[0].metrics
-        assert metric.name == ALERTS.name
-        return {
-            (str(point.attributes[TENANT]), str(point.attributes[ALERT])): point.value  # type: ignore[union-attr, index]
-            for point in metric.data.data_points
-        }
+        [metric] = self.metrics.exported()
+        assert metric["name"] == ALERTS.name
+        points = metric["data"]["data_points"]
+        return {(point["attributes"][TENANT], point["attributes"][ALERT]): point["value"] for point in points}

@@ -7,18 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.alerts.rules import (
-    AGED,
-    GROWING_RUNS,
-    SAMPLE,
-    Facts,
-    Verdicts,
-    got_through,
-    judge,
-    no_success,
-    overdue_at,
-    runs_needed,
-)
+from adsyncd.alerts import rules
 from adsyncd.model.alert import AlertName
 from adsyncd.model.run import Listing, Outcome, Run
 from adsyncd.model.tenant import AlertSettings, Cron, Every
@@ -36,9 +25,9 @@ def judged(
     sign_in_error: str | None = None,
     oldest: datetime | None = None,
     now: datetime = NOON,
-) -> Verdicts:
+) -> rules.Verdicts:
     """Judge by runs, the newest first."""
-    return judge(settings, Facts(runs, sign_in_error, oldest), now)
+    return rules.judge(settings, rules.Facts(runs, sign_in_error, oldest), now)
 
 
 def history(outcomes: Sequence[Outcome]) -> list[Run]:
@@ -53,7 +42,7 @@ def history(outcomes: Sequence[Outcome]) -> list[Run]:
         (PARTIAL, 10, 9, 0, "fine"),
         (PARTIAL, 10, 4, 5, "fine"),
         (PARTIAL, 2, 1, 0, "unknown"),
-        (PARTIAL, SAMPLE - 1, 0, 0, "unknown"),
+        (PARTIAL, rules.SAMPLE - 1, 0, 0, "unknown"),
         (PARTIAL, 2, 2, 0, "fine"),
         (FAILED, 50, 10, 0, "fires"),
         (ABANDONED, 50, 10, 0, "fires"),
@@ -85,7 +74,7 @@ def test_a_listing_that_collapsed_rings_until_a_complete_one_is_believed() -> No
     assert judged(replace(ended(FAILED), listing=Listing.COMPLETE))[AlertName.LISTING_COLLAPSED] is None
 
 
-@given(hundredths=st.integers(0, 100), listed=st.integers(SAMPLE, 2000), data=st.data())
+@given(hundredths=st.integers(0, 100), listed=st.integers(rules.SAMPLE, 2000), data=st.data())
 def test_a_rate_that_is_met_exactly_is_met(hundredths: int, listed: int, data: st.DataObject) -> None:
     through = data.draw(st.integers(0, listed))
     settings = AlertSettings(min_success_rate=float(f"{hundredths / 100:.2f}"), failures=3)
@@ -102,7 +91,7 @@ def test_runs_that_fail_say_how_many_and_why_the_last() -> None:
 @pytest.mark.parametrize("failures", [1, 3, 20])
 def test_how_many_runs_may_fail_is_the_tenant_s_to_say_and_as_many_are_asked_for(failures: int) -> None:
     settings = AlertSettings(min_success_rate=0.9, failures=failures)
-    assert runs_needed(settings) >= failures
+    assert rules.runs_needed(settings) >= failures
     assert judged(*history([FAILED] * failures), settings=settings)[AlertName.RUNS_FAILING]
     assert not judged(*history([FAILED] * (failures - 1) + [PARTIAL]), settings=settings)[AlertName.RUNS_FAILING]
 
@@ -138,7 +127,7 @@ def test_dead_letters_grow_when_each_of_some_runs_in_a_row_left_more(letters: li
 
 
 def test_a_run_that_failed_says_nothing_of_dead_letters() -> None:
-    growing = [ended(PARTIAL, -number, dead_lettered=4 - number) for number in range(GROWING_RUNS + 1)]
+    growing = [ended(PARTIAL, -number, dead_lettered=4 - number) for number in range(rules.GROWING_RUNS + 1)]
     between = [growing[0], ended(FAILED, dead_lettered=0), *growing[1:]]
     expected = "4 campaigns are dead letters, 3 more than 3 runs ago"
     assert judged(*growing)[AlertName.DEAD_LETTERS_GROWING] == expected
@@ -146,7 +135,7 @@ def test_a_run_that_failed_says_nothing_of_dead_letters() -> None:
 
 
 def test_dead_letters_age_by_the_oldest() -> None:
-    for age, fires in ((AGED - timedelta(seconds=1), False), (AGED, True)):
+    for age, fires in ((rules.AGED - timedelta(seconds=1), False), (rules.AGED, True)):
         wrong = judged(ended(SUCCEEDED), oldest=NOON, now=NOON + age)[AlertName.DEAD_LETTERS_AGEING]
         assert (wrong is not None) is fires
     assert wrong == "a campaign is a dead letter since 2026-11-25 12:00 UTC; replay or discard it"
@@ -165,30 +154,30 @@ def test_dead_letters_age_by_the_oldest() -> None:
     ],
 )
 def test_a_run_gets_through_that_comes_to_its_end_and_meets_the_rate_however_small(run: Run, through: bool) -> None:
-    assert got_through(SETTINGS, run) is through
+    assert rules.got_through(SETTINGS, run) is through
     assert (AlertName.NO_SUCCESS in judged(run)) is through
     assert judged(run).get(AlertName.NO_SUCCESS) is None
 
 
 def test_a_tenant_is_overdue_one_interval_after_the_runs_that_may_fail_and_the_length_of_one() -> None:
     tenant = a_tenant(schedule=Every(timedelta(minutes=15)))
-    assert overdue_at(tenant, NOON, timedelta(minutes=2)) == NOON + timedelta(minutes=60 + 2)
+    assert rules.overdue_at(tenant, NOON, timedelta(minutes=2)) == NOON + timedelta(minutes=60 + 2)
     impatient = replace(tenant, alerts=AlertSettings(0.9, failures=1))
-    assert overdue_at(impatient, NOON, timedelta()) == NOON + timedelta(minutes=30)
+    assert rules.overdue_at(impatient, NOON, timedelta()) == NOON + timedelta(minutes=30)
 
 
 def test_intervals_are_those_of_the_crontab() -> None:
     weekdays = a_tenant(schedule=Cron("0 9 * * mon-fri", "UTC"))  # noon is a Wednesday's
-    assert overdue_at(weekdays, NOON, timedelta()) == datetime.fromisoformat("2026-12-01T09:00:00+00:00")
+    assert rules.overdue_at(weekdays, NOON, timedelta()) == datetime.fromisoformat("2026-12-01T09:00:00+00:00")
 
 
 def test_a_schedule_that_has_no_end_in_sight_is_never_overdue() -> None:
     never = a_tenant(schedule=Cron("0 0 31 2 *", "UTC"))
-    assert overdue_at(never, NOON, timedelta()) is None
+    assert rules.overdue_at(never, NOON, timedelta()) is None
 
 
 def test_no_success_says_since_when_and_for_how_many_intervals() -> None:
-    assert no_success(a_tenant(), NOON) == (
+    assert rules.no_success(a_tenant(), NOON) == (
         "no run has met alerts.min_success_rate since 2026-11-25 12:00 UTC, for 4 intervals"
     )
 
@@ -201,5 +190,5 @@ def test_an_alert_for_runs_that_fail_begins_and_ends_with_the_run_that_makes_it_
     in_a_row = 0
     for number, outcome in enumerate(outcomes):
         in_a_row = in_a_row + 1 if outcome in (FAILED, ABANDONED) else 0
-        runs = history(outcomes[number::-1])[: runs_needed(settings)]
+        runs = history(outcomes[number::-1])[: rules.runs_needed(settings)]
         assert (judged(*runs, settings=settings)[AlertName.RUNS_FAILING] is not None) == (in_a_row >= failures)

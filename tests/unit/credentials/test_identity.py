@@ -58,6 +58,12 @@ class Vault:
             raise self.failure
 
 
+async def signed_in(*, renewable: bool = True) -> tuple[Vault, Identity, TokenLease]:
+    vault = Vault(renewable=renewable)
+    identity = vault.identity()
+    return vault, identity, await identity.lease()
+
+
 REFUSED = CredentialsMissing("wrong secret id", VaultState.REFUSED)
 SEALED = CredentialsUnavailable("sealed", VaultState.SEALED)
 
@@ -119,9 +125,7 @@ async def test_after_a_refused_sign_in_the_next_one_waits_and_then_goes() -> Non
 
 
 async def test_two_thirds_into_its_life_a_lease_is_renewed() -> None:
-    vault = Vault()
-    identity = vault.identity()
-    first = await identity.lease()
+    vault, identity, first = await signed_in()
     assert identity.due_s == pytest.approx(LIFE_S * 2 / 3 - 1)  # signing in took a second
     await anyio.sleep(identity.due_s)
     second = await identity.lease()
@@ -131,9 +135,7 @@ async def test_two_thirds_into_its_life_a_lease_is_renewed() -> None:
 
 
 async def test_where_a_renewal_falls_short_there_is_a_new_sign_in() -> None:
-    vault = Vault()
-    identity = vault.identity()
-    first = await identity.lease()
+    vault, identity, first = await signed_in()
     vault.duration_s = 60.0
     await anyio.sleep(identity.due_s)
     assert (await identity.lease()).token != first.token
@@ -141,9 +143,7 @@ async def test_where_a_renewal_falls_short_there_is_a_new_sign_in() -> None:
 
 @pytest.mark.parametrize(("renewable", "late_s"), [(False, 0.0), (True, LIFE_S)])
 async def test_a_lease_that_can_not_be_renewed_or_is_over_is_replaced(renewable: bool, late_s: float) -> None:
-    vault = Vault(renewable=renewable)
-    identity = vault.identity()
-    first = await identity.lease()
+    vault, identity, first = await signed_in(renewable=renewable)
     await anyio.sleep(identity.due_s + late_s)
     assert (await identity.lease()).token != first.token
     assert vault.renewals == 0
@@ -151,9 +151,7 @@ async def test_a_lease_that_can_not_be_renewed_or_is_over_is_replaced(renewable:
 
 @pytest.mark.parametrize("failure", [REFUSED, SEALED])
 async def test_a_renewal_that_fails_leaves_the_lease_to_its_end(failure: CredentialsError) -> None:
-    vault = Vault()
-    identity = vault.identity()
-    first = await identity.lease()
+    vault, identity, first = await signed_in()
     await anyio.sleep(identity.due_s)
     vault.failure = failure
     assert await identity.lease() is first
@@ -165,9 +163,7 @@ async def test_a_renewal_that_fails_leaves_the_lease_to_its_end(failure: Credent
 
 
 async def test_a_refused_lease_is_replaced_once_for_all_whom_it_failed() -> None:
-    vault = Vault()
-    identity = vault.identity()
-    first = await identity.lease()
+    _, identity, first = await signed_in()
     got: list[TokenLease] = []
 
     async def want() -> None:
@@ -180,9 +176,7 @@ async def test_a_refused_lease_is_replaced_once_for_all_whom_it_failed() -> None
 
 
 async def test_a_refused_lease_that_can_not_be_replaced_is_left_to_those_whom_it_serves() -> None:
-    vault = Vault()
-    identity = vault.identity()
-    first = await identity.lease()
+    vault, identity, first = await signed_in()
     vault.failure = REFUSED
     with pytest.raises(CredentialsMissing):
         await identity.lease(refused=first)
@@ -228,20 +222,13 @@ class Wrapping:
         return SecretStr(f"secret of {token.get_secret_value()}")
 
 
-def test_a_token_is_unwrapped_once_and_its_secret_is_kept() -> None:
+def test_a_token_is_unwrapped_once_and_another_in_its_place_when_the_secret_is_wanted_again() -> None:
     wrapping = Wrapping()
     secret = WrappedSecret(wrapping.deliver, wrapping.unwrap)
     assert [secret().get_secret_value() for _ in range(3)] == ["secret of token-1"] * 3
-
-
-def test_another_token_in_its_place_is_unwrapped_when_the_secret_is_wanted_again() -> None:
-    wrapping = Wrapping()
-    secret = WrappedSecret(wrapping.deliver, wrapping.unwrap)
-    secret()
     wrapping.token = "token-2"
     assert wrapping.used == ["token-1"]
-    assert secret().get_secret_value() == "secret of token-2"
-    assert secret().get_secret_value() == "secret of token-2"
+    assert [secret().get_secret_value() for _ in range(2)] == ["secret of token-2"] * 2
 
 
 def test_a_token_that_somebody_else_used_is_told_each_time_until_there_is_another() -> None:

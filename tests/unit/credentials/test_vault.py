@@ -4,8 +4,6 @@ from datetime import timedelta
 
 import anyio
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -16,6 +14,7 @@ from adsyncd.model.tenant import VaultRef
 from adsyncd.telemetry.instruments import Instruments
 from support.clock import SetClock
 from support.fake_vault import ACCESS, DENIED, SEALED, FakeApi, fake_vault
+from support.metrics import Metrics
 
 
 class World:
@@ -24,9 +23,8 @@ class World:
     def __init__(self) -> None:
         self.clock = SetClock()
         self.api = FakeApi(self.clock)
-        self._metrics = InMemoryMetricReader()
-        meter = MeterProvider([self._metrics], shutdown_on_exit=False).get_meter("test")
-        self.vault = fake_vault(ACCESS, self.api, self.clock, Instruments(meter))
+        self._metrics = Metrics()
+        self.vault = fake_vault(ACCESS, self.api, self.clock, Instruments(self._metrics.meter))
 
     async def read(self, path: str = "acme", role: str | None = None) -> int | None:
         return (await self.vault.read(VaultRef(path, role))).version
@@ -39,16 +37,8 @@ class World:
     @property
     def up(self) -> float | None:
         """What the gauge says."""
-        data = self._metrics.get_metrics_data()
-        points = [
-            point.value  # type: ignore[union-attr]  # a gauge's
-            for resource in (data.resource_metrics if data else [])
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            for point in metric.data.data_points
-            if metric.name == "adsyncd.vault.up"
-        ]
-        return points[-1] if points else None
+        points = self._metrics.points("adsyncd.vault.up")
+        return points[-1]["value"] if points else None
 
 
 @pytest.fixture

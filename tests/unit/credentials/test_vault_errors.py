@@ -2,19 +2,7 @@ import hvac.exceptions as hv
 import pytest
 import requests.exceptions as rq
 
-from adsyncd.credentials.vault_errors import (
-    OUTAGES,
-    look_refused,
-    read_refused,
-    role_refused,
-    sign_in_refused,
-    token_refused,
-    too_short,
-    unanswered,
-    unexpected,
-    unwrapping_refused,
-    wrapped_elsewhere,
-)
+from adsyncd.credentials import vault_errors as ve
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.status import VaultState
 
@@ -43,31 +31,31 @@ SECRET = ("the daemon", "secret", "adsyncd/acme")
 def test_each_way_of_not_answering_has_its_words_and_its_state(
     exc: hv.VaultError | OSError, kind: type, state: str, words: str
 ) -> None:
-    error = unanswered(exc, VAULT)
+    error = ve.unanswered(exc, VAULT)
     assert type(error) is kind
     assert error.state == state
-    assert (state in OUTAGES) == (state != "wrong namespace")
+    assert (state in ve.OUTAGES) == (state != "wrong namespace")
     assert str(error).startswith(VAULT)
     assert words in str(error)
     if isinstance(exc, hv.VaultError):
-        assert str(token_refused(exc, VAULT)) == str(sign_in_refused(exc, VAULT)) == str(error)
-        assert str(unwrapping_refused(exc, VAULT)) == str(error)
+        assert str(ve.token_refused(exc, VAULT)) == str(ve.sign_in_refused(exc, VAULT)) == str(error)
+        assert str(ve.unwrapping_refused(exc, VAULT)) == str(error)
 
 
 @pytest.mark.parametrize(
     ("error", "state", "words"),
     [
-        (sign_in_refused(hv.InvalidRequest(), VAULT), VaultState.REFUSED, "issue a new secret id"),
-        (sign_in_refused(hv.Forbidden(), VAULT), VaultState.REFUSED, "enable it at auth/approle"),
-        (token_refused(hv.Forbidden(), VAULT), VaultState.REFUSED, "issue a new one"),
-        (unwrapping_refused(hv.InvalidRequest(), VAULT), VaultState.UNWRAPPED, "somebody else has the secret id"),
-        (wrapped_elsewhere(VAULT), VaultState.UNWRAPPED, "somebody may have replaced it"),
-        (role_refused(hv.Forbidden(), VAULT, "acme"), VaultState.DENIED, "auth/approle/role/acme/secret-id"),
-        (role_refused(hv.InvalidPath(), VAULT, "acme"), VaultState.NO_ROLE, "check auth.role"),
-        (role_refused(hv.InvalidRequest(), VAULT, "acme"), VaultState.REFUSED, "secret_id_bound_cidrs"),
-        (read_refused(hv.Forbidden(), VAULT, *SECRET), VaultState.DENIED, "read on secret/data/adsyncd/acme"),
-        (look_refused(hv.Forbidden(), VAULT, *SECRET), VaultState.DENIED, "read on secret/metadata/adsyncd/acme"),
-        (look_refused(hv.InvalidPath(), VAULT, *SECRET), VaultState.MISSING, "nothing at secret/adsyncd/acme"),
+        (ve.sign_in_refused(hv.InvalidRequest(), VAULT), VaultState.REFUSED, "issue a new secret id"),
+        (ve.sign_in_refused(hv.Forbidden(), VAULT), VaultState.REFUSED, "enable it at auth/approle"),
+        (ve.token_refused(hv.Forbidden(), VAULT), VaultState.REFUSED, "issue a new one"),
+        (ve.unwrapping_refused(hv.InvalidRequest(), VAULT), VaultState.UNWRAPPED, "somebody else has the secret id"),
+        (ve.wrapped_elsewhere(VAULT), VaultState.UNWRAPPED, "somebody may have replaced it"),
+        (ve.role_refused(hv.Forbidden(), VAULT, "acme"), VaultState.DENIED, "auth/approle/role/acme/secret-id"),
+        (ve.role_refused(hv.InvalidPath(), VAULT, "acme"), VaultState.NO_ROLE, "check auth.role"),
+        (ve.role_refused(hv.InvalidRequest(), VAULT, "acme"), VaultState.REFUSED, "secret_id_bound_cidrs"),
+        (ve.read_refused(hv.Forbidden(), VAULT, *SECRET), VaultState.DENIED, "read on secret/data/adsyncd/acme"),
+        (ve.look_refused(hv.Forbidden(), VAULT, *SECRET), VaultState.DENIED, "read on secret/metadata/adsyncd/acme"),
+        (ve.look_refused(hv.InvalidPath(), VAULT, *SECRET), VaultState.MISSING, "nothing at secret/adsyncd/acme"),
     ],
 )
 def test_each_refusal_has_its_words_and_is_an_operator_s_to_fix(
@@ -76,7 +64,7 @@ def test_each_refusal_has_its_words_and_is_an_operator_s_to_fix(
     assert type(error) is CredentialsMissing
     assert error.state == state
     assert words in str(error)
-    assert state not in OUTAGES
+    assert state not in ve.OUTAGES
 
 
 def test_what_vault_says_itself_is_never_repeated() -> None:
@@ -84,13 +72,13 @@ def test_what_vault_says_itself_is_never_repeated() -> None:
         explain(error(errors=["canary"], text="canary"), VAULT, *details)
         for error in (hv.Forbidden, hv.InvalidRequest, hv.InvalidPath, hv.VaultDown, hv.InternalServerError)
         for explain, details in (
-            (unanswered, ()),
-            (sign_in_refused, ()),
-            (token_refused, ()),
-            (unwrapping_refused, ()),
-            (role_refused, ("acme",)),
-            (read_refused, SECRET),
-            (look_refused, SECRET),
+            (ve.unanswered, ()),
+            (ve.sign_in_refused, ()),
+            (ve.token_refused, ()),
+            (ve.unwrapping_refused, ()),
+            (ve.role_refused, ("acme",)),
+            (ve.read_refused, SECRET),
+            (ve.look_refused, SECRET),
         )
     ]
     assert all(isinstance(error, CredentialsError) and "canary" not in str(error) for error in said)
@@ -98,23 +86,23 @@ def test_what_vault_says_itself_is_never_repeated() -> None:
 
 def test_a_deleted_version_is_told_from_a_path_where_nothing_is() -> None:
     gone = hv.InvalidPath(json={"data": {"data": None, "metadata": {"version": 3, "deletion_time": "2026-01-01"}}})
-    deleted = read_refused(gone, VAULT, *SECRET)
+    deleted = ve.read_refused(gone, VAULT, *SECRET)
     assert "version 3 of secret/adsyncd/acme is deleted" in str(deleted)
     assert deleted.state == VaultState.DELETED
     for nothing in (hv.InvalidPath(json={"errors": []}), hv.InvalidPath(json=None)):
-        missing = read_refused(nothing, VAULT, *SECRET)
+        missing = ve.read_refused(nothing, VAULT, *SECRET)
         assert "nothing at secret/adsyncd/acme" in str(missing)
         assert missing.state == VaultState.MISSING
 
 
 def test_a_token_that_is_too_short_is_told_with_its_life_and_is_nobody_else_s_outage() -> None:
-    error = too_short(VAULT, "the AppRole acme", 3)
+    error = ve.too_short(VAULT, "the AppRole acme", 3)
     assert "the AppRole acme a token for 3 s" in str(error)
-    assert error.state not in OUTAGES
+    assert error.state not in ve.OUTAGES
 
 
 def test_an_error_that_nobody_thought_of_is_told_by_its_kind_alone() -> None:
-    error = unexpected(ZeroDivisionError("canary"), VAULT)
+    error = ve.unexpected(ZeroDivisionError("canary"), VAULT)
     assert "ZeroDivisionError" in str(error)
     assert "canary" not in str(error)
-    assert error.state in OUTAGES
+    assert error.state in ve.OUTAGES

@@ -24,17 +24,11 @@ async def running(api: FakeApi, poll: timedelta) -> AsyncIterator[Vault]:
     vault = fake_vault(replace(ACCESS, poll=poll), api, SystemClock())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(vault.run)
-        yield vault
+        try:
+            yield vault
+        finally:
+            api.release.set()  # what hangs goes on
         tasks.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def released(api: FakeApi) -> AsyncIterator[None]:
-    """Let what hangs go on in the end."""
-    try:
-        yield
-    finally:
-        api.release.set()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -109,7 +103,7 @@ class TestLife:
     async def test_a_path_is_polled_once_at_a_time_and_a_slow_one_holds_up_no_other(self) -> None:
         api = FakeApi(SystemClock())
         api.hanging = {"acme"}
-        async with running(api, timedelta(milliseconds=5)) as vault, released(api):
+        async with running(api, timedelta(milliseconds=5)) as vault:
             for path in ("acme", "globex"):
                 vault.newest(VaultRef(path), 1e12)
             await until(lambda: api.asked.count("version globex") > 3 or api.asked.count("version acme") > 1)
@@ -118,7 +112,7 @@ class TestLife:
     async def test_two_polls_are_in_progress_at_most_so_that_reads_come_through(self) -> None:
         api = FakeApi(SystemClock())
         api.hanging = {f"t{number}" for number in range(20)}
-        async with running(api, timedelta(milliseconds=5)) as vault, released(api):
+        async with running(api, timedelta(milliseconds=5)) as vault:
             for path in api.hanging:
                 vault.newest(VaultRef(path), 1e12)
             await until(lambda: all(followed.due == math.inf for followed in vault._followed.values()))

@@ -1,4 +1,5 @@
 import io
+from typing import Any
 
 from rich.console import Console
 
@@ -15,24 +16,12 @@ def span(
     start_s: float = 0,
     *,
     lasting_s: float = 1,
-    attributes: Attributes | None = None,
-    error: bool = False,
-    message: str = "",
-    trace_id: str = TRACE,
+    **more: Any,  # noqa: ANN401 - a span's fields
 ) -> ExportedSpan:
+    times = {"start_ns": int(start_s * 1e9), "end_ns": int((start_s + lasting_s) * 1e9)}
+    about: dict[str, Any] = {"trace_id": TRACE, "attributes": {}, "error": False, "message": ""} | times | more
     return ExportedSpan(
-        resource={},
-        trace_id=trace_id,
-        span_id=span_id,
-        parent_id=parent_id,
-        name=name,
-        kind="internal",
-        start_ns=int(start_s * 1e9),
-        end_ns=int((start_s + lasting_s) * 1e9),
-        attributes=attributes or {},
-        events=(),
-        error=error,
-        message=message,
+        resource={}, span_id=span_id, parent_id=parent_id, name=name, kind="internal", events=(), **about
     )
 
 

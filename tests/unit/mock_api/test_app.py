@@ -64,66 +64,65 @@ async def platform(**everyone: JsonValue) -> AsyncIterator[Caller]:
         yield caller
 
 
-async def test_health_needs_no_token_and_the_error_endpoint_fails() -> None:
+@pytest.fixture
+async def caller() -> AsyncIterator[Caller]:
     async with platform() as caller:
-        del caller.http.headers["Authorization"]
-        assert (await caller.http.get("/health")).status_code == 200
-        assert (await caller.http.get("/api/error")).status_code == 500
+        yield caller
 
 
-async def test_signing_in_gives_a_bearer_token_with_its_life() -> None:
-    async with platform() as caller:
-        token = await caller.sign_in()
-        assert set(token) == {"access_token", "token_type", "expires_in", "issued_at"}
-        assert (token["token_type"], token["expires_in"]) == ("Bearer", 3600)
-        assert token["issued_at"] == "2027-01-15T08:00:00+00:00"
-        assert (await caller.ledger())["tokens_issued"] == 2
+async def test_health_needs_no_token_and_the_error_endpoint_fails(caller: Caller) -> None:
+    del caller.http.headers["Authorization"]
+    assert (await caller.http.get("/health")).status_code == 200
+    assert (await caller.http.get("/api/error")).status_code == 500
 
 
-async def test_wrong_credentials_get_a_401_in_the_form_of_the_api() -> None:
-    async with platform() as caller:
-        answer = await caller.http.post("/auth/token", auth=("acme@example.com", "wrong"))
-        assert answer.status_code == 401
-        assert set(answer.json()) == {"error", "message"}
+async def test_signing_in_gives_a_bearer_token_with_its_life(caller: Caller) -> None:
+    token = await caller.sign_in()
+    assert set(token) == {"access_token", "token_type", "expires_in", "issued_at"}
+    assert (token["token_type"], token["expires_in"]) == ("Bearer", 3600)
+    assert token["issued_at"] == "2027-01-15T08:00:00+00:00"
+    assert (await caller.ledger())["tokens_issued"] == 2
 
 
-async def test_the_sign_ins_of_a_silent_account_are_never_answered_and_bring_no_token() -> None:
-    async with platform() as caller:
-        await caller.change(accounts={"acme@example.com": {"silent": True}})
-        with anyio.move_on_after(0.1) as waited:
-            await caller.sign_in()
-        assert waited.cancelled_caught
-        await caller.change(accounts={"acme@example.com": {"silent": False}})
+async def test_wrong_credentials_get_a_401_in_the_form_of_the_api(caller: Caller) -> None:
+    answer = await caller.http.post("/auth/token", auth=("acme@example.com", "wrong"))
+    assert answer.status_code == 401
+    assert set(answer.json()) == {"error", "message"}
+
+
+async def test_the_sign_ins_of_a_silent_account_are_never_answered_and_bring_no_token(caller: Caller) -> None:
+    await caller.change(accounts={"acme@example.com": {"silent": True}})
+    with anyio.move_on_after(0.1) as waited:
         await caller.sign_in()
-        assert (await caller.ledger())["tokens_issued"] == 2
+    assert waited.cancelled_caught
+    await caller.change(accounts={"acme@example.com": {"silent": False}})
+    await caller.sign_in()
+    assert (await caller.ledger())["tokens_issued"] == 2
 
 
-async def test_a_request_without_a_valid_token_is_neither_answered_nor_counted() -> None:
-    async with platform() as caller:
-        caller.now.at += 3600
-        assert (await caller.list()).status_code == 401
-        del caller.http.headers["Authorization"]
-        assert (await caller.list()).status_code == 401
-        assert (await caller.ledger())["accepted"] == 0
+async def test_a_request_without_a_valid_token_is_neither_answered_nor_counted(caller: Caller) -> None:
+    caller.now.at += 3600
+    assert (await caller.list()).status_code == 401
+    del caller.http.headers["Authorization"]
+    assert (await caller.list()).status_code == 401
+    assert (await caller.ledger())["accepted"] == 0
 
 
-async def test_the_token_of_one_account_opens_no_other_client_id() -> None:
-    async with platform() as caller:
-        await caller.sign_in("other@example.com")
-        refusals = [await caller.list(), await caller.push()]
-        assert [answer.status_code for answer in refusals] == [403, 403]
-        assert set(refusals[0].json()) == {"error", "message"}
-        del caller.http.headers["X-Client-ID"]
-        assert (await caller.list()).status_code == 403
-        assert (await caller.ledger())["accepted"] == 0
+async def test_the_token_of_one_account_opens_no_other_client_id(caller: Caller) -> None:
+    await caller.sign_in("other@example.com")
+    refusals = [await caller.list(), await caller.push()]
+    assert [answer.status_code for answer in refusals] == [403, 403]
+    assert set(refusals[0].json()) == {"error", "message"}
+    del caller.http.headers["X-Client-ID"]
+    assert (await caller.list()).status_code == 403
+    assert (await caller.ledger())["accepted"] == 0
 
 
-async def test_without_a_client_id_a_request_is_for_the_default_one() -> None:
-    async with platform() as caller:
-        await caller.change(accounts={"acme@example.com": {"clients": ["acme", "default"]}})
-        del caller.http.headers["X-Client-ID"]
-        assert (await caller.list()).status_code == 200
-        assert (await caller.http.get("/_ledger")).json()["clients"]["default"]["accepted"] == 1
+async def test_without_a_client_id_a_request_is_for_the_default_one(caller: Caller) -> None:
+    await caller.change(accounts={"acme@example.com": {"clients": ["acme", "default"]}})
+    del caller.http.headers["X-Client-ID"]
+    assert (await caller.list()).status_code == 200
+    assert (await caller.http.get("/_ledger")).json()["clients"]["default"]["accepted"] == 1
 
 
 async def test_beyond_the_quota_requests_get_a_429_and_are_not_counted() -> None:
@@ -170,34 +169,15 @@ async def test_all_client_ids_share_the_quota_of_the_platform_and_the_ledger_tel
         assert (await caller.http.get("/_ledger")).json()["platform"]["accepted"] == 0
 
 
-async def test_new_settings_forget_what_is_spent_of_the_platforms_quota_only_if_they_change_it() -> None:
-    async with platform() as caller:
-        await caller.change(platform_quota_requests=1)
-        await caller.list()
-        await caller.change(everyone={"campaigns": 5})
-        assert (await caller.list()).status_code == 429
-        await caller.change(platform_quota_requests=2)
-        assert (await caller.list()).status_code == 200
-        await caller.change(platform_quota_requests=0)
-        assert [(await caller.list()).status_code for _ in range(5)] == [200] * 5
-
-
-async def test_a_request_counts_on_several_quotas_of_its_client_id() -> None:
-    async with platform(quota_requests=2, quotas=[{"requests": 3, "window_s": 600}]) as caller:
-        statuses = []
-        for _ in range(3):
-            statuses += [(await caller.list()).status_code for _ in range(2)]
-            caller.now.at += 60
-        assert statuses == [200, 200, 200, 429, 429, 429]
-        assert (await caller.ledger())["largest_windows"] == {"60": 2, "600": 3}
-
-
-async def test_a_refusal_may_be_another_status_than_429() -> None:
-    async with platform(quota_requests=1, throttle_status=400) as caller:
-        await caller.list()
-        answer = await caller.list()
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, 80_004)
-        assert (await caller.ledger())["refused"] == 1
+async def test_new_settings_forget_what_is_spent_of_the_platforms_quota_only_if_they_change_it(caller: Caller) -> None:
+    await caller.change(platform_quota_requests=1)
+    await caller.list()
+    await caller.change(everyone={"campaigns": 5})
+    assert (await caller.list()).status_code == 429
+    await caller.change(platform_quota_requests=2)
+    assert (await caller.list()).status_code == 200
+    await caller.change(platform_quota_requests=0)
+    assert [(await caller.list()).status_code for _ in range(5)] == [200] * 5
 
 
 async def test_a_listing_has_pages_of_the_size_that_is_asked_for_up_to_a_hundred() -> None:
@@ -217,9 +197,8 @@ async def test_a_platform_may_answer_pages_of_its_own_size() -> None:
 
 
 @pytest.mark.parametrize("params", [{"page": "0"}, {"limit": "-1"}, {"page": "x"}, {"limit": ""}])
-async def test_a_listing_that_asks_for_nonsense_gets_a_400(params: dict[str, int | str]) -> None:
-    async with platform() as caller:
-        assert (await caller.list(params=params)).status_code == 400
+async def test_a_listing_that_asks_for_nonsense_gets_a_400(caller: Caller, params: dict[str, int | str]) -> None:
+    assert (await caller.list(params=params)).status_code == 400
 
 
 async def test_a_listing_that_has_not_changed_answers_304() -> None:
@@ -240,18 +219,16 @@ async def test_campaigns_that_shift_move_by_one_with_each_page_that_is_asked_for
     ]
 
 
-async def test_a_push_answers_what_it_did() -> None:
-    async with platform() as caller:
-        answer = (await caller.push()).json()
-        assert set(answer) == {"success", "campaign_id", "synced_at", "message"}
-        assert (answer["success"], answer["campaign_id"]) == (True, "cmp-0001")
+async def test_a_push_answers_what_it_did(caller: Caller) -> None:
+    answer = (await caller.push()).json()
+    assert set(answer) == {"success", "campaign_id", "synced_at", "message"}
+    assert (answer["success"], answer["campaign_id"]) == (True, "cmp-0001")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"campaign_id": "cmp-0002"}'])
-async def test_a_push_whose_body_is_not_for_its_path_gets_a_400_and_has_no_effect(content: str) -> None:
-    async with platform() as caller:
-        assert (await caller.http.post("/api/campaigns/cmp-0001/sync", content=content)).status_code == 400
-        assert (await caller.ledger())["effects_total"] == 0
+async def test_a_push_whose_body_is_not_for_its_path_gets_a_400_and_has_no_effect(caller: Caller, content: str) -> None:
+    assert (await caller.http.post("/api/campaigns/cmp-0001/sync", content=content)).status_code == 400
+    assert (await caller.ledger())["effects_total"] == 0
 
 
 async def test_pushes_that_a_retry_will_not_fix_are_refused_and_have_no_effect() -> None:
@@ -261,11 +238,10 @@ async def test_pushes_that_a_retry_will_not_fix_are_refused_and_have_no_effect()
         assert (await caller.ledger())["effects_total"] == 0
 
 
-async def test_a_key_that_belongs_to_another_campaign_gets_a_422() -> None:
-    async with platform() as caller:
-        assert (await caller.push("cmp-0001", "key")).status_code == 200
-        assert (await caller.push("cmp-0002", "key")).status_code == 422
-        assert (await caller.ledger())["effects"] == {"cmp-0001": {"key": 1}}
+async def test_a_key_that_belongs_to_another_campaign_gets_a_422(caller: Caller) -> None:
+    assert (await caller.push("cmp-0001", "key")).status_code == 200
+    assert (await caller.push("cmp-0002", "key")).status_code == 422
+    assert (await caller.ledger())["effects"] == {"cmp-0001": {"key": 1}}
 
 
 async def test_a_key_repeated_while_the_first_push_is_in_flight_gets_the_same_answer_and_no_second_effect() -> None:
@@ -297,42 +273,38 @@ async def test_a_push_that_answers_503_took_no_effect() -> None:
         assert (await caller.ledger())["effects_total"] == 0
 
 
-async def test_a_change_whose_body_is_slow_to_come_undoes_none_that_came_meanwhile() -> None:
+async def test_a_change_whose_body_is_slow_to_come_undoes_none_that_came_meanwhile(caller: Caller) -> None:
     async def slow_body() -> AsyncIterator[bytes]:
         yield b'{"accounts": '
         assert (await caller.change(accounts={"quick@example.com": {"password": "pw", "clients": ["b"]}})).is_success
         yield b'{"slow@example.com": {"password": "pw", "clients": ["a"]}}}'
 
-    async with platform() as caller:
-        assert (await caller.http.post("/_settings", content=slow_body())).is_success
-        for email in ("acme@example.com", "quick@example.com", "slow@example.com"):
-            await caller.sign_in(email)
+    assert (await caller.http.post("/_settings", content=slow_body())).is_success
+    for email in ("acme@example.com", "quick@example.com", "slow@example.com"):
+        await caller.sign_in(email)
 
 
-async def test_settings_change_while_it_runs_for_everyone_and_for_one_client_id() -> None:
-    async with platform() as caller:
-        await caller.change(everyone={"campaigns": 5}, clients={"other": {"fault": "503"}})
-        assert (await caller.list()).json()["pagination"]["total"] == 5
-        await caller.change(clients={"acme": {"fault": "503"}})
-        assert (await caller.list()).status_code == 503
-        await caller.change(clients={"acme": None})
-        assert (await caller.list()).status_code == 200
+async def test_settings_change_while_it_runs_for_everyone_and_for_one_client_id(caller: Caller) -> None:
+    await caller.change(everyone={"campaigns": 5}, clients={"other": {"fault": "503"}})
+    assert (await caller.list()).json()["pagination"]["total"] == 5
+    await caller.change(clients={"acme": {"fault": "503"}})
+    assert (await caller.list()).status_code == 503
+    await caller.change(clients={"acme": None})
+    assert (await caller.list()).status_code == 200
 
 
-async def test_tokens_are_revoked_and_passwords_changed_while_it_runs() -> None:
-    async with platform() as caller:
-        await caller.change(accounts={"acme@example.com": {"generation": 1, "password": "new"}})
-        assert (await caller.list()).status_code == 401
-        assert (await caller.http.post("/auth/token", auth=("acme@example.com", "pw"))).status_code == 401
-        assert (await caller.http.post("/auth/token", auth=("acme@example.com", "new"))).status_code == 200
+async def test_tokens_are_revoked_and_passwords_changed_while_it_runs(caller: Caller) -> None:
+    await caller.change(accounts={"acme@example.com": {"generation": 1, "password": "new"}})
+    assert (await caller.list()).status_code == 401
+    assert (await caller.http.post("/auth/token", auth=("acme@example.com", "pw"))).status_code == 401
+    assert (await caller.http.post("/auth/token", auth=("acme@example.com", "new"))).status_code == 200
 
 
-async def test_a_bad_patch_is_refused_and_changes_nothing() -> None:
-    async with platform() as caller:
-        answer = await caller.change(everyone={"campaigns": 5, "campains": 6})
-        assert answer.status_code == 422
-        assert "campains" in answer.json()["message"]
-        assert (await caller.list()).json()["pagination"]["total"] == 100
+async def test_a_bad_patch_is_refused_and_changes_nothing(caller: Caller) -> None:
+    answer = await caller.change(everyone={"campaigns": 5, "campains": 6})
+    assert answer.status_code == 422
+    assert "campains" in answer.json()["message"]
+    assert (await caller.list()).json()["pagination"]["total"] == 100
 
 
 async def test_resetting_the_ledger_forgets_what_happened_and_not_what_is_spent() -> None:
@@ -343,9 +315,8 @@ async def test_resetting_the_ledger_forgets_what_happened_and_not_what_is_spent(
         assert (await caller.list()).status_code == 429
 
 
-async def test_what_is_not_there_gets_a_404_in_the_form_of_the_api() -> None:
-    async with platform() as caller:
-        answer = await caller.http.get("/nowhere")
-        assert answer.status_code == 404
-        assert set(answer.json()) == {"error", "message"}
-        assert (await caller.http.post("/api/campaigns")).status_code == 405
+async def test_what_is_not_there_gets_a_404_in_the_form_of_the_api(caller: Caller) -> None:
+    answer = await caller.http.get("/nowhere")
+    assert answer.status_code == 404
+    assert set(answer.json()) == {"error", "message"}
+    assert (await caller.http.post("/api/campaigns")).status_code == 405

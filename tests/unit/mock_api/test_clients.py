@@ -8,26 +8,15 @@ from mock_api.settings import Behaviour, FurtherQuota
 RATES = ((FaultKind.UNAVAILABLE, 0.5),)
 
 
-def test_a_repeated_key_has_no_second_effect_and_the_first_answer() -> None:
-    client = ClientState("acme", 0, Behaviour(push_latency_s=2))
-    first = client.push("cmp-0001", "key", 100)
-    assert client.push("cmp-0001", "key", 101) is first
+@pytest.mark.parametrize(("honoured", "key", "effects"), [(True, "key", 1), (False, "key", 2), (True, "", 2)])
+def test_a_repeated_key_has_no_second_effect_and_the_first_answer_where_keys_are_honoured(
+    honoured: bool, key: str, effects: int
+) -> None:
+    client = ClientState("acme", 0, Behaviour(push_latency_s=2, idempotency=honoured))
+    first = client.push("cmp-0001", key, 100)
+    assert (client.push("cmp-0001", key, 101) is first) == (effects == 1)
     assert first.due == 102
-    assert client.book.as_json()["effects"] == {"cmp-0001": {"key": 1}}
-
-
-def test_a_repeated_key_has_another_effect_where_keys_are_not_honoured() -> None:
-    client = ClientState("acme", 0, Behaviour(idempotency=False))
-    client.push("cmp-0001", "key", 100)
-    client.push("cmp-0001", "key", 101)
-    assert client.book.as_json()["effects"] == {"cmp-0001": {"key": 2}}
-
-
-def test_pushes_without_a_key_all_take_effect() -> None:
-    client = ClientState("acme", 0, Behaviour())
-    client.push("cmp-0001", "", 100)
-    client.push("cmp-0001", "", 101)
-    assert client.book.as_json()["effects"] == {"cmp-0001": {"": 2}}
+    assert client.book.as_json()["effects"] == {"cmp-0001": {key: effects}}
 
 
 def test_the_oldest_key_is_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,3 @@
-"""All times of rate control are virtual."""
-
 from collections.abc import Mapping
 from typing import Any
 

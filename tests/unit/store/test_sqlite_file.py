@@ -145,26 +145,22 @@ def test_while_a_process_uses_a_file_that_was_there_before_no_other_is_made_or_r
     sqlite_file.make_private(file)
 
 
-def test_who_may_not_write_the_file_is_told_who_may(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_writable_file_is_named_with_its_fix(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoreError, match=rf"there is no directory {tmp_path}/none; make it, or change store\.url"):
+        sqlite_file.make_private(tmp_path / "none" / "adsyncd.db")
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "adsyncd.db"
+    with pytest.raises(StoreError, match=f"{below}: it can't be created or written: Not a directory"):
+        sqlite_file.make_private(below)
+
     def refuse(_path: Path, **_how: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(StoreError, match="this user may not write it; run this as the daemon's user"):
         sqlite_file.make_private(file)
-
-
-def test_a_missing_directory_is_named_with_its_fix(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=rf"there is no directory {tmp_path}/none; make it, or change store\.url"):
-        sqlite_file.make_private(tmp_path / "none" / "adsyncd.db")
-
-
-def test_a_path_that_can_t_be_a_file_is_named_with_its_cause(tmp_path: Path) -> None:
-    Path(tmp_path, "file").touch()
-    with pytest.raises(
-        StoreError, match=f"{tmp_path}/file/adsyncd.db: it can't be created or written: Not a directory"
-    ):
-        sqlite_file.make_private(tmp_path / "file" / "adsyncd.db")
 
 
 def test_a_file_that_root_makes_goes_to_its_folder_s_owner(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,14 @@
-import json
 from types import SimpleNamespace
 
 import anyio
 import httpx
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from adsyncd.telemetry.http_spans import CALL, TracedTransport, http_duration
+from support.metrics import Metrics
+from support.spans import Spans
 
 CANARY = "canary-4711"
 
@@ -41,12 +38,8 @@ class Platform(httpx.AsyncBaseTransport):
 class Traced:
     def __init__(self) -> None:
         self.platform = Platform()
-        self._spans = InMemorySpanExporter()
-        self._reader = InMemoryMetricReader()
-        tracers = TracerProvider(shutdown_on_exit=False)
-        tracers.add_span_processor(SimpleSpanProcessor(self._spans))
-        meter = MeterProvider([self._reader], shutdown_on_exit=False).get_meter("test")
-        self.transport = TracedTransport(self.platform, tracers.get_tracer("test"), http_duration(meter))
+        self._spans, self._metrics = Spans(), Metrics()
+        self.transport = TracedTransport(self.platform, self._spans.tracer, http_duration(self._metrics.meter))
 
     async def request(self, url: str = "https://ads.example.com/api/campaigns", sendings: int = 1) -> httpx.Response:
         request = httpx.Request("GET", url, headers={"Authorization": f"Bearer {CANARY}"})
@@ -54,13 +47,11 @@ class Traced:
         return await self.transport.handle_async_request(request)
 
     def span(self) -> ReadableSpan:
-        (span,) = self._spans.get_finished_spans()
+        (span,) = self._spans.all()
         return span
 
     def durations(self) -> list[dict[str, object]]:
-        data = self._reader.get_metrics_data()
-        assert data
-        (metric,) = json.loads(data.to_json())["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+        (metric,) = self._metrics.exported()
         assert (metric["name"], metric["unit"]) == ("http.client.request.duration", "s")
         return [point["attributes"] for point in metric["data"]["data_points"]]
 

@@ -1,15 +1,8 @@
-import json
-from typing import Any
-
 import anyio
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from opentelemetry.trace import SpanKind, StatusCode
 
 from adsyncd.errors import Unavailable
 from adsyncd.telemetry.instruments import (
@@ -23,41 +16,23 @@ from adsyncd.telemetry.instruments import (
     Instruments,
     span,
 )
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self._exporter = InMemorySpanExporter()
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracer: Tracer = provider.get_tracer("test")
-
-    def only_span(self) -> ReadableSpan:
-        (recorded,) = self._exporter.get_finished_spans()
-        return recorded
+from support.metrics import Metrics
+from support.spans import Spans
 
 
 @pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
+def spans() -> Spans:
+    return Spans()
 
 
 @pytest.fixture
-def reader() -> InMemoryMetricReader:
-    return InMemoryMetricReader()
+def metrics() -> Metrics:
+    return Metrics()
 
 
 @pytest.fixture
-def instruments(reader: InMemoryMetricReader) -> Instruments:
-    return Instruments(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"))
-
-
-def exported(reader: InMemoryMetricReader) -> dict[str, list[dict[str, Any]]]:
-    data = reader.get_metrics_data()
-    assert data
-    (resource,) = json.loads(data.to_json())["resource_metrics"]
-    (scope,) = resource["scope_metrics"]
-    return {metric["name"]: metric["data"]["data_points"] for metric in scope["metrics"]}
+def instruments(metrics: Metrics) -> Instruments:
+    return Instruments(metrics.meter)
 
 
 async def test_a_trace_that_is_not_sampled_has_an_id_and_costs_one_span() -> None:
@@ -67,70 +42,70 @@ async def test_a_trace_that_is_not_sampled_has_an_id_and_costs_one_span() -> Non
         assert root.get_span_context().trace_id
 
 
-def test_a_span_that_goes_well_has_its_attributes_and_no_status(recorder: Recorder) -> None:
-    with span(recorder.tracer, "campaign.push", {TENANT: "acme"}, SpanKind.CLIENT):
+def test_a_span_that_goes_well_has_its_attributes_and_no_status(spans: Spans) -> None:
+    with span(spans.tracer, "campaign.push", {TENANT: "acme"}, SpanKind.CLIENT):
         pass
-    recorded = recorder.only_span()
+    (recorded,) = spans.all()
     assert recorded.attributes == {TENANT: "acme"}
     assert recorded.status.status_code is StatusCode.UNSET
     assert recorded.kind is SpanKind.CLIENT
 
 
-def test_a_foreign_exception_marks_the_span_but_leaves_no_text_behind(recorder: Recorder) -> None:
-    with pytest.raises(ValueError, match="canary"), span(recorder.tracer, "campaign.push"):
+def test_a_foreign_exception_marks_the_span_but_leaves_no_text_behind(spans: Spans) -> None:
+    with pytest.raises(ValueError, match="canary"), span(spans.tracer, "campaign.push"):
         raise ValueError("canary")
-    recorded = recorder.only_span()
+    (recorded,) = spans.all()
     assert recorded.status.status_code is StatusCode.ERROR
     assert recorded.attributes == {ERROR_TYPE: "ValueError"}
     assert "canary" not in recorded.to_json()
 
 
-def test_an_error_of_ours_says_what_happened(recorder: Recorder) -> None:
-    with pytest.raises(Unavailable), span(recorder.tracer, "campaign.push"):
+def test_an_error_of_ours_says_what_happened(spans: Spans) -> None:
+    with pytest.raises(Unavailable), span(spans.tracer, "campaign.push"):
         raise Unavailable("no answer within 10 s")
-    recorded = recorder.only_span()
+    (recorded,) = spans.all()
     assert recorded.status.description == "no answer within 10 s"
     assert recorded.attributes == {ERROR_TYPE: "Unavailable"}
 
 
-async def test_a_cancelled_span_is_an_error_that_says_so(recorder: Recorder) -> None:
-    with anyio.CancelScope() as scope, span(recorder.tracer, "campaign.push"):
+async def test_a_cancelled_span_is_an_error_that_says_so(spans: Spans) -> None:
+    with anyio.CancelScope() as scope, span(spans.tracer, "campaign.push"):
         scope.cancel()
         await anyio.sleep(1)
-    recorded = recorder.only_span()
+    (recorded,) = spans.all()
     assert recorded.status.status_code is StatusCode.ERROR
     assert recorded.attributes == {ERROR_TYPE: "cancelled"}
 
 
-def test_counters_add_up_for_each_tenant(instruments: Instruments, reader: InMemoryMetricReader) -> None:
+def test_counters_add_up_for_each_tenant(instruments: Instruments, metrics: Metrics) -> None:
     instruments.add(PUSHED, 2, tenant="acme")
     instruments.add(PUSHED, 3, tenant="acme")
     instruments.add(PUSHED, 1, tenant="globex")
-    points = exported(reader)[PUSHED.name]
+    points = metrics.points(PUSHED.name)
     assert {point["attributes"][TENANT]: point["value"] for point in points} == {"acme": 5, "globex": 1}
 
 
-def test_durations_are_counted_by_outcome(instruments: Instruments, reader: InMemoryMetricReader) -> None:
+def test_durations_are_counted_by_outcome(instruments: Instruments, metrics: Metrics) -> None:
     instruments.record(RUN_DURATION, 1.5, outcome="succeeded")
-    (point,) = exported(reader)[RUN_DURATION.name]
+    (point,) = metrics.points(RUN_DURATION.name)
     assert (point["attributes"], point["sum"]) == ({"adsyncd.outcome": "succeeded"}, 1.5)
 
 
-def test_a_gauge_keeps_what_it_was_last_set_to(instruments: Instruments, reader: InMemoryMetricReader) -> None:
+def test_a_gauge_keeps_what_it_was_last_set_to(instruments: Instruments, metrics: Metrics) -> None:
     instruments.set(DEAD_LETTERS, 3, tenant="acme")
     instruments.set(DEAD_LETTERS, 2, tenant="acme")
-    (point,) = exported(reader)[DEAD_LETTERS.name]
+    (point,) = metrics.points(DEAD_LETTERS.name)
     assert point["value"] == 2
 
 
 def test_an_observed_gauge_is_read_at_export_and_forgets_who_is_gone(
-    instruments: Instruments, reader: InMemoryMetricReader
+    instruments: Instruments, metrics: Metrics
 ) -> None:
     permits = {"acme": 10.0, "globex": 4.0}
     instruments.observe(QUOTA_PERMITS, lambda: dict(permits))
-    assert len(exported(reader)[QUOTA_PERMITS.name]) == 2
+    assert len(metrics.points(QUOTA_PERMITS.name)) == 2
     del permits["globex"]
-    (point,) = exported(reader)[QUOTA_PERMITS.name]
+    (point,) = metrics.points(QUOTA_PERMITS.name)
     assert (point["attributes"], point["value"]) == ({TENANT: "acme"}, 10)
 
 

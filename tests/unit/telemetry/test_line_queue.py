@@ -40,12 +40,13 @@ def pipe() -> Iterator[tuple[TextIO, TextIO]]:
 
 
 class Reader(threading.Thread):
-    """Reads a pipe to its end, from the moment when it is started on."""
+    """Reads a pipe to its end, from the moment when it is made."""
 
     def __init__(self, source: TextIO) -> None:
         super().__init__()
         self.text = ""
         self._source = source
+        self.start()
 
     def run(self) -> None:
         self.text = self._source.read()
@@ -80,7 +81,6 @@ def test_a_reader_that_stands_still_holds_up_nobody_and_what_it_missed_is_counte
     for number in range(500):
         log.info("page is listed", number=number)  # far more than pipe and queue hold
     reading = Reader(reader)
-    reading.start()
     flush()
     log.info("ready")
     *said, ready = reading.lines(writer)
@@ -147,7 +147,6 @@ def test_a_line_that_is_longer_than_the_queue_is_written_whole(
     monkeypatch.setattr(line_queue, "_MOST", 100)
     reader, writer = pipe
     reading = Reader(reader)
-    reading.start()
     configure("info", writer)
     structlog.get_logger("adsyncd").info("drop-in refused", problem="x" * 100_000)
     [line] = reading.lines(writer)
@@ -172,7 +171,6 @@ def test_a_stream_that_others_have_made_non_blocking_gets_every_line(pipe: tuple
     for number in range(200):
         structlog.get_logger("adsyncd").info("page is listed", number=number)
     reading = Reader(reader)
-    reading.start()
     assert [line["number"] for line in reading.lines(writer)] == list(range(200))
 
 
@@ -193,7 +191,6 @@ def test_a_line_that_cannot_be_made_costs_itself_alone() -> None:
 def test_lines_of_all_threads_are_written_each_whole(pipe: tuple[TextIO, TextIO]) -> None:
     reader, writer = pipe
     reading = Reader(reader)
-    reading.start()
     configure("info", writer)
 
     def say(name: str) -> None:

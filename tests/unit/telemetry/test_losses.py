@@ -1,17 +1,15 @@
-import json
 import threading
 from collections.abc import Sequence
 
 import pytest
 import requests
 import structlog
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from adsyncd.telemetry.instruments import TELEMETRY_LOST, Instruments
 from adsyncd.telemetry.losses import ExporterSession, Losses
+from support.metrics import Metrics
 
 BEGAN = {"event": "telemetry is being lost", "log_level": "warning", "signal": "traces"}
 ENDED = {"event": "telemetry is exported again", "log_level": "info", "signal": "traces"}
@@ -89,8 +87,8 @@ def test_what_a_full_queue_drops_is_told_and_counted() -> None:
 
     exporter.export = hang  # type: ignore[method-assign]
     processor = BatchSpanProcessor(exporter, max_queue_size=2, max_export_batch_size=1)
-    reader = InMemoryMetricReader()
-    Losses("traces", Instruments(MeterProvider([reader], shutdown_on_exit=False).get_meter("x"))).watch_queue(processor)
+    metrics = Metrics()
+    Losses("traces", Instruments(metrics.meter)).watch_queue(processor)
     tracers = TracerProvider(shutdown_on_exit=False)
     tracers.add_span_processor(processor)
     tracer = tracers.get_tracer("test")
@@ -102,12 +100,8 @@ def test_what_a_full_queue_drops_is_told_and_counted() -> None:
     drained.set()
     tracers.shutdown()
     assert events == [BEGAN | {"cause": "queue full"}]
-    data = reader.get_metrics_data()
-    assert data
-    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
-    (point,) = metric.data.data_points
-    assert (metric.name, point.attributes) == (TELEMETRY_LOST.name, {"adsyncd.signal": "traces"})
-    assert json.loads(point.to_json())["value"] == 3
+    (point,) = metrics.points(TELEMETRY_LOST.name)
+    assert (point["attributes"], point["value"]) == ({"adsyncd.signal": "traces"}, 3)
 
 
 def test_a_session_keeps_why_its_last_request_failed(monkeypatch: pytest.MonkeyPatch) -> None:
