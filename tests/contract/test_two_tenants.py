@@ -247,7 +247,11 @@ SETTLED_OTHERWISE = [KeepPage({"b": "1", "a": "1"}), SettlePush("a", FAILED), Se
 PUSHED_BEFORE = [*SETTLED_OTHERWISE, FinishRun(), KeepPage({"a": "1"}, CHANGED), FinishRun(), KeepPage({"a": "1"})]
 MISSES_A = [KeepPage({"b": "1"}), FinishRun()]
 GONE = [*DIES, FinishRun(Listing.COLLAPSED), *MISSES_A, *MISSES_A, KeepPage({"a": "1"}, CHANGED)]
-BELIEVED = [*DIES, FinishRun(), *[KeepPage({"b": "1"}), FinishRun(Listing.KEPT)], FinishRun(None), FinishRun()]
+UNBELIEVED = [  # a campaign that was missed stays so, until the next complete listing misses it as well
+    *[*DIES, FinishRun(), *MISSES_A],
+    *[step for listing in (Listing.COLLAPSED, Listing.KEPT, None) for step in (MISSES_A[0], FinishRun(listing))],
+    *MISSES_A,
+]
 CHANGED_UNDER_WAY = [
     *[KeepPage({"a": "1"}, has_more=True), KeepPage({"a": "2"}), SettlePush("a", PUSHED), FinishRun()],
     KeepPage({"a": "2"}, CHANGED),
@@ -259,7 +263,7 @@ ALERTED = [
     KeepAlert(AlertName.NO_SUCCESS, over=True, told=True),
     *[Pause(NOON), Pause(LATER), Pause(None)],
 ]
-STORIES = [CHANGED_UNDER_WAY, REPLAYED, DISCARDED, REVIVED, PUSHED_BEFORE, GONE, BELIEVED, ALERTED]
+STORIES = [CHANGED_UNDER_WAY, REPLAYED, DISCARDED, REVIVED, PUSHED_BEFORE, GONE, UNBELIEVED, ALERTED]
 APART = [  # the other knows the campaign, and has no dead letter of it
     *[(1, step) for step in [KeepPage({"a": "1"}), SettlePush("a", PUSHED), FinishRun()]],
     *[(0, step) for step in [KeepPage({"a": "1"}, CHANGED), SettlePush("a", DEAD_LETTERED), FinishRun()]],

@@ -69,8 +69,10 @@ async def writing(database: Database) -> AsyncIterator[Writer]:
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(writer.run)
-        yield writer
-        writer.close()
+        try:
+            yield writer
+        finally:
+            writer.close()
 
 
 @pytest.fixture
