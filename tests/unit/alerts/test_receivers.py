@@ -22,12 +22,8 @@ def alertmanager(repeat: timedelta = MINUTE) -> Alertmanager:
 def test_each_alert_is_one_that_alertmanager_takes(name: AlertName, resolved_at: datetime | None) -> None:
     alert = replace(an_alert(name=name), resolved_at=resolved_at)
     [posted] = check_postable_alerts(alertmanager().body([alert], NOON + 2 * MINUTE))
-    assert posted["labels"] == {
-        "alertname": name.value,
-        "service": "adsyncd",
-        "severity": name.severity,
-        "tenant": "acme",
-    }
+    labels = posted["labels"]
+    assert labels == {"alertname": name.value, "service": "adsyncd", "severity": name.severity, "tenant": "acme"}
     assert posted["annotations"] == {"summary": alert.summary}
     assert instant(posted["startsAt"]) == NOON
 

@@ -45,6 +45,15 @@ def test_a_tenant_whose_drop_in_is_wrong_says_what_is_wrong(call: Call, folder: 
     assert said.err.startswith(f"error: {bad}:4: enabeld: ")
 
 
+@pytest.mark.parametrize("command", ["plan", "simulate --hours 0.5 --campaigns 5 --healthy"])
+def test_drop_ins_that_are_wrong_are_left_out_of_a_forecast_and_named(call: Call, folder: Path, command: str) -> None:
+    add_tenant(folder, "hooli", "client_id = 1\n")
+    said = call(*command.split())
+    assert said.code == 0
+    assert "warning: skipped: " in said.err
+    assert "hooli.toml" in said.err
+
+
 @pytest.mark.parametrize(
     "arguments", [("check", "--jsn"), ("sync",), ("runs", "a", "b"), ("nonsense",), ("run", "--log-level", "loud")]
 )

@@ -90,11 +90,3 @@ def test_a_store_that_cannot_be_read_is_named_and_no_obstacle(plan: Plan, tmp_pa
     assert said.code == 0
     assert said.err.startswith("note: the number of campaigns is unknown: ")
     assert "adsyncd.db" in said.err
-
-
-def test_drop_ins_that_are_wrong_are_left_out_and_named(plan: Plan, tmp_path: Path) -> None:
-    (tmp_path / "tenants.d").joinpath("hooli.toml").write_text("client_id = 1")
-    said = plan(acme="15m")
-    assert said.code == 0
-    assert "warning: skipped: " in said.err
-    assert "hooli.toml" in said.err

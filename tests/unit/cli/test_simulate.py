@@ -75,14 +75,6 @@ def test_a_tenant_has_the_campaigns_that_the_store_knows_and_others_a_hundred(
     assert forecasts(simulate("--json", "--campaigns", "7"))["acme"]["campaigns"] == 7
 
 
-def test_drop_ins_that_are_wrong_are_left_out_and_named(simulate: Simulate, tmp_path: Path) -> None:
-    (tmp_path / "tenants.d" / "hooli.toml").write_text("client_id = 1")
-    said = simulate("--campaigns", "5", "--healthy", acme="15m")
-    assert said.code == 0
-    assert "warning: skipped: " in said.err
-    assert "hooli.toml" in said.err
-
-
 def test_without_a_tenant_it_says_where_to_put_one(simulate: Simulate) -> None:
     said = simulate()
     assert said.code == 1

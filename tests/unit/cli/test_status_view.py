@@ -28,7 +28,9 @@ RUN = RunProgress(
     dead_lettered=0, failed=1, requests=14, retries=3, refused=1, waited_s=61.4, done_at=NOON + timedelta(minutes=16),
 )  # fmt: skip
 RUNNING = replace(IDLE, state=State.RUNNING, run=RUN)
+ENDLESS = replace(RUNNING, run=replace(RUN, done_at=None))
 WAITING = replace(RUNNING, state=State.WAITING, wait=Wait(WaitReason.QUOTA, NOON + timedelta(seconds=42)))
+DONE = "12 of 40 campaigns are done; at the present quota the rest takes until 12:16:00, in 16m"
 DAEMON = DaemonStatus(
     "0.1.0", NOON - timedelta(days=2), stopping=False, tenants={State.IDLE: 1}, runs=0,
     refused=(), vault=None, breakers=(), store=None,
@@ -66,25 +68,16 @@ def table_at(width: int, tenants: list[TenantStatus]) -> list[str]:
         (IDLE, "acme is idle until 12:03:00, in 3m"),
         (replace(IDLE, next_fire_time=NOON + timedelta(days=3)), "acme is idle until 2026-11-28 12:00, in 3d"),
         (replace(IDLE, next_fire_time=None), "acme is idle"),
-        (
-            WAITING,
-            (
-                "acme waits for the quota until 12:00:42, in 42s; 12 of 40 campaigns are done; "
-                "at the present quota the rest takes until 12:16:00, in 16m"
-            ),
-        ),
+        (WAITING, f"acme waits for the quota until 12:00:42, in 42s; {DONE}"),
         (
             replace(WAITING, wait=Wait(WaitReason.CREDENTIALS), run=replace(RUN, announced=0, done_at=None)),
             "acme waits for the credentials; its campaigns are not listed yet",
         ),
         (replace(RUNNING, run=None), "acme runs; its campaigns are not listed yet"),
-        (replace(RUNNING, run=replace(RUN, done_at=None)), "acme runs; 12 of 40 campaigns are done"),
+        (ENDLESS, "acme runs; 12 of 40 campaigns are done"),
+        (replace(ENDLESS, paused_since=NOON), "acme runs; 12 of 40 campaigns are done; then it pauses"),
         (
-            replace(RUNNING, run=replace(RUN, done_at=None), paused_since=NOON),
-            "acme runs; 12 of 40 campaigns are done; then it pauses",
-        ),
-        (
-            replace(RUNNING, state=State.DRAINING, run=replace(RUN, done_at=None)),
+            replace(ENDLESS, state=State.DRAINING),
             "acme runs; 12 of 40 campaigns are done; its drop-in is gone, so this is its last run",
         ),
         (
@@ -97,11 +90,7 @@ def table_at(width: int, tenants: list[TenantStatus]) -> list[str]:
         ),
         (
             replace(WAITING, wait=Wait(WaitReason.BREAKER, NOON + timedelta(seconds=42), "ads.example.com: no answer")),
-            (
-                "acme waits for the circuit breaker until 12:00:42, in 42s (ads.example.com: no answer); "
-                "12 of 40 campaigns are done; "
-                "at the present quota the rest takes until 12:16:00, in 16m"
-            ),
+            f"acme waits for the circuit breaker until 12:00:42, in 42s (ads.example.com: no answer); {DONE}",
         ),
         (TenantStatus("acme", State.DISABLED, "acme", "mixo"), "acme is disabled by its drop-in"),
         (TenantStatus("acme", State.REFUSED), "acme can't run: its files are invalid"),

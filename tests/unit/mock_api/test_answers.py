@@ -73,12 +73,8 @@ def test_a_malformed_answer_ends_in_the_middle_of_its_json() -> None:
 
 def test_an_answer_of_wrong_types_has_the_right_names_and_no_number_boolean_or_list() -> None:
     answer: Response = spoilt(FaultKind.WRONG_TYPES, ANSWER)
-    assert json.loads(bytes(answer.body)) == {
-        "success": "True or so",
-        "count": "3 or so",
-        "data": {"0": {"budget": "1.5 or so"}},
-        "name": None,
-    }
+    body = json.loads(bytes(answer.body))
+    assert body == {"success": "True or so", "count": "3 or so", "data": {"0": {"budget": "1.5 or so"}}, "name": None}
 
 
 def test_without_a_fault_the_answer_is_untouched() -> None:

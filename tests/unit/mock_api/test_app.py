@@ -212,11 +212,8 @@ async def test_a_listing_that_has_not_changed_answers_304() -> None:
 async def test_campaigns_that_shift_move_by_one_with_each_page_that_is_asked_for() -> None:
     async with platform(shifting=True, campaigns=4) as caller:
         pages = [(await caller.list({"page": number, "limit": 2})).json()["data"] for number in (1, 2, 1)]
-    assert [[each["id"] for each in page] for page in pages] == [
-        ["cmp-0001", "cmp-0002"],
-        ["cmp-0004", "cmp-0001"],
-        ["cmp-0003", "cmp-0004"],
-    ]
+    ids = [[each["id"] for each in page] for page in pages]
+    assert ids == [["cmp-0001", "cmp-0002"], ["cmp-0004", "cmp-0001"], ["cmp-0003", "cmp-0004"]]
 
 
 async def test_a_push_answers_what_it_did(caller: Caller) -> None:

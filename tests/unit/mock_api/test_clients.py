@@ -94,12 +94,8 @@ def test_a_refusal_is_the_platforms_only_where_the_client_id_has_room() -> None:
     shared = meter(Algorithm.SLIDING_LOG, MeteredQuota(2, 60))
     acme, other = ClientState("acme", 0, quotas((1, 60))), ClientState("other", 0, quotas((10, 60)))
     verdicts = [client.take(now, shared) for now, client in enumerate((acme, acme, other, other))]
-    assert [(verdict.accepted, verdict.by_platform) for verdict in verdicts] == [
-        (True, False),
-        (False, False),
-        (True, False),
-        (False, True),
-    ]
+    said = [(verdict.accepted, verdict.by_platform) for verdict in verdicts]
+    assert said == [(True, False), (False, False), (True, False), (False, True)]
     assert verdicts[-1].wait_s == 57
     pages = [client.book.as_json() for client in (acme, other)]
     assert [(page["refused"], page["refused_by_platform"]) for page in pages] == [(1, 0), (1, 1)]

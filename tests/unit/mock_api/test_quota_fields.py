@@ -47,10 +47,8 @@ def test_a_form_with_room_for_several_windows_tells_all_of_them_and_another_the_
         "RateLimit-Policy": '"default";q=10;w=60, "3600s";q=200;w=3600',
         "RateLimit": '"default";r=3;t=30, "3600s";r=1;t=1000',
     }
-    assert fields(RateLimitForm.IETF_OLD, MINUTE, HOUR) == {
-        "RateLimit-Policy": "10;w=60, 200;w=3600",
-        "RateLimit": "limit=200, remaining=1, reset=1000",
-    }
+    old = fields(RateLimitForm.IETF_OLD, MINUTE, HOUR)
+    assert old == {"RateLimit-Policy": "10;w=60, 200;w=3600", "RateLimit": "limit=200, remaining=1, reset=1000"}
     assert fields(RateLimitForm.X_RATELIMIT, MINUTE, HOUR)["X-RateLimit-Remaining"] == "1"
 
 

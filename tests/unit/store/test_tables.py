@@ -4,9 +4,9 @@ from unittest.mock import Mock
 import pytest
 
 from adsyncd.store.tables import Instant
+from support.records import NOON
 
 BERLIN = timezone(timedelta(hours=1))
-NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 def test_an_instant_is_kept_in_utc_whatever_its_zone() -> None:

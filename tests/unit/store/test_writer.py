@@ -11,6 +11,8 @@ from adsyncd.model.lease import Lease
 from adsyncd.store import writer as module
 from adsyncd.store.writer import Ticket, Writer
 
+LEASE = Lease("acme", "me", 1, 0)
+
 
 class Refused(Exception):
     """One write's fault."""
@@ -50,8 +52,7 @@ class Database:
         """Do the writes that come first in a run's life; refuse `bad`."""
         if "bad" in items:
             raise Refused
-        self._batch += items
-        return [item.upper() for item in items]
+        return self.last(_connection, items)
 
     def last(self, _connection: Connection, items: Sequence[str]) -> list[str]:
         """Do those that come last."""
@@ -101,12 +102,8 @@ async def written_behind(database: Database, *items: str, under: Lease | None = 
 async def test_what_waits_while_a_transaction_is_under_way_is_the_next_one(database: Database) -> None:
     tickets = await written_behind(database, "a", "b", "c")
     assert database.commits == [["ahead"], ["a", "b", "c"]]
-    assert {item: (ticket.result, ticket.batch) for item, ticket in tickets.items()} == {
-        "ahead": ("AHEAD", 1),
-        "a": ("A", 3),
-        "b": ("B", 3),
-        "c": ("C", 3),
-    }
+    came_to = {item: (ticket.result, ticket.batch) for item, ticket in tickets.items()}
+    assert came_to == {"ahead": ("AHEAD", 1), "a": ("A", 3), "b": ("B", 3), "c": ("C", 3)}
 
 
 async def test_a_batch_does_each_kind_of_write_at_once_in_the_order_of_a_run_s_life(database: Database) -> None:
@@ -128,17 +125,15 @@ async def test_a_write_that_is_refused_fails_alone(database: Database) -> None:
 
 
 async def test_a_batch_asks_once_whether_its_leases_are_held(database: Database) -> None:
-    lease = Lease("acme", "me", 1, 0)
-    tickets = await written_behind(database, "a", "b", under=lease)
+    tickets = await written_behind(database, "a", "b", under=LEASE)
     assert database.commits == [["ahead"], ["a", "b"]]
-    assert database.fenced == [{lease}]
+    assert database.fenced == [{LEASE}]
     assert not any(ticket.error for ticket in tickets.values())
 
 
 async def test_a_write_under_a_lease_that_was_lost_fails_alone(database: Database) -> None:
-    lease = Lease("acme", "me", 1, 0)
-    database.lost = {lease}
-    tickets = await written_behind(database, "a", "b", under=lease)
+    database.lost = {LEASE}
+    tickets = await written_behind(database, "a", "b", under=LEASE)
     assert database.commits == [["ahead"], ["b"]]
     assert [item for item, ticket in tickets.items() if ticket.error] == ["a"]
 
