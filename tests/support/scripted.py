@@ -18,10 +18,7 @@ from opentelemetry.trace import NoOpTracer
 from pydantic import SecretStr
 
 from adsyncd.credentials import Credentials
-from adsyncd.errors import (
-    AdsyncdError,
-    PlatformError,
-)
+from adsyncd.errors import AdsyncdError, PlatformError
 from adsyncd.model.run import Tally, Wait
 from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms import Connector, PlatformClient

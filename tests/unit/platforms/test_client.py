@@ -6,10 +6,7 @@ import anyio
 import httpx
 import pytest
 
-from adsyncd.errors import (
-    BadAnswer,
-    Stopping,
-)
+from adsyncd.errors import BadAnswer, Stopping
 from adsyncd.model.campaign import Page
 from adsyncd.rate.quota import Quota
 from support.records import campaign

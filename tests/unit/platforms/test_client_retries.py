@@ -6,13 +6,7 @@ import anyio
 import httpx
 import pytest
 
-from adsyncd.errors import (
-    Rejected,
-    Stopping,
-    Unavailable,
-    Unconfirmed,
-    WaitTooLong,
-)
+from adsyncd.errors import Rejected, Stopping, Unavailable, Unconfirmed, WaitTooLong
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.wait import WaitReason
 from support.scripted import MUCH, Answer, away, connected

@@ -66,12 +66,7 @@ class Client:
         tenant = a_tenant(client_id=client_id, quota=Quota(permits, timedelta(seconds=60)))
         self.gate = a_gate(tenant.quota, host.clock)
         self.transport = a_transport(
-            host.handle,
-            tenant=tenant,
-            gate=self.gate,
-            breaker=host.breaker,
-            tally=self.tally,
-            tracer=self.spans.tracer,
+            host.handle, tenant=tenant, gate=self.gate, breaker=host.breaker, tally=self.tally, tracer=self.spans.tracer
         )
 
     async def send(self, kind: Kind = Kind.PUSH) -> httpx.Response:
@@ -99,11 +94,7 @@ async def test_a_request_to_a_host_that_is_down_waits_without_permit_or_count_an
         assert str(wait).endswith(", the last one: the platform answered 503")
     assert (host.sent, client.tally.waits, client.tally.requests) == ([(5, "acme")], {}, 1)
     [waited] = client.spans.named("breaker.wait")
-    assert attributes(waited) == {
-        SERVER_ADDRESS: "ads.invalid",
-        WAIT_REASON: "circuit breaker",
-        WAIT_UNTIL: said,
-    }
+    assert attributes(waited) == {SERVER_ADDRESS: "ads.invalid", WAIT_REASON: "circuit breaker", WAIT_UNTIL: said}
 
 
 async def test_a_sign_in_passes_the_breaker_too() -> None:

@@ -34,8 +34,7 @@ def test_an_id_is_a_text_that_is_short_enough_or_a_whole_number(value: object, i
 
 
 @pytest.mark.parametrize(
-    "value",
-    [None, True, "", ".", "..", "a\x004711", "4711\ud800", "x" * 256, 10**300, 4711.5, [4711], {"id": 4711}],
+    "value", [None, True, "", ".", "..", "a\x004711", "4711\ud800", "x" * 256, 10**300, 4711.5, [4711], {"id": 4711}]
 )
 def test_an_id_that_could_lead_elsewhere_or_not_be_stored_is_refused(value: object) -> None:
     refusal(values.identity, value)

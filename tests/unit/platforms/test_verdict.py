@@ -5,14 +5,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from adsyncd.errors import (
-    BadAnswer,
-    PlatformError,
-    Rejected,
-    Unauthorized,
-    Unavailable,
-    Unconfirmed,
-)
+from adsyncd.errors import BadAnswer, PlatformError, Rejected, Unauthorized, Unavailable, Unconfirmed
 from adsyncd.platforms import transport, wire
 from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.verdict import accepted, confirm, in_progress, is_later
@@ -67,10 +60,7 @@ def test_a_success_is_a_yes(status: int) -> None:
     ("data", "said"),
     [
         (BadAnswer("a page"), "the platform answered 200 to the push, but it can't be read: a page"),
-        (
-            {"success": False} | WORDS,
-            "200 to the push, but it reports a failure: Oh no",
-        ),
+        ({"success": False} | WORDS, "200 to the push, but it reports a failure: Oh no"),
         ({"success": False, "message": "not token-4711"}, "but it reports a failure"),
         ({"campaign_id": "cmp-2"}, "but it is the receipt of another campaign"),
     ],

@@ -107,10 +107,7 @@ async def test_answers_alone_tell_how_far_arrivals_are_spread(shared: bool, answ
 
 
 @settings(max_examples=40)
-@given(
-    cooled=st.booleans(),
-    shared=st.lists(st.sampled_from([None, 1, 2, 5]), min_size=1, max_size=5),
-)
+@given(cooled=st.booleans(), shared=st.lists(st.sampled_from([None, 1, 2, 5]), min_size=1, max_size=5))
 async def test_a_permit_that_is_out_while_the_platform_s_quota_changes_leaves_none_held(
     cooled: bool, shared: list[int | None]
 ) -> None:
