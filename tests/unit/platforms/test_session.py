@@ -1,14 +1,12 @@
 """A session keeps its tenant signed in: one refresh for all, ahead of the token's end."""
 
 import math
-from collections.abc import Iterator
 
 import anyio
 import pytest
-import structlog
 from opentelemetry.trace import StatusCode
 from pydantic import SecretStr
-from structlog.testing import LogCapture
+from structlog.testing import capture_logs
 
 from adsyncd.credentials import Credentials
 from adsyncd.errors import Unavailable
@@ -16,17 +14,8 @@ from adsyncd.platforms.session import Token
 from support.sessions import LIFE_S, Parts, outcomes
 
 
-@pytest.fixture
-def warnings() -> Iterator[LogCapture]:
-    captured, before = LogCapture(), structlog.get_config()
-    structlog.configure(processors=[captured])
-    yield captured
-    structlog.configure(**before)
-
-
 @pytest.mark.parametrize("apart_s", [0.0, 0.1])
-async def test_whoever_needs_a_token_meanwhile_shares_one_sign_in(apart_s: float) -> None:
-    parts = Parts()
+async def test_whoever_needs_a_token_meanwhile_shares_one_sign_in(parts: Parts, apart_s: float) -> None:
     got = await outcomes(parts, 12, apart_s=apart_s)
     assert len(got) == 12
     assert {id(token) for token in got} == {id(await parts.token())}
@@ -35,16 +24,14 @@ async def test_whoever_needs_a_token_meanwhile_shares_one_sign_in(apart_s: float
 
 
 @pytest.mark.parametrize("apart_s", [0.0, 0.1])
-async def test_all_who_wait_for_a_sign_in_share_its_failure(apart_s: float) -> None:
-    parts = Parts()
+async def test_all_who_wait_for_a_sign_in_share_its_failure(parts: Parts, apart_s: float) -> None:
     parts.platform.failure = Unavailable("down")
     got = await outcomes(parts, 12, apart_s=apart_s)
     assert got == [parts.platform.failure] * 12
     assert parts.sign_ins == 1
 
 
-async def test_a_failure_is_not_shared_with_those_who_come_later() -> None:
-    parts = Parts()
+async def test_a_failure_is_not_shared_with_those_who_come_later(parts: Parts) -> None:
     parts.platform.failure = Unavailable("down")
     await outcomes(parts, 3)
     parts.platform.failure = None
@@ -52,8 +39,7 @@ async def test_a_failure_is_not_shared_with_those_who_come_later() -> None:
     assert parts.sign_ins == 2
 
 
-async def test_who_comes_while_those_who_waited_still_learn_of_a_failure_asks_anew() -> None:
-    parts = Parts()
+async def test_who_comes_while_those_who_waited_still_learn_of_a_failure_asks_anew(parts: Parts) -> None:
     parts.platform.failure = Unavailable("down")
     late: list[Token] = []
 
@@ -70,8 +56,7 @@ async def test_who_comes_while_those_who_waited_still_learn_of_a_failure_asks_an
     assert parts.sign_ins == 2
 
 
-async def test_a_shared_failure_does_not_grow_with_each_who_shares_it() -> None:
-    parts = Parts()
+async def test_a_shared_failure_does_not_grow_with_each_who_shares_it(parts: Parts) -> None:
     parts.platform.failure = failure = Unavailable("down")
     await outcomes(parts, 50)
     depth, frame = 0, failure.__traceback__
@@ -80,8 +65,7 @@ async def test_a_shared_failure_does_not_grow_with_each_who_shares_it() -> None:
     assert depth < 10
 
 
-async def test_when_the_one_who_signs_in_is_cancelled_another_goes_on() -> None:
-    parts = Parts()
+async def test_when_the_one_who_signs_in_is_cancelled_another_goes_on(parts: Parts) -> None:
     got: list[Token] = []
 
     async def impatient() -> None:
@@ -99,8 +83,7 @@ async def test_when_the_one_who_signs_in_is_cancelled_another_goes_on() -> None:
     assert [token.value.get_secret_value() for token in got] == ["token-2"] * 3
 
 
-async def test_when_one_who_waits_is_cancelled_the_others_still_get_the_token() -> None:
-    parts = Parts()
+async def test_when_one_who_waits_is_cancelled_the_others_still_get_the_token(parts: Parts) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(parts.token)
         await anyio.sleep(0.1)
@@ -131,26 +114,22 @@ async def test_the_share_of_life_at_which_tokens_are_refreshed_differs_by_tenant
     assert len(refreshed) == 4
 
 
-async def test_a_life_is_counted_from_the_asking_since_the_answer_may_be_slow() -> None:
-    parts = Parts()
+async def test_a_life_is_counted_from_the_asking_since_the_answer_may_be_slow(parts: Parts) -> None:
     start = anyio.current_time()
     token = await parts.token()
     assert token.expires_at == start + 0.5 + LIFE_S
 
 
-async def test_a_token_that_is_still_good_outlives_a_failing_refresh(warnings: LogCapture) -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_token_that_is_still_good_outlives_a_failing_refresh(parts: Parts, first: Token) -> None:
     await parts.to_the_end_of(first, share=0.9)
     parts.platform.failure = Unavailable("down")
-    assert [got is first for got in await outcomes(parts, 6)] == [True] * 6
+    with capture_logs() as logged:
+        assert [got is first for got in await outcomes(parts, 6)] == [True] * 6
     assert parts.sign_ins == 2
-    assert [entry["error"] for entry in warnings.entries] == ["down"]  # once, not six times
+    assert [entry["error"] for entry in logged] == ["down"]  # once, not six times
 
 
-async def test_a_failing_refresh_is_not_tried_for_each_request() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_failing_refresh_is_not_tried_for_each_request(parts: Parts, first: Token) -> None:
     await parts.to_the_end_of(first, share=0.9)
     parts.platform.failure = Unavailable("down")
     while anyio.current_time() < first.expires_at - 5:
@@ -159,27 +138,17 @@ async def test_a_failing_refresh_is_not_tried_for_each_request() -> None:
     assert parts.sign_ins < 20
 
 
-async def test_after_its_end_a_token_outlives_nothing() -> None:
-    parts = Parts()
-    first = await parts.token()
+@pytest.mark.parametrize("left_s", [0.0, 0.5])
+async def test_a_token_that_ends_before_or_during_a_failing_refresh_is_not_given_out(
+    parts: Parts, first: Token, left_s: float
+) -> None:
     parts.platform.failure = Unavailable("down")
-    await parts.to_the_end_of(first)
+    await anyio.sleep(first.expires_at - anyio.current_time() - left_s)
     with pytest.raises(Unavailable):
         await parts.token()
 
 
-async def test_a_token_that_ends_during_a_failing_refresh_is_not_given_out() -> None:
-    parts = Parts()
-    first = await parts.token()
-    parts.platform.failure = Unavailable("down")
-    await anyio.sleep(first.expires_at - anyio.current_time() - 0.5)
-    with pytest.raises(Unavailable):
-        await parts.token()
-
-
-async def test_a_refresh_put_off_comes_back_to_its_share_of_life_once_it_succeeds() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_refresh_put_off_comes_back_to_its_share_of_life_once_it_succeeds(parts: Parts, first: Token) -> None:
     await parts.to_the_end_of(first, share=0.9)
     parts.platform.failure = Unavailable("down")
     await parts.token()
@@ -191,9 +160,7 @@ async def test_a_refresh_put_off_comes_back_to_its_share_of_life_once_it_succeed
     assert parts.sign_ins == 3
 
 
-async def test_a_clock_far_ahead_means_a_new_token_and_nothing_worse() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_clock_far_ahead_means_a_new_token_and_nothing_worse(parts: Parts, first: Token) -> None:
     parts.clock.ahead_s = 1e9
     assert (parts.session.expires_in() or 0) < 0
     second = await parts.token()
@@ -202,8 +169,7 @@ async def test_a_clock_far_ahead_means_a_new_token_and_nothing_worse() -> None:
     assert parts.sign_ins == 2
 
 
-async def test_a_mistake_of_ours_in_a_sign_in_is_not_taken_for_a_failure_of_the_platform_and_blocks_nobody() -> None:
-    parts = Parts()
+async def test_a_mistake_of_ours_in_a_sign_in_is_no_failure_of_the_platform_and_blocks_nobody(parts: Parts) -> None:
 
     async def broken(_: Credentials) -> tuple[SecretStr, float]:
         raise ZeroDivisionError
@@ -213,8 +179,7 @@ async def test_a_mistake_of_ours_in_a_sign_in_is_not_taken_for_a_failure_of_the_
     assert await parts.token()
 
 
-async def test_the_time_to_a_token_s_end_is_known_while_there_is_one() -> None:
-    parts = Parts()
+async def test_the_time_to_a_token_s_end_is_known_while_there_is_one(parts: Parts) -> None:
     assert parts.session.expires_in() is None
     await parts.token()
     await anyio.sleep(99)
@@ -224,8 +189,7 @@ async def test_the_time_to_a_token_s_end_is_known_while_there_is_one() -> None:
 # A token without a known end
 
 
-async def test_a_token_without_a_known_end_is_used_until_a_401() -> None:
-    parts = Parts()
+async def test_a_token_without_a_known_end_is_used_until_a_401(parts: Parts) -> None:
     parts.platform.life_s = math.inf
     first = await parts.token()
     assert parts.session.expires_in() is None
@@ -236,8 +200,7 @@ async def test_a_token_without_a_known_end_is_used_until_a_401() -> None:
     assert (await parts.token() is second, parts.sign_ins) == (True, 2)
 
 
-async def test_a_token_without_a_known_end_is_replaced_when_its_credentials_are_though_that_fails_at_first() -> None:
-    parts = Parts()
+async def test_a_token_without_a_known_end_is_replaced_with_its_credentials_once_taken(parts: Parts) -> None:
     parts.platform.life_s = math.inf
     first = await parts.token()
     parts.source.rotate("new")
@@ -248,8 +211,7 @@ async def test_a_token_without_a_known_end_is_replaced_when_its_credentials_are_
 
 
 @pytest.mark.parametrize("life_s", [0.001, 0.5])
-async def test_a_token_that_lives_shorter_than_its_sign_in_takes_is_good_for_a_moment(life_s: float) -> None:
-    parts = Parts()
+async def test_a_token_that_lives_shorter_than_its_sign_in_is_good_for_a_moment(parts: Parts, life_s: float) -> None:
     parts.platform.life_s = life_s
     token = await parts.token()
     assert parts.session.at_hand() is token
@@ -257,9 +219,7 @@ async def test_a_token_that_lives_shorter_than_its_sign_in_takes_is_good_for_a_m
     assert parts.session.at_hand() is None
 
 
-async def test_a_failed_refresh_shows_in_its_span_and_no_secret_shows_anywhere() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_failed_refresh_shows_in_its_span_and_no_secret_shows_anywhere(parts: Parts, first: Token) -> None:
     parts.platform.failure = Unavailable("down")
     with pytest.raises(Unavailable):
         await parts.replace(first)

@@ -8,9 +8,7 @@ from adsyncd.platforms.session import Refusal, Token
 from support.sessions import LIFE_S, Parts, outcomes
 
 
-async def test_a_refused_token_is_replaced_once_for_all_whom_it_failed() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_refused_token_is_replaced_once_for_all_whom_it_failed(parts: Parts, first: Token) -> None:
     got: list[Token] = []
 
     async def refused(after_s: float) -> None:
@@ -24,9 +22,7 @@ async def test_a_refused_token_is_replaced_once_for_all_whom_it_failed() -> None
     assert parts.sign_ins == 2
 
 
-async def test_a_refused_token_is_never_given_out_again_even_if_signing_in_fails() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_refused_token_is_never_given_out_again_even_if_signing_in_fails(parts: Parts, first: Token) -> None:
     parts.platform.failure = Unavailable("down")
     for _ in range(2):
         with pytest.raises(Unavailable):
@@ -37,9 +33,7 @@ async def test_a_refused_token_is_never_given_out_again_even_if_signing_in_fails
     assert await parts.token() is not first
 
 
-async def test_a_token_refused_after_a_failed_refresh_ahead_of_its_end_is_replaced() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_token_refused_after_a_failed_refresh_ahead_of_its_end_is_replaced(parts: Parts, first: Token) -> None:
     await parts.to_the_end_of(first, share=0.9)
     parts.platform.failure = Unavailable("down")
     kept = await parts.token()
@@ -47,9 +41,7 @@ async def test_a_token_refused_after_a_failed_refresh_ahead_of_its_end_is_replac
     assert (await parts.replace(kept)).value != first.value
 
 
-async def test_a_token_refused_during_a_failing_refresh_is_not_given_out_as_still_good() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_token_refused_during_a_failing_refresh_is_not_given_out_as_good(parts: Parts, first: Token) -> None:
     await parts.to_the_end_of(first, share=0.9)
     parts.platform.failure = Unavailable("down")
 
@@ -66,9 +58,7 @@ async def test_a_token_refused_during_a_failing_refresh_is_not_given_out_as_stil
 # Credentials that are refused, rotated or gone
 
 
-async def test_after_a_401_rotated_credentials_are_read_before_the_old_ones_are_tried() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_after_a_401_rotated_credentials_are_read_before_old_ones_are_tried(parts: Parts, first: Token) -> None:
     parts.platform.password = parts.source.password = "new"
     second = await parts.replace(first)
     assert second.expires_at == anyio.current_time() - 1 + LIFE_S  # its sign-in took a second
@@ -76,22 +66,20 @@ async def test_after_a_401_rotated_credentials_are_read_before_the_old_ones_are_
     assert parts.source.reads == 2
 
 
-async def test_credentials_that_are_refused_and_the_same_when_read_again_are_not_sent_twice() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_refused_credentials_are_not_sent_again_until_they_are_rotated(parts: Parts, first: Token) -> None:
     parts.platform.password = "new"
     with pytest.raises(SignInRefused):
         await parts.replace(first)
-    assert parts.platform.asked == ["old", "old"]
-    assert parts.source.reads == 2
+    assert (parts.platform.asked, parts.source.reads) == (["old", "old"], 2)
+    parts.source.password = "new"
+    await parts.token()
+    assert parts.platform.asked == ["old", "old", "new"]
 
 
 @pytest.mark.parametrize(("password", "asked"), [("old", ["old", "old"]), ("new", ["old", "old", "new"])])
 async def test_a_refresh_that_is_refused_reads_the_password_again_and_never_sends_the_same_one_twice(
-    password: str, asked: list[str]
+    parts: Parts, first: Token, password: str, asked: list[str]
 ) -> None:
-    parts = Parts()
-    first = await parts.token()
     parts.platform.password, parts.source.password = "new", password
     await parts.to_the_end_of(first)
     [outcome] = await outcomes(parts, 1)
@@ -103,47 +91,24 @@ async def test_a_refresh_that_is_refused_reads_the_password_again_and_never_send
         assert outcome.expires_at == anyio.current_time() - 1 + LIFE_S  # from the sign-in that succeeded
 
 
-async def test_credentials_just_read_and_refused_are_not_read_again() -> None:
-    parts = Parts()
+async def test_credentials_just_read_and_refused_are_read_anew_the_next_time_alone(parts: Parts) -> None:
     parts.platform.password = "new"
     with pytest.raises(SignInRefused):
         await parts.token()
     assert (parts.platform.asked, parts.source.reads) == (["old"], 1)
-
-
-async def test_credentials_once_refused_are_read_anew_the_next_time() -> None:
-    parts = Parts()
-    parts.platform.password = "new"
-    with pytest.raises(SignInRefused):
-        await parts.token()
     parts.source.password = "new"
     await parts.token()
     assert parts.platform.asked == ["old", "new"]
 
 
-async def test_known_credentials_once_refused_are_not_sent_again_when_they_were_rotated_meanwhile() -> None:
-    parts = Parts()
-    first = await parts.token()
-    parts.platform.password = "new"
-    with pytest.raises(SignInRefused):
-        await parts.replace(first)
-    parts.source.password = "new"
-    await parts.token()
-    assert parts.platform.asked == ["old", "old", "new"]
-
-
-async def test_rotated_credentials_that_are_refused_too_end_it() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_rotated_credentials_that_are_refused_too_end_it(parts: Parts, first: Token) -> None:
     parts.platform.password, parts.source.password = "newest", "new"
     with pytest.raises(SignInRefused):
         await parts.replace(first)
     assert parts.platform.asked == ["old", "new"]
 
 
-async def test_a_new_version_that_is_seen_is_signed_in_with_at_once_and_once() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_new_version_that_is_seen_is_signed_in_with_at_once_and_once(parts: Parts, first: Token) -> None:
     parts.source.rotate("new")
     parts.platform.password = "new"
     got = await outcomes(parts, 6, apart_s=0.1)
@@ -154,8 +119,7 @@ async def test_a_new_version_that_is_seen_is_signed_in_with_at_once_and_once() -
     assert (parts.platform.asked, parts.source.reads) == (["old", "new"], 2)
 
 
-async def test_a_token_is_not_at_hand_any_more_once_a_newer_version_of_its_credentials_is_seen() -> None:
-    parts = Parts()
+async def test_a_token_is_not_at_hand_any_more_once_a_newer_version_of_its_credentials_is_seen(parts: Parts) -> None:
     assert parts.session.at_hand() is None
     first = await parts.token()
     assert parts.session.at_hand() is first
@@ -166,23 +130,15 @@ async def test_a_token_is_not_at_hand_any_more_once_a_newer_version_of_its_crede
     assert parts.session.at_hand() is second
 
 
-async def test_the_version_that_was_read_is_no_news_when_it_is_seen() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_versions_are_looked_for_while_the_token_is_good_and_the_known_one_is_no_news(
+    parts: Parts, first: Token
+) -> None:
     parts.source.seen = 1
     assert await parts.token() is first
-
-
-async def test_versions_are_looked_for_while_the_token_is_good() -> None:
-    parts = Parts()
-    first = await parts.token()
-    await parts.token()
     assert parts.source.followed_until == first.expires_at
 
 
-async def test_a_new_version_that_the_platform_does_not_take_yet_leaves_the_token_at_hand() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_new_version_that_the_platform_does_not_take_yet_leaves_the_token(parts: Parts, first: Token) -> None:
     parts.source.rotate("new")
     assert [await parts.token() is first for _ in range(20)] == [True] * 20
     assert parts.platform.asked == ["old", "new"]
@@ -191,8 +147,7 @@ async def test_a_new_version_that_the_platform_does_not_take_yet_leaves_the_toke
     assert parts.platform.asked == ["old", "new", "new"]
 
 
-async def test_a_new_version_that_can_not_be_read_just_now_is_read_with_the_next_refresh() -> None:
-    parts = Parts()
+async def test_a_new_version_that_can_not_be_read_just_now_is_read_with_the_next_refresh(parts: Parts) -> None:
     await parts.token()
     parts.source.rotate("new")
     parts.source.failure = CredentialsUnavailable("sealed")
@@ -205,9 +160,7 @@ async def test_a_new_version_that_can_not_be_read_just_now_is_read_with_the_next
     assert parts.platform.asked == ["old", "old", "new"]
 
 
-async def test_credentials_that_are_gone_when_a_401_has_them_read_again_are_not_used_any_more() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_credentials_that_are_gone_when_read_after_a_401_are_not_used_again(parts: Parts, first: Token) -> None:
     parts.source.failure = CredentialsMissing("deleted")
     with pytest.raises(CredentialsMissing):
         await parts.replace(first)
@@ -215,16 +168,13 @@ async def test_credentials_that_are_gone_when_a_401_has_them_read_again_are_not_
 
 
 @pytest.mark.parametrize("failure", [CredentialsMissing("nothing there"), CredentialsUnavailable("sealed")])
-async def test_credentials_that_can_not_be_had_are_told_as_what_they_are(failure: AdsyncdError) -> None:
-    parts = Parts()
+async def test_credentials_that_can_not_be_had_are_told_as_what_they_are(parts: Parts, failure: AdsyncdError) -> None:
     parts.source.failure = failure
     assert await outcomes(parts, 4, apart_s=0.1) == [failure] * 4
     assert (parts.source.reads, parts.sign_ins) == (1, 0)
 
 
-async def test_a_vault_that_is_down_keeps_nobody_from_signing_in_with_what_was_read() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_a_vault_that_is_down_keeps_nobody_from_signing_in_with_what_was_read(parts: Parts, first: Token) -> None:
     parts.source.failure = CredentialsUnavailable("sealed")
     assert await parts.replace(first) is not first
 
@@ -239,8 +189,7 @@ async def in_doubt(parts: Parts) -> Token:
     return token
 
 
-async def test_soon_after_a_refresh_in_vain_a_token_is_kept_that_is_good_for_others_requests() -> None:
-    parts = Parts()
+async def test_soon_after_a_refresh_in_vain_a_token_is_kept_that_is_good_for_others_requests(parts: Parts) -> None:
     token = await in_doubt(parts)
     assert parts.session.refuse(token, None) is Refusal.IN_DOUBT
     refused_at = anyio.current_time()
@@ -252,9 +201,9 @@ async def test_soon_after_a_refresh_in_vain_a_token_is_kept_that_is_good_for_oth
 
 @pytest.mark.parametrize("sent_s_before", [None, 0.0, 5.0])
 async def test_soon_after_a_refresh_in_vain_a_token_is_replaced_if_no_later_request_is_taken_with_it(
+    parts: Parts,
     sent_s_before: float | None,
 ) -> None:
-    parts = Parts()
     token = await in_doubt(parts)
     await anyio.sleep(10)
     assert parts.session.refuse(token, None) is Refusal.IN_DOUBT
@@ -265,8 +214,7 @@ async def test_soon_after_a_refresh_in_vain_a_token_is_replaced_if_no_later_requ
     assert parts.session.at_hand() is None
 
 
-async def test_however_many_refreshes_are_in_vain_there_are_few_in_a_minute_and_then_some_again() -> None:
-    parts = Parts()
+async def test_however_many_refreshes_are_in_vain_there_are_few_in_a_minute_and_then_some_again(parts: Parts) -> None:
     token = await parts.token()
     refreshed = []
     while anyio.current_time() < 3600:
@@ -280,8 +228,7 @@ async def test_however_many_refreshes_are_in_vain_there_are_few_in_a_minute_and_
     assert 60 < len(refreshed) <= 180
 
 
-async def test_a_token_is_not_taken_for_good_since_the_one_before_it_was_accepted() -> None:
-    parts = Parts()
+async def test_a_token_is_not_taken_for_good_since_the_one_before_it_was_accepted(parts: Parts) -> None:
     parts.platform.life_s = 30.0
     token = await in_doubt(parts)
     assert parts.session.refuse(token, None) is Refusal.IN_DOUBT
@@ -293,17 +240,14 @@ async def test_a_token_is_not_taken_for_good_since_the_one_before_it_was_accepte
     assert parts.session.refuse(second, refused_at) is Refusal.OF_TOKEN
 
 
-async def test_a_401_a_while_after_a_refresh_in_vain_means_the_token_again() -> None:
-    parts = Parts()
+async def test_a_401_a_while_after_a_refresh_in_vain_means_the_token_again(parts: Parts) -> None:
     token = await in_doubt(parts)
     await anyio.sleep(61)
     parts.session.accept(token, anyio.current_time())
     assert parts.session.refuse(token, None) is Refusal.OF_TOKEN
 
 
-async def test_what_befalls_a_token_that_is_not_at_hand_any_more_says_nothing_of_the_one_that_is() -> None:
-    parts = Parts()
-    first = await parts.token()
+async def test_what_befalls_an_old_token_says_nothing_of_the_one_that_is_at_hand(parts: Parts, first: Token) -> None:
     second = await parts.replace(first)
     parts.session.accept(first, anyio.current_time())
     parts.session.refuse_anew(first)
