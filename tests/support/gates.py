@@ -1,6 +1,6 @@
 """Gates for tests, with a ledger in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -17,6 +17,13 @@ from support.virtual_time import VirtualClock
 
 WINDOW = 60.0
 COOLS_FOR = cools_for(Window(1, timedelta(seconds=WINDOW)))
+
+
+class Middle(Random):
+    """Draws the middle of what it may."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return (a + b) / 2
 
 
 class MemoryLedger:
@@ -93,6 +100,13 @@ def rebooted() -> VirtualClock:
     clock = VirtualClock()
     clock.reboot()
     return clock
+
+
+async def at_once(count: int, call: Callable[..., Coroutine[None, None, object]], *args: Any) -> None:  # noqa: ANN401 - the call's
+    """Make so many calls at the same time, and wait for all."""
+    async with anyio.create_task_group() as tasks:
+        for _ in range(count):
+            tasks.start_soon(call, *args)
 
 
 async def recorded(gate: Gate, timeout_s: float = 5.0) -> Permit:

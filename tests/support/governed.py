@@ -129,10 +129,11 @@ class Parts:
             await self.send()
         return str(refused.value)
 
-    async def send_many(self, count: int) -> None:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(count):
-                tasks.start_soon(self.send)
+    async def sent_once_more(self) -> list[float]:
+        """Send what is answered 200, and return when each request left."""
+        self.handler = answering(200)
+        await self.send()
+        return self.sent_at
 
     @property
     def now(self) -> float:

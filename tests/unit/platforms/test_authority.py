@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import anyio
@@ -17,7 +17,7 @@ from adsyncd.errors import (
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.wait import WaitReason
-from support.scripted import PASSWORD, Answer, away, connected, ok
+from support.scripted import PASSWORD, Answer, Parts, away, connected, ok
 
 
 async def test_a_401_takes_one_more_token_and_one_more_try_and_no_attempt() -> None:
@@ -33,6 +33,23 @@ async def test_a_401_takes_one_more_token_and_one_more_try_and_no_attempt() -> N
 def unauthorized(*campaigns: str) -> Callable[[httpx.Request], httpx.Response]:
     """Answer 401 to the pushes of these campaigns, whatever the token."""
     return lambda request: httpx.Response(401) if request.url.path.split("/")[-2] in campaigns else ok(request)
+
+
+async def failures(parts: Parts, at_once: int, campaigns: Iterable[str]) -> list[str]:
+    """Push campaigns, so many at once, and return those to which the answer stayed 401."""
+    failed, slots = list[str](), anyio.CapacityLimiter(at_once)
+
+    async def push(campaign_id: str) -> None:
+        async with slots:
+            try:
+                await parts.client.push(campaign_id, "key")
+            except Unauthorized:
+                failed.append(campaign_id)
+
+    async with anyio.create_task_group() as tasks:
+        for campaign_id in campaigns:
+            tasks.start_soon(push, campaign_id)
+    return failed
 
 
 async def test_a_401_to_a_fresh_token_is_the_campaign_s_own_failure() -> None:
@@ -73,19 +90,7 @@ async def test_campaigns_that_are_always_answered_401_cost_few_sign_ins_and_no_o
     refused = [f"cmp-{number}" for number in range(0, 2 * odd, 2)]
     async with connected(*[unauthorized(*refused)] * 999) as parts:
         parts.platform.takes_s = 0.5
-        failed: list[str] = []
-        slots = anyio.CapacityLimiter(at_once)
-
-        async def push(campaign_id: str) -> None:
-            async with slots:
-                try:
-                    await parts.client.push(campaign_id, "key")
-                except Unauthorized:
-                    failed.append(campaign_id)
-
-        async with anyio.create_task_group() as tasks:
-            for number in range(60):
-                tasks.start_soon(push, f"cmp-{number}")
+        failed = await failures(parts, at_once, [f"cmp-{number}" for number in range(60)])
     assert sorted(failed) == sorted(refused)
     assert len(parts.platform.sign_ins) <= 1 + min(odd, 6)  # three a minute
     assert len(parts.platform.requests) <= 60 + 2 * odd
@@ -103,19 +108,7 @@ async def test_a_token_that_is_really_revoked_is_replaced_though_a_refresh_was_i
 
     async with connected(*[answer] * 999) as parts:
         parts.platform.takes_s = 0.5
-        failed: list[str] = []
-        slots = anyio.CapacityLimiter(at_once)
-
-        async def push(campaign_id: str) -> None:
-            async with slots:
-                try:
-                    await parts.client.push(campaign_id, "key")
-                except Unauthorized:
-                    failed.append(campaign_id)
-
-        async with anyio.create_task_group() as tasks:
-            for campaign_id in ("odd", *map(str, range(30))):
-                tasks.start_soon(push, campaign_id)
+        failed = await failures(parts, at_once, ["odd", *map(str, range(30))])
     assert failed == ["odd"]
     assert len(parts.platform.sign_ins) <= 3
 
@@ -131,17 +124,6 @@ async def test_a_request_that_was_sent_before_a_401_and_accepted_after_it_does_n
             parts.platform.takes_s = 0.5
             assert await parts.client.push("cmp-3", "key") == 1
     assert len(parts.platform.sign_ins) == 3
-
-
-async def test_a_token_that_is_refused_to_many_at_once_is_replaced_once() -> None:
-    async with connected() as parts:
-        await parts.client.page(1)
-        parts.platform.takes_s = 1
-        parts.platform.script.extend([httpx.Response(401)] * 5)
-        async with anyio.create_task_group() as tasks:
-            for number in range(5):
-                tasks.start_soon(parts.client.push, f"cmp-{number}", "key")
-    assert len(parts.platform.sign_ins) == 2
 
 
 async def test_a_token_is_taken_when_the_turn_has_come_so_that_a_short_one_outlives_the_wait_for_quota() -> None:

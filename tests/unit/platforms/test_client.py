@@ -1,6 +1,5 @@
 import base64
 import json
-from datetime import timedelta
 
 import anyio
 import httpx
@@ -8,7 +7,6 @@ import pytest
 
 from adsyncd.errors import BadAnswer, Stopping
 from adsyncd.model.campaign import Page
-from adsyncd.rate.quota import Quota
 from support.records import campaign
 from support.scripted import PASSWORD, away, connected, ok
 
@@ -166,32 +164,7 @@ async def test_a_redirect_is_never_followed_and_takes_no_token_along(status: int
     assert {request.url.host for request in parts.platform.requests} == {"ads.invalid"}
 
 
-@pytest.mark.parametrize("location", ["http://[::", "http://xn--zzzzzzzzzz/", "//", "http://a:b/"])
-async def test_a_redirect_to_nonsense_is_a_bad_answer_like_any(location: str) -> None:
-    async with connected(*[away(302, location)] * 5) as parts:
-        with pytest.raises(BadAnswer):
-            await parts.client.page(1)
-
-
 # Ends
-
-
-async def test_stopping_ends_all_that_waits_for_quota_at_once() -> None:
-    async with connected(quota=Quota(1, timedelta(seconds=60))) as parts:
-        await parts.client.page(1)
-        start = anyio.current_time()
-
-        async def push() -> None:
-            with pytest.raises(Stopping):
-                await parts.client.push("cmp-1", "key")
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(5):
-                tasks.start_soon(push)
-            await anyio.sleep(1)
-            parts.stop()
-        assert anyio.current_time() - start == 1
-    assert len(parts.platform.requests) == 1
 
 
 async def test_after_stopping_no_attempt_follows_one_that_failed() -> None:

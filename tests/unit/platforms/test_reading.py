@@ -57,25 +57,13 @@ WHOLE = listing(CAMPAIGN)
 
 
 def test_a_page_is_read_with_all_of_its_fields() -> None:
-    assert read_page(listing(CAMPAIGN, total=31, has_more=True), 3) == Page(
-        number=3,
-        campaigns=(
-            Campaign(
-                id="cmp-0001",
-                name="Spring",
-                status="active",
-                budget=100.5,
-                impressions=1000,
-                clicks=20,
-                conversions=3,
-                created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-                payload='{"budget":100.5,"clicks":20,"conversions":3,"created_at":"2026-01-02T03:04:05Z",'
-                '"id":"cmp-0001","impressions":1000,"name":"Spring","status":"active"}',
-            ),
-        ),
-        total=31,
-        has_more=True,
+    payload = (
+        '{"budget":100.5,"clicks":20,"conversions":3,"created_at":"2026-01-02T03:04:05Z",'
+        '"id":"cmp-0001","impressions":1000,"name":"Spring","status":"active"}'
     )
+    campaign = Campaign(**CAMPAIGN | {"created_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "payload": payload})
+    page = Page(number=3, campaigns=(campaign,), total=31, has_more=True)
+    assert read_page(listing(CAMPAIGN, total=31, has_more=True), 3) == page
 
 
 def test_a_campaign_has_the_content_hash_that_it_has_had_in_every_version() -> None:
@@ -149,9 +137,7 @@ def test_a_value_that_cannot_be_read_is_left_out_and_named_and_its_payload_kept(
     ("field", "value", "column"),
     [
         ("budget", '"10.50"', 10.5),
-        ("budget", '"1200"', 1200.0),
         ("budget", "null", None),
-        ("clicks", "3.0", 3),
         ("clicks", '"1200"', 1200),
         ("name", "12", "12"),
         ("status", "null", None),

@@ -30,16 +30,10 @@ async def test_a_request_that_never_left_gives_its_permit_back_and_counts_as_non
 @pytest.mark.parametrize(
     "handler",
     [
-        answering(200),
-        answering(503),
-        raising(httpx.ReadTimeout("")),
-        raising(httpx.WriteTimeout("")),
-        raising(httpx.WriteError("")),
-        raising(httpx.ReadError("")),
-        raising(httpx.RemoteProtocolError("")),
-        raising(ssl.SSLError(1, "bad record")),
-        raising(ZeroDivisionError()),
-        answering(200, after_s=1e6),
+        *(answering(200), answering(503), answering(200, after_s=1e6)),
+        *(raising(timeout) for timeout in (httpx.ReadTimeout(""), httpx.WriteTimeout(""))),
+        *(raising(error) for error in (httpx.WriteError(""), httpx.ReadError(""), httpx.RemoteProtocolError(""))),
+        *(raising(ssl.SSLError(1, "bad record")), raising(ZeroDivisionError())),
         answering(200, stream=Body(httpx.ReadError(""))),
         answering(200, stream=Body(b"x", pause_s=1e6)),
         answering(200, headers={"content-encoding": "gzip"}),
@@ -241,9 +235,8 @@ async def test_an_endless_body_is_left_at_the_bound() -> None:
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
-        *((Kind.LISTING, status) for status in (400, 404, 500)),
-        *((Kind.PUSH, status) for status in (200, 422, 503)),
-        (Kind.SIGN_IN, 200),
+        *((Kind.LISTING, 400), (Kind.LISTING, 404), (Kind.LISTING, 500), (Kind.SIGN_IN, 200)),
+        *((Kind.PUSH, 200), (Kind.PUSH, 422), (Kind.PUSH, 503)),
     ],
 )
 async def test_of_what_is_no_listing_only_64_kib_are_read_and_the_connection_is_given_up(
@@ -305,6 +298,7 @@ async def test_troubles_of_the_network_are_told_in_words_of_ours(error: Exceptio
         ("/login", "the same host"),
         ("//elsewhere.invalid", "elsewhere.invalid"),
         ("http://[::nowhere", "an invalid address"),
+        ("//", "the same host"),
         ("http://elsewhere.invalid:port/", "an invalid address"),
         ("http://xn--zzzzzzzzzz/", "xn--zzzzzzzzzz"),
         ("http://token-4711-secret.invalid/", "another host"),

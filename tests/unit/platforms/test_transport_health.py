@@ -1,7 +1,6 @@
 """The transport sends nothing to a host that is down, but for a probe now and then."""
 
 from datetime import timedelta
-from random import Random
 
 import anyio
 import httpx
@@ -14,16 +13,11 @@ from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.wait import WaitReason
 from adsyncd.telemetry.instruments import SERVER_ADDRESS, WAIT_REASON, WAIT_UNTIL
-from support.gates import a_gate
+from support.gates import Middle, a_gate
 from support.governed import a_request, a_transport
 from support.spans import Spans, attributes
 from support.tenants import a_tenant
 from support.virtual_time import VirtualClock
-
-
-class Middle(Random):
-    def uniform(self, a: float, b: float) -> float:
-        return (a + b) / 2
 
 
 class Host:

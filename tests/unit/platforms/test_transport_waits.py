@@ -6,18 +6,21 @@ import anyio
 import pytest
 
 from adsyncd.errors import Stopping, WaitTooLong
+from support.gates import at_once
 from support.governed import Parts, answering
 from support.virtual_time import START, VirtualClock
 
 
-async def test_there_is_a_span_of_waiting_only_for_a_request_that_waited() -> None:
+async def test_a_request_that_waited_alone_has_a_span_of_waiting_that_says_for_what_and_until_when() -> None:
     parts = Parts(permits=2)
-    await parts.send_many(2)
+    await at_once(2, parts.send)
     assert parts.spans.all() == ()
     await parts.send()
     (span,) = parts.spans.all()
-    assert span.name == "quota.wait"
     assert (span.start_time or 0) <= (span.end_time or 0)
+    until = (START + timedelta(seconds=parts.start + parts.cools_for)).isoformat(timespec="milliseconds")
+    expected = {"adsyncd.wait.reason": "quota", "adsyncd.wait.until": until}
+    assert (span.name, dict(span.attributes or {})) == ("quota.wait", expected)
 
 
 async def test_the_waited_time_is_that_in_which_at_least_one_request_waited() -> None:
@@ -56,29 +59,8 @@ async def test_until_when_the_run_waits_is_told_while_it_waits_and_is_known() ->
             wait = parts.tally.wait(VirtualClock().now())
             until = wait and wait.until
             told.append(until and parts.now + (until - VirtualClock().now()).total_seconds())
-    first, second = 5 + parts.cools_for, 10 + 2 * parts.cools_for
-    assert told == [
-        None,  # the permit is out with the first request
-        pytest.approx(first),
-        pytest.approx(first),
-        None,  # out with the second, and the third waits for its answer
-        pytest.approx(second),
-        pytest.approx(second),
-        None,
-        None,
-    ]
-
-
-async def test_the_wait_s_span_says_for_what_and_until_when() -> None:
-    parts = Parts(answering(200), permits=1)
-    await parts.send()
-    await parts.send()
-    [wait] = parts.spans.all()
-    until = (START + timedelta(seconds=parts.start + parts.cools_for)).isoformat(timespec="milliseconds")
-    assert (wait.name, dict(wait.attributes or {})) == (
-        "quota.wait",
-        {"adsyncd.wait.reason": "quota", "adsyncd.wait.until": until},
-    )
+    first, second = pytest.approx(5 + parts.cools_for), pytest.approx(10 + 2 * parts.cools_for)
+    assert told == [None, first, first, None, second, second, None, None]  # none while a request has the permit
 
 
 async def test_a_wait_beyond_the_end_of_the_run_is_not_begun_by_anyone_in_the_line() -> None:
@@ -92,9 +74,7 @@ async def test_a_wait_beyond_the_end_of_the_run_is_not_begun_by_anyone_in_the_li
 
     with anyio.fail_after(1800):
         await parts.refused()
-        async with anyio.create_task_group() as tasks:
-            for _ in range(5):
-                tasks.start_soon(request)
+        await at_once(5, request)
     assert parts.now == 0
     assert len(told) == 5
     assert all(text.startswith("the platform asked for no requests for another 3600 s") for text in told)

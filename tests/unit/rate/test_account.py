@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.quota import ClientQuota, Quota
-from support.gates import COOLS_FOR, WINDOW, MemoryLedger, Server, a_client, a_governor, a_quota, rebooted, recorded
+from support.gates import (
+    COOLS_FOR,
+    WINDOW,
+    MemoryLedger,
+    Server,
+    a_client,
+    a_governor,
+    a_quota,
+    at_once,
+    rebooted,
+    recorded,
+)
 from support.virtual_time import VirtualClock
 
 
@@ -129,9 +140,7 @@ class Processes:
         clock = rebooted() if elsewhere else VirtualClock()
         through = a_governor(clock, self.ledger, name).gate(self.client)
         with anyio.move_on_after(lasts_s):
-            async with anyio.create_task_group() as tasks:
-                for _ in range(requests):
-                    tasks.start_soon(self.server.recorded_request, through)
+            await at_once(requests, self.server.recorded_request, through)
 
 
 @settings(max_examples=60)
@@ -177,9 +186,7 @@ async def test_a_line_in_front_of_permits_that_another_process_has_comes_to_its_
         served += 1
 
     with anyio.move_on_after(3 * WINDOW):
-        async with anyio.create_task_group() as tasks:
-            for _ in range(5):
-                tasks.start_soon(request)
+        await at_once(5, request)
     assert served == 5
 
 
@@ -195,9 +202,7 @@ async def test_two_processes_that_both_have_work_both_get_on_and_use_all_of_the_
             permit.cool()
             counts[name] += 1
 
-        async with anyio.create_task_group() as tasks:
-            for _ in range(200):
-                tasks.start_soon(request)
+        await at_once(200, request)
 
     with anyio.move_on_after(20 * WINDOW):
         async with anyio.create_task_group() as tasks:

@@ -1,6 +1,5 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from random import Random
 
 import anyio
 import pytest
@@ -9,12 +8,8 @@ from structlog.testing import capture_logs
 
 from adsyncd.errors import BadAnswer, PlatformError, Rejected, Stopping, Throttled, Unavailable
 from adsyncd.rate.breaker import Breaker, Passage
+from support.gates import Middle
 from support.virtual_time import VirtualClock
-
-
-class Middle(Random):
-    def uniform(self, a: float, b: float) -> float:
-        return (a + b) / 2
 
 
 class Host:
@@ -25,9 +20,7 @@ class Host:
         self.takes_s = 0.1
         self.asked: list[tuple[float, str]] = []
         self.changes: list[bool] = []
-        self.breaker = Breaker(
-            "ads.invalid", VirtualClock(), Middle(), lambda: self.changes.append(self.breaker.is_open)
-        )
+        self.breaker = Breaker("ads.invalid", VirtualClock(), Middle(), self.changed)
         self.start = anyio.current_time()
 
     def changed(self) -> None:

@@ -7,13 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from adsyncd.rate.circuit import Circuit
+from support.gates import Middle
 
 SLOWEST_S = 60 * 1.2
-
-
-class Middle(Random):
-    def uniform(self, a: float, b: float) -> float:
-        return (a + b) / 2
 
 
 def circuit(random: Random | None = None) -> Circuit:

@@ -11,7 +11,7 @@ from adsyncd.errors import Stopping
 from adsyncd.rate import Gate, Priority
 from adsyncd.rate.feedback import Limit
 from adsyncd.rate.wait import WaitReason
-from support.gates import COOLS_FOR, Server, a_client, a_gate, a_governor, a_quota
+from support.gates import COOLS_FOR, Server, a_client, a_gate, a_governor, a_quota, at_once
 from support.virtual_time import VirtualClock
 
 
@@ -25,9 +25,7 @@ async def test_the_server_never_counts_more_than_the_quota_in_any_trailing_windo
     seed: int, permits: int, requests: int
 ) -> None:
     server, through = Server(seed), gate(permits)
-    async with anyio.create_task_group() as tasks:
-        for _ in range(requests):
-            tasks.start_soon(server.request, through)
+    await at_once(requests, server.request, through)
     assert server.most_in_a_window() <= permits
     await anyio.sleep(COOLS_FOR + 0.001)
     assert through.free == permits  # whatever was cancelled, timed out or never left
@@ -106,9 +104,7 @@ async def test_a_free_permit_and_a_waiter_make_a_grant_at_that_instant() -> None
         await anyio.sleep(1)
         permit.cool()
 
-    async with anyio.create_task_group() as tasks:
-        for _ in range(6):
-            tasks.start_soon(request)
+    await at_once(6, request)
     assert granted_at == pytest.approx([0, 0, 1 + COOLS_FOR, 1 + COOLS_FOR, 2 + 2 * COOLS_FOR, 2 + 2 * COOLS_FOR])
 
 
@@ -120,19 +116,6 @@ async def test_a_refund_serves_the_line_at_once() -> None:
         await anyio.sleep(7)
         permit.refund()
     assert anyio.current_time() - start == pytest.approx(7)
-
-
-async def test_a_blocked_gate_delays_no_other() -> None:
-    blocked, fresh = gate(1), gate(1)
-    await blocked.acquire()
-    async with anyio.create_task_group() as tasks:
-        for _ in range(100):
-            tasks.start_soon(blocked.acquire)
-        await anyio.sleep(1)
-        before = anyio.current_time()
-        await fresh.acquire()
-        assert anyio.current_time() == before
-        tasks.cancel_scope.cancel()
 
 
 class LateClock(VirtualClock):
@@ -251,9 +234,7 @@ async def test_the_line_is_served_steadily_at_the_quota() -> None:
         await anyio.sleep(0.02)
         permit.cool()
 
-    async with anyio.create_task_group() as tasks:
-        for _ in range(110):
-            tasks.start_soon(request)
+    await at_once(110, request)
     gaps = [after - before for before, after in pairwise(granted_at[::10])]
     assert gaps == pytest.approx([COOLS_FOR + 0.02] * 10)
 

@@ -23,17 +23,9 @@ async def test_the_example_in_the_docstring_of_the_package_works() -> None:
     async def send() -> None:
         sent.append("a request")
 
-    names = {
-        "Governor": rate.Governor,
-        "ClientQuota": ClientQuota,
-        "Quota": Quota,
-        "timedelta": timedelta,
-        "clock": VirtualClock(),
-        "ledger": ledger,
-        "records_of_the_ledger": [],
-        "send": send,
-    }
-    running = eval(compile(example, "example", "exec", PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    imported = {"Governor": rate.Governor, "ClientQuota": ClientQuota, "Quota": Quota, "timedelta": timedelta}
+    given = {"clock": VirtualClock(), "ledger": ledger, "records_of_the_ledger": [], "send": send}
+    running = eval(compile(example, "example", "exec", PyCF_ALLOW_TOP_LEVEL_AWAIT), imported | given)
     await running
     assert sent == ["a request"]
     assert len(ledger.records) == 1

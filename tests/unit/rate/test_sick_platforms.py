@@ -1,8 +1,7 @@
 """Tenants of one host, of which some are not answered: who waits, for how long, and whom that concerns."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 
 import anyio
 import pytest
@@ -14,18 +13,12 @@ from adsyncd.rate.quota import Quota
 from adsyncd.store import Store
 from support.inline_store import inline_store
 from support.supervised import World, a_world, fire_time, tenant
-from support.virtual_time import BACKEND
 
 SICK = "the platform answered 503: Service Unavailable try again later"
 
 OPENED = "circuit breaker opened, the platform answers nobody"
 CLOSED = "circuit breaker closed, the platform answers again"
 STUBBORN = {"max_attempts": 20, "run_deadline": timedelta(minutes=10)}
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, Mapping[str, Any]]:
-    return BACKEND
 
 
 @pytest.fixture

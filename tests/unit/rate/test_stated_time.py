@@ -60,33 +60,9 @@ def test_a_bare_number_counts_the_unit_that_its_place_has_and_all_else_states_it
 PIECES = st.sampled_from(
     [
         *("5", "0", "9" * 30, ".", "+", "-", "@", '"', ",", ", ", " ", ":", "/", "e9", "nan", "inf", "P", "T", "Z"),
-        *(
-            "d",
-            "h",
-            "m",
-            "s",
-            "ms",
-            "sec",
-            "minutes",
-            "GMT",
-            "UTC",
-            "+0000",
-            "-23:59",
-            "Sun",
-            "Nov",
-            "29",
-            "2026",
-            "0001",
-        ),
-        *(
-            "2026-11-29",
-            "20:00:05",
-            "T20:00:05Z",
-            "Sun, 29 Nov 2026 20:00:05 GMT",
-            "9999-12-31T23:59:59",
-            "\x00",
-            "\ud800",
-        ),
+        *("d", "h", "m", "s", "ms", "sec", "minutes", "GMT", "UTC", "+0000", "-23:59", "Sun", "Nov", "29", "2026"),
+        *("0001", "2026-11-29", "20:00:05", "T20:00:05Z", "Sun, 29 Nov 2026 20:00:05 GMT", "9999-12-31T23:59:59"),
+        *("\x00", "\ud800"),
     ]
 )
 TEXTS = st.text() | st.lists(PIECES, max_size=8).map("".join)
