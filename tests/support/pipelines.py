@@ -121,14 +121,7 @@ def reconciles(record: Run) -> bool:
 
 
 def counts(record: Run) -> tuple[Outcome | None, int, int, int, int, int]:
-    return (
-        record.outcome,
-        record.listed,
-        record.pushed,
-        record.skipped,
-        record.dead_lettered,
-        record.failed,
-    )
+    return (record.outcome, record.listed, record.pushed, record.skipped, record.dead_lettered, record.failed)
 
 
 async def deleted(store: Store) -> set[str]:

@@ -64,12 +64,7 @@ def of_tenant(**keys: object) -> dict[str, Diagnostic]:
         ({"sync": 5}, "sync", "expected a table, got 5", ""),
         ({"client_id": ["a"]}, "client_id", "expected text in quotes, got an array", 'for example client_id = "acme"'),
         ({"alerts": {"min_success_rate": {}}}, "alerts.min_success_rate", "expected a number, got a table", None),
-        (
-            {"alerts": {"min_success_rate": float("nan")}},
-            "alerts.min_success_rate",
-            "expected a number, got nan",
-            None,
-        ),
+        ({"alerts": {"min_success_rate": float("nan")}}, "alerts.min_success_rate", "expected a number, got nan", None),
         ({"quota": {"requests": 5}}, "quota.per", "is missing", 'add per = "60s"'),
         (
             {"schedule": {}},

@@ -90,9 +90,7 @@ def _multiline_literal(text: str) -> str:
 
 
 STRINGS = st.builds(
-    lambda write, text: write(text),
-    st.sampled_from([_basic, _multiline, _literal, _multiline_literal]),
-    NASTY,
+    lambda write, text: write(text), st.sampled_from([_basic, _multiline, _literal, _multiline_literal]), NASTY
 )
 SCALARS = st.one_of(STRINGS, st.sampled_from(["1", "true", "1.5", "2026-01-01"]))
 ARRAYS = st.lists(SCALARS, max_size=3).map(lambda values: "[\n" + "".join(f"{value}, # ]\n" for value in values) + "]")

@@ -10,13 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from adsyncd.errors import (
-    BadAnswer,
-    Rejected,
-    Unauthorized,
-    Unavailable,
-    WaitTooLong,
-)
+from adsyncd.errors import BadAnswer, Rejected, Unauthorized, Unavailable, WaitTooLong
 from adsyncd.model.campaign import Page, Push, idempotency_key
 from adsyncd.model.run import Outcome, ResumePoint, Run
 from adsyncd.model.tenant import PushPolicy

@@ -3,10 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from adsyncd.errors import (
-    Rejected,
-    Unavailable,
-)
+from adsyncd.errors import Rejected, Unavailable
 from adsyncd.model.campaign import Oddities, Page
 from adsyncd.model.run import Listing, Outcome, Tally
 from adsyncd.store import Store, tables

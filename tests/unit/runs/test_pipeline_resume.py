@@ -6,12 +6,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from adsyncd.errors import (
-    Rejected,
-    Stopping,
-    StoreError,
-    Unavailable,
-)
+from adsyncd.errors import Rejected, Stopping, StoreError, Unavailable
 from adsyncd.model.campaign import Page, idempotency_key
 from adsyncd.model.run import Outcome, Run
 from adsyncd.store import Store, tables
