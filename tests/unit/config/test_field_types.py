@@ -111,7 +111,7 @@ def test_kinds_of_numbers_are_not_mixed() -> None:
         (field_types.VaultMount, "v1/secret", "has a part of the API's path", 'write mount = "secret"'),
         (
             field_types.VaultAddress,
-            "https://vault.internal:8200/v1/",
+            "https://vault:8200/v1/",
             "has a part of the API's path",
             'remove the "/v1" at its end',
         ),

@@ -5,21 +5,8 @@ from pydantic import ValidationError
 
 from adsyncd.config.diagnostics import Diagnostic
 from adsyncd.config.tenant_file import TenantDefaults, TenantFile
-from adsyncd.model.tenant import (
-    AlertSettings,
-    CredentialsRef,
-    Cron,
-    EnvRef,
-    Every,
-    Platform,
-    PushPolicy,
-    Schedule,
-    SyncSettings,
-    SystemdRef,
-    Tenant,
-    VaultRef,
-)
-from adsyncd.rate.quota import Quota
+from adsyncd.model.tenant import CredentialsRef, Cron, EnvRef, Every, Platform, Schedule, SystemdRef, Tenant, VaultRef
+from support.tenants import a_tenant
 
 LEAST = {"client_id": "acme", "platform": "mixo", "credentials": {"vault": "adsyncd/acme"}}
 MIXO = Platform("mixo", "https://ads.example.com", None)
@@ -30,25 +17,7 @@ def tenant(**keys: object) -> Tenant:
 
 
 def test_the_least_drop_in_has_the_documented_defaults() -> None:
-    assert tenant() == Tenant(
-        id="acme",
-        client_id="acme",
-        platform=MIXO,
-        enabled=True,
-        schedule=Every(timedelta(minutes=15)),
-        credentials=VaultRef("adsyncd/acme"),
-        quota=Quota(10, timedelta(seconds=60)),
-        sync=SyncSettings(
-            page_size=10,
-            concurrency=5,
-            timeout=timedelta(seconds=10),
-            max_attempts=5,
-            run_deadline=timedelta(minutes=30),
-            push=PushPolicy.ALL,
-            list_cache=timedelta(0),
-        ),
-        alerts=AlertSettings(0.9, 3),
-    )
+    assert tenant() == a_tenant(platform=MIXO, credentials=VaultRef("adsyncd/acme"))
 
 
 @pytest.mark.parametrize("key", LEAST)
@@ -58,42 +27,20 @@ def test_who_it_is_where_and_with_what_credentials_has_no_default(key: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("table", "schedule"),
+    ("key", "table", "value"),
     [
-        ({"every": "1h"}, Every(timedelta(hours=1))),
-        ({"cron": "0 4 * * *"}, Cron("0 4 * * *", "UTC")),
-        ({"cron": "0 4 * * *", "timezone": "Europe/Berlin"}, Cron("0 4 * * *", "Europe/Berlin")),
+        ("schedule", {"every": "1h"}, Every(timedelta(hours=1))),
+        ("schedule", {"cron": "0 4 * * *"}, Cron("0 4 * * *", "UTC")),
+        ("schedule", {"cron": "0 4 * * *", "timezone": "Europe/Berlin"}, Cron("0 4 * * *", "Europe/Berlin")),
+        ("credentials", {"vault": "adsyncd/acme"}, VaultRef("adsyncd/acme")),
+        ("credentials", {"env": "ACME"}, EnvRef("ACME")),
+        ("credentials", {"credential": "acme"}, SystemdRef("acme")),
     ],
 )
-def test_a_schedule_is_an_interval_or_a_crontab(table: dict[str, str], schedule: Schedule) -> None:
-    assert tenant(schedule=table).schedule == schedule
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        {},
-        {"every": "1h", "cron": "0 4 * * *"},
-        {"timezone": "UTC"},
-        {"every": "1h", "timezone": "UTC"},
-        {"every": "0s"},
-    ],
-)
-def test_a_schedule_of_no_kind_or_of_two_is_refused(table: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match="1 validation error"):
-        tenant(schedule=table)
-
-
-@pytest.mark.parametrize(
-    ("table", "ref"),
-    [
-        ({"vault": "adsyncd/acme"}, VaultRef("adsyncd/acme")),
-        ({"env": "ACME"}, EnvRef("ACME")),
-        ({"credential": "acme"}, SystemdRef("acme")),
-    ],
-)
-def test_credentials_are_in_one_of_three_places(table: dict[str, str], ref: CredentialsRef) -> None:
-    assert tenant(credentials=table).credentials == ref
+def test_a_schedule_is_of_one_of_two_kinds_and_credentials_are_in_one_of_three_places(
+    key: str, table: dict[str, str], value: Schedule | CredentialsRef
+) -> None:
+    assert getattr(tenant(**{key: table}), key) == value
 
 
 def test_a_role_is_as_whom_credentials_are_read_from_vault_and_nothing_elsewhere() -> None:
@@ -101,22 +48,19 @@ def test_a_role_is_as_whom_credentials_are_read_from_vault_and_nothing_elsewhere
     assert tenant(auth={"role": "acme"}, credentials={"env": "ACME"}).credentials == EnvRef("ACME")
 
 
-@pytest.mark.parametrize("table", [{}, {"vault": "a", "env": "A"}, {"vault": None}, {"vault": "a/../b"}])
-def test_credentials_in_no_place_or_in_two_are_refused(table: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match="1 validation error"):
-        tenant(credentials=table)
-
-
 @pytest.mark.parametrize(
     ("table", "keys"),
     [
+        ("schedule", [{}, {"every": "1h", "cron": "0 4 * * *"}, {"timezone": "UTC"}, {"every": "0s"}]),
+        ("schedule", [{"every": "1h", "timezone": "UTC"}]),
+        ("credentials", [{}, {"vault": "a", "env": "A"}, {"vault": None}, {"vault": "a/../b"}]),
         ("quota", [{"requests": 0, "per": "1s"}, {"requests": 1, "per": "0s"}, {"requests": 1}, {"per": "1s"}]),
         ("sync", [{"page_size": 0}, {"page_size": 1001}, {"concurrency": 0}, {"concurrency": 101}]),
         ("sync", [{"max_attempts": 0}, {"max_attempts": 21}, {"timeout": "0s"}, {"run_deadline": "0s"}]),
         ("alerts", [{"min_success_rate": -0.1}, {"min_success_rate": 1.1}, {"failures": 0}, {"failures": 101}]),
     ],
 )
-def test_what_is_out_of_bounds_is_refused(table: str, keys: list[dict[str, object]]) -> None:
+def test_what_is_of_no_kind_or_of_two_or_out_of_bounds_is_refused(table: str, keys: list[dict[str, object]]) -> None:
     for wrong in keys:
         with pytest.raises(ValidationError, match="1 validation error"):
             tenant(**{table: wrong})

@@ -29,15 +29,8 @@ def test_pushes_of_other_tenants_campaigns_or_runs_have_other_keys(
     assert len(keys) == (2 if one == other else 4)
 
 
-LISTED = {
-    "id": "1",
-    "name": "Spring",
-    "status": "active",
-    "budget": 5.0,
-    "impressions": 1,
-    "clicks": 2,
-    "conversions": 3,
-}
+COUNTS = {"impressions": 1, "clicks": 2, "conversions": 3}
+LISTED = {"id": "1", "name": "Spring", "status": "active", "budget": 5.0} | COUNTS
 CAMPAIGN = Campaign("1", "Spring", "active", 5.0, 1, 2, 3, datetime(2026, 1, 1, tzinfo=UTC), json.dumps(LISTED))
 
 
