@@ -94,7 +94,7 @@ async def run(
     tenant: Tenant | None = None,
     tally: Tally | None = None,
     tracer: Tracer | None = None,
-    clock: VirtualClock | None = None,
+    instruments: Instruments = SILENT,
 ) -> Run:
     """Run the tenant for the fire time `number`; again for the same one means to take it up."""
     if tenant is None:
@@ -105,9 +105,9 @@ async def run(
         source,
         journal,
         tally or Tally(),
-        clock=clock or VirtualClock(),
+        clock=VirtualClock(),
         tracer=tracer or NoOpTracer(),
-        instruments=SILENT,
+        instruments=instruments,
     )
     return await pipeline.run(fire_time(number))
 

@@ -147,19 +147,6 @@ async def test_who_finds_a_tenant_in_other_hands_knows_soon_that_they_live(store
             await anyio.sleep(0.7)
 
 
-async def test_what_is_given_back_while_one_waits_is_taken(store: Store) -> None:
-    mine, yours = Leases(store, Owner("mine")), Leases(store, Owner("yours"))
-
-    async def work() -> None:
-        async with mine.hold("acme"):
-            await anyio.sleep(2.5)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(work)
-        await anyio.wait_all_tasks_blocked()
-        assert await waited(yours) == 3
-
-
 async def test_a_dead_process_s_tenant_is_taken_at_once_where_its_death_is_known_and_else_when_its_time_is_out(
     store: Store,
 ) -> None:

@@ -3,25 +3,22 @@ from datetime import timedelta
 
 import anyio
 import pytest
-from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from adsyncd.errors import Stopping, Unavailable
 from adsyncd.model.campaign import Page
-from adsyncd.model.run import Outcome, Run, Tally
+from adsyncd.model.run import Outcome, Run
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.listing_cache import ListingCache
-from adsyncd.runs.pipeline import Pipeline
-from adsyncd.simulation.virtual_time import START
 from adsyncd.store import Store, tables
 from adsyncd.telemetry.instruments import LISTED_FROM, SPAN_PAGE, Instruments
+from support.pipelines import SILENT
+from support.pipelines import run as run_pipeline
 from support.records import campaign, rows
 from support.spans import Spans, attributes
 from support.tenants import a_tenant
-from support.virtual_time import VirtualClock
 
-SILENT = Instruments(NoOpMeter("test"))
 HOUR = timedelta(hours=1)
 CACHING = a_tenant(page_size=2, list_cache=HOUR)
 
@@ -67,18 +64,10 @@ async def run(
     instruments: Instruments = SILENT,
 ) -> Run:
     """Run a tenant; runs are a minute apart."""
-    pipeline = Pipeline(
-        tenant,
-        ListingCache(tenant, platform, store, instruments),
-        store,
-        Tally(),
-        clock=VirtualClock(),
-        tracer=(spans or Spans()).tracer,
-        instruments=instruments,
-    )
-    fire_time = START + timedelta(minutes=number)
     await anyio.sleep(max(0.0, number * 60 - anyio.current_time()))
-    return await pipeline.run(fire_time)
+    cache = ListingCache(tenant, platform, store, instruments)
+    tracer = spans.tracer if spans else None
+    return await run_pipeline(cache, store, number, tenant=tenant, tracer=tracer, instruments=instruments)
 
 
 # A listing that is young enough

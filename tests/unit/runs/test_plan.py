@@ -40,8 +40,7 @@ def test_a_run_takes_a_request_for_each_page_and_each_push() -> None:
 
 def test_a_run_that_would_take_longer_than_any_duration_hides_no_other_plan() -> None:
     endless, usual = planned(a_tenant(quota=Quota(1, timedelta(days=366))), a_tenant(id="b"), campaigns=10**9)
-    assert endless.fix is not None
-    assert "more time than there is" in endless.fix
+    assert "more time than there is" in (endless.fix or "")
     assert usual.fix is not None
 
 
@@ -101,9 +100,8 @@ def test_whoever_follows_a_fix_keeps_the_schedule(
 def test_a_run_that_outlasts_its_deadline_is_told_so_though_the_schedule_would_do() -> None:
     [found] = planned(due_every(HOUR, run_deadline=5 * MINUTE))
     assert found.share < 1
-    assert found.fix is not None
-    assert "raise sync.run_deadline to 12m" in found.fix
-    assert "less often" not in found.fix
+    assert "raise sync.run_deadline to 12m" in (found.fix or "")
+    assert "less often" not in (found.fix or "")
 
 
 def test_all_windows_of_a_quota_count() -> None:
@@ -111,8 +109,7 @@ def test_all_windows_of_a_quota_count() -> None:
     [often, seldom] = planned(
         due_every(15 * MINUTE, quota=quota), due_every(2 * HOUR, id="b", client_id="b", quota=quota)
     )
-    assert often.fix is not None
-    assert "have the platform allow 441 requests per 1h" in often.fix
+    assert "have the platform allow 441 requests per 1h" in (often.fix or "")
     assert often.takes_s == often.shortest_s == pytest.approx(110 * cools_for(Window(200, HOUR)) / 200)
     assert seldom.fix is None
     assert seldom.takes_s == pytest.approx(110 * cools_for(PER_MINUTE) / 10), "200 an hour are no obstacle to 110"
@@ -129,18 +126,16 @@ def test_tenants_of_one_client_id_share_its_quota() -> None:
     [alone] = planned(due_every(15 * MINUTE))
     one, other = planned(due_every(15 * MINUTE), due_every(15 * MINUTE, id="other"))
     assert one.share == other.share == pytest.approx(2 * alone.share)
-    assert one.fix is not None
     assert one.shortest_s == pytest.approx(110 * 6.0065 / (1 - alone.share))
-    assert "beside the others of its client id" in one.fix
+    assert "beside the others of its client id" in (one.fix or "")
     assert planned(due_every(15 * MINUTE), due_every(15 * MINUTE, id="other", client_id="other"))[0].fix is None
 
 
 def test_a_client_id_of_which_others_leave_nothing_never_comes_to_an_end() -> None:
     _, starved = planned(due_every(MINUTE), due_every(HOUR, id="starved"))
     assert (starved.takes_s, starved.shortest_s) == (None, None)
-    assert starved.fix is not None
-    assert "more time than there is" in starved.fix
-    assert "less often" not in starved.fix
+    assert "more time than there is" in (starved.fix or "")
+    assert "less often" not in (starved.fix or "")
 
 
 def test_a_crontab_is_judged_by_its_shortest_interval() -> None:
