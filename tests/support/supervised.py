@@ -2,10 +2,10 @@
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -18,18 +18,20 @@ from pydantic import SecretStr
 
 from adsyncd.credentials import Credentials
 from adsyncd.host.owner import ProcessOwner
-from adsyncd.model.run import Run
+from adsyncd.model.campaign import DeadLetter
+from adsyncd.model.run import Run, Tally
 from adsyncd.model.tenant import CredentialsRef, EnvRef, Tenant
 from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
 from adsyncd.rate.quota import Quota
 from adsyncd.runs.lease import Leases
-from adsyncd.simulation.virtual_time import START
+from adsyncd.runs.replay import Replayed
 from adsyncd.store import Store
 from adsyncd.telemetry.instruments import TENANT, Instruments, Metric
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
+from support.pipelines import fire_time
 from support.platform import HEALTHY, accounts
 from support.spans import Spans
 from support.tenants import a_tenant
@@ -41,10 +43,6 @@ AMPLE = Quota(1000, timedelta(seconds=60))
 
 def tenant(name: str, **changes: Any) -> Tenant:  # noqa: ANN401 - a tenant's fields
     return a_tenant(**{"id": name, "client_id": name, "credentials": EnvRef(name), "quota": AMPLE, **changes})
-
-
-def fire_time(number: int) -> datetime:
-    return START + timedelta(minutes=15 * number)
 
 
 class Accounts:
@@ -89,6 +87,14 @@ class World:
         answer = await self.platform.get("/_ledger", params={"client_id": client_id})
         page: dict[str, Any] = answer.json()["clients"][client_id]
         return page
+
+    async def treat(self, client_id: str, **treatment: object) -> None:
+        """Let the platform treat a client id in another way."""
+        await self.platform.post("/_settings", json={"clients": {client_id: treatment}})
+
+    async def replay(self, letters: Sequence[DeadLetter], replayed: list[Replayed]) -> None:
+        """Replay dead letters, and add what became of them to `replayed`."""
+        replayed += await self.supervisor.replay_all(letters, Tally(), refuse=lambda _: None)
 
     def measured(self, metric: Metric) -> dict[str, float]:
         """Return what a metric says, by tenant."""

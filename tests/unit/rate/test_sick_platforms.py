@@ -12,7 +12,8 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.rate.quota import Quota
 from adsyncd.store import Store
 from support.inline_store import inline_store
-from support.supervised import World, a_world, fire_time, tenant
+from support.pipelines import fire_time
+from support.supervised import World, a_world, tenant
 
 SICK = "the platform answered 503: Service Unavailable try again later"
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from adsyncd.model.tenant import EnvRef, Every, Platform, Tenant
 from adsyncd.rate.quota import Quota
-from adsyncd.tenants.diff import Change, Diff, diff
+from adsyncd.tenants.diff import Change, diff
 from support.tenants import a_tenant
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
@@ -38,11 +38,6 @@ def test_applying_the_difference_leads_to_what_is_described_but_for_what_is_uncl
     named = [*(tenant.id for tenant in found.added), *found.removed, *(change.old.id for change in found.changed)]
     assert sorted([*named, *found.unchanged]) == sorted(served.keys() | result.keys())
     assert all(change.old == served[change.new.id] != change.new for change in found.changed)
-
-
-def test_a_tenant_that_is_told_to_rest_is_removed() -> None:
-    served = {"acme": a_tenant()}
-    assert diff(served, {"acme": a_tenant(enabled=False)}, set()) == Diff(removed=("acme",))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from adsyncd.errors import CommandRefused, NoSuchTenant
 from adsyncd.model.campaign import DeadLetter, PushState
-from adsyncd.model.run import Outcome, Run, Tally
+from adsyncd.model.run import Outcome
 from adsyncd.model.status import State
 from adsyncd.model.tenant import EnvRef, Tenant
 from adsyncd.rate.quota import Quota
@@ -48,17 +48,12 @@ async def test_one_tenant_s_trouble_changes_nothing_for_another(store: Store) ->
             for each in [*company, *well]:
                 world.tick(each.id, number)
             runs = [await world.ended(each.id, number) for each in well]
-        return {run.tenant: (run.outcome, run.pushed, ended(run) - run.started_at) for run in runs}
+        return {run.tenant: (run.outcome, run.pushed, (run.ended_at or START) - run.started_at) for run in runs}
 
     with capture_logs():
         alone = await took([], 0)
         assert set(alone.values()) == {(Outcome.SUCCEEDED, 20, timedelta(seconds=8))}
         assert await took(sick, 1) == alone
-
-
-def ended(run: Run) -> datetime:
-    assert run.ended_at
-    return run.ended_at
 
 
 # Tenants that come, change and go
@@ -117,10 +112,7 @@ async def test_a_run_goes_on_by_what_the_tenant_was_when_it_began_and_the_next_b
 
 
 async def test_another_quota_counts_at_once_and_forgets_no_permit_that_was_spent(store: Store) -> None:
-    small, large = (
-        tenant("acme", quota=Quota(5, timedelta(seconds=60))),
-        tenant("acme", quota=Quota(10, timedelta(seconds=60))),
-    )
+    small, large = (tenant("acme", quota=Quota(requests, timedelta(seconds=60))) for requests in (5, 10))
     async with a_world(store, small, acme={"quota_requests": 10, "quota_window_s": 60}) as world:
         world.tick()
         await anyio.sleep(30)
@@ -155,10 +147,7 @@ async def test_a_session_lasts_until_who_signs_in_or_where_is_another(
 
 
 async def test_a_tenant_that_is_removed_stays_until_its_replay_has_ended(store: Store) -> None:
-    async with a_dead_letter_s_world(store) as (world, letters):
-        replayed: list[Replayed] = []
-        world.tasks.start_soon(replay, world, letters, replayed)
-        await anyio.sleep(1)
+    async with replaying(store) as (world, _, replayed):
         world.supervisor.remove("acme")
         assert world.supervisor.worker("acme").status(None).state is State.DRAINING
         with pytest.raises(CommandRefused, match="the drop-in of acme is gone"):
@@ -194,10 +183,7 @@ async def test_a_stop_waits_no_longer_than_the_grace(store: Store) -> None:
 
 
 async def test_a_stop_waits_for_the_pushes_of_replays_that_are_under_way_and_leaves_the_rest(store: Store) -> None:
-    async with a_dead_letter_s_world(store) as (world, letters):
-        replayed: list[Replayed] = []
-        world.tasks.start_soon(replay, world, letters, replayed)
-        await anyio.sleep(1)
+    async with replaying(store) as (world, letters, replayed):
         began = anyio.current_time()
         await world.supervisor.drain(timedelta(seconds=60))
         assert anyio.current_time() - began == pytest.approx(5)  # of the six seconds that a push takes
@@ -237,19 +223,18 @@ async def test_a_stop_is_over_at_once_when_nothing_is_in_flight(store: Store, di
 
 
 @asynccontextmanager
-async def a_dead_letter_s_world(store: Store) -> AsyncIterator[tuple[World, list[DeadLetter]]]:
-    """Begin with a tenant that has two dead letters, whose pushes succeed by now, one after the other in 6 s each."""
+async def replaying(store: Store) -> AsyncIterator[tuple[World, list[DeadLetter], list[Replayed]]]:
+    """Begin with a tenant whose two dead letters have been replayed for a second, one after the other in 6 s each."""
     rejected = ["cmp-0001", "cmp-0002"]
     acme = tenant("acme", concurrency=1)
     async with a_world(store, acme, acme={"campaigns": 2, "rejected": rejected}) as world:
         world.tick()
         assert (await world.ended()).dead_lettered == 2
-        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": [], "push_latency_s": 6}}})
-        yield world, await store.dead_letters()
-
-
-async def replay(world: World, letters: Sequence[DeadLetter], replayed: list[Replayed]) -> None:
-    replayed += await world.supervisor.replay_all(letters, Tally(), refuse=lambda _: None)
+        await world.treat("acme", rejected=[], push_latency_s=6)
+        letters, replayed = await store.dead_letters(), list[Replayed]()
+        world.tasks.start_soon(world.replay, letters, replayed)
+        await anyio.sleep(1)
+        yield world, letters, replayed
 
 
 # Metrics

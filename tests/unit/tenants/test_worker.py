@@ -18,21 +18,16 @@ from adsyncd.model.run import Outcome, Run, Tally, run_id
 from adsyncd.model.status import State
 from adsyncd.rate.quota import Quota
 from adsyncd.runs.lease import Leases
+from adsyncd.runs.replay import Replayed
 from adsyncd.simulation.virtual_time import START
 from adsyncd.store import Store, ending, tables
 from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED
 from support.inline_store import Disk, inline_store
+from support.pipelines import fire_time
 from support.records import rows
-from support.supervised import World, a_world, fire_time, tenant
+from support.supervised import World, a_world, tenant
 
 # One run at a time
-
-
-async def test_a_tick_runs_its_tenant(world: World) -> None:
-    world.tick()
-    run = await world.ended()
-    assert (run.run_id, run.outcome, run.pushed) == (run_id("acme", fire_time(0)), Outcome.SUCCEEDED, 20)
-    assert (await world.ledger())["effects_total"] == 20
 
 
 async def test_a_tick_may_come_from_a_timer_s_callback_as_apscheduler_s_do(world: World) -> None:
@@ -195,13 +190,6 @@ async def test_a_run_that_was_cut_off_is_taken_up_in_place_of_the_tick_s_own(sto
     assert [run.fire_time for run in await store.runs("acme", 9)] == [fire_time(5), fire_time(0)]
 
 
-async def test_what_another_process_left_open_is_taken_up_too(world: World) -> None:
-    other = Run("acme", run_id("acme", fire_time(1)), fire_time(1), fire_time(1), "0" * 32)
-    await world.store.begin(other)
-    world.tick(number=2)
-    assert (await world.ended(number=1)).pushed == 20
-
-
 OTHER = "process 7 on box; elsewhere"
 
 
@@ -257,7 +245,7 @@ async def test_a_replay_waits_for_no_run_of_its_process_but_leaves_alone_whom_an
     async with a_world(store, tenant("acme"), acme={"rejected": ["cmp-0001"]}) as world:
         world.tick(number=0)
         assert (await world.ended(number=0)).dead_lettered == 1
-        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": []}}})
+        await world.treat("acme", rejected=[])
         letters = await store.dead_letters()
         world.tick(number=1)
         await anyio.sleep(1)
@@ -281,7 +269,7 @@ async def test_a_replay_keeps_to_the_quota_as_runs_do(store: Store) -> None:
     async with a_world(store, slow, acme=sick) as world:
         world.tick()
         assert (await world.ended()).dead_lettered == 20
-        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": []}}})
+        await world.treat("acme", rejected=[])
         letters, tally = await store.dead_letters(), Tally()
         replayed = await world.supervisor.worker("acme").replay(letters, tally)
         ledger = await world.ledger()
@@ -310,14 +298,10 @@ async def test_a_pause_lets_a_run_and_a_replay_end_and_neither_starts_meanwhile(
         world.tick(number=0)
         await world.ended(number=0)
         letters = await store.dead_letters()
-        await world.platform.post("/_settings", json={"clients": {"acme": {"rejected": []}}})
+        await world.treat("acme", rejected=[])
         world.tick(number=1)
-        replayed = []
-
-        async def replay() -> None:
-            replayed.extend(await world.supervisor.replay_all(letters, Tally(), refuse=lambda _: None))
-
-        world.tasks.start_soon(replay)
+        replayed = list[Replayed]()
+        world.tasks.start_soon(world.replay, letters, replayed)
         await anyio.sleep(1)
         await world.supervisor.worker("acme").pause()
         paused = world.supervisor.worker("acme").status(None)
