@@ -73,10 +73,8 @@ def test_overrides_without_a_tenant_are_of_no_account_and_told(folders: Folders)
     for place in ("low/acme.toml.d/10.toml", "low/acme.toml.d/20.toml", "high/acme.toml.d/20.toml"):
         folders.write(place, "nonsense")
     fix = "write acme.toml, or rename it after an existing drop-in"
-    idle = [
-        Problem(folder / "acme.toml.d", None, None, "overrides no drop-in", fix)
-        for folder in (folders.high, folders.low)
-    ]
+    places = (folders.high / "acme.toml.d", folders.low / "acme.toml.d")
+    idle = [Problem(place, None, None, "overrides no drop-in", fix) for place in places]
     assert folders.read() == Tenants({}, {}, [], idle=idle)
 
 
@@ -108,9 +106,8 @@ def test_one_bad_file_stops_no_other(folders: Folders) -> None:
     tenants = folders.read()
     assert list(tenants.good) == ["acme"]
     assert list(tenants.bad) == ["bad", "worse"]
-    assert [(problem.line, problem.key) for problem in tenants.problems] == [
-        (1, None), (4, "enabled"), (6, "sync.page_size"),
-    ]  # fmt: skip
+    told = [(problem.line, problem.key) for problem in tenants.problems]
+    assert told == [(1, None), (4, "enabled"), (6, "sync.page_size")]
 
 
 def test_a_problem_points_to_the_file_and_line_that_the_key_came_from(folders: Folders) -> None:

@@ -285,7 +285,7 @@ def test_a_tenant_catches_up_once_on_all_that_it_missed(last: datetime | None, d
     assert missed(trigger(Cron("0 * * * *", "UTC"), "acme"), last, START) == due
 
 
-def test_the_intervals_of_a_schedule_are_its_shortest_and_longest() -> None:
+def test_the_intervals_of_a_schedule_are_its_shortest_and_longest_and_endless_if_it_never_comes_up() -> None:
     minute, hour, day = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
     assert intervals(Every(15 * minute), START) == (15 * minute, 15 * minute)
     assert intervals(Cron("0 9,10,17 * * *", "UTC"), START) == (hour, 16 * hour)
@@ -293,7 +293,4 @@ def test_the_intervals_of_a_schedule_are_its_shortest_and_longest() -> None:
     assert intervals(Cron("0 8 * * tue,fri", "UTC"), START) == (3 * day, 4 * day)
     assert intervals(Cron("*/5 9 * * *", "UTC"), START) == (5 * minute, 23 * hour + 5 * minute)
     assert intervals(Cron("* * * * *", "UTC"), START) == (minute, minute)
-
-
-def test_a_crontab_that_never_comes_up_has_the_longest_intervals() -> None:
     assert intervals(Cron("0 3 30 2 *", "UTC"), START) == (LONGEST, LONGEST)

@@ -200,13 +200,6 @@ async def test_a_campaign_behind_a_full_last_page_is_not_missed_though_that_has_
     assert (await run(platform, store, 1, tenant)).listed == campaigns + 1
 
 
-async def test_a_last_page_that_is_not_full_and_has_not_changed_is_as_it_was(store: Store) -> None:
-    platform, tenant = Platform(etags=True, of_the_data_alone=True), a_tenant(page_size=2)
-    for number in (0, 1):
-        await run(platform, store, number, tenant)
-    assert (platform.listed, platform.unchanged) == ([1, 2, 3], [1, 2, 3])
-
-
 async def test_a_page_that_fails_fails_although_it_is_known(store: Store) -> None:
     class Broken(Platform):
         async def page(self, number: int, known: Page | None = None) -> Page:

@@ -94,9 +94,8 @@ async def test_a_stop_of_the_listing_leaves_the_run_open(store: Store) -> None:
     source = Source(page_faults={2: Stopping("stopping")})
     with capture_logs() as logged:
         record = await run(source, store)
-    assert [(entry["event"], entry["log_level"]) for entry in logged] == [
-        ("run left open", "info")
-    ]  # a stop is no fault
+    told = [(entry["event"], entry["log_level"]) for entry in logged]
+    assert told == [("run left open", "info")]  # a stop is no fault
     assert record.outcome is None
     assert record.pushed == source.effects.total() > 0
     source.page_faults = {}

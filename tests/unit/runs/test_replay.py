@@ -1,6 +1,5 @@
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -18,12 +17,13 @@ from adsyncd.errors import (
     Unavailable,
 )
 from adsyncd.model.campaign import DeadLetter, PushState
-from adsyncd.model.run import Run, Tally
+from adsyncd.model.run import Tally
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.runs.replay import Replay, Replayed
 from adsyncd.store import Store, tables
 from support.inline_store import Disk
-from support.records import page, rows, settle
+from support.pipelines import Source
+from support.records import NOON, page, rows, settle
 from support.records import run as a_run
 from support.spans import Spans, attributes
 from support.tenants import a_tenant
@@ -31,30 +31,16 @@ from support.tenants import a_tenant
 PUSHED, FAILED, PENDING = PushState.PUSHED, PushState.FAILED, PushState.PENDING
 
 
-@dataclass
-class Platform:
-    """A platform that honours idempotency keys; a push takes 2 s, or fails in 1 s as it is told."""
+class Platform(Source):
+    """A platform on which a push takes 2 s, or fails in 1 s as it is told. All of them are pushed again."""
 
-    faults: Mapping[str, Exception] = field(default_factory=dict)
-    effects: Counter[tuple[str, str]] = field(default_factory=Counter)
-    pushed: list[str] = field(default_factory=list)
-    in_flight: int = 0
-    peak: int = 0
+    def __init__(self, faults: Mapping[str, Exception] | None = None) -> None:
+        super().__init__(push_faults=faults or {})
 
     async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
         assert again
-        self.pushed.append(campaign_id)
-        self.in_flight += 1
-        self.peak = max(self.peak, self.in_flight)
-        try:
-            await anyio.sleep(1)
-            if campaign_id in self.faults:
-                raise self.faults[campaign_id]
-            await anyio.sleep(1)
-        finally:
-            self.in_flight -= 1
-        self.effects[campaign_id, key] = 1
-        return 1
+        self.push_s = 1 if campaign_id in self.push_faults else 2
+        return await super().push(campaign_id, key, again=again)
 
 
 async def letters(store: Store, *ids: str) -> list[DeadLetter]:
@@ -62,12 +48,8 @@ async def letters(store: Store, *ids: str) -> list[DeadLetter]:
     await store.begin(a_run())
     for push in await store.keep_page(a_run(), page(*ids), PushPolicy.ALL):
         await settle(store, a_run(), push, PushState.DEAD_LETTERED, attempts=5, error="422: no")
-    await store.finish(ended(a_run()))
+    await store.finish(replace(a_run(), ended_at=NOON))
     return await store.dead_letters()
-
-
-def ended(run: Run) -> Run:
-    return replace(run, ended_at=run.started_at)
 
 
 async def replay(
@@ -121,7 +103,7 @@ async def test_an_error_that_concerns_them_all_ends_the_replay_and_leaves_the_re
     fates = await replay(platform, store, dead, concurrency=2, tracer=spans.tracer)
     assert [fate.state for fate in fates] == [PUSHED, *[PENDING] * 4]  # c0 was on its way
     assert {fate.error for fate in fates if fate.state is PENDING} == {str(error)}
-    assert platform.pushed == ["c0", "c1"]
+    assert [each for each, _ in platform.pushed] == ["c0", "c1"]
     [root] = spans.named("dead_letters.replay")
     assert (root.status.status_code, root.status.description) == (StatusCode.ERROR, str(error))
     assert await store.dead_letters() == dead[1:]
@@ -148,8 +130,8 @@ async def test_a_replay_that_was_cut_off_is_replayed_without_a_second_effect(sto
     await replay(platform, Killed(), dead)
     assert await store.dead_letters() == dead
     await replay(platform, store, await store.dead_letters())
-    assert platform.pushed == ["c1", "c2"] * 2
-    assert [*platform.effects.values()] == [1, 1]
+    assert [each for each, _ in platform.pushed] == ["c1", "c2"] * 2
+    assert len(platform.effects) == 2
     assert await store.dead_letters() == []
 
 

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -28,11 +27,6 @@ from support.records import rows
 from support.supervised import World, a_world, tenant
 
 # One run at a time
-
-
-async def test_a_tick_may_come_from_a_timer_s_callback_as_apscheduler_s_do(world: World) -> None:
-    asyncio.get_running_loop().call_later(1, world.tick)
-    assert (await world.ended()).outcome is Outcome.SUCCEEDED
 
 
 async def test_a_tick_is_skipped_and_counted_while_the_last_run_goes_on(world: World) -> None:
@@ -145,24 +139,18 @@ async def test_an_end_that_was_recorded_late_does_not_hold_the_tenant() -> None:
     assert [entry["run_id"] for entry in taken_for_open] == [run.run_id, run_id("acme", fire_time(1))]
 
 
-async def test_why_nothing_can_be_recorded_is_told_until_it_can(world: World, disk: Disk) -> None:
-    disk.gone = True
+@pytest.mark.parametrize("begun", [False, True])
+async def test_why_a_run_is_not_recorded_or_left_open_is_told_until_it_goes_on(
+    world: World, disk: Disk, *, begun: bool
+) -> None:
+    disk.gone = not begun
     world.tick()
-    await anyio.sleep(1)
-    gone = world.supervisor.worker("acme").status(None)
-    assert gone.state is State.RUNNING
-    assert gone.error
-    disk.gone = False
-    await world.ended()
-    assert world.supervisor.worker("acme").status(None).error is None
-
-
-async def test_why_a_run_was_left_open_is_told_from_then_on(world: World, disk: Disk) -> None:
-    world.tick()
-    await anyio.sleep(3)
+    await anyio.sleep(3 if begun else 1)
     disk.gone = True
-    await anyio.sleep(10)  # its pushes are back, and it is not yet taken up again
-    assert "the disk is gone" in str(world.supervisor.worker("acme").status(None).error)
+    await anyio.sleep(10 * begun)  # its pushes are back, and it is not yet taken up again
+    told = world.supervisor.worker("acme").status(None)
+    assert told.state is State.RUNNING
+    assert "the disk is gone" in str(told.error)
     disk.gone = False
     await world.ended()
     assert world.supervisor.worker("acme").status(None).error is None
