@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.trace import NoOpTracer
+from sqlalchemy import URL, Engine
 
-from adsyncd.store import Store, open_store
+from adsyncd.store import Store, open_store, sql
 from support.migrated import sqlite_file
 from support.postgres import Postgres, running_postgres
 from support.records import HandClock
@@ -18,14 +19,25 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[URL]:
+    with postgres.database() as place:
+        yield place
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/adsyncd.db"
-    else:
-        server: Postgres = request.getfixturevalue("postgres")
-        with server.database() as place:
-            yield place.render_as_string(hide_password=False)
+        return f"sqlite:///{tmp_path}/adsyncd.db"
+    place: URL = request.getfixturevalue("database")
+    return place.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    made = sql.engine(url, connections=1).execution_options(writes=True)
+    yield made
+    made.dispose()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -9,18 +8,11 @@ from opentelemetry.trace import NoOpTracer
 from sqlalchemy import Engine, text
 
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import open_store, schema, sql
+from adsyncd.store import open_store, schema
 from adsyncd.store.checkup import check_up
 from support.records import HandClock, page, run
 
 of_files = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = sql.engine(url, connections=1).execution_options(writes=True)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

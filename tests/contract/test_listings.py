@@ -12,12 +12,12 @@ HOUR = timedelta(hours=1)
 SOURCE = "ads acme 10"
 
 
-async def listed(store: Store, this: Run, *pages: Page, listing: Listing | None = Listing.COMPLETE) -> None:
+async def listed(store: Store, this: Run, *pages: Page) -> None:
     """Let a run list pages of `SOURCE`, and end."""
     await store.begin(this)
     for each in pages:
         await store.keep_page(this, replace(each, source=each.source or SOURCE), ALL)
-    await store.finish(replace(this, ended_at=NOON, listing=listing))
+    await store.finish(replace(this, ended_at=NOON, listing=Listing.COMPLETE))
 
 
 async def test_a_listing_is_kept_whole(store: Store) -> None:
@@ -60,26 +60,10 @@ async def test_a_listing_of_the_future_is_not_used(store: Store, clock: HandCloc
     assert await store.kept_listing("acme", SOURCE, HOUR) is None
 
 
-async def test_no_listing_is_used_again_unless_the_last_run_saw_all_of_it(store: Store) -> None:
-    assert await store.kept_listing("acme", SOURCE, HOUR) is None
-    await listed(store, run(), page("c1"))
-    await listed(store, run(number=1))  # could not list at all
-    assert await store.kept_listing("acme", SOURCE, HOUR) is None
-    await listed(store, run(number=2), page("c1"))
-    await listed(store, run(number=3), page("c1", has_more=True), listing=None)
-    assert await store.kept_listing("acme", SOURCE, HOUR) is None
-
-
 async def test_a_listing_from_elsewhere_is_not_used(store: Store) -> None:
     await listed(store, run(), page("c1"))
     assert await store.kept_listing("acme", "ads globex 10", HOUR) is None
     assert await store.kept_listing("globex", SOURCE, HOUR) is None
-
-
-async def test_an_open_run_leaves_the_listing_of_the_last_one_in_use(store: Store) -> None:
-    await listed(store, run(), page("c1"))
-    await store.begin(run(number=1))
-    assert await store.kept_listing("acme", SOURCE, HOUR) is not None
 
 
 async def test_a_page_is_kept_under_what_the_platform_calls_it(store: Store) -> None:

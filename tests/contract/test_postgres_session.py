@@ -1,6 +1,5 @@
 """What is special about PostgreSQL: failovers, several hosts, poolers, encodings."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import anyio
@@ -16,12 +15,6 @@ from adsyncd.store import Store, open_reader, open_store, sql
 from adsyncd.store.checkup import check_up
 from support.postgres import Postgres, pooling
 from support.records import NOON, HandClock, page, run
-
-
-@pytest.fixture
-def database(postgres: Postgres) -> Iterator[URL]:
-    with postgres.database() as place:
-        yield place
 
 
 def written(place: URL) -> str:

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import anyio
 import pytest
@@ -10,7 +9,7 @@ from opentelemetry.trace import NoOpTracer
 from sqlalchemy import Engine, inspect, text
 
 from adsyncd.errors import StoreError
-from adsyncd.store import open_store, schema, sql, tables
+from adsyncd.store import open_store, schema, tables
 from support.records import HandClock
 
 OPEN = """
@@ -27,13 +26,6 @@ async def main():
 
 anyio.run(main)
 """
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = sql.engine(url, connections=1).execution_options(writes=True)
-    yield made
-    made.dispose()
 
 
 def test_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
@@ -58,10 +50,8 @@ def test_what_an_older_schema_holds_is_there_after_the_migration_and_after_the_w
 
     def held() -> dict[str, list[dict[str, object]]]:
         with engine.connect() as connection:
-            return {
-                table: [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
-                for table in old
-            }
+            found = {table: connection.execute(text(f"SELECT * FROM {table}")).mappings() for table in old}
+            return {table: [dict(row) for row in rows] for table, rows in found.items()}
 
     with engine.begin() as connection:
         schema.upgrade(connection, revision)

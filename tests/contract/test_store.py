@@ -59,14 +59,6 @@ async def test_closing_the_store_writes_what_is_queued(url: str) -> None:
         assert len(await store.open_runs()) == 50
 
 
-async def test_two_processes_share_a_database(store: Store, url: str) -> None:
-    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as other, anyio.create_task_group() as tasks:
-        for number in range(50):
-            tasks.start_soon(whole_run_of, store, f"a{number}")
-            tasks.start_soon(whole_run_of, other, f"b{number}")
-    assert len(await rows(store, tables.campaigns)) == 100
-
-
 async def test_a_database_that_another_one_is_making_opens_when_it_is_made(tmp_path: Path) -> None:
     new = sqlite3.connect(tmp_path / "adsyncd.db", isolation_level=None, check_same_thread=False)
     new.execute("BEGIN IMMEDIATE")  # SQLite then refuses at once, and does not wait, to change how a file is journaled
@@ -85,25 +77,6 @@ async def test_a_database_that_is_being_made_for_ever_is_given_up(tmp_path: Path
         with pytest.raises(StoreError, match="another process keeps it locked"):
             async with open_store(url, clock=HandClock(), tracer=NoOpTracer()):
                 pass
-
-
-async def test_processes_that_start_at_once_make_one_database(url: str) -> None:
-    async def process(number: int) -> None:
-        async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
-            await store.begin(run(f"a{number}"))
-
-    async with anyio.create_task_group() as processes:
-        for number in range(8):
-            processes.start_soon(process, number)
-    async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as store:
-        assert len(await store.open_runs()) == 8
-
-
-async def whole_run_of(store: Store, tenant: str) -> None:
-    await store.begin(run(tenant))
-    [push] = await store.keep_page(run(tenant), page("c1"), PushPolicy.ALL)
-    await settle(store, run(tenant), push, PushState.PUSHED)
-    await store.finish(run(tenant))
 
 
 async def test_what_the_body_raises_leaves_the_store_as_it_is(url: str) -> None:

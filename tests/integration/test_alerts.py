@@ -1,6 +1,6 @@
 """Alerts on their way to real sockets, behind which somebody is not always well."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -19,6 +19,7 @@ from adsyncd.model.alert import Alert, AlertName
 from support.alertmanager import instant, running_receivers
 from support.alerts import an_alert
 from support.records import NOON
+from support.waiting import until
 
 SECRET = "canary-93"
 
@@ -46,12 +47,6 @@ async def delivering_to(receiver: Receiver) -> AsyncIterator[Delivery]:
         tasks.start_soon(made.run)
         yield made
         tasks.cancel_scope.cancel()
-
-
-async def until(ready: Callable[[], object]) -> None:
-    with anyio.fail_after(30):
-        while not ready():  # noqa: ASYNC110 - a server's memory
-            await anyio.sleep(0.01)
 
 
 async def free_port() -> int:

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from adsyncd.config import Settings
 from adsyncd.tenants import file_watch
 from adsyncd.tenants.file_watch import watch
+from support.waiting import until
 
 
 class Reloads:
@@ -41,9 +42,7 @@ class Reloads:
         await self.finds({f"tenants.d/{name}": text for name, text in files.items()})
 
     async def finds(self, files: dict[str, str]) -> None:
-        with anyio.fail_after(20):
-            while self.seen != files:  # noqa: ASYNC110 - a thread tells it
-                await anyio.sleep(0.02)
+        await until(lambda: self.seen == files)
 
 
 @asynccontextmanager
@@ -247,9 +246,7 @@ async def test_without_a_watch_to_be_had_it_is_said_and_tried_again(
     with capture_logs() as logged, monkeypatch.context() as patch:
         patch.setattr("watchfiles.main.RustNotify", refuse)
         async with watching(reloads):
-            with anyio.fail_after(20):
-                while reloads.count < 3:  # noqa: ASYNC110 - nobody says so
-                    await anyio.sleep(0.01)
+            await until(lambda: reloads.count >= 3)
             patch.undo()
             await anyio.sleep(0.2)
             drop_in.write_text("1")

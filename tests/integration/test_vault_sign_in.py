@@ -1,6 +1,6 @@
 """The daemon's sign-in to a real OpenBao, and the life of its token."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -33,12 +33,10 @@ from support.vault import (
     wrapped,
     wrapped_secret_id,
 )
+from support.waiting import until
 
 
 class TestSignIn:
-    async def test_an_approle_reads_what_its_policy_allows(self, server: OpenBao, role: Role) -> None:
-        assert await read(by_role(server, role)) == CREDENTIALS
-
     @pytest.mark.usefixtures("role")
     async def test_a_token_reads_what_its_policy_allows(self, server: OpenBao) -> None:
         assert await read(by_token(server, await issue_token(server))) == CREDENTIALS
@@ -186,12 +184,6 @@ async def living(access: VaultAccess) -> AsyncIterator[Vault]:
         tasks.start_soon(vault.run)
         yield vault
         tasks.cancel_scope.cancel()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 - another process's doing
-            await anyio.sleep(0.02)
 
 
 class TestLifeWithoutReads:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.platform import Platform, accounts, environ_of, running_platform
-from support.program import Program
+from support.program import AMPLE, Program
 
 TENANTS = ("acme", "globex", "initech")
 
@@ -30,7 +30,5 @@ def program(tmp_path: Path, platform: Platform) -> Program:
     """An installation without drop-ins, with a quota that is never used up."""
     installed = Program(tmp_path, environ_of(*TENANTS))
     (tmp_path / "tenants.d").mkdir()
-    installed.settings(
-        platforms={"mixo": {"base_url": platform.base_url}}, defaults={"quota": {"requests": 1000, "per": "60s"}}
-    )
+    installed.settings(platform.base_url, defaults=AMPLE)
     return installed

@@ -7,23 +7,21 @@ import re
 import signal
 import sqlite3
 import subprocess
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing, suppress
-from typing import Any
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, closing, suppress
 
 import anyio
 import pytest
 from anyio.abc import ByteReceiveStream, Process
 
 from support.platform import Platform
-from support.program import Program
+from support.program import AMPLE, Program
 
 CAMPAIGNS = 12
 REJECTED = "cmp-0003"
 RUN_KEYS = [
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
-    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
-    "note",
+    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error", "note",
 ]  # fmt: skip
 ESCAPE = "\x1b["
 
@@ -31,31 +29,15 @@ ESCAPE = "\x1b["
 @pytest.fixture
 def program(program: Program, platform: Platform) -> Program:
     """An installation with the tenant acme, whose commands wait for the database for a second."""
-    program.settings(
-        store={"url": f"sqlite:///{program.folder}/adsyncd.db?timeout=1"},
-        platforms={"mixo": {"base_url": platform.base_url}},
-        defaults={"quota": {"requests": 1000, "per": "60s"}},
-    )
+    store = {"url": f"sqlite:///{program.folder}/adsyncd.db?timeout=1"}
+    program.settings(platform.base_url, store=store, defaults=AMPLE)
     program.tenant("acme")
     return program
 
 
-@asynccontextmanager
-async def syncing(program: Program, *options: str, terminal: int | None = None) -> AsyncIterator[Process]:
-    """Start `adsyncd sync acme`; what is left of it in the end is killed. Its standard error may be a terminal."""
-    environ = program._environ() | ({"TERM": "xterm-256color"} if terminal else {})
-    process = await anyio.open_process(
-        program._command("sync", "acme", *options),
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stderr=terminal or subprocess.PIPE,
-    )
-    async with process:
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
+def syncing(program: Program, *options: str, stderr: int = subprocess.PIPE) -> AbstractAsyncContextManager[Process]:
+    """Start `adsyncd sync acme`; what is left of it in the end is killed."""
+    return program.opened(*program._command("sync", "acme", *options), stdin=subprocess.DEVNULL, stderr=stderr)
 
 
 async def said(process: Process) -> tuple[int, str, str]:
@@ -72,12 +54,6 @@ async def said(process: Process) -> tuple[int, str, str]:
                 if stream is not None:
                     tasks.start_soon(hear, what, stream)
         return await process.wait(), heard["out"].decode(), heard["err"].decode()
-
-
-async def runs(program: Program) -> list[dict[str, Any]]:
-    shown = await program.run("runs", "--json")
-    found: list[dict[str, Any]] = json.loads(shown.stdout)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -98,14 +74,14 @@ async def test_the_exit_code_tells_how_the_run_ended_and_the_record_says_the_sam
     assert ended.returncode == code
     assert (run["outcome"], run["pushed"]) == (outcome, pushed)
     assert list(run) == RUN_KEYS
-    assert [run] == await runs(program)
+    assert [run] == await program.ask("runs")
     assert b"Traceback" not in ended.stderr
 
 
 async def test_what_is_no_terminal_gets_a_plain_table_and_no_progress(program: Program) -> None:
     ended = await program.run("sync", "acme")
     header, row = ended.stdout.decode().splitlines()
-    [run] = await runs(program)
+    [run] = await program.ask("runs")
     assert header.startswith("tenant ")
     assert f"{CAMPAIGNS}/{CAMPAIGNS}" in row
     assert run["trace_id"] in row
@@ -117,7 +93,8 @@ async def test_a_terminal_shows_the_progress_up_to_the_last_campaign(program: Pr
     await platform.treat(push_latency_s=0.3)
     ours, theirs = pty.openpty()
     drawn = b""
-    async with syncing(program, terminal=theirs) as process:
+    program.environ["TERM"] = "xterm-256color"
+    async with syncing(program, stderr=theirs) as process:
         os.close(theirs)
         with anyio.fail_after(20), suppress(OSError):  # how Linux says that nobody has the terminal's other end
             while True:
@@ -146,9 +123,8 @@ async def test_ctrl_c_lets_what_is_on_its_way_come_back_and_the_next_run_goes_on
     assert (code, left["outcome"]) == (1, None)
     assert left["pushed"] == (await platform.ledger("acme"))["effects_total"] < CAMPAIGNS
     assert "Traceback" not in err
-    ended = await program.run("sync", "acme", "--json")
-    run = json.loads(ended.stdout)
-    assert (ended.returncode, run["run_id"], run["pushed"]) == (0, left["run_id"], CAMPAIGNS)
+    run = await program.ask("sync", "acme")
+    assert (run["run_id"], run["pushed"]) == (left["run_id"], CAMPAIGNS)
     effects = (await platform.ledger("acme"))["effects"]
     assert [list(keys.values()) for keys in effects.values()] == [[1]] * CAMPAIGNS
 
@@ -169,7 +145,7 @@ async def test_a_second_ctrl_c_cuts_that_short_and_says_what_becomes_of_the_run(
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == "error: cut short: the run stays open, and the tenant's next run resumes it"
     assert "Traceback" not in err
-    assert [run["outcome"] for run in await runs(program)] == [None]
+    assert [run["outcome"] for run in await program.ask("runs")] == [None]
 
 
 async def test_a_database_that_others_lock_in_mid_run_is_said_in_words(program: Program, platform: Platform) -> None:

@@ -123,17 +123,6 @@ async def test_no_second_daemon_takes_the_first_one_s_socket(program: Program) -
     assert not (program.folder / "control.sock").exists()
 
 
-async def test_a_daemon_that_was_killed_leaves_nothing_in_the_next_one_s_way(program: Program) -> None:
-    async with program.started() as daemon:
-        await daemon.logs("ready")
-        daemon.process.kill()
-        await daemon.process.wait()
-    assert "it ended and left its socket behind" in await run(program, "status", code=4)
-    async with program.daemon() as daemon:
-        await daemon.logs("ready", 2)
-        await run(program, "status")
-
-
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
     """Let commands be told by SIGINT to end: who starts the tests in the background has all of them ignore it."""
@@ -159,12 +148,11 @@ async def test_a_watch_goes_on_until_ctrl_c_though_the_daemon_ends_and_starts_ag
     async with AsyncExitStack() as stack:
         async with program.daemon() as daemon:
             await daemon.logs("run ended")
+            program.environ["TERM"] = "xterm-256color"
             command = program._command("status", "acme", "--watch")
-            environ = {**program._environ(), "TERM": "xterm-256color"}
             process = await stack.enter_async_context(
-                await anyio.open_process(command, env=environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+                program.opened(*command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
             )
-            stack.callback(lambda: process.returncode is None and process.kill())  # or nothing would end it
             os.close(theirs)
             await draws(b"acme is idle until", 2)
         await draws(b"no daemon answers")

@@ -13,22 +13,11 @@ import anyio
 import pytest
 
 from support.platform import Platform
-from support.program import Daemon, Program
+from support.program import AMPLE, Daemon, Program
+from support.waiting import until
 
 TENANTS = ("acme", "globex", "initech")
 CAMPAIGNS = 12
-AMPLE = {"requests": 1000, "per": "60s"}
-
-
-def configure(program: Program, platform: Platform, **tables: Any) -> None:  # noqa: ANN401 - whatever settings hold
-    program.settings(**{"platforms": {"mixo": {"base_url": platform.base_url}}, "defaults": {"quota": AMPLE}, **tables})
-
-
-async def runs(program: Program, *arguments: str) -> list[dict[str, Any]]:
-    shown = await program.run("runs", "--json", *arguments)
-    assert shown.returncode == 0, shown.stderr
-    found: list[dict[str, Any]] = json.loads(shown.stdout)
-    return found
 
 
 async def ends(daemon: Daemon) -> int:
@@ -58,7 +47,7 @@ async def test_tenants_are_synced_on_their_schedules_until_it_is_told_to_stop(
         for name in TENANTS:
             await platform.reach_effects(name, 3 * CAMPAIGNS)
     for name in TENANTS:
-        done = [run for run in await runs(program, name) if run["outcome"]]
+        done = [run for run in await program.ask("runs", name) if run["outcome"]]
         assert len(done) >= 2
         assert all((run["outcome"], run["pushed"]) == ("succeeded", CAMPAIGNS) for run in done)
         assert stored(program, name) == CAMPAIGNS
@@ -103,7 +92,7 @@ async def test_a_wall_clock_that_jumps_makes_what_is_due_by_it_begin_once(progra
         await daemon.logs("run ended", 2)
         set_wall("2026-11-29 02:59:58")
         await daemon.logs("tick skipped, its run has ended already")
-    fire_times = [run["fire_time"] for run in await runs(program, "acme")]
+    fire_times = [run["fire_time"] for run in await program.ask("runs", "acme")]
     assert len(fire_times) == 2
     assert "2026-11-29T03:00:00+00:00" in fire_times
 
@@ -130,13 +119,13 @@ async def test_a_run_that_was_cut_off_is_resumed_and_each_push_takes_effect_once
         assert await ends(daemon) == (0 if how is signal.SIGTERM else -signal.SIGKILL)
     at_the_cut = await platform.ledger("acme")
     assert 4 <= at_the_cut["effects_total"] < CAMPAIGNS
-    [left] = await runs(program)
+    [left] = await program.ask("runs")
     assert (left["outcome"], left["ended_at"]) == (None, None)
     if how is signal.SIGTERM:  # what was on its way came back
         assert left["pushed"] == at_the_cut["effects_total"]
     async with program.daemon() as daemon:
         await daemon.logs("run ended")
-    [run] = await runs(program)
+    [run] = await program.ask("runs")
     kept = ("run_id", "fire_time", "started_at")
     assert [run[key] for key in kept] == [left[key] for key in kept]
     assert (run["outcome"], run["pushed"], run["listed"]) == ("succeeded", CAMPAIGNS, CAMPAIGNS)
@@ -149,24 +138,24 @@ async def test_a_run_that_was_cut_off_is_resumed_and_each_push_takes_effect_once
     assert "Traceback" not in daemon.log.read_text()
 
 
-@pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_cuts_the_farewell_short(
-    program: Program, platform: Platform, first: signal.Signals, second: signal.Signals
+    program: Program, platform: Platform, how: signal.Signals
 ) -> None:
-    configure(program, platform, shutdown_grace="10m")
+    program.settings(platform.base_url, defaults=AMPLE, shutdown_grace="10m")
     await platform.treat(push_hang=1)
     program.tenant("acme", sync={"timeout": "10m"})
     async with program.started() as daemon:
         await platform.reach_effects("acme", 5)
-        daemon.process.send_signal(first)
+        daemon.process.send_signal(how)
         await daemon.logs("stopping")
         with anyio.move_on_after(0.5):
             await daemon.process.wait()
         assert daemon.process.returncode is None
-        daemon.process.send_signal(second)
+        daemon.process.send_signal(how)
         assert await ends(daemon) == 0
     assert "Traceback" not in daemon.log.read_text()
-    assert [run["outcome"] for run in await runs(program)] == [None]
+    assert [run["outcome"] for run in await program.ask("runs")] == [None]
 
 
 @pytest.mark.parametrize("late", [signal.SIGTERM, signal.SIGINT])
@@ -181,16 +170,14 @@ async def test_a_signal_that_comes_when_all_is_done_changes_nothing(program: Pro
     async with program.started() as daemon:
         await daemon.logs("ready")
         daemon.process.send_signal(signal.SIGTERM)
-        with anyio.fail_after(20):
-            while not leaving.exists():  # noqa: ASYNC110 - another process's
-                await anyio.sleep(0.02)
+        await until(leaving.exists)
         daemon.process.send_signal(late)
         assert await ends(daemon) == 0
     assert json.loads(daemon.log.read_text().splitlines()[-1])["event"] == "stopped"
 
 
 async def test_a_farewell_is_no_longer_than_its_grace(program: Program, platform: Platform) -> None:
-    configure(program, platform, shutdown_grace="300ms")
+    program.settings(platform.base_url, defaults=AMPLE, shutdown_grace="300ms")
     await platform.treat(push_hang=1)
     program.tenant("acme", sync={"timeout": "10m"})
     async with program.daemon():
@@ -209,7 +196,7 @@ async def test_a_bad_drop_in_is_logged_with_its_place_and_the_others_run(program
         await daemon.logs("run ended", 2)
     problems = [event["problem"] for event in daemon.events("drop-in refused")]
     assert any(problem.startswith(f"{bad}:2: platfrom: ") for problem in problems)
-    assert {run["tenant"] for run in await runs(program)} == {"acme", "globex"}
+    assert {run["tenant"] for run in await program.ask("runs")} == {"acme", "globex"}
     assert (await platform.ledger("initech"))["accepted"] == 0
 
 
@@ -219,7 +206,7 @@ async def test_a_disabled_tenant_does_not_run(program: Program) -> None:
     async with program.daemon() as daemon:
         await daemon.logs("run ended")
     assert [event["tenants"] for event in daemon.events("ready")] == [1]
-    assert [run["tenant"] for run in await runs(program)] == ["acme"]
+    assert [run["tenant"] for run in await program.ask("runs")] == ["acme"]
 
 
 @pytest.mark.parametrize("folder", ["is empty", "is missing"])
@@ -247,7 +234,7 @@ async def test_what_it_can_t_start_with_is_said_in_a_line(
 ) -> None:
     if "store" in tables:
         tables = {"store": {"url": tables["store"]["url"].format(folder=program.folder)}}
-    configure(program, platform, **tables)
+    program.settings(platform.base_url, defaults=AMPLE, **tables)
     ended = await program.run("run")
     lines = ended.stderr.decode().splitlines()
     assert ended.returncode == (1 if "sqlite:" in str(tables) else 78)  # 78: the settings say it, not the database

@@ -59,7 +59,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = {"accounts": accounts("acme"), "clients": {"acme": {**HEALTHY, "campaigns": 6, "rejected": REJECTED}}}
     async with running_platform(settings) as platform:
         program = Program(tmp_path, {"ACME_EMAIL": "acme@example.com", "ACME_PASSWORD": "pw-acme"})
-        program.settings(platforms={"mixo": {"base_url": platform.base_url}})
+        program.settings(platform.base_url)
         tell(program, concurrency=1)  # so that they die in this order
         world = World(platform, program)
         run = await world.sync()
@@ -112,14 +112,8 @@ async def test_a_replay_that_is_killed_loses_nothing_and_doubles_nothing(world: 
     dead = await world.letters()
     tell(world.program, concurrency=1)
     await world.heal(push_latency_s=0.5)
-    process = await anyio.open_process(
-        world.program._command("dead-letters", "replay", "--all"), env=world.program._environ()
-    )
-    async with process:
-        with anyio.fail_after(30):
-            while len(await world.effects()) < 2:  # noqa: ASYNC110 - the ledger rings no bell
-                await anyio.sleep(0.02)
-        process.kill()
+    async with world.program.opened(*world.program._command("dead-letters", "replay", "--all")):
+        await world.platform.reach_effects("acme", 2)
     left = await world.letters()
     assert [letter["campaign_id"] for letter in left] == REJECTED[1:]  # of one it is not known that it took effect
     code, replayed = await world.call("replay", "--all")
@@ -133,13 +127,9 @@ async def test_a_replay_that_is_told_to_stop_lets_what_is_on_its_way_come_back_a
     dead = await world.letters()
     tell(world.program, concurrency=1)
     await world.heal(push_latency_s=1)
-    process = await anyio.open_process(
-        world.program._command("dead-letters", "replay", "--all", "--json"), env=world.program._environ()
-    )
-    async with process:
-        with anyio.fail_after(30):
-            while not await world.effects():  # noqa: ASYNC110 - the ledger rings no bell
-                await anyio.sleep(0.02)
+    command = world.program._command("dead-letters", "replay", "--all", "--json")
+    async with world.program.opened(*command) as process:
+        await world.platform.reach_effects("acme", 1)
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None
         said = b"".join([chunk async for chunk in process.stdout])
@@ -165,9 +155,7 @@ async def test_a_daemon_that_is_told_to_stop_waits_for_the_push_of_a_replay_and_
     ):
         await daemon.logs("ready")
         tasks.start_soon(replay, control)
-        with anyio.fail_after(30):
-            while not await world.effects():  # noqa: ASYNC110 - the ledger rings no bell
-                await anyio.sleep(0.02)
+        await world.platform.reach_effects("acme", 1)
         assert await daemon.stop() == 0
     assert [each["outcome"] for each in answers[0].json()] == ["pushed", "pending", "pending", "pending"]
     assert await world.letters() == dead[1:]

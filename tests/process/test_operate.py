@@ -245,7 +245,7 @@ def postgres() -> Iterator[Postgres]:
 def globex(tmp_path: Path, platform: Platform) -> Program:
     """An installation with a tenant whose quota makes it wait."""
     program = Program(tmp_path, {"GLOBEX_EMAIL": "globex@example.com", "GLOBEX_PASSWORD": "pw-globex"})
-    program.settings(platforms={"mixo": {"base_url": platform.base_url}})
+    program.settings(platform.base_url)
     program.tenant("globex", quota={"requests": 4, "per": "1s"})
     return program
 

@@ -13,16 +13,8 @@ import anyio
 import httpx
 import pytest
 
-from support.other_platform import (
-    CAMPAIGNS,
-    EMAIL,
-    HALF_USED,
-    PASSWORD,
-    QUOTA,
-    WINDOW_S,
-    report,
-    running_other_platform,
-)
+from support import other_platform as other
+from support.other_platform import CAMPAIGNS, HALF_USED, QUOTA
 from support.program import Program
 
 FRESH = "fresh"
@@ -45,15 +37,14 @@ async def syncs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sync]:
 
     async def sync(platform: httpx.AsyncClient, client_id: str) -> None:
         folder = tmp_path_factory.mktemp(client_id)
-        program = Program(folder, {"ACME_EMAIL": EMAIL, "ACME_PASSWORD": PASSWORD})
-        program.settings(platforms={"mixo": {"base_url": str(platform.base_url)}})
-        quota = {"requests": QUOTA, "per": f"{WINDOW_S * 1000:.0f}ms"}
+        program = Program(folder, {"ACME_EMAIL": other.EMAIL, "ACME_PASSWORD": other.PASSWORD})
+        program.settings(str(platform.base_url))
+        quota = {"requests": QUOTA, "per": f"{other.WINDOW_S * 1000:.0f}ms"}
         program.tenant("acme", client_id=client_id, quota=quota)
-        done = await program.run("sync", "acme", "--json")
-        assert done.returncode == 0, done.stderr
-        known[client_id] = Sync(json.loads(done.stdout), await report(platform, client_id), folder / "adsyncd.db")
+        run = await program.ask("sync", "acme")
+        known[client_id] = Sync(run, await other.report(platform, client_id), folder / "adsyncd.db")
 
-    async with running_other_platform() as platform, anyio.create_task_group() as both:
+    async with other.running_other_platform() as platform, anyio.create_task_group() as both:
         both.start_soon(sync, platform, FRESH)
         both.start_soon(sync, platform, HALF_USED)
     return known

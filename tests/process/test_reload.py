@@ -1,6 +1,5 @@
 """The real daemon takes up what changes in its files while runs go on."""
 
-import json
 import signal
 from typing import Any
 
@@ -8,11 +7,10 @@ import anyio
 import pytest
 
 from support.platform import Platform
-from support.program import Daemon, Program
+from support.program import AMPLE, Daemon, Program
 
 TENANTS = ("acme", "globex", "initech")
 CAMPAIGNS = 12
-AMPLE = {"requests": 1000, "per": "60s"}
 
 
 @pytest.fixture
@@ -28,9 +26,8 @@ def program(program: Program, platform: Platform) -> Program:
     return program
 
 
-def configure(program: Program, platform: Platform, **settings: Any) -> None:  # noqa: ANN401 - whatever settings hold
-    platforms = {"mixo": {"base_url": platform.base_url}}
-    program.settings(**{"platforms": platforms, "defaults": {"quota": AMPLE, "sync": {"concurrency": 3}}, **settings})
+def configure(program: Program, platform: Platform, **settings: object) -> None:
+    program.settings(platform.base_url, defaults={**AMPLE, "sync": {"concurrency": 3}}, **settings)
 
 
 async def reload(daemon: Daemon) -> dict[str, Any]:
@@ -88,8 +85,7 @@ async def test_check_and_reload_say_what_a_change_of_quota_costs(program: Progra
         [warning] = daemon.events("quota changed: no requests for a while")
         assert (warning["tenant"], warning["lasts_s"] // 100) == ("acme", 71)
         program.tenant("acme", quota={"requests": 1000, "per": "1m"})
-        reloaded = await program.run("reload", "--json")
-        assert json.loads(reloaded.stdout)["silent"] == []
+        assert (await program.ask("reload"))["silent"] == []
 
 
 async def test_settings_that_are_broken_keep_the_old_ones(program: Program, platform: Platform) -> None:
@@ -116,9 +112,7 @@ async def test_a_file_that_others_may_change_is_refused_by_daemon_and_check_alik
     async with program.daemon() as daemon:
         await daemon.logs("ready")
         [refusal] = daemon.events("drop-in refused")
-        checked = await program.run("check", "--json")
-        assert checked.returncode == 1
-        [problem] = [one for one in json.loads(checked.stdout) if one["severity"] == "error"]
+        [problem] = [one for one in await program.ask("check", code=1) if one["severity"] == "error"]
         assert problem["fix"] == f"chmod go-w {path}"
         assert refusal["problem"].endswith(problem["fix"])
         path.chmod(0o644)

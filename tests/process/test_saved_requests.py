@@ -1,6 +1,5 @@
 """What settings save, from one process to the next: what is known is in the store, and the platform's ledger counts."""
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,19 +38,12 @@ async def test_a_second_run_asks_for_no_more_than_its_settings_want(
     platform: Platform, tmp_path: Path, name: str, requests: int, skipped: int
 ) -> None:
     program = Program(tmp_path, {"T_EMAIL": f"{name}@example.com", "T_PASSWORD": f"pw-{name}"})
-    program.settings(platforms={"mixo": {"base_url": platform.base_url}})
+    program.settings(platform.base_url)
     quota = {"requests": 1000, "per": "1s"}
     program.tenant(name, credentials={"env": "T"}, quota=quota, sync=SYNC[name])
-
-    async def sync() -> Mapping[str, Any]:
-        done = await program.run("sync", name, "--json")
-        assert done.returncode == 0, done.stderr
-        run: Mapping[str, Any] = json.loads(done.stdout)
-        return run
-
-    await sync()
+    await program.ask("sync", name)
     before = (await platform.ledger(name))["accepted"]
     await platform.change(clients={name: {"revisions": {"cmp-0003": 1}}})
-    run = await sync()
+    run = await program.ask("sync", name)
     assert (await platform.ledger(name))["accepted"] - before == run["requests"] == requests
     assert (run["listed"], run["skipped"], run["pushed"]) == (CAMPAIGNS, skipped, CAMPAIGNS - skipped)

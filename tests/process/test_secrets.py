@@ -281,7 +281,7 @@ async def test_the_traceback_of_a_mistake_of_ours_shows_no_values(
         serving(collector.app) as endpoint,
     ):
         program = Program(tmp_path)
-        program.settings(platforms={"mixo": {"base_url": platform.base_url}})
+        program.settings(platform.base_url)
         program.tenant("good", credentials={"env": "GOOD"})
         settings = load_settings(program.config, {})
         with (

@@ -1,10 +1,8 @@
-"""The real daemon when nobody reads its log, the reader has gone, or there is no log at all."""
+"""The real daemon when nobody reads its log, there is no log at all, or there are few file descriptors."""
 
 import fcntl
 import json
 import os
-import signal
-import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator
@@ -14,10 +12,10 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from anyio.abc import Process
 
 from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
-from support.program import Program
+from support.program import AMPLE, Daemon, Program
+from support.waiting import until
 
 SMALL = 4096  # bytes that a pipe holds, which is a page at least
 
@@ -32,31 +30,18 @@ async def platform() -> AsyncIterator[Platform]:
 def program(tmp_path: Path, platform: Platform) -> Program:
     """An installation with a tenant that runs each second."""
     installed = Program(tmp_path, environ_of("acme"))
-    installed.settings(platforms={"mixo": {"base_url": platform.base_url}})
+    installed.settings(platform.base_url)
     installed.tenant("acme", schedule={"every": "1s"}, quota={"requests": 1000, "per": "1s"})
     return installed
 
 
 @asynccontextmanager
-async def daemon(program: Program, output: int) -> AsyncIterator[Process]:
+async def daemon(program: Program, output: int) -> AsyncIterator[None]:
     """Start the daemon, which logs all that it can, and have it stop cleanly."""
-    process = await anyio.open_process(
-        program._command("run", "--log-level", "debug"),
-        env=program._environ(),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-    )
-    async with process:
-        try:
-            await until_ready(program)
-            yield process
-            process.send_signal(signal.SIGTERM)
-            with anyio.fail_after(20):
-                assert await process.wait() == 0
-        finally:
-            if process.returncode is None:
-                process.kill()
+    async with program.started("--log-level", "debug", output=output) as started:
+        await until_ready(program)
+        yield
+        assert await started.stop() == 0
 
 
 async def until_ready(program: Program) -> None:
@@ -88,9 +73,7 @@ async def test_a_log_that_nobody_reads_holds_up_neither_runs_nor_answers_nor_the
     fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, SMALL)
     with os.fdopen(read, "rb") as reader:
         async with daemon(program, write):
-            with anyio.fail_after(30):
-                while waiting_in(read) < SMALL // 2:  # noqa: ASYNC110 - the daemon's
-                    await anyio.sleep(0.05)
+            await until(lambda: waiting_in(read) >= SMALL // 2)
             await sent(platform, 12)
             assert (await program.run("status")).returncode == 0
         os.close(write)
@@ -120,19 +103,12 @@ async def test_without_standard_streams_the_daemon_runs_and_nothing_takes_their_
     program: Program, platform: Platform
 ) -> None:
     command = " ".join(program._command("run"))
-    process = await anyio.open_process(["sh", "-c", f"exec {command} 0<&- 1>&- 2>&-"], env=program._environ())
-    async with process:
-        try:
-            await until_ready(program)
-            await sent(platform, 4)
-            streams = [Path(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
-            assert {str(stream.readlink()) for stream in streams} == {os.devnull}
-            process.send_signal(signal.SIGTERM)
-            with anyio.fail_after(20):
-                assert await process.wait() == 0
-        finally:
-            if process.returncode is None:
-                process.kill()
+    async with program.opened("sh", "-c", f"exec {command} 0<&- 1>&- 2>&-") as process:
+        await until_ready(program)
+        await sent(platform, 4)
+        streams = [Path(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
+        assert {str(stream.readlink()) for stream in streams} == {os.devnull}
+        assert await Daemon(process, Path(os.devnull)).stop() == 0
 
 
 @pytest.mark.parametrize("stderr", ["2>&-", "2> >(exec true)"])
@@ -148,3 +124,36 @@ async def test_an_output_that_can_t_be_written_is_said_in_a_line(program: Progra
     ended = await anyio.run_process(["sh", "-c", f"{command} >/dev/full"], env=program._environ(), check=False)
     assert ended.returncode == 1
     assert ended.stderr.decode() == "error: the output can't be written: No space left on device\n"
+
+
+MANY = [f"tenant{number}" for number in range(40)]
+DESCRIPTORS = 64  # of which the daemon needs half for itself, and each of its tenants six
+
+
+class Confined(Program):
+    """An installation whose processes may have few file descriptors."""
+
+    def _command(self, command: str, *arguments: str) -> list[str]:
+        limit = f"--nofile={DESCRIPTORS}:{DESCRIPTORS}"
+        return ["prlimit", limit, *super()._command(command, *arguments)]
+
+
+async def test_too_few_descriptors_for_all_tenants_cost_time_and_no_run_and_are_blamed_on_nobody(
+    tmp_path: Path,
+) -> None:
+    settings = {"everyone": {**HEALTHY, "campaigns": 10, "push_latency_s": 0.2}, "accounts": accounts(*MANY)}
+    async with running_platform(settings) as platform:
+        program = Confined(tmp_path, environ_of(*MANY))
+        program.settings(platform.base_url, defaults={**AMPLE, "sync": {"max_attempts": 1}})
+        for tenant in MANY:
+            program.tenant(tenant, credentials={"env": tenant.upper()})
+        async with program.daemon() as daemon:
+            await daemon.logs("run ended", len(MANY), within_s=120)
+        runs = await program.runs()
+    assert {(run["outcome"], run["pushed"], run["error"]) for run in runs.values()} == {("succeeded", 10, None)}
+    [told] = daemon.events("out of resources for connections")
+    assert told["cause"].startswith("this process has no file descriptor left; raise LimitNOFILE=")
+    log = daemon.log.read_text()
+    assert "circuit breaker" not in log
+    assert "no connection to" not in log
+    assert "Traceback" not in log

@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
-from support.program import Daemon, Program
+from support.program import AMPLE, Daemon, Program
+from support.waiting import until
 
 TENANTS = ("acme", "globex", "initech")
 CAMPAIGNS = 12
@@ -33,11 +34,7 @@ def install(folder: Path, platform: Platform, tenants: tuple[str, ...], **keys: 
     """Make an installation whose database is in the folder above, for all to share."""
     folder.mkdir()
     program = Program(folder, environ_of(*TENANTS))
-    program.settings(
-        store={"url": f"sqlite:///{folder.parent}/adsyncd.db"},
-        platforms={"mixo": {"base_url": platform.base_url}},
-        defaults={"quota": {"requests": 1000, "per": "60s"}},
-    )
+    program.settings(platform.base_url, store={"url": f"sqlite:///{folder.parent}/adsyncd.db"}, defaults=AMPLE)
     for name in tenants:
         program.tenant(name, **keys)
     return program
@@ -48,16 +45,12 @@ async def meet(*daemons: Daemon) -> None:
 
     They tick at the same instants, so they may well hand a tenant to and fro, and never find it taken.
     """
-    with anyio.fail_after(60):
-        while not all(daemon.events("run ended") or daemon.events(SKIPPED) for daemon in daemons):  # noqa: ASYNC110 - files
-            await anyio.sleep(0.05)
+    await until(lambda: all(daemon.events("run ended") or daemon.events(SKIPPED) for daemon in daemons), within_s=60)
 
 
 async def runs(program: Program, tenant: str) -> list[dict[str, Any]]:
     """Return a tenant's runs, the one that began first first."""
-    shown = await program.run("runs", tenant, "--json", "--limit", "1000")
-    found: list[dict[str, Any]] = json.loads(shown.stdout)
-    return sorted(found, key=lambda run: str(run["started_at"]))
+    return sorted(await program.ask("runs", tenant, "--limit", "1000"), key=lambda run: str(run["started_at"]))
 
 
 async def test_two_daemons_with_one_store_run_each_tenant_once_at_a_time_and_push_everything_once(

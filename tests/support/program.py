@@ -16,6 +16,7 @@ from anyio.abc import Process
 
 # Due when a daemon starts, since it never ran, and not again before a leap day.
 ONCE: Mapping[str, Any] = {"cron": "0 0 29 2 *"}
+AMPLE: Mapping[str, Any] = {"quota": {"requests": 1000, "per": "60s"}}  # which is never used up
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,13 @@ class Program:
         """The settings."""
         return self.folder / "adsyncd.toml"
 
-    def settings(self, **tables: Any) -> None:  # noqa: ANN401 - whatever settings hold
-        """Write the settings: `platforms={"mixo": {"base_url": ...}}`. All else that they name is in the folder."""
+    def settings(self, base_url: str = "", **tables: Any) -> None:  # noqa: ANN401 - whatever settings hold
+        """Write the settings, with the platform `mixo` at `base_url`. All else that they name is in the folder."""
         store = {"url": f"sqlite:///{self.folder}/adsyncd.db"}
         control = {"socket": str(self.folder / "control.sock")}
         files = {"tenants_dirs": [str(self.folder / "tenants.d")], "store": store}
-        _write(self.config, {**files, **tables, "control": tables.get("control", control)})
+        platforms = {"platforms": {"mixo": {"base_url": base_url}}} if base_url else {}
+        _write(self.config, {**files, **platforms, **tables, "control": tables.get("control", control)})
 
     def tenant(self, tenant_id: str, **keys: Any) -> None:  # noqa: ANN401 - whatever a drop-in holds
         """Write a drop-in. Default: platform `mixo`, the client id its own, credentials in the environment, one run."""
@@ -48,27 +50,34 @@ class Program:
         """Run a command to its end, whatever its exit code."""
         return await anyio.run_process(self._command(*arguments), check=False, env=self._environ())
 
+    async def ask(self, *arguments: str, code: int = 0) -> Any:  # noqa: ANN401 - JSON
+        """Run a command that ends with this exit code, and return what it prints with `--json`."""
+        shown = await self.run(*arguments, "--json")
+        assert shown.returncode == code, shown.stderr
+        return json.loads(shown.stdout)
+
     async def runs(self) -> dict[str, dict[str, Any]]:
         """Return each tenant's latest run, as `runs --json` prints it."""
-        shown = await self.run("runs", "--json", "--limit", "1000")
-        assert shown.returncode == 0, shown.stderr
-        return {run["tenant"]: run for run in reversed(json.loads(shown.stdout))}
+        return {run["tenant"]: run for run in reversed(await self.ask("runs", "--limit", "1000"))}
+
+    @asynccontextmanager
+    async def opened(self, *command: str, **streams: Any) -> AsyncIterator[Process]:  # noqa: ANN401 - files or numbers
+        """Start a process. What is left of it in the end is killed."""
+        async with await anyio.open_process(command, env=self._environ(), **streams) as process:
+            try:
+                yield process
+            finally:
+                if process.returncode is None:
+                    process.kill()
 
     @asynccontextmanager
     async def started(self, *options: str, output: int | None = None) -> AsyncIterator["Daemon"]:
         """Start the daemon, which logs to a file or to `output`. What is left of it in the end is killed."""
         log = self.folder / "daemon.log"
         with log.open("ab") as file:
-            stderr = file if output is None else output
-            process = await anyio.open_process(
-                self._command("run", *options), env=self._environ(), stdout=stderr, stderr=stderr
-            )
-        async with process:
-            try:
+            stream = file if output is None else output
+            async with self.opened(*self._command("run", *options), stdout=stream, stderr=stream) as process:
                 yield Daemon(process, log)
-            finally:
-                if process.returncode is None:
-                    process.kill()
 
     @asynccontextmanager
     async def daemon(self, *options: str) -> AsyncIterator["Daemon"]:

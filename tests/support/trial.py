@@ -94,13 +94,13 @@ class Trial:
         """The daemon's, in a folder of its own."""
         return self.program.folder / "disk" / "adsyncd.db"
 
-    def install(self, schedule: Mapping[str, Any] = ONCE, **tables: object) -> None:
+    def install(self, schedule: Mapping[str, Any] = ONCE, **tables: Any) -> None:  # noqa: ANN401 - of the settings
         """Write settings and drop-ins. The credentials are in Vault if `tables` have one, else in the environment."""
         self.database.parent.mkdir(exist_ok=True)
         self.program.settings(
+            self.platform.base_url,
             shutdown_grace="5s",
             store={"url": f"sqlite:///{self.database}?timeout={LOCK_TIMEOUT_S}"},
-            platforms={"mixo": {"base_url": self.platform.base_url}},
             defaults={
                 "quota": {"requests": QUOTA_REQUESTS, "per": f"{QUOTA_WINDOW_S}s"},
                 "sync": {"timeout": "2s", "max_attempts": 20},

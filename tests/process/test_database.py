@@ -1,4 +1,4 @@
-"""A new version on the database of an old one, which was killed in the middle of a run."""
+"""A real daemon whose database file is moved away under it, or of an older version that was killed in a run."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,8 +6,41 @@ from pathlib import Path
 import pytest
 
 from adsyncd.store import schema, sql
-from support.platform import HEALTHY, Platform, accounts, running_platform
-from support.program import Program
+from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
+from support.program import AMPLE, Program
+
+MISSED = "it was deleted or replaced while adsyncd used it; put it back, or restart adsyncd"
+
+
+async def test_without_its_file_the_daemon_sends_nothing_calls_nothing_done_and_goes_on_once_it_is_back(
+    tmp_path: Path,
+) -> None:
+    everyone = {**HEALTHY, "campaigns": 40, "push_hang": 0, "push_latency_s": 0.2}
+    file, away = tmp_path / "adsyncd.db", tmp_path / "away.db"
+    async with running_platform({"accounts": accounts("acme"), "everyone": everyone}) as platform:
+        program = Program(tmp_path, environ_of("acme"))
+        program.settings(platform.base_url, defaults=AMPLE)
+        program.tenant("acme")
+        async with program.daemon() as daemon:
+            await platform.reach_effects("acme", 5)
+            file.rename(away)
+            await daemon.logs("run left open")
+            sent = (await platform.ledger("acme"))["accepted"]
+            assert (await program.ask("status"))["daemon"]["store"] == f"{file}: {MISSED}"
+            assert (await program.run("trigger", "acme")).returncode == 1  # the run that was cut off waits
+            beside = await program.run("sync", "acme")
+            assert beside.returncode == 1
+            assert f"process {daemon.process.pid} still uses another file that was here" in beside.stderr.decode()
+            assert (await platform.ledger("acme"))["accepted"] == sent
+            away.rename(file)
+            assert (await program.ask("status"))["daemon"]["store"] is None
+        assert (await program.run("sync", "acme")).returncode == 0  # takes up the run
+        run = (await program.runs())["acme"]
+        assert (run["outcome"], run["pushed"]) == ("succeeded", 40)
+        ledger = await platform.ledger("acme")
+        assert all(list(keys.values()) == [1] for keys in ledger["effects"].values())
+        assert ledger["refused"] == 0
+
 
 CAMPAIGNS = 12
 QUOTA = {"requests": 8, "window_s": 5}
@@ -26,7 +59,7 @@ async def test_a_new_version_takes_up_the_run_and_the_permits_that_an_old_one_le
     platform: Platform, tmp_path: Path, revision: str
 ) -> None:
     program = Program(tmp_path, {"ACME_EMAIL": "acme@example.com", "ACME_PASSWORD": "pw-acme"})
-    program.settings(platforms={"mixo": {"base_url": platform.base_url}})
+    program.settings(platform.base_url)
     quota = {"requests": QUOTA["requests"], "per": f"{QUOTA['window_s']}s"}
     program.tenant("acme", quota=quota)
     async with program.started() as old:
