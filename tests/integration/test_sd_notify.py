@@ -164,7 +164,7 @@ async def test_a_watchdog_is_fed_again_soon_after_what_was_amiss_is_over(address
 
 
 def test_a_watchdog_s_time_that_is_no_number_is_named() -> None:
-    with pytest.raises(ConfigError, match="WATCHDOG_USEC: is no number"), open_notifier({"WATCHDOG_USEC": "30s"}):
+    with pytest.raises(ConfigError, match="WATCHDOG_USEC: is not a number"), open_notifier({"WATCHDOG_USEC": "30s"}):
         pass
 
 
