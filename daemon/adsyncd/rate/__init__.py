@@ -21,7 +21,7 @@ The records are the memory: a killed process leaves its permits cooling, and two
 Read on: `quota` (what is allowed), `bucket` (one window), `limiter` (all windows of a quota, and the one list of what
 blocks a grant), `gate` (the lines), `platform_pool` (a quota that client ids share), `account` (the records), `pacing`
 (bursts or even spacing), `feedback` (what responses state), `breaker` (a host that is down), `retry`. It needs nothing
-of adsyncd but `clock` and `errors`.
+of adsyncd but `clock`, `errors` and `duration`.
 """
 
 from adsyncd.rate.costs import costs
