@@ -26,7 +26,7 @@ from adsyncd.control.server import listening, serve
 from adsyncd.credentials import Credentials
 from adsyncd.errors import Problem
 from adsyncd.host.owner import ProcessOwner
-from adsyncd.model.status import Refusal, Reloaded
+from adsyncd.model.status import RefusedFile, Reloaded
 from adsyncd.model.tenant import CredentialsRef, EnvRef, Every, Tenant
 from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
@@ -66,7 +66,7 @@ class Accounts:
 class FakeFiles:
     """Drop-ins of which a test says what a reload comes to."""
 
-    refused: Sequence[Refusal] = ()
+    refused: Sequence[RefusedFile] = ()
     disabled: Sequence[Tenant] = ()
     report: Reloaded = UNCHANGED
 

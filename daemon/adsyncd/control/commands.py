@@ -17,7 +17,7 @@ from adsyncd.credentials import Vault
 from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Run, Tally
-from adsyncd.model.status import DaemonStatus, Refusal, Reloaded, State, TenantStatus
+from adsyncd.model.status import DaemonStatus, RefusedFile, Reloaded, State, TenantStatus
 from adsyncd.model.tenant import Tenant
 from adsyncd.runs.plan import Plan, plan
 from adsyncd.runs.replay import Replayed
@@ -32,7 +32,7 @@ class Files(Protocol):
     """The drop-ins that are in force. See `adsyncd.tenants.reload.Reloader`."""
 
     @property
-    def refused(self) -> Sequence[Refusal]:
+    def refused(self) -> Sequence[RefusedFile]:
         """The files that the last reload refused."""
 
     @property
@@ -189,7 +189,7 @@ class Commands:
         tenant_id: str,
         letters: Mapping[str, int] | None,
         disabled: Mapping[str, Tenant],
-        refused: Mapping[str, Refusal],
+        refused: Mapping[str, RefusedFile],
     ) -> TenantStatus:
         try:
             status = self._supervisor.worker(tenant_id).status(self._ticker.next_fire_time(tenant_id))
@@ -216,7 +216,7 @@ class Commands:
     def _disabled(self) -> dict[str, Tenant]:
         return {tenant.id: tenant for tenant in self._files.disabled}
 
-    def _refused(self) -> dict[str, Refusal]:
+    def _refused(self) -> dict[str, RefusedFile]:
         return {refusal.tenant: refusal for refusal in self._files.refused if refusal.tenant is not None}
 
     def _refuse_disabled(self, tenant_id: str) -> None:

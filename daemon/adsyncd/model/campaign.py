@@ -1,4 +1,4 @@
-"""What is synced: a campaign, a page of them, and what became of pushing one."""
+"""A campaign, a page of campaigns, a push and a dead letter."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from adsyncd.escaping import escaped
 
-MOST_NAMED = 10  # odd items, in what is said of a listing
+MOST_NAMED = 10  # odd items of a listing that are named in words
 _LONGEST_SHOWN = 64
 STATISTICS = frozenset({"impressions", "clicks", "conversions"})
 
@@ -20,7 +20,7 @@ _PUSH_NAMESPACE = uuid.UUID("6f2b1a52-6f0f-5a0e-9a57-0d2f1c7b8e11")
 class Campaign:
     """A campaign as the platform lists it. `payload` is the whole object as compact JSON with sorted keys.
 
-    A field is None if the platform gives it no value, or one that can't be read.
+    A field is None if the platform gives it no value, or an unreadable one.
     """
 
     id: str
@@ -36,9 +36,9 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Oddities:
-    """Items of a listing that are not what the API promises: their `count`, and the first ones in words.
+    """Items of a listing that break the API's promises: their `count`, and the first ones in words.
 
-    `lost`: how many of them have no usable id, so that no campaign comes of them.
+    `lost`: how many of them have no usable id, so that they are not stored.
     """
 
     count: int = 0
@@ -56,11 +56,10 @@ class Oddities:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing. `number` counts from 1; `total`, if given, is what the platform claims to have in all.
+    """One page of a listing. `number` counts from 1; `total`: how many campaigns the platform claims to have, or None.
 
-    `source` names the listing that it belongs to, `etag` is what the platform calls this version of the page, and
-    `listed_at` says when it was listed if that was by an earlier run. `odd`: items with a value that can't be read;
-    `lacking`: those that lack a field.
+    `source` names its listing; `etag` is the platform's name for this version of the page; `listed_at` is the time of
+    the listing if an earlier run made it. `odd`: items with an unreadable value; `lacking`: items without a field.
     """
 
     number: int
@@ -75,7 +74,7 @@ class Page:
 
 
 class PushState(StrEnum):
-    """Where a push stands. All but `PENDING` are final for their run."""
+    """The state of a push. All but `PENDING` are final for their run."""
 
     PENDING = "pending"
     PUSHED = "pushed"
@@ -86,10 +85,10 @@ class PushState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A push that a run owes or owed, and what became of it.
+    """A push that a run must make or has made.
 
-    `attempts` counts the requests that cost an attempt; `failures` the tenant's runs before this one, in a row, in
-    which the campaign failed.
+    `attempts`: the requests that cost an attempt. `failures`: in how many of the tenant's last runs in a row, before
+    this one, the campaign failed.
     """
 
     campaign_id: str
@@ -101,10 +100,10 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A campaign that is left alone until it is replayed, discarded, or changed or deleted upstream.
+    """A campaign that runs skip until it is replayed, discarded, or changed or deleted upstream.
 
-    `attempts` counts those under its key, by the run in which it died and by replays; `failures` the runs in a row,
-    that one included; `reason` and `trace_id` are those of its last push. `payload` is the campaign's.
+    `attempts`: those under its key, by its last run and by replays. `failures`: the failed runs in a row, the last one
+    included. `reason` and `trace_id` are those of its last push; `payload` is the campaign's.
     """
 
     tenant: str
@@ -123,14 +122,14 @@ class DeadLetter:
 
 
 def shown(campaign_id: str) -> str:
-    """Return an id as it may stand in a sentence: a long one cut short, what does not print escaped."""
+    """Return an id for a message: shortened if it is long, with unprintable characters escaped."""
     return escaped(campaign_id[:_LONGEST_SHOWN]) + "..." * (len(campaign_id) > _LONGEST_SHOWN)
 
 
 def content_hash(campaign: Campaign) -> str:
-    """Return what changes when the campaign was changed: a hash of its payload without its statistics.
+    """Return a hash of the campaign's payload without its statistics.
 
-    Those move by themselves; were they content, every campaign that is seen by anybody would always have changed.
+    Statistics change constantly; hashing them would mark every active campaign as changed.
     """
     content = {key: value for key, value in json.loads(campaign.payload).items() if key not in STATISTICS}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

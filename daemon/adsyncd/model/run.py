@@ -1,4 +1,4 @@
-"""One run of one tenant: its name, its counts while it goes, and its record when it is over."""
+"""One run of one tenant: its id, its counts while it is in progress, and its record."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +13,8 @@ from adsyncd.rate.wait import WaitReason
 class Outcome(StrEnum):
     """How a run ended.
 
-    `SUCCEEDED`: the listing came to its end and every campaign was pushed or skipped. `PARTIAL`: some campaigns were
-    not, or could not be read, or the listing collapsed. `FAILED`: it could not list them. `ABANDONED`: it ran out of
-    time.
+    `SUCCEEDED`: the listing is complete, and every campaign was pushed or skipped. `PARTIAL`: some campaigns failed or
+    could not be read, or the listing collapsed. `FAILED`: the listing failed. `ABANDONED`: the deadline passed.
     """
 
     SUCCEEDED = "succeeded"
@@ -25,10 +24,10 @@ class Outcome(StrEnum):
 
 
 class Listing(StrEnum):
-    """What a run's listing says of the campaigns that are not in it. One that is pieced together says nothing.
+    """How a run got its listing. One pieced together by a resumed run has None: it proves nothing about missing ones.
 
-    `COMPLETE`: all pages, in one go. `COLLAPSED`: that, too, but more than half of the campaigns are missing, and the
-    listing before does not agree. `KEPT`: that of an earlier run, which was used again.
+    `COMPLETE`: all pages without an interruption. `COLLAPSED`: complete, but more than half of the campaigns are
+    missing, and the previous listing does not agree. `KEPT`: an earlier run's listing, used again.
     """
 
     COMPLETE = "complete"
@@ -38,9 +37,9 @@ class Listing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A wait that is under way; `until` is when it will be over, if that is known.
+    """A wait in progress; `until` is its end, or None if that is unknown.
 
-    `detail`: whose breaker it is and why, or after which failure it came to this.
+    `detail`: the host of the breaker and its trouble, or the failure that caused the wait.
     """
 
     reason: WaitReason
@@ -48,19 +47,19 @@ class Wait:
     detail: str = ""
 
     def __str__(self) -> str:
-        """Name it in words that fit behind "waiting for the"."""
+        """Return the words that follow "waiting for the"."""
         link = "of" if self.reason is WaitReason.BREAKER else "after"
         return f"{self.reason} {link} {self.detail}" if self.detail else str(self.reason)
 
 
 @dataclass(slots=True)
 class Tally:
-    """A run's counts, added to while it goes: distinct campaigns, and the requests that they took.
+    """The counts of a run in progress: distinct campaigns, and the requests for them.
 
-    `requests` are all metered requests sent, `retries` those of them that repeat one that failed, `refused` the
-    429s among the answers; `waited_s` is the time in which at least one request waited for quota, in seconds.
-    `announced`: the most campaigns that a page named in all; once all are listed, how many. `waits`: those that are
-    under way now, oldest first. `cut_short`: what was waited for when the run was cancelled.
+    `requests`: all metered requests that were sent; `retries`: those that repeat a failed one; `refused`: the 429s.
+    `waited_s`: seconds in which at least one request waited for quota. `announced`: the largest total that a page
+    named; once the listing is complete, the number of campaigns. `waits`: the waits in progress, oldest first.
+    `cut_short`: the wait in progress when the run was cancelled.
     """
 
     listed: int = 0
@@ -81,7 +80,7 @@ class Tally:
     def waiting(
         self, reason: WaitReason, until: datetime | None = None, detail: str = ""
     ) -> Iterator[Callable[[Wait], None]]:
-        """Count as waiting while the body goes on; what is yielded takes what became of that wait."""
+        """Count a wait during the body. The yielded function replaces the wait when its reason or end changes."""
         number = self._begun = self._begun + 1
         self.waits[number] = Wait(reason, until, detail)
         try:
@@ -94,9 +93,9 @@ class Tally:
             del self.waits[number]
 
     def wait(self, now: datetime) -> Wait | None:
-        """Say what the run waits for: of the waits that are under way, the one that is over first as far as is known.
+        """Return what the run waits for: the wait in progress that ends first, or the oldest if no end is known.
 
-        Who stands in line behind others hears nothing new until he is the first, so what he was told may be over.
+        A request in line behind others learns nothing new until it is the first, so its end may be past.
         """
         by_end = {wait.until: wait for wait in reversed(self.waits.values()) if wait.until and wait.until > now}
         return by_end[min(by_end)] if by_end else next(iter(self.waits.values()), None)
@@ -109,9 +108,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it is recorded. While it goes, `ended_at` and `outcome` are None.
+    """A run's record. `ended_at` and `outcome` are None while the run is in progress.
 
-    `note`: what is remarkable and no error. `listing`: what it says of campaigns that are not in it, if anything.
+    `note`: remarks that are no error. `listing`: see Listing.
     """
 
     tenant: str

@@ -142,7 +142,7 @@ class DaemonStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedFile:
     """The problems of a tenant's files, or (if `tenant` is None) of the settings or a directory.
 
     `goes_on`: the last good version is in force.
@@ -173,7 +173,7 @@ class Reloaded:
     removed: tuple[str, ...]
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
-    refused: tuple[Refusal, ...]
+    refused: tuple[RefusedFile, ...]
     due: int
     took_s: float
     silent: tuple[Silence, ...] = ()

@@ -24,7 +24,7 @@ from adsyncd.errors import AdsyncdError, Rejected, Stopping, StoreError
 from adsyncd.model.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.model.run import Outcome, ResumePoint, Run, Tally, run_id
 from adsyncd.model.tenant import PushPolicy, Tenant
-from adsyncd.runs.progress import RunProgress
+from adsyncd.runs.progress import RunCounts
 from adsyncd.runs.pushing import CAMPAIGN_ERRORS, Pusher, PushQueue, recording
 from adsyncd.telemetry.instruments import (
     ATTEMPT,
@@ -109,7 +109,7 @@ class Pipeline:
         self._instruments = instruments
         self._on_end = on_end
         self._run: Run
-        self._progress: RunProgress
+        self._progress: RunCounts
         self._resumed = frozenset[str]()  # campaigns whose push an earlier life of the run may have sent
 
     async def run(self, fire_time: datetime) -> Run:
@@ -128,7 +128,7 @@ class Pipeline:
             self._run = Run(self._tenant.id, name, fire_time, self._clock.now(), trace_id)
             point = await self._journal.begin(self._run)
             self._run = replace(self._run, started_at=point.started_at)
-            self._progress = RunProgress(point, self._tally, self._tenant.sync.page_size)
+            self._progress = RunCounts(point, self._tally, self._tenant.sync.page_size)
             try:
                 ended = await self._finish(await self._failure(point))
             except (Stopping, StoreError) as reason:

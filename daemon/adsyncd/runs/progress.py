@@ -18,7 +18,7 @@ _MOST_LISTED = 1_000_000
 _RESUMED = ("listed", "pushed", "skipped", "dead_lettered", "failed", "requests", "retries")
 
 
-class RunProgress:
+class RunCounts:
     """The progress of one run from its resume point on. It adds to `tally`, which others may watch."""
 
     def __init__(self, point: ResumePoint, tally: Tally, page_size: int) -> None:

@@ -12,7 +12,7 @@ from adsyncd.store.tables import dead_letters as table
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayOutcome:
+class ReplayWrite:
     """The result of pushing a dead letter again. `error`: the reason of a failure, None after a success."""
 
     letter: DeadLetter
@@ -73,7 +73,7 @@ _PUSHED = (
 )
 
 
-def replay(connection: Connection, items: Sequence[ReplayOutcome]) -> list[None]:
+def replay(connection: Connection, items: Sequence[ReplayWrite]) -> list[None]:
     """Record replays: a success closes the dead letter and updates its campaign's row, a failure keeps the letter."""
     for item in items:
         this = _key(item.letter)

@@ -179,7 +179,7 @@ class Store(Reader):
         Without an `error` the letter is closed and its campaign's row updated. With one it stays, with that reason. A
         letter that was closed in the meantime by a change upstream stays closed.
         """
-        outcome = dead_letters.ReplayOutcome(letter, attempts, error, trace_id, self._clock.now())
+        outcome = dead_letters.ReplayWrite(letter, attempts, error, trace_id, self._clock.now())
         await self._write(dead_letters.replay, outcome)
 
     async def discard(self, letters: Sequence[DeadLetter]) -> None:

@@ -23,7 +23,7 @@ from adsyncd.clock import Clock
 from adsyncd.config import Settings
 from adsyncd.config.dropins import DropIns, Tenants
 from adsyncd.errors import ConfigError, Problem, StoreError
-from adsyncd.model.status import Refusal, Reloaded
+from adsyncd.model.status import RefusedFile, Reloaded
 from adsyncd.model.tenant import Tenant
 from adsyncd.telemetry.instruments import DROP_INS_REFUSED, Instruments
 from adsyncd.tenants.diff import diff
@@ -65,7 +65,7 @@ class Reloader:
         telling: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
         self.settings = settings
-        self.refused: tuple[Refusal, ...] = ()
+        self.refused: tuple[RefusedFile, ...] = ()
         self.elsewhere = anyio.Event()
         self._stated = settings
         self._load = load
@@ -209,11 +209,14 @@ class Reloader:
             self.refused,
             (
                 *(
-                    Refusal(None, tuple(wrong), bool(served))
+                    RefusedFile(None, tuple(wrong), bool(served))
                     for wrong in (files.problems, tenants.directories)
                     if wrong
                 ),
-                *(Refusal(tenant_id, tuple(wrong), tenant_id in served) for tenant_id, wrong in tenants.bad.items()),
+                *(
+                    RefusedFile(tenant_id, tuple(wrong), tenant_id in served)
+                    for tenant_id, wrong in tenants.bad.items()
+                ),
             ),
         )
         self._instruments.set(DROP_INS_REFUSED, len(self.refused))
@@ -227,5 +230,5 @@ class Reloader:
             _log.info("drop-in no longer refused", tenant=tenant_id)
 
 
-def _tenants(refused: Iterable[Refusal]) -> set[str | None]:
+def _tenants(refused: Iterable[RefusedFile]) -> set[str | None]:
     return {refusal.tenant for refusal in refused}

@@ -17,7 +17,7 @@ import adsyncd
 from adsyncd.control import openapi
 from adsyncd.control.endpoints import ENDPOINTS
 from adsyncd.errors import StoreError
-from adsyncd.model.status import Refusal
+from adsyncd.model.status import RefusedFile
 from adsyncd.rate.wait import WaitReason
 from support.control import SCARCE, UNCHANGED, WRONG, Inside, ask, refused, tell, tenant
 from support.records import bury
@@ -83,7 +83,7 @@ async def test_what_went_wrong_last_is_told_until_it_goes_well(inside: Inside, a
 
 async def test_the_daemon_counts_its_tenants_by_state(inside: Inside, api: httpx.AsyncClient) -> None:
     inside.files.disabled = [tenant("initech", enabled=False)]
-    inside.files.refused = [Refusal("hooli", (WRONG,), goes_on=False)]
+    inside.files.refused = [RefusedFile("hooli", (WRONG,), goes_on=False)]
     await tell(api, "/v1/tenants/acme/pause")
     status = await ask(api, "/v1/status")
     assert status["tenants"] == {"idle": 1, "paused": 1, "disabled": 1, "refused": 1}
@@ -105,7 +105,7 @@ async def test_hosts_that_are_left_alone_are_told_with_the_reason(inside: Inside
 
 
 async def test_a_tenant_whose_file_is_wrong_goes_on_and_says_so(inside: Inside, api: httpx.AsyncClient) -> None:
-    inside.files.refused = [Refusal("globex", (WRONG,), goes_on=True)]
+    inside.files.refused = [RefusedFile("globex", (WRONG,), goes_on=True)]
     globex = await ask(api, "/v1/tenants/globex")
     assert globex["state"] == "idle"
     [problem] = globex["refused"]
@@ -143,7 +143,7 @@ async def test_a_tenant_that_cant_be_shown_says_so_in_its_row_and_hides_no_other
 
 async def test_a_file_whose_name_is_not_utf8_is_told_of(inside: Inside, api: httpx.AsyncClient) -> None:
     wrong = replace(WRONG, path=Path(os.fsdecode(b"/etc/adsyncd/tenants.d/caf\xe9.toml")))
-    refusal = Refusal(None, (wrong,), goes_on=False)
+    refusal = RefusedFile(None, (wrong,), goes_on=False)
     inside.files.refused = [refusal]
     assert [one["path"] for one in (await ask(api, "/v1/status"))["refused"]] == ["/etc/adsyncd/tenants.d/caf?.toml"]
     inside.files.report = replace(UNCHANGED, refused=(refusal,))

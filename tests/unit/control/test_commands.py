@@ -7,7 +7,7 @@ import anyio
 import httpx
 import pytest
 
-from adsyncd.model.status import Refusal
+from adsyncd.model.status import RefusedFile
 from support.control import UNCHANGED, WRONG, Inside, ask, refused, tell, tenant
 from support.records import bury
 
@@ -73,7 +73,7 @@ async def test_a_reload_says_what_changed(inside: Inside, api: httpx.AsyncClient
 async def test_a_reload_that_refuses_files_is_no_success_and_says_what_changed_nevertheless(
     inside: Inside, api: httpx.AsyncClient
 ) -> None:
-    inside.files.report = replace(UNCHANGED, added=("hooli",), refused=(Refusal("globex", (WRONG,), goes_on=True),))
+    inside.files.report = replace(UNCHANGED, added=("hooli",), refused=(RefusedFile("globex", (WRONG,), goes_on=True),))
     problem = refused(await tell(api, "/v1/reload"), 409)
     assert problem["report"]["added"] == ["hooli"]
     [refusal] = problem["report"]["refused"]

@@ -7,7 +7,7 @@ import pytest
 from adsyncd.errors import ListingError
 from adsyncd.model.campaign import Oddities, Page, Push, PushState
 from adsyncd.model.run import Listing, Outcome, ResumePoint, Run, Tally
-from adsyncd.runs.progress import RunProgress
+from adsyncd.runs.progress import RunCounts
 from support.records import NOON, page
 from support.records import run as a_run
 
@@ -15,11 +15,11 @@ LATER = NOON + timedelta(minutes=5)
 START = ResumePoint(NOON, 1, False, (), Tally())  # noqa: FBT003 - nothing is listed
 
 
-def a_progress(counts: Tally | None = None, **point: Any) -> RunProgress:  # noqa: ANN401 - a resume point's fields
-    return RunProgress(replace(START, **point), counts or Tally(), page_size=2)
+def a_progress(counts: Tally | None = None, **point: Any) -> RunCounts:  # noqa: ANN401 - a resume point's fields
+    return RunCounts(replace(START, **point), counts or Tally(), page_size=2)
 
 
-def listed(progress: RunProgress, *states: PushState, **details: Any) -> Page:  # noqa: ANN401 - a page's
+def listed(progress: RunCounts, *states: PushState, **details: Any) -> Page:  # noqa: ANN401 - a page's
     """Count a page of campaigns of which the run owes pushes in these states, and return it."""
     ids = [f"c{number}" for number in range(len(states))]
     seen = replace(page(*ids), **details)

@@ -67,7 +67,7 @@ WRITES: dict[Operation[Any, Any], st.SearchStrategy[Any]] = {
     ),
     ending.finish: st.builds(ending.Finish, st.builds(ended, RUNS, st.sampled_from([None, *Listing])), st.just(NOON)),
     dead_letters.replay: st.builds(
-        dead_letters.ReplayOutcome, LETTERS, FEW, st.sampled_from([None, "500"]), st.just(""), st.just(NOON)
+        dead_letters.ReplayWrite, LETTERS, FEW, st.sampled_from([None, "500"]), st.just(""), st.just(NOON)
     ),
     dead_letters.discard: st.lists(LETTERS, min_size=1, max_size=2),
     alerts.keep: st.builds(
