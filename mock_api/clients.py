@@ -46,8 +46,7 @@ class Verdict:
 class ClientState:
     """A client id's meters, its page in the ledger, the keys of its pushes, and its own stream of randomness.
 
-    The stream depends on the seed and the client id alone, so that what befalls one client id is the same whatever the
-    others do.
+    The stream depends on the seed and the client id alone, so a client id gets the same faults whatever others do.
     """
 
     def __init__(self, client_id: str, seed: int, behaviour: Behaviour) -> None:

@@ -28,7 +28,7 @@ FILE (JSON if it is named *.json, else TOML) holds the same settings, also for s
 
 The command line goes over the file. POST /_settings merges JSON of the same shape into both at run time (RFC 7396):
 {"accounts": {EMAIL: {"generation": 1}}} revokes an account's tokens. GET /_ledger[?client_id=ID] shows what happened,
-POST /_ledger/reset forgets it. A request that passes the meters is counted, whatever fault befalls it then. What
+POST /_ledger/reset forgets it. A request that passes the meters is counted, also if a fault follows. What
 somebody else asks for (--foreign-requests) counts on the quotas of the client id, and not on the platform's.
 """
 

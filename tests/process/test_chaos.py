@@ -1,4 +1,4 @@
-"""Whatever befalls the real daemon: no campaign is lost, none is pushed twice in a run, and no quota is exceeded.
+"""Faults injected into the real daemon: no campaign is lost, none is pushed twice in a run, and no quota is exceeded.
 
 Here each fault is tried once. `make soak` tries it as often as ADSYNCD_TRIALS says, and keeps what that measured.
 ADSYNCD_SEED is the first trial's seed: `ADSYNCD_SEED=17 pytest tests/process/test_chaos.py -k SIGSTOP` repeats a plan.

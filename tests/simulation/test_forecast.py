@@ -15,7 +15,7 @@ SIMULATOR = Simulator()
 MINUTE = timedelta(minutes=1)
 
 
-def foresee(
+def forecast_of(
     *tenants: Tenant, campaigns: int = 20, hours: int = 1, seed: int = 0, faults: bool = False
 ) -> list[Forecast]:
     """Return what these tenants can expect, each with so many campaigns."""
@@ -31,7 +31,7 @@ def too_often(**changes: Any) -> Tenant:  # noqa: ANN401 - of a tenant
 
 
 def test_a_tenant_with_quota_to_spare_keeps_its_schedule() -> None:
-    [found] = foresee(a_tenant(schedule=Every(15 * MINUTE)))
+    [found] = forecast_of(a_tenant(schedule=Every(15 * MINUTE)))
     assert found.keeps_schedule
     assert (found.runs, found.skipped, found.cut_short, found.failed, found.requests_a_run) == (4, 0, 0, 0, 22)
     assert found.typical_s == pytest.approx(125, abs=10)
@@ -39,42 +39,42 @@ def test_a_tenant_with_quota_to_spare_keeps_its_schedule() -> None:
 
 
 def test_a_tenant_that_is_due_too_often_is_told_how_often_is_possible() -> None:
-    [found] = foresee(too_often())
+    [found] = forecast_of(too_often())
     assert not found.keeps_schedule
     assert found.skipped > 10
     [every] = re.findall(r"let it be due every (\w+) or less often", found.fix or "")
-    [fixed] = foresee(a_tenant(schedule=Every(parse_duration(every)), quota=Quota(10, MINUTE)))
+    [fixed] = forecast_of(a_tenant(schedule=Every(parse_duration(every)), quota=Quota(10, MINUTE)))
     assert fixed.keeps_schedule
 
 
 def test_a_tenant_that_is_due_too_often_is_told_what_quota_would_do() -> None:
     tenant = a_tenant(schedule=Every(4 * MINUTE), quota=Quota(5, MINUTE))
-    [found] = foresee(tenant)
+    [found] = forecast_of(tenant)
     [requests] = re.findall(r"allow (\d+) requests per 1m", found.fix or "")
-    [fixed] = foresee(a_tenant(schedule=Every(4 * MINUTE), quota=Quota(int(requests), MINUTE)))
+    [fixed] = forecast_of(a_tenant(schedule=Every(4 * MINUTE), quota=Quota(int(requests), MINUTE)))
     assert fixed.keeps_schedule
 
 
 def test_a_tenant_that_pushes_all_is_told_of_pushing_what_changed_and_that_helps() -> None:
-    assert 'sync.push = "changed"' in (foresee(too_often())[0].fix or "")
-    [found] = foresee(too_often(push=PushPolicy.CHANGED), hours=2)
+    assert 'sync.push = "changed"' in (forecast_of(too_often())[0].fix or "")
+    [found] = forecast_of(too_often(push=PushPolicy.CHANGED), hours=2)
     assert found.skipped <= 2  # while it pushes everything for the first time
 
 
 def test_a_run_that_runs_out_of_its_deadline_is_cut_short() -> None:
-    [found] = foresee(a_tenant(schedule=Every(15 * MINUTE), quota=Quota(10, MINUTE), run_deadline=MINUTE))
+    [found] = forecast_of(a_tenant(schedule=Every(15 * MINUTE), quota=Quota(10, MINUTE), run_deadline=MINUTE))
     assert (found.cut_short, found.failed, found.typical_s) == (found.runs, 0, None)
     assert "raise sync.run_deadline to 3m" in (found.fix or "")
 
 
 def test_tenants_of_one_client_id_share_what_its_quota_leaves_over() -> None:
     one, other = a_tenant(id="one"), a_tenant(id="other")
-    alone, together = foresee(one), foresee(one, other)
+    alone, together = forecast_of(one), forecast_of(one, other)
     assert together[0].quota_left == together[1].quota_left
     assert 1 - together[0].quota_left == pytest.approx(2 * (1 - alone[0].quota_left), abs=0.02)
 
 
 def test_the_same_seed_answers_the_same_and_faults_take_their_time() -> None:
     tenant = a_tenant()
-    assert foresee(tenant, faults=True) == foresee(tenant, faults=True)
-    assert (foresee(tenant, faults=True)[0].longest_s or 0) > (foresee(tenant)[0].longest_s or 0)
+    assert forecast_of(tenant, faults=True) == forecast_of(tenant, faults=True)
+    assert (forecast_of(tenant, faults=True)[0].longest_s or 0) > (forecast_of(tenant)[0].longest_s or 0)

@@ -1,4 +1,4 @@
-"""Small worlds for the simulator: three tenants for eighteen minutes, and much that befalls them."""
+"""Small worlds for the simulator: three tenants for eighteen minutes, with many faults."""
 
 from collections import Counter
 from collections.abc import Mapping

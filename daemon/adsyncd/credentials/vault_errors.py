@@ -212,7 +212,7 @@ def not_vault(vault: str) -> CredentialsError:
 
 
 def unexpected(exc: Exception, vault: str) -> CredentialsError:
-    """Report an unforeseen error by its type: its text may quote a request or an answer."""
+    """Report an unexpected error by its type: its text may quote a request or an answer."""
     return CredentialsUnavailable(
         f"a request to {vault} failed with an unexpected error ({type(exc).__name__}); report it",
         VaultState.FAILING,

@@ -91,7 +91,7 @@ class VaultConnection:
             if lack := shortage(exc):  # this machine's state, not Vault's
                 raise CredentialsUnavailable(lack) from exc
             raise unanswered(exc, self._name) from exc
-        except Exception as exc:  # noqa: BLE001 - an unforeseen error is a state of Vault and ends nothing
+        except Exception as exc:  # noqa: BLE001 - an unexpected error is a state of Vault and ends nothing
             # `from None`: the hidden error may quote a secret.
             raise unexpected(exc, self._name) from None
         finally:

@@ -79,18 +79,18 @@ class Lives:
 
     async def run(self) -> None:
         """Run all lives, and a last one if the world has `cures`."""
-        async with beside(self._befall):
+        async with beside(self._happen):
             for number, life in enumerate(self._world.lives):
                 await self._live(life, number)
         if self._world.cures:
             await self._settle()
 
-    async def _befall(self) -> None:
+    async def _happen(self) -> None:
         """Make the changes at the platforms and the jumps of the clock happen."""
         events: list[PlatformChange | Jump] = [*self._world.changes, *self._world.jumps]
         for event in sorted(events, key=lambda event: event.at_s):
             await anyio.sleep(event.at_s - anyio.current_time())
-            self._checker.note("befalls", event)
+            self._checker.note("happens", event)
             match event:
                 case PlatformChange():
                     self._vault.passwords |= event.passwords

@@ -69,7 +69,7 @@ class _Scenario:
         campaigns = {id_: self._timeline(id_) for id_ in self._ids}
         clients = {id_: self._behaviour(id_, tenants[id_].quota, campaigns[id_]) for id_ in self._ids}
         for id_, sickness in self._sick.items():
-            self._befall(id_, sickness)
+            self._make_sick(id_, sickness)
             self._spoil_listings(id_, sickness, campaigns[id_])
         return World(
             seed=self._seed,
@@ -189,7 +189,7 @@ class _Scenario:
             return Link(0.02, longest_s, unreachable=0.1, lost=0.05)
         return Link(0.02, longest_s)
 
-    def _befall(self, id_: str, sickness: str) -> None:
+    def _make_sick(self, id_: str, sickness: str) -> None:
         """Make a fault begin and end."""
         begins_s, ends_s = self._instants(2)
         match sickness:
