@@ -20,7 +20,7 @@ from adsyncd.platforms.words import Secrets
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.quota import Quota
-from adsyncd.telemetry.http_spans import CALL
+from adsyncd.telemetry import CALL
 from adsyncd.telemetry.instruments import Instruments
 from support.gates import MemoryLedger, a_gate
 from support.spans import Spans

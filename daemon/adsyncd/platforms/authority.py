@@ -18,7 +18,7 @@ from adsyncd.platforms.session import Session
 from adsyncd.platforms.verdict import accepted, in_words, is_later
 from adsyncd.rate import Gate
 from adsyncd.rate.wait import WaitReason
-from adsyncd.telemetry.http_spans import CALL
+from adsyncd.telemetry import CALL
 
 
 class TokenAuthority:

@@ -12,7 +12,7 @@ import httpx
 from adsyncd.platforms.session import Token
 from adsyncd.rate import Priority
 from adsyncd.rate.feedback import Said
-from adsyncd.telemetry.http_spans import CALL
+from adsyncd.telemetry import CALL
 
 _NOTHING = Said()
 

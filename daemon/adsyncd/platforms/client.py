@@ -45,8 +45,15 @@ from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.retry import Policy, RetryBudget, backoff, wait_before_next
 from adsyncd.rate.wait import WaitReason
 from adsyncd.tasks import OffLoop, in_thread
-from adsyncd.telemetry.http_spans import CALL
-from adsyncd.telemetry.instruments import BREAKER_OPEN, SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
+from adsyncd.telemetry import CALL
+from adsyncd.telemetry.instruments import (
+    BREAKER_OPEN,
+    SPAN_RETRY_WAIT,
+    WAIT_REASON,
+    WAIT_UNTIL,
+    Instruments,
+    span,
+)
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ from adsyncd.rate import Gate, Permit
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.feedback import Said, read
 from adsyncd.rate.retry import LONGEST_ASKED_S
-from adsyncd.telemetry.http_spans import CALL
+from adsyncd.telemetry import CALL
 from adsyncd.telemetry.instruments import REQUESTS, RETRIES, Instruments
 
 _WRITTEN = ".send_request_body.complete"  # httpcore's event, after the protocol's name

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from adsyncd.telemetry.providers import Telemetry
 
-__all__ = ["open_telemetry"]
+__all__ = ["CALL", "open_telemetry"]
+
+# A request's extension: see `adsyncd.platforms.call`. It stands here because to import `http_spans`, and with it
+# OpenTelemetry's propagators, fails before the standard variables are checked.
+CALL = "adsyncd.call"
 
 
 def open_telemetry(environ: MutableMapping[str, str]) -> "AbstractAsyncContextManager[Telemetry]":

@@ -13,6 +13,7 @@ from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.propagate import inject
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 
+from adsyncd.telemetry import CALL
 from adsyncd.telemetry.instruments import (
     ERROR_TYPE,
     HTTP_DURATION,
@@ -42,9 +43,6 @@ _BUCKETS_S = (
     7.5,
     10,
 )  # recommended by the conventions
-
-
-CALL = "adsyncd.call"  # a request's extension: see `adsyncd.platforms.call`
 
 
 class Resendable(Protocol):

@@ -11,7 +11,7 @@ from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.verdict import accepted, confirm, in_progress, is_later
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate.feedback import Said
-from adsyncd.telemetry.http_spans import CALL
+from adsyncd.telemetry import CALL
 from support.scripted import PASSWORD, away, connected
 
 WORDS = {"error": "Oh", "message": "no"}

@@ -6,7 +6,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from adsyncd.telemetry.http_spans import CALL, TracedTransport, http_duration
+from adsyncd.telemetry import CALL
+from adsyncd.telemetry.http_spans import TracedTransport, http_duration
 from support.metrics import Metrics
 from support.spans import Spans
 
