@@ -1,6 +1,7 @@
 """Permits on record, as other processes, restarts and reboots find them."""
 
 from collections import Counter
+from datetime import timedelta
 from functools import partial
 
 import anyio
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adsyncd.rate.account import Account
 from adsyncd.rate.bucket import cools_for
+from adsyncd.rate.ledger import PermitRecord
 from adsyncd.rate.quota import ClientQuota, Quota
 from support.gates import (
     COOLS_FOR,
@@ -210,3 +213,38 @@ async def test_two_processes_that_both_have_work_both_get_on_and_use_all_of_the_
                 tasks.start_soon(work, name)
     assert sum(counts.values()) >= 190
     assert min(counts.values()) >= 40
+
+
+def an_account(platform: str, client_id: str, clock: VirtualClock, *, of: tuple[str, str], boot_id: str) -> Account:
+    """Return the account of a quota of two, beside a permit that another process has out for `of`."""
+    record = PermitRecord(*of, int(WINDOW * 1000), 0, clock.since_boot() + WINDOW, boot_id, "there")
+    return Account(platform, client_id, a_quota(2), [record], clock, "here", timedelta(seconds=2))
+
+
+@pytest.mark.parametrize(
+    ("client_id", "of", "free"),
+    [
+        ("acme", ("mixo", "acme"), 1),
+        ("acme", ("mixo", "other"), 2),
+        ("acme", ("mixo", ""), 2),
+        ("acme", ("other", "acme"), 2),
+        ("", ("mixo", ""), 1),
+        ("", ("mixo", "acme"), 2),
+    ],
+)
+async def test_a_record_counts_in_the_quota_that_it_was_made_for_alone(
+    client_id: str, of: tuple[str, str], free: int
+) -> None:
+    clock = VirtualClock()
+    account = an_account("mixo", client_id, clock, of=of, boot_id=clock.boot_id)
+    assert account.limiter.free(clock.monotonic()) == free
+
+
+async def test_a_longer_timeout_counts_for_the_records_of_another_machine_that_are_known_already() -> None:
+    clock = VirtualClock()
+    account = an_account("mixo", "acme", clock, of=("mixo", "acme"), boot_id="another")
+    account.expect(timedelta(seconds=60))
+    await anyio.sleep(5 + 60 + cools_for(a_quota(2)) - 1)
+    assert account.limiter.free(clock.monotonic()) == 1
+    await anyio.sleep(2)
+    assert account.limiter.free(clock.monotonic()) == 2
