@@ -23,15 +23,7 @@ from adsyncd.config import SecretRef, Settings, load_guarded_settings
 from adsyncd.config.settings import AppRoleAuth, ReceiversTable, VaultTable
 from adsyncd.control import app, server
 from adsyncd.control.commands import Commands
-from adsyncd.credentials import (
-    AppRole,
-    CredentialsReader,
-    Vault,
-    VaultAccess,
-    VaultToken,
-    open_vault,
-    resolve_secret,
-)
+from adsyncd.credentials import AppRole, CredentialsReader, Vault, VaultAccess, VaultToken, open_vault, resolve_secret
 from adsyncd.errors import Stopping
 from adsyncd.host.owner import open_owner
 from adsyncd.host.sd_notify import open_notifier, status_line

@@ -22,13 +22,7 @@ from opentelemetry.trace import Tracer
 
 from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
-from adsyncd.errors import (
-    AdsyncdError,
-    PlatformError,
-    Throttled,
-    Unauthorized,
-    Unavailable,
-)
+from adsyncd.errors import AdsyncdError, PlatformError, Throttled, Unauthorized, Unavailable
 from adsyncd.host.shortage import Lacks, shortage
 from adsyncd.model.campaign import Page
 from adsyncd.model.run import Tally
@@ -46,14 +40,7 @@ from adsyncd.rate.retry import Policy, RetryBudget, backoff, wait_before_next
 from adsyncd.rate.wait import WaitReason
 from adsyncd.tasks import OffLoop, in_thread
 from adsyncd.telemetry import CALL
-from adsyncd.telemetry.instruments import (
-    BREAKER_OPEN,
-    SPAN_RETRY_WAIT,
-    WAIT_REASON,
-    WAIT_UNTIL,
-    Instruments,
-    span,
-)
+from adsyncd.telemetry.instruments import BREAKER_OPEN, SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 
 T = TypeVar("T")
 

@@ -11,16 +11,7 @@ from typing import Literal
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.metrics import _Gauge as Gauge
-from opentelemetry.trace import (
-    INVALID_SPAN,
-    NoOpTracer,
-    Span,
-    SpanKind,
-    Status,
-    StatusCode,
-    Tracer,
-    get_current_span,
-)
+from opentelemetry.trace import INVALID_SPAN, NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer, get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from adsyncd.errors import AdsyncdError
