@@ -1,4 +1,4 @@
-"""What docs/plan.md and docs/simulate.md say of the two commands that foresee what settings come to."""
+"""docs/plan.md and docs/simulate.md describe `plan` and `simulate` as they are."""
 
 import inspect
 from dataclasses import fields

@@ -117,7 +117,7 @@ async def test_the_wait_after_a_refusal_is_understood_in_every_form(form: RetryA
 
 
 @pytest.mark.parametrize(("shared", "quota"), [(0, 1), (1, 4)])
-async def test_a_refusal_that_is_a_400_is_understood_whoevers_quota_is_used_up(shared: int, quota: int) -> None:
+async def test_a_refusal_with_status_400_is_understood_for_both_quotas(shared: int, quota: int) -> None:
     async with platform(shared, quota_requests=quota, throttle_status=400) as listener:
         assert (await listener.listen())[1] == Said()
         assert await listener.listen() == (400, Said(throttled=True))

@@ -44,9 +44,7 @@ class TestAnIdentityForEachTenant:
             assert ("the AppRole adsyncd-acme" if role else "the daemon") in str(caught.value)
             assert (await vault.read(VaultRef("adsyncd/globex", "adsyncd-globex"))).email == "ads@globex.example"
 
-    async def test_no_tenant_s_token_opens_another_s_secret_whoever_has_it(
-        self, server: OpenBao, broker: VaultAccess
-    ) -> None:
+    async def test_no_tenant_s_token_opens_another_s_secret(self, server: OpenBao, broker: VaultAccess) -> None:
         async with opened(broker) as vault:
             await vault.read(VaultRef("adsyncd/acme", "adsyncd-acme"))
             acme = vault._roles["adsyncd-acme"]._lease

@@ -161,7 +161,7 @@ async def test_a_database_that_others_lock_in_mid_run_is_said_in_words(program: 
     assert (await program.run("sync", "acme")).returncode == 0
 
 
-async def test_whoever_has_seen_enough_may_hang_up(program: Program) -> None:
+async def test_a_reader_may_hang_up_early(program: Program) -> None:
     await program.run("sync", "acme")
     environ = program._environ()
     command = " ".join(program._command("runs", "--json"))

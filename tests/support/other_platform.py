@@ -179,5 +179,5 @@ async def report(http: httpx.AsyncClient, client_id: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     platform = OtherPlatform()
-    print(f"http://127.0.0.1:{platform.server_address[1]}", flush=True)  # noqa: T201 - whoever started it reads it
+    print(f"http://127.0.0.1:{platform.server_address[1]}", flush=True)  # noqa: T201 - the test that started it reads it
     platform.serve_forever()

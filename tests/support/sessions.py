@@ -27,7 +27,7 @@ class FastClock(VirtualClock):
 
 @dataclass
 class Platform:
-    """Signs in whoever knows the password, after a second; `failure` is raised instead."""
+    """Accepts the right password, after a second; raises `failure` instead if it is set."""
 
     password: str = "old"
     failure: AdsyncdError | None = None

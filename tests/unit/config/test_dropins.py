@@ -267,7 +267,9 @@ def test_no_directory_at_all_is_a_problem_and_so_is_one_that_cannot_be_read(fold
 
 
 def test_the_example_drop_ins_are_valid(tmp_path: Path) -> None:
-    examples = shutil.copytree(Path(__file__).parents[3] / "tenants", tmp_path / "tenants")  # whoever owns the tree
+    examples = shutil.copytree(
+        Path(__file__).parents[3] / "tenants", tmp_path / "tenants"
+    )  # the tree may belong to another user
     settings = {
         "tenants_dirs": [str(examples)],
         "platforms": {"mixo": {"base_url": "https://ads"}},

@@ -76,7 +76,7 @@ def test_a_success_ends_the_wait_and_the_next_one_is_short_again() -> None:
     assert backoff.wait_s <= 1
 
 
-def test_whoever_watches_is_told_of_each_outcome() -> None:
+def test_a_watcher_is_told_of_each_outcome() -> None:
     seen: list[object] = []
     backoff = Backoff(SetClock(), Random(1), lambda: seen.append(backoff.failure))
     backoff.fail(SEALED)

@@ -15,7 +15,7 @@ from support.sessions import LIFE_S, Parts, outcomes
 
 
 @pytest.mark.parametrize("apart_s", [0.0, 0.1])
-async def test_whoever_needs_a_token_meanwhile_shares_one_sign_in(parts: Parts, apart_s: float) -> None:
+async def test_requests_that_need_a_token_meanwhile_share_one_sign_in(parts: Parts, apart_s: float) -> None:
     got = await outcomes(parts, 12, apart_s=apart_s)
     assert len(got) == 12
     assert {id(token) for token in got} == {id(await parts.token())}

@@ -59,7 +59,7 @@ def test_one_client_id_s_failures_open_it_only_for_a_host_that_has_no_other() ->
     assert (alone.is_open, in_company.is_open) == (True, False)
 
 
-def test_whoever_the_platform_may_still_answer_is_not_held() -> None:
+def test_a_client_id_that_may_still_get_answers_is_not_held() -> None:
     subject = opened()
     assert subject.opens_at("initech", 11) == 11
     fail(subject, [11, 12], "initech")

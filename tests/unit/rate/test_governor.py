@@ -7,7 +7,7 @@ from support.gates import MemoryLedger, a_client, a_governor, a_quota
 from support.virtual_time import VirtualClock
 
 
-async def test_a_client_id_has_one_gate_whoever_asks_and_shares_it_with_no_other() -> None:
+async def test_a_client_id_has_one_gate_of_its_own() -> None:
     governor = a_governor()
     gate = governor.gate(a_client(a_quota(10)))
     assert governor.gate(a_client(a_quota(10), weight=3)) is gate

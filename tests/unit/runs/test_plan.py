@@ -78,7 +78,7 @@ def test_a_schedule_that_the_quota_cannot_meet_comes_with_its_numbers_and_each_f
     due_s=st.integers(60, 86_400),
     others=st.integers(0, 3),
 )
-def test_whoever_follows_a_fix_keeps_the_schedule(
+def test_an_operator_who_follows_a_fix_keeps_the_schedule(
     campaigns: int, quota: Quota, shape: Shape, due_s: int, others: int
 ) -> None:
     quota = replace(quota, shape=shape)

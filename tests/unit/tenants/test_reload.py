@@ -189,7 +189,7 @@ async def test_each_hangup_is_a_reload(installed: Installation) -> None:
 # What is told
 
 
-async def test_whoever_started_us_is_told_of_each_reload_but_the_start(installed: Installation) -> None:
+async def test_the_service_manager_is_told_of_each_reload_but_the_start(installed: Installation) -> None:
     await installed.reloader.reload()
     assert installed.told == []
     await installed.reloader.reload()
