@@ -4,7 +4,6 @@ While Vault answers, ten calls run at once and the others queue. During an outag
 at a time probes whether Vault is back.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ import anyio.to_thread
 import requests
 from hvac.adapters import RawAdapter
 from hvac.exceptions import VaultError
+from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -190,11 +190,8 @@ def _body(response: requests.Response) -> bytes:
 
 def _object(body: bytes) -> dict[str, object]:
     try:
-        answer = json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError):
+        # Not `json`: it recurses in Python, and where that ends, a finalizer that the collector runs then fails, too.
+        answer = from_json(body, allow_inf_nan=False)
+    except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
-
-
-def _no_number(name: str) -> object:
-    raise ValueError(name)

@@ -64,8 +64,8 @@ class VirtualClock:
 
     @property
     def boot_id(self) -> str:
-        """An id that changes with each reboot."""
-        return f"virtual-{self._boots}"
+        """An id that changes with each reboot. Clocks with the same id count from the same instant."""
+        return f"virtual-{self._boots}-{self._booted_at}"
 
     def jump(self, by: timedelta) -> None:
         """Set the wall clock forward or back; the monotonic time is unchanged."""
