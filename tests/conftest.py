@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 # A busy machine with a cold database is slow, not wrong. Under CI each run tries the same examples: red stays red.
 settings.register_profile(
     "adsyncd",
-    max_examples=int(os.environ.get("ADSYNCD_EXAMPLES", "50")),  # more in `make soak`
+    max_examples=int(os.environ.get("ADSYNCD_EXAMPLES", "30")),  # more in `make soak`
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize="CI" in os.environ,
@@ -30,9 +30,11 @@ _LONGEST_FIRST = ("systemd", "process", "simulation", "integration", "contract",
 _ON_ONE_WORKER = {"systemd"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    folders = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
-    for item, folder in folders.items():
-        item.add_marker(pytest.mark.xdist_group(folder if folder in _ON_ONE_WORKER else str(item.path)))
+    files = {item: item.path.relative_to(Path(__file__).parent) for item in items}
+    for item, file in files.items():
+        folder = file.parts[0]
+        item.add_marker(pytest.mark.xdist_group(folder if folder in _ON_ONE_WORKER else str(file)))
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: _LONGEST_FIRST.index(folders[item]))
+        items.sort(key=lambda item: _LONGEST_FIRST.index(files[item].parts[0]))

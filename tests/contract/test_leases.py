@@ -1,4 +1,4 @@
-"""Leases change hands one at a time, and who has lost his writes nothing more."""
+"""A lease has one holder at a time; a holder that lost it writes nothing more."""
 
 import uuid
 from contextlib import nullcontext

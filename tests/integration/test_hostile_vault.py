@@ -1,4 +1,4 @@
-"""Whatever answers in Vault's place, with whatever: it is a state of Vault's, in time, and nobody's end."""
+"""Any response in the place of Vault's, even a hostile one, becomes a state of Vault within the timeout."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

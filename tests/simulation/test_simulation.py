@@ -16,7 +16,7 @@ from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.simulation import Course, Simulator
 from support.isolation import mute_world, with_and_without_the_sick
 from support.reliability import Row, keep
-from support.worlds import befalls, small_world
+from support.worlds import faults_of, small_world
 
 WORLDS = os.environ.get("ADSYNCD_WORLDS")
 FIRST = int(os.environ.get("ADSYNCD_SEED", "0"))
@@ -26,20 +26,20 @@ AT_A_TIME = 25
 
 @pytest.fixture(scope="module")
 def measured() -> Iterable[Counter[tuple[str, str]]]:
-    """What was counted for each thing that befalls: (what, column) -> number. Kept when a soak is over."""
+    """What was counted for each fault: (fault, column) -> number. Written at the end of a soak."""
     counts: Counter[tuple[str, str]] = Counter()
     yield counts
     if WORLDS:
         columns = ("trials", "pushes", "lost", "doubled", "refused")
         rows = [
-            Row("simulator", fault, *(counts[fault, name] for name in columns)) for fault in befalls(small_world(0))
+            Row("simulator", fault, *(counts[fault, name] for name in columns)) for fault in faults_of(small_world(0))
         ]
         keep("simulator", rows)
 
 
 def count(course: Course, measured: Counter[tuple[str, str]]) -> None:
     broken = Counter(violation.invariant for violation in course.violations)
-    for fault, times in befalls(course.world).items():
+    for fault, times in faults_of(course.world).items():
         if times:
             measured[fault, "trials"] += times
             measured[fault, "pushes"] += course.pushes
@@ -59,7 +59,7 @@ def test_every_invariant_holds_in_the_worlds_of_these_seeds(
 
 
 def test_all_that_can_befall_does_within_the_seeds_that_are_tried() -> None:
-    seen = sum((befalls(small_world(seed)) for seed in range(200)), Counter[str]())
+    seen = sum((faults_of(small_world(seed)) for seed in range(200)), Counter[str]())
     assert min(seen.values()) >= 5, seen
 
 

@@ -1,7 +1,7 @@
-"""What befalls the real daemon in trials.
+"""The faults that trials inject into the real daemon.
 
-A seed decides what befalls it and when: after so many requests, and so many seconds later. What the process is about at
-that instant is up to the machine, so a seed repeats a plan and not the course of events.
+A seed chooses the fault and its time: after so many requests, and so many seconds later. What the process does at that
+instant depends on the machine, so a seed repeats the plan and not the course of events.
 """
 
 import fcntl

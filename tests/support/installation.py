@@ -97,5 +97,5 @@ platforms.mixo.base_url = "https://ads"
 
 
 def told(logged: Logs, event: str) -> list[tuple[str | None, str]]:
-    """Return of whom `event` was logged, and of which line."""
+    """Return the tenants and lines for which `event` was logged."""
     return [(entry["tenant"], str(entry.get("problem"))) for entry in logged if entry["event"] == event]

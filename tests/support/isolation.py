@@ -41,13 +41,13 @@ def mute_world(seed: int) -> World:
 
 
 def _concerns(change: PlatformChange, world: World) -> bool:
-    """Say whether a change befalls the sick."""
+    """Return whether a change concerns the sick tenants."""
     clients = change.settings.get("clients")
     return not isinstance(clients, dict) or bool(clients.keys() & world.sick.keys())
 
 
 def _steady(world: World) -> World:
-    """Leave out what befalls all and what tenants share by design: the disk, catching up, clean stops, an operator."""
+    """Leave out the faults that all tenants share by design: of the disk, of catching up, clean stops, an operator."""
     lives = (replace(life, catches_up=False, end=End.KILL, guest=None) for life in world.lives)
     return replace(
         world, lives=tuple(lives), jumps=(), outages=(), hangs=(), failures=(), stalls=(), store_s=0.0, cures={}

@@ -16,11 +16,11 @@ from support.records import HandClock
 Result = TypeVar("Result")
 
 
-def sqlite_file(folder: Path) -> str:
-    """Put an empty, migrated database into `folder`, and return its URL."""
+def sqlite_file(folder: Path, after: Callable[[Store], Awaitable[object]] | None = None) -> str:
+    """Put a migrated database into `folder`, and return its URL. It is empty, or as `after` leaves an empty one."""
     file = folder / "adsyncd.db"
     file.touch(mode=0o600)
-    file.write_bytes(_empty())
+    file.write_bytes(_after(after) if after else _empty())
     return f"sqlite:///{file}"
 
 
@@ -47,4 +47,11 @@ def migrate(url: str | URL) -> None:
 def _empty() -> bytes:
     with TemporaryDirectory() as folder:
         migrate(f"sqlite:///{folder}/adsyncd.db")
+        return Path(folder, "adsyncd.db").read_bytes()
+
+
+@cache
+def _after(do: Callable[[Store], Awaitable[object]]) -> bytes:
+    with TemporaryDirectory() as folder:
+        in_store(sqlite_file(Path(folder)), do)
         return Path(folder, "adsyncd.db").read_bytes()

@@ -46,7 +46,7 @@ def tenant(name: str, **changes: Any) -> Tenant:  # noqa: ANN401 - a tenant's fi
 
 
 class Accounts:
-    """Every tenant's credentials: those of its client id, but for one of whom reading them breaks down."""
+    """Every tenant's credentials: those of its client id. For the prefix `broken`, reading raises KeyError."""
 
     async def read(self, ref: CredentialsRef) -> Credentials:
         assert isinstance(ref, EnvRef)
@@ -75,13 +75,13 @@ class World:
         self.supervisor.tick(self.tasks, tenant, fire_time(number))
 
     async def ended(self, tenant: str = "acme", number: int = 0) -> Run:
-        """Wait for the end of a tenant's run, to the tenth of a second, and return its record."""
+        """Wait for the end of a tenant's run, to the second, and return its record."""
         with anyio.fail_after(3600):
             while True:
                 for run in await self.store.runs(tenant, 99):
                     if run.fire_time == fire_time(number) and run.outcome:
                         return run
-                await anyio.sleep(0.1)
+                await anyio.sleep(1)
 
     async def ledger(self, client_id: str = "acme") -> dict[str, Any]:
         answer = await self.platform.get("/_ledger", params={"client_id": client_id})

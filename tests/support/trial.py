@@ -80,7 +80,7 @@ def count_losses(campaigns: int, stored: int, runs: int, page: Mapping[str, Any]
 
 @dataclass(slots=True)
 class Trial:
-    """The daemon's installation. `random` decides what befalls it; `problems` is what was wrong on the way."""
+    """The daemon's installation. `random` chooses the faults; `problems` collects what went wrong."""
 
     program: Program
     platform: Platform

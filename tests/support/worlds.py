@@ -31,8 +31,8 @@ def _clients(world: World) -> list[Mapping[str, Any]]:
     return [client for platform in world.platforms.values() for client in cast("Any", platform["clients"]).values()]
 
 
-def befalls(world: World) -> Counter[str]:
-    """Return what befalls in a world, in words, and how often."""
+def faults_of(world: World) -> Counter[str]:
+    """Return the faults of a world, in words, and how often each happens."""
     edited = sum(before.tenants != after.tenants for before, after in zip(world.lives, world.lives[1:], strict=False))
     return Counter(
         {

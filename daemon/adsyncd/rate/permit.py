@@ -27,16 +27,16 @@ class Origin(Protocol):
 class Permit:
     """A permit for one request. It ends with `cool`, with `refund`, or with a `put_on_record` that fails."""
 
-    __slots__ = ("_claims", "_gate", "_granted_at", "_numbers", "_pool", "_shared")
+    __slots__ = ("_claims", "_gate", "_granted_at", "_parts", "_pool")
 
     def __init__(
         self, gate: Origin, granted_at: float, numbers: Numbers, pool: PlatformPool | None, shared: Numbers
     ) -> None:
         self._gate = gate
         self._granted_at = granted_at
-        self._numbers = numbers
         self._pool = pool
-        self._shared = shared
+        # The permits of the client id's quota and, if there is one, of the platform's.
+        self._parts = [(gate.account, numbers)] if pool is None else [(gate.account, numbers), (pool.account, shared)]
         self._claims: list[list[Claim]] = []
         gate.out.add(self)
 
@@ -48,21 +48,24 @@ class Permit:
         gate = self._gate
         try:
             while True:
-                parts = self._parts()
-                if any(account.is_quiet() for account, _ in parts):
-                    self.refund()  # it was granted before the quota changed
-                    return False
-                carried = [account.unrecorded() for account, _ in parts]
-                claims = [account.claims(numbers, timeout_s) for account, numbers in parts]
-                taken = await gate.ledger.claim_permits([*chain(*carried, *claims)])
+                parts = self._parts
+                own: list[list[Claim]] = []
+                wanted: list[list[Claim]] = []
+                for account, numbers in parts:
+                    if account.is_quiet():
+                        self.refund()  # it was granted before the quota changed
+                        return False
+                    claims = account.claims(numbers, timeout_s)
+                    own.append(claims)
+                    wanted.append(account.unrecorded() + claims)
+                taken = await gate.ledger.claim_permits([*chain(*wanted)])
                 if taken:
                     break
-                for (account, _), *recorded in zip(parts, carried, claims, strict=True):
-                    account.recorded(chain(*recorded))
-                if gate.account.holds(claims[0]):
-                    self._claims = [*claims, []]  # no claims of a pool that it joins later
-                    if past := [record for account, _ in parts for record in account.past()]:
-                        gate.ledger.forget_permits(past)
+                for (account, _), claims in zip(parts, wanted, strict=True):
+                    account.recorded(claims)
+                if gate.account.holds(own[0]):
+                    self._claims = [*own, []]  # no claims of a pool that it joins later
+                    self._forget_past()
                     return True
         except BaseException:
             self.refund()
@@ -78,7 +81,7 @@ class Permit:
         `written_at`: the monotonic instant at which the request was fully written, if it was.
         """
         since = self._gate.counted_by(written_at)
-        for account, numbers in self._parts():
+        for account, numbers in self._parts:
             if answered:
                 account.limiter.arrived_within(since - self._granted_at)
             account.limiter.cool(numbers, since)
@@ -87,26 +90,28 @@ class Permit:
     def join(self, pool: PlatformPool | None) -> None:
         """Count in a platform's quota that is new or another one."""
         if pool is not self._pool:
-            self._pool, self._shared = pool, pool.limiter.adopt() if pool else []
+            self._pool = pool
+            self._parts = [self._parts[0], *([(pool.account, pool.limiter.adopt())] if pool else [])]
 
     def refund(self) -> None:
         """Give the permit back at once: its request provably never left."""
-        for account, numbers in self._parts():
+        for account, numbers in self._parts:
             account.limiter.refund(numbers)
         self._is_back(None)
 
-    def _parts(self) -> list[tuple[Account, Numbers]]:
-        """Return its permits of the client id's quota and, if there is one, of the platform's."""
-        own = (self._gate.account, self._numbers)
-        return [own] if self._pool is None else [own, (self._pool.account, self._shared)]
+    def _forget_past(self) -> None:
+        for account, _ in self._parts:
+            if past := account.past():
+                self._gate.ledger.forget_permits(past)
 
     def _is_back(self, cools_since: float | None) -> None:
         gate = self._gate
         gate.out.discard(self)
         if self._claims:
-            parts = zip(self._parts(), self._claims, strict=False)
-            notes = [account.notes(numbers, claims, cools_since) for (account, numbers), claims in parts]
-            gate.ledger.note_permits([*chain(*notes)])
+            notes: list[Claim] = []
+            for (account, numbers), claims in zip(self._parts, self._claims, strict=False):
+                notes += account.notes(numbers, claims, cools_since)
+            gate.ledger.note_permits(notes)
         if gate.waiting:
             gate.serve()
         if self._pool is not None:

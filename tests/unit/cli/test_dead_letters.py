@@ -22,13 +22,15 @@ KEYS = [
 ONE_OF_THREE = "select dead letters: TENANT CAMPAIGN, or --tenant and --reason, or --all"
 
 
+async def three_die(store: Store) -> None:
+    await bury(store, "globex", "c9", reason="503: [red]later[/]")
+    await bury(store, "acme", "c1", "c2")
+
+
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """A store with two dead letters of acme and one of globex."""
-    place = sqlite_file(tmp_path)
-    in_store(place, lambda store: bury(store, "globex", "c9", reason="503: [red]later[/]"))
-    in_store(place, lambda store: bury(store, "acme", "c1", "c2"))
-    return place
+    return sqlite_file(tmp_path, three_die)
 
 
 @pytest.fixture

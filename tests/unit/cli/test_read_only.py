@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adsyncd.store import schema, sql
+from adsyncd.store import Store, schema, sql
 from support.commands import Call, Shell, add_tenant
-from support.migrated import in_store
+from support.migrated import in_store, sqlite_file
 from support.records import bury
 
 LOOKS = [
@@ -47,8 +47,8 @@ def call(shell: Shell, url: str) -> Call:
     return shell.call
 
 
-def bury_one(url: str) -> None:
-    in_store(url, lambda store: bury(store, "acme", "c1"))
+async def one_dies(store: Store) -> None:
+    await bury(store, "acme", "c1")
 
 
 def traces(folder: Path) -> dict[str, object]:
@@ -70,16 +70,14 @@ def seen_without_a_trace(call: Call, folder: Path, command: list[str]) -> list[s
 
 
 @looks
-def test_a_look_at_a_database_that_nobody_uses_leaves_no_trace(
-    call: Call, url: str, folder: Path, command: list[str]
-) -> None:
-    bury_one(url)
+def test_a_look_at_a_database_that_nobody_uses_leaves_no_trace(call: Call, folder: Path, command: list[str]) -> None:
+    sqlite_file(folder, one_dies)
     assert seen_without_a_trace(call, folder, command) == ["adsyncd.db"]
 
 
 @looks
-def test_a_look_at_a_database_in_use_leaves_no_trace(call: Call, url: str, folder: Path, command: list[str]) -> None:
-    bury_one(url)
+def test_a_look_at_a_database_in_use_leaves_no_trace(call: Call, folder: Path, command: list[str]) -> None:
+    sqlite_file(folder, one_dies)
     with closing(sqlite3.connect(folder / "adsyncd.db", isolation_level=None)) as daemon:
         daemon.execute("INSERT INTO pauses VALUES ('acme', '2026-11-25 12:00:00')")
         daemon.execute("BEGIN IMMEDIATE")  # it writes right now
@@ -92,14 +90,12 @@ def test_a_look_at_what_a_crash_or_a_copy_left_leaves_no_trace(
     call: Call, folder: Path, command: list[str], tmp_path: Path
 ) -> None:
     """All that was written last is in the log, and its index was not copied."""
-    used = tmp_path / "used.db"
-    used.touch(mode=0o600)
-    with closing(sqlite3.connect(used)) as daemon:
-        daemon.execute("PRAGMA journal_mode=WAL")
-        daemon.execute("PRAGMA schema_version")
-        bury_one(f"sqlite:///{used}")
-        for suffix in ("", "-wal"):
-            shutil.copy(f"{used}{suffix}", f"{folder}/adsyncd.db{suffix}")
+    url = sqlite_file(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "adsyncd.db")) as daemon:
+        daemon.execute("PRAGMA schema_version")  # while it reads, nothing moves from the log to the file
+        in_store(url, one_dies)
+        for file in ("adsyncd.db", "adsyncd.db-wal"):
+            shutil.copy(tmp_path / file, folder)
     assert seen_without_a_trace(call, folder, command) == ["adsyncd.db", "adsyncd.db-wal"]
 
 
@@ -121,12 +117,13 @@ def test_a_database_that_is_not_there_is_not_made_but_named(call: Call, folder: 
 def test_a_database_of_another_kind_is_left_as_it_is_and_named(
     call: Call, url: str, folder: Path, command: list[str], revision: str | None, words: str
 ) -> None:
+    if revision == "9999":
+        sqlite_file(folder)
     engine = sql.engine(url, connections=1).execution_options(writes=True)
     with engine.begin() as connection:
         if revision is None:
             connection.exec_driver_sql("CREATE TABLE theirs (x)")
         elif revision == "9999":
-            schema.upgrade(connection)
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
         else:
             schema.upgrade(connection, revision)

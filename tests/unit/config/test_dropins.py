@@ -240,7 +240,7 @@ def test_an_override_folder_that_is_none_rejects_the_tenant(folders: Folders) ->
 def test_a_directory_that_may_be_listed_but_not_searched_rejects_the_tenants_in_it(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> bool:  # root, as whom these tests may run, is refused nothing
+    def refuse(path: Path) -> bool:  # these tests may run as root, which may read everything
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     path = folders.write("low/acme.toml", ACME)

@@ -27,14 +27,14 @@ def test_the_oldest_key_is_forgotten_when_there_are_too_many(monkeypatch: pytest
     assert client.push("cmp-0001", "a", 0) is not pushes[0]
 
 
-def test_what_befalls_a_client_id_depends_on_the_seed_and_on_nobody_else() -> None:
-    def befalls(seed: int, client_id: str) -> list[FaultKind]:
+def test_what_faults_a_client_id_depends_on_the_seed_and_on_nobody_else() -> None:
+    def faults(seed: int, client_id: str) -> list[FaultKind]:
         client = ClientState(client_id, seed, Behaviour())
         return [client.fault(RATES) for _ in range(50)]
 
-    assert befalls(0, "acme") == befalls(0, "acme")
-    assert befalls(0, "acme") != befalls(0, "other")
-    assert befalls(0, "acme") != befalls(1, "acme")
+    assert faults(0, "acme") == faults(0, "acme")
+    assert faults(0, "acme") != faults(0, "other")
+    assert faults(0, "acme") != faults(1, "acme")
 
 
 def test_what_is_wrong_with_every_request_comes_before_what_comes_at_a_rate() -> None:

@@ -182,12 +182,14 @@ def changes(zone: ZoneInfo, first_year: int, last_year: int) -> Iterator[datetim
         return datetime.fromtimestamp(hours * 3600, UTC).astimezone(zone).utcoffset()
 
     begin, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) // 3600 for year in (first_year, last_year + 1))
-    for fortnight in range(begin, end, 336):
-        low, high = fortnight, fortnight + 336
-        if offset(low) != offset(high):
+    four_weeks, behind = 672, offset(begin)  # no zone changes twice in them
+    for start in range(begin, end, four_weeks):
+        before, behind = behind, offset(start + four_weeks)
+        if before != behind:
+            low, high = start, start + four_weeks
             while high - low > 1:
                 middle = (low + high) // 2
-                low, high = (middle, high) if offset(middle) == offset(low) else (low, middle)
+                low, high = (middle, high) if offset(middle) == before else (low, middle)
             yield datetime.fromtimestamp(high * 3600, UTC)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.rate.account import Account
@@ -146,7 +146,6 @@ class Processes:
             await at_once(requests, self.server.recorded_request, through)
 
 
-@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     permits=st.integers(1, 6),

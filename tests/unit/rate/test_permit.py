@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.errors import StoreError
@@ -106,7 +106,6 @@ async def test_answers_alone_tell_how_far_arrivals_are_spread(shared: bool, answ
     assert limiter.space_s == pytest.approx((WINDOW * 1.001 + spread_s) / 10)
 
 
-@settings(max_examples=40)
 @given(cooled=st.booleans(), shared=st.lists(st.sampled_from([None, 1, 2, 5]), min_size=1, max_size=5))
 async def test_a_permit_that_is_out_while_the_platform_s_quota_changes_leaves_none_held(
     cooled: bool, shared: list[int | None]

@@ -5,7 +5,7 @@ from random import Random
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.rate import Gate, Governor, Permit, costs
@@ -144,7 +144,6 @@ def most(counted: list[tuple[float, int, int]], step: int, until: float, window:
     return found
 
 
-@settings(max_examples=150)
 @given(seed=st.integers(0, 2**32), steps=st.lists(STEPS, min_size=1, max_size=6))
 async def test_no_sequence_of_changes_reloads_and_restarts_sends_more_than_the_quota_in_force(
     seed: int, steps: list[Step]

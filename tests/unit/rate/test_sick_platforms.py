@@ -1,4 +1,4 @@
-"""Tenants of one host, of which some are not answered: who waits, for how long, and whom that concerns."""
+"""Tenants of one host, some of which get no answers: which of them wait, for how long, and which do not notice."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

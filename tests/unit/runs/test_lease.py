@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import anyio
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
@@ -283,7 +283,6 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=20)
 @given(steps=st.lists(STEPS, max_size=12), takes_s=st.sampled_from([0.0, 0.3]))
 @example(steps=[(41.0, 0, "freeze"), (1.0, 0, "thaw")], takes_s=0.0)
 async def test_no_two_processes_write_by_turns_and_what_one_leaves_is_taken_within_the_time_to_live(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -272,7 +272,6 @@ class World:
 LIVES = st.lists(st.tuples(st.integers(1, 60), st.booleans(), st.none() | st.floats(0, 60)), max_size=4)
 
 
-@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     campaigns=st.integers(0, 25),

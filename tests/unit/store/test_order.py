@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import anyio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
 
@@ -116,7 +116,6 @@ def known_once(batch: list[Write]) -> bool:
 WRITE = st.one_of(*[st.tuples(st.just(operation), items) for operation, items in WRITES.items()])
 
 
-@settings(max_examples=100)
 @given(before=st.lists(WRITE, max_size=8), batch=st.lists(WRITE.filter(by_us), max_size=8).filter(known_once))
 def test_a_batch_leaves_what_its_writes_leave_one_by_one(before: list[Write], batch: list[Write]) -> None:
     one_by_one = [[write] for write in before]

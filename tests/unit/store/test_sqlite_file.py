@@ -99,7 +99,7 @@ def test_what_is_no_readable_file_is_named_with_its_fix(tmp_path: Path, monkeypa
     with pytest.raises(StoreError, match="it can't be read: Is a directory"):
         sqlite_file.connect_to_read(tmp_path, 1)
 
-    def refuse(_path: Path) -> os.stat_result:  # root, as whom these tests may run, is refused nothing
+    def refuse(_path: Path) -> os.stat_result:  # these tests may run as root, which may read everything
         raise PermissionError
 
     monkeypatch.setattr(Path, "stat", refuse)

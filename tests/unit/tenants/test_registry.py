@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -211,7 +211,6 @@ EDITS = st.lists(
 )
 
 
-@settings(max_examples=40)
 @given(EDITS)
 async def test_whatever_is_edited_and_when_the_last_word_counts_nobody_runs_twice_at_once_and_no_permit_is_forgotten(
     edits: list[tuple[int, str, dict[str, Any] | None]],
