@@ -41,7 +41,7 @@ check: .venv/installed ## format, lint, types and import contracts
 	$(BIN)/lint-imports
 
 test: check ## everything that CI runs: checks and all tests, on WORKERS at a time: one for each core by default
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 format: .venv/installed ## rewrite the code in the house's format
 	$(BIN)/ruff format

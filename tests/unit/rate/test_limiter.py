@@ -33,6 +33,12 @@ QUOTAS = st.builds(
 ) | st.builds(a_quota, st.integers(1, 5), st.sampled_from([5.0, WINDOW, 15.0]))
 
 
+def taken(limiter: Limiter, at: float) -> Numbers:
+    numbers = limiter.take(at)
+    assert numbers is not None
+    return numbers
+
+
 class Requests(RuleBasedStateMachine):
     """Requests come and go at any instants; each is counted by the server at any instant while it is held.
 
@@ -137,8 +143,7 @@ class Requests(RuleBasedStateMachine):
             opens_at = limiter.opens_at(at)
             assert opens_at is not None
             at = opens_at
-            numbers = limiter.take(at)
-            assert numbers is not None
+            numbers = taken(limiter, at)
             limiter.cool(numbers, at)
         assert at == forecast
 
@@ -169,8 +174,7 @@ TestRequests = Requests.TestCase
 
 def test_a_permit_comes_back_a_window_after_the_answer_not_after_the_sending() -> None:
     one = Limiter(a_quota(1))
-    numbers = one.take(0.0)
-    assert numbers is not None
+    numbers = taken(one, 0.0)
     one.cool(numbers, 3.0)
     assert one.take(WINDOW + 2.9) is None
     assert one.opens_at(4.0) == 3.0 + COOLS_FOR
@@ -179,8 +183,7 @@ def test_a_permit_comes_back_a_window_after_the_answer_not_after_the_sending() -
 
 def test_a_refunded_permit_is_free_at_once() -> None:
     one = Limiter(a_quota(1))
-    numbers = one.take(0.0)
-    assert numbers is not None
+    numbers = taken(one, 0.0)
     assert one.opens_at(0.0) is None
     one.refund(numbers)
     assert one.take(0.0) == numbers
@@ -189,8 +192,7 @@ def test_a_refunded_permit_is_free_at_once() -> None:
 def test_a_grant_takes_a_permit_of_each_window_or_none() -> None:
     both = Limiter(a_quota(3, WINDOW, a_window(4, 60.0)))
     for _ in range(3):
-        numbers = both.take(0.0)
-        assert numbers is not None
+        numbers = taken(both, 0.0)
         both.cool(numbers, 0.0)
     assert both.take(0.0) is None
     assert [one.free(0.0) for one in both.buckets] == [0, 1]
@@ -231,8 +233,7 @@ def test_spaces_make_up_for_what_arrivals_are_spread_by_but_remember_no_old_spre
 
 def test_what_the_server_counts_leaves_as_many_grants_as_it_says_less_those_on_their_way() -> None:
     told = Limiter(a_quota(10))
-    on_its_way = told.take(0.0)
-    assert on_its_way is not None
+    taken(told, 0.0)
     told.tighten(3, 5.0, 0.0)
     assert [told.take(1.0) is not None for _ in range(3)] == [True, True, False]
     assert told.blocks(1.0) == [(WaitReason.FEEDBACK, 5.0)]
@@ -295,8 +296,7 @@ def test_a_quota_that_shrinks_and_grows_again_loses_no_permit_and_forgets_none()
 def test_a_forecast_says_when_the_nth_grant_can_be_made() -> None:
     limiter = Limiter(a_quota(3))
     for _ in range(2):
-        numbers = limiter.take(0.0)
-        assert numbers is not None
+        numbers = taken(limiter, 0.0)
         limiter.cool(numbers, 1.0)
     back = 1.0 + COOLS_FOR
     assert [limiter.nth_at(count, 2.0) for count in (1, 2, 3)] == [2.0, back, back]
@@ -343,8 +343,7 @@ def test_a_forecast_of_however_many_grants_takes_no_time(permits: int, count: in
 
 def test_to_ask_how_many_are_free_changes_nothing() -> None:
     asked = Limiter(a_quota(1))
-    numbers = asked.take(0.0)
-    assert numbers is not None
+    numbers = taken(asked, 0.0)
     asked.cool(numbers, 0.0)
     assert asked.free(1000.0) == 1
     assert asked.take(1.0) is None
@@ -367,8 +366,9 @@ def test_a_permit_cools_for_the_window_and_a_guard_of_a_thousandth_and_five_mill
 def test_the_last_block_is_told_and_one_without_a_known_end_outlasts_all() -> None:
     limiter = Limiter(a_quota(1, WINDOW), spent=WaitReason.PLATFORM_QUOTA)
     limiter.close(500.0)
+    limiter.close(450.0)  # an earlier end changes nothing
     limiter.rest(300.0)
-    limiter.rest(200.0)  # the shorter rest changes nothing
+    limiter.rest(200.0)
     limiter.tighten(0, 400.0, 0.0)
     expected = {
         Block(WaitReason.RETRY_AFTER, 500.0),
@@ -377,9 +377,8 @@ def test_the_last_block_is_told_and_one_without_a_known_end_outlasts_all() -> No
     }
     assert set(limiter.blocks(0.0)) == expected
     assert last_to_end(limiter.blocks(0.0)) == Block(WaitReason.RETRY_AFTER, 500.0)
-    assert [len(limiter.blocks(now)) for now in (299.0, 300.0, 400.0, 500.0)] == [3, 2, 1, 0]
-    numbers = limiter.take(500.0)
-    assert numbers is not None
+    assert [len(limiter.blocks(now)) for now in (299.0, 300.0, 400.0, 499.0, 500.0)] == [3, 2, 1, 1, 0]
+    numbers = taken(limiter, 500.0)
     limiter.close(900.0)
     assert last_to_end(limiter.blocks(500.0)) == Block(WaitReason.PLATFORM_QUOTA, None)
     assert limiter.opens_at(500.0) is None
