@@ -66,6 +66,14 @@ async def test_a_listing_from_elsewhere_is_not_used(store: Store) -> None:
     assert await store.kept_listing("globex", SOURCE, HOUR) is None
 
 
+async def test_the_listing_of_the_last_run_that_ended_counts_and_an_open_one_does_not_hide_it(store: Store) -> None:
+    await listed(store, run(), page("c1"))
+    await listed(store, run(number=1), replace(page("c1"), source="elsewhere"))
+    await store.begin(run(number=2))
+    assert await store.kept_listing("acme", SOURCE, HOUR) is None
+    assert await store.kept_listing("acme", "elsewhere", HOUR) is not None
+
+
 async def test_a_page_is_kept_under_what_the_platform_calls_it(store: Store) -> None:
     first = replace(page("c3", "c1", has_more=True), total=7, source=SOURCE, etag='"v1"')
     second = replace(page("c2", number=2), source=SOURCE, etag='W/"v2"')

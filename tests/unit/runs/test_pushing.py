@@ -46,6 +46,22 @@ async def test_all_is_pushed_in_order_a_few_at_a_time_until_the_first_error(
         assert (queue.error, len(done)) == (None, len(pushes))
 
 
+async def test_items_in_the_queue_are_left_after_an_error() -> None:
+    begun = []
+
+    async def push(number: int) -> None:
+        begun.append(number)
+        await anyio.sleep(1 if number else 5)
+        if number:
+            raise SignInRefused("no")
+
+    queue = PushQueue(push, concurrency=2, size=2)
+    async with queue.filling() as give:
+        for number in range(4):
+            await give.send(number)
+    assert begun == [0, 1]
+
+
 async def test_an_error_ends_the_filling_even_if_it_waits_for_something_else() -> None:
     async def push(_number: int) -> None:
         raise SignInRefused("no")
