@@ -190,7 +190,7 @@ def _body(response: requests.Response) -> bytes:
 
 def _object(body: bytes) -> dict[str, object]:
     try:
-        # Not `json`: it recurses in Python, and where that ends, a finalizer that the collector runs then fails, too.
+        # `json` recurses to Python's limit; a finalizer that the garbage collector runs there fails with it.
         answer = from_json(body, allow_inf_nan=False)
     except ValueError:
         return {}
