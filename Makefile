@@ -2,7 +2,7 @@
 PYTHON ?= python3
 TRIALS ?= 25
 WORLDS ?= 3000
-WORKERS ?= $(shell expr $$(nproc) + 1)
+WORKERS ?= $(shell expr $$(nproc) + 1)  # one more than cores: many tests wait
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -40,7 +40,7 @@ check: .venv/installed ## format, lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## everything that CI runs: checks and all tests, by WORKERS at a time: by default one more than there are cores, since many tests wait
+test: check ## everything that CI runs: checks and all tests, WORKERS at a time
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 format: .venv/installed ## rewrite the code in the house's format
