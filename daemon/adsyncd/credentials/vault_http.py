@@ -27,7 +27,7 @@ from urllib3.exceptions import TimeoutError as ReadTimeout
 
 from adsyncd.credentials.backoff import Backoff
 from adsyncd.credentials.vault_errors import OUTAGES, unanswered, unexpected
-from adsyncd.errors import CredentialsError, CredentialsUnavailable
+from adsyncd.errors import CredentialsError, CredentialsUnavailable, OutOfResources
 from adsyncd.host.shortage import shortage
 from adsyncd.model.status import VaultState
 
@@ -89,7 +89,7 @@ class VaultConnection:
             raise
         except OSError as exc:
             if lack := shortage(exc):  # this machine's state, not Vault's
-                raise CredentialsUnavailable(lack) from exc
+                raise CredentialsUnavailable(lack) from OutOfResources(lack)
             raise unanswered(exc, self._name) from exc
         except Exception as exc:  # noqa: BLE001 - an unexpected error is a state of Vault and ends nothing
             # `from None`: the hidden error may quote a secret.

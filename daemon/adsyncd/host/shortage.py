@@ -13,6 +13,8 @@ from contextlib import suppress
 
 import structlog
 
+from adsyncd.errors import OutOfResources
+
 _DESCRIPTORS = "this process has no file descriptor left; raise LimitNOFILE= of its service, or ulimit -n"
 _MACHINE_DESCRIPTORS = "this machine has no file descriptor left; raise fs.file-max"
 _MEMORY = "this machine has no memory left for a connection; see what takes it"
@@ -31,6 +33,8 @@ _log = structlog.stdlib.get_logger(__name__)
 def shortage(error: BaseException | None) -> str | None:
     """Return the resource that an error lacked and the fix; None for other errors."""
     for one in _chain(error, set()):
+        if isinstance(one, OutOfResources):
+            return str(one)  # found when it was raised; it may be over by now
         if isinstance(one, socket.gaierror):
             return lacking()
         if isinstance(one, OSError) and one.errno in _LACKS:

@@ -1,6 +1,7 @@
 import errno
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,8 +20,10 @@ from adsyncd.clock import SystemClock
 from adsyncd.credentials.backoff import Backoff
 from adsyncd.credentials.vault_http import MOST_BYTES, ExchangeAdapter, VaultConnection
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
+from adsyncd.host.shortage import shortage
 from adsyncd.model.status import VaultState
 from support.clock import SetClock
+from support.descriptors import exhausted
 
 TIMEOUT_S = 30.0
 
@@ -175,6 +178,14 @@ async def test_what_this_process_lacks_is_no_outage_of_vault_s() -> None:
     assert vault.asked == 3
     vault.failure = None
     assert await to.ask(vault.answer) == "an answer"
+
+
+async def test_a_look_up_of_vault_s_name_that_found_no_descriptor_stays_this_process_s_state() -> None:
+    vault, to = Vault(), connection(SetClock())
+    vault.failure = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    with exhausted(), pytest.raises(CredentialsUnavailable, match="no file descriptor left") as caught:
+        await to.ask(vault.answer)
+    assert shortage(caught.value)  # though there are descriptors again
 
 
 class Counted(BytesIO):

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from adsyncd.errors import CredentialsUnavailable, OutOfResources
 from adsyncd.host.shortage import Lacks, lacking, shortage
 from support.descriptors import exhausted
 
@@ -77,6 +78,12 @@ def test_a_name_that_could_not_be_looked_up_without_descriptors_is_no_fault_of_t
         assert shortage(error) == lacking()
         assert lacking()
     assert shortage(error) is None
+
+
+def test_a_shortage_that_was_found_stays_the_cause_when_it_is_over() -> None:
+    looked_up = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    for error in (OutOfResources("no descriptor"), CredentialsUnavailable("no descriptor")):
+        assert shortage(chained(looked_up, OutOfResources("no descriptor"), error)) == "no descriptor"
 
 
 def test_looking_whether_anything_is_lacking_leaves_nothing_open() -> None:
