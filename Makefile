@@ -2,7 +2,8 @@
 PYTHON ?= python3
 TRIALS ?= 25
 WORLDS ?= 3000
-WORKERS ?= $(shell expr $$(nproc) + 1)  # one more than cores: many tests wait
+# Many tests wait, so there is one worker more than cores.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.examples import USUAL
+
 # A busy machine with a cold database is slow, not wrong. Under CI each run tries the same examples: red stays red.
 settings.register_profile(
     "adsyncd",
-    max_examples=int(os.environ.get("ADSYNCD_EXAMPLES", "30")),  # more in `make soak`
+    max_examples=int(os.environ.get("ADSYNCD_EXAMPLES", USUAL)),  # more in `make soak`
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize="CI" in os.environ,

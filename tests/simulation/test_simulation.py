@@ -58,7 +58,7 @@ def test_every_invariant_holds_in_the_worlds_of_these_seeds(
         assert not course.violations, f"python -m adsyncd.simulation {seed}: {course.violations[0]}"
 
 
-def test_all_that_can_befall_does_within_the_seeds_that_are_tried() -> None:
+def test_every_fault_occurs_within_the_seeds_that_are_tried() -> None:
     seen = sum((faults_of(small_world(seed)) for seed in range(200)), Counter[str]())
     assert min(seen.values()) >= 5, seen
 

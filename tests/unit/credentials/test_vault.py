@@ -158,7 +158,7 @@ class TestStatus:
         assert world.up == 1
 
     @pytest.mark.parametrize("what", ["secret", "sign_in_as"])
-    async def test_what_befalls_one_tenant_s_path_or_role_is_not_the_daemon_s_state(
+    async def test_trouble_with_one_tenant_s_path_or_role_is_not_the_daemon_s_state(
         self, world: World, what: str
     ) -> None:
         world.api.failures[what] = CredentialsMissing("deleted", VaultState.DELETED)

@@ -138,7 +138,7 @@ async def test_beyond_the_quota_requests_get_a_429_and_are_not_counted() -> None
         assert (page["accepted"], page["refused"], page["largest_window"]) == (3, 3, 2)
 
 
-async def test_a_request_is_counted_whatever_fault_befalls_it_then() -> None:
+async def test_a_request_is_counted_whatever_fault_it_meets_then() -> None:
     async with platform(quota_requests=1, list_503=1) as caller:
         assert [(await caller.list()).status_code for _ in range(2)] == [503, 429]
         assert (await caller.ledger())["accepted"] == 1

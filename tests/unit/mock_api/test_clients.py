@@ -27,7 +27,7 @@ def test_the_oldest_key_is_forgotten_when_there_are_too_many(monkeypatch: pytest
     assert client.push("cmp-0001", "a", 0) is not pushes[0]
 
 
-def test_what_faults_a_client_id_depends_on_the_seed_and_on_nobody_else() -> None:
+def test_the_faults_of_a_client_id_depend_on_the_seed_and_on_no_other_client_id() -> None:
     def faults(seed: int, client_id: str) -> list[FaultKind]:
         client = ClientState(client_id, seed, Behaviour())
         return [client.fault(RATES) for _ in range(50)]

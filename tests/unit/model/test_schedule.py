@@ -182,11 +182,11 @@ def changes(zone: ZoneInfo, first_year: int, last_year: int) -> Iterator[datetim
         return datetime.fromtimestamp(hours * 3600, UTC).astimezone(zone).utcoffset()
 
     begin, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) // 3600 for year in (first_year, last_year + 1))
-    four_weeks, behind = 672, offset(begin)  # no zone changes twice in them
-    for start in range(begin, end, four_weeks):
-        before, behind = behind, offset(start + four_weeks)
+    fortnight, behind = 336, offset(begin)  # no zone changes twice in one
+    for start in range(begin, end, fortnight):
+        before, behind = behind, offset(start + fortnight)
         if before != behind:
-            low, high = start, start + four_weeks
+            low, high = start, start + fortnight
             while high - low > 1:
                 middle = (low + high) // 2
                 low, high = (middle, high) if offset(middle) == before else (low, middle)

@@ -247,7 +247,7 @@ async def test_a_401_a_while_after_a_refresh_in_vain_means_the_token_again(parts
     assert parts.session.refuse(token, None) is Refusal.OF_TOKEN
 
 
-async def test_what_befalls_an_old_token_says_nothing_of_the_one_that_is_at_hand(parts: Parts, first: Token) -> None:
+async def test_the_refusal_of_an_old_token_says_nothing_of_the_one_at_hand(parts: Parts, first: Token) -> None:
     second = await parts.replace(first)
     parts.session.accept(first, anyio.current_time())
     parts.session.refuse_anew(first)

@@ -13,6 +13,7 @@ from adsyncd.rate.account import Account
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.ledger import PermitRecord
 from adsyncd.rate.quota import ClientQuota, Quota
+from support.examples import examples
 from support.gates import (
     COOLS_FOR,
     WINDOW,
@@ -146,6 +147,7 @@ class Processes:
             await at_once(requests, self.server.recorded_request, through)
 
 
+@examples(60)
 @given(
     seed=st.integers(0, 2**32),
     permits=st.integers(1, 6),

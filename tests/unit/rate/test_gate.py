@@ -11,6 +11,7 @@ from adsyncd.errors import Stopping
 from adsyncd.rate import Gate, Priority
 from adsyncd.rate.feedback import Limit
 from adsyncd.rate.wait import WaitReason
+from support.examples import examples
 from support.gates import COOLS_FOR, Server, a_client, a_gate, a_governor, a_quota, at_once
 from support.virtual_time import VirtualClock
 
@@ -19,6 +20,7 @@ def gate(permits: int = 10) -> Gate:
     return a_gate(a_quota(permits), VirtualClock())
 
 
+@examples(60)
 @given(seed=st.integers(0, 2**32), permits=st.integers(1, 12), requests=st.integers(1, 80))
 async def test_the_server_never_counts_more_than_the_quota_in_any_trailing_window(
     seed: int, permits: int, requests: int
@@ -30,6 +32,7 @@ async def test_the_server_never_counts_more_than_the_quota_in_any_trailing_windo
     assert through.free == permits  # whatever was cancelled, timed out or never left
 
 
+@examples(60)
 @given(seed=st.integers(0, 2**32), waiters=st.integers(2, 60))
 async def test_who_came_first_is_served_first_even_when_others_leave_the_line(seed: int, waiters: int) -> None:
     random, through = Random(seed), gate(3)
@@ -55,6 +58,7 @@ async def test_who_came_first_is_served_first_even_when_others_leave_the_line(se
     assert through.free == 3
 
 
+@examples(60)
 @given(seed=st.integers(0, 2**32), shared=st.booleans())
 async def test_a_request_that_is_cancelled_in_the_instant_of_its_grant_leaks_no_permit(seed: int, shared: bool) -> None:
     random, governor = Random(seed), a_governor()
@@ -142,6 +146,7 @@ async def test_no_newcomer_overtakes_the_line_while_the_event_loop_is_late(share
         tasks.cancel_scope.cancel()
 
 
+@examples(40)
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(-10, 100)), min_size=1, max_size=8))
 async def test_nobody_passes_before_the_instant_that_the_platform_stated(closings: list[tuple[float, float]]) -> None:
     through = gate(1000)
@@ -292,6 +297,7 @@ async def test_listings_go_before_pushes_and_replays_last_and_each_in_its_order_
     assert served == [(priority, number) for priority in Priority for number in (2, 0, 1)]
 
 
+@examples(40)
 @given(
     stated=st.lists(st.tuples(st.floats(0, 30), st.integers(0, 12), st.floats(0, 90)), max_size=8),
     requests=st.integers(1, 40),

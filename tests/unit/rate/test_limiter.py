@@ -335,9 +335,9 @@ def test_a_far_forecast_goes_round_in_the_window_that_allows_the_least() -> None
 @given(st.integers(1, 40), st.integers(1, 3000), st.booleans())
 def test_a_forecast_of_however_many_grants_takes_no_time(permits: int, count: int, paced: bool) -> None:
     limiter = Limiter(a_quota(permits), paced=paced)
-    taken = (count - 1) * limiter.space_s if paced else (count - 1) // permits * COOLS_FOR
+    lasts_s = (count - 1) * limiter.space_s if paced else (count - 1) // permits * COOLS_FOR
     if permits > 1 or not paced:
-        assert limiter.nth_at(count, 0.0) == pytest.approx(taken)
+        assert limiter.nth_at(count, 0.0) == pytest.approx(lasts_s)
     assert limiter.nth_at(10**12, 0.0) > 10**9
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from adsyncd.errors import StoreError
 from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.quota import Shape
+from support.examples import examples
 from support.gates import COOLS_FOR, WINDOW, MemoryLedger, a_client, a_gate, a_governor, a_quota
 from support.virtual_time import VirtualClock
 
@@ -106,6 +107,7 @@ async def test_answers_alone_tell_how_far_arrivals_are_spread(shared: bool, answ
     assert limiter.space_s == pytest.approx((WINDOW * 1.001 + spread_s) / 10)
 
 
+@examples(40)
 @given(cooled=st.booleans(), shared=st.lists(st.sampled_from([None, 1, 2, 5]), min_size=1, max_size=5))
 async def test_a_permit_that_is_out_while_the_platform_s_quota_changes_leaves_none_held(
     cooled: bool, shared: list[int | None]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from adsyncd.rate import Gate, Governor, Priority
 from adsyncd.rate.quota import Quota, Shape
 from adsyncd.rate.wait import WaitReason
+from support.examples import examples
 from support.gates import COOLS_FOR, WINDOW, Server, a_client, a_governor, a_quota, recorded
 
 
@@ -22,6 +23,7 @@ def gates(governor: Governor, platform_quota: Quota, *permits: int, weights: Seq
     ]
 
 
+@examples(40)
 @given(
     seed=st.integers(0, 2**32),
     platform_permits=st.integers(1, 12),
@@ -53,6 +55,7 @@ async def test_no_permit_of_a_client_id_is_spent_without_the_platform_s_nor_the_
     assert sharing[0].pool.limiter.free(anyio.current_time()) == platform_permits
 
 
+@examples(40)
 @given(weights=st.lists(st.integers(1, 4), min_size=2, max_size=6), platform_permits=st.integers(1, 12))
 async def test_gates_that_wait_get_grants_by_their_weights_within_one_turn(
     weights: list[int], platform_permits: int
@@ -97,6 +100,7 @@ async def test_the_first_turn_is_as_long_as_its_weight_too() -> None:
     assert granted == ["heavy", "heavy", "heavy", "light"] * 2
 
 
+@examples(60)
 @given(
     leaver=st.integers(0, 4),
     waits=st.lists(st.integers(1, 3), min_size=2, max_size=5),

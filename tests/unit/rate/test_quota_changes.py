@@ -12,6 +12,7 @@ from adsyncd.rate import Gate, Governor, Permit, costs
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.limiter import Numbers
 from adsyncd.rate.quota import ClientQuota, Quota, Window
+from support.examples import examples
 from support.gates import MemoryLedger, a_client, a_governor, a_quota
 from support.virtual_time import VirtualClock
 
@@ -144,6 +145,7 @@ def most(counted: list[tuple[float, int, int]], step: int, until: float, window:
     return found
 
 
+@examples(150)
 @given(seed=st.integers(0, 2**32), steps=st.lists(STEPS, min_size=1, max_size=6))
 async def test_no_sequence_of_changes_reloads_and_restarts_sends_more_than_the_quota_in_force(
     seed: int, steps: list[Step]

@@ -14,6 +14,7 @@ from adsyncd.errors import LeaseHeld, LeaseLost, Stopping, StoreError
 from adsyncd.model.lease import Lease
 from adsyncd.runs.lease import Leases
 from adsyncd.store import Store, tables
+from support.examples import examples
 from support.inline_store import Disk, inline_store
 from support.records import run
 
@@ -283,6 +284,7 @@ STEPS = st.tuples(
 )
 
 
+@examples(20)
 @given(steps=st.lists(STEPS, max_size=12), takes_s=st.sampled_from([0.0, 0.3]))
 @example(steps=[(41.0, 0, "freeze"), (1.0, 0, "thaw")], takes_s=0.0)
 async def test_no_two_processes_write_by_turns_and_what_one_leaves_is_taken_within_the_time_to_live(

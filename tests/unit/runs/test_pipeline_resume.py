@@ -17,6 +17,7 @@ from adsyncd.model.campaign import Page, Push, idempotency_key
 from adsyncd.model.run import Outcome, ResumePoint, Run
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, tables
+from support.examples import examples
 from support.inline_store import Disk, inline_store
 from support.pipelines import Crash, Doomed, Source, counts, cut_off, deleted, fire_time, ids, reconciles, run
 from support.records import rows
@@ -272,6 +273,7 @@ class World:
 LIVES = st.lists(st.tuples(st.integers(1, 60), st.booleans(), st.none() | st.floats(0, 60)), max_size=4)
 
 
+@examples(40)
 @given(
     seed=st.integers(0, 2**32),
     campaigns=st.integers(0, 25),

@@ -21,6 +21,7 @@ from adsyncd.simulation.memory import memory_engine
 from adsyncd.store import alerts, dead_letters, ending, journal, leases, pauses, permits, tables
 from adsyncd.store.store import store_in
 from adsyncd.store.writer import Operation, Ticket
+from support.examples import examples
 from support.records import NOON, HandClock, campaign, page, run
 
 Result = TypeVar("Result")
@@ -116,6 +117,7 @@ def known_once(batch: list[Write]) -> bool:
 WRITE = st.one_of(*[st.tuples(st.just(operation), items) for operation, items in WRITES.items()])
 
 
+@examples(100)
 @given(before=st.lists(WRITE, max_size=8), batch=st.lists(WRITE.filter(by_us), max_size=8).filter(known_once))
 def test_a_batch_leaves_what_its_writes_leave_one_by_one(before: list[Write], batch: list[Write]) -> None:
     one_by_one = [[write] for write in before]

@@ -23,6 +23,7 @@ from adsyncd.simulation.ticker import VirtualTicker
 from adsyncd.store import Store
 from adsyncd.tenants.diff import Diff, diff
 from adsyncd.tenants.registry import Registry
+from support.examples import examples
 from support.inline_store import Disk, inline_store
 from support.supervised import World, a_world, tenant
 
@@ -211,6 +212,7 @@ EDITS = st.lists(
 )
 
 
+@examples(40)
 @given(EDITS)
 async def test_whatever_is_edited_and_when_the_last_word_counts_nobody_runs_twice_at_once_and_no_permit_is_forgotten(
     edits: list[tuple[int, str, dict[str, Any] | None]],
