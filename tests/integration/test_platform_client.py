@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
+from unittest.mock import Mock
 
 import anyio
 import anyio.lowlevel
@@ -219,18 +220,22 @@ async def test_requests_that_are_given_up_cost_no_connection_for_good(platform: 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_a_process_without_file_descriptors_waits_for_them_and_neither_attempt_nor_quota_nor_breaker_pays(
-    platform: Platform, host: str
+    platform: Platform, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id_ = await new_client_id(platform, campaigns=1)
     base_url = platform.base_url.replace("127.0.0.1", host)
     async with connected(base_url, client_id=id_, max_attempts=1) as run, anyio.create_task_group() as tasks:
+        send = Mock(wraps=run.client._http.send)
+        monkeypatch.setattr(run.client._http, "send", send)
         with exhausted():
             tasks.start_soon(run.client.page, 1)
             tasks.start_soon(run.client.push, "cmp-0001", "key")
             with anyio.fail_after(10):
                 wait = await run.waits_for(WaitReason.RESOURCES)
             assert "no file descriptor left; raise LimitNOFILE=" in str(wait)
-            await anyio.sleep(0.2)  # in which it is tried again and again
+            sent = send.call_count
+            await anyio.sleep(1.5)  # longer than the first wait
+            assert send.call_count == sent  # a look-up that fails now may be heard of when there are descriptors again
             assert run.gate.free == QUOTA.requests
     assert (await accepted(platform, id_), run.tally.requests) == (2, 2)
     assert run.client._shared.open_breakers == []

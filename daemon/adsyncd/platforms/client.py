@@ -23,7 +23,7 @@ from opentelemetry.trace import Tracer
 from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
 from adsyncd.errors import AdsyncdError, PlatformError, Throttled, Unauthorized, Unavailable
-from adsyncd.host.shortage import Lacks, shortage
+from adsyncd.host.shortage import Lacks, lacking, shortage
 from adsyncd.model.campaign import Page
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
@@ -244,8 +244,7 @@ class PlatformClient:
                 wait_s = None  # the gate is closed for as long as the platform asked
             except AdsyncdError as error:
                 if not isinstance(error, PlatformError) and (lack := shortage(error)):
-                    lacks = min(lacks + 1, _LACKING.max_attempts)
-                    await self._wait_for_resources(lack, backoff(lacks, _LACKING, self._shared.random))
+                    lacks = await self._wait_for_resources(lack, lacks)
                     continue
                 wait_s = None
                 if not isinstance(error, final):
@@ -264,9 +263,17 @@ class PlatformClient:
             else:
                 await self._wait_to_retry(wait_s, why)
 
-    async def _wait_for_resources(self, lack: str, wait_s: float) -> None:
-        self._shared.lacks.tell(lack, self._shared.clock.monotonic())
-        await self._wait(WaitReason.RESOURCES, wait_s, lack)
+    async def _wait_for_resources(self, lack: str | None, waits: int) -> int:
+        """Wait until this process can open files again, longer after each of the `waits`; return their new number.
+
+        A request sent in between might fail by a look-up that hides the lack, and be heard of after its end.
+        """
+        while lack:
+            waits = min(waits + 1, _LACKING.max_attempts)
+            self._shared.lacks.tell(lack, self._shared.clock.monotonic())
+            await self._wait(WaitReason.RESOURCES, backoff(waits, _LACKING, self._shared.random), lack)
+            lack = lacking()
+        return waits
 
     async def _wait_to_retry(self, wait_s: float, why: str) -> None:
         await self._wait(WaitReason.BACKOFF, wait_s, why)
