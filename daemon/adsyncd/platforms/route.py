@@ -12,6 +12,7 @@ from adsyncd.config.secret_table import proxy_parts
 from adsyncd.credentials import resolve_secret
 from adsyncd.errors import CredentialsError, CredentialsMissing
 from adsyncd.model.tenant import Platform
+from adsyncd.platforms.http1 import HTTP1Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Route:
         """Return a transport that connects by this route. With an `error`, each request raises it."""
         if self.error is not None:
             return _Unreachable(self.error)
-        return httpx.AsyncHTTPTransport(verify=self.tls, trust_env=False, limits=limits, proxy=self.proxy)
+        return HTTP1Transport(self.tls, limits, self.proxy)
 
 
 class _Unreachable(httpx.AsyncBaseTransport):

@@ -1,0 +1,207 @@
+"""HTTP/1.1 for httpx: a pool of connections, each of which does one exchange at a time.
+
+    wait for a place ─► an idle connection, or a new one ─► exchange ─► read the body ─► idle again, or closed
+                             ▲                                  │
+                             └── not one byte has left ◄────────┘
+
+A request that may have left is never sent again here. Source: RFC 9112, 9.3 and 9.5.
+"""
+
+import asyncio
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from http import HTTPStatus
+
+import anyio
+import httpx
+
+from adsyncd.platforms.connection import Connection, NotSent
+
+_NEXT_ADDRESS_S = 0.25  # RFC 8305, 5: how long to try one address before the next is tried, too
+_PORTS = {"http": 80, "https": 443}
+
+_Origin = tuple[str, bytes, int | None]
+
+
+class HTTP1Transport(httpx.AsyncBaseTransport):
+    """Sends requests, at most `limits.max_connections` at a time; the others wait, first come, first served.
+
+    A connection is kept for `limits.keepalive_expiry` seconds after its latest answer. A request's time-outs `pool` and
+    `connect` count; the deadline of the whole is the caller's. A cancelled request closes its connection. The extension
+    `trace` is called with `http11.send_request_body.complete` once a request has been written whole.
+
+    `proxy`: all connections are to it. It opens tunnels to https, and forwards requests to http.
+
+    Raises httpx's errors. After `ConnectError`, `ConnectTimeout`, `PoolTimeout` and `ProxyError` the request has not
+    left.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, limits: httpx.Limits, proxy: httpx.Proxy | None = None) -> None:
+        tls.set_alpn_protocols(["http/1.1"])
+        self._tls = tls
+        self._proxy = proxy
+        self._proxy_headers = _proxy_headers(proxy)
+        self._kept_s = limits.keepalive_expiry or 0.0
+        self._places = anyio.Semaphore(limits.max_connections or 1, fast_acquire=True)
+        self._idle: dict[_Origin, list[Connection]] = {}  # the latest last
+        self._open: set[Connection] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and return the answer's head with a stream of its body."""
+        data = self._serialized(request, await request.aread())
+        origin = request.url.scheme, request.url.raw_host, request.url.port
+        await self._take_place(request)
+        try:
+            connection = await self._exchange(origin, request, data)
+        except BaseException:
+            self._places.release()
+            raise
+        stream: httpx.AsyncByteStream
+        if connection.complete:
+            stream = httpx.ByteStream(connection.taken())
+            self._give_back(origin, connection)
+        else:
+            stream = _Body(connection, partial(self._give_back, origin, connection))
+        return httpx.Response(connection.status, headers=connection.headers, stream=stream)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for connection in self._open:
+            connection.abort()
+        while self._open:  # noqa: ASYNC110 - asyncio does it in its next cycles
+            await asyncio.sleep(0)
+
+    async def _take_place(self, request: httpx.Request) -> None:
+        if self._places.value:
+            await self._places.acquire()
+            return
+        try:
+            with anyio.fail_after(_timeout(request, "pool")):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise httpx.PoolTimeout("all connections are at work") from error
+
+    async def _exchange(self, origin: _Origin, request: httpx.Request, data: bytes) -> Connection:
+        while True:
+            idle = self._idle_one(origin)
+            connection = idle or await self._connected(request)
+            try:
+                await connection.exchange(data, request.extensions.get("trace"))
+            except NotSent as error:
+                if idle is None:
+                    raise httpx.ConnectError("the connection was closed as soon as it was open") from error
+            else:
+                return connection
+
+    def _idle_one(self, origin: _Origin) -> Connection | None:
+        """Return the connection that was used last, if it is still good, and close those that are not."""
+        idle = self._idle.get(origin, [])
+        while idle:
+            connection = idle.pop()
+            if connection.is_silent and asyncio.get_running_loop().time() - connection.idle_since <= self._kept_s:
+                return connection
+            connection.abort()
+        return None
+
+    def _give_back(self, origin: _Origin, connection: Connection) -> None:
+        if connection.is_reusable:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.setdefault(origin, []).append(connection)
+        else:
+            connection.abort()
+        self._places.release()
+
+    async def _connected(self, request: httpx.Request) -> Connection:
+        """Return a new connection. Raises `ConnectError`, `ConnectTimeout` and `ProxyError`."""
+        try:
+            with anyio.fail_after(_timeout(request, "connect")):
+                return await self._connect(request.url)
+        except httpx.ProxyError:
+            raise
+        except (NotSent, httpx.TransportError) as error:
+            raise httpx.ConnectError("the proxy closed the connection, or broke the HTTP protocol") from error
+        except OSError as error:
+            kind = httpx.ConnectTimeout if isinstance(error, TimeoutError) else httpx.ConnectError
+            raise kind(str(error)) from error
+
+    async def _connect(self, url: httpx.URL) -> Connection:
+        loop, proxy = asyncio.get_running_loop(), self._proxy
+        first = url if proxy is None else proxy.url
+        tls = None if first.scheme == "http" else self._tls if proxy is None else proxy.ssl_context or self._tls
+        host, port = _place(first)
+        _, connection = await loop.create_connection(
+            partial(Connection, loop, self._open),
+            host,
+            port,
+            ssl=tls,
+            server_hostname=host if tls else None,
+            happy_eyeballs_delay=_NEXT_ADDRESS_S,
+        )
+        if proxy is not None and url.scheme == "https":
+            try:
+                await self._open_tunnel(connection, url)
+            except BaseException:
+                connection.abort()
+                raise
+        return connection
+
+    async def _open_tunnel(self, connection: Connection, url: httpx.URL) -> None:
+        """Have the proxy connect to a server, and speak TLS with that. Source: RFC 9110, 9.3.6."""
+        host, port = _place(url)
+        target = f"{f'[{host}]' if ':' in host else host}:{port}".encode("ascii")
+        head = _head(b"CONNECT", target, [(b"host", target), *self._proxy_headers])
+        await connection.exchange(head, None, tunnels=True)
+        if not HTTPStatus.OK <= connection.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise httpx.ProxyError(str(connection.status))
+        await connection.start_tls(self._tls, host)
+
+    def _serialized(self, request: httpx.Request, body: bytes) -> bytes:
+        url, target, headers = request.url, request.url.raw_path, request.headers.raw
+        if self._proxy is not None and url.scheme == "http":
+            target = b"http://" + url.netloc + target
+            headers = [*headers, *self._proxy_headers]
+        return _head(request.method.encode("ascii"), target, headers) + body
+
+
+class _Body(httpx.AsyncByteStream):
+    """The rest of an answer. Closing it gives the connection back."""
+
+    def __init__(self, connection: Connection, give_back: Callable[[], None]) -> None:
+        self._connection = connection
+        self._give_back: Callable[[], None] | None = give_back
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._connection.body():
+            yield data
+
+    async def aclose(self) -> None:
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back()
+
+
+def _head(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a request's head. Raises `LocalProtocolError` if a part of it would begin another line."""
+    lines = [b"%b %b HTTP/1.1" % (method, target), *[b"%b: %b" % header for header in headers], b"", b""]
+    head = b"\r\n".join(lines)
+    if not head.count(b"\n") == head.count(b"\r") == len(lines) - 1 or b"\0" in head:
+        raise httpx.LocalProtocolError("a header holds a line break")
+    return head
+
+
+def _proxy_headers(proxy: httpx.Proxy | None) -> list[tuple[bytes, bytes]]:
+    if proxy is None or proxy.raw_auth is None:
+        return []
+    return [(b"Proxy-Authorization", b"Basic " + b64encode(b"%b:%b" % proxy.raw_auth))]
+
+
+def _place(url: httpx.URL) -> tuple[str, int]:
+    return url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
+
+
+def _timeout(request: httpx.Request, name: str) -> float | None:
+    """Return one of a request's time-outs in seconds."""
+    seconds: float | None = request.extensions.get("timeout", {}).get(name)
+    return seconds
