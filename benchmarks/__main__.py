@@ -36,7 +36,7 @@ def main() -> None:
     for name in names:
         figures = BENCHMARKS[name]()
         for figure in figures:
-            print(f"{name}: {figure.name}: {figure.value:,g} {figure.unit} {figure.target} {figure.verdict}".rstrip())
+            print(f"{name}: {figure}", flush=True)
         keep(name, figures)
         missed = missed or any(figure.missed for figure in figures)
     write_readme(BENCHMARKS)

@@ -24,12 +24,12 @@ def store_url(folder: Path) -> str:
 
 
 def write_config(
-    folder: Path, base_url: str, tenants: Mapping[str, str], *, defaults: str = "", more: str = ""
+    folder: Path, base_url: str, tenants: Mapping[str, str], *, defaults: str = "", more: str = "", store: str = ""
 ) -> Path:
     """Write settings and a drop-in for each of `tenants`, and return the settings' path.
 
     `tenants`: special TOML of each drop-in, by tenant id, which is also the client id. `defaults`: TOML for the table
-    `[defaults]`; `more`: TOML for other tables.
+    `[defaults]`; `more`: TOML for the platform and for other tables. `store`: its URL, "" for a file in `folder`.
     """
     drop_ins = folder / "tenants.d"
     drop_ins.mkdir()
@@ -40,7 +40,7 @@ def write_config(
 tenants_dirs = ["{drop_ins}"]
 shutdown_grace = "0s"
 [store]
-url = "{store_url(folder)}"
+url = "{store or store_url(folder)}"
 [control]
 socket = "{folder}/control.sock"
 [platforms.mock]

@@ -1,130 +1,88 @@
-"""The contenders of `throughput` and `journal`, each doing the same work in a process of its own.
+"""The contenders of `throughput` and `journal`, each doing the same job in a process of its own.
 
-`python -m benchmarks.contenders bare|adsyncd|forgetful BASE_URL TENANTS CAMPAIGNS` prints as JSON the seconds and
-CPU seconds from before the first request until after the last response.
+`python -m benchmarks.contenders bare|adsyncd|forgetful|raw JOB`, with the fields of a `Job` as JSON, prints as JSON
+the seconds and CPU seconds from before the first request until after the last response.
 """
 
 import json
 import os
-import ssl
 import sys
-import time
-import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import anyio
-import httpx
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from adsyncd.config import load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.daemon import open_parts
+from adsyncd.host import event_loop
 from adsyncd.model.campaign import Page, Push, PushState
 from adsyncd.model.run import Run
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store
-from benchmarks.config import ACCOUNT, ENVIRON, FROM_ENVIRON, tenant_ids, write_config
+from benchmarks.bare import bare
+from benchmarks.config import ENVIRON, FROM_ENVIRON, tenant_ids, write_config
+from benchmarks.job import CONCURRENCY, PAGE_SIZE, Job, Quota, Spent, timed
+from benchmarks.processes import lines, started
+from benchmarks.raw import raw
 
-PAGE_SIZE = 10
-CONCURRENCY = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    wall_s: float
-    cpu_s: float
+_AMPLE = Quota(1_000_000, 1)
 
 
-async def timed(work: Callable[[], Awaitable[None]]) -> Spent:
-    wall_s, cpu_s = time.monotonic(), time.process_time()
-    await work()
-    return Spent(time.monotonic() - wall_s, time.process_time() - cpu_s)
+def turn(contender: str, job: Job, environ: Mapping[str, str]) -> Spent:
+    """Return what a job costs a contender, in a fresh process."""
+    with started("benchmarks.contenders", contender, json.dumps(asdict(job)), environ=environ) as process:
+        output = "".join(lines(process))
+    assert output.startswith("{"), output  # it crashed
+    return Spent(**json.loads(output))
 
 
-async def bare(base_url: str, tenants: int, campaigns: int) -> Spent:
-    """Do the work as a script would: httpx, a queue, no quota, no retry, no record."""
-    tls = httpx.create_ssl_context()
-
-    async def work() -> None:
-        async with anyio.create_task_group() as tasks:
-            for client_id in tenant_ids(tenants):
-                tasks.start_soon(sync, base_url, tls, client_id, campaigns)
-
-    return await timed(work)
-
-
-async def sync(base_url: str, tls: ssl.SSLContext, client_id: str, campaigns: int) -> None:
-    connections = httpx.Limits(max_connections=CONCURRENCY + 1, max_keepalive_connections=CONCURRENCY + 1)
-    headers = {"x-client-id": client_id}
-    async with httpx.AsyncClient(
-        base_url=base_url, verify=tls, limits=connections, headers=headers, timeout=60, trust_env=False
-    ) as http:
-        signed_in = await http.post("/auth/token", auth=(ACCOUNT["email"], ACCOUNT["password"]))
-        http.headers["authorization"] = f"Bearer {signed_in.raise_for_status().json()['access_token']}"
-        pushed: list[str] = []
-        send, receive = anyio.create_memory_object_stream[str](PAGE_SIZE)
-        async with anyio.create_task_group() as tasks, send:
-            for _ in range(CONCURRENCY):
-                tasks.start_soon(push_from, http, receive.clone(), pushed)
-            receive.close()
-            number, has_more = 1, True
-            while has_more:
-                answer = await http.get("/api/campaigns", params={"page": number, "limit": PAGE_SIZE})
-                page = answer.raise_for_status().json()
-                for campaign in page["data"]:
-                    await send.send(campaign["id"])
-                number, has_more = number + 1, page["pagination"]["has_more"]
-        assert len(pushed) == campaigns, (client_id, len(pushed))
-
-
-async def push_from(http: httpx.AsyncClient, queue: MemoryObjectReceiveStream[str], pushed: list[str]) -> None:
-    async with queue:
-        async for campaign_id in queue:
-            answer = await http.post(
-                f"/api/campaigns/{campaign_id}/sync",
-                json={"campaign_id": campaign_id},
-                headers={"idempotency-key": str(uuid.uuid4())},
-            )
-            assert answer.raise_for_status().json()["success"]
-            pushed.append(campaign_id)
-
-
-async def adsyncd(base_url: str, tenants: int, campaigns: int) -> Spent:
-    """Do the work with the daemon's parts, as if all tenants were due at one instant."""
+async def adsyncd(job: Job) -> Spent:
+    """Do the job with the daemon's parts."""
+    quota = job.quota or _AMPLE
+    push = PushPolicy.CHANGED if job.unchanged else PushPolicy.ALL
     with TemporaryDirectory() as folder:
         config = write_config(
             Path(folder),
-            base_url,
-            dict.fromkeys(tenant_ids(tenants), ""),
+            job.base_url,
+            dict.fromkeys(tenant_ids(job.tenants), ""),
+            store=job.store,
+            more=f'ca_file = "{job.ca_file}"' if job.ca_file else "",
             defaults=f"""
 {FROM_ENVIRON}
-quota = {{ requests = 1000000, per = "1s" }}
-sync = {{ page_size = {PAGE_SIZE}, concurrency = {CONCURRENCY}, timeout = "60s" }}
+quota = {{ requests = {quota.requests}, per = "{quota.per_s}s" }}
+sync = {{ page_size = {PAGE_SIZE}, concurrency = {CONCURRENCY}, timeout = "60s", push = "{push}" }}
 """,
         )
-        settings = load_settings(config, os.environ)
         os.environ.update(ENVIRON)
-        async with open_parts(settings, os.environ, "warning") as parts:
-            for tenant in read_tenants(settings).good.values():
-                parts.supervisor.add(tenant)
-
-            async def work() -> None:
-                async with anyio.create_task_group() as runs:
-                    for tenant_id in tenant_ids(tenants):
-                        parts.supervisor.tick(runs, tenant_id, parts.clock.now())
-
-            spent = await timed(work)
-            done = await parts.store.runs(None, tenants)
-            assert [run.pushed for run in done] == [campaigns] * tenants, done
-        return spent
+        spent = await run_all(config, job, job.campaigns)
+        return await run_all(config, job, 0) if job.unchanged else spent
 
 
-async def forgetful(base_url: str, tenants: int, campaigns: int) -> Spent:
-    """Do the work as `adsyncd` does, but without a journal: only a run's start and end are recorded."""
+async def run_all(config: Path, job: Job, to_push: int) -> Spent:
+    """Run all tenants once, as a daemon does that has just started; each must push `to_push` campaigns."""
+    settings = load_settings(config, os.environ)
+    async with open_parts(settings, os.environ, "warning") as parts:
+        for tenant in read_tenants(settings).good.values():
+            parts.supervisor.add(tenant)
+
+        async def work() -> None:
+            async with anyio.create_task_group() as runs:
+                for tenant_id in tenant_ids(job.tenants):
+                    parts.supervisor.tick(runs, tenant_id, parts.clock.now())
+
+        spent = await timed(work)
+        done = await parts.store.runs(None, job.tenants)
+        assert [run.pushed for run in done] == [to_push] * job.tenants, done
+        assert not any(run.refused for run in done), done
+    return spent
+
+
+async def forgetful(job: Job) -> Spent:
+    """Do the job as `adsyncd` does, but without a journal: only a run's start and end are recorded."""
 
     async def keep_page(_store: Store, _run: Run, page: Page, _policy: PushPolicy) -> list[Push]:
         return [Push(campaign.id, PushState.PENDING) for campaign in page.campaigns]
@@ -134,9 +92,16 @@ async def forgetful(base_url: str, tenants: int, campaigns: int) -> Spent:
     def ignore(_store: Store, *_what: object) -> None: ...
 
     with patch.multiple(Store, keep_page=keep_page, settle=forget, claim_permits=forget, note_permits=ignore):
-        return await adsyncd(base_url, tenants, campaigns)
+        return await adsyncd(job)
+
+
+def main() -> None:
+    fields = json.loads(sys.argv[2])
+    job = Job(**fields | {"quota": Quota(**fields["quota"]) if fields["quota"] else None})
+    contender = {"bare": bare, "adsyncd": adsyncd, "forgetful": forgetful, "raw": raw}[sys.argv[1]]
+    run = anyio.run if contender is bare else event_loop.run
+    print(json.dumps(asdict(run(contender, job))))
 
 
 if __name__ == "__main__":
-    contender = {"bare": bare, "adsyncd": adsyncd, "forgetful": forgetful}[sys.argv[1]]
-    print(json.dumps(asdict(anyio.run(contender, sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))))
+    main()

@@ -41,6 +41,10 @@ class Figure:
     def verdict(self) -> str:
         return "" if not self.target else "FAIL" if self.missed else "PASS"
 
+    def __str__(self) -> str:
+        """Return a line for a terminal."""
+        return f"{self.name}: {self.value:,g} {self.unit} {self.target} {self.verdict}".rstrip()
+
 
 def keep(name: str, figures: Sequence[Figure]) -> None:
     """Write the results of the benchmark `name`."""

@@ -6,29 +6,25 @@ permits. The share is the median of the turns.
 
 from statistics import median
 
-from benchmarks.config import HEALTHY, accounts, tenant_ids
+from benchmarks.contenders import turn
 from benchmarks.figures import Figure
-from benchmarks.processes import running_platform
-from benchmarks.throughput import Load, turn
-
-LOADS = (Load(200, 30, turns=3), Load(50, 40, turns=3))
+from benchmarks.job import Job
+from benchmarks.lean_platform import running
+from benchmarks.throughput import MANY, SOME, TURNS, Load
 
 
 def measure() -> list[Figure]:
     """Compare under each load."""
-    return [figure for load in LOADS for figure in compare(load)]
+    return [figure for load in (MANY, SOME) for figure in compare(load)]
 
 
 def compare(load: Load) -> list[Figure]:
-    settings = {
-        "accounts": accounts(tenant_ids(load.tenants)),
-        "everyone": {**HEALTHY, "campaigns": load.campaigns, "quota_requests": 10**9},
-    }
-    with running_platform(settings) as (base_url, _):
-        spent = [[turn(name, base_url, load, {}) for name in ("forgetful", "adsyncd")] for _ in range(load.turns)]
+    with running(load.campaigns) as platform:
+        job = Job(platform.base_url, load.tenants, load.campaigns)
+        spent = [[turn(name, job, {}) for name in ("forgetful", "adsyncd")] for _ in range(TURNS)]
     share = median(without.wall_s / with_it.wall_s for without, with_it in spent)
     cpu = median(with_it.cpu_s / without.cpu_s for without, with_it in spent)
     return [
-        Figure(f"pushes a second with the journal, share of those without, {load.tenants} tenants", round(share, 2)),
-        Figure(f"CPU time of a push with the journal, ratio, {load.tenants} tenants", round(cpu, 2)),
+        Figure(f"pushes a second with the journal, share of those without, {load}", round(share, 2)),
+        Figure(f"CPU time of a push with the journal, ratio, {load}", round(cpu, 2)),
     ]

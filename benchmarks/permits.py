@@ -29,8 +29,8 @@ from adsyncd.rate import Gate, Governor, PermitLedger
 from adsyncd.rate.quota import Quota
 from adsyncd.store import open_store
 from benchmarks.config import HEALTHY, store_url, tenant_ids
-from benchmarks.contenders import Spent, timed
 from benchmarks.figures import Figure
+from benchmarks.job import Spent, timed
 from benchmarks.limiters import PEERS, Limiter, NoLedger, tenant
 from benchmarks.processes import running_platform
 
