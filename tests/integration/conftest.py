@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adsyncd.credentials import Vault
+from adsyncd.credentials.vault import Vault
 from adsyncd.demo.openbao import OpenBao, Role
 from support.vault import ACME, by_role, opened, real_openbao
 

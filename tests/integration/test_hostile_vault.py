@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from adsyncd.clock import SystemClock
-from adsyncd.credentials import AppRole, Vault, VaultAccess, VaultToken
 from adsyncd.credentials.identity import TokenLease
+from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken
 from adsyncd.credentials.vault_api import Place, VaultApi
 from adsyncd.credentials.vault_http import MOST_BYTES
 from adsyncd.errors import CredentialsError, CredentialsUnavailable

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from adsyncd.credentials import AppRole, Vault
+from adsyncd.credentials.vault import AppRole, Vault
 from adsyncd.demo.openbao import OpenBao, Role, Tls
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.tenant import VaultRef

@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adsyncd.credentials import AppRole, Vault, resolve_secret
+from adsyncd.credentials import resolve_secret
+from adsyncd.credentials.vault import AppRole, Vault
 from adsyncd.demo.openbao import OpenBao, Role
 from adsyncd.errors import CredentialsUnavailable
 from adsyncd.model.tenant import InFile, VaultRef

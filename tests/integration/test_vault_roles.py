@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from adsyncd.credentials import VaultAccess
+from adsyncd.credentials.vault import VaultAccess
 from adsyncd.demo.openbao import OpenBao, Role
 from adsyncd.errors import CredentialsMissing
 from adsyncd.model.tenant import VaultRef

@@ -13,7 +13,8 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from adsyncd.credentials import AppRole, Vault, VaultAccess, VaultToken, resolve_secret
+from adsyncd.credentials import resolve_secret
+from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken
 from adsyncd.demo.openbao import OpenBao, Role
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.tenant import InFile, VaultRef

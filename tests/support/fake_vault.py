@@ -8,8 +8,8 @@ from opentelemetry.metrics import NoOpMeter
 from pydantic import SecretStr
 
 from adsyncd.clock import Clock
-from adsyncd.credentials import AppRole, Vault, VaultAccess
 from adsyncd.credentials.identity import TokenLease
+from adsyncd.credentials.vault import AppRole, Vault, VaultAccess
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.status import VaultState
 from adsyncd.telemetry.instruments import Instruments

@@ -16,8 +16,9 @@ from opentelemetry.metrics import NoOpMeter
 from pydantic import SecretStr
 
 from adsyncd.clock import Clock, SystemClock
-from adsyncd.credentials import AppRole, Credentials, Vault, VaultAccess, VaultToken, open_vault
+from adsyncd.credentials import Credentials
 from adsyncd.credentials.identity import TokenLease
+from adsyncd.credentials.vault import AppRole, Vault, VaultAccess, VaultToken, open_vault
 from adsyncd.demo.openbao import OpenBao, Role, Tls, openbao, openbao_binary
 from adsyncd.errors import AdsyncdError, CredentialsError
 from adsyncd.model.tenant import VaultRef

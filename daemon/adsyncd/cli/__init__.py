@@ -21,7 +21,7 @@ _EXIT: dict[type[AdsyncdError], int] = {NoDaemon: 4, DaemonBusy: 5}
 _COMMANDS = {  # command -> its module
     "run": "run",
     "check": "check",
-    "sync": "run",
+    "sync": "sync",
     "status": "status",
     "trigger": "commands",
     "pause": "commands",

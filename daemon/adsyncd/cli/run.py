@@ -1,23 +1,14 @@
-"""`adsyncd run` and `adsyncd sync`: the daemon, and one run without it."""
+"""`adsyncd run`: the daemon."""
 
 import os
 
 import typer
-from rich.console import Console
 
-from adsyncd import daemon
-from adsyncd.cli.arguments import CONFIG, Config, Json, LogLevel, TheTenant, find_tenant
-from adsyncd.cli.output import Terminal, print_error, print_json, print_runs, run_as_json
-from adsyncd.cli.progress import show_progress
-from adsyncd.config import Settings, load_settings
-from adsyncd.config.dropins import read_tenants
+from adsyncd.cli.arguments import CONFIG, Config, LogLevel
+from adsyncd.cli.output import print_error
+from adsyncd.daemon.service import serve
 from adsyncd.errors import AdsyncdError, ConfigError
 from adsyncd.host import event_loop, sd_notify
-from adsyncd.model.run import Outcome, Run, Tally
-from adsyncd.model.tenant import Tenant
-from adsyncd.tasks import beside
-
-_EXIT_CODES = {Outcome.SUCCEEDED: 0, Outcome.PARTIAL: 3}
 
 
 def run(config: Config = CONFIG, log_level: LogLevel = "info") -> None:
@@ -28,39 +19,8 @@ def run(config: Config = CONFIG, log_level: LogLevel = "info") -> None:
     stop, 78 for invalid settings, which a restart won't fix.
     """
     try:
-        event_loop.run(daemon.serve, config, os.environ, log_level)
+        event_loop.run(serve, config, os.environ, log_level)
     except AdsyncdError as error:
         sd_notify.tell_failure(error, os.environ)
         print_error(error)
         raise typer.Exit(os.EX_CONFIG if isinstance(error, ConfigError) else 1) from error
-
-
-def sync(
-    tenant: TheTenant,
-    config: Config = CONFIG,
-    json: Json = False,
-    log_level: LogLevel = "warning",
-) -> None:
-    """Run one tenant now, without a daemon.
-
-    Exits 0 when all campaigns were pushed, 3 when some were not, 1 when the run failed, or did not start because
-    another process, such as the daemon, works on the tenant. After Ctrl-C, requests in flight may finish; the tenant's
-    next run resumes this one.
-    """
-    settings = load_settings(config, os.environ)
-    found = find_tenant(settings, read_tenants(settings), tenant)
-    run = event_loop.run(_sync, settings, found, log_level, Terminal(stderr=True))
-    if json:
-        print_json(run_as_json(run))
-    else:
-        print_runs([run])
-    raise typer.Exit(_EXIT_CODES.get(run.outcome, 1) if run.outcome else 1)
-
-
-async def _sync(settings: Settings, tenant: Tenant, log_level: str, console: Console) -> Run:
-    tally = Tally()
-    async with (
-        daemon.open_parts(settings, os.environ, log_level) as parts,
-        beside(show_progress, tenant.id, tally, console),
-    ):
-        return await daemon.sync_once(parts, tenant, tally)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -13,7 +13,6 @@ from anyio.abc import TaskGroup
 
 import adsyncd
 from adsyncd.clock import Clock
-from adsyncd.credentials import Vault
 from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Run, Tally
@@ -24,6 +23,9 @@ from adsyncd.runs.replay import Replayed
 from adsyncd.store import Store
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
+
+if TYPE_CHECKING:
+    from adsyncd.credentials.vault import Vault
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -55,7 +57,7 @@ class Commands:
         ticker: Ticker,
         store: Store,
         files: Files,
-        vault: Vault | None,
+        vault: "Vault | None",
         runs: TaskGroup,
         clock: Clock,
     ) -> None:

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from opentelemetry.trace import Tracer
 
 from adsyncd.credentials.sources import Credentials, read_environment, read_systemd
-from adsyncd.credentials.vault import Vault
 from adsyncd.errors import CredentialsMissing
 from adsyncd.model.tenant import CredentialsRef, EnvRef, SystemdRef, VaultRef
 from adsyncd.telemetry.instruments import CREDENTIALS_SOURCE, SPAN_CREDENTIALS, span
+
+if TYPE_CHECKING:
+    from adsyncd.credentials.vault import Vault
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -22,7 +25,7 @@ TRIMMED = "credentials end in a line break, which is not sent"
 class CredentialsReader:
     """Reads credentials by reference. `vault` is None if the settings have no [vault]."""
 
-    def __init__(self, vault: Vault | None, environ: Mapping[str, str], tracer: Tracer) -> None:
+    def __init__(self, vault: "Vault | None", environ: Mapping[str, str], tracer: Tracer) -> None:
         self._vault = vault
         self._environ = environ
         self._tracer = tracer

@@ -1,0 +1,100 @@
+"""The daemon: all parts, the control API, ticks and reloads, from its start to its stop."""
+
+import resource
+from collections.abc import MutableMapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
+
+import anyio
+import structlog
+
+from adsyncd.config import load_guarded_settings
+from adsyncd.control import app, server
+from adsyncd.control.commands import Commands
+from adsyncd.daemon.once import cancel_at_next
+from adsyncd.daemon.parts import Parts, open_parts
+from adsyncd.host.sd_notify import open_notifier, status_line
+from adsyncd.tasks import beside
+from adsyncd.tenants.file_watch import watch
+from adsyncd.tenants.registry import Registry
+from adsyncd.tenants.reload import Reloader
+from adsyncd.tenants.ticks import Ticker
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+async def serve(config: Path, environ: MutableMapping[str, str], log_level: str) -> None:
+    """Run the daemon with the settings at `config` until SIGTERM or SIGINT; SIGHUP makes it read its files again.
+
+    Requests in flight may finish within `shutdown_grace`; a second signal ends that wait. Tenants with invalid drop-ins
+    are left out and logged. Raises ConfigError and StoreError before it is ready.
+    """
+    settings = load_guarded_settings(config, environ)
+    _raise_file_limit()
+    with (
+        server.listening(settings.control.socket, settings.control.group) as listener,
+        anyio.open_signal_receiver(SIGHUP) as hangups,
+        anyio.open_signal_receiver(SIGTERM, SIGINT) as signals,
+        open_notifier(environ) as notifier,
+    ):
+        async with open_parts(settings, environ, log_level) as parts:
+            supervisor = parts.supervisor
+            await parts.alerts.recall()
+            ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))
+            registry = Registry(supervisor, ticker, parts.alerts, parts.store, parts.clock)
+            load, telling = partial(load_guarded_settings, config, environ), partial(notifier.reloading, parts.clock)
+            reloader = Reloader(settings, load, registry, parts.clock, parts.instruments, telling)
+            first = await reloader.reload()
+            vault = beside(parts.vault.run) if parts.vault else nullcontext()
+            async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
+                ticker.start()
+                commands = Commands(supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock)
+                async with (
+                    beside(server.serve, app.application(commands), listener),
+                    beside(
+                        notifier.keep,
+                        lambda: _status_line(parts, tenants=len(registry.tenants), refused=len(reloader.refused)),
+                        lambda: ticker.is_punctual(parts.clock.now()),
+                    ),
+                ):
+                    await notifier.ready()
+                    _log.info("ready", tenants=len(first.added), due=first.due)
+                    async with (
+                        beside(registry.catch_up, runs),
+                        beside(reloader.obey, hangups),
+                        beside(reloader.forget_gone),
+                        beside(watch, reloader, config),
+                        beside(ticker.keep_time, parts.clock),
+                    ):
+                        await anext(signals)
+                    ticker.stop()
+                    grace = reloader.settings.shutdown_grace
+                    await notifier.stopping(grace)
+                    _log.info("stopping", grace_s=grace.total_seconds())
+                    with anyio.CancelScope() as draining:
+                        async with beside(cancel_at_next, signals, draining):
+                            await supervisor.drain(grace)
+                    commands.cut_short()
+                    runs.cancel_scope.cancel()
+            _log.info("stopped")  # while telemetry still exports
+    for late in (SIGTERM, SIGINT, SIGHUP):
+        signal(late, SIG_IGN)  # all is done; a late signal would make the exit look like a failure
+
+
+def _status_line(parts: Parts, tenants: int, refused: int) -> str:
+    """Return the state of the daemon in one line, for `systemctl status`."""
+    vault = parts.vault and parts.vault.status
+    return status_line(
+        tenants=tenants,
+        runs=parts.supervisor.runs,
+        refused=refused,
+        vault=f"Vault: {vault.state}" if vault and vault.error else None,
+    )
+
+
+def _raise_file_limit() -> None:
+    """Raise the limit of open files to its maximum: a thousand running tenants hold some thousands of sockets."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
