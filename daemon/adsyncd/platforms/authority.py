@@ -14,18 +14,18 @@ from adsyncd.errors import AdsyncdError, SignInRefused
 from adsyncd.model.run import Tally
 from adsyncd.platforms import wire
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.requests import Requests
 from adsyncd.platforms.session import Session
 from adsyncd.platforms.verdict import accepted, in_words, is_later
 from adsyncd.rate import Gate
 from adsyncd.rate.wait import WaitReason
-from adsyncd.telemetry import CALL
 
 
 class TokenAuthority:
-    """Gives the requests of one run their bearer tokens, and signs the tenant in over `http`."""
+    """Gives the requests of one run their bearer tokens, and signs the tenant in over `requests`."""
 
-    def __init__(self, http: httpx.AsyncClient, session: Session, gate: Gate, tally: Tally, clock: Clock) -> None:
-        self._http = http
+    def __init__(self, requests: Requests, session: Session, gate: Gate, tally: Tally, clock: Clock) -> None:
+        self._http = requests
         self._session = session
         self._gate = gate
         self._tally = tally
@@ -63,9 +63,8 @@ class TokenAuthority:
         basic = b64encode(account.encode()).decode("ascii")
         secrets = self._session.secrets
         secrets.learn(credentials.password, SecretStr(basic))
-        answer = await self._http.post(
-            "/auth/token", headers={"authorization": f"Basic {basic}"}, extensions={CALL: Call(Kind.SIGN_IN)}
-        )
+        header = b"authorization", f"Basic {basic}".encode("ascii")
+        answer = await self._http.send(self._http.build("POST", "/auth/token", Call(Kind.SIGN_IN), [header]))
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise SignInRefused(
                 f"the platform refused email and password{in_words(answer, secrets)}; "

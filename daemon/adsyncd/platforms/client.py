@@ -4,6 +4,7 @@ A request gets its token when its turn comes. A 401 forces one refresh and one m
 fresh token too, a push has failed; a listing's next attempts use the token at hand.
 """
 
+import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -11,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from random import Random
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import anyio
 import httpx
@@ -30,6 +30,7 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import reading
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.requests import Requests
 from adsyncd.platforms.route import Route, find_route
 from adsyncd.platforms.session import Refusal, Session
 from adsyncd.platforms.transport import GovernedTransport
@@ -39,13 +40,13 @@ from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.retry import Policy, RetryBudget, backoff, wait_before_next
 from adsyncd.rate.wait import WaitReason
 from adsyncd.tasks import OffLoop, in_thread
-from adsyncd.telemetry import CALL
 from adsyncd.telemetry.instruments import BREAKER_OPEN, SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
 
 T = TypeVar("T")
 
 _LONGEST_ETAG = 1024
 _LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
+_LEAST_KEPT_S, _MOST_KEPT_S = 5.0, 600.0  # an idle connection: a request may come as late as a window's length
 _DOUBT_S = 1.0  # before another try shows whether a 401 means the token or the request
 _LACKING = Policy(max_attempts=5, max_s=5.0)  # waits for this machine's resources; no growth after the fifth
 
@@ -96,9 +97,14 @@ class Connector:
         timeout_s = tenant.sync.timeout.total_seconds()
         route = find_route(tenant.platform, self.tls, self._trusting, self.environ)
         session.secrets.learn(*route.secrets)
-        inner = self.open(route, httpx.Limits(max_connections=connections, max_keepalive_connections=connections))
-        transport = GovernedTransport(
-            self.traced(inner),
+        kept_s = min(window.per.total_seconds() for window in tenant.quota.windows)
+        limits = httpx.Limits(
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=min(max(kept_s, _LEAST_KEPT_S), _MOST_KEPT_S),
+        )
+        async with GovernedTransport(
+            self.traced(self.open(route, limits)),
             tenant=tenant,
             gate=gate,
             breaker=self._breaker(tenant.platform.base_url, route.via),
@@ -109,19 +115,9 @@ class Connector:
             random=self.random,
             tracer=self.tracer,
             instruments=self.instruments,
-        )
-        async with httpx.AsyncClient(
-            transport=transport,
-            base_url=tenant.platform.base_url,
-            # Connecting has half of the time, so that its failure is known before the request's deadline.
-            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2),
-            follow_redirects=False,
-            trust_env=False,
-            # Cookies are dropped: the API needs none, and a cookie that is not ASCII would break every later request.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            headers={"accept": "application/json", "accept-encoding": "identity", "x-client-id": tenant.client_id},
-        ) as http:
-            yield PlatformClient(http, tenant, session, gate, budget, tally, self, pushes)
+        ) as transport:
+            requests = Requests(transport, tenant.platform.base_url, tenant.client_id, timeout_s)
+            yield PlatformClient(requests, tenant, session, gate, budget, tally, self, pushes)
 
     async def read_page(self, body: bytes, number: int) -> Page:
         """Read a page (see `reading.read_page`). A large page would block the event loop for up to 0.2 s."""
@@ -159,7 +155,7 @@ class PlatformClient:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        requests: Requests,
         tenant: Tenant,
         session: Session,
         gate: Gate,
@@ -168,10 +164,10 @@ class PlatformClient:
         shared: Connector,
         pushes: Priority,
     ) -> None:
-        self._http = http
+        self._http = requests
         self._tenant = tenant
         self._session = session
-        self._authority = TokenAuthority(http, session, gate, tally, shared.clock)
+        self._authority = TokenAuthority(requests, session, gate, tally, shared.clock)
         self._gate = gate
         self._budget = budget
         self._tally = tally
@@ -185,13 +181,9 @@ class PlatformClient:
         Returns `known`, a page with an `etag`, if the platform says that it is unchanged (RFC 9110, 13.1.2).
         """
         call = Call(Kind.LISTING, Priority.LISTING, self._authority)
-        request = self._http.build_request(
-            "GET",
-            "/api/campaigns",
-            params={"page": number, "limit": self._tenant.sync.page_size},
-            headers={"if-none-match": known.etag} if known and known.etag else {},
-            extensions={CALL: call},
-        )
+        query = urlencode({"page": number, "limit": self._tenant.sync.page_size})
+        headers = [(b"if-none-match", known.etag.encode("ascii"))] if known and known.etag else []
+        request = self._http.build("GET", f"/api/campaigns?{query}", call, headers)
 
         async def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
@@ -209,13 +201,9 @@ class PlatformClient:
         key may have been sent before.
         """
         call = Call(Kind.PUSH, self._pushes, self._authority)
-        request = self._http.build_request(
-            "POST",
-            f"/api/campaigns/{quote(campaign_id, safe='')}/sync",
-            json={"campaign_id": campaign_id},
-            headers={"idempotency-key": key},
-            extensions={CALL: call},
-        )
+        body = json.dumps({"campaign_id": campaign_id}, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        path = f"/api/campaigns/{quote(campaign_id, safe='')}/sync"
+        request = self._http.build("POST", path, call, [(b"idempotency-key", key.encode("ascii"))], body)
 
         async def read(answer: httpx.Response) -> None:
             if answer.status_code == HTTPStatus.CONFLICT and (again or call.sendings > 1):

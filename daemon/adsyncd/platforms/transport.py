@@ -100,34 +100,37 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             passage = await self._admission.record(request, call, permit)
             again = True
         with passage:
-            head, body = await self._send(request, call, permit)
-            answer = self._read(request, call, head, body)
+            answer = await self._send(request, call, permit)
+            self._read(request, call, answer)
             if answer.is_server_error:
                 passage.failed(f"the platform answered {answer.status_code}")
             return answer
 
-    async def _send(self, request: httpx.Request, call: Call, permit: Permit | None) -> tuple[httpx.Response, bytes]:
-        """Return the answer's head and its body: an empty one if the body of an error status can't be read."""
-        head, body = None, b""
+    async def _send(self, request: httpx.Request, call: Call, permit: Permit | None) -> httpx.Response:
+        """Return the answer with its body: an empty one if the body of an error status can't be read."""
+        answer, body = None, b""
         try:
             with anyio.fail_after(self._timeout_s):
-                head = await self._exchange(request, call, permit)
-                body = await _bounded(head, call)
+                answer = await self._exchange(request, call, permit)
+                body = await _bounded(answer, call)
         except BadAnswer as error:
-            if head is None or head.is_success:
-                raise _unread(error, head, call) from None
+            if answer is None or answer.is_success:
+                raise _unread(error, answer, call) from None
         except (TimeoutError, httpx.TransportError, ssl.SSLError) as error:
-            if head is None or head.is_success:
-                raise _unread(self._translated(error, request.url), head, call) from error
-        return head, body
+            if answer is None or answer.is_success:
+                raise _unread(self._translated(error, request.url), answer, call) from error
+        answer.stream = httpx.ByteStream(body)
+        answer.read()
+        return answer
 
-    def _read(self, request: httpx.Request, call: Call, head: httpx.Response, body: bytes) -> httpx.Response:
-        """Obey what an answer says of limits, and return it. Raises an error for a 429, a redirect or a proxy's 407."""
-        status = head.status_code
-        call.data = self._data(head, call, body)
+    def _read(self, request: httpx.Request, call: Call, answer: httpx.Response) -> None:
+        """Obey what an answer says of limits. Raises an error for a 429, a redirect or a proxy's 407."""
+        status = answer.status_code
+        answer.extensions[CALL] = call
+        call.data = self._data(answer, call)
         call.said = read(
             status,
-            head.headers,
+            answer.headers,
             None if isinstance(call.data, BadAnswer) else call.data,
             self._clock.now(),
             self._tenant.platform.dialect,
@@ -136,21 +139,20 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             self._heed(call.said, status)
         if self._via and status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             raise self._turned_away(status, request.url)
-        if head.has_redirect_location:  # httpx would read the location, and raise if it is not an address
-            target = _target(head, self._secrets)
+        if answer.has_redirect_location:  # httpx would read the location, and raise if it is not an address
+            target = _target(answer, self._secrets)
             raise (Unconfirmed if call.kind is Kind.PUSH else BadAnswer)(
                 f"the platform answered {status}, a redirect to {target}, which is not followed"
             )
-        return httpx.Response(status, headers=head.headers, content=body, extensions={CALL: call})
 
-    def _data(self, head: httpx.Response, call: Call, body: bytes) -> object:
+    def _data(self, answer: httpx.Response, call: Call) -> object:
         """Return the body's JSON or the error of parsing it; None for a page, unless its status may mean throttling."""
-        if _is_page(head, call) and all(
-            rule.status != head.status_code for rule in self._tenant.platform.dialect.throttling
+        if _is_page(answer, call) and all(
+            rule.status != answer.status_code for rule in self._tenant.platform.dialect.throttling
         ):
             return None
         try:
-            return parse(body)
+            return parse(answer.content)
         except BadAnswer as error:
             return error
 

@@ -140,7 +140,7 @@ class Network:
     async def _answer(self, exchange: _Exchange) -> None:
         request = exchange.request
         url = request.url
-        unread = [{"type": "http.request", "body": request.content, "more_body": False}]
+        unread = [{"type": "http.request", "body": request.read(), "more_body": False}]
 
         async def receive() -> Message:
             if unread:

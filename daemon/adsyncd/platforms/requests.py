@@ -1,0 +1,51 @@
+"""Builds the requests of one run, and sends them: what they have in common is made once.
+
+It stands where an `httpx.AsyncClient` would, whose cookies, redirects, authentication and hooks no request may use.
+"""
+
+import httpx
+
+from adsyncd import __version__
+from adsyncd.platforms.call import Call
+from adsyncd.telemetry import CALL
+
+
+class Requests:
+    """The requests of one client id to the platform at `base_url`.
+
+    `timeout_s`: the whole time of a request. Connecting has half of it, so that its failure is known before the end.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, client_id: str, timeout_s: float) -> None:
+        self._transport = transport
+        base = httpx.URL(base_url)
+        self._base = str(base).rstrip("/")
+        self._timeouts = httpx.Timeout(timeout_s, connect=timeout_s / 2).as_dict()
+        self._headers = [
+            (b"host", base.netloc),
+            (b"user-agent", f"adsyncd/{__version__}".encode("ascii")),
+            (b"accept", b"application/json"),
+            (b"accept-encoding", b"identity"),
+            (b"x-client-id", client_id.encode("utf-8")),
+        ]
+
+    def build(
+        self, method: str, path: str, call: Call, headers: list[tuple[bytes, bytes]], body: bytes = b""
+    ) -> httpx.Request:
+        """Return a request for `path`, which begins with a slash and may end in a query. `body`: JSON."""
+        fields = [*self._headers, *headers]
+        if method != "GET":
+            fields.append((b"content-length", b"%d" % len(body)))
+        if body:
+            fields.append((b"content-type", b"application/json"))
+        return httpx.Request(
+            method,
+            self._base + path,
+            headers=httpx.Headers(fields),
+            stream=httpx.ByteStream(body),
+            extensions={CALL: call, "timeout": self._timeouts},
+        )
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and return the answer, read whole. See `GovernedTransport`."""
+        return await self._transport.handle_async_request(request)
