@@ -1,10 +1,11 @@
 """One run of one tenant: its id, its counts while it is in progress, and its record."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import TracebackType
 
 from adsyncd.model.campaign import Push
 from adsyncd.rate.wait import WaitReason
@@ -74,23 +75,12 @@ class Tally:
     announced: int = 0
     waits: dict[int, Wait] = field(default_factory=dict)
     cut_short: Wait | None = None
-    _begun: int = 0
 
-    @contextmanager
     def waiting(
         self, reason: WaitReason, until: datetime | None = None, detail: str = ""
-    ) -> Iterator[Callable[[Wait], None]]:
-        """Count a wait during the body. The yielded function replaces the wait when its reason or end changes."""
-        number = self._begun = self._begun + 1
-        self.waits[number] = Wait(reason, until, detail)
-        try:
-            yield lambda wait: self.waits.__setitem__(number, wait)
-        except BaseException as error:
-            if not isinstance(error, Exception):  # cancelled
-                self.cut_short = self.cut_short or next(iter(self.waits.values()))
-            raise
-        finally:
-            del self.waits[number]
+    ) -> AbstractContextManager[Callable[[Wait], None]]:
+        """Count a wait during a block. The yielded function replaces the wait when its reason or end changes."""
+        return _Waiting(self, Wait(reason, until, detail))
 
     def wait(self, now: datetime) -> Wait | None:
         """Return what the run waits for: the wait in progress that ends first, or the oldest if no end is known.
@@ -104,6 +94,31 @@ class Tally:
     def settled(self) -> int:
         """Campaigns whose outcome is known."""
         return self.pushed + self.skipped + self.dead_lettered + self.failed
+
+
+class _Waiting:
+    """A wait of a tally, during a block."""
+
+    __slots__ = ("_tally", "_wait")
+
+    def __init__(self, tally: Tally, wait: Wait) -> None:
+        self._tally = tally
+        self._wait = wait
+
+    def __enter__(self) -> Callable[[Wait], None]:
+        self._replace(self._wait)
+        return self._replace
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        waits = self._tally.waits
+        if error is not None and not isinstance(error, Exception):  # cancelled
+            self._tally.cut_short = self._tally.cut_short or next(iter(waits.values()))
+        del waits[id(self)]
+
+    def _replace(self, wait: Wait) -> None:
+        self._tally.waits[id(self)] = wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class Admission:
                 until = self._until(reason, opens_at)
                 tell(Wait(reason, until))
                 current.set_attribute(WAIT_REASON, reason)
-                if until is not None:
+                if until is not None and current.is_recording():
                     current.set_attribute(WAIT_UNTIL, until.isoformat(timespec="milliseconds"))
 
             return await self._gate.acquire(call.priority, on_wait, again=again)

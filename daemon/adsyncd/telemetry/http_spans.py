@@ -4,6 +4,7 @@ adsyncd's own, because the httpx instrumentation copies exception texts (and hea
 cancelled requests without a status, and costs three times as much (docs/decisions/0004-own-http-spans.md).
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import httpx
 from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.propagate import inject
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from opentelemetry.util.types import AttributeValue
 
 from adsyncd.telemetry import CALL
 from adsyncd.telemetry.instruments import (
@@ -70,38 +72,68 @@ class TracedTransport(httpx.AsyncBaseTransport):
         self._inner = inner
         self._tracer = tracer
         self._duration = duration
+        self._targets: dict[tuple[str, str, bytes], _Target] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; return the response, its body unread."""
-        url = request.url
-        known: dict[str, str | int] = {
-            HTTP_METHOD: request.method,
-            SERVER_ADDRESS: url.host,
-            SERVER_PORT: url.port or (443 if url.scheme == "https" else 80),
-        }
-        path = url.raw_path.partition(b"?")[0]
-        attributes = known | {URL_FULL: f"{url.scheme}://{(url.netloc + path).decode('ascii')}"}
-        call: Resendable | None = request.extensions.get(CALL)
-        if call is not None and call.sendings > 1:
-            attributes[HTTP_RESEND_COUNT] = call.sendings - 1
+        method, url = request.method, request.url
+        place = (method, url.scheme, url.netloc)
+        target = self._targets.get(place) or self._targets.setdefault(place, _Target(method, url))
+        outcome: int | str = ""
         start = anyio.current_time()
         try:
-            with span(self._tracer, request.method, attributes, SpanKind.CLIENT) as current:
+            with span(self._tracer, method, kind=SpanKind.CLIENT) as current:
+                if current.is_recording():
+                    current.set_attributes(target.described(url, request.extensions.get(CALL)))
                 inject(request.headers)
                 response = await self._inner.handle_async_request(request)
-                known[HTTP_STATUS] = response.status_code
-                current.set_attribute(HTTP_STATUS, response.status_code)
-                if response.status_code >= HTTPStatus.BAD_REQUEST:
-                    known[ERROR_TYPE] = str(response.status_code)
-                    current.set_attribute(ERROR_TYPE, str(response.status_code))
-                    current.set_status(StatusCode.ERROR)
+                outcome = response.status_code
+                if current.is_recording():
+                    current.set_attributes(_answered(outcome))
+                    if outcome >= HTTPStatus.BAD_REQUEST:
+                        current.set_status(StatusCode.ERROR)
         except BaseException as exc:
-            known[ERROR_TYPE] = error_type(exc)
+            outcome = error_type(exc)
             raise
         finally:
-            self._duration.record(anyio.current_time() - start, known)
+            self._duration.record(anyio.current_time() - start, target.with_outcome(outcome))
         return response
 
     async def aclose(self) -> None:
         """Close the wrapped transport."""
         await self._inner.aclose()
+
+
+class _Target:
+    """A method and a server, with the attributes that all requests to them share."""
+
+    def __init__(self, method: str, url: httpx.URL) -> None:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        self._known: dict[str, AttributeValue] = {
+            HTTP_METHOD: method,
+            SERVER_ADDRESS: url.host,
+            SERVER_PORT: port,
+        }
+        self._root = f"{url.scheme}://{url.netloc.decode('ascii')}"
+        self._with_outcomes: dict[int | str, Mapping[str, AttributeValue]] = {}
+
+    def described(self, url: httpx.URL, call: Resendable | None) -> dict[str, AttributeValue]:
+        """Return the attributes of the span of a request that has no answer yet."""
+        path = url.raw_path.partition(b"?")[0].decode("ascii")
+        attributes = self._known | {URL_FULL: self._root + path}
+        if call is not None and call.sendings > 1:
+            attributes[HTTP_RESEND_COUNT] = call.sendings - 1
+        return attributes
+
+    def with_outcome(self, outcome: int | str) -> Mapping[str, AttributeValue]:
+        """Return the attributes of the duration of a request that ended with a status or an error's type."""
+        if outcome not in self._with_outcomes:
+            how: dict[str, AttributeValue] = {ERROR_TYPE: outcome}
+            if isinstance(outcome, int):
+                how = _answered(outcome)
+            self._with_outcomes[outcome] = self._known | how
+        return self._with_outcomes[outcome]
+
+
+def _answered(status: int) -> dict[str, AttributeValue]:
+    return {HTTP_STATUS: status} | ({ERROR_TYPE: str(status)} if status >= HTTPStatus.BAD_REQUEST else {})

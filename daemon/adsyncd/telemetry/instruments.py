@@ -4,14 +4,27 @@ The names are a contract with users, who build dashboards and alerts on them.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
 from typing import Literal
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.context import attach, detach
+from opentelemetry.metrics import CallbackOptions, Meter, NoOpMeter, Observation
 from opentelemetry.metrics import _Gauge as Gauge
-from opentelemetry.trace import INVALID_SPAN, NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer, get_current_span
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NoOpTracer,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
 from opentelemetry.util.types import AttributeValue
 
 from adsyncd.errors import AdsyncdError
@@ -54,6 +67,9 @@ HTTP_STATUS = "http.response.status_code"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 URL_FULL = "url.full"
+
+
+_Series = frozenset[tuple[str, AttributeValue]]  # the attributes of one series of a metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,39 +134,56 @@ METRICS = (
 HTTP_DURATION = Metric("histogram", "http.client.request.duration", "s", "How long requests took, up to the headers")
 
 
-@contextmanager
-def span(
-    tracer: Tracer,
-    name: str,
-    attributes: Mapping[str, AttributeValue] | None = None,
-    kind: SpanKind = SpanKind.INTERNAL,
-) -> Iterator[Span]:
-    """Record a span around the body, as the current one, and yield it.
+class span:  # noqa: N801 - it is used as a function
+    """Record a span around a block, as the current one, which `with` yields.
 
-    An exception that leaves the body makes it an error with `error.type`. The exception's text is recorded only for
+    An exception that leaves the block makes it an error with `error.type`. The exception's text is recorded only for
     adsyncd's own exceptions, which hold no secrets; a stack trace never is. Do not hold a span across a `yield`: the
     code that runs meanwhile is not part of it. In an unsampled trace only the root span is made, which stands for all
-    spans below it; without a tracer there is none.
+    spans below it; without a tracer there is none. Neither records: ask `is_recording` before you compute attributes.
     """
-    if isinstance(tracer, NoOpTracer):
-        yield INVALID_SPAN
-        return
-    parent = get_current_span()
-    if parent.get_span_context().is_valid and not parent.get_span_context().trace_flags.sampled:
-        yield parent
-        return
-    with tracer.start_as_current_span(
-        name, attributes=attributes, kind=kind, record_exception=False, set_status_on_exception=False
-    ) as current:
-        try:
-            yield current
-        except BaseException as exc:
-            mark_failed(current, exc)
-            raise
+
+    __slots__ = ("_attributes", "_kind", "_made", "_name", "_token", "_tracer")
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        name: str,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+    ) -> None:
+        self._tracer = tracer
+        self._name = name
+        self._attributes = attributes
+        self._kind = kind
+        self._made: Span | None = None
+
+    def __enter__(self) -> Span:
+        if isinstance(self._tracer, NoOpTracer):
+            return INVALID_SPAN
+        parent = get_current_span()
+        above = parent.get_span_context()
+        if above.is_valid and not above.trace_flags.sampled:
+            return parent
+        self._made = self._tracer.start_span(self._name, attributes=self._attributes, kind=self._kind)
+        self._token = attach(set_span_in_context(self._made))
+        return self._made
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._made is None:
+            return
+        detach(self._token)
+        if error is not None:
+            mark_failed(self._made, error)
+        self._made.end()
 
 
 def mark_failed(current: Span, exc: BaseException) -> None:
-    """Make a span an error, as if `exc` had left its body."""
+    """Make a span an error, as if `exc` had left its block."""
+    if not current.is_recording():
+        return
     current.set_status(Status(StatusCode.ERROR, str(exc) if isinstance(exc, AdsyncdError) else None))
     current.set_attribute(ERROR_TYPE, error_type(exc))
 
@@ -167,16 +200,21 @@ def error_type(exc: BaseException) -> str:
 class Instruments:
     """Adds to the metrics above. An attribute `tenant="acme"` is exported as `adsyncd.tenant`.
 
-    Thread-safe. Without an exporter each call does nothing.
+    Thread-safe. Without an exporter each call does nothing. Counters are kept here and read at each export: the SDK
+    takes 10 us for an addition.
     """
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._counters = {
-            metric.name: meter.create_counter(metric.name, metric.unit, metric.description)
-            for metric in METRICS
-            if metric.kind == "counter"
-        }
+        self._is_idle = isinstance(meter, NoOpMeter)
+        self._lock = threading.Lock()
+        self._totals: dict[str, dict[_Series, float]] = {}
+        for metric in METRICS:
+            if metric.kind == "counter":
+                totals = self._totals[metric.name] = {}
+                meter.create_observable_counter(
+                    metric.name, [partial(self._observations, totals)], metric.unit, metric.description
+                )
         self._histograms = {
             metric.name: meter.create_histogram(metric.name, metric.unit, metric.description)
             for metric in METRICS
@@ -186,7 +224,16 @@ class Instruments:
 
     def add(self, metric: Metric, amount: float, **attributes: AttributeValue) -> None:
         """Add `amount`, in the metric's unit, to a counter."""
-        self._counters[metric.name].add(amount, _prefixed(attributes))
+        if self._is_idle:
+            return
+        totals, series = self._totals[metric.name], frozenset(attributes.items())
+        with self._lock:
+            totals[series] = totals.get(series, 0) + amount
+
+    def _observations(self, totals: Mapping[_Series, float], _: CallbackOptions) -> Iterable[Observation]:
+        with self._lock:
+            now = list(totals.items())
+        return [Observation(total, _prefixed(dict(series))) for series, total in now]
 
     def record(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
         """Count `value`, in the metric's unit, in a histogram."""

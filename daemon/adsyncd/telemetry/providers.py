@@ -17,7 +17,7 @@ from opentelemetry.metrics import Histogram, NoOpMeterProvider
 from opentelemetry.metrics import MeterProvider as APIMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, ConsoleLogRecordExporter, LogRecordExporter
-from opentelemetry.sdk.metrics import Counter, MeterProvider, ObservableGauge, _Gauge
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter, ObservableGauge, _Gauge
 from opentelemetry.sdk.metrics.export import (
     CardinalityLimits,
     ConsoleMetricExporter,
@@ -103,7 +103,7 @@ def _open_metrics(environ: Mapping[str, str], resource: Resource, outlets: list[
     exporters = _exporters(environ, OTLPMetricExporter, ConsoleMetricExporter, Losses("metrics"))
     if not exporters:
         return NoOpMeterProvider()
-    limits: CardinalityLimits = {Counter: _SERIES, _Gauge: _SERIES, ObservableGauge: _SERIES}
+    limits: CardinalityLimits = {ObservableCounter: _SERIES, _Gauge: _SERIES, ObservableGauge: _SERIES}
     readers = [PeriodicExportingMetricReader(exporter, cardinality_limits=limits) for exporter in exporters]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     outlets.append(_Outlet(provider.shutdown, exporters))

@@ -3,11 +3,14 @@ from types import SimpleNamespace
 import anyio
 import httpx
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 
 from adsyncd.telemetry import CALL
 from adsyncd.telemetry.http_spans import TracedTransport, http_duration
+from adsyncd.telemetry.instruments import span
 from support.metrics import Metrics
 from support.spans import Spans
 
@@ -87,6 +90,20 @@ async def test_only_a_repeated_request_has_a_resend_count(traced: Traced) -> Non
     assert (traced.span().attributes or {})["http.request.resend_count"] == 2
 
 
+async def test_a_request_that_is_not_traced_is_not_described_but_carries_the_trace_context() -> None:
+    class Secretive:
+        @property
+        def sendings(self) -> int:
+            raise AssertionError("asked for a description")
+
+    platform, tracer = Platform(), TracerProvider(ALWAYS_OFF, shutdown_on_exit=False).get_tracer("test")
+    transport = TracedTransport(platform, tracer, http_duration(NoOpMeter("test")))
+    with span(tracer, "sync.run") as root:
+        request = httpx.Request("GET", "https://ads.example.com/", extensions={CALL: Secretive()})
+        await transport.handle_async_request(request)
+    assert platform.headers["traceparent"].split("-")[1] == format_trace_id(root.get_span_context().trace_id)
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_an_answer_from_400_is_an_error_of_the_span(traced: Traced, status: int) -> None:
     traced.platform.status = status
@@ -124,6 +141,21 @@ async def test_durations_are_kept_by_answer_and_address_but_not_by_path(traced: 
     await traced.request("http://127.0.0.1/api/campaigns/2/sync")
     known = {"http.request.method": "GET", "server.address": "127.0.0.1", "server.port": 80}
     assert traced.durations() == [known | {"http.response.status_code": 200}]
+
+
+async def test_durations_are_kept_apart_by_answer_and_error(traced: Traced) -> None:
+    await traced.request()
+    traced.platform.status = 503
+    await traced.request()
+    traced.platform.error = httpx.ReadError("")
+    with pytest.raises(httpx.ReadError):
+        await traced.request()
+    known = {"http.request.method": "GET", "server.address": "ads.example.com", "server.port": 443}
+    assert traced.durations() == [
+        known | {"http.response.status_code": 200},
+        known | {"http.response.status_code": 503, "error.type": "503"},
+        known | {"error.type": "ReadError"},
+    ]
 
 
 async def test_closing_closes_the_wrapped_transport(traced: Traced) -> None:

@@ -4,7 +4,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
-from adsyncd.errors import Unavailable
+from adsyncd.errors import AdsyncdError, Unavailable
 from adsyncd.telemetry.instruments import (
     DEAD_LETTERS,
     ERROR_TYPE,
@@ -40,6 +40,16 @@ async def test_a_trace_that_is_not_sampled_has_an_id_and_costs_one_span() -> Non
     with span(tracer, "sync.run") as root, span(tracer, "campaign.push") as below:
         assert below is root
         assert root.get_span_context().trace_id
+
+
+async def test_nothing_is_computed_for_a_span_that_does_not_record() -> None:
+    class Unreadable(AdsyncdError):
+        def __str__(self) -> str:
+            raise AssertionError("asked for its text")
+
+    tracer = TracerProvider(ALWAYS_OFF, shutdown_on_exit=False).get_tracer("test")
+    with pytest.raises(Unreadable), span(tracer, "sync.run"), span(tracer, "campaign.push"):
+        raise Unreadable
 
 
 def test_a_span_that_goes_well_has_its_attributes_and_no_status(spans: Spans) -> None:
