@@ -1,9 +1,13 @@
 """Sessions of PostgreSQL: how they begin, whether a pooler shares them, and when they are dropped."""
 
-from psycopg import Connection as Session
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
+
+if TYPE_CHECKING:
+    from psycopg import Connection as Session
 
 # How long a write waits for another process's lock. In a shared session it is set for each transaction.
 _PATIENCE = "lock_timeout = '10s'"
@@ -25,7 +29,7 @@ def configure(engine: Engine) -> None:
     pooled = False
 
     @event.listens_for(engine, "connect")
-    def begin_session(session: Session, entry: ConnectionPoolEntry) -> None:
+    def begin_session(session: "Session", entry: ConnectionPoolEntry) -> None:
         with session.cursor() as cursor:
             [process] = cursor.execute("SELECT pg_backend_pid()").fetchone() or [None]
             if pooled or process != session.info.backend_pid:

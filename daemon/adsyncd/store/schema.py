@@ -1,38 +1,47 @@
 """Schema versions and migrations: every start upgrades the schema, one process at a time."""
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from pathlib import Path
+from typing import Literal
 
-from adsyncd.store.sql import lock_schema, misfit
+from sqlalchemy import Connection, String, column, inspect, select, table
+
+from adsyncd.errors import StoreError
+from adsyncd.store.sql import lock_schema, misfit, name
 from adsyncd.store.sqlite_file import back_up
 
-_MIGRATIONS = "adsyncd.store:migrations"  # in the installed package
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_REVISION = select(column("version_num", String)).select_from(table("alembic_version"))  # Alembic's own table
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Upgrade the schema to `revision`, within the connection's transaction.
 
     An SQLite file with an older schema is copied first, to a name with its revision. Raises StoreError if the copy
-    fails, and Alembic's CommandError if a newer version made the schema.
+    fails or a newer version made the schema.
     """
     lock_schema(connection)
-    if (present := current(connection)) in known()[:-1]:
+    present, revisions = current(connection), known()
+    if present == revisions[-1]:
+        return
+    if present in revisions:
         back_up(connection, f"schema-{present}")
-    command.upgrade(_config(connection), revision)
+    elif present is not None:
+        place = name(connection.engine.url)
+        raise StoreError(f"{place}: a newer adsyncd made it; run that one, or restore a backup")
+    _migrate("upgrade", connection, revision)
 
 
 def downgrade(connection: Connection, revision: str) -> None:
     """Downgrade the schema to `revision` (`base`: no tables), within the connection's transaction."""
     lock_schema(connection)
-    command.downgrade(_config(connection), revision)
+    _migrate("downgrade", connection, revision)
 
 
 def current(connection: Connection) -> str | None:
     """Return a database's revision, or None if it has no schema of adsyncd."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(_REVISION).scalar_one_or_none()
 
 
 def unreadable(connection: Connection) -> str | None:
@@ -51,12 +60,14 @@ def unreadable(connection: Connection) -> str | None:
 
 
 def known() -> list[str]:
-    """Return all revisions, oldest first."""
-    scripts = ScriptDirectory.from_config(_config())
-    return [script.revision for script in scripts.walk_revisions()][::-1]
+    """Return all revisions, oldest first. The name of a migration's file begins with its revision."""
+    return sorted(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("*.py"))
 
 
-def _config(connection: Connection | None = None) -> Config:
+def _migrate(direction: Literal["upgrade", "downgrade"], connection: Connection, revision: str) -> None:
+    from alembic import command  # noqa: PLC0415 - slow to import, and few starts have anything to migrate
+    from alembic.config import Config  # noqa: PLC0415 - the same
+
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", _MIGRATIONS)
-    return config
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    getattr(command, direction)(config, revision)

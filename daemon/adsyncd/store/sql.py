@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -20,7 +20,7 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -31,8 +31,11 @@ from adsyncd.errors import StoreError
 from adsyncd.host.shortage import lacking
 from adsyncd.store import postgres_session, sqlite_file
 
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
 Answer = TypeVar("Answer")
-Insert = postgresql.Insert | sqlite.Insert
+Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
 CHUNK = 500  # ids in one statement: databases limit its parameters
@@ -41,7 +44,6 @@ _FORMS = "write sqlite:////path/to/file or postgresql+psycopg://host:port/databa
 _SECONDS = re.compile(r"\d{1,6}(\.\d+)?")
 
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
-_INSERTS: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 # Defaults that the URL's query may override. No write waits for ever: `timeout` (s) is for SQLite's lock, the others
 # are for a server that does not accept (s) or no longer answers (ms, s, s).
@@ -171,7 +173,7 @@ def _upsert(
     where: Callable[[Columns], ColumnElement[bool]] | None,
 ) -> Insert:
     """Build each statement once: building one takes longer than executing it."""
-    statement = _INSERTS[system](table)
+    statement = _insert(system, table)
     if source is not None:
         statement = statement.from_select(columns, source)
     return statement.on_conflict_do_update(
@@ -188,7 +190,15 @@ def insert_missing(connection: Connection, table: Table) -> Insert:
 
 @cache
 def _insert_missing(system: str, table: Table) -> Insert:
-    return _INSERTS[system](table).on_conflict_do_nothing()
+    return _insert(system, table).on_conflict_do_nothing()
+
+
+def _insert(system: str, table: Table) -> Insert:
+    if system == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - slow to import, and SQLite needs none of it
+
+    return postgresql.insert(table)
 
 
 def writers_meet(connection: Connection) -> bool:

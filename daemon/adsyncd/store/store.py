@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import anyio
-from alembic.util import CommandError
 from opentelemetry.trace import SpanKind, Tracer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -101,8 +100,6 @@ def _migrate(engine: Engine) -> None:
             if (wrong := sql.misfit(connection)) is not None:
                 raise StoreError(f"{place}: {wrong}")
             schema.upgrade(connection)
-    except CommandError as error:
-        raise StoreError(f"{place}: a newer adsyncd made it; run that one, or restore a backup") from error
     except SQLAlchemyError as error:
         raise sql.store_error(engine.url, error) from error
 

@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from adsyncd.errors import StoreError
@@ -91,3 +92,8 @@ def test_what_can_t_be_copied_is_not_migrated(engine: Engine, file: Path) -> Non
 def test_revisions_are_known_oldest_first() -> None:
     assert schema.known() == sorted(schema.known())
     assert schema.known() == ["0001", "0002", "0003"]
+
+
+def test_the_name_of_a_migration_begins_with_its_revision() -> None:
+    scripts = ScriptDirectory(str(schema._MIGRATIONS))
+    assert [script.revision for script in scripts.walk_revisions()] == schema.known()[::-1]
