@@ -4,7 +4,19 @@ import argparse
 import resource
 import sys
 
-from benchmarks import fairness, idle, isolation, journal, matrix, mock_api, permits, reload, savings, throughput
+from benchmarks import (
+    fairness,
+    idle,
+    isolation,
+    journal,
+    matrix,
+    mock_api,
+    permits,
+    reload,
+    savings,
+    sharing,
+    throughput,
+)
 from benchmarks.figures import keep, write_readme
 
 BENCHMARKS = {
@@ -18,8 +30,9 @@ BENCHMARKS = {
     "matrix": matrix.measure,
     "permits": permits.measure,
     "fairness": fairness.measure,
+    "sharing": sharing.measure,
 }
-GROUPS = {"governor": ("matrix", "permits", "fairness")}
+GROUPS = {"governor": ("matrix", "permits", "fairness", "sharing")}
 
 
 def main() -> None:

@@ -24,17 +24,25 @@ def store_url(folder: Path) -> str:
 
 
 def write_config(
-    folder: Path, base_url: str, tenants: Mapping[str, str], *, defaults: str = "", more: str = "", store: str = ""
+    folder: Path,
+    base_url: str,
+    tenants: Mapping[str, str],
+    *,
+    defaults: str = "",
+    more: str = "",
+    store: str = "",
+    client_id: str = "",
 ) -> Path:
     """Write settings and a drop-in for each of `tenants`, and return the settings' path.
 
-    `tenants`: special TOML of each drop-in, by tenant id, which is also the client id. `defaults`: TOML for the table
-    `[defaults]`; `more`: TOML for the platform and for other tables. `store`: its URL, "" for a file in `folder`.
+    `tenants`: special TOML of each drop-in, by tenant id, which is also the client id unless all have one `client_id`.
+    `defaults`: TOML for the table `[defaults]`; `more`: TOML for the platform and for other tables. `store`: its URL,
+    "" for a file in `folder`.
     """
     drop_ins = folder / "tenants.d"
     drop_ins.mkdir()
     for tenant_id, special in tenants.items():
-        (drop_ins / f"{tenant_id}.toml").write_text(f'client_id = "{tenant_id}"\n{special}\n')
+        (drop_ins / f"{tenant_id}.toml").write_text(f'client_id = "{client_id or tenant_id}"\n{special}\n')
     settings = folder / "adsyncd.toml"
     settings.write_text(f"""
 tenants_dirs = ["{drop_ins}"]

@@ -50,6 +50,9 @@ class NoLedger:
     async def claim_permits(self, _claims: Sequence[Claim]) -> Sequence[PermitRecord]:
         return ()
 
+    async def read_permits(self, _platform: str, _client_id: str) -> Sequence[PermitRecord]:
+        return ()
+
     def note_permits(self, claims: Sequence[Claim]) -> None: ...
 
     def forget_permits(self, records: Sequence[PermitRecord]) -> None: ...

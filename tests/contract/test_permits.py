@@ -101,6 +101,13 @@ async def test_windows_client_ids_and_platforms_are_told_apart(ledger: PermitLed
     assert await records(ledger) == {claim(owner="another").record, *(other.record for other in others)}
 
 
+async def test_the_records_of_one_client_id_or_of_the_platform_itself_can_be_read(ledger: PermitLedger) -> None:
+    mine, own = [claim(0), claim(1, owner="other")], claim(client_id="")
+    await ledger.claim_permits([*mine, own, claim(client_id="another"), claim(platform="other")])
+    assert set(await ledger.read_permits("mixo", "acme")) == {one.record for one in mine}
+    assert set(await ledger.read_permits("mixo", "")) == {own.record}
+
+
 async def test_many_processes_that_ask_at_once_get_each_permit_once(url: str) -> None:
     won: list[int] = []
 

@@ -40,6 +40,9 @@ class MemoryLedger:
         whose = {(claim.record.platform, claim.record.client_id) for claim in claims}
         return tuple(record for key, record in self.records.items() if key[:2] in whose)
 
+    async def read_permits(self, platform: str, client_id: str) -> Sequence[PermitRecord]:
+        return tuple(record for key, record in self.records.items() if key[:2] == (platform, client_id))
+
     def note_permits(self, claims: Sequence[Claim]) -> None:
         self.records |= {_key(claim.record): claim.record for claim in claims if self._may(claim)}
 

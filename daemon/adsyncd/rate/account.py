@@ -9,7 +9,7 @@ from datetime import timedelta
 from adsyncd.clock import Clock
 from adsyncd.rate.bucket import Bucket, cooling_s
 from adsyncd.rate.carryover import Sent, carry_over
-from adsyncd.rate.ledger import Claim, PermitRecord
+from adsyncd.rate.ledger import Claim, PermitLedger, PermitRecord
 from adsyncd.rate.limiter import Limiter, Numbers
 from adsyncd.rate.quota import Quota, Shape
 from adsyncd.rate.wait import WaitReason
@@ -18,6 +18,7 @@ _RECORDED_WITHIN_S = 5.0
 _PACE_MS = 0  # in the place of a window's length: the record of the one permit that spaces requests
 _ROUNDING_S = 1e-6  # numbers of two clocks differ in the last bits
 _SAME_S = 0.001  # records whose times differ by less may belong to one request
+_LOOKS_AGAIN_S = 1.0  # at the earliest, for what another process has in flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Account:
         self._passing: deque[tuple[float, PermitRecord]] = (
             deque()
         )  # records that no process renews, and when each is past for sure
+        self.look_at: float | None = None  # when to read the records again; None if no wait depends on it
         self.learn(records)
         self._carry_over(self.limiter.buckets, self.sent())
 
@@ -171,8 +173,14 @@ class Account:
         return notes
 
     def learn(self, records: Iterable[PermitRecord]) -> None:
-        """Learn of permits that other processes have."""
+        """Learn of permits that other processes have: all that are on record.
+
+        A request in flight is on record until the last instant at which it can be over. Nobody tells this process of
+        its answer, so the records are to be read again, at `look_at`: soon, in case it never left, then more rarely,
+        but twice in a window, since then its permit's return is known before it is free.
+        """
         now, since_boot = self._clock.monotonic(), self._clock.since_boot()
+        lengths, looks = {bucket.length_ms for bucket in self.limiter.buckets}, list[float]()
         for record in records:
             whose, key = (record.platform, record.client_id), (record.window_ms, record.number)
             if record.owner == self._owner or whose != (self.platform, self.client_id):
@@ -180,11 +188,24 @@ class Account:
             ours = record.boot_id == self._clock.boot_id
             if record.window_ms == _PACE_MS:
                 self.limiter.rest(now + (record.free_at - since_boot + _ROUNDING_S if ours else self.limiter.space_s))
-            if key in self._known and self._known[key].record == record:
-                continue
-            known = self._known[key] = Known(record, now)
-            if record.window_ms != _PACE_MS:
-                self._take_note(known)
+            known = self._known.get(key)
+            if known and known.record.owner == self._owner and known.record.free_at > since_boot:
+                continue  # it was read before this process took the permit
+            if known is None or known.record != record:
+                known = self._known[key] = Known(record, now)
+                if record.window_ms != _PACE_MS:
+                    self._take_note(known)
+            cools_for = cooling_s(record.window_ms)
+            if ours and record.window_ms in lengths and record.free_at > since_boot + cools_for:
+                looks.append(now + min(cools_for / 2, max(_LOOKS_AGAIN_S, now - known.seen_at)))
+        self.look_at = min(looks, default=None)
+
+    async def look_again(self, ledger: PermitLedger) -> None:
+        """Learn what other processes have by now, if it is time for that."""
+        now = self._clock.monotonic()
+        if self.look_at is not None and self.look_at <= now:
+            self.look_at = now + _LOOKS_AGAIN_S  # nobody else need look meanwhile
+            self.learn(await ledger.read_permits(self.platform, self.client_id))
 
     def past(self) -> list[PermitRecord]:
         """Return, once, the records that no process renews and that no longer matter."""
@@ -222,6 +243,8 @@ class Account:
         if bucket is not None and free_at > self._clock.monotonic():
             self._make_way(bucket, record)
             bucket.taken_elsewhere(record.number, free_at)
+        elif bucket is not None and (bucket.length_ms, record.number) not in self._unrecorded:
+            bucket.forget(record.number)  # its request never left
 
     def _make_way(self, bucket: Bucket, record: PermitRecord) -> None:
         """Move a carried-over permit out of the way of another process's record, or drop it if it is of one request."""

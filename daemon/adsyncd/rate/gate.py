@@ -11,6 +11,7 @@ and two processes never hold the same permit.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from enum import IntEnum
 
 import anyio
@@ -251,9 +252,27 @@ class Gate:
                 before, told = told, self._block(self._clock.monotonic())
                 if told != before:
                     on_wait(*told)
-            await waiter.turn.wait()
+            look_at = self._look_at() if self._first() is waiter else None
+            with nullcontext() if look_at is None else anyio.CancelScope(deadline=look_at):
+                await waiter.turn.wait()
             if waiter.permit is None:
                 waiter.turn = anyio.Event()
+                if look_at is not None and look_at <= self._clock.monotonic():
+                    await self._look_again()
+
+    def _look_at(self) -> float | None:
+        """Return when the first waiting request has to look what other processes have by then; None if never."""
+        return min((at for account in self._accounts() if (at := account.look_at) is not None), default=None)
+
+    async def _look_again(self) -> None:
+        for account in self._accounts():
+            await account.look_again(self.ledger)
+        self.serve()
+        if self.pool is not None:
+            self.pool.serve()
+
+    def _accounts(self) -> Sequence[Account]:
+        return (self.account,) if self.pool is None else (self.account, self.pool.account)
 
     def _first(self) -> _Waiter | None:
         return next((line[0] for line in self._lines if line), None)

@@ -59,6 +59,9 @@ class PermitLedger(Protocol):
     async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
         """Commit permits as out, all or none. Returns the records of their client ids if another process has one."""
 
+    async def read_permits(self, platform: str, client_id: str) -> Sequence[PermitRecord]:
+        """Return the records of a client id, or of a platform's own quota if that is empty."""
+
     def note_permits(self, claims: Sequence[Claim]) -> None:
         """Record soon when claimed permits are free. It may fail: their records end later."""
 

@@ -69,6 +69,12 @@ def all_permits(connection: Connection) -> list[PermitRecord]:
     return [PermitRecord(**row) for row in connection.execute(select(permits)).mappings()]
 
 
+def permits_of(connection: Connection, platform: str, client_id: str) -> list[PermitRecord]:
+    """Return the permits on record of a client id, or of a platform's own quota if that is empty."""
+    known = select(permits).where(permits.c.platform == platform, permits.c.client_id == client_id)
+    return [PermitRecord(**row) for row in connection.execute(known).mappings()]
+
+
 def keep_shape(connection: Connection, items: Sequence[ShapeRecord]) -> list[None]:
     """Record learned shapes; each replaces the one before."""
     statement = upsert(connection, shapes, ["quota", "shape", "strict", "since"])

@@ -119,6 +119,10 @@ class Reader:
         """Return all permits on record."""
         return await self._read(permits.all_permits)
 
+    async def read_permits(self, platform: str, client_id: str) -> list[PermitRecord]:
+        """Return the permits on record of a client id, or of a platform's own quota if that is empty."""
+        return await self._read(lambda connection: permits.permits_of(connection, platform, client_id))
+
     async def shapes(self) -> list[ShapeRecord]:
         """Return all learned shapes of quotas."""
         return await self._read(permits.all_shapes)

@@ -1,17 +1,20 @@
 """Permits on record, as other processes, restarts and reboots find them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
+from random import Random
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adsyncd.errors import StoreError
 from adsyncd.rate.account import Account
 from adsyncd.rate.bucket import cools_for
-from adsyncd.rate.ledger import PermitRecord
+from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.quota import ClientQuota, Quota
 from support.examples import examples
 from support.gates import (
@@ -20,6 +23,7 @@ from support.gates import (
     MemoryLedger,
     Server,
     a_client,
+    a_gate,
     a_governor,
     a_quota,
     at_once,
@@ -214,6 +218,118 @@ async def test_two_processes_that_both_have_work_both_get_on_and_use_all_of_the_
                 tasks.start_soon(work, name)
     assert sum(counts.values()) >= 190
     assert min(counts.values()) >= 40
+
+
+class SlowLedger(MemoryLedger):
+    """A ledger whose claims take a few milliseconds, and which counts reads."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.random = Random(seed)
+        self.reads = 0
+
+    async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
+        await anyio.sleep(self.random.uniform(0.001, 0.004))
+        return await super().claim_permits(claims)
+
+    async def read_permits(self, platform: str, client_id: str) -> Sequence[PermitRecord]:
+        self.reads += 1
+        await anyio.sleep(0.001)
+        return await super().read_permits(platform, client_id)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["their own quota", "the platform's"])
+@pytest.mark.parametrize("workers", [1, 5, 20])
+@pytest.mark.parametrize("seed", range(4))
+async def test_two_processes_together_take_hardly_longer_than_one(seed: int, workers: int, shared: bool) -> None:
+    """Forty requests with a quota of 10 per 2 s take three windows, whichever process sends which of them."""
+    ledger, quota = SlowLedger(seed), a_quota(10, 2)
+    counted, ends, random = list[float](), list[float](), Random(seed)
+
+    async def process(name: str) -> None:
+        await anyio.sleep(random.uniform(0, 0.1))
+        client = a_client(a_quota(100, 2), quota, client_id=name) if shared else a_client(quota)
+        through, left = a_governor(VirtualClock(), ledger, name).gate(client), 20
+
+        async def work() -> None:
+            nonlocal left
+            while left:
+                left -= 1
+                permit = await recorded(through)
+                await anyio.sleep(random.uniform(0.01, 0.03))
+                counted.append(anyio.current_time())
+                permit.cool()
+
+        await at_once(workers, work)
+        ends.append(anyio.current_time())
+
+    async with anyio.create_task_group() as tasks:
+        for name in ("one", "two"):
+            tasks.start_soon(process, name)
+    assert max(ends) <= 1.1 * 6.0
+    assert all(sum(at - 2 < other <= at for other in counted) <= 10 for at in counted)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["its own quota", "the platform's"])
+async def test_what_another_process_gave_back_unsent_is_granted_soon_though_its_record_said_otherwise(
+    shared: bool,
+) -> None:
+    ledger, one, plenty = MemoryLedger(), a_quota(1), a_quota(100)
+    here, there = (
+        a_governor(VirtualClock(), ledger, name).gate(a_client(plenty, one) if shared else a_client(one))
+        for name in ("here", "there")
+    )
+    elsewhere, granted_at = await recorded(there), list[float]()
+
+    async def request() -> None:
+        await recorded(here)
+        granted_at.append(anyio.current_time())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(request)
+        await anyio.sleep(0.5)
+        elsewhere.refund()
+    assert granted_at == [pytest.approx(1.0, abs=0.05)]
+
+
+async def test_the_records_are_read_a_few_times_in_a_window_however_many_gates_wait_for_them() -> None:
+    ledger, shared = SlowLedger(), a_quota(2)
+    elsewhere = a_governor(VirtualClock(), ledger, "there").gate(a_client(a_quota(100), shared))
+    (await recorded(elsewhere, 10.0)).cool()
+    await recorded(elsewhere, 10.0)  # and never answered
+    governor = a_governor(VirtualClock(), ledger, "here")
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            through = governor.gate(a_client(a_quota(100), shared, client_id=f"client {number}"))
+            tasks.start_soon(recorded, through)
+        await anyio.sleep(COOLS_FOR - 1)
+        assert 1 <= ledger.reads <= 6
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_record_that_was_read_before_its_permit_was_taken_here_frees_nothing() -> None:
+    clock = VirtualClock()
+    old = PermitRecord("mixo", "acme", int(WINDOW * 1000), 0, clock.since_boot() + 1, clock.boot_id, "there")
+    through = a_gate(a_quota(1), clock, records=[old])
+    (await recorded(through)).cool()
+    await anyio.sleep(1)
+    through.account.learn([old])
+    assert through.free == 0
+    await anyio.sleep(COOLS_FOR - 1)
+    assert through.free == 1
+
+
+async def test_a_store_that_cannot_be_read_fails_the_request_that_waits_for_what_is_in_it() -> None:
+    class Unreadable(MemoryLedger):
+        async def read_permits(self, platform: str, client_id: str) -> Sequence[PermitRecord]:
+            raise StoreError(f"no records of {platform} {client_id}")
+
+    ledger = Unreadable()
+    here, there = (a_governor(VirtualClock(), ledger, name).gate(a_client(a_quota(1))) for name in ("here", "there"))
+    await recorded(there)
+    with pytest.raises(StoreError):
+        await recorded(here)
+    assert here.waiting == 0
 
 
 def an_account(platform: str, client_id: str, clock: VirtualClock, *, of: tuple[str, str], boot_id: str) -> Account:
