@@ -44,6 +44,7 @@ from adsyncd.telemetry.instruments import BREAKER_OPEN, SPAN_RETRY_WAIT, WAIT_RE
 
 T = TypeVar("T")
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _LONGEST_ETAG = 1024
 _LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
 _LEAST_KEPT_S, _MOST_KEPT_S = 5.0, 600.0  # an idle connection: a request may come as late as a window's length
@@ -183,7 +184,7 @@ class PlatformClient:
         call = Call(Kind.LISTING, Priority.LISTING, self._authority)
         query = urlencode({"page": number, "limit": self._tenant.sync.page_size})
         headers = [(b"if-none-match", known.etag.encode("ascii"))] if known and known.etag else []
-        request = self._http.build("GET", f"/api/campaigns?{query}", call, headers)
+        request = self._http.build("GET", "/api/campaigns", call, headers, query=query)
 
         async def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
@@ -201,9 +202,9 @@ class PlatformClient:
         key may have been sent before.
         """
         call = Call(Kind.PUSH, self._pushes, self._authority)
-        body = json.dumps({"campaign_id": campaign_id}, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        body = _JSON.encode({"campaign_id": campaign_id}).encode("utf-8")
         path = f"/api/campaigns/{quote(campaign_id, safe='')}/sync"
-        request = self._http.build("POST", path, call, [(b"idempotency-key", key.encode("ascii"))], body)
+        request = self._http.build("POST", path, call, [(b"idempotency-key", key.encode("ascii"))], body=body)
 
         async def read(answer: httpx.Response) -> None:
             if answer.status_code == HTTPStatus.CONFLICT and (again or call.sendings > 1):

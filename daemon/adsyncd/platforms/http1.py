@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_address
 
 import anyio
 import httpx
@@ -50,7 +51,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and return the answer's head with a stream of its body."""
-        data = self._serialized(request, await request.aread())
+        data = self._serialized(request)
         origin = request.url.scheme, request.url.raw_host, request.url.port
         await self._take_place(request)
         try:
@@ -137,7 +138,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             port,
             ssl=tls,
             server_hostname=host if tls else None,
-            happy_eyeballs_delay=_NEXT_ADDRESS_S,
+            happy_eyeballs_delay=None if _is_address(host) else _NEXT_ADDRESS_S,
         )
         if proxy is not None and url.scheme == "https":
             try:
@@ -157,12 +158,13 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             raise httpx.ProxyError(str(connection.status))
         await connection.start_tls(self._tls, host)
 
-    def _serialized(self, request: httpx.Request, body: bytes) -> bytes:
+    def _serialized(self, request: httpx.Request) -> bytes:
+        assert isinstance(request.stream, httpx.ByteStream)  # noqa: S101 - no request of ours is streamed
         url, target, headers = request.url, request.url.raw_path, request.headers.raw
         if self._proxy is not None and url.scheme == "http":
             target = b"http://" + url.netloc + target
             headers = [*headers, *self._proxy_headers]
-        return _head(request.method.encode("ascii"), target, headers) + body
+        return _head(request.method.encode("ascii"), target, headers) + b"".join(request.stream)
 
 
 class _Body(httpx.AsyncByteStream):
@@ -199,6 +201,14 @@ def _proxy_headers(proxy: httpx.Proxy | None) -> list[tuple[bytes, bytes]]:
 
 def _place(url: httpx.URL) -> tuple[str, int]:
     return url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _timeout(request: httpx.Request, name: str) -> float | None:

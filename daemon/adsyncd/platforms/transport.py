@@ -260,8 +260,8 @@ async def _bounded(head: httpx.Response, call: Call) -> bytes:
     """
     assert isinstance(head.stream, httpx.AsyncByteStream)  # noqa: S101 - what async transports return
     try:
-        encodings = head.headers.get("content-encoding", "").lower().split(",")
-        if not {encoding.strip() for encoding in encodings} <= {"", "identity"}:
+        encodings = head.headers.get("content-encoding")
+        if encodings and not {encoding.strip() for encoding in encodings.lower().split(",")} <= {"", "identity"}:
             raise BadAnswer("the platform's answer is compressed, though the request asked for plain")
         is_page = _is_page(head, call)
         most = _MOST_MIB * 2**20 if is_page else _MOST_KIB * 2**10

@@ -9,10 +9,17 @@ CALL = Call(Kind.PUSH)
 
 
 def a_request(
-    method: str = "POST", path: str = "/a", *, base_url: str = "http://ads.invalid", body: bytes = b""
+    method: str = "POST",
+    path: str = "/a",
+    *,
+    base_url: str = "http://ads.invalid",
+    query: str | None = None,
+    body: bytes = b"",
 ) -> httpx.Request:
     transport = httpx.MockTransport(lambda _: httpx.Response(200))
-    return Requests(transport, base_url, "cl\u00efent", 10.0).build(method, path, CALL, [(b"x-one", b"1")], body)
+    return Requests(transport, base_url, "cl\u00efent", 10.0).build(
+        method, path, CALL, [(b"x-one", b"1")], query=query, body=body
+    )
 
 
 def test_a_request_has_what_all_have_and_its_own() -> None:
@@ -45,8 +52,8 @@ def test_without_a_body_only_a_method_that_may_have_one_states_its_length(method
     ],
 )
 def test_a_path_continues_the_base_url(base_url: str, whole: str) -> None:
-    request = a_request(path="/a/b%2Fc?page=1", base_url=base_url)
-    assert (str(request.url), request.headers["host"]) == (whole, whole.split("/")[2])
+    request = a_request(path="/a/b%2Fc", query="page=1", base_url=base_url)
+    assert (request.url, str(request.url), request.headers["host"]) == (httpx.URL(whole), whole, whole.split("/")[2])
 
 
 def test_connecting_has_half_of_the_time() -> None:
