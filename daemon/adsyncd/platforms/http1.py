@@ -13,14 +13,13 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from http import HTTPStatus
-from ipaddress import ip_address
 
 import anyio
 import httpx
 
+from adsyncd.platforms.addresses import open_socket
 from adsyncd.platforms.connection import Connection, NotSent
 
-_NEXT_ADDRESS_S = 0.25  # RFC 8305, 5: how long to try one address before the next is tried, too
 _PORTS = {"http": 80, "https": 443}
 
 _Origin = tuple[str, bytes, int | None]
@@ -48,6 +47,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         self._places = anyio.Semaphore(limits.max_connections or 1, fast_acquire=True)
         self._idle: dict[_Origin, list[Connection]] = {}  # the latest last
         self._open: set[Connection] = set()
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and return the answer's head with a stream of its body."""
@@ -69,7 +69,8 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for connection in self._open:
+        self._closed = True
+        for connection in tuple(self._open):
             connection.abort()
         while self._open:  # noqa: ASYNC110 - asyncio does it in its next cycles
             await asyncio.sleep(0)
@@ -118,34 +119,37 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         """Return a new connection. Raises `ConnectError`, `ConnectTimeout` and `ProxyError`."""
         try:
             with anyio.fail_after(_timeout(request, "connect")):
-                return await self._connect(request.url)
+                connection = await self._connect(request.url)
         except httpx.ProxyError:
             raise
         except (NotSent, httpx.TransportError) as error:
             raise httpx.ConnectError("the proxy closed the connection, or broke the HTTP protocol") from error
         except OSError as error:
             kind = httpx.ConnectTimeout if isinstance(error, TimeoutError) else httpx.ConnectError
-            raise kind(str(error)) from error
+            raise kind(str(error) or type(error).__name__) from error
+        if self._closed:
+            connection.abort()
+            raise httpx.ConnectError("the client was closed meanwhile")
+        return connection
 
     async def _connect(self, url: httpx.URL) -> Connection:
-        loop, proxy = asyncio.get_running_loop(), self._proxy
+        proxy = self._proxy
         first = url if proxy is None else proxy.url
-        tls = None if first.scheme == "http" else self._tls if proxy is None else proxy.ssl_context or self._tls
-        host, port = _place(first)
-        _, connection = await loop.create_connection(
-            partial(Connection, loop, self._open),
-            host,
-            port,
-            ssl=tls,
-            server_hostname=host if tls else None,
-            happy_eyeballs_delay=None if _is_address(host) else _NEXT_ADDRESS_S,
-        )
-        if proxy is not None and url.scheme == "https":
-            try:
+        connection = await self._opened(*_place(first))
+        try:
+            if first.scheme == "https":
+                own = None if proxy is None else proxy.ssl_context
+                await connection.start_tls(own or self._tls, _place(first)[0])
+            if proxy is not None and url.scheme == "https":
                 await self._open_tunnel(connection, url)
-            except BaseException:
-                connection.abort()
-                raise
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _opened(self, host: str, port: int) -> Connection:
+        loop, opened = asyncio.get_running_loop(), await open_socket(host, port)
+        _, connection = await loop.create_connection(partial(Connection, loop, self._open), sock=opened)
         return connection
 
     async def _open_tunnel(self, connection: Connection, url: httpx.URL) -> None:
@@ -201,14 +205,6 @@ def _proxy_headers(proxy: httpx.Proxy | None) -> list[tuple[bytes, bytes]]:
 
 def _place(url: httpx.URL) -> tuple[str, int]:
     return url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _timeout(request: httpx.Request, name: str) -> float | None:
