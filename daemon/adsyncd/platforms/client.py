@@ -30,7 +30,7 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import reading
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.call import Call, Kind
-from adsyncd.platforms.requests import Requests
+from adsyncd.platforms.requests import Requests, address
 from adsyncd.platforms.route import Route, find_route
 from adsyncd.platforms.session import Refusal, Session
 from adsyncd.platforms.transport import GovernedTransport
@@ -47,7 +47,8 @@ T = TypeVar("T")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _LONGEST_ETAG = 1024
 _LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
-_LEAST_KEPT_S, _MOST_KEPT_S = 5.0, 600.0  # an idle connection: a request may come as late as a window's length
+_KEPT_WINDOWS = 1.5  # for which a connection may be idle
+_LEAST_KEPT_S, _MOST_KEPT_S = 5.0, 600.0
 _DOUBT_S = 1.0  # before another try shows whether a 401 means the token or the request
 _LACKING = Policy(max_attempts=5, max_s=5.0)  # waits for this machine's resources; no growth after the fifth
 
@@ -98,7 +99,8 @@ class Connector:
         timeout_s = tenant.sync.timeout.total_seconds()
         route = find_route(tenant.platform, self.tls, self._trusting, self.environ)
         session.secrets.learn(*route.secrets)
-        kept_s = min(window.per.total_seconds() for window in tenant.quota.windows)
+        # A permit is back one window after its answer, so the next request comes a little later than that.
+        kept_s = _KEPT_WINDOWS * min(window.per.total_seconds() for window in tenant.quota.windows)
         limits = httpx.Limits(
             max_connections=connections,
             max_keepalive_connections=connections,
@@ -138,7 +140,7 @@ class Connector:
 
     def _breaker(self, base_url: str, via: str = "") -> Breaker:
         """Return the breaker that all tenants of a host share; a host behind a proxy has another one."""
-        host = httpx.URL(base_url).netloc.decode("ascii") + (f" via {via}" if via else "")
+        host = address(base_url).netloc.decode("ascii") + (f" via {via}" if via else "")
         if host not in self._breakers:
             on_change = partial(self._measure_breaker, host)
             self._breakers[host] = Breaker(host, self.clock, self.random, on_change)

@@ -108,7 +108,7 @@ def _campaign(wire: _Campaign, whole: dict[str, Any]) -> Campaign:
 
 
 def _payload(whole: dict[str, Any]) -> str:
-    return json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(whole)
 
 
 def _believed(total: int | None, items: int, *, has_more: bool) -> int | None:
@@ -236,4 +236,5 @@ def _integer(spelled: str) -> int | str:
     return int(spelled) if len(spelled) <= _LONGEST_INTEGER else spelled
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _DECODER = json.JSONDecoder(parse_float=_float, parse_int=_integer, parse_constant=str)

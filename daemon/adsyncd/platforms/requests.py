@@ -3,11 +3,19 @@
 It stands where an `httpx.AsyncClient` would, whose cookies, redirects, authentication and hooks no request may use.
 """
 
+from functools import lru_cache
+
 import httpx
 
 from adsyncd import __version__
 from adsyncd.platforms.call import Call
 from adsyncd.telemetry import CALL
+
+
+@lru_cache
+def address(base_url: str) -> httpx.URL:
+    """Return the parsed address of a platform, of which there are few."""
+    return httpx.URL(base_url)
 
 
 class _Url(httpx.URL):
@@ -25,7 +33,7 @@ class Requests:
 
     def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, client_id: str, timeout_s: float) -> None:
         self._transport = transport
-        self._base = base = httpx.URL(base_url)
+        self._base = base = address(base_url)
         self._path = base.raw_path.decode("ascii").rstrip("/")
         self._timeouts = httpx.Timeout(timeout_s, connect=timeout_s / 2).as_dict()
         self._headers = [

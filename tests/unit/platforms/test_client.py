@@ -97,7 +97,7 @@ async def test_a_sign_in_is_sent_as_the_api_has_it() -> None:
 async def test_the_listing_has_a_connection_of_its_own_beside_those_of_the_pushes() -> None:
     async with connected(concurrency=7) as parts:
         assert parts.platform.limits == httpx.Limits(
-            max_connections=8, max_keepalive_connections=8, keepalive_expiry=60
+            max_connections=8, max_keepalive_connections=8, keepalive_expiry=90
         )
 
 
