@@ -115,7 +115,7 @@ COVERED = {
     "simulation/test_planted_bugs.py": "simulation/invariants",
     # The contract tests run them on SQLite and on PostgreSQL.
     "contract/test_{}.py": "store/alerts store/checkup store/dead_letters store/history store/leases store/listings"
-    " store/permits store/postgres_session store/reader store/store",
+    " store/permits store/postgres_session store/pruning store/reader store/store store/upkeep",
     "contract/test_journal.py": "store/ending",
     "contract/test_two_tenants.py": "store/ending store/pauses",
 }

@@ -42,7 +42,7 @@ def test_a_database_that_was_used_is_well_and_what_is_well_is_said(used: str) ->
     found = check_up(used)
     assert found.problems == []
     assert f"schema {schema.known()[-1]}, as this version needs" in found.facts
-    assert "every push belongs to an open run, every dead letter to a campaign" in found.facts
+    assert "every push belongs to a run, every dead letter to a campaign" in found.facts
     assert ("SQLite finds it intact" in found.facts) == used.startswith("sqlite")
 
 
@@ -81,7 +81,7 @@ def test_rows_that_belong_to_nothing_are_a_problem(used: str, engine: Engine) ->
             )
         )
     assert [problem.partition("url: ")[2] for problem in told(used)] == [
-        "2 pushes belong to no open run; restore a backup",
+        "2 pushes belong to no run; restore a backup",
         "1 dead letters belong to no campaign; restore a backup",
     ]
 

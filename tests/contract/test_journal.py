@@ -6,9 +6,9 @@ from opentelemetry.trace import NoOpTracer
 
 from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Oddities, Push, PushState, idempotency_key
-from adsyncd.model.run import Outcome, ResumePoint, Tally
+from adsyncd.model.run import Listing, ResumePoint, Tally
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import Store, open_store, tables
+from adsyncd.store import Store, ending, journal, open_store, tables
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
 
 ALL = PushPolicy.ALL
@@ -138,12 +138,93 @@ async def test_history_keeps_no_pushes_of_runs_that_ended(store: Store) -> None:
     assert [push.campaign_id for push in await rows(store, tables.pushes)] == ["g1"]
 
 
-async def test_a_tenant_s_runs_are_remembered_for_a_month_and_open_ones_until_they_end(store: Store) -> None:
-    day = 24 * 4  # quarters of an hour
-    runs = [run("globex", 0), *(run(number=number) for number in (0, 1, 31 * day - 5, 31 * day))]
-    for each in runs:
+async def test_a_page_that_was_kept_in_part_is_owed_in_part_and_kept_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PIECE", 2)
+    whole = replace(page("c1", "c2", "c3", "c4", "c5"), source="ads", etag="v1")
+    await store.begin(run())
+    first, *_ = journal.Keep(run(), whole, ALL, NOON).pieces()
+    assert [push.campaign_id for push in await store._write(journal.keep, first)] == ["c1", "c2"]
+    point = await store.begin(run())  # as after a crash
+    assert (point.next_page, point.complete, point.tally) == (1, False, Tally(listed=2))
+    assert [push.campaign_id for push in point.owed] == ["c1", "c2"]
+    assert await store.kept_page("acme", "ads", 1) is None
+    assert [push.campaign_id for push in await store.keep_page(run(), whole, ALL)] == ["c3", "c4", "c5"]
+    assert await store.kept_page("acme", "ads", 1) == whole
+    point = await store.begin(run())
+    assert (point.next_page, point.complete, len(point.owed)) == (2, True, 5)
+
+
+@pytest.mark.parametrize("size", range(6))
+def test_the_pieces_of_a_page_are_all_of_it_and_the_last_one_ends_it(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PIECE", 2)
+    whole = page(*(f"c{number}" for number in range(size)))
+    pieces = journal.Keep(run(), whole, ALL, NOON).pieces()
+    assert sum((each.page.campaigns[each.start : each.stop] for each in pieces), ()) == whole.campaigns
+    assert [each.stop is None for each in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert len(pieces) == max(1, (size + 1) // 2)
+
+
+async def test_the_run_of_a_tenant_with_many_campaigns_begins_as_that_of_any_other(store: Store) -> None:
+    ids = [f"c{number}" for number in range(journal._COUNTED + 1)]
+    await store.begin(run())
+    await store.keep_page(run(), page(*ids), ALL)
+    await store.finish(replace(run(), ended_at=NOON))
+    await store.begin(run(number=1))
+    await store.keep_page(run(number=1), page(*ids[3:]), ALL)
+    await store.finish(replace(run(number=1), ended_at=NOON, listing=Listing.COMPLETE))
+    began = run(number=2)
+    expected = ResumePoint(began.started_at, 1, complete=False, owed=(), tally=Tally(), live=len(ids), missed=3)
+    assert await store.begin(began) == expected
+
+
+async def test_an_end_that_a_crash_cuts_short_leaves_an_open_run_and_marks_that_are_true(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "PIECE", 2)
+    await store.begin(run())
+    await store.keep_page(run(), page("c1", "c2", "c3", "c4", "c5"), ALL)
+    await store.finish(replace(run(), ended_at=NOON, listing=Listing.COMPLETE))
+    done = [replace(run(number=number), ended_at=NOON, listing=Listing.COMPLETE) for number in (1, 2)]
+    for each in (run(number=1), run(number=2)):
         await store.begin(each)
-        if each.fire_time != run(number=1).fire_time:
-            await store.finish(replace(each, ended_at=each.started_at, outcome=Outcome.SUCCEEDED))
-    assert [each.run_id for each in await store.runs("acme", 9)] == [each.run_id for each in reversed(runs[2:])]
-    assert len(await store.runs("globex", 9)) == 1
+        await store.keep_page(each, page("c3"), ALL)
+
+    left = await store._write(ending.finish, ending.Finish(done[0], NOON))
+    assert left == ending.Finish(done[0], NOON, after="c2")
+    assert [each.run_id for each in await store.open_runs()] == [each.run_id for each in done]
+    assert [push.campaign_id for push in (await store.begin(run(number=1))).owed] == ["c3"]
+    assert await marked(store) == {"c1": (True, False), "c2": (True, False)}
+
+    await store.finish(replace(done[0], listing=None))  # as a run that is resumed ends
+    await store.finish(done[1])
+    expected = {"c1": (True, True), "c2": (True, True), "c4": (True, False), "c5": (True, False)}
+    assert await marked(store) == expected
+
+
+async def test_an_ended_run_stays_as_it_is_though_it_is_ended_again_in_pieces(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "PIECE", 2)
+    await store.begin(run())
+    await store.keep_page(run(), page("c1", "c2", "c3", "c4", "c5"), ALL)
+    await store.finish(replace(run(), ended_at=NOON, listing=Listing.COMPLETE))
+    assert len(await rows(store, tables.pushes)) == 3  # they are left, and no run owes them
+    await store.finish(replace(run(), ended_at=NOON, listing=Listing.COMPLETE))
+    with pytest.raises(RunEnded):
+        await store.begin(run())
+    assert (await marked(store), len(await rows(store, tables.pushes))) == ({}, 3)
+    await store.begin(run(number=1))
+    assert (await store.begin(run(number=1))).owed == ()
+
+
+async def marked(store: Store) -> dict[str, tuple[bool, bool]]:
+    """Return the campaigns that are marked missing, and which of them are marked deleted."""
+    return {
+        row.campaign_id: (True, row.deleted_at is not None)
+        for row in await rows(store, tables.campaigns)
+        if row.missed_at
+    }

@@ -56,7 +56,9 @@ def test_what_an_older_schema_holds_is_there_after_the_migration_and_after_the_w
     with engine.begin() as connection:
         schema.upgrade(connection, revision)
         for table, values in old.items():
-            connection.execute(text(f"INSERT INTO {table} VALUES ({values.replace(':', chr(92) + ':')})"))
+            columns = [column["name"] for column in inspect(connection).get_columns(table)][: values.count(", ") + 1]
+            row = values.replace(":", chr(92) + ":")
+            connection.execute(text(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({row})"))
     before = held()
     with engine.begin() as connection:
         schema.upgrade(connection)
@@ -68,7 +70,7 @@ def test_what_an_older_schema_holds_is_there_after_the_migration_and_after_the_w
         connection.execute(text("UPDATE campaigns SET budget = NULL, created_at = NULL"))
         schema.downgrade(connection, revision)
     assert held()["campaigns"][0].keys() == before["campaigns"][0].keys()
-    assert held()["campaigns"][0]["budget"] == 0
+    assert held()["campaigns"][0]["budget"] == (0 if revision < "0003" else None)
 
 
 def test_migrations_go_down_to_nothing_and_up_again(engine: Engine) -> None:

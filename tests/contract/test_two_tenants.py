@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
@@ -20,7 +21,7 @@ from adsyncd.model.alert import Alert, AlertName
 from adsyncd.model.campaign import Page, Push, PushState, content_hash
 from adsyncd.model.run import Listing, ResumePoint, Run, Tally
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import Store, alerts, dead_letters, ending, listings, open_store, pauses, tables
+from adsyncd.store import Store, alerts, dead_letters, ending, journal, listings, open_store, pauses, tables
 from support.records import NOON, HandClock, campaign, page, run
 
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
@@ -271,6 +272,14 @@ APART = [  # the other knows the campaign, and has no dead letter of it
     *[(whose, FinishRun()) for whose in (1, 0)],
 ]
 IN_TURNS = [[(whose, step) for step in story for whose in (0, 1)] for story in STORIES]
+
+
+@pytest.fixture(params=["whole", "in pieces"], autouse=True)
+def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store write pages and ends as one, or a campaign at a time, as it writes those of large tenants."""
+    if request.param == "in pieces":
+        monkeypatch.setattr(journal, "PIECE", 1)
+        monkeypatch.setattr(ending, "PIECE", 1)
 
 
 @example(lives=[APART, *IN_TURNS])

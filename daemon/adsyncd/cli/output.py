@@ -6,7 +6,7 @@ Every command writes through this module, which escapes control characters in te
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, TextIO
@@ -19,6 +19,7 @@ from adsyncd.duration import format_duration
 from adsyncd.errors import AdsyncdError, ConfigError
 from adsyncd.escaping import escaped, escaped_lines
 from adsyncd.model.campaign import DeadLetter
+from adsyncd.model.day import Day
 from adsyncd.model.run import Outcome, Run
 from adsyncd.runs.plan import Plan
 
@@ -27,6 +28,8 @@ RUN_KEYS = (
     "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
     "note",
 )  # fmt: skip
+
+_SECONDS_OF_DAY = ("waited_s", "longest_s")
 
 WIDE = 120  # columns of a terminal that fits all, such as trace ids
 _UNBOUND = 160  # without a terminal everything fits
@@ -130,6 +133,35 @@ def print_runs(runs: Sequence[Run]) -> None:
         console.print("trace ids: --json", style="dim")
 
 
+def day_as_json(day: Day) -> dict[str, object]:
+    """Return a day of a tenant as `runs --daily --json` prints it."""
+    return asdict(day) | {"day": day.day.isoformat(), **{key: round(getattr(day, key), 3) for key in _SECONDS_OF_DAY}}
+
+
+def print_days(days: Sequence[Day]) -> None:
+    """Print days of a tenant as a table, and the last error of each below it."""
+    console, table = new_console(), new_table()
+    for name in ("day (UTC)", "runs", "not succeeded", "pushed", "not pushed"):
+        table.add_column(name, justify="right" if name in {"runs", "pushed"} else "left")
+    for name in ("requests", "retries", "429s", "waited", "longest run"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for day in days:
+        ends = {"partial": day.runs_partial, "failed": day.runs_failed, "abandoned": day.runs_abandoned}
+        table.add_row(
+            str(day.day),
+            str(day.runs),
+            _counted(ends),
+            f"{day.pushed}/{day.listed}",
+            _not_pushed(day),
+            *(str(count) for count in (day.requests, day.retries, day.refused)),
+            *(format_duration(_whole_seconds(timedelta(seconds=each))) for each in (day.waited_s, day.longest_s)),
+        )
+    console.print(table)
+    for day in days:
+        if day.error:
+            console.print(f"{day.day}: {day.error}", style=_STYLES[Outcome.PARTIAL], soft_wrap=True)
+
+
 def letter_as_json(letter: DeadLetter) -> dict[str, object]:
     """Return a dead letter as `dead-letters list --json` and `show --json` print it, with the campaign as an object."""
     return _with_iso_instants(asdict(letter) | {"payload": json.loads(letter.payload)})
@@ -228,8 +260,11 @@ def _with_iso_instants(values: dict[str, object]) -> dict[str, object]:
     return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
 
 
-def _not_pushed(run: Run) -> str:
-    counts = {"skipped": run.skipped, "failed": run.failed, "dead": run.dead_lettered}
+def _not_pushed(of: Run | Day) -> str:
+    return _counted({"skipped": of.skipped, "failed": of.failed, "dead": of.dead_lettered})
+
+
+def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 

@@ -42,13 +42,18 @@ _ABSENT = f"create it, or name another with --config or {CONFIG_VARIABLE}"
 
 
 class StoreTable(ConfigTable):
-    """The database of campaigns, runs and pushes. `url` may hold a password, so `repr` hides it."""
+    """The database of campaigns, runs and pushes. `url` may hold a password, so `repr` hides it.
+
+    `keep_runs`: how long runs are kept one by one; `keep_history`: how long the sums of each day are.
+    """
 
     url: StoreUrl = Field(
         "sqlite:////var/lib/adsyncd/adsyncd.db",
         examples=["sqlite:////var/lib/adsyncd/adsyncd.db"],
         repr=False,
     )
+    keep_runs: AnyDuration = timedelta(days=3)
+    keep_history: AnyDuration = timedelta(days=30)
 
 
 class SecretIdRef(SecretRef):

@@ -18,6 +18,7 @@ from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
 from adsyncd.runs.lease import Leases
 from adsyncd.store import Store, open_store
+from adsyncd.store.upkeep import Upkeep
 from adsyncd.tasks import beside
 from adsyncd.telemetry import open_telemetry
 from adsyncd.telemetry.instruments import Instruments
@@ -54,6 +55,8 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
         log.export(telemetry.logger_provider, telemetry.instruments)
         store = await stack.enter_async_context(open_store(settings.store.url, clock=clock, tracer=telemetry.tracer))
         owner = stack.enter_context(open_owner(clock.boot_id, entropy()))
+        upkeep = Upkeep(store, clock, settings.store.keep_runs, settings.store.keep_history)
+        await stack.enter_async_context(beside(upkeep.run))
         leases = Leases(store, owner)
         await stack.enter_async_context(beside(leases.run))
         vault = None

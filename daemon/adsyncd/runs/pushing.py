@@ -12,6 +12,7 @@ from adsyncd.errors import AdsyncdError, BadAnswer, Rejected, StoreError, Unauth
 CAMPAIGN_ERRORS = (Rejected, Unavailable, BadAnswer, Unauthorized)  # they end one push; other errors end all of them
 
 _RECORDING_S = 15.0
+_RECORDED_A_S = 1000  # campaigns, by a slow store
 
 Item = TypeVar("Item")
 
@@ -66,10 +67,14 @@ class PushQueue(Generic[Item]):
 
 
 @asynccontextmanager
-async def recording() -> AsyncIterator[None]:
-    """Shield the block from cancellation, so that known outcomes are recorded. Raises StoreError after 15 s."""
+async def recording(campaigns: int = 0) -> AsyncIterator[None]:
+    """Shield the block from cancellation, so that known outcomes are recorded.
+
+    Raises StoreError after 15 s, and a second more for each thousand of many `campaigns`.
+    """
+    patience_s = _RECORDING_S + campaigns // _RECORDED_A_S
     try:
-        with anyio.CancelScope(shield=True), anyio.fail_after(_RECORDING_S):
+        with anyio.CancelScope(shield=True), anyio.fail_after(patience_s):
             yield
     except TimeoutError as error:
-        raise StoreError(f"the store took longer than {_RECORDING_S:g} s") from error
+        raise StoreError(f"the store took longer than {patience_s:g} s") from error

@@ -1,8 +1,14 @@
-"""The end of runs: records it, marks missing and deleted campaigns, removes pushes and old runs."""
+"""The end of runs: records it, marks missing and deleted campaigns, removes pushes.
+
+A tenant may have a hundred thousand campaigns, and other tenants' writes wait for each transaction. So the campaigns of
+a large tenant are marked piece by piece, each piece a write of its own, before the end is on record: a crash in between
+leaves an open run, and marks that are true each by itself. The pushes are removed after the end is on record: those
+that the last write does not remove belong to an ended run, which owes nothing, and `upkeep` removes them.
+"""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select, update
 
@@ -10,15 +16,16 @@ from adsyncd.model.run import Listing, Run
 from adsyncd.store.dead_letters import count
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
-HISTORY = timedelta(days=30)  # three million runs of a thousand tenants that run every 15 minutes
+PIECE = 500  # rows that one write marks or removes, in a few milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a run."""
+    """The end of a run. The campaigns up to the id `after` are marked already."""
 
     run: Run
     now: datetime
+    after: str = ""
 
 
 _SEEN = exists().where(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == campaigns.c.campaign_id)
@@ -33,44 +40,65 @@ def missing(connection: Connection, run: Run) -> tuple[int, int]:
     return now, again
 
 
-_ENDED = update(runs).where(runs.c.run_id == bindparam("of_run"), runs.c.ended_at.is_(None))
-_GONE = update(campaigns).where(_UNSEEN, campaigns.c.missed_at.is_not(None))
-_MISSED = update(campaigns).where(_UNSEEN, campaigns.c.missed_at.is_(None))
+_OF_PIECE = and_(campaigns.c.campaign_id > bindparam("after"), campaigns.c.campaign_id <= bindparam("upto"))
+_piece = (
+    select(campaigns.c.campaign_id)
+    .where(_OF_TENANT, campaigns.c.campaign_id > bindparam("after"))
+    .order_by(campaigns.c.campaign_id)
+    .limit(bindparam("most"))
+    .subquery()
+)
+_UPTO = select(func.count(), func.max(_piece.c.campaign_id))
+_STILL_OPEN = and_(runs.c.run_id == bindparam("of_run"), runs.c.ended_at.is_(None))
+_OPEN = select(runs.c.run_id).where(_STILL_OPEN)
+_ENDED = update(runs).where(_STILL_OPEN)
+_GONE = update(campaigns).where(_UNSEEN, _OF_PIECE, campaigns.c.missed_at.is_not(None))
+_MISSED = update(campaigns).where(_UNSEEN, _OF_PIECE, campaigns.c.missed_at.is_(None))
 _LETTERS_OF_GONE = delete(dead_letters).where(
     dead_letters.c.tenant == bindparam("of_tenant"),
     dead_letters.c.campaign_id.in_(
-        select(campaigns.c.campaign_id).where(_OF_TENANT, campaigns.c.deleted_at.is_not(None))
+        select(campaigns.c.campaign_id).where(_OF_TENANT, _OF_PIECE, campaigns.c.deleted_at.is_not(None))
     ),
 )
-_PUSHES = delete(pushes).where(pushes.c.run_id == bindparam("of_run"))
-_OLD = delete(runs).where(
-    runs.c.tenant == bindparam("of_tenant"),
-    runs.c.fire_time < bindparam("before"),
-    runs.c.ended_at.is_not(None),
-)
+_OF_RUN = pushes.c.run_id == bindparam("of_run")
+_SOME = select(pushes.c.campaign_id).where(_OF_RUN).limit(bindparam("most"))
+_PUSHES = delete(pushes).where(_OF_RUN, pushes.c.campaign_id.in_(_SOME))
 
 
-def finish(connection: Connection, items: Sequence[Finish]) -> list[int]:
-    """Record the end of runs, mark missing and deleted campaigns, remove pushes and runs older than `HISTORY`.
+def finish(connection: Connection, items: Sequence[Finish]) -> list[int | Finish]:
+    """Mark a piece of the missing and deleted campaigns of each run; with the last piece, record the run's end.
 
-    Skips a run that has ended already: without its pushes the campaigns that it listed are unknown. Returns the number
-    of dead letters of each run's tenant.
+    Returns the number of dead letters of each run's tenant, or the item that goes on where this one stopped. Skips a
+    run that has ended already: without its pushes the campaigns that it listed are unknown.
     """
-    for item in items:
-        _finish(connection, item)
-    return [count(connection, item.run.tenant) for item in items]
+    return [_finish(connection, item) or count(connection, item.run.tenant) for item in items]
 
 
-def _finish(connection: Connection, item: Finish) -> None:
-    run_id = item.run.run_id
+def _finish(connection: Connection, item: Finish) -> Finish | None:
+    of_run, of_tenant = {"of_run": item.run.run_id}, {"of_tenant": item.run.tenant}
+    marks = item.run.listing in {Listing.COMPLETE, Listing.COLLAPSED}
     usable = item.run.listing in {Listing.COMPLETE, Listing.KEPT}
+    found, upto = 0, item.after
+    if marks:
+        found, upto = connection.execute(_UPTO, {**of_tenant, "after": item.after, "most": PIECE}).one()
+    more = found == PIECE
     record = asdict(item.run) | ({} if usable else {"listed_at": None})
-    if not connection.execute(_ENDED, {"of_run": run_id, **record}).rowcount:
-        return
+    if not (connection.scalar(_OPEN, of_run) if more else connection.execute(_ENDED, {**of_run, **record}).rowcount):
+        return None
+    piece = {**of_run, **of_tenant, "after": item.after, "upto": upto}
     if item.run.listing is Listing.COMPLETE:
-        connection.execute(_GONE, {"of_run": run_id, "of_tenant": item.run.tenant, "deleted_at": item.now})
-        connection.execute(_LETTERS_OF_GONE, {"of_tenant": item.run.tenant})
-    if item.run.listing in {Listing.COMPLETE, Listing.COLLAPSED}:
-        connection.execute(_MISSED, {"of_run": run_id, "of_tenant": item.run.tenant, "missed_at": item.now})
-    connection.execute(_PUSHES, {"of_run": run_id})
-    connection.execute(_OLD, {"of_tenant": item.run.tenant, "before": item.run.fire_time - HISTORY})
+        connection.execute(_GONE, {**piece, "deleted_at": item.now})
+        connection.execute(_LETTERS_OF_GONE, piece)
+    if marks:
+        connection.execute(_MISSED, {**piece, "missed_at": item.now})
+    if more:
+        return replace(item, after=upto)
+    remove_pushes(connection, [item.run.run_id])
+    return None
+
+
+def remove_pushes(connection: Connection, run_ids: Sequence[str]) -> list[None]:
+    """Remove a piece of the pushes of each of these runs."""
+    for run_id in run_ids:
+        connection.execute(_PUSHES, {"of_run": run_id, "most": PIECE})
+    return [None] * len(run_ids)

@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, select
 
+from adsyncd.model.day import Day, by_day
 from adsyncd.model.run import Outcome, Run, Tally
+from adsyncd.store import pruning
 from adsyncd.store.journal import tallies
 from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import runs as table
@@ -29,6 +31,13 @@ def runs(connection: Connection, tenant: str | None, limit: int) -> list[Run]:
     """Return the latest runs, of one tenant or of all, newest first."""
     query = _RUN.order_by(table.c.fire_time.desc()).limit(limit)
     return _live(connection, query if tenant is None else query.where(table.c.tenant == tenant))
+
+
+def days(connection: Connection, tenant: str) -> list[Day]:
+    """Return a tenant's ended runs by day, oldest first: those that are kept, and those that were summed up."""
+    ended = _RUN.where(table.c.tenant == tenant, table.c.ended_at.is_not(None))
+    kept = [Run(**row) for row in connection.execute(ended).mappings()]
+    return by_day(pruning.of_tenant(connection, tenant), kept)
 
 
 def last_fire_times(connection: Connection) -> dict[str, datetime]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, Executable, Row, and_, bindparam, case, delete, exists, func, select, update
 
 from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
@@ -18,14 +18,25 @@ from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
 
 
+PIECE = 100  # campaigns that one write keeps, in some ten milliseconds: other tenants' writes wait for it
+_COUNTED = 1000  # campaigns that one write counts, in less
+
+
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """A page that a run listed."""
+    """A page that a run listed, or its campaigns from `start` to `stop`, None for the last piece of it."""
 
     run: Run
     page: Page
     policy: PushPolicy
     now: datetime
+    start: int = 0
+    stop: int | None = None
+
+    def pieces(self) -> list["Keep"]:
+        """Return the writes that keep the page a piece at a time. Until the last one, the page counts as not kept."""
+        *stops, _ = range(PIECE, PIECE + max(len(self.page.campaigns), 1), PIECE)
+        return [replace(self, start=start, stop=stop) for start, stop in zip([0, *stops], [*stops, None], strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +48,30 @@ class Settle:
     now: datetime
 
 
-def begin(connection: Connection, items: Sequence[Run]) -> list[ResumePoint]:
-    """Record that runs begin, or resume open runs. Raises RunEnded if a run has ended."""
+def begin(connection: Connection, items: Sequence[Run]) -> list[ResumePoint | None]:
+    """Record that runs begin, or resume open runs. Raises RunEnded if a run has ended.
+
+    Returns None for a run whose `resume_point` takes long to read: one that is resumed, or of a large tenant.
+    """
     start = upsert(connection, runs, ["trace_id"])  # also of an ended run: raising undoes it
     connection.execute(start, [asdict(run) for run in items])
-    return [_resume_point(connection, run.run_id) for run in items]
+    return [_start(connection, run) for run in items]
 
 
 # Statements are built once: building one takes longer than executing it.
-_RUN = select(runs).where(runs.c.run_id == bindparam("run"))
+_LISTS = exists().where(pushes.c.run_id == runs.c.run_id)  # though its first page may be kept in part
+_RUN = select(runs, _LISTS.label("lists")).where(runs.c.run_id == bindparam("run"))
 _OF_TENANT = campaigns.c.tenant == bindparam("of_tenant")
 _LIVE = select(func.count(), func.count(campaigns.c.missed_at)).where(_OF_TENANT, campaigns.c.deleted_at.is_(None))
+_some = select(campaigns.c.missed_at, campaigns.c.deleted_at).where(_OF_TENANT).limit(_COUNTED + 1).subquery()
+_is_live = _some.c.deleted_at.is_(None)
+_SOME_LIVE = select(
+    func.count(),
+    func.count(case((_is_live, 1))),
+    func.count(case((_is_live, _some.c.missed_at))),
+)
 _OWED = (
-    select(pushes)
+    select(pushes.c.campaign_id, pushes.c.failures)
     .where(pushes.c.run_id == bindparam("run"), pushes.c.state == PushState.PENDING)
     .order_by(pushes.c.campaign_id)
 )
@@ -70,10 +92,21 @@ _PAGES = select(runs.c.run_id, (runs.c.next_page - 1).label("requests")).where(
 )
 
 
-def _resume_point(connection: Connection, run_id: str) -> ResumePoint:
-    row = connection.execute(_RUN, {"run": run_id}).one()
+def _start(connection: Connection, run: Run) -> ResumePoint | None:
+    row = connection.execute(_RUN, {"run": run.run_id}).one()
     if row.ended_at:
-        raise RunEnded(f"run {run_id} has ended already")
+        raise RunEnded(f"run {run.run_id} has ended already")
+    if row.next_page > 1 or row.lists:
+        return None
+    all_of_it, live, missed = connection.execute(_SOME_LIVE, {"of_tenant": run.tenant}).one()
+    if all_of_it > _COUNTED:
+        return None
+    return ResumePoint(row.started_at, 1, complete=False, owed=(), tally=Tally(), live=live, missed=missed)
+
+
+def resume_point(connection: Connection, run_id: str) -> ResumePoint:
+    """Return where an open run starts or resumes."""
+    row = connection.execute(_RUN, {"run": run_id}).one()
     owed = connection.execute(_OWED, {"run": run_id})
     point = ResumePoint(
         started_at=row.started_at,
@@ -114,16 +147,18 @@ _PROGRESS = update(runs).where(runs.c.run_id == bindparam("of_run"))
 
 
 def keep(connection: Connection, items: Sequence[Keep]) -> list[list[Push]]:
-    """Keep pages and the pushes that they add to their runs; return these pushes in the pages' order."""
+    """Keep parts of pages and the pushes that they add to their runs; return these pushes in the pages' order."""
     statement = upsert(connection, campaigns, [*_LISTED, "content_hash", "missed_at", "deleted_at"])
     return [_keep(connection, statement, item) for item in items]
 
 
 def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
-    listed = list({campaign.id: campaign for campaign in item.page.campaigns}.values())
+    listed = list({campaign.id: campaign for campaign in item.page.campaigns[item.start : item.stop]}.values())
     new: list[Push] = []
     for start in range(0, len(listed), CHUNK):
         new += _keep_chunk(connection, statement, item, listed[start : start + CHUNK])
+    if item.stop is not None:
+        return new
     run_id = item.run.run_id
     announced, odd = connection.execute(_SO_FAR, {"run": run_id}).one_or_none() or (0, None)
     progress: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -14,9 +14,10 @@ from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.campaign import DeadLetter, Page
+from adsyncd.model.day import Day
 from adsyncd.model.run import Run
 from adsyncd.rate.ledger import PermitRecord, ShapeRecord
-from adsyncd.store import alerts, dead_letters, history, listings, pauses, permits, schema, sql
+from adsyncd.store import alerts, dead_letters, history, listings, pauses, permits, pruning, schema, sql
 from adsyncd.tasks import OffLoop, in_thread
 
 READERS = 4  # at the same time
@@ -63,6 +64,24 @@ class Reader:
     async def open_runs(self, tenant: str | None = None) -> list[Run]:
         """Return the runs that have not ended, of one tenant or of all, oldest first: those to be resumed."""
         return await self._read(lambda connection: history.open_runs(connection, tenant))
+
+    async def days(self, tenant: str) -> list[Day]:
+        """Return a tenant's history by day, oldest first: of its runs that are kept, and of those that were summed up.
+
+        Open runs are left out.
+        """
+        return await self._read(lambda connection: history.days(connection, tenant))
+
+    async def old(self, after: str, before: datetime, first_day: date) -> pruning.Old | None:
+        """Return what is old of the next tenant after `after`: runs before an instant, and sums of days before a day.
+
+        None after the last tenant. The latest runs of a tenant are never old.
+        """
+        return await self._read(lambda connection: pruning.old(connection, after, before, first_day))
+
+    async def ended_with_pushes(self) -> list[str]:
+        """Return the runs that have ended and still have pushes, which nobody owes."""
+        return await self._read(pruning.ended_with_pushes)
 
     async def last_runs(self) -> dict[str, Run]:
         """Return, by tenant, the latest run that ended."""

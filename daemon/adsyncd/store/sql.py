@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -181,6 +181,22 @@ def _upsert(
         set_={name: statement.excluded[name] for name in columns if not table.c[name].primary_key},
         where=where and where(statement.excluded),
     )
+
+
+def merge(
+    connection: Connection, table: Table, merged: Callable[[Columns], Mapping[str, ColumnElement[Any]]]
+) -> Insert:
+    """Return an INSERT that updates an existing row with the same primary key.
+
+    `merged` gets the columns of the new row and returns the values that the existing one gets.
+    """
+    return _merge(connection.dialect.name, table, merged)
+
+
+@cache
+def _merge(system: str, table: Table, merged: Callable[[Columns], Mapping[str, ColumnElement[Any]]]) -> Insert:
+    statement = _insert(system, table)
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=merged(statement.excluded))
 
 
 def insert_missing(connection: Connection, table: Table) -> Insert:

@@ -19,7 +19,7 @@ from adsyncd.model.lease import Lease
 from adsyncd.model.run import ResumePoint, Run
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
-from adsyncd.store import alerts, dead_letters, ending, journal, leases, pauses, permits, schema, sql
+from adsyncd.store import alerts, dead_letters, ending, journal, leases, pauses, permits, pruning, schema, sql
 from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
 from adsyncd.tasks import OffLoop, in_thread
@@ -34,6 +34,8 @@ _TOUCHES: dict[Operation[Any, Any], Touches] = {
     journal.keep: lambda item: [("runs", item.run.tenant)],
     journal.settle: lambda item: [("runs", item.run.tenant)],
     ending.finish: lambda item: [("runs", item.run.tenant)],
+    ending.remove_pushes: lambda run_id: [("pushes", run_id)],
+    pruning.roll_up: lambda item: [("runs", item.tenant)],
     dead_letters.replay: lambda item: [("runs", item.letter.tenant)],
     dead_letters.discard: lambda letters: [("runs", letter.tenant) for letter in letters],
     alerts.keep: lambda alert: [("alert", *alert.key)],
@@ -141,7 +143,9 @@ class Store(Reader):
 
         Raises RunEnded if the run has ended.
         """
-        return await self._write(journal.begin, run)
+        if point := await self._write(journal.begin, run):
+            return point
+        return await self._read(lambda connection: journal.resume_point(connection, run.run_id))
 
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
         """Keep a page's campaigns, the pushes that the run owes to them, and the progress of the listing.
@@ -151,7 +155,8 @@ class Store(Reader):
         DEAD_LETTERED, if its dead letter is open and its content unchanged. If the content changed, the dead letter is
         closed and the campaign PENDING.
         """
-        return await self._write(journal.keep, journal.Keep(run, page, policy, self._clock.now()))
+        pieces = journal.Keep(run, page, policy, self._clock.now()).pieces()
+        return [push for piece in pieces for push in await self._write(journal.keep, piece)]
 
     async def settle(self, run: Run, push: Push) -> None:
         """Record the outcome of a push, its campaign's row and its dead letter, if any, in one transaction."""
@@ -168,7 +173,18 @@ class Store(Reader):
         closed. After a COLLAPSED listing, campaigns are only marked missing. Campaigns are never removed. Only COMPLETE
         and KEPT listings are used again.
         """
-        return await self._write(ending.finish, ending.Finish(run, self._clock.now()))
+        left: int | ending.Finish = ending.Finish(run, self._clock.now())
+        while isinstance(left, ending.Finish):
+            left = await self._write(ending.finish, left)
+        return left
+
+    async def remove_pushes(self, run_id: str) -> None:
+        """Remove some of the pushes of a run that has ended."""
+        await self._commit(ending.remove_pushes, run_id)
+
+    async def roll_up(self, runs: pruning.RollUp) -> None:
+        """Replace old runs of a tenant by sums of their days, and remove the sums of older days than are kept."""
+        await self._commit(pruning.roll_up, runs)
 
     async def settle_replay(self, letter: DeadLetter, *, attempts: int, error: str | None, trace_id: str) -> None:
         """Record the replay of a dead letter.

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     Double,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 
 from adsyncd.model.alert import AlertName
 from adsyncd.model.campaign import PushState
+from adsyncd.model.day import SUMS
 from adsyncd.model.run import Listing, Outcome
 from adsyncd.rate.quota import Shape
 
@@ -120,8 +122,19 @@ runs = Table(
     Index("runs_open", "run_id"),  # of open runs alone; to say so here would import the dialects of both databases
 )
 
+days = Table(
+    "days",  # the runs of a tenant that are too old to be kept, summed up: see `adsyncd.model.day.Day`
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("day", Date, primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in SUMS if name != "waited_s"),
+    Column("waited_s", Double, nullable=False),
+    Column("longest_s", Double, nullable=False),
+    Column("error", Words),
+)
+
 pushes = Table(
-    "pushes",  # only of open runs
+    "pushes",  # of open runs; those of an ended run are not owed, and soon removed
     metadata,
     Column("run_id", String, primary_key=True),
     Column("campaign_id", String, primary_key=True),

@@ -127,6 +127,56 @@ def test_a_table_fits_its_terminal(
     assert ("trace ids: --json" in said) is not has_trace_ids
 
 
+def test_the_days_of_a_tenant_are_shown_newest_first_with_their_last_errors(call: Call, folder: Path) -> None:
+    day = 24 * 4
+    succeeded = a_run(number=1, outcome=Outcome.SUCCEEDED, failed=0, dead_lettered=0, error=None)
+    record(folder, a_run(number=-day), a_run(number=0, skipped=3), succeeded, a_run("globex", 1))
+    said = call("runs", "acme", "--daily")
+    header, today, yesterday, *errors = said.out.splitlines()
+    assert header.split() == [
+        *("day", "(UTC)", "runs", "not", "succeeded", "pushed", "not", "pushed"),
+        *("requests", "retries", "429s", "waited", "longest", "run"),
+    ]
+    assert today.split() == [
+        *("2026-11-25", "2", "1", "partial", "194/200", "3", "skipped,", "2", "failed,", "1", "dead"),
+        *("234", "14", "0", "25s", "2m3s"),
+    ]
+    assert yesterday.split()[:4] == ["2026-11-24", "1", "1", "partial"]
+    assert errors == [
+        f"2026-11-{day}: 3 of 100 campaigns were not pushed, the first because [red]no[/] answer" for day in (25, 24)
+    ]
+    printed = json.loads(call("runs", "acme", "--daily", "--json", "--limit", "1").out)
+    assert printed == [
+        {
+            "tenant": "acme",
+            "day": "2026-11-25",
+            "runs_succeeded": 1,
+            "runs_partial": 1,
+            "runs_failed": 0,
+            "runs_abandoned": 0,
+            "listed": 200,
+            "pushed": 194,
+            "skipped": 3,
+            "dead_lettered": 1,
+            "failed": 2,
+            "requests": 234,
+            "retries": 14,
+            "refused": 0,
+            "waited_s": 24.691,
+            "longest_s": 123.4,
+            "error": "3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
+        }
+    ]
+
+
+def test_days_are_of_one_tenant_that_exists(call: Call, folder: Path) -> None:
+    record(folder)
+    said = call("runs", "--daily")
+    assert (said.code, "name the TENANT" in said.err) == (2, True)
+    assert call("runs", "amce", "--daily").err == 'error: there is no tenant "amce"; did you mean "acme"?\n'
+    assert call("runs", "acme", "--daily") == Said(0, "no runs of acme yet\n", "")
+
+
 def test_no_runs_are_no_failure(call: Call, folder: Path) -> None:
     record(folder)
     assert call("runs") == Said(0, "no runs yet\n", "")

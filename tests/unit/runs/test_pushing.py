@@ -94,3 +94,11 @@ async def test_what_is_recorded_is_recorded_though_cancelled_but_not_for_ever() 
     with pytest.raises(StoreError, match="the store took longer than 15 s"):
         async with recording():
             await anyio.sleep(16)
+
+
+async def test_what_takes_many_campaigns_is_recorded_for_longer() -> None:
+    async with recording(2999):
+        await anyio.sleep(16.9)
+    with pytest.raises(StoreError, match="the store took longer than 17 s"):
+        async with recording(2999):
+            await anyio.sleep(17.1)

@@ -1,0 +1,131 @@
+"""What the database does not keep: the pushes of ended runs, and old runs, of which a sum of each day remains.
+
+Each write is one bounded piece, so that the writes of runs in progress wait for a few milliseconds at most.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, exists, func, select
+
+from adsyncd.model.day import SUMS, Day, by_day
+from adsyncd.model.run import Run
+from adsyncd.store.sql import Columns, merge
+from adsyncd.store.tables import days, pushes, runs
+
+PIECE = 500  # runs that one write sums up
+LATEST = 100  # runs of a tenant that are kept however old they are: alerts judge by as many
+LATEST_ALIKE = 10  # runs of a tenant with the same outcome, likewise: plans are made from those that succeeded
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """Of a tenant: the ended runs before a day, `PIECE` at most, oldest first, and whether a sum is older than kept."""
+
+    tenant: str
+    run_ids: tuple[str, ...]
+    outdated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RollUp:
+    """Runs of a tenant to be summed up by day, and the first day of which it keeps a sum."""
+
+    tenant: str
+    run_ids: tuple[str, ...]
+    first_day: date
+
+
+_NEXT = select(func.min(runs.c.tenant)).where(runs.c.tenant > bindparam("after"))
+_of_tenant = runs.c.tenant == bindparam("of_tenant")
+_newest_first = runs.c.fire_time.desc()
+_ranked = (
+    select(
+        runs.c.run_id,
+        runs.c.fire_time,
+        func.row_number().over(order_by=_newest_first).label("newer"),
+        func.row_number().over(partition_by=runs.c.outcome, order_by=_newest_first).label("newer_alike"),
+    )
+    .where(_of_tenant, runs.c.ended_at.is_not(None))
+    .subquery()
+)
+
+
+def old_runs(piece: int, latest: int, latest_alike: int) -> Select[Any]:
+    """Return the query for a tenant's old runs, oldest first."""
+    return (
+        select(_ranked.c.run_id)
+        .where(
+            _ranked.c.fire_time < bindparam("before", type_=runs.c.fire_time.type),
+            _ranked.c.newer > latest,
+            _ranked.c.newer_alike > latest_alike,
+            ~exists().where(pushes.c.run_id == _ranked.c.run_id),
+        )
+        .order_by(_ranked.c.fire_time)
+        .limit(piece)
+    )
+
+
+_OLD = old_runs(PIECE, LATEST, LATEST_ALIKE)
+_OUTDATED = and_(days.c.tenant == bindparam("of_tenant"), days.c.day < bindparam("first_day"))
+
+
+def old(connection: Connection, after: str, before: datetime, first_day: date) -> Old | None:
+    """Return what is old of the next tenant after `after`: runs before an instant, and sums of days before a day.
+
+    None after the last tenant. The latest runs of a tenant are never old.
+    """
+    tenant = connection.scalar(_NEXT, {"after": after})
+    if tenant is None:
+        return None
+    run_ids: Iterable[str] = connection.scalars(_OLD, {"of_tenant": tenant, "before": before})
+    outdated = connection.scalar(select(exists().where(_OUTDATED)), {"of_tenant": tenant, "first_day": first_day})
+    return Old(tenant, tuple(run_ids), bool(outdated))
+
+
+_TAKEN = (
+    delete(runs)
+    .where(runs.c.run_id.in_(bindparam("run_ids", expanding=True)), runs.c.ended_at.is_not(None))
+    .returning(*[runs.c[field.name] for field in fields(Run)])
+)
+_DROPPED = delete(days).where(_OUTDATED)
+
+
+def roll_up(connection: Connection, items: Sequence[RollUp]) -> list[None]:
+    """Replace runs by sums of their days, and remove sums that are too old.
+
+    A run counts only where its row is removed, so that two processes that sum up at the same time count it once.
+    """
+    for item in items:
+        taken = connection.execute(_TAKEN, {"run_ids": item.run_ids}).mappings().all() if item.run_ids else []
+        for day in by_day([], [Run(**row) for row in taken]):
+            connection.execute(merge(connection, days, _with_later), asdict(day))
+        connection.execute(_DROPPED, {"of_tenant": item.tenant, "first_day": item.first_day})
+    return [None] * len(items)
+
+
+def _with_later(later: Columns) -> dict[str, ColumnElement[object]]:
+    """Return the columns of a day with later runs of it: see `Day.__add__`."""
+    longest = case((later.longest_s > days.c.longest_s, later.longest_s), else_=days.c.longest_s)
+    sums = {name: days.c[name] + later[name] for name in SUMS}
+    return {**sums, "longest_s": longest, "error": func.coalesce(later.error, days.c.error)}
+
+
+def of_tenant(connection: Connection, tenant: str) -> list[Day]:
+    """Return the sums of a tenant's days."""
+    query = select(*[days.c[field.name] for field in fields(Day)]).where(days.c.tenant == tenant)
+    return [Day(**row) for row in connection.execute(query).mappings()]
+
+
+# The first run id, and from each the next: as many look-ups as there are runs with pushes, however many those have.
+_first = select(func.min(pushes.c.run_id).label("run_id")).cte("with_pushes", recursive=True)
+_next = select(func.min(pushes.c.run_id)).where(pushes.c.run_id > _first.c.run_id).scalar_subquery()
+_with_pushes = _first.union_all(select(_next).where(_first.c.run_id.is_not(None)))
+_LEFT = select(runs.c.run_id).join(_with_pushes, _with_pushes.c.run_id == runs.c.run_id)
+
+
+def ended_with_pushes(connection: Connection) -> list[str]:
+    """Return the runs that have ended and still have pushes, which nobody owes."""
+    return list(connection.scalars(_LEFT.where(runs.c.ended_at.is_not(None))))
