@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+_CHANGING = ("ADSYNCD_", "OTEL_", "PYTHONDONTWRITEBYTECODE")
+
 
 @contextmanager
 def started(*command: str, environ: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
@@ -20,7 +22,7 @@ def started(*command: str, environ: Mapping[str, str] | None = None) -> Iterator
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**_clean_environ(), **(environ or {})},
+        env={**clean_environ(), **(environ or {})},
     ) as process:
         try:
             yield process
@@ -28,9 +30,9 @@ def started(*command: str, environ: Mapping[str, str] | None = None) -> Iterator
             process.terminate()
 
 
-def _clean_environ() -> dict[str, str]:
+def clean_environ() -> dict[str, str]:
     """Return the environment without variables that would change the measured settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("ADSYNCD_", "OTEL_"))}
+    return {name: value for name, value in os.environ.items() if not name.startswith(_CHANGING)}
 
 
 def lines(process: subprocess.Popen[str]) -> Iterator[str]:
