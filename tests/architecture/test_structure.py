@@ -99,6 +99,7 @@ COVERED = {
     # They are tested against the real thing.
     "integration/test_{}.py": "demo/openbao host/owner host/sd_notify tenants/file_watch",
     "integration/test_logs.py": "telemetry/journald",
+    "integration/test_otlp.py": "telemetry/exporting",
     # Values without a decision of their own; records and a protocol, which the store fulfils.
     "unit/config/test_tenant_file.py": "model/tenant",
     "unit/platforms/test_transport.py": "platforms/call",

@@ -7,6 +7,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, closing, suppress
 
@@ -24,6 +25,27 @@ RUN_KEYS = [
     "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error", "note",
 ]  # fmt: skip
 ESCAPE = "\x1b["
+LISTING_MODULES = """
+import sys, adsyncd.cli
+try:
+    adsyncd.cli.main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+UNNEEDED = {  # by a sync on SQLite, with neither Vault nor exporters; each takes 20 to 150 ms to import
+    "alembic",  # the schema is the newest
+    "apscheduler.schedulers",  # ticks
+    "google.protobuf",  # exporters
+    "hvac",  # Vault
+    "opentelemetry.exporter",
+    "opentelemetry.sdk.metrics",
+    "psycopg",
+    "requests",  # Vault and exporters
+    "sqlalchemy.dialects.postgresql",
+    "starlette",  # the control API
+    "uvicorn",
+    "watchfiles",  # reloads
+}
 
 
 @pytest.fixture
@@ -76,6 +98,18 @@ async def test_the_exit_code_tells_how_the_run_ended_and_the_record_says_the_sam
     assert list(run) == RUN_KEYS
     assert [run] == await program.ask("runs")
     assert b"Traceback" not in ended.stderr
+
+
+async def test_a_sync_imports_nothing_that_it_does_not_need(program: Program) -> None:
+    """Half of the time of a sync without a push was for modules that only others need."""
+    assert (await program.run("sync", "acme")).returncode == 0
+    _, _, _, *arguments = program._command("sync", "acme")
+    command = [sys.executable, "-c", LISTING_MODULES, *arguments]
+    ended = await anyio.run_process(command, check=False, env=program._environ())
+    assert ended.returncode == 0
+    imported = set(ended.stderr.decode().split())
+    assert "sqlalchemy" in imported
+    assert not UNNEEDED & imported
 
 
 async def test_what_is_no_terminal_gets_a_plain_table_and_no_progress(program: Program) -> None:

@@ -35,6 +35,7 @@ def open_telemetry(environ: MutableMapping[str, str]) -> "AbstractAsyncContextMa
         del environ[name]
     try:
         from adsyncd.telemetry import providers  # noqa: PLC0415 - importing the SDK reads variables and may raise
+
+        return providers.open_telemetry(environ)
     except ValueError as exc:
         raise ConfigError([Problem(None, None, None, str(exc), "see docs/telemetry.md")]) from exc
-    return providers.open_telemetry(environ)

@@ -1,46 +1,20 @@
-"""Builds tracer, meter and logger providers from the environment, and shuts them down in time."""
+"""The tracer and the instruments of all parts, with exporters only if the environment asks for one."""
 
-import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import MutableMapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from io import FileIO, TextIOWrapper, UnsupportedOperation
-from typing import TextIO, TypeVar
 
-import anyio
 import httpx
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.metrics import Histogram, NoOpMeterProvider
-from opentelemetry.metrics import MeterProvider as APIMeterProvider
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, ConsoleLogRecordExporter, LogRecordExporter
-from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter, ObservableGauge, _Gauge
-from opentelemetry.sdk.metrics.export import (
-    CardinalityLimits,
-    ConsoleMetricExporter,
-    MetricExporter,
-    PeriodicExportingMetricReader,
-)
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry._logs import LoggerProvider
+from opentelemetry.metrics import Histogram, NoOpMeter
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Tracer
 
-import adsyncd
-from adsyncd.errors import ConfigError, Problem
 from adsyncd.telemetry.http_spans import TracedTransport, http_duration
 from adsyncd.telemetry.instruments import Instruments
-from adsyncd.telemetry.losses import ExporterSession, Losses
-from adsyncd.telemetry.standard_variables import DEFAULTS, wanted_exporters
-
-_FLUSH_S = 3.0
-_SERIES = 20_000  # of one instrument; beyond the SDK's 2,000 it would merge tenants into one series
-
-_Exporter = TypeVar("_Exporter", SpanExporter, MetricExporter, LogRecordExporter)
+from adsyncd.telemetry.standard_variables import DEFAULTS, SIGNALS, wanted_exporters
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,117 +35,19 @@ class Telemetry:
         return TracedTransport(inner, self.tracer, self.http_duration)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outlet:
-    """The shutdown of one signal, and its exporters, which are cut off if the shutdown takes too long."""
-
-    shutdown: Callable[[], None]
-    exporters: Sequence[SpanExporter | MetricExporter | LogRecordExporter]
-
-
-@asynccontextmanager
-async def open_telemetry(environ: MutableMapping[str, str]) -> AsyncIterator[Telemetry]:
+def open_telemetry(environ: MutableMapping[str, str]) -> AbstractAsyncContextManager[Telemetry]:
     """Set up telemetry by a valid `environ`; see `adsyncd.telemetry.open_telemetry`."""
     for name, value in DEFAULTS.items():
         environ.setdefault(name, value)
-    resource = (
-        Resource.create()
-        .merge(Resource({"service.name": "adsyncd", "service.version": adsyncd.__version__}))
-        .merge(OTELResourceDetector().detect())
-    )
-    outlets: list[_Outlet] = []
-    try:
-        meter_provider = _open_metrics(environ, resource, outlets)
-        meter = meter_provider.get_meter("adsyncd", adsyncd.__version__)
-        instruments = Instruments(meter)
-        tracer_provider = _open_traces(environ, resource, instruments, outlets)
-        logger_provider = _open_logs(environ, resource, instruments, outlets)
-    except ValueError as exc:
-        raise ConfigError([Problem(None, None, None, str(exc), "see docs/telemetry.md")]) from exc
-    try:
-        yield Telemetry(
-            tracer=tracer_provider.get_tracer("adsyncd", adsyncd.__version__),
-            instruments=instruments,
-            logger_provider=logger_provider,
-            http_duration=http_duration(meter),
-        )
-    finally:
-        await _flush(outlets)
+    if any(wanted_exporters(environ, signal) for signal in SIGNALS):
+        from adsyncd.telemetry.exporting import open_exports  # noqa: PLC0415 - slow to import, and only exports need it
+
+        return open_exports(environ)
+    return nullcontext(_unexported())
 
 
-def _open_metrics(environ: Mapping[str, str], resource: Resource, outlets: list[_Outlet]) -> APIMeterProvider:
-    exporters = _exporters(environ, OTLPMetricExporter, ConsoleMetricExporter, Losses("metrics"))
-    if not exporters:
-        return NoOpMeterProvider()
-    limits: CardinalityLimits = {ObservableCounter: _SERIES, _Gauge: _SERIES, ObservableGauge: _SERIES}
-    readers = [PeriodicExportingMetricReader(exporter, cardinality_limits=limits) for exporter in exporters]
-    provider = MeterProvider(readers, resource, shutdown_on_exit=False)
-    outlets.append(_Outlet(provider.shutdown, exporters))
-    return provider
-
-
-def _open_traces(
-    environ: Mapping[str, str], resource: Resource, instruments: Instruments, outlets: list[_Outlet]
-) -> TracerProvider:
-    losses = Losses("traces", instruments)
-    exporters = _exporters(environ, OTLPSpanExporter, ConsoleSpanExporter, losses)
-    provider = TracerProvider(None if exporters else ALWAYS_OFF, resource, shutdown_on_exit=False)
-    for exporter in exporters:
-        processor = BatchSpanProcessor(exporter)
-        losses.watch_queue(processor)
-        provider.add_span_processor(processor)
-    outlets.append(_Outlet(provider.shutdown, exporters))
-    return provider
-
-
-def _open_logs(
-    environ: Mapping[str, str], resource: Resource, instruments: Instruments, outlets: list[_Outlet]
-) -> LoggerProvider | None:
-    losses = Losses("logs", instruments)
-    exporters = _exporters(environ, OTLPLogExporter, ConsoleLogRecordExporter, losses)
-    if not exporters:
-        return None
-    provider = LoggerProvider(resource, shutdown_on_exit=False)
-    for exporter in exporters:
-        processor = BatchLogRecordProcessor(exporter)
-        losses.watch_queue(processor)
-        provider.add_log_record_processor(processor)
-    outlets.append(_Outlet(provider.shutdown, exporters))
-    return provider
-
-
-def _exporters(
-    environ: Mapping[str, str],
-    otlp: Callable[..., _Exporter],
-    console: Callable[..., _Exporter],
-    losses: Losses,
-) -> list[_Exporter]:
-    exporters = []
-    for name in wanted_exporters(environ, losses.signal):
-        session = ExporterSession()
-        exporter = otlp(session=session) if name == "otlp" else console(out=_standard_output())
-        losses.watch_exporter(exporter, session)
-        exporters.append(exporter)
-    return exporters
-
-
-def _standard_output() -> TextIO:
-    """Return standard output without its buffer: Python would flush it at exit and block if no one reads."""
-    try:
-        return TextIOWrapper(FileIO(sys.stdout.fileno(), "w", closefd=False), write_through=True)
-    except UnsupportedOperation:  # it is in memory
-        return sys.stdout
-
-
-async def _flush(outlets: Sequence[_Outlet]) -> None:
-    """Shut down all outlets concurrently. The SDK waits 30 s for a dead collector and ignores shorter timeouts."""
-    threads = [threading.Thread(target=outlet.shutdown, daemon=True) for outlet in outlets]
-    for thread in threads:
-        thread.start()
-    with anyio.move_on_after(_FLUSH_S, shield=True):
-        while any(thread.is_alive() for thread in threads):  # noqa: ASYNC110 - threads set no events
-            await anyio.sleep(0.01)
-    for thread, outlet in zip(threads, outlets, strict=True):
-        if thread.is_alive():
-            for exporter in outlet.exporters:
-                exporter.shutdown()
+def _unexported() -> Telemetry:
+    """Return telemetry that records nothing: its spans have ids, for the log and the platforms."""
+    meter = NoOpMeter("adsyncd")
+    provider = TracerProvider(ALWAYS_OFF, Resource.get_empty(), shutdown_on_exit=False)
+    return Telemetry(provider.get_tracer("adsyncd"), Instruments(meter), None, http_duration(meter))
