@@ -48,7 +48,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _LONGEST_ETAG = 1024
 _LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
 _KEPT_WINDOWS = 1.5  # for which a connection may be idle
-_LEAST_KEPT_S, _MOST_KEPT_S = 5.0, 600.0
+_LEAST_KEPT_S, _MOST_KEPT_S = 30.0, 600.0  # an overloaded machine should not have to connect anew, too
 _DOUBT_S = 1.0  # before another try shows whether a 401 means the token or the request
 _LACKING = Policy(max_attempts=5, max_s=5.0)  # waits for this machine's resources; no growth after the fifth
 
