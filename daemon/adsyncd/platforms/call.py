@@ -11,10 +11,8 @@ import httpx
 
 from adsyncd.platforms.session import Token
 from adsyncd.rate import Priority
-from adsyncd.rate.feedback import Said
+from adsyncd.rate.feedback import NOTHING, Said
 from adsyncd.telemetry import CALL
-
-_NOTHING = Said()
 
 
 class Kind(Enum):
@@ -54,7 +52,7 @@ class Call:
     authorized_at: float = 0.0  # when the request got its token
     renewed: bool = False  # after a 401 the request got another token, which happens once
     written_at: float | None = None  # when the request was fully written; None if that is unknown
-    said: Said = _NOTHING  # what the answer says of limits
+    said: Said = NOTHING  # what the answer says of limits
     data: object = field(default=None, repr=False)  # the answer's JSON, or the BadAnswer that it makes; not a listing's
 
     @property

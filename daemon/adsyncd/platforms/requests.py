@@ -9,6 +9,7 @@ import httpx
 
 from adsyncd import __version__
 from adsyncd.platforms.call import Call
+from adsyncd.platforms.parts import Url
 from adsyncd.telemetry import CALL
 
 
@@ -16,13 +17,6 @@ from adsyncd.telemetry import CALL
 def address(base_url: str) -> httpx.URL:
     """Return the parsed address of a platform, of which there are few."""
     return httpx.URL(base_url)
-
-
-class _Url(httpx.URL):
-    """A URL that has its parsed origin from another one: to parse it takes httpx longer than all else of a request."""
-
-    def __init__(self, base: httpx.URL, path: str, query: str | None) -> None:
-        self._uri_reference = base._uri_reference._replace(path=path, query=query)  # noqa: SLF001 - of its own class
 
 
 class Requests:
@@ -62,8 +56,8 @@ class Requests:
             fields.append((b"content-type", b"application/json"))
         return httpx.Request(
             method,
-            _Url(self._base, self._path + path, query),
-            headers=httpx.Headers(fields),
+            Url(self._base, self._path + path, query),
+            headers=fields,
             stream=httpx.ByteStream(body),
             extensions={CALL: call, "timeout": self._timeouts},
         )

@@ -22,6 +22,7 @@ from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.admission import Admission
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.parts import fill
 from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate import Gate, Permit
@@ -110,17 +111,18 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         """Return the answer with its body: an empty one if the body of an error status can't be read."""
         answer, body = None, b""
         try:
-            with anyio.fail_after(self._timeout_s):
+            with anyio.CancelScope(deadline=self._clock.monotonic() + self._timeout_s) as scope:
                 answer = await self._exchange(request, call, permit)
                 body = await _bounded(answer, call)
+            if scope.cancelled_caught or answer is None:
+                raise TimeoutError  # noqa: TRY301 - as anyio.fail_after does, at three times the cost
         except BadAnswer as error:
             if answer is None or answer.is_success:
                 raise _unread(error, answer, call) from None
         except (TimeoutError, httpx.TransportError, ssl.SSLError) as error:
             if answer is None or answer.is_success:
                 raise _unread(self._translated(error, request.url), answer, call) from error
-        answer.stream = httpx.ByteStream(body)
-        answer.read()
+        fill(answer, body)
         return answer
 
     def _read(self, request: httpx.Request, call: Call, answer: httpx.Response) -> None:

@@ -7,6 +7,7 @@ are read for every platform.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 
 
@@ -66,7 +67,7 @@ class Throttling:
     values: tuple[int | str | range, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, where a cached property has no place
 class Dialect:
     """The places where a platform's responses state its limits. The defaults are the common forms.
 
@@ -92,6 +93,13 @@ class Dialect:
         ),
     )
     throttling: tuple[Throttling, ...] = ()
+
+    @cached_property
+    def header_names(self) -> frozenset[str]:
+        """The header fields that may state a limit, those of the standards included."""
+        counted = [name for one in self.counters for name in (one.remaining, one.requests, one.reset) if name]
+        used = [one.header for one in self.usages]
+        return frozenset([*self.wait_headers, *counted, *used, "ratelimit", "ratelimit-policy"])
 
 
 class Preset(StrEnum):

@@ -50,6 +50,9 @@ class Said:
     limits: tuple[Limit, ...] = ()
 
 
+NOTHING = Said()
+
+
 def read(status: int, headers: Mapping[str, str], data: object, now: datetime, dialect: Dialect = STANDARD) -> Said:
     """Read a response, a failure or a success. `data`: the JSON of its body. `now`: when it came.
 
@@ -57,6 +60,8 @@ def read(status: int, headers: Mapping[str, str], data: object, now: datetime, d
     are ignored. Never raises.
     """
     answer = _Answer(status, headers, data, now, dialect.throttling)
+    if dialect.header_names.isdisjoint(answer.fields) and not (answer.failed or answer.throttled):
+        return NOTHING
     usages = list(_usages(answer, dialect.usages))
     waits_s = [*_waits_s(answer, dialect), max((wait_s for _, wait_s in usages), default=None)]
     limits = _counts(answer, dialect.counters) or [limit for limit, _ in usages if limit.used is not None]
