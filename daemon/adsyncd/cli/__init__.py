@@ -5,6 +5,7 @@ campaigns; 4 no daemon; 5 the daemon does not answer in time; 78 invalid setting
 """
 
 import errno
+import gc
 import os
 import sys
 from importlib import import_module
@@ -65,7 +66,10 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # characters outside its encoding are escaped
             stream.reconfigure(errors="backslashreplace")
     try:
-        application(only=next(iter(sys.argv[1:]), None))()
+        gc.disable()  # imports leave no garbage, and the search for it is a twentieth of them
+        command = application(only=next(iter(sys.argv[1:]), None))
+        gc.enable()
+        command()
     except AdsyncdError as error:
         print_error(error)
         sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))

@@ -4,6 +4,7 @@ import logging
 import re
 import ssl
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import entry_points
 from os import pathsep
 from pathlib import Path
@@ -131,8 +132,16 @@ def authorities(value: str) -> Wrong | None:
         return None
     if wrong := file(value):
         return wrong
-    try:
-        ssl.create_default_context(cafile=value)
-    except ssl.SSLError:
+    if not _has_certificate(value, Path(value).stat().st_mtime_ns):
         return "names a file without a certificate", "name a PEM file with certificates"
     return None
+
+
+@cache
+def _has_certificate(file: str, _modified_ns: int) -> bool:
+    """Return whether a file has a certificate. Several variables often name one file, and reading it takes 25 ms."""
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        return False
+    return True

@@ -1,5 +1,7 @@
 import logging
+import os
 from pathlib import Path
+from unittest import mock
 
 import certifi
 import pytest
@@ -105,6 +107,17 @@ def test_one_header_of_several_is_told_by_its_number() -> None:
         "header 2 of 3 is not NAME=VALUE",
         "write it like authorization=Bearer%20KEY, with %2C for a comma",
     )
+
+
+def test_a_file_that_several_variables_name_is_read_once(tmp_path: Path) -> None:
+    authorities = tmp_path / "ca.pem"
+    authorities.write_bytes(Path(certifi.where()).read_bytes())
+    with mock.patch("ssl.create_default_context") as read:
+        assert [checks.authorities(str(authorities)) for _ in range(3)] == [None] * 3
+        assert read.call_count == 1
+    authorities.write_text("")
+    os.utime(authorities, ns=(0, 0))
+    assert checks.authorities(str(authorities))
 
 
 def test_certificates_come_from_a_file_that_has_some_or_from_a_directory(tmp_path: Path) -> None:
