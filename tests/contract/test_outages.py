@@ -30,11 +30,16 @@ from adsyncd.model.campaign import PushState
 from adsyncd.clock import SystemClock
 from adsyncd.store import open_store
 
+async def settled(store, run, push):
+    done = anyio.Event()
+    store.settle(run, push, lambda error: done.set())
+    await done.wait()
+
 async def main():
     async with open_store(sys.argv[1], clock=SystemClock(), tracer=NoOpTracer()) as store:
         [run] = await store.open_runs()
         for push in (await store.begin(run)).owed:
-            await store.settle(run, replace(push, state=PushState.PUSHED))
+            await settled(store, run, replace(push, state=PushState.PUSHED))
             print(push.campaign_id, flush=True)
 
 anyio.run(main)

@@ -2,6 +2,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -9,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import NoOpTracer, StatusCode
 
 from adsyncd.errors import StoreError
 from adsyncd.model.campaign import PushState
@@ -85,19 +86,63 @@ async def test_what_the_body_raises_leaves_the_store_as_it_is(url: str) -> None:
             raise KeyError
 
 
-async def test_a_write_is_a_span_in_its_caller_s_trace(url: str) -> None:
+class SlowClock(HandClock):
+    """A clock by which each write takes so long."""
+
+    write_s = 0.0
+    _read_s = 0.0
+
+    def monotonic(self) -> float:
+        self._read_s += self.write_s
+        return self._read_s
+
+
+async def test_a_write_that_is_slow_or_fails_is_a_span_in_its_caller_s_trace(url: str) -> None:
     spans = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    tracer = provider.get_tracer("test")
-    async with open_store(url, clock=HandClock(), tracer=tracer) as store:
+    tracer, clock = provider.get_tracer("test"), SlowClock()
+    async with open_store(url, clock=clock, tracer=tracer) as store:
+        await store.pause("acme", NOON)  # outside of a trace
         with tracer.start_as_current_span("sync.run"):
             await store.begin(run())
+            clock.write_s = 0.25
+            await store.begin(run(number=1))
+            clock.write_s = 0.1
             await store.finish(replace(run(), ended_at=NOON))
             with pytest.raises(StoreError):
                 await store.begin(run())
     *writes, root = spans.get_finished_spans()
-    assert [(write.name, write.parent) for write in writes] == [("store.write", root.context)] * 3
-    assert [(write.attributes or {}).get("adsyncd.store.writes") for write in writes] == [1, 1, None]
+    assert [(write.name, write.parent) for write in writes] == [("store.write", root.context)] * 2
+    assert [(write.attributes or {}).get("adsyncd.store.writes") for write in writes] == [1, None]
     assert {(write.attributes or {})["db.system.name"] for write in writes} == {url.partition(":")[0]}
-    assert [(write.attributes or {}).get("error.type") for write in writes] == [None, None, "RunEnded"]
+    assert [(write.attributes or {}).get("error.type") for write in writes] == [None, "RunEnded"]
+    assert [write.status.status_code for write in writes] == [StatusCode.UNSET, StatusCode.ERROR]
+    [slow, _] = writes
+    end_ns = round(NOON.timestamp() * 1e9)
+    assert (slow.start_time, slow.end_time) == (end_ns - 250_000_000, end_ns)
+
+
+async def test_outcomes_are_queued_and_never_overtaken_by_the_end_of_their_run(store: Store) -> None:
+    await store.begin(run())
+    pushes = await store.keep_page(run(), page(*[f"c{number}" for number in range(50)]), PushPolicy.ALL)
+    told: list[StoreError | None] = []
+    for push in pushes:
+        store.settle(run(), replace(push, state=PushState.PUSHED), told.append)
+    assert told == []
+    await store.finish(replace(run(), ended_at=NOON))
+    assert told == [None] * 50
+    assert {bool(row.synced_at) for row in await rows(store, tables.campaigns)} == {True}
+
+
+async def test_an_outcome_that_is_refused_is_told_and_costs_no_other(store: Store) -> None:
+    await store.begin(run())
+    pushes = await store.keep_page(run(), page("c0", "c1", "c2"), PushPolicy.ALL)
+    told: dict[str, StoreError | None] = {}
+    for push in pushes:
+        failures = 2**80 if push.campaign_id == "c1" else 0
+        outcome = replace(push, state=PushState.FAILED, failures=failures)
+        store.settle(run(), outcome, partial(told.__setitem__, push.campaign_id))
+    await store.begin(run("globex"))
+    assert {campaign_id: error is None for campaign_id, error in told.items()} == {"c0": True, "c1": False, "c2": True}
+    assert sorted(push.campaign_id for push in (await store.begin(run())).owed) == ["c1"]

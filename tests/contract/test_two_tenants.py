@@ -22,7 +22,7 @@ from adsyncd.model.campaign import Page, Push, PushState, content_hash
 from adsyncd.model.run import Listing, ResumePoint, Run, Tally
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, alerts, dead_letters, ending, journal, listings, open_store, pauses, tables
-from support.records import NOON, HandClock, campaign, page, run
+from support.records import NOON, HandClock, campaign, page, recorded, run
 
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
 SKIPPED, DEAD_LETTERED = PushState.SKIPPED, PushState.DEAD_LETTERED
@@ -349,7 +349,7 @@ async def take(step: Step, store: Store, model: Model) -> None:
             listed, new = model.keep(step)
             assert await store.keep_page(before, listed, step.policy) == new
         case SettlePush(key) if key in model.pushes and model.pushes[key].state not in SETTLED:
-            await store.settle(model.run, model.settle(step))
+            await recorded(store, model.run, model.settle(step))
         case FinishRun(listing):
             ended = replace(model.run, ended_at=NOON, listing=listing)
             # Twice: the second time its pushes are gone, which must not mean that its campaigns are.

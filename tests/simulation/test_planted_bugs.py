@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import update
 
 from adsyncd.credentials import CredentialsSource
-from adsyncd.errors import BadAnswer
+from adsyncd.errors import BadAnswer, StoreError
 from adsyncd.model.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import Listing, Run, Tally
@@ -31,12 +31,14 @@ from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.limiter import Limiter
 from adsyncd.runs.deletion import Missing
 from adsyncd.runs.lease import Leases
+from adsyncd.runs.pushing import PushQueue
 from adsyncd.simulation.invariants import Invariant
 from adsyncd.simulation.simulation import Simulator
-from adsyncd.store import Store, ending
+from adsyncd.store import Store, ending, journal
 from adsyncd.store.tables import campaigns
 from adsyncd.tenants.worker import Worker
 from support.isolation import mute_world, with_and_without_the_sick
+from support.records import recorded
 from support.worlds import small_world
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -106,22 +108,22 @@ def refund_on_read_timeout(patch: pytest.MonkeyPatch) -> None:
 def journal_after_send(patch: pytest.MonkeyPatch) -> None:
     """A page is kept only when the first of its pushes has been sent."""
     unkept: dict[str, list[tuple[Page, PushPolicy]]] = defaultdict(list)
-    keep_page, settle, finish = Store.keep_page, Store.settle, Store.finish
+    settle, finish = Store.settle, Store.finish
 
-    async def keep(store: Store, run: Run) -> None:
+    def keep(store: Store, run: Run) -> None:
         for page, policy in unkept.pop(run.run_id, []):
-            await keep_page(store, run, page, policy)
+            store._writer.post(journal.keep, journal.Keep(run, page, policy, store._clock.now()))
 
     async def later(_store: Store, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
         unkept[run.run_id].append((page, policy))
         return [Push(campaign.id, PushState.PENDING) for campaign in page.campaigns]
 
-    async def settled(store: Store, run: Run, push: Push) -> None:
-        await keep(store, run)
-        await settle(store, run, push)
+    def settled(store: Store, run: Run, push: Push, recorded: Callable[[StoreError | None], None]) -> None:
+        keep(store, run)
+        settle(store, run, push, recorded)
 
     async def finished(store: Store, run: Run) -> None:
-        await keep(store, run)
+        keep(store, run)
         await finish(store, run)
 
     patch.setattr(Store, "keep_page", later)
@@ -192,10 +194,34 @@ def push_lost_on_resume(patch: pytest.MonkeyPatch) -> None:
     async def forgotten(store: Store, tenant: str | None = None) -> list[Run]:
         for run in await open_runs(store, tenant):
             for push in (await store.begin(run)).owed:
-                await store.settle(run, Push(push.campaign_id, PushState.PUSHED))
+                await recorded(store, run, Push(push.campaign_id, PushState.PUSHED))
         return await open_runs(store, tenant)
 
     patch.setattr(Store, "open_runs", forgotten)
+
+
+def end_in_front_of_its_outcomes(patch: pytest.MonkeyPatch) -> None:
+    """A run is over before the outcomes of its pushes are on record."""
+    settle, finish = Store.settle, Store.finish
+    unrecorded: dict[str, list[Push]] = defaultdict(list)
+
+    def later(_store: Store, run: Run, push: Push, recorded: Callable[[StoreError | None], None]) -> None:
+        unrecorded[run.run_id].append(push)
+        recorded(None)
+
+    async def finished(store: Store, run: Run) -> int:
+        letters = await finish(store, run)
+        for push in unrecorded.pop(run.run_id, []):
+            settle(store, run, push, lambda _error: None)
+        return letters
+
+    patch.setattr(Store, "settle", later)
+    patch.setattr(Store, "finish", finished)
+
+
+def failed_outcome_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A run goes on though the outcome of a push could not be recorded."""
+    patch.setattr(PushQueue, "queued", lambda _queue, recorded: lambda _error: recorded())
 
 
 def one_run_at_a_time(patch: pytest.MonkeyPatch) -> None:
@@ -266,6 +292,8 @@ PLANTS: dict[Plant, Invariant] = {
     odd_item_fails_its_page: Invariant.READ,
     token_shared_between_tenants: Invariant.TOKENS,
     push_lost_on_resume: Invariant.KEPT,
+    end_in_front_of_its_outcomes: Invariant.RECONCILED,
+    failed_outcome_forgotten: Invariant.RECONCILED,
     one_run_at_a_time: Invariant.ISOLATION,
     permit_lost_on_failure: Invariant.DRAINED,
     two_processes_at_work_on_a_tenant: Invariant.RECONCILED,

@@ -1,7 +1,7 @@
 """Runs of a pipeline against a platform that does as it is told, and a journal whose process dies."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer, Tracer
 
+from adsyncd.errors import StoreError
 from adsyncd.model.campaign import Oddities, Page, Push
 from adsyncd.model.run import Outcome, ResumePoint, Run, Tally
 from adsyncd.model.tenant import PushPolicy, Tenant
@@ -153,8 +154,8 @@ class Doomed:
         self._did("keep_page")
         return fresh
 
-    async def settle(self, run: Run, push: Push) -> None:
-        await self.store.settle(run, push)
+    def settle(self, run: Run, push: Push, recorded: Callable[[StoreError | None], None]) -> None:
+        self.store.settle(run, push, recorded)
         self._did("settle")
 
     async def missing(self, run: Run) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Runs, campaigns and pages of which a test says only what it is about, and a look at what is stored of them."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,7 +48,15 @@ def page(*campaigns: str | Campaign, number: int = 1, has_more: bool = False) ->
 
 async def settle(store: Store, of: Run, push: Push, state: PushState, **details: Any) -> None:  # noqa: ANN401 - of a Push
     """Settle a push of a run, in its trace."""
-    await store.settle(of, replace(push, state=state, **details))
+    await recorded(store, of, replace(push, state=state, **details))
+
+
+async def recorded(store: Store, of: Run, push: Push) -> None:
+    """Queue the outcome of a push, and return when it is committed. Raises StoreError."""
+    done = asyncio.get_running_loop().create_future()
+    store.settle(of, push, done.set_result)
+    if error := await asyncio.shield(done):
+        raise error
 
 
 async def rows(store: Store, table: Table) -> Sequence[Row[Any]]:

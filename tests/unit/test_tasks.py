@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from adsyncd.errors import StoreError
-from adsyncd.tasks import at_once, beside, in_thread
+from adsyncd.tasks import at_once, beside, in_thread, own_thread
 
 
 async def wait(ended: list[str]) -> None:
@@ -69,6 +69,31 @@ async def test_a_call_is_made_in_a_thread_and_its_result_and_errors_come_back() 
     assert await in_thread(threading.get_ident, limiter=one) != threading.get_ident()
     with pytest.raises(ValueError, match="in vain"):
         await in_thread(fail, limiter=one)
+
+
+async def test_calls_are_made_one_after_the_other_in_a_thread_that_ends_with_its_block() -> None:
+    one = anyio.CapacityLimiter(1)
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def held() -> int:
+        begun.set()
+        assert goes_on.wait(timeout=10)
+        return threading.get_ident()
+
+    with own_thread("writer") as off_loop:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(off_loop, held, one)
+            await anyio.to_thread.run_sync(begun.wait)
+            tasks.cancel_scope.cancel()  # which leaves the call to itself
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(off_loop, threading.get_ident, one)
+            await anyio.wait_all_tasks_blocked()
+            goes_on.set()
+        [thread] = [each for each in threading.enumerate() if each.name == "writer"]
+        assert await off_loop(threading.get_ident, limiter=one) == thread.ident
+        with pytest.raises(ValueError, match="in vain"):
+            await off_loop(fail, limiter=one)
+    assert not thread.is_alive()
 
 
 async def test_where_threads_are_not_allowed_a_call_is_made_at_once() -> None:

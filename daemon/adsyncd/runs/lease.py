@@ -86,6 +86,7 @@ class Leases:
             hold.users -= 1
             if not hold.users:
                 del self._holds[tenant]
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 if hold.lease:
                     with suppress(StoreError):  # then it expires
                         await self._ledger.give_lease(hold.lease)

@@ -11,11 +11,11 @@ instant at which this process dies. `progress` counts, and decides the outcome f
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import anyio
 import structlog
-from anyio.streams.memory import MemoryObjectSendStream
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_trace_id
 
 from adsyncd.clock import Clock
@@ -72,8 +72,8 @@ class Journal(Protocol):
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
         """Keep a page and what it owes, and return the campaigns that are new to the run."""
 
-    async def settle(self, run: Run, push: Push) -> None:
-        """Record the outcome of a push."""
+    def settle(self, run: Run, push: Push, recorded: Callable[[StoreError | None], None]) -> None:
+        """Queue the outcome of a push; `recorded` is called when it is committed, or with the error if it failed."""
 
     async def missing(self, run: Run) -> tuple[int, int]:
         """Count the campaigns that the run has not listed, and those of them that the last listing missed, too."""
@@ -110,6 +110,7 @@ class Pipeline:
         self._on_end = on_end
         self._run: Run
         self._progress: RunCounts
+        self._pushes: PushQueue[Push]
         self._resumed = frozenset[str]()  # campaigns whose push an earlier life of the run may have sent
 
     async def run(self, fire_time: datetime) -> Run:
@@ -181,7 +182,7 @@ class Pipeline:
     async def _sync(self, point: ResumePoint) -> None:
         """List and push at the same time. After an error that concerns the whole run, pushes in flight come back."""
         sync = self._tenant.sync
-        pushes = PushQueue(self._push, concurrency=sync.concurrency, size=sync.page_size)
+        pushes = self._pushes = PushQueue(self._push, concurrency=sync.concurrency, size=sync.page_size)
         with anyio.move_on_after(sync.run_deadline.total_seconds()) as deadline:
             async with pushes.filling() as queue:
                 self._resumed = frozenset(push.campaign_id for push in point.owed)
@@ -195,7 +196,7 @@ class Pipeline:
         if deadline.cancelled_caught:
             raise TimeoutError
 
-    async def _list(self, point: ResumePoint, queue: MemoryObjectSendStream[Push]) -> None:
+    async def _list(self, point: ResumePoint, queue: PushQueue[Push]) -> None:
         """List page after page, keep each, and queue the pushes that it owes."""
         number, source = point.next_page, point.source
         while True:
@@ -221,12 +222,14 @@ class Pipeline:
             number += 1
 
     async def _push(self, push: Push) -> None:
-        """Push a campaign, and record the outcome."""
+        """Push a campaign, and queue the outcome. Nothing is awaited in between, so no known outcome is lost."""
         with span(self._tracer, SPAN_PUSH, {CAMPAIGN_ID: push.campaign_id}) as current:
             settled = await self._pushed(push, current)
             current.set_attributes({ATTEMPT: settled.attempts, OUTCOME: settled.state})
-            async with recording():
-                await self._journal.settle(self._run, settled)
+        self._journal.settle(self._run, settled, self._pushes.queued(partial(self._count, settled)))
+
+    def _count(self, settled: Push) -> None:
+        """Count an outcome that is on record."""
         self._progress.add_push(settled)
         self._instruments.add(PUSHED if settled.state is PushState.PUSHED else FAILED, 1, tenant=self._tenant.id)
 

@@ -1,11 +1,11 @@
 """Several pushes at a time, from one queue: the part that runs and replays share."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from adsyncd.errors import AdsyncdError, BadAnswer, Rejected, StoreError, Unauthorized, Unavailable
 
@@ -13,6 +13,7 @@ CAMPAIGN_ERRORS = (Rejected, Unavailable, BadAnswer, Unauthorized)  # they end o
 
 _RECORDING_S = 15.0
 _RECORDED_A_S = 1000  # campaigns, by a slow store
+_MOST_UNRECORDED = 100  # outcomes of one run; the next push waits then
 
 Item = TypeVar("Item")
 
@@ -27,43 +28,89 @@ class Pusher(Protocol):
 class PushQueue(Generic[Item]):
     """A queue of at most `size` items, from which up to `concurrency` calls of `push` are made at the same time.
 
-    `error`: the first AdsyncdError that `push`, or the block that fills the queue, raised. It ends the queue: pushes in
-    flight come to their end, the block is cancelled, and the remaining items are left.
+    `error`: the first AdsyncdError that `push`, the block that fills the queue, or the store of an outcome raised. It
+    ends the queue: pushes in flight come to their end, the block is cancelled, and the remaining items are left.
     """
 
     def __init__(self, push: Callable[[Item], Awaitable[None]], *, concurrency: int, size: int = 0) -> None:
         self.error: AdsyncdError | None = None
         self._push = push
         self._concurrency = concurrency
-        self._size = size
+        self._items = asyncio.Queue[Item | None](max(size, 1))  # None is the end, and stays in it for all
         self._filling = anyio.CancelScope()
+        self._unrecorded = 0
+        self._fewer: anyio.Event | None = None  # set at the next outcome that was recorded, if somebody waits for it
 
     @asynccontextmanager
-    async def filling(self) -> AsyncIterator[MemoryObjectSendStream[Item]]:
-        """Yield the end that takes items, and push them meanwhile; leave when the last push has ended."""
-        give, take = anyio.create_memory_object_stream[Item](self._size)
-        with take:
+    async def filling(self) -> AsyncIterator["PushQueue[Item]"]:
+        """Yield the queue, to send items to, and push them meanwhile.
+
+        Leave, even if cancelled, when the last push has ended and no outcome is on its way to the store.
+        """
+        try:
             async with anyio.create_task_group() as pushing:
                 for _ in range(self._concurrency):
-                    pushing.start_soon(self._push_from, take)
-                with give, self._filling:
+                    pushing.start_soon(self._push_all)
+                with self._filling:
                     try:
-                        yield give
+                        yield self
+                        await self._items.put(None)
                     except AdsyncdError as error:
                         self._end(error)
+        finally:
+            try:
+                await self._record_until_fewer_than(1)
+            except StoreError as error:
+                self._end(error)
 
-    async def _push_from(self, queue: MemoryObjectReceiveStream[Item]) -> None:
+    async def send(self, item: Item) -> None:
+        """Queue an item; wait while the queue is full."""
+        await self._items.put(item)
+
+    def queued(self, recorded: Callable[[], None]) -> Callable[[StoreError | None], None]:
+        """Count an outcome as on its way to the store; return what the store calls once it is committed or has failed.
+
+        `recorded` is called if it is committed. A failure ends the queue.
+        """
+        self._unrecorded += 1
+
+        def told(error: StoreError | None) -> None:
+            self._unrecorded -= 1
+            if error is None:
+                recorded()
+            else:
+                self._end(error)
+            if self._fewer is not None:
+                self._fewer.set()
+                self._fewer = None
+
+        return told
+
+    async def _push_all(self) -> None:
         try:
-            async for item in queue:
-                if self.error is not None:
+            while True:
+                await self._record_until_fewer_than(_MOST_UNRECORDED)
+                item = await self._items.get()
+                if item is None or self.error is not None:
+                    self._items.put_nowait(None)
                     return
                 await self._push(item)
         except AdsyncdError as error:
             self._end(error)
 
+    async def _record_until_fewer_than(self, outcomes: int) -> None:
+        if self._unrecorded < outcomes:
+            return
+        async with recording():
+            while self._unrecorded >= outcomes:
+                self._fewer = self._fewer or anyio.Event()
+                await self._fewer.wait()
+
     def _end(self, error: AdsyncdError) -> None:
         self.error = self.error or error
         self._filling.cancel()
+        if self._items.empty():  # some may wait for an item
+            self._items.put_nowait(None)
 
 
 @asynccontextmanager

@@ -1,13 +1,14 @@
 """The store: reads and writes of the rest of the program, and when the database is open."""
 
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import anyio
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.trace import SpanKind, Tracer, get_current_span
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,8 +23,10 @@ from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.store import alerts, dead_letters, ending, journal, leases, pauses, permits, pruning, schema, sql
 from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
-from adsyncd.tasks import OffLoop, in_thread
-from adsyncd.telemetry.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, span
+from adsyncd.tasks import OffLoop, in_thread, own_thread
+from adsyncd.telemetry.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, mark_failed
+
+_SLOW_S = 0.1  # a write that takes longer is in the trace
 
 # Each kind of write with what it touches, in the order in which a transaction does them.
 _TOUCHES: dict[Operation[Any, Any], Touches] = {
@@ -63,8 +66,9 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
     engine = sql.engine(url, connections=READERS + 1)  # one for the writer
     try:
         await anyio.to_thread.run_sync(_migrate, engine.execution_options(writes=True))
-        async with store_in(engine, clock=clock, tracer=tracer) as store:
-            yield store
+        with own_thread("store writer") as writing:
+            async with store_in(engine, clock=clock, tracer=tracer, writing=writing) as store:
+                yield store
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(engine.dispose)
@@ -72,15 +76,18 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
 
 @asynccontextmanager
 async def store_in(
-    engine: Engine, *, clock: Clock, tracer: Tracer, off_loop: OffLoop = in_thread
+    engine: Engine, *, clock: Clock, tracer: Tracer, off_loop: OffLoop = in_thread, writing: OffLoop | None = None
 ) -> AsyncIterator["Store"]:
-    """Open the store of a migrated database, as `open_store` does; `off_loop` runs the calls to the database."""
+    """Open the store of a migrated database, as `open_store` does.
+
+    `off_loop` runs the calls to the database, except those that write if there is a `writing`.
+    """
     writer = Writer(
         engine.execution_options(writes=True).begin,
         _TOUCHES,
         fence=leases.fence,
         is_shared=lambda error: sql.cause(error) is not None,
-        off_loop=off_loop,
+        off_loop=writing or off_loop,
     )
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
@@ -110,8 +117,8 @@ class Store(Reader):
     """Queries and writes for runs, pushes, campaigns, dead letters, permits, leases, pauses and alerts.
 
     Every method raises StoreError if the database can't be used. An awaited write is committed when the method returns,
-    and is done even if its caller is cancelled; `note_*` and `forget_*` are queued and may be dropped. The store works
-    again as soon as an unavailable database is back.
+    and is done even if its caller is cancelled. `settle` queues a write, and reports later whether it failed; what
+    `note_*` and `forget_*` queue may be dropped. The store works again as soon as an unavailable database is back.
     """
 
     def __init__(self, engine: Engine, writer: Writer, clock: Clock, tracer: Tracer, off_loop: OffLoop) -> None:
@@ -128,15 +135,15 @@ class Store(Reader):
 
     async def take_lease(self, tenant: str, owner: str, over: Lease | None = None) -> Lease:
         """Grant a tenant's lease to `owner` if it is free, its own or exactly `over`; return its current state."""
-        return (await self._commit(leases.take, leases.Take(tenant, owner, over))).result
+        return await self._write(leases.take, leases.Take(tenant, owner, over))
 
     async def give_lease(self, lease: Lease) -> None:
         """Free a lease, unless it was taken over."""
-        await self._commit(leases.give, lease)
+        await self._write(leases.give, lease)
 
     async def beat_leases(self, held: Sequence[Lease]) -> None:
         """Increase the beat of leases, except those that were taken over."""
-        await self._commit(leases.beat, held)
+        await self._write(leases.beat, held)
 
     async def begin(self, run: Run) -> ResumePoint:
         """Record that a run begins, or resume an open run of that id; return the point from which it continues.
@@ -158,9 +165,15 @@ class Store(Reader):
         pieces = journal.Keep(run, page, policy, self._clock.now()).pieces()
         return [push for piece in pieces for push in await self._write(journal.keep, piece)]
 
-    async def settle(self, run: Run, push: Push) -> None:
-        """Record the outcome of a push, its campaign's row and its dead letter, if any, in one transaction."""
-        await self._write(journal.settle, journal.Settle(run, push, self._clock.now()))
+    def settle(self, run: Run, push: Push, recorded: Callable[[StoreError | None], None]) -> None:
+        """Queue the outcome of a push, its campaign's row and its dead letter, if any, in one transaction.
+
+        `recorded` is called on the event loop: with None once it is committed, or with the error. No later write of the
+        run is committed before it. Until it is committed, `kill -9` undoes it: the push is still owed, and goes again
+        with the same idempotency key.
+        """
+        item = journal.Settle(run, push, self._clock.now())
+        self._writer.put(Ticket(journal.settle, item, self._lease, partial(self._tell, recorded)))
 
     async def missing(self, run: Run) -> tuple[int, int]:
         """Count the tenant's campaigns that a run did not list, and those that the last listing missed as well."""
@@ -180,11 +193,11 @@ class Store(Reader):
 
     async def remove_pushes(self, run_id: str) -> None:
         """Remove some of the pushes of a run that has ended."""
-        await self._commit(ending.remove_pushes, run_id)
+        await self._write(ending.remove_pushes, run_id)
 
     async def roll_up(self, runs: pruning.RollUp) -> None:
         """Replace old runs of a tenant by sums of their days, and remove the sums of older days than are kept."""
-        await self._commit(pruning.roll_up, runs)
+        await self._write(pruning.roll_up, runs)
 
     async def settle_replay(self, letter: DeadLetter, *, attempts: int, error: str | None, trace_id: str) -> None:
         """Record the replay of a dead letter.
@@ -228,13 +241,31 @@ class Store(Reader):
         self._writer.post(permits.keep_shape, record)
 
     async def _write(self, operation: Operation[Item, Result], item: Item) -> Result:
-        with span(self._tracer, SPAN_STORE, {DB_SYSTEM: self._engine.dialect.name}, SpanKind.CLIENT) as current:
-            ticket = await self._commit(operation, item)
-            current.set_attribute(STORE_WRITES, ticket.batch)
-            return ticket.result
-
-    async def _commit(self, operation: Operation[Item, Result], item: Item) -> Ticket[Result]:
+        began = self._clock.monotonic()
         ticket = await self._writer.write(operation, item, self._lease)
-        if ticket.error:
-            raise sql.store_error(self._engine.url, ticket.error) from ticket.error
-        return ticket
+        took_s = self._clock.monotonic() - began
+        if ticket.error is None and took_s <= _SLOW_S:
+            return ticket.result
+        error = sql.store_error(self._engine.url, ticket.error) if ticket.error else None
+        self._trace(ticket.batch, took_s, error)
+        if error:
+            raise error from ticket.error
+        return ticket.result
+
+    def _trace(self, writes: int, took_s: float, error: StoreError | None) -> None:
+        """Record a write that failed or was slow, as a span of the operation that waited for it, if that is traced."""
+        if not get_current_span().is_recording():
+            return
+        now_ns = round(self._clock.now().timestamp() * 1e9)
+        attributes = {DB_SYSTEM: self._engine.dialect.name}
+        current = self._tracer.start_span(
+            SPAN_STORE, None, SpanKind.CLIENT, attributes, start_time=now_ns - round(took_s * 1e9)
+        )
+        if error:
+            mark_failed(current, error)
+        else:
+            current.set_attribute(STORE_WRITES, writes)
+        current.end(now_ns)
+
+    def _tell(self, recorded: Callable[[StoreError | None], None], ticket: Ticket[None]) -> None:
+        recorded(sql.store_error(self._engine.url, ticket.error) if ticket.error else None)

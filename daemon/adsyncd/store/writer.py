@@ -4,8 +4,10 @@ The next batch gathers while a transaction is in progress. A thousand writes at 
 threads and syncs of the disk than one write.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -26,15 +28,17 @@ _LARGEST_BATCH = 1000  # well under a second in one transaction; as many may que
 class Ticket(Generic[Result]):
     """A queued write and its outcome. `batch`: the number of writes in its transaction.
 
-    `lease`: the lease under which it is done. `done`: set after the outcome, if a caller waits.
+    `lease`: the lease under which it is done. `done`: called after the outcome.
     """
+
+    __slots__ = ("batch", "done", "error", "item", "lease", "operation", "result")
 
     def __init__(
         self,
         operation: Operation[Any, Result],
         item: object,
         lease: Lease | None = None,
-        done: anyio.Event | None = None,
+        done: "Callable[[Ticket[Result]], None] | None" = None,
     ) -> None:
         self.operation = operation
         self.item = item
@@ -68,42 +72,58 @@ class Writer:
         self._fence = fence
         self._is_shared = is_shared
         self._off_loop = off_loop
-        self._queue, self._waiting = anyio.create_memory_object_stream[Ticket[Any]](_LARGEST_BATCH)
-        self._thread = anyio.CapacityLimiter(1)
+        self._one = anyio.CapacityLimiter(1)
+        self._queue = deque[Ticket[Any]]()
+        self._arrived = asyncio.Event()  # something is in the queue, or it is closed
+        self._room = anyio.Event()  # replaced whenever the queue was emptied
+        self._closed = False
 
     async def write(self, operation: Operation[Item, Result], item: Item, lease: Lease | None = None) -> Ticket[Result]:
         """Queue a write, and return when it is committed or has failed. A queued write is done even if cancelled.
 
-        With a `lease` it is refused if the lease was lost.
+        Waits while the queue is full. With a `lease` it is refused if the lease was lost.
         """
-        done = anyio.Event()
-        ticket = Ticket(operation, item, lease, done)
-        await self._queue.send(ticket)
-        await done.wait()
-        return ticket
+        while len(self._queue) >= _LARGEST_BATCH:
+            await self._room.wait()
+        waiter: asyncio.Future[Ticket[Result]] = asyncio.get_running_loop().create_future()
+        self.put(Ticket(operation, item, lease, partial(_answer, waiter)))
+        return await waiter
+
+    def put(self, ticket: Ticket[Any]) -> None:
+        """Queue a write, even if the queue is full. Raises ClosedResourceError if the writer is closed."""
+        if self._closed:
+            raise anyio.ClosedResourceError
+        self._queue.append(ticket)
+        self._arrived.set()
 
     def post(self, operation: Operation[Item, Result], item: Item) -> None:
         """Queue a write without waiting for its outcome; dropped if the queue is full or closed."""
-        with suppress(anyio.WouldBlock, anyio.ClosedResourceError):
-            self._queue.send_nowait(Ticket(operation, item))
+        if not self._closed and len(self._queue) < _LARGEST_BATCH:
+            self.put(Ticket(operation, item))
 
     async def run(self) -> None:
         """Write until the writer is closed and its queue empty. Shielded from cancellation: callers rely on it."""
-        with anyio.CancelScope(shield=True), self._waiting:
-            async for ticket in self._waiting:
-                batch = [ticket]
-                with suppress(anyio.WouldBlock, anyio.EndOfStream):
-                    while len(batch) < _LARGEST_BATCH:
-                        batch.append(self._waiting.receive_nowait())
+        with anyio.CancelScope(shield=True):
+            while True:
+                await self._arrived.wait()
+                if not self._queue:
+                    return
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_BATCH))]
+                if not self._queue and not self._closed:
+                    self._arrived.clear()
+                if len(self._queue) < _LARGEST_BATCH:
+                    self._room.set()
+                    self._room = anyio.Event()
                 await self._commit(batch)
 
     def close(self) -> None:
         """Accept no more writes; `run` ends after the queued ones."""
-        self._queue.close()
+        self._closed = True
+        self._arrived.set()
 
     async def _commit(self, batch: list[Ticket[Any]]) -> None:
         try:
-            await self._off_loop(partial(self._transact, batch), limiter=self._thread)
+            await self._off_loop(partial(self._transact, batch), limiter=self._one)
         except Exception as error:  # noqa: BLE001 - the caller of the write gets it
             if len(batch) > 1 and not self._is_shared(error):
                 for ticket in batch:
@@ -113,7 +133,7 @@ class Writer:
                 ticket.error = error
         for ticket in batch:
             if ticket.done is not None:
-                ticket.done.set()
+                ticket.done(ticket)
 
     def _transact(self, batch: list[Ticket[Any]]) -> None:
         leases = {ticket.lease for ticket in batch if ticket.lease}
@@ -138,3 +158,8 @@ class Writer:
             last.update(dict.fromkeys(touched, place))
         for place in sorted(groups):
             yield groups[place]
+
+
+def _answer(waiter: "asyncio.Future[Ticket[Result]]", ticket: Ticket[Result]) -> None:
+    if not waiter.cancelled():  # though its caller is, the write is done
+        waiter.set_result(ticket)

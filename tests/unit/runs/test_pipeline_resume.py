@@ -1,6 +1,6 @@
 from collections import Counter
-from collections.abc import Coroutine
-from contextlib import closing
+from collections.abc import Callable, Coroutine
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
@@ -154,6 +154,24 @@ async def test_a_store_that_hangs_does_not_hold_a_run_for_ever(store: Store, dis
 
 
 async def test_outcomes_that_are_known_are_recorded_though_the_run_is_cancelled(store: Store, disk: Disk) -> None:
+    source = Source(ids(10))
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run, source, store)
+            await anyio.sleep(1.9)
+            disk.takes_s = 1
+            await anyio.sleep(0.5)  # the first five are being recorded, the others are on their way
+            scope.cancel()
+    disk.takes_s = 0
+    [left] = await store.open_runs()
+    assert (left.listed, left.pushed) == (10, 5)
+    await run(source, store)
+    assert len(source.pushed) == 15
+
+
+async def test_an_end_waits_for_the_outcomes_that_are_being_recorded_though_the_run_is_cancelled(
+    store: Store, disk: Disk
+) -> None:
     source = Source(ids(5))
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
@@ -162,11 +180,26 @@ async def test_outcomes_that_are_known_are_recorded_though_the_run_is_cancelled(
             disk.takes_s = 1
             await anyio.sleep(0.5)  # all five are being recorded
             scope.cancel()
-    disk.takes_s = 0
+    [record] = await store.runs("acme", 9)
+    assert counts(record) == (Outcome.SUCCEEDED, 5, 5, 0, 0, 0)
+
+
+async def test_an_outcome_that_can_t_be_recorded_leaves_the_run_open_and_its_campaign_owed(store: Store) -> None:
+    class Full(Doomed):
+        def settle(self, run: Run, push: Push, recorded: Callable[[StoreError | None], None]) -> None:
+            if push.campaign_id == "c012":
+                recorded(StoreError("the disk is full"))
+            else:
+                super().settle(run, push, recorded)
+
+    source = Source(ids(40))
+    record = await run(source, Full(store, {"keep_page": 99, "settle": 99}))
+    assert (record.outcome, record.error) == (None, "the disk is full")
+    assert record.pushed == len(source.pushed) - 1 < 20  # what was on its way came back, nothing else was sent
     [left] = await store.open_runs()
-    assert (left.listed, left.pushed) == (5, 5)
-    await run(source, store)
-    assert len(source.pushed) == 5
+    assert left.pushed == record.pushed
+    assert counts(await run(source, store)) == (Outcome.SUCCEEDED, 40, 40, 0, 0, 0)
+    assert [push for push, times in Counter(source.pushed).items() if times > 1] == [("c012", *source.keys("c012"))]
 
 
 async def test_an_end_that_is_known_is_recorded_though_the_run_is_cancelled(store: Store, disk: Disk) -> None:
@@ -253,8 +286,14 @@ class World:
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
         return await self._written(self.store.keep_page(run, page, policy))
 
-    async def settle(self, run: Run, push: Push) -> None:
-        await self._written(self.store.settle(run, push))
+    def settle(self, run: Run, push: Push, recorded: Callable[[StoreError | None], None]) -> None:
+        def told(error: StoreError | None) -> None:
+            with suppress(Crash):
+                self.life.call(over=True)
+                recorded(error)
+
+        self.life.call(over=False)
+        self.store.settle(run, push, told)
 
     async def missing(self, run: Run) -> tuple[int, int]:
         return await self.store.missing(run)

@@ -1,9 +1,15 @@
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.errors import AdsyncdError, CredentialsMissing, SignInRefused, StoreError
+from adsyncd.runs import pushing
 from adsyncd.runs.pushing import PushQueue, recording
 
 PUSHES = st.lists(st.tuples(st.integers(0, 9), st.none() | st.sampled_from([SignInRefused, CredentialsMissing])))
@@ -102,3 +108,80 @@ async def test_what_takes_many_campaigns_is_recorded_for_longer() -> None:
     with pytest.raises(StoreError, match="the store took longer than 17 s"):
         async with recording(2999):
             await anyio.sleep(17.1)
+
+
+# Outcomes on their way to the store
+
+
+@dataclass
+class SlowStore:
+    """A store that takes so long for each outcome, several at the same time, and refuses one of them."""
+
+    tasks: TaskGroup
+    takes_s: float = 3
+    refuses: int | None = None
+    queued: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    most: int = 0
+
+    async def push_all(self, items: Sequence[int], *, concurrency: int = 2) -> AdsyncdError | None:
+        """Push each item, which takes 1 s, and queue the outcome; return the queue's error."""
+
+        async def push(number: int) -> None:
+            await anyio.sleep(1)
+            self.queued.append(number)
+            self.most = max(self.most, len(self.queued) - len(self.kept))
+            self.tasks.start_soon(self._keep, number, queue.queued(partial(self.kept.append, number)))
+
+        queue = PushQueue(push, concurrency=concurrency)
+        async with queue.filling() as give:
+            for number in items:
+                await give.send(number)
+        return queue.error
+
+    async def _keep(self, number: int, told: Callable[[StoreError | None], None]) -> None:
+        await anyio.sleep(self.takes_s)
+        told(StoreError("full") if number == self.refuses else None)
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[TaskGroup]:
+    async with anyio.create_task_group() as group:
+        yield group
+        group.cancel_scope.cancel()
+
+
+async def test_a_queue_is_left_when_its_outcomes_are_on_record_which_no_push_waits_for(tasks: TaskGroup) -> None:
+    store, began = SlowStore(tasks), anyio.current_time()
+    assert await store.push_all(range(6)) is None
+    assert sorted(store.kept) == list(range(6))
+    assert anyio.current_time() - began == 6 / 2 + 3
+
+
+async def test_an_outcome_that_is_refused_ends_the_queue(tasks: TaskGroup) -> None:
+    store = SlowStore(tasks, refuses=1)
+    assert str(await store.push_all(range(99))) == "full"
+    assert len(store.queued) < 12
+    assert sorted([*store.kept, 1]) == sorted(store.queued)  # the others are on record when it is left
+
+
+async def test_pushes_wait_while_too_many_outcomes_are_on_their_way(
+    tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing, "_MOST_UNRECORDED", 4)
+    store = SlowStore(tasks, takes_s=9)
+    assert await store.push_all(range(30), concurrency=3) is None
+    assert len(store.kept) == 30
+    assert store.most <= 4 + 2  # those that were in flight when the last room was taken
+
+
+async def test_outcomes_are_waited_for_though_their_queue_is_cancelled(tasks: TaskGroup) -> None:
+    store = SlowStore(tasks)
+    with anyio.move_on_after(2.5):
+        await store.push_all(range(99))
+    assert sorted(store.kept) == sorted(store.queued) == list(range(4))
+
+
+async def test_a_store_that_keeps_nothing_is_not_waited_for_for_ever(tasks: TaskGroup) -> None:
+    store = SlowStore(tasks, takes_s=1000)
+    assert str(await store.push_all(range(2))) == "the store took longer than 15 s"

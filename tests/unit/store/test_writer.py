@@ -191,6 +191,38 @@ async def test_a_post_that_finds_no_room_or_a_closed_writer_is_left_out(database
     assert [item for commit in database.commits for item in commit] == ["a"] * module._LARGEST_BATCH
 
 
+async def test_a_write_that_is_put_in_waits_for_no_room_and_is_told_of_in_order(database: Database) -> None:
+    told: list[tuple[str, bool]] = []
+    items = ["a"] * module._LARGEST_BATCH + ["b", "bad", "c"]
+    async with writing(database) as writer:
+        for item in items:
+            writer.put(
+                Ticket(database.first, item, done=lambda done: told.append((str(done.item), done.error is None)))
+            )
+        database.goes_on.set()
+    assert told == [(item, item != "bad") for item in items]
+    with pytest.raises(anyio.ClosedResourceError):
+        writer.put(Ticket(database.first, "late"))
+    writer.post(database.first, "late")  # is dropped
+
+
+async def test_a_write_waits_for_room_while_the_queue_is_full(database: Database) -> None:
+    async with writing(database) as writer, anyio.create_task_group() as tasks:
+        writer.post(database.first, "ahead")
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(module._LARGEST_BATCH):
+            writer.post(database.first, "a")
+        async with anyio.create_task_group() as gone:
+            gone.start_soon(writer.write, database.first, "cancelled while it waits, so never queued")
+            await anyio.wait_all_tasks_blocked()
+            gone.cancel_scope.cancel()
+        for item in ("b", "c"):
+            tasks.start_soon(writer.write, database.first, item)
+        await anyio.wait_all_tasks_blocked()
+        database.goes_on.set()
+    assert database.commits == [["ahead"], ["a"] * module._LARGEST_BATCH, ["b", "c"]]
+
+
 async def test_a_flood_is_cut_into_batches_of_bounded_size(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LARGEST_BATCH", 3)
     await written_behind(database, *"abcdefgh")
