@@ -142,7 +142,7 @@ async def test_an_error_of_a_push_that_concerns_all_fails_the_run_with_its_text(
     record = await run(source, store)
     assert (record.outcome, record.error) == (Outcome.FAILED, str(error))
     assert reconciles(record)
-    assert len(source.pushed) == 15  # nothing was begun after it
+    assert len(source.pushed) <= 15 + 4  # four ended at the same instant: those before it have begun another one
 
 
 async def test_what_is_on_its_way_comes_back_and_is_recorded_when_a_run_has_to_end(store: Store) -> None:
