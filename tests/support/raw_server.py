@@ -53,14 +53,18 @@ async def always_ok(peer: Peer) -> None:
 async def raw_server(answer: Answer = always_ok, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
     """Serve on 127.0.0.1: `answer` is called with each connection, which is closed after it."""
     served = RawServer()
+    answering = set[asyncio.Task[object]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer, len(served.peers) + 1)
         served.peers.append(peer)
+        task = asyncio.current_task()
+        assert task is not None
+        answering.add(task)
         try:
             await answer(peer)
-        except (ConnectionError, ssl.SSLError):
-            pass
+        except (ConnectionError, ssl.SSLError, asyncio.CancelledError):
+            pass  # the client has gone, or the test has ended
         finally:
             writer.transport.abort()
 
@@ -68,4 +72,8 @@ async def raw_server(answer: Answer = always_ok, tls: ssl.SSLContext | None = No
     async with server:
         port = server.sockets[0].getsockname()[1]
         served.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
-        yield served
+        try:
+            yield served
+        finally:
+            for task in answering:
+                task.cancel()

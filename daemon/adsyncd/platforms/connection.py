@@ -13,6 +13,7 @@ import select
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
+from typing import cast
 
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -143,9 +144,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection's transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what streams have
         self._socket.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        self._layers.append(transport)
+        self._layers.append(cast("asyncio.Transport", transport))  # uvloop's is none by its classes
         self._among.add(self)
 
     def data_received(self, data: bytes) -> None:

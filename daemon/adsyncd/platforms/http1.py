@@ -172,15 +172,19 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The rest of an answer. Closing it gives the connection back."""
+    """The rest of an answer. Closing it gives the connection back; a failure or a cancellation closes it."""
 
     def __init__(self, connection: Connection, give_back: Callable[[], None]) -> None:
         self._connection = connection
         self._give_back: Callable[[], None] | None = give_back
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for data in self._connection.body():
-            yield data
+        try:
+            async for data in self._connection.body():
+                yield data
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def aclose(self) -> None:
         give_back, self._give_back = self._give_back, None
