@@ -88,7 +88,12 @@ def _open_metrics(environ: Mapping[str, str], resource: Resource, outlets: list[
     limits: CardinalityLimits = {ObservableCounter: _SERIES, _Gauge: _SERIES, ObservableGauge: _SERIES}
     readers = [PeriodicExportingMetricReader(exporter, cardinality_limits=limits) for exporter in exporters]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
-    outlets.append(_Outlet(provider.shutdown, exporters))
+
+    def shutdown() -> None:
+        provider.force_flush()  # the last collection of `shutdown` may take no longer than the interval of exports
+        provider.shutdown()
+
+    outlets.append(_Outlet(shutdown, exporters))
     return provider
 
 
