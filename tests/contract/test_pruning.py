@@ -148,6 +148,20 @@ async def test_tenants_are_looked_at_one_by_one(store: Store) -> None:
     assert await store.old("globex", NOON, EVER) is None
 
 
+async def test_tenants_of_which_nothing_is_old_are_passed_over_but_not_too_many_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tenant in ("acme", "globex", "hooli"):
+        await ended(store, 1, tenant=tenant)
+    for number in range(-20, -10):
+        await ended(store, number, tenant="hooli")
+    for looks, tenant in ((1, "acme"), (2, "globex"), (3, "hooli"), (99, "hooli")):
+        monkeypatch.setattr(pruning, "_LOOKS", looks)
+        old = await store.old("", NOON, EVER)
+        assert old
+        assert (old.tenant, len(old.run_ids)) == (tenant, 4 if tenant == "hooli" else 0)
+
+
 def test_as_many_runs_are_kept_as_alerts_and_plans_need() -> None:
     [most] = [bound.le for bound in AlertsTable.model_fields["failures"].metadata if hasattr(bound, "le")]
     settings = AlertsTable(failures=most)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, exists, func, select
 
 from adsyncd.model.day import SUMS, Day, by_day
 from adsyncd.model.run import Run
@@ -16,6 +16,7 @@ from adsyncd.store.sql import Columns, merge
 from adsyncd.store.tables import days, pushes, runs
 
 PIECE = 500  # runs that one write sums up
+_LOOKS = 100  # tenants that one read looks at
 LATEST = 100  # runs of a tenant that are kept however old they are: alerts judge by as many
 LATEST_ALIKE = 10  # runs of a tenant with the same outcome, likewise: plans are made from those that succeeded
 
@@ -38,7 +39,6 @@ class RollUp:
     first_day: date
 
 
-_NEXT = select(func.min(runs.c.tenant)).where(runs.c.tenant > bindparam("after"))
 _of_tenant = runs.c.tenant == bindparam("of_tenant")
 _newest_first = runs.c.fire_time.desc()
 _ranked = (
@@ -69,20 +69,36 @@ def old_runs(piece: int, latest: int, latest_alike: int) -> Select[Any]:
 
 
 _OLD = old_runs(PIECE, LATEST, LATEST_ALIKE)
-_OUTDATED = and_(days.c.tenant == bindparam("of_tenant"), days.c.day < bindparam("first_day"))
+_NEXT = (
+    select(
+        runs.c.tenant,
+        runs.c.fire_time,
+        exists().where(days.c.tenant == runs.c.tenant, days.c.day < bindparam("first_day")).label("outdated"),
+    )
+    .where(runs.c.tenant > bindparam("after"))
+    .order_by(runs.c.tenant, runs.c.fire_time)
+    .limit(1)
+)
 
 
 def old(connection: Connection, after: str, before: datetime, first_day: date) -> Old | None:
-    """Return what is old of the next tenant after `after`: runs before an instant, and sums of days before a day.
+    """Return what is old of a tenant after `after`: runs before an instant, and sums of days before a day.
 
-    None after the last tenant. The latest runs of a tenant are never old.
+    Tenants of which nothing is old are passed over, up to a number; the last of these may be returned. None after the
+    last tenant. The latest runs of a tenant are never old.
     """
-    tenant = connection.scalar(_NEXT, {"after": after})
-    if tenant is None:
-        return None
-    run_ids: Iterable[str] = connection.scalars(_OLD, {"of_tenant": tenant, "before": before})
-    outdated = connection.scalar(select(exists().where(_OUTDATED)), {"of_tenant": tenant, "first_day": first_day})
-    return Old(tenant, tuple(run_ids), bool(outdated))
+    found = None
+    for _ in range(_LOOKS):
+        first = connection.execute(_NEXT, {"after": found.tenant if found else after, "first_day": first_day}).first()
+        if first is None:
+            return found
+        run_ids: Iterable[str] = ()
+        if first.fire_time < before:
+            run_ids = connection.scalars(_OLD, {"of_tenant": first.tenant, "before": before})
+        found = Old(first.tenant, tuple(run_ids), first.outdated)
+        if found.run_ids or found.outdated:
+            break
+    return found
 
 
 _TAKEN = (
@@ -90,7 +106,7 @@ _TAKEN = (
     .where(runs.c.run_id.in_(bindparam("run_ids", expanding=True)), runs.c.ended_at.is_not(None))
     .returning(*[runs.c[field.name] for field in fields(Run)])
 )
-_DROPPED = delete(days).where(_OUTDATED)
+_DROPPED = delete(days).where(days.c.tenant == bindparam("of_tenant"), days.c.day < bindparam("first_day"))
 
 
 def roll_up(connection: Connection, items: Sequence[RollUp]) -> list[None]:

@@ -73,9 +73,9 @@ class Reader:
         return await self._read(lambda connection: history.days(connection, tenant))
 
     async def old(self, after: str, before: datetime, first_day: date) -> pruning.Old | None:
-        """Return what is old of the next tenant after `after`: runs before an instant, and sums of days before a day.
+        """Return what is old of a tenant after `after`: runs before an instant, and sums of days before a day.
 
-        None after the last tenant. The latest runs of a tenant are never old.
+        Tenants of which nothing is old are passed over. None after the last tenant. A tenant's latest runs are never old.
         """
         return await self._read(lambda connection: pruning.old(connection, after, before, first_day))
 

@@ -31,7 +31,7 @@ class Pruned(Protocol):
         """Remove some of the pushes of a run that has ended."""
 
     async def old(self, after: str, before: datetime, first_day: date) -> Old | None:
-        """Return what is old of the next tenant after `after`, or None after the last tenant."""
+        """Return what is old of a tenant after `after`, or None after the last tenant."""
 
     async def roll_up(self, runs: RollUp) -> None:
         """Replace old runs of a tenant by sums of their days, and remove sums that are too old."""
