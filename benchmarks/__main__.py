@@ -15,6 +15,7 @@ from benchmarks import (
     permits,
     reload,
     savings,
+    scale,
     sharing,
     throughput,
 )
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "journal": journal.measure,
     "isolation": isolation.measure,
     "reload": reload.measure,
+    "scale": scale.measure,
     "savings": savings.measure,
     "matrix": matrix.measure,
     "permits": permits.measure,

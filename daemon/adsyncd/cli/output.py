@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adsyncd.cli.table import Rows
 from adsyncd.duration import format_duration
 from adsyncd.errors import AdsyncdError, ConfigError
 from adsyncd.escaping import escaped, escaped_lines
@@ -253,7 +254,7 @@ def new_console() -> Terminal:
 
 def new_table() -> Table:
     """Return an empty table in the style of all commands."""
-    return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    return Rows()
 
 
 def _with_iso_instants(values: dict[str, object]) -> dict[str, object]:

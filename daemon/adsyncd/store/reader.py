@@ -75,7 +75,7 @@ class Reader:
     async def old(self, after: str, before: datetime, first_day: date) -> pruning.Old | None:
         """Return what is old of a tenant after `after`: runs before an instant, and sums of days before a day.
 
-        Tenants of which nothing is old are passed over. None after the last tenant. A tenant's latest runs are never old.
+        Tenants of which nothing is old are passed over. None after the last tenant. Latest runs are never old.
         """
         return await self._read(lambda connection: pruning.old(connection, after, before, first_day))
 
