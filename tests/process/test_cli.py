@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, closing, suppress
 
@@ -202,3 +203,14 @@ async def test_a_reader_may_hang_up_early(program: Program) -> None:
     for reader in ("head -c 1", "true"):
         ended = await anyio.run_process(["sh", "-c", f"{command} | {reader}"], env=environ)
         assert ended.stderr == b""
+
+
+async def test_a_sync_gives_back_the_permits_that_it_had_on_record_and_did_not_use(program: Program) -> None:
+    program.tenant("acme", sync={"concurrency": 1})  # the last request's permit is the first of a block
+    async with syncing(program, "--json") as process:
+        code, out, _ = await said(process)
+    assert code == 0
+    with closing(sqlite3.connect(program.folder / "adsyncd.db")) as database:
+        free_at = [row[0] for row in database.execute("SELECT free_at FROM permits")]
+    assert len(free_at) > json.loads(out)["requests"]
+    assert max(free_at) < time.clock_gettime(time.CLOCK_BOOTTIME) + 61  # cooling, and none out with a request

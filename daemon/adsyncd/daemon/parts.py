@@ -73,6 +73,8 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
             random=entropy(),
             instruments=telemetry.instruments,
         )
+        governor = Governor(clock, store, owner.id, await store.permits(), await store.shapes())
+        stack.callback(governor.stop)
         supervisor = Supervisor(
             Services(
                 connector=Connector(
@@ -85,7 +87,7 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
                     traced=telemetry.traced,
                 ),
                 credentials=CredentialsReader(vault, environ, telemetry.tracer),
-                governor=Governor(clock, store, owner.id, await store.permits(), await store.shapes()),
+                governor=governor,
                 store=store,
                 leases=leases,
                 clock=clock,

@@ -10,6 +10,8 @@ then no window of the server's holds more than N, however it counts.
        └── refund: not on record in time, or another process           whatever may have left stays charged
            has it; the request comes `again`, at the head of its line
 
+Where the quota is large, one write records a block of permits, and later requests wait for none (`hand`).
+
 The records are the memory: a killed process leaves its permits cooling, and two processes never hold the same one.
 
     governor = Governor(clock, ledger, owner="this process", records=records_of_the_ledger)
@@ -19,9 +21,9 @@ The records are the memory: a killed process leaves its permits cooling, and two
         await send()                                # then permit.cool(); permit.refund() if it never left
 
 Read on: `quota` (what is allowed), `bucket` (one window), `limiter` (all windows of a quota, and the one list of what
-blocks a grant), `gate` (the lines), `platform_pool` (a quota that client ids share), `account` (the records), `pacing`
-(bursts or even spacing), `feedback` (what responses state), `breaker` (a host that is down), `retry`. It needs nothing
-of adsyncd but `clock`, `errors` and `duration`.
+blocks a grant), `gate` (the lines), `platform_pool` (a quota that client ids share), `account` (the records), `hand`
+(permits that are on record ahead), `pacing` (bursts or even spacing), `feedback` (what responses state), `breaker` (a
+host that is down), `retry`. It needs nothing of adsyncd but `clock`, `errors` and `duration`.
 """
 
 from adsyncd.rate.costs import costs

@@ -9,6 +9,7 @@ from datetime import timedelta
 from adsyncd.clock import Clock
 from adsyncd.rate.bucket import Bucket, cooling_s
 from adsyncd.rate.carryover import Sent, carry_over
+from adsyncd.rate.hand import Hand
 from adsyncd.rate.ledger import Claim, PermitLedger, PermitRecord
 from adsyncd.rate.limiter import Limiter, Numbers
 from adsyncd.rate.quota import Quota, Shape
@@ -59,6 +60,7 @@ class Account:
         self.quota = quota
         spent = WaitReason.QUOTA if client_id else WaitReason.PLATFORM_QUOTA
         self.limiter = Limiter(quota, paced=quota.shape is Shape.PACED, spent=spent)
+        self.hand = Hand(self.limiter, clock, lambda claims: self.notes((), claims, None))
         self._clock = clock
         self._owner = owner
         self._in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()  # at most, from its record on
@@ -128,6 +130,19 @@ class Account:
             claims.append(self._claim(_PACE_MS, 0, now + self.limiter.space_s, now))
         return claims
 
+    def claims_ahead(self, count: int, timeout_s: float) -> list[Claim]:
+        """Return the claims of so many permits that no request has yet, to be recorded with those of one that has.
+
+        None of them was another process's last: it could refuse the claims of the request.
+        """
+        blocks = [self.claims(numbers, timeout_s) for numbers in self.hand.reserve(count)]
+        return [claim for block in blocks if all(map(self._is_own, block)) for claim in block]
+
+    def ahead(self, numbers: Numbers, timeout_s: float) -> list[Claim]:
+        """Return the claims that are on record already; none if something is to be written before the request."""
+        claims = self.hand.take(numbers, timeout_s)
+        return [] if self._unrecorded or self.limiter.paced or self.is_quiet() else claims
+
     def unrecorded(self) -> list[Claim]:
         """Return the claims of earlier requests, sent under other quotas, that count in this one."""
         now = self._clock.since_boot()
@@ -148,7 +163,7 @@ class Account:
         """Return whether claims that are on record by now came in time."""
         return all(self._clock.since_boot() <= claim.at + _RECORDED_WITHIN_S for claim in claims)
 
-    def notes(self, numbers: Numbers, claims: Sequence[Claim], cools_since: float | None) -> list[Claim]:
+    def notes(self, numbers: Sequence[int], claims: Sequence[Claim], cools_since: float | None) -> list[Claim]:
         """Return the records of permits that are back: they cool since `cools_since`, or are free at once if None.
 
         `claims`: the claims from before the request was sent. `numbers`: the permits in the windows as they are now.
@@ -165,9 +180,11 @@ class Account:
             notes.append(self._claim(length_ms, number, before if since is None else since + cooling_s(length_ms), now))
             in_force_at = self._clock.monotonic() - now + claim.at
             self._known[key] = Known(notes[-1].record, in_force_at, in_force_at, before)
+        if since is None:
+            return notes
         claimed = {claim.record.window_ms for claim in claims}
         for bucket, number in zip(self.limiter.buckets, numbers, strict=True):
-            if since is not None and bucket.length_ms not in claimed:
+            if bucket.length_ms not in claimed:
                 free_at = since + bucket.cools_for
                 self._unrecorded[bucket.length_ms, number] = self._record(bucket.length_ms, number, free_at)
         return notes
@@ -215,7 +232,8 @@ class Account:
         return past
 
     def sent(self) -> list[Known]:
-        """Return everything known of requests."""
+        """Return everything known of requests. Permits in hand, which are those of none, are given back."""
+        self.hand.give_back()
         out = {bucket.length_ms: bucket.out for bucket in self.limiter.buckets}
         now = self._clock.since_boot()
         recorded = [
@@ -310,6 +328,10 @@ class Account:
         if known and known.record.boot_id != self._clock.boot_id and self._free_at(known) <= self._clock.monotonic():
             seen = known.record
         return Claim(self._record(window_ms, number, free_at), now, seen)
+
+    def _is_own(self, claim: Claim) -> bool:
+        known = self._known.get((claim.record.window_ms, claim.record.number))
+        return known is None or known.record.owner == self._owner
 
     def _record(self, window_ms: int, number: int, free_at: float) -> PermitRecord:
         return PermitRecord(self.platform, self.client_id, window_ms, number, free_at, self._clock.boot_id, self._owner)

@@ -37,6 +37,7 @@ class Bucket:
     __slots__ = (
         "_fresh",
         "_order",
+        "_preferred",
         "_returned",
         "_spare",
         "_until",
@@ -57,6 +58,7 @@ class Bucket:
         self._order: list[tuple[float, int]] = []  # a heap of `_until`; may hold outdated entries
         self._fresh = 0  # numbers from here on were never out: a quota may be huge
         self._returned: set[int] = set()
+        self._preferred: set[int] = set()  # returned too, and granted first
         self._spare: set[int] = set()  # numbers that only a larger quota has
 
     def __copy__(self) -> "Bucket":
@@ -84,7 +86,9 @@ class Bucket:
 
     def take(self) -> int:
         """Grant a free permit and return its number."""
-        if self._returned:
+        if self._preferred:
+            number = self._preferred.pop()
+        elif self._returned:
             number = self._returned.pop()
         else:
             number = self._fresh
@@ -105,6 +109,17 @@ class Bucket:
             if number not in self._until:  # else another process has it
                 self._return(number)
 
+    def prefer(self, number: int) -> None:
+        """Grant a free permit before all others."""
+        if number in self._returned:
+            self._returned.remove(number)
+            self._preferred.add(number)
+
+    def prefer_none(self) -> None:
+        """Grant free permits in any order again."""
+        self._returned |= self._preferred
+        self._preferred.clear()
+
     def count(self, since: float) -> int:
         """Let a permit cool for a request that took none here, and return its number."""
         number = self.take()
@@ -121,8 +136,8 @@ class Bucket:
         while self._fresh <= number:
             self._return(self._fresh)
             self._fresh += 1
-        self._returned.discard(number)
-        self._spare.discard(number)
+        for free in (self._preferred, self._returned, self._spare):
+            free.discard(number)
         self._cool(number, until)
 
     def answer_all(self, now: float) -> None:
@@ -149,6 +164,7 @@ class Bucket:
     def allow(self, requests: int) -> None:
         """Hold so many permits from now on. Cooling permits go on cooling."""
         self.requests = requests
+        self.prefer_none()
         known = self._returned | self._spare
         self._returned, self._spare = set(), set()
         for number in known:

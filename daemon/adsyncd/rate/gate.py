@@ -171,6 +171,8 @@ class Gate:
     def stop(self) -> None:
         """Grant nothing any more, and turn waiting requests away at once."""
         self._stopped.set()
+        for account in self._accounts():
+            account.hand.give_back()
         for line in self._lines:
             for waiter in line:
                 waiter.turn.set()

@@ -1,10 +1,11 @@
 """A permit in the hands of one request, from its grant until it is back in its buckets."""
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Protocol
 
 from adsyncd.rate.account import Account
-from adsyncd.rate.ledger import Claim, PermitLedger
+from adsyncd.rate.ledger import Claim, PermitLedger, PermitRecord
 from adsyncd.rate.limiter import Numbers
 from adsyncd.rate.platform_pool import PlatformPool
 
@@ -46,6 +47,10 @@ class Permit:
         If it may not, or if the recording fails, the permit is back: another process holds it, or the quota changed.
         """
         gate = self._gate
+        ahead = [account.ahead(numbers, timeout_s) for account, numbers in self._parts]
+        if all(ahead):
+            self._claims = [*ahead, []]
+            return True
         try:
             while True:
                 parts = self._parts
@@ -58,11 +63,9 @@ class Permit:
                     claims = account.claims(numbers, timeout_s)
                     own.append(claims)
                     wanted.append(account.unrecorded() + claims)
-                taken = await gate.ledger.claim_permits([*chain(*wanted)])
+                taken = await self._claim(parts, wanted, timeout_s)
                 if taken:
                     break
-                for (account, _), claims in zip(parts, wanted, strict=True):
-                    account.recorded(claims)
                 if gate.account.holds(own[0]):
                     self._claims = [*own, []]  # no claims of a pool that it joins later
                     self._forget_past()
@@ -99,6 +102,28 @@ class Permit:
             account.limiter.refund(numbers)
         self._is_back(None)
 
+    async def _claim(
+        self, parts: Sequence[tuple[Account, Numbers]], wanted: Sequence[list[Claim]], timeout_s: float
+    ) -> Sequence[PermitRecord]:
+        """Record claims, and blocks of permits for later requests with them. Returns what another process has."""
+        ledger, room = self._gate.ledger, min(account.hand.room() for account, _ in parts)
+        blocks = [account.claims_ahead(room, timeout_s) if room > 0 else [] for account, _ in parts]
+        recorded = False
+        try:
+            taken = await ledger.claim_permits([*chain(*wanted, *blocks)])
+            recorded = not taken
+        finally:
+            if room > 0:
+                for (account, _), block in zip(parts, blocks, strict=True):
+                    account.hand.settle(block if recorded else ())
+        if recorded:
+            for (account, _), claims, block in zip(parts, wanted, blocks, strict=True):
+                account.recorded(claims + block)
+                account.hand.count(ledger)
+        if room > 0:
+            self._serve()
+        return taken
+
     def _forget_past(self) -> None:
         for account, _ in self._parts:
             if past := account.past():
@@ -112,7 +137,10 @@ class Permit:
             for (account, numbers), claims in zip(self._parts, self._claims, strict=False):
                 notes += account.notes(numbers, claims, cools_since)
             gate.ledger.note_permits(notes)
-        if gate.waiting:
-            gate.serve()
+        self._serve()
+
+    def _serve(self) -> None:
+        if self._gate.waiting:
+            self._gate.serve()
         if self._pool is not None:
             self._pool.serve()

@@ -20,14 +20,19 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    update,
 )
 
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
-from adsyncd.store.sql import Columns, upsert, writers_meet
+from adsyncd.store.sql import Columns, execute_rows, upsert, writers_meet
 from adsyncd.store.tables import permits, shapes
 
-_CHANGED = ["free_at", "boot_id", "owner"]
 _ALL = list(permits.columns.keys())
+_NOTE = (
+    update(permits)
+    .where(*[column == bindparam(f"of_{column.name}") for column in (*permits.primary_key, permits.c.owner)])
+    .values(free_at=bindparam("free_at"))
+)
 _FORGET = delete(permits).where(*[column == bindparam(f"of_{column.name}") for column in permits.columns])
 
 
@@ -49,8 +54,22 @@ def claim(connection: Connection, items: Sequence[Sequence[Claim]]) -> list[tupl
 
 def note(connection: Connection, items: Sequence[Sequence[Claim]]) -> list[None]:
     """Record when a process's permits are free again; permits that another process has taken stay unchanged."""
-    rows = _rows([one for claims in items for one in claims])
-    connection.execute(upsert(connection, permits, _CHANGED, where=_may_have), rows)
+    free_at = {_key(one.record): one.record.free_at for claims in items for one in claims}
+    execute_rows(
+        connection,
+        _NOTE,
+        [
+            {
+                "of_platform": key[0],
+                "of_client_id": key[1],
+                "of_window_ms": key[2],
+                "of_number": key[3],
+                "of_owner": key[4],
+                "free_at": free_at[key],
+            }
+            for key in sorted(free_at)
+        ],
+    )
     return [None] * len(items)
 
 
@@ -102,8 +121,7 @@ def _claim(connection: Connection, claims: Sequence[Claim]) -> None:
     source = _UNLESS_TAKEN if writers_meet(connection) else None
     statement = upsert(connection, permits, _ALL, source, where=_may_have)
     with connection.begin_nested():
-        done = connection.execute(statement, rows, execution_options={"preserve_rowcount": True})
-        if done.rowcount != len(rows):
+        if execute_rows(connection, statement, rows) != len(rows):
             raise _Taken
 
 
@@ -125,6 +143,10 @@ def _rows(claims: Sequence[Claim]) -> list[Mapping[str, Any]]:
             "seen_free_at": one.seen.free_at if one.seen else None,
         }
     return [rows[key] for key in sorted(rows)]
+
+
+def _key(record: PermitRecord) -> tuple[str, str, int, int, str]:
+    return record.platform, record.client_id, record.window_ms, record.number, record.owner
 
 
 def _may_have(wanted: Columns | SimpleNamespace) -> ColumnElement[bool]:

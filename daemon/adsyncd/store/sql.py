@@ -3,7 +3,8 @@
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -15,6 +16,7 @@ from sqlalchemy import (
     NullPool,
     Select,
     Table,
+    UpdateBase,
     create_engine,
     event,
     make_url,
@@ -25,6 +27,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from adsyncd.errors import StoreError
@@ -147,6 +150,27 @@ def look(engine: Engine, query: Callable[[Connection], Answer]) -> Answer:
                 if still():
                     return answer
     raise StoreError(f"{name(engine.url)}: it changed while it was read; try again")
+
+
+def execute_rows(connection: Connection, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Execute a statement once for each row of parameters, and return how many rows it changed.
+
+    It skips what takes SQLAlchemy longer than the database takes: the processing of each row. So the parameters must be
+    plain numbers and texts, and all rows must name the same.
+    """
+    text, in_order = _compiled(statement, connection.dialect, tuple(rows[0]))
+    parameters = [in_order(row) for row in rows] if in_order else list(rows)
+    return connection.exec_driver_sql(text, parameters, execution_options={"preserve_rowcount": True}).rowcount
+
+
+@lru_cache(maxsize=64)
+def _compiled(
+    statement: UpdateBase, dialect: Dialect, names: tuple[str, ...]
+) -> tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]] | None]:
+    compiled = statement.compile(dialect=dialect, column_keys=list(names))
+    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - no DDL
+    in_order = compiled.positiontup  # none on PostgreSQL, which takes them by name
+    return str(compiled), itemgetter(*in_order) if in_order else None
 
 
 def upsert(

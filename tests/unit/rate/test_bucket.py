@@ -111,6 +111,21 @@ def test_a_permit_that_stood_for_another_s_request_is_free_again_unless_it_is_he
     assert shared.take() != held
 
 
+def test_a_preferred_permit_is_granted_first_unless_another_process_has_it_or_it_is_not_free() -> None:
+    some = bucket(9)
+    for number in [some.take() for _ in range(6)]:
+        some.refund(number)
+    for number in (5, 4, 3, 8):  # 8 was never out
+        some.prefer(number)
+    some.taken_elsewhere(4, 50.0)
+    assert {some.take(), some.take()} == {3, 5}
+    for number in (2, 1):
+        some.prefer(number)
+    some.allow(8)
+    assert some.free(0.0) == 5
+    assert {some.take() for _ in range(5)} == {0, 1, 2, 6, 7}
+
+
 def test_in_a_forecast_held_permits_are_the_last_to_return() -> None:
     forecast = bucket(3, {0: 50.0, 1: 5.0})
     assert forecast.take() == 2
