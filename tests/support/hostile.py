@@ -54,11 +54,12 @@ class Answer:
         """Return the pieces with a body."""
         return [filled(piece, body) for piece in self.pieces]
 
-    @property
-    def is_good(self) -> bool:
-        """Whether it answers as an honest platform's answer does."""
-        plain = b"Content-Encoding" not in self.pieces[0]
-        return isinstance(self.gives, Read) and (self.gives.status, self.gives.body) == (200, b"<body>") and plain
+    def is_good(self, kind: str) -> bool:
+        """Whether it answers a request of this kind as an honest platform may; an empty 2xx confirms a push."""
+        if not isinstance(self.gives, Read) or b"Content-Encoding" in b"".join(self.pieces):
+            return False
+        answers = [(200, b"<body>"), *([(204, b"")] if kind == "push" else [])]
+        return (self.gives.status, self.gives.body) in answers
 
 
 def filled(template: bytes, body: bytes) -> bytes:
