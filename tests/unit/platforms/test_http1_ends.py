@@ -165,7 +165,8 @@ async def test_an_answer_to_half_a_request_is_read_and_ends_the_connection(trans
 
     async with raw_server(hasty) as server:
         for _ in range(2):
-            assert (await ask(transport, server.url, LARGE)).status_code == 413
+            with anyio.fail_after(30):
+                assert (await ask(transport, server.url, LARGE)).status_code == 413
         assert len(server.peers) == 2
 
 
@@ -296,3 +297,28 @@ async def test_the_end_of_tls_is_told_from_a_cut(transport: HTTP1Transport) -> N
         assert (await ask(transport, server.url)).content == b"all of it"
         with pytest.raises(httpx.RemoteProtocolError, match="closed the connection during its answer"):
             await ask(transport, server.url)
+
+
+@pytest.mark.parametrize(
+    "record", [OK, b"\x15\x03\x03\0\x02\x02\x50", b"\x16\x03\x03\0\x04\0\0\0\0", b"\x17\x03\x03\0\x01x"]
+)
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_peer_that_falls_out_of_tls_breaks_the_protocol(
+    transport: HTTP1Transport, record: bytes, begun: bool
+) -> None:
+    """Plain bytes, an alert, a wish to negotiate anew and a record that nobody can read, in the middle of TLS."""
+
+    async def falling(peer: Peer) -> None:
+        await peer.read_request()
+        if begun:
+            await peer.send(OK[:-1])
+            await anyio.sleep(0.02)
+        with socket.socket(fileno=os.dup(peer.writer.get_extra_info("socket").fileno())) as plain:
+            plain.send(record)
+            await anyio.sleep_forever()
+
+    async with raw_server(falling, SERVER) as server:
+        for _ in range(2):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await ask(transport, server.url)
+        assert [len(peer.requests) for peer in server.peers] == [1, 1]
