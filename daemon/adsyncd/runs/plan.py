@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 from statistics import median
 
 from adsyncd.duration import format_duration
@@ -18,6 +19,8 @@ from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.quota import Quota, Shape, Window
 
 ASSUMED_CAMPAIGNS = 100  # of a tenant that has never been listed
+_SECOND = 1_000_000  # microseconds
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """The requests that one tenant's schedule needs: `requests` each `due`."""
+    """The requests that one tenant's schedule needs: `requests` each `due`, exactly `rate` a second."""
 
     tenant: Tenant
     campaigns: int
@@ -95,11 +98,26 @@ class _Need:
     usual: int | None
     requests: int
     due: timedelta
+    rate: Fraction
 
-    @property
-    def rate(self) -> float:
-        """Requests a second."""
-        return self.requests / self.due.total_seconds()
+
+class _Sharing:
+    """The needs of all tenants of a client id. Sums are made once: thousands of tenants may share one."""
+
+    def __init__(self, needs: Sequence[_Need]) -> None:
+        self._needs = needs
+        self._rate = sum((need.rate for need in needs), Fraction())
+        self._begun: dict[timedelta, int] = {}
+
+    def others(self, need: _Need) -> float:
+        """Return the requests a second that all others need."""
+        return float(self._rate - need.rate)
+
+    def begun(self, within: timedelta) -> int:
+        """Return the requests that the runs that begin within a time need."""
+        if within not in self._begun:
+            self._begun[within] = sum(need.requests * math.ceil(within / need.due) for need in self._needs)
+        return self._begun[within]
 
 
 def plan(
@@ -120,8 +138,9 @@ def plan(
     for need in needs:
         by_client.setdefault((need.tenant.platform.name, need.tenant.client_id), []).append(need)
         by_platform.setdefault(need.tenant.platform.name, []).append(need)
+    sharing = {client: _Sharing(some) for client, some in by_client.items()}
     return Plan(
-        tuple(_of_tenant(need, by_client[need.tenant.platform.name, need.tenant.client_id]) for need in needs),
+        tuple(_of_tenant(need, sharing[need.tenant.platform.name, need.tenant.client_id]) for need in needs),
         tuple(_of_platform(some) for _, some in sorted(by_platform.items())),
     )
 
@@ -173,13 +192,14 @@ def _need(tenant: Tenant, listed: int | None, took: Sequence[int], now: datetime
     spares = tenant.sync.push is PushPolicy.CHANGED or bool(tenant.sync.list_cache)
     requests = most if usual is None else usual if spares else max(most, usual)
     due, _ = intervals(tenant.schedule, now)
-    return _Need(tenant, campaigns, listed is not None, most, usual, requests, due)
+    rate = Fraction(requests * _SECOND, due // _MICROSECOND)  # exact, so that a sum without one is that of the others
+    return _Need(tenant, campaigns, listed is not None, most, usual, requests, due, rate)
 
 
-def _of_tenant(need: _Need, sharing: Sequence[_Need]) -> TenantPlan:
+def _of_tenant(need: _Need, sharing: _Sharing) -> TenantPlan:
     tenant, quota = need.tenant, need.tenant.quota
-    others = sum(other.rate for other in sharing if other is not need)
-    share = takes_s(others + need.rate, quota)
+    others = sharing.others(need)
+    share = takes_s(others + float(need.rate), quota)
     shortest_s = _beside(others, need.requests, quota, quota.windows)
     run_s = _beside(others, need.requests, quota, [one for one in quota.windows if _binds(one, quota.shape, sharing)])
     kept = share <= 1 and run_s is not None and run_s <= tenant.sync.run_deadline.total_seconds()
@@ -206,7 +226,7 @@ def _of_platform(needs: Sequence[_Need]) -> PlatformPlan:
     platform = needs[0].tenant.platform
     if platform.quota is None:
         return PlatformPlan(platform.name, len(needs), None, None, None)
-    rate = sum(need.rate for need in needs)
+    rate = float(sum(need.rate for need in needs))
     share = takes_s(rate, platform.quota)
     advice = None
     if share > 1:
@@ -222,10 +242,9 @@ def _each_s(window: Window, shape: Shape) -> float:
     return cools_for(window) / (max(1, window.requests - 1) if shape is Shape.PACED else window.requests)
 
 
-def _binds(window: Window, shape: Shape, sharing: Sequence[_Need]) -> bool:
+def _binds(window: Window, shape: Shape, sharing: _Sharing) -> bool:
     """Return whether runs wait for a window: the runs that begin within it need more than it allows."""
-    begun = sum(need.requests * math.ceil(window.per / need.due) for need in sharing)
-    return shape is Shape.PACED or begun > window.requests
+    return shape is Shape.PACED or sharing.begun(window.per) > window.requests
 
 
 def _beside(others: float, requests: int, quota: Quota, windows: Iterable[Window]) -> float | None:
