@@ -135,7 +135,7 @@ class RunCounts:
         listed = self._tally.listed + self._odd.lost
         if self._evidence is Listing.COMPLETE and self._claimed not in {0, listed}:
             notes.append(f"the platform named {self._claimed} campaigns in all and listed {listed}")
-        if self._moved:
+        if self._moved and self._evidence is not Listing.KEPT:  # which has one page, of which a crash left a part
             notes.append(f"{shown(self._moved)} was on two pages, so that another may have been on none")
         if self._lacking.count:
             notes.append(str(self._lacking))

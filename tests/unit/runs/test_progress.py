@@ -118,3 +118,12 @@ def test_a_listing_without_end_is_noticed(
     listed(progress, *[OWED] * fresh, total=total, has_more=True)
     with pytest.raises(ListingError, match=why):
         progress.check_end(pages)
+
+
+def test_a_kept_listing_that_a_crash_left_in_part_has_no_campaign_on_two_pages() -> None:
+    progress = a_progress(owed=(Push("c0", OWED),), tally=Tally(listed=1))
+    seen = replace(page("c0", "c1"), listed_at=NOON)
+    progress.add_page(seen, [Push("c1", OWED)])
+    progress.end_listing(seen)
+    record = progress.ended(a_run(), LATER, None, None)
+    assert (record.listed, record.note, record.listing) == (2, None, None)
