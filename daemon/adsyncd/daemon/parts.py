@@ -13,6 +13,7 @@ from adsyncd.clock import Clock, SystemClock, entropy
 from adsyncd.config import Settings
 from adsyncd.config.settings import ReceiversTable
 from adsyncd.credentials import CredentialsReader
+from adsyncd.host.garbage import seldom_collecting
 from adsyncd.host.owner import open_owner
 from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
@@ -96,6 +97,7 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
                 watch=alerts,
             )
         )
+        stack.enter_context(seldom_collecting())
         yield Parts(supervisor, store, clock, alerts, telemetry.instruments, vault)
 
 

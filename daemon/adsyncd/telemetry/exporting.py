@@ -14,7 +14,6 @@ from typing import TextIO, TypeVar
 import anyio
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import MeterProvider as APIMeterProvider
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
@@ -37,6 +36,7 @@ from adsyncd.telemetry.http_spans import http_duration
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.telemetry.losses import ExporterSession, Losses
 from adsyncd.telemetry.providers import Telemetry
+from adsyncd.telemetry.span_export import LeanSpanExporter
 from adsyncd.telemetry.standard_variables import wanted_exporters
 
 _FLUSH_S = 3.0
@@ -101,7 +101,7 @@ def _open_traces(
     environ: Mapping[str, str], resource: Resource, instruments: Instruments, outlets: list[_Outlet]
 ) -> TracerProvider:
     losses = Losses("traces", instruments)
-    exporters = _exporters(environ, OTLPSpanExporter, ConsoleSpanExporter, losses)
+    exporters = _exporters(environ, LeanSpanExporter, ConsoleSpanExporter, losses)
     provider = TracerProvider(None if exporters else ALWAYS_OFF, resource, shutdown_on_exit=False)
     for exporter in exporters:
         processor = BatchSpanProcessor(exporter)
