@@ -19,7 +19,7 @@ GONE = ("127.0.0.1", 1)
 @pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     if request.param:
-        pytest.importorskip("uvloop", reason="pip install adsyncd[speed]")
+        pytest.importorskip("uvloop", reason="pip install adsyncd[dev]")
     return "asyncio", {"use_uvloop": request.param}
 
 

@@ -33,7 +33,7 @@ LARGE = b"x" * 20_000_000  # more than any socket takes
 @pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     if request.param:
-        pytest.importorskip("uvloop", reason="pip install adsyncd[speed]")
+        pytest.importorskip("uvloop", reason="pip install adsyncd[dev]")
     return "asyncio", {"use_uvloop": request.param}
 
 
