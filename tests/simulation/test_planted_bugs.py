@@ -122,9 +122,9 @@ def journal_after_send(patch: pytest.MonkeyPatch) -> None:
         keep(store, run)
         settle(store, run, push, recorded)
 
-    async def finished(store: Store, run: Run) -> None:
+    async def finished(store: Store, run: Run, *, misses: bool) -> int:
         keep(store, run)
-        await finish(store, run)
+        return await finish(store, run, misses=misses)
 
     patch.setattr(Store, "keep_page", later)
     patch.setattr(Store, "settle", settled)
@@ -150,8 +150,8 @@ def delete_on_partial_listing(patch: pytest.MonkeyPatch) -> None:
     """What a run has not seen is marked deleted, though it did not get to see all."""
     finish = Store.finish
 
-    async def finished(store: Store, run: Run) -> None:
-        await finish(store, replace(run, listing=Listing.COMPLETE))
+    async def finished(store: Store, run: Run, *, misses: bool) -> int:  # noqa: ARG001 - the store's signature
+        return await finish(store, replace(run, listing=Listing.COMPLETE))
 
     patch.setattr(Store, "finish", finished)
 
@@ -209,8 +209,8 @@ def end_in_front_of_its_outcomes(patch: pytest.MonkeyPatch) -> None:
         unrecorded[run.run_id].append(push)
         recorded(None)
 
-    async def finished(store: Store, run: Run) -> int:
-        letters = await finish(store, run)
+    async def finished(store: Store, run: Run, *, misses: bool) -> int:
+        letters = await finish(store, run, misses=misses)
         for push in unrecorded.pop(run.run_id, []):
             settle(store, run, push, lambda _error: None)
         return letters

@@ -161,7 +161,7 @@ class Doomed:
     async def missing(self, run: Run) -> tuple[int, int]:
         return await self.store.missing(run)
 
-    async def finish(self, run: Run) -> int:  # noqa: ARG002 - the journal's signature
+    async def finish(self, run: Run, *, misses: bool) -> int:  # noqa: ARG002 - the journal's signature
         raise Crash
 
     def _did(self, what: str) -> None:

@@ -1,10 +1,11 @@
 import threading
+from functools import partial
 
 import anyio
 import pytest
 
 from adsyncd.errors import StoreError
-from adsyncd.tasks import at_once, beside, in_thread, own_thread
+from adsyncd.tasks import at_once, beside, in_thread, own_threads
 
 
 async def wait(ended: list[str]) -> None:
@@ -80,7 +81,7 @@ async def test_calls_are_made_one_after_the_other_in_a_thread_that_ends_with_its
         assert goes_on.wait(timeout=10)
         return threading.get_ident()
 
-    with own_thread("writer") as off_loop:
+    with own_threads("writer") as off_loop:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(off_loop, held, one)
             await anyio.to_thread.run_sync(begun.wait)
@@ -94,6 +95,15 @@ async def test_calls_are_made_one_after_the_other_in_a_thread_that_ends_with_its
         with pytest.raises(ValueError, match="in vain"):
             await off_loop(fail, limiter=one)
     assert not thread.is_alive()
+
+
+async def test_as_many_calls_are_made_at_once_as_there_are_threads() -> None:
+    all_of_them = threading.Barrier(3)
+    with own_threads("reader", 3) as off_loop:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(off_loop, partial(all_of_them.wait, 10), anyio.CapacityLimiter(1))
+    assert not [each for each in threading.enumerate() if each.name == "reader"]
 
 
 async def test_where_threads_are_not_allowed_a_call_is_made_at_once() -> None:

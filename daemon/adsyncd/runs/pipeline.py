@@ -78,8 +78,11 @@ class Journal(Protocol):
     async def missing(self, run: Run) -> tuple[int, int]:
         """Count the campaigns that the run has not listed, and those of them that the last listing missed, too."""
 
-    async def finish(self, run: Run) -> int:
-        """Record how the run ended, and return how many dead letters the tenant has."""
+    async def finish(self, run: Run, *, misses: bool) -> int:
+        """Record how the run ended, and return how many dead letters the tenant has.
+
+        `misses`: whether its listing may miss campaigns, which are marked then.
+        """
 
 
 class Pipeline:
@@ -170,7 +173,7 @@ class Pipeline:
         async with recording(self._tally.listed):
             missing = await self._journal.missing(self._run) if self._progress.lists_all else None
             ended = self._progress.ended(self._run, self._clock.now(), failure, missing)
-            letters = await self._journal.finish(ended)
+            letters = await self._journal.finish(ended, misses=missing != (0, 0))
         assert ended.outcome  # noqa: S101 - it has ended
         assert ended.ended_at  # noqa: S101
         outcome, took_s = ended.outcome.value, (ended.ended_at - ended.started_at).total_seconds()

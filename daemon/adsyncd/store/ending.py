@@ -21,11 +21,15 @@ PIECE = 500  # rows that one write marks or removes, in a few milliseconds
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a run. The campaigns up to the id `after` are marked already."""
+    """The end of a run. The campaigns up to the id `after` are marked already.
+
+    `misses`: False if its listing is known to miss no campaign, so that none is to be marked.
+    """
 
     run: Run
     now: datetime
     after: str = ""
+    misses: bool = True
 
 
 _SEEN = exists().where(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == campaigns.c.campaign_id)
@@ -76,7 +80,7 @@ def finish(connection: Connection, items: Sequence[Finish]) -> list[int | Finish
 
 def _finish(connection: Connection, item: Finish) -> Finish | None:
     of_run, of_tenant = {"of_run": item.run.run_id}, {"of_tenant": item.run.tenant}
-    marks = item.run.listing in {Listing.COMPLETE, Listing.COLLAPSED}
+    marks = item.misses and item.run.listing in {Listing.COMPLETE, Listing.COLLAPSED}
     usable = item.run.listing in {Listing.COMPLETE, Listing.KEPT}
     found, upto = 0, item.after
     if marks:
@@ -86,7 +90,7 @@ def _finish(connection: Connection, item: Finish) -> Finish | None:
     if not (connection.scalar(_OPEN, of_run) if more else connection.execute(_ENDED, {**of_run, **record}).rowcount):
         return None
     piece = {**of_run, **of_tenant, "after": item.after, "upto": upto}
-    if item.run.listing is Listing.COMPLETE:
+    if marks and item.run.listing is Listing.COMPLETE:
         connection.execute(_GONE, {**piece, "deleted_at": item.now})
         connection.execute(_LETTERS_OF_GONE, piece)
     if marks:

@@ -16,7 +16,7 @@ from adsyncd.store.sql import CHUNK, Insert, upsert
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
-
+_OF_PUSH = [field.name for field in fields(Push)]
 
 PIECE = 100  # campaigns that one write keeps, in some ten milliseconds: other tenants' writes wait for it
 _COUNTED = 1000  # campaigns that one write counts, in less
@@ -142,8 +142,15 @@ def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:
     return counts
 
 
-_SO_FAR = select(runs.c.announced, runs.c.error).where(runs.c.run_id == bindparam("run"))
-_PROGRESS = update(runs).where(runs.c.run_id == bindparam("of_run"))
+_named = bindparam("named", type_=runs.c.announced.type)
+_PROGRESS = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("of_run"))
+    .values(
+        announced=case((runs.c.announced < _named, _named), else_=runs.c.announced),
+        error=func.coalesce(runs.c.error, bindparam("odd", type_=runs.c.error.type)),
+    )
+)
 
 
 def keep(connection: Connection, items: Sequence[Keep]) -> list[list[Push]]:
@@ -160,13 +167,12 @@ def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
     if item.stop is not None:
         return new
     run_id = item.run.run_id
-    announced, odd = connection.execute(_SO_FAR, {"run": run_id}).one_or_none() or (0, None)
     progress: dict[str, Any] = {
         "of_run": run_id,
         "next_page": item.page.number + 1,
-        "announced": max(announced, item.page.total or 0),
+        "named": item.page.total or 0,
         "complete": not item.page.has_more,
-        "error": odd or str(item.page.odd) or None,
+        "odd": str(item.page.odd) or None,
     }
     if item.page.number == 1:
         progress |= {"source": item.page.source, "listed_at": item.page.listed_at or item.now}
@@ -223,7 +229,7 @@ def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: S
         pushes.insert(),
         [
             {
-                **asdict(push),
+                **{name: getattr(push, name) for name in _OF_PUSH},
                 "run_id": run_id,
                 "idempotency_key": idempotency_key(tenant, push.campaign_id, run_id),
                 "content_hash": hashes[push.campaign_id],

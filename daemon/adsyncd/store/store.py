@@ -23,7 +23,7 @@ from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.store import alerts, dead_letters, ending, journal, leases, pauses, permits, pruning, schema, sql
 from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
-from adsyncd.tasks import OffLoop, in_thread, own_thread
+from adsyncd.tasks import OffLoop, own_threads
 from adsyncd.telemetry.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, mark_failed
 
 _SLOW_S = 0.1  # a write that takes longer is in the trace
@@ -66,8 +66,8 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
     engine = sql.engine(url, connections=READERS + 1)  # one for the writer
     try:
         await anyio.to_thread.run_sync(_migrate, engine.execution_options(writes=True))
-        with own_thread("store writer") as writing:
-            async with store_in(engine, clock=clock, tracer=tracer, writing=writing) as store:
+        with own_threads("store reader", READERS) as reading, own_threads("store writer") as writing:
+            async with store_in(engine, clock=clock, tracer=tracer, off_loop=reading, writing=writing) as store:
                 yield store
     finally:
         with anyio.CancelScope(shield=True):
@@ -76,7 +76,7 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
 
 @asynccontextmanager
 async def store_in(
-    engine: Engine, *, clock: Clock, tracer: Tracer, off_loop: OffLoop = in_thread, writing: OffLoop | None = None
+    engine: Engine, *, clock: Clock, tracer: Tracer, off_loop: OffLoop, writing: OffLoop | None = None
 ) -> AsyncIterator["Store"]:
     """Open the store of a migrated database, as `open_store` does.
 
@@ -179,14 +179,14 @@ class Store(Reader):
         """Count the tenant's campaigns that a run did not list, and those that the last listing missed as well."""
         return await self._read(lambda connection: ending.missing(connection, run))
 
-    async def finish(self, run: Run) -> int:
+    async def finish(self, run: Run, *, misses: bool = True) -> int:
         """Record the end of a run and return its tenant's number of dead letters. An ended run stays unchanged.
 
         After a COMPLETE listing, campaigns that it and the one before missed are marked deleted, and their dead letters
         closed. After a COLLAPSED listing, campaigns are only marked missing. Campaigns are never removed. Only COMPLETE
-        and KEPT listings are used again.
+        and KEPT listings are used again. `misses`: False if the listing is known to miss none, which saves the look.
         """
-        left: int | ending.Finish = ending.Finish(run, self._clock.now())
+        left: int | ending.Finish = ending.Finish(run, self._clock.now(), misses=misses)
         while isinstance(left, ending.Finish):
             left = await self._write(ending.finish, left)
         return left

@@ -5,7 +5,7 @@ import pytest
 
 from adsyncd.errors import Rejected, Unavailable
 from adsyncd.model.campaign import Oddities, Page
-from adsyncd.model.run import Listing, Outcome, Tally
+from adsyncd.model.run import Listing, Outcome, Run, Tally
 from adsyncd.store import Store, tables
 from support.pipelines import Source, counts, cut_off, deleted, ids, reconciles, run
 from support.records import rows
@@ -220,3 +220,21 @@ async def test_a_listing_that_was_cut_off_marks_nothing_deleted_when_it_is_taken
     assert await deleted(store) == set()
     await run(fewer, store, 3)
     assert await deleted(store) == {"c018", "c019"}
+
+
+@pytest.mark.parametrize(("listed", "misses"), [(20, False), (25, False), (19, True)])
+async def test_the_end_of_a_run_that_misses_no_campaign_looks_for_none(
+    store: Store, monkeypatch: pytest.MonkeyPatch, listed: int, *, misses: bool
+) -> None:
+    await run(Source(ids(20)), store, 0)
+    told: list[bool] = []
+    finish = Store.finish
+
+    async def finished(of: Store, ended: Run, *, misses: bool) -> int:
+        told.append(misses)
+        return await finish(of, ended, misses=misses)
+
+    monkeypatch.setattr(Store, "finish", finished)
+    await run(Source(ids(listed)), store, 1)
+    assert told == [misses]
+    assert {row.campaign_id for row in await rows(store, tables.campaigns) if row.missed_at} == set(ids(20)[listed:])

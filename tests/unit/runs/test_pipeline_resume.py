@@ -127,7 +127,7 @@ async def test_a_database_that_goes_away_leaves_the_run_open_until_it_is_back(
 
 async def test_an_end_that_can_t_be_recorded_leaves_the_run_open(store: Store) -> None:
     class Unfinished(Doomed):
-        async def finish(self, run: Run) -> int:  # noqa: ARG002 - the journal's signature
+        async def finish(self, run: Run, *, misses: bool) -> int:  # noqa: ARG002 - the journal's signature
             raise StoreError("the disk is full")
 
     source = Source()
@@ -298,8 +298,8 @@ class World:
     async def missing(self, run: Run) -> tuple[int, int]:
         return await self.store.missing(run)
 
-    async def finish(self, run: Run) -> int:
-        return await self._written(self.store.finish(run))
+    async def finish(self, run: Run, *, misses: bool) -> int:
+        return await self._written(self.store.finish(run, misses=misses))
 
     async def _written(self, write: Coroutine[Any, Any, Result]) -> Result:
         with closing(write):
