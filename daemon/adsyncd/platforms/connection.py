@@ -18,7 +18,7 @@ from typing import cast
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-MOST_HEADERS = 256  # of one head, and trailers of one answer
+MOST_HEADERS = 256  # of one head
 MOST_INTERIM = 16  # answers (1xx) before the final one
 MOST_FRAMING = 64 * 1024  # by how many bytes all else of an answer (heads, sizes of chunks, trailers) exceeds its body
 _MOST_UNREAD = 256 * 1024  # bytes of a body that wait for its reader
@@ -69,7 +69,6 @@ class Connection(asyncio.Protocol):
         self._head = b""  # what has arrived up to the end of the final head, and maybe more
         self._framing = 0
         self._interim = 0
-        self._trailers = 0
 
     # What its owner asks for
 
@@ -82,7 +81,7 @@ class Connection(asyncio.Protocol):
         """
         self.complete = self._begun = self._ends_with_connection = False
         self._tunnels = tunnels
-        self._framing = self._interim = self._trailers = 0
+        self._framing = self._interim = 0
         self._head = b""
         self.headers = []
         self._parser = HttpResponseParser(self)
@@ -200,10 +199,9 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, and drop a trailer. Raises `_Refused` for one too many."""
         if self._begun:
-            self._trailers += 1
-        else:
-            self.headers.append((name, value.strip(b" \t")))
-        if max(len(self.headers), self._trailers) > MOST_HEADERS:
+            return
+        self.headers.append((name, value.strip(b" \t")))
+        if len(self.headers) > MOST_HEADERS:
             raise _Refused(f"the answer has more than {MOST_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
@@ -218,7 +216,7 @@ class Connection(asyncio.Protocol):
         if codings not in ([], [b"chunked"]):
             raise _Refused("the answer's transfer coding is not chunked alone")
         if status < HTTPStatus.OK:
-            self._go_on_after_interim(status, framed=bool(framed_by))
+            self._go_on_after_interim(status)
             return
         self.status, self._begun, self._head = status, True, b""
         self.complete = self._tunnels and status < HTTPStatus.MULTIPLE_CHOICES
@@ -240,11 +238,11 @@ class Connection(asyncio.Protocol):
             self.complete = True
             self._reusable = self._reusable and self._parser.should_keep_alive()
 
-    def _go_on_after_interim(self, status: int, *, framed: bool) -> None:
+    def _go_on_after_interim(self, status: int) -> None:
         self.headers = []
         self._interim += 1
-        if framed or self._interim > MOST_INTERIM or status == HTTPStatus.SWITCHING_PROTOCOLS:
-            raise _Refused("an interim answer has a body, ends HTTP or is one too many")
+        if self._interim > MOST_INTERIM or status == HTTPStatus.SWITCHING_PROTOCOLS:
+            raise _Refused("an interim answer ends HTTP or is one too many")
 
     def _feed(self, parser: HttpResponseParser, data: bytes) -> None:
         rest = memoryview(data)

@@ -3,7 +3,9 @@
 import gc
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import httpx
 import pytest
@@ -76,9 +78,12 @@ def calls(data: bytes) -> Counter[str]:
 
     class Counting(Connection):
         def __getattribute__(self, name: str) -> object:
-            if name.startswith("on_"):
-                return lambda *values: (made.update([name]), getattr(super(Counting, self), name)(*values))[1]
-            return super().__getattribute__(name)
+            value = super().__getattribute__(name)
+            return partial(counted, name, value) if name.startswith("on_") else value
+
+    def counted(name: str, call: Callable[..., object], *values: object) -> object:
+        made.update([name])
+        return call(*values)
 
     exchange = Exchange(reads=False, connection=Counting(LOOP, set()))
     exchange.receive(data[:READ])

@@ -7,7 +7,6 @@ import httpx
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adsyncd.platforms.connection import MOST_INTERIM
 from support.examples import examples
 from support.hostile import ANSWERS, Outcome, Read, Then
 from support.wire import Exchange, exchanged
@@ -22,13 +21,14 @@ STRICTER = (
     "can't be present with",  # a length and chunks
     "Unexpected whitespace after header value",  # folded headers
     "Data after `Connection: close`",  # an interim answer that closes
-    "an interim answer",
+    "one too many",  # interim answers
     "Invalid header value char",
     "control characters",
-    "Invalid character in chunk",  # spaces and extensions that are no names
+    "chunk",  # what h11 takes for extensions
     "Response overflow",
     "Empty Content-Length",
     "Chunk size overflow",
+    "Expected LF after",
     "Invalid HTTP version",
     "not that of HTTP/1.1",  # other versions
 )
@@ -200,5 +200,5 @@ def test_after_an_answer_and_anything_more_the_connection_is_not_used_again(
 
 def test_h11_takes_no_answer_of_the_table_that_is_refused_but_for_a_known_reason() -> None:
     for answer in ANSWERS:
-        if answer.then in (Then.STAYS, Then.CLOSES) and b"HTTP/1.1 10" * (MOST_INTERIM + 1) not in answer.sent(b"{}"):
+        if answer.then in (Then.STAYS, Then.CLOSES):
             compare(b"".join(answer.sent(b"{}")), ends=answer.then is Then.CLOSES)

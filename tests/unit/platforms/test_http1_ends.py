@@ -45,8 +45,10 @@ async def transport() -> AsyncIterator[HTTP1Transport]:
 
 
 async def ask(transport: HTTP1Transport, url: str, content: bytes = b"{}", **extensions: object) -> httpx.Response:
-    answer = await transport.handle_async_request(httpx.Request("POST", url, content=content, extensions=extensions))
-    await answer.aread()
+    request = httpx.Request("POST", url, content=content, extensions=extensions)
+    with anyio.fail_after(30):
+        answer = await transport.handle_async_request(request)
+        await answer.aread()
     await answer.aclose()
     return answer
 
@@ -165,8 +167,7 @@ async def test_an_answer_to_half_a_request_is_read_and_ends_the_connection(trans
 
     async with raw_server(hasty) as server:
         for _ in range(2):
-            with anyio.fail_after(30):
-                assert (await ask(transport, server.url, LARGE)).status_code == 413
+            assert (await ask(transport, server.url, LARGE)).status_code == 413
         assert len(server.peers) == 2
 
 
