@@ -29,6 +29,7 @@ STRICTER = (
     "Empty Content-Length",
     "Chunk size overflow",
     "Expected LF after",
+    "Invalid response status",  # a bare line feed after it
     "Invalid HTTP version",
     "not that of HTTP/1.1",  # other versions
 )
