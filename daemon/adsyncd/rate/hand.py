@@ -22,7 +22,6 @@ _KEPT_S = 2.0  # less than what a record allows for its writing: then it still o
 _SHARE = 20  # a block is at most this part of the smallest window
 _MOST = 50
 _SPARED = 4  # and at most this part of what is free
-_FEW = 4  # requests within two seconds, until blocks are worth it
 
 
 class Hand:
@@ -43,7 +42,7 @@ class Hand:
 
     def room(self) -> int:
         """Return how many permits may be recorded ahead now; none if the quota has few, or requests are rare."""
-        if self._used < _FEW or self._claims or self._reserved or self._limiter.paced:
+        if self._claims or self._reserved or self._limiter.paced:
             return 0
         now = self._clock.monotonic()
         free = min(bucket.free(now) for bucket in self._limiter.buckets)
