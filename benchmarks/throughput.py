@@ -10,9 +10,10 @@ loop's: at 2, adsyncd does in one second what the loop does in two.
 both trust a private authority, which signed the platform's certificate. "PostgreSQL" is the store, a server on the same
 cores.
 
-"The limit" is asyncio's protocols and httptools' parser with no HTTP client, no quota and no record, on the same event
-loop as adsyncd. No Python program on this loop can do more, so the distance from adsyncd to the limit is all that is
-left to gain.
+"The limit" is asyncio's protocols and httptools' parser on the same event loop, with no HTTP client, no quota, no
+record and no trace: bytes go out, and the end of each answer is noticed. The difference between adsyncd's CPU time of a
+push and the limit's is what all of these cost together, and so the most that can still be gained. On a busy machine,
+trust the ratios of CPU time more than those of pushes a second, which also depend on what else runs.
 
 "Bound" is a quota of 10 requests per 8 s, which 20 tenants use up: CPU time of a request, beside a bare loop that sends
 as many at the same pace, one after the other, over a kept connection for each tenant. Both run at the same time, and
