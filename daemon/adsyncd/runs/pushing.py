@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
 import anyio
+import anyio.abc
 
 from adsyncd.errors import AdsyncdError, BadAnswer, Rejected, StoreError, Unauthorized, Unavailable
 
@@ -36,6 +37,8 @@ class PushQueue(Generic[Item]):
         self.error: AdsyncdError | None = None
         self._push = push
         self._concurrency = concurrency
+        self._pushing: anyio.abc.TaskGroup
+        self._pushers = 0
         self._items = asyncio.Queue[Item | None](max(size, 1))  # None is the end, and stays in it for all
         self._filling = anyio.CancelScope()
         self._unrecorded = 0
@@ -48,9 +51,7 @@ class PushQueue(Generic[Item]):
         Leave, even if cancelled, when the last push has ended and no outcome is on its way to the store.
         """
         try:
-            async with anyio.create_task_group() as pushing:
-                for _ in range(self._concurrency):
-                    pushing.start_soon(self._push_all)
+            async with anyio.create_task_group() as self._pushing:
                 with self._filling:
                     try:
                         yield self
@@ -65,6 +66,9 @@ class PushQueue(Generic[Item]):
 
     async def send(self, item: Item) -> None:
         """Queue an item; wait while the queue is full."""
+        if self._pushers < self._concurrency:  # most runs of a tenant in which little changes push nothing
+            self._pushers += 1
+            self._pushing.start_soon(self._push_all)
         await self._items.put(item)
 
     def queued(self, recorded: Callable[[], None]) -> Callable[[StoreError | None], None]:

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, select, update
 
 from adsyncd.model.run import Listing, Run
 from adsyncd.store.dead_letters import count
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
+_COUNTED = 1000  # campaigns among which a write counts the missing ones, in a few milliseconds
 PIECE = 500  # rows that one write marks or removes, in a few milliseconds
 
 
@@ -42,6 +43,22 @@ def missing(connection: Connection, run: Run) -> tuple[int, int]:
     """Count the campaigns that a run did not list, and those that the last complete listing missed as well."""
     now, again = connection.execute(_MISSING, {"of_tenant": run.tenant, "of_run": run.run_id}).one()
     return now, again
+
+
+_some = select(campaigns).where(_OF_TENANT).limit(_COUNTED + 1).subquery()
+_is_missing = and_(
+    _some.c.deleted_at.is_(None),
+    ~exists().where(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == _some.c.campaign_id),
+)
+_SOME_MISSING = select(
+    func.count(), func.count(case((_is_missing, 1))), func.count(case((_is_missing, _some.c.missed_at)))
+)
+
+
+def missing_of_few(connection: Connection, runs: Sequence[Run]) -> list[tuple[int, int] | None]:
+    """Count what `missing` does, for several runs; None for a tenant with so many campaigns that it takes long."""
+    counted = [connection.execute(_SOME_MISSING, {"of_tenant": run.tenant, "of_run": run.run_id}).one() for run in runs]
+    return [(now, again) if in_all <= _COUNTED else None for in_all, now, again in counted]
 
 
 _OF_PIECE = and_(campaigns.c.campaign_id > bindparam("after"), campaigns.c.campaign_id <= bindparam("upto"))

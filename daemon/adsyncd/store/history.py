@@ -1,6 +1,6 @@
 """Queries about runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
@@ -19,12 +19,20 @@ _RUN = select(*[table.c[field.name] for field in fields(Run)])
 
 
 _OPEN = _RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time)
-_OPEN_OF_TENANT = _OPEN.where(table.c.tenant == bindparam("of_tenant"))  # one query for each tick: built once
+_OPEN_OF_TENANTS = _OPEN.where(table.c.tenant.in_(bindparam("of_tenants", expanding=True)))
 
 
 def open_runs(connection: Connection, tenant: str | None) -> list[Run]:
     """Return the runs that have not ended, of one tenant or of all, oldest first."""
-    return _live(connection, _OPEN if tenant is None else _OPEN_OF_TENANT, {"of_tenant": tenant})
+    return _live(connection, _OPEN) if tenant is None else open_runs_of(connection, [tenant])[0]
+
+
+def open_runs_of(connection: Connection, tenants: Sequence[str]) -> list[list[Run]]:
+    """Return the runs of each of these tenants that have not ended, oldest first."""
+    found: dict[str, list[Run]] = {tenant: [] for tenant in tenants}
+    for run in _live(connection, _OPEN_OF_TENANTS, {"of_tenants": [*found]}):
+        found[run.tenant].append(run)
+    return [found[tenant] for tenant in tenants]
 
 
 def runs(connection: Connection, tenant: str | None, limit: int) -> list[Run]:

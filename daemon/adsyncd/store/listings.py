@@ -1,5 +1,6 @@
 """Listings that can be used again: whole ones, and pages that the platform may answer with 304 (Not Modified)."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -39,6 +40,15 @@ _PAGE = select(pages).where(
 _CAMPAIGNS = select(campaigns).where(
     campaigns.c.tenant == bindparam("tenant"), campaigns.c.campaign_id.in_(bindparam("ids", expanding=True))
 )
+
+
+_WITH_PAGES = select(pages.c.tenant).where(pages.c.tenant.in_(bindparam("of_tenants", expanding=True))).distinct()
+
+
+def have_pages(connection: Connection, tenants: Sequence[str]) -> list[bool]:
+    """Return whether a page of each of these tenants has an ETag."""
+    found = set(connection.scalars(_WITH_PAGES, {"of_tenants": [*set(tenants)]}))
+    return [tenant in found for tenant in tenants]
 
 
 def page(connection: Connection, tenant: str, source: str, number: int) -> Page | None:

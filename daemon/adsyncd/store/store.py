@@ -20,7 +20,20 @@ from adsyncd.model.lease import Lease
 from adsyncd.model.run import ResumePoint, Run
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
-from adsyncd.store import alerts, dead_letters, ending, journal, leases, pauses, permits, pruning, schema, sql
+from adsyncd.store import (
+    alerts,
+    dead_letters,
+    ending,
+    history,
+    journal,
+    leases,
+    listings,
+    pauses,
+    permits,
+    pruning,
+    schema,
+    sql,
+)
 from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
 from adsyncd.tasks import OffLoop, own_threads
@@ -28,14 +41,18 @@ from adsyncd.telemetry.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, m
 
 _SLOW_S = 0.1  # a write that takes longer is in the trace
 
-# Each kind of write with what it touches, in the order in which a transaction does them.
+# Each kind of write with what it touches, in the order in which a transaction does them. What a run reads on its way
+# is among them if it is small: with the writes of other runs it costs a statement, and by itself a transaction.
 _TOUCHES: dict[Operation[Any, Any], Touches] = {
     permits.forget: lambda records: map(_permit, records),
     permits.note: lambda claims: [_permit(one.record) for one in claims],
     permits.claim: lambda claims: [_permit(one.record) for one in claims],
+    history.open_runs_of: lambda tenant: [("runs", tenant)],
+    listings.have_pages: lambda tenant: [("runs", tenant)],
     journal.begin: lambda run: [("runs", run.tenant)],
     journal.keep: lambda item: [("runs", item.run.tenant)],
     journal.settle: lambda item: [("runs", item.run.tenant)],
+    ending.missing_of_few: lambda run: [("runs", run.tenant)],
     ending.finish: lambda item: [("runs", item.run.tenant)],
     ending.remove_pushes: lambda run_id: [("pushes", run_id)],
     pruning.roll_up: lambda item: [("runs", item.tenant)],
@@ -145,6 +162,16 @@ class Store(Reader):
         """Increase the beat of leases, except those that were taken over."""
         await self._write(leases.beat, held)
 
+    async def open_runs(self, tenant: str | None = None) -> list[Run]:
+        """Return the runs that have not ended, of one tenant or of all, oldest first: those to be resumed."""
+        return await self._write(history.open_runs_of, tenant) if tenant else await super().open_runs()
+
+    async def kept_page(self, tenant: str, source: str, number: int) -> Page | None:
+        """Return a page of `source` as it was listed last, or None if it has no ETag; see `listings.page`."""
+        if not await self._write(listings.have_pages, tenant):
+            return None
+        return await super().kept_page(tenant, source, number)
+
     async def begin(self, run: Run) -> ResumePoint:
         """Record that a run begins, or resume an open run of that id; return the point from which it continues.
 
@@ -177,6 +204,9 @@ class Store(Reader):
 
     async def missing(self, run: Run) -> tuple[int, int]:
         """Count the tenant's campaigns that a run did not list, and those that the last listing missed as well."""
+        few = await self._write(ending.missing_of_few, run)
+        if few is not None:
+            return few
         return await self._read(lambda connection: ending.missing(connection, run))
 
     async def finish(self, run: Run, *, misses: bool = True) -> int:
