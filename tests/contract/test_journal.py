@@ -179,6 +179,8 @@ async def test_the_run_of_a_tenant_with_many_campaigns_begins_as_that_of_any_oth
     began = run(number=2)
     expected = ResumePoint(began.started_at, 1, complete=False, owed=(), tally=Tally(), live=len(ids), missed=3)
     assert await store.begin(began) == expected
+    await store.keep_page(began, page(*ids[5:]), ALL)
+    assert await store.missing(began) == (5, 3)
 
 
 async def test_an_end_that_a_crash_cuts_short_leaves_an_open_run_and_marks_that_are_true(

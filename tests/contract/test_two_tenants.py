@@ -321,6 +321,8 @@ async def check(store: Store, model: Model) -> None:
 
     def look(connection: Connection) -> None:
         assert ending.missing(connection, model.run) == model.missing()
+        assert ending.missing_of_few(connection, [model.run]) == [model.missing()]
+        assert listings.have_pages(connection, [tenant]) == [bool(model.pages)]
         listing = listings.whole(connection, tenant, "", NOON, LATER)
         assert (listing and [one.id for one in listing.campaigns]) == model.kept_listing()
         for number in PAGES:
