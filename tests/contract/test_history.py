@@ -4,7 +4,7 @@ from datetime import timedelta
 from adsyncd.model.campaign import PushState
 from adsyncd.model.run import Listing, Outcome
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import Store
+from adsyncd.store import Store, history, listings
 from support.records import NOON, page, run, settle
 
 
@@ -51,6 +51,16 @@ async def test_runs_come_newest_first_of_one_tenant_or_of_all(store: Store) -> N
     assert [found.fire_time for found in await store.open_runs()] == [run(number=n).fire_time for n in range(4)]
     assert [found.run_id for found in await store.open_runs("globex")] == [run("globex", 2).run_id]
     assert await store.last_fire_times() == {"acme": run(number=3).fire_time, "globex": run(number=2).fire_time}
+
+
+async def test_what_several_tenants_ask_at_once_is_answered_to_each_for_itself(store: Store) -> None:
+    await store.begin(run("acme"))
+    await store.begin(run("globex"))
+    await store.keep_page(run("globex"), replace(page("c1"), etag="x"), PushPolicy.ALL)
+    asked = ["acme", "initech", "globex"]
+    found = await store._read(lambda connection: history.open_runs_of(connection, asked))
+    assert [[each.run_id for each in runs] for runs in found] == [[run("acme").run_id], [], [run("globex").run_id]]
+    assert await store._read(lambda connection: listings.have_pages(connection, asked)) == [False, False, True]
 
 
 async def test_the_last_run_of_each_tenant_is_the_latest_that_ended(store: Store) -> None:
