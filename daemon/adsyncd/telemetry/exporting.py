@@ -40,6 +40,7 @@ from adsyncd.telemetry.span_export import LeanSpanExporter
 from adsyncd.telemetry.standard_variables import wanted_exporters
 
 _FLUSH_S = 3.0
+_READING_MS = 10_000.0  # more than all series take
 _SERIES = 20_000  # of one instrument; beyond the SDK's 2,000 it would merge tenants into one series
 
 _Exporter = TypeVar("_Exporter", SpanExporter, MetricExporter, LogRecordExporter)
@@ -81,19 +82,22 @@ async def open_exports(environ: Mapping[str, str]) -> AsyncIterator[Telemetry]:
         await _flush(outlets)
 
 
+class _Reader(PeriodicExportingMetricReader):
+    """Reads as long as that takes. The SDK gives up after the time between exports, and loses all of the last one."""
+
+    def collect(self, timeout_millis: float = 0) -> None:  # type: ignore[misc]  # it is final, without another way
+        """Read and export all metrics."""
+        super().collect(timeout_millis=max(timeout_millis, _READING_MS))
+
+
 def _open_metrics(environ: Mapping[str, str], resource: Resource, outlets: list[_Outlet]) -> APIMeterProvider:
     exporters = _exporters(environ, OTLPMetricExporter, ConsoleMetricExporter, Losses("metrics"))
     if not exporters:
         return NoOpMeterProvider()
     limits: CardinalityLimits = {ObservableCounter: _SERIES, _Gauge: _SERIES, ObservableGauge: _SERIES}
-    readers = [PeriodicExportingMetricReader(exporter, cardinality_limits=limits) for exporter in exporters]
+    readers = [_Reader(exporter, cardinality_limits=limits) for exporter in exporters]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
-
-    def shutdown() -> None:
-        provider.force_flush()  # the last collection of `shutdown` may take no longer than the interval of exports
-        provider.shutdown()
-
-    outlets.append(_Outlet(shutdown, exporters))
+    outlets.append(_Outlet(provider.shutdown, exporters))
     return provider
 
 
