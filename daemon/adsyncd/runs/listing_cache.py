@@ -55,7 +55,6 @@ class ListingCache:
         self._listings = listings
         self._instruments = instruments
         self._full = tenant.sync.page_size  # campaigns on a page, or fewer if the platform puts fewer on it
-        self._may_know = True  # False after a page without an ETag: the next one hardly has one
         # With another base URL, client id or page size it is another listing, of which nothing is known.
         self._source = f"{tenant.platform.base_url} {tenant.client_id} {tenant.sync.page_size}"
 
@@ -63,13 +62,10 @@ class ListingCache:
         """Return page `number`, from 1."""
         if number == 1 and (kept := await self._kept_listing()):
             return kept
-        known = None
-        if self._may_know:
-            known = await self._listings.kept_page(self._tenant.id, self._source, number)
+        known = await self._listings.kept_page(self._tenant.id, self._source, number)
         if known and not known.has_more and len(known.campaigns) >= self._full:
             known = None  # an ETag of its campaigns alone does not show that a page follows it now
         page = await self._platform.page(number, known)
-        self._may_know = known is not None or page.etag is not None
         if page.has_more:
             self._full = min(self._full, len(page.campaigns))
         trace.get_current_span().set_attribute(LISTED_FROM, "platform" if page is not known else "unchanged")

@@ -96,21 +96,6 @@ async def test_without_a_cache_every_run_asks_the_platform(store: Store) -> None
     assert platform.listed == [1, 2, 3] * 2
 
 
-@pytest.mark.parametrize(("etags", "asked"), [(False, [1]), (True, [1, 2, 3])])
-async def test_the_store_is_asked_for_pages_only_while_the_platform_gives_them_etags(
-    store: Store, monkeypatch: pytest.MonkeyPatch, etags: bool, asked: list[int]
-) -> None:
-    looked_for, kept_page = list[int](), Store.kept_page
-
-    async def counted(store: Store, tenant: str, source: str, number: int) -> Page | None:
-        looked_for.append(number)
-        return await kept_page(store, tenant, source, number)
-
-    monkeypatch.setattr(Store, "kept_page", counted)
-    await run(Platform(etags=etags), store, 0, a_tenant(page_size=2))
-    assert looked_for == asked
-
-
 async def test_a_kept_listing_marks_nothing_deleted(store: Store) -> None:
     platform = Platform()
     await run(platform, store, 0)
