@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
 from typing import Generic, Protocol, TypeVar
 
 import anyio
@@ -39,6 +40,7 @@ class PushQueue(Generic[Item]):
         self._concurrency = concurrency
         self._pushing: anyio.abc.TaskGroup
         self._pushers = 0
+        self._around: Context
         self._items = asyncio.Queue[Item | None](max(size, 1))  # None is the end, and stays in it for all
         self._filling = anyio.CancelScope()
         self._unrecorded = 0
@@ -50,6 +52,9 @@ class PushQueue(Generic[Item]):
 
         Leave, even if cancelled, when the last push has ended and no outcome is on its way to the store.
         """
+        self._around = (
+            copy_context()
+        )  # pushes are part of the span around the queue, not of the one that sends the first
         try:
             async with anyio.create_task_group() as self._pushing:
                 with self._filling:
@@ -68,7 +73,7 @@ class PushQueue(Generic[Item]):
         """Queue an item; wait while the queue is full."""
         if self._pushers < self._concurrency:  # most runs of a tenant in which little changes push nothing
             self._pushers += 1
-            self._pushing.start_soon(self._push_all)
+            self._around.run(self._pushing.start_soon, self._push_all)
         await self._items.put(item)
 
     def queued(self, recorded: Callable[[], None]) -> Callable[[StoreError | None], None]:
