@@ -72,7 +72,7 @@ def ten_thousand() -> list[Figure]:
             ready_s = cpu_s(pid)
             time.sleep(SETTLE_S)  # until old history is looked for
             busy_s = cpu_s(pid)
-            time.sleep(IDLE_S)
+            time.sleep(IDLE_S)  # the CPU time is measured over this time
             busy_s = cpu_s(pid) - busy_s
             memory_kb = own_kb(pid)
             spent = {command: command_cpu_s(command, config) for command in ("status", "plan", "reload")}

@@ -240,6 +240,6 @@ def sync(config: Path, tenant: str) -> list[str]:
 def ledger(base_url: str) -> tuple[int, float]:
     """Return the 429s and the seconds from the tenth accepted request to the last, wait a window, and start anew."""
     page = httpx.get(f"{base_url}/_ledger", trust_env=False).json()["clients"]["shared"]
-    time.sleep(QUOTA.per_s)
+    time.sleep(QUOTA.per_s)  # so that the next contender finds the whole quota
     httpx.post(f"{base_url}/_ledger/reset", trust_env=False).raise_for_status()
     return page["refused"], page["accepted_at"][-1] - page["accepted_at"][QUOTA.requests - 1]

@@ -183,13 +183,18 @@ async def test_the_run_of_a_tenant_with_many_campaigns_begins_as_that_of_any_oth
     assert await store.missing(began) == (5, 3)
 
 
+async def list_five(store: Store) -> None:
+    """Begin and end a run that lists all of five campaigns."""
+    await store.begin(run())
+    await store.keep_page(run(), page("c1", "c2", "c3", "c4", "c5"), ALL)
+    await store.finish(replace(run(), ended_at=NOON, listing=Listing.COMPLETE))
+
+
 async def test_an_end_that_a_crash_cuts_short_leaves_an_open_run_and_marks_that_are_true(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ending, "PIECE", 2)
-    await store.begin(run())
-    await store.keep_page(run(), page("c1", "c2", "c3", "c4", "c5"), ALL)
-    await store.finish(replace(run(), ended_at=NOON, listing=Listing.COMPLETE))
+    await list_five(store)
     done = [replace(run(number=number), ended_at=NOON, listing=Listing.COMPLETE) for number in (1, 2)]
     for each in (run(number=1), run(number=2)):
         await store.begin(each)
@@ -211,9 +216,7 @@ async def test_an_ended_run_stays_as_it_is_though_it_is_ended_again_in_pieces(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ending, "PIECE", 2)
-    await store.begin(run())
-    await store.keep_page(run(), page("c1", "c2", "c3", "c4", "c5"), ALL)
-    await store.finish(replace(run(), ended_at=NOON, listing=Listing.COMPLETE))
+    await list_five(store)
     assert len(await rows(store, tables.pushes)) == 3  # they are left, and no run owes them
     await store.finish(replace(run(), ended_at=NOON, listing=Listing.COMPLETE))
     with pytest.raises(RunEnded):

@@ -24,7 +24,7 @@ class Then(Enum):
 class Outcome(Enum):
     """What becomes of an answer that is neither read nor refused."""
 
-    WAITS = auto()  # the rest is awaited: whoever asked has a deadline
+    WAITS = auto()  # for the rest of the answer; the deadline of the request ends that
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A call: the one value that travels with a request, from the client to the connection and back with the answer.
 
-It is the only extension that adsyncd adds to a request for itself. (`trace` is httpcore's.)
+It is the only extension that adsyncd adds to a request for itself. (`trace` is httpx's.)
 """
 
 from dataclasses import dataclass, field

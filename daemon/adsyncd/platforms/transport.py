@@ -32,7 +32,7 @@ from adsyncd.rate.retry import LONGEST_ASKED_S
 from adsyncd.telemetry import CALL
 from adsyncd.telemetry.instruments import REQUESTS, RETRIES, Instruments
 
-_WRITTEN = ".send_request_body.complete"  # httpcore's event, after the protocol's name
+_WRITTEN = ".send_request_body.complete"  # how httpx's `trace` names the event, after the protocol
 
 _MOST_KIB = 64  # of an answer: the worst JSON of this size blocks the event loop for a millisecond
 _MOST_MIB = 2  # of a page: a thousand campaigns of 2 KiB

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from random import Random
 
 import anyio
@@ -15,13 +14,12 @@ from adsyncd.errors import StoreError
 from adsyncd.rate.account import Account
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.ledger import Claim, PermitRecord
-from adsyncd.rate.quota import ClientQuota, Quota
+from adsyncd.rate.quota import ClientQuota
 from support.examples import examples
 from support.gates import (
     COOLS_FOR,
     WINDOW,
     MemoryLedger,
-    Server,
     a_client,
     a_gate,
     a_governor,
@@ -30,6 +28,7 @@ from support.gates import (
     rebooted,
     recorded,
 )
+from support.killed import Processes
 from support.virtual_time import VirtualClock
 
 
@@ -135,22 +134,6 @@ async def test_a_platform_s_quota_that_is_new_leaves_the_records_of_its_client_i
     assert before <= set(ledger.records)
 
 
-class Processes:
-    """Several processes with one client id, and one ledger: each may be killed at any instant, or frozen."""
-
-    def __init__(self, seed: int, quota: Quota, platform_quota: Quota | None = None) -> None:
-        self.server = Server(seed)
-        self.ledger = MemoryLedger()
-        self.client = a_client(quota, platform_quota)
-
-    async def live(self, name: str, begins_s: float, lasts_s: float, requests: int, *, elsewhere: bool = False) -> None:
-        await anyio.sleep(begins_s)
-        clock = rebooted() if elsewhere else VirtualClock()
-        through = a_governor(clock, self.ledger, name).gate(self.client)
-        with anyio.move_on_after(lasts_s):
-            await at_once(requests, self.server.recorded_request, through)
-
-
 @examples(60)
 @given(
     seed=st.integers(0, 2**32),
@@ -165,10 +148,7 @@ async def test_several_processes_that_are_killed_anywhere_never_send_more_than_t
 ) -> None:
     shared = None if platform_permits is None else a_quota(platform_permits)
     processes = Processes(seed, a_quota(permits), shared)
-    async with anyio.create_task_group() as tasks:
-        for number, (begins_s, lasts_s, requests, elsewhere) in enumerate(lives):
-            live = partial(processes.live, f"process {number}", begins_s, lasts_s, requests, elsewhere=elsewhere)
-            tasks.start_soon(live)
+    await processes.live_together(lives)
     await processes.live("the last", 0.0, 1e9, 5)
     assert processes.server.most_in_a_window() <= min(permits, platform_permits or permits)
     assert len(processes.server.counted) >= 5

@@ -16,15 +16,14 @@ from support.gates import (
     COOLS_FOR,
     WINDOW,
     MemoryLedger,
-    Server,
     a_client,
     a_gate,
     a_governor,
     a_quota,
     at_once,
-    rebooted,
     recorded,
 )
+from support.killed import Processes
 from support.virtual_time import VirtualClock
 
 KEPT_S = 2.0
@@ -213,21 +212,12 @@ async def test_while_a_block_is_written_other_requests_are_recorded_without_one_
 async def test_processes_that_are_killed_with_blocks_in_hand_never_send_more_than_the_quota(
     seed: int, permits: int, shared: int | None, lives: list[tuple[float, float, int, bool]]
 ) -> None:
-    server, ledger = Server(seed), MemoryLedger()
-
-    async def live(name: str, begins_s: float, lasts_s: float, requests: int, elsewhere: bool) -> None:
-        await anyio.sleep(begins_s)
-        client = a_client(a_quota(permits), None if shared is None else a_quota(shared))
-        through = a_governor(rebooted() if elsewhere else VirtualClock(), ledger, name).gate(client)
-        with anyio.move_on_after(lasts_s):
-            for _ in range(5):
-                await at_once(requests // 5, server.recorded_request, through)
-
-    async with anyio.create_task_group() as tasks:
-        for number, (begins_s, lasts_s, requests, elsewhere) in enumerate(lives):
-            tasks.start_soon(live, f"process {number}", begins_s, lasts_s, requests, elsewhere)
-    await live("the last", 0.0, 1e9, 100, elsewhere=False)
-    assert server.most_in_a_window() <= min(permits, shared or permits)
+    processes = Processes(seed, a_quota(permits), None if shared is None else a_quota(shared))
+    await processes.live_together(
+        [(begins_s, lasts_s, requests // 5, elsewhere) for begins_s, lasts_s, requests, elsewhere in lives], rounds=5
+    )
+    await processes.live("the last", 0.0, 1e9, 20, rounds=5)
+    assert processes.server.most_in_a_window() <= min(permits, shared or permits)
 
 
 async def test_what_a_killed_process_had_in_hand_is_out_no_longer_than_what_it_had_sent() -> None:
