@@ -116,8 +116,8 @@ COVERED = {
     "simulation/test_planted_bugs.py": "simulation/invariants",
     # The contract tests run them on SQLite and on PostgreSQL.
     "contract/test_{}.py": "store/alerts store/checkup store/dead_letters store/history store/leases store/listings"
-    " store/permits store/postgres_session store/pruning store/reader store/store store/upkeep",
-    "contract/test_journal.py": "store/ending",
+    " store/permits store/postgres_session store/pruning store/reader store/statements store/store store/upkeep",
+    "contract/test_journal.py": "store/beginning store/ending",
     "contract/test_two_tenants.py": "store/ending store/pauses",
 }
 TESTED_ELSEWHERE: dict[str, list[Path]] = {}

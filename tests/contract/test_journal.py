@@ -8,7 +8,7 @@ from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Oddities, Push, PushState, idempotency_key
 from adsyncd.model.run import Listing, ResumePoint, Tally
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import Store, ending, journal, open_store, tables
+from adsyncd.store import Store, beginning, ending, journal, open_store, tables
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
 
 ALL = PushPolicy.ALL
@@ -71,6 +71,12 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
         assert [taken_up.trace_id for taken_up in await after.open_runs()] == ["f" * 32]
         await after.keep_page(left, page("c5", number=2), ALL)
         assert (await after.begin(left)).complete
+
+
+async def test_a_run_left_open_before_its_first_page_began_when_it_began(store: Store) -> None:
+    await store.begin(run())
+    point = await store.begin(replace(run(), started_at=NOON + timedelta(hours=1)))
+    assert (point.started_at, point.next_page) == (NOON, 1)
 
 
 async def test_a_listing_that_is_used_again_took_no_requests(store: Store) -> None:
@@ -169,7 +175,7 @@ def test_the_pieces_of_a_page_are_all_of_it_and_the_last_one_ends_it(
 
 
 async def test_the_run_of_a_tenant_with_many_campaigns_begins_as_that_of_any_other(store: Store) -> None:
-    ids = [f"c{number}" for number in reversed(range(1000, 1000 + journal._COUNTED + 9))]
+    ids = [f"c{number}" for number in reversed(range(1000, 1000 + beginning._COUNTED + 9))]
     await store.begin(run())
     await store.keep_page(run(), page(*ids), ALL)
     await store.finish(replace(run(), ended_at=NOON))

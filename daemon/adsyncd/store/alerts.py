@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, select
 
 from adsyncd.model.alert import Alert
-from adsyncd.store.sql import upsert
+from adsyncd.store.statements import upsert
 from adsyncd.store.tables import alerts as table
 from adsyncd.store.tables import dead_letters
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from adsyncd.model.campaign import DeadLetter
+from adsyncd.store.statements import fetch
 from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import dead_letters as table
 
@@ -47,9 +48,13 @@ def find(
     return [DeadLetter(**row) for row in connection.execute(query).mappings()]
 
 
+_COUNT = select(func.count()).where(table.c.tenant == bindparam("of_tenant"))
+
+
 def count(connection: Connection, tenant: str) -> int:
     """Count a tenant's dead letters."""
-    return connection.scalar(select(func.count()).where(table.c.tenant == tenant)) or 0
+    ((letters,),) = fetch(connection, _COUNT, {"of_tenant": tenant})
+    return int(letters)
 
 
 def count_all(connection: Connection) -> dict[str, int]:

@@ -7,13 +7,15 @@ that the last write does not remove belong to an ended run, which owes nothing, 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, select, update
 
 from adsyncd.model.run import Listing, Run
+from adsyncd.store.beginning import record
 from adsyncd.store.dead_letters import count
+from adsyncd.store.statements import execute_rows, fetch
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
 _COUNTED = 1000  # campaigns among which a write counts the missing ones, in a few milliseconds
@@ -45,7 +47,12 @@ def missing(connection: Connection, run: Run) -> tuple[int, int]:
     return now, again
 
 
-_some = select(campaigns).where(_OF_TENANT).limit(_COUNTED + 1).subquery()
+_some = (
+    select(campaigns.c.campaign_id, campaigns.c.missed_at, campaigns.c.deleted_at)
+    .where(_OF_TENANT)
+    .limit(_COUNTED + 1)
+    .subquery()
+)
 _is_missing = and_(
     _some.c.deleted_at.is_(None),
     ~exists().where(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == _some.c.campaign_id),
@@ -57,8 +64,8 @@ _SOME_MISSING = select(
 
 def missing_of_few(connection: Connection, runs: Sequence[Run]) -> list[tuple[int, int] | None]:
     """Count what `missing` does, for several runs; None for a tenant with so many campaigns that it takes long."""
-    counted = [connection.execute(_SOME_MISSING, {"of_tenant": run.tenant, "of_run": run.run_id}).one() for run in runs]
-    return [(now, again) if in_all <= _COUNTED else None for in_all, now, again in counted]
+    counted = [fetch(connection, _SOME_MISSING, {"of_tenant": run.tenant, "of_run": run.run_id}) for run in runs]
+    return [(now, again) if in_all <= _COUNTED else None for ((in_all, now, again),) in counted]
 
 
 _OF_PIECE = and_(campaigns.c.campaign_id > bindparam("after"), campaigns.c.campaign_id <= bindparam("upto"))
@@ -103,8 +110,8 @@ def _finish(connection: Connection, item: Finish) -> Finish | None:
     if marks:
         found, upto = connection.execute(_UPTO, {**of_tenant, "after": item.after, "most": PIECE}).one()
     more = found == PIECE
-    record = asdict(item.run) | ({} if usable else {"listed_at": None})
-    if not (connection.scalar(_OPEN, of_run) if more else connection.execute(_ENDED, {**of_run, **record}).rowcount):
+    end = {**of_run, **record(item.run), **({} if usable else {"listed_at": None})}
+    if not (connection.scalar(_OPEN, of_run) if more else execute_rows(connection, _ENDED, [end])):
         return None
     piece = {**of_run, **of_tenant, "after": item.after, "upto": upto}
     if marks and item.run.listing is Listing.COMPLETE:
@@ -121,5 +128,5 @@ def _finish(connection: Connection, item: Finish) -> Finish | None:
 def remove_pushes(connection: Connection, run_ids: Sequence[str]) -> list[None]:
     """Remove a piece of the pushes of each of these runs."""
     for run_id in run_ids:
-        connection.execute(_PUSHES, {"of_run": run_id, "most": PIECE})
+        execute_rows(connection, _PUSHES, [{"of_run": run_id, "most": PIECE}])
     return [None] * len(run_ids)

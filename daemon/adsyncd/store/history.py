@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, sel
 from adsyncd.model.day import Day, by_day
 from adsyncd.model.run import Outcome, Run, Tally
 from adsyncd.store import pruning
-from adsyncd.store.journal import tallies
+from adsyncd.store.beginning import tallies
 from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import runs as table
 

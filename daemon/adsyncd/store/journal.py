@@ -1,25 +1,37 @@
-"""The journal of runs: each function does one kind of write for many items, in a transaction of `writer`."""
+"""What runs list and push. Each function does one kind of write for many items, in a transaction of `writer`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, and_, bindparam, case, delete, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Page, Push, PushState, content_hash, idempotency_key
-from adsyncd.model.run import ResumePoint, Run, Tally
+from adsyncd.model.run import Run
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import listings
-from adsyncd.store.sql import CHUNK, Insert, upsert
+from adsyncd.store.statements import CHUNK, Columns, Insert, Query, execute_rows, fetch, upsert
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
 _OF_PUSH = [field.name for field in fields(Push)]
 
 PIECE = 100  # campaigns that one write keeps, in some ten milliseconds: other tenants' writes wait for it
-_COUNTED = 1000  # campaigns that one write counts, in less
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,100 +60,6 @@ class Settle:
     now: datetime
 
 
-def begin(connection: Connection, items: Sequence[Run]) -> list[ResumePoint | None]:
-    """Record that runs begin, or resume open runs. Raises RunEnded if a run has ended.
-
-    Returns None for a run whose `resume_point` takes long to read: one that is resumed, or of a large tenant.
-    """
-    start = upsert(connection, runs, ["trace_id"])  # also of an ended run: raising undoes it
-    connection.execute(start, [asdict(run) for run in items])
-    return [_start(connection, run) for run in items]
-
-
-# Statements are built once: building one takes longer than executing it.
-_LISTS = exists().where(pushes.c.run_id == runs.c.run_id)  # though its first page may be kept in part
-_RUN = select(runs, _LISTS.label("lists")).where(runs.c.run_id == bindparam("run"))
-_OF_TENANT = campaigns.c.tenant == bindparam("of_tenant")
-_LIVE = select(func.count(), func.count(campaigns.c.missed_at)).where(_OF_TENANT, campaigns.c.deleted_at.is_(None))
-_some = select(campaigns.c.missed_at, campaigns.c.deleted_at).where(_OF_TENANT).limit(_COUNTED + 1).subquery()
-_is_live = _some.c.deleted_at.is_(None)
-_SOME_LIVE = select(
-    func.count(),
-    func.count(case((_is_live, 1))),
-    func.count(case((_is_live, _some.c.missed_at))),
-)
-_OWED = (
-    select(pushes.c.campaign_id, pushes.c.failures)
-    .where(pushes.c.run_id == bindparam("run"), pushes.c.state == PushState.PENDING)
-    .order_by(pushes.c.campaign_id)
-)
-_BY_STATE = (
-    select(
-        pushes.c.run_id,
-        pushes.c.state,
-        func.count().label("campaigns"),
-        func.sum(pushes.c.attempts).label("requests"),
-        func.sum(case((pushes.c.attempts > 1, pushes.c.attempts - 1), else_=0)).label("retries"),
-    )
-    .where(pushes.c.run_id.in_(bindparam("runs", expanding=True)))
-    .group_by(pushes.c.run_id, pushes.c.state)
-)
-_PAGES = select(runs.c.run_id, (runs.c.next_page - 1).label("requests")).where(
-    runs.c.run_id.in_(bindparam("runs", expanding=True)),
-    runs.c.listed_at >= runs.c.started_at,  # a reused listing took no requests
-)
-
-
-def _start(connection: Connection, run: Run) -> ResumePoint | None:
-    row = connection.execute(_RUN, {"run": run.run_id}).one()
-    if row.ended_at:
-        raise RunEnded(f"run {run.run_id} has ended already")
-    if row.next_page > 1 or row.lists:
-        return None
-    all_of_it, live, missed = connection.execute(_SOME_LIVE, {"of_tenant": run.tenant}).one()
-    if all_of_it > _COUNTED:
-        return None
-    return ResumePoint(row.started_at, 1, complete=False, owed=(), tally=Tally(), live=live, missed=missed)
-
-
-def resume_point(connection: Connection, run_id: str) -> ResumePoint:
-    """Return where an open run starts or resumes."""
-    row = connection.execute(_RUN, {"run": run_id}).one()
-    owed = connection.execute(_OWED, {"run": run_id})
-    point = ResumePoint(
-        started_at=row.started_at,
-        next_page=row.next_page,
-        complete=row.complete,
-        owed=tuple(Push(push.campaign_id, PushState.PENDING, failures=push.failures) for push in owed),
-        tally=tallies(connection, [run_id])[run_id],
-        announced=row.announced,
-        odd=row.error,
-        source=row.source,
-    )
-    if row.next_page > 1:
-        return point
-    live, missed = connection.execute(_LIVE, {"of_tenant": row.tenant}).one()
-    return replace(point, live=live, missed=missed)
-
-
-def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:
-    """Count the campaigns of open runs by state, and the requests that kept pages and settled pushes took.
-
-    Other requests are unknown: failed requests for pages, those of pending pushes, and those that cost no attempt.
-    """
-    counts = {run_id: Tally() for run_id in run_ids}
-    for row in connection.execute(_PAGES, {"runs": run_ids}):
-        counts[row.run_id].requests = row.requests
-    for row in connection.execute(_BY_STATE, {"runs": run_ids}):
-        tally = counts[row.run_id]
-        tally.listed += row.campaigns
-        tally.requests += row.requests
-        tally.retries += row.retries
-        if row.state is not PushState.PENDING:
-            setattr(tally, row.state, row.campaigns)
-    return counts
-
-
 _named = bindparam("named", type_=runs.c.announced.type)
 _PROGRESS = (
     update(runs)
@@ -155,7 +73,7 @@ _PROGRESS = (
 
 def keep(connection: Connection, items: Sequence[Keep]) -> list[list[Push]]:
     """Keep parts of pages and the pushes that they add to their runs; return these pushes in the pages' order."""
-    statement = upsert(connection, campaigns, [*_LISTED, "content_hash", "missed_at", "deleted_at"])
+    statement = upsert(connection, campaigns, _KEPT, where=_differs)
     return [_keep(connection, statement, item) for item in items]
 
 
@@ -176,41 +94,54 @@ def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
     }
     if item.page.number == 1:
         progress |= {"source": item.page.source, "listed_at": item.page.listed_at or item.now}
-    connection.execute(_PROGRESS, progress)
+    execute_rows(connection, _PROGRESS, [progress])
     if item.page.etag is not None and not item.page.odd.count:
         listings.remember(connection, item.run.tenant, item.page)
     return new
 
 
-_KNOWN = (
-    select(
-        campaigns.c.campaign_id,
-        campaigns.c.pushed_hash,
-        campaigns.c.failures,
-        dead_letters.c.content_hash.label("dead_hash"),
-        pushes.c.run_id.is_not(None).label("owed"),
+_KEPT = [*_LISTED, "content_hash", "missed_at", "deleted_at"]
+
+
+def _differs(listed: Columns) -> ColumnElement[bool]:
+    """Rows that are as they were are not written again: they are most of them, and writing takes a disk."""
+    return or_(*[campaigns.c[name].is_distinct_from(listed[name]) for name in _KEPT])
+
+
+@lru_cache(maxsize=32)
+def _known(count: int) -> Query:
+    """Return the query for what is known of so many campaigns, whose ids are `id_0` and so on."""
+    letter = and_(dead_letters.c.tenant == campaigns.c.tenant, dead_letters.c.campaign_id == campaigns.c.campaign_id)
+    push = and_(pushes.c.run_id == bindparam("run"), pushes.c.campaign_id == campaigns.c.campaign_id)
+    ids = [bindparam(f"id_{number}", type_=campaigns.c.campaign_id.type) for number in range(count)]
+    return (
+        select(
+            campaigns.c.campaign_id,
+            campaigns.c.payload,
+            campaigns.c.content_hash,
+            campaigns.c.pushed_hash,
+            campaigns.c.failures,
+            dead_letters.c.content_hash.label("dead_hash"),
+            pushes.c.run_id.is_not(None).label("owed"),
+        )
+        .select_from(campaigns.outerjoin(dead_letters, letter).outerjoin(pushes, push))
+        .where(campaigns.c.tenant == bindparam("tenant"), campaigns.c.campaign_id.in_(ids))
     )
-    .select_from(
-        campaigns.outerjoin(
-            dead_letters,
-            and_(dead_letters.c.tenant == campaigns.c.tenant, dead_letters.c.campaign_id == campaigns.c.campaign_id),
-        ).outerjoin(pushes, and_(pushes.c.run_id == bindparam("run"), pushes.c.campaign_id == campaigns.c.campaign_id))
-    )
-    .where(campaigns.c.tenant == bindparam("tenant"), campaigns.c.campaign_id.in_(bindparam("ids", expanding=True)))
-)
 
 
 def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: Sequence[Campaign]) -> list[Push]:
     tenant, run_id = item.run.tenant, item.run.run_id
-    ids = [campaign.id for campaign in listed]
-    known = {row.campaign_id: row for row in connection.execute(_KNOWN, {"run": run_id, "tenant": tenant, "ids": ids})}
-    hashes = {campaign.id: content_hash(campaign) for campaign in listed}
+    ids = {f"id_{number}": campaign.id for number, campaign in enumerate(listed)}
+    rows = fetch(connection, _known(len(ids)), {"run": run_id, "tenant": tenant, **ids})
+    known = {row.campaign_id: row for row in rows}
+    hashes = {campaign.id: _hash(campaign, known.get(campaign.id)) for campaign in listed}
     new = [
-        _owed(campaign_id, known.get(campaign_id), hashes[campaign_id], item.policy)
-        for campaign_id in ids
-        if not (campaign_id in known and known[campaign_id].owed)
+        _owed(campaign.id, known.get(campaign.id), hashes[campaign.id], item.policy)
+        for campaign in listed
+        if not (campaign.id in known and known[campaign.id].owed)
     ]
-    connection.execute(
+    execute_rows(
+        connection,
         statement,
         [
             {
@@ -218,15 +149,16 @@ def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: S
                 "tenant": tenant,
                 "campaign_id": campaign.id,
                 "content_hash": hashes[campaign.id],
+                "failures": 0,
                 "missed_at": None,
                 "deleted_at": None,
             }
             for campaign in listed
         ],
     )
-    _execute_many(
+    execute_rows(
         connection,
-        pushes.insert(),
+        _PUSH,
         [
             {
                 **{name: getattr(push, name) for name in _OF_PUSH},
@@ -247,6 +179,11 @@ def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: S
     return new
 
 
+def _hash(campaign: Campaign, known: Row[Any] | None) -> str:
+    """Return a campaign's content hash; the known one of the same payload, since hashing takes longer than looking."""
+    return known.content_hash if known and known.payload == campaign.payload else content_hash(campaign)
+
+
 def _owed(campaign_id: str, known: Row[Any] | None, content_hash: str, policy: PushPolicy) -> Push:
     """Decide the state in which a listed campaign enters its run."""
     if known is None:
@@ -258,6 +195,7 @@ def _owed(campaign_id: str, known: Row[Any] | None, content_hash: str, policy: P
     return Push(campaign_id, PushState.PENDING, failures=known.failures)
 
 
+_PUSH = insert(pushes)
 _THIS_PUSH = and_(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == bindparam("of_campaign"))
 _ITS_CAMPAIGN = and_(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.campaign_id == bindparam("of_campaign"))
 _SETTLED = update(pushes).where(_THIS_PUSH)
@@ -275,7 +213,7 @@ _LETTER = select(
 
 def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
     """Record outcomes of pushes, each with its campaign's row and its dead letter if it has one."""
-    _execute_many(
+    execute_rows(
         connection,
         _SETTLED,
         [
@@ -290,7 +228,7 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
             for item in items
         ],
     )
-    _execute_many(
+    execute_rows(
         connection,
         _PUSHED,
         [
@@ -304,7 +242,7 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
             if item.push.state is PushState.PUSHED
         ],
     )
-    _execute_many(
+    execute_rows(
         connection,
         _FAILED,
         [
@@ -318,7 +256,7 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
             if item.push.state in {PushState.FAILED, PushState.DEAD_LETTERED}
         ],
     )
-    _execute_many(
+    execute_rows(
         connection,
         upsert(connection, dead_letters, [*_FROM_PUSH, *_FROM_OUTCOME], _LETTER),
         [
@@ -337,8 +275,3 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
         ],
     )
     return [None] * len(items)
-
-
-def _execute_many(connection: Connection, statement: Executable, rows: Sequence[Mapping[str, object]]) -> None:
-    if rows:
-        connection.execute(statement, rows)

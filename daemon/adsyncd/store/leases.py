@@ -4,14 +4,14 @@ All functions lock rows in the order of tenants, so that two processes cannot de
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from operator import attrgetter
 
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from adsyncd.errors import LeaseLost
 from adsyncd.model.lease import Lease
-from adsyncd.store.sql import CHUNK, insert_missing
+from adsyncd.store.statements import CHUNK, execute_rows, fetch, insert_missing
 from adsyncd.store.tables import leases as table
 
 
@@ -25,7 +25,7 @@ class Take:
 
 
 _OF_TENANT = table.c.tenant == bindparam("of_tenant")
-_LEASE = select(table).where(_OF_TENANT)
+_LEASE = select(*[table.c[field.name] for field in fields(Lease)]).where(_OF_TENANT)
 _TAKE = (
     update(table)
     .where(
@@ -67,21 +67,22 @@ def _take(connection: Connection, item: Take) -> Lease:
         "over_fence": over.fence,
         "over_beat": over.beat,
     }
-    if not connection.execute(_TAKE, wanted).rowcount:
+    if not execute_rows(connection, _TAKE, [wanted]):
         first = {"tenant": item.tenant, "owner": item.owner, "fence": 1, "beat": 0}
-        connection.execute(insert_missing(connection, table), first)
-    return Lease(**connection.execute(_LEASE, {"of_tenant": item.tenant}).mappings().one())
+        execute_rows(connection, insert_missing(connection, table), [first])
+    (now,) = fetch(connection, _LEASE, {"of_tenant": item.tenant})
+    return Lease(*now)
 
 
 def give(connection: Connection, items: Sequence[Lease]) -> list[None]:
     """Free leases, except those that were taken over."""
-    connection.execute(_GIVE, _keys(items))
+    execute_rows(connection, _GIVE, _keys(items))
     return [None] * len(items)
 
 
 def beat(connection: Connection, items: Sequence[Sequence[Lease]]) -> list[None]:
     """Increase the beat of leases, except those that were taken over."""
-    connection.execute(_BEAT, _keys([lease for leases in items for lease in leases]))
+    execute_rows(connection, _BEAT, _keys([lease for leases in items for lease in leases]))
     return [None] * len(items)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 
 from adsyncd.model.campaign import Campaign, Page, content_hash
-from adsyncd.store.sql import CHUNK, upsert
+from adsyncd.store.statements import CHUNK, upsert
 from adsyncd.store.tables import campaigns, runs
 from adsyncd.store.tables import listing_pages as pages
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from adsyncd.store.sql import upsert
+from adsyncd.store.statements import upsert
 from adsyncd.store.tables import pauses as table
 
 

@@ -24,7 +24,8 @@ from sqlalchemy import (
 )
 
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
-from adsyncd.store.sql import Columns, execute_rows, upsert, writers_meet
+from adsyncd.store.sql import writers_meet
+from adsyncd.store.statements import Columns, execute_rows, upsert
 from adsyncd.store.tables import permits, shapes
 
 _ALL = list(permits.columns.keys())

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delet
 
 from adsyncd.model.day import SUMS, Day, by_day
 from adsyncd.model.run import Run
-from adsyncd.store.sql import Columns, merge
+from adsyncd.store.statements import Columns, merge
 from adsyncd.store.tables import days, pushes, runs
 
 PIECE = 500  # runs that one write sums up

@@ -2,46 +2,30 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
-from operator import itemgetter
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import (
     URL,
-    ColumnElement,
     Connection,
     Engine,
     NullPool,
-    Select,
-    Table,
-    UpdateBase,
     create_engine,
     event,
     make_url,
     text,
 )
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import KeyedColumnElement
 
 from adsyncd.errors import StoreError
 from adsyncd.host.shortage import lacking
 from adsyncd.store import postgres_session, sqlite_file
 
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
-
 Answer = TypeVar("Answer")
-Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
-Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
-CHUNK = 500  # ids in one statement: databases limit its parameters
 _LOOKS = 5  # attempts to read a file that changes
 _FORMS = "write sqlite:////path/to/file or postgresql+psycopg://host:port/database"
 _SECONDS = re.compile(r"\d{1,6}(\.\d+)?")
@@ -150,95 +134,6 @@ def look(engine: Engine, query: Callable[[Connection], Answer]) -> Answer:
                 if still():
                     return answer
     raise StoreError(f"{name(engine.url)}: it changed while it was read; try again")
-
-
-def execute_rows(connection: Connection, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Execute a statement once for each row of parameters, and return how many rows it changed.
-
-    It skips what takes SQLAlchemy longer than the database takes: the processing of each row. So the parameters must be
-    plain numbers and texts, and all rows must name the same.
-    """
-    text, in_order = _compiled(statement, connection.dialect, tuple(rows[0]))
-    parameters = [in_order(row) for row in rows] if in_order else list(rows)
-    return connection.exec_driver_sql(text, parameters, execution_options={"preserve_rowcount": True}).rowcount
-
-
-@lru_cache(maxsize=64)
-def _compiled(
-    statement: UpdateBase, dialect: Dialect, names: tuple[str, ...]
-) -> tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]] | None]:
-    compiled = statement.compile(dialect=dialect, column_keys=list(names))
-    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - no DDL
-    in_order = compiled.positiontup  # none on PostgreSQL, which takes them by name
-    return str(compiled), itemgetter(*in_order) if in_order else None
-
-
-def upsert(
-    connection: Connection,
-    table: Table,
-    columns: Sequence[str],
-    source: Select[Any] | None = None,
-    where: Callable[[Columns], ColumnElement[bool]] | None = None,
-) -> Insert:
-    """Return an INSERT that overwrites `columns` of an existing row with the same primary key.
-
-    It inserts its parameters, or the rows of `source` as `columns`. `where` gets the columns of the new row and returns
-    the condition under which it overwrites.
-    """
-    return _upsert(connection.dialect.name, table, tuple(columns), source, where)
-
-
-@cache
-def _upsert(
-    system: str,
-    table: Table,
-    columns: tuple[str, ...],
-    source: Select[Any] | None,
-    where: Callable[[Columns], ColumnElement[bool]] | None,
-) -> Insert:
-    """Build each statement once: building one takes longer than executing it."""
-    statement = _insert(system, table)
-    if source is not None:
-        statement = statement.from_select(columns, source)
-    return statement.on_conflict_do_update(
-        index_elements=list(table.primary_key),
-        set_={name: statement.excluded[name] for name in columns if not table.c[name].primary_key},
-        where=where and where(statement.excluded),
-    )
-
-
-def merge(
-    connection: Connection, table: Table, merged: Callable[[Columns], Mapping[str, ColumnElement[Any]]]
-) -> Insert:
-    """Return an INSERT that updates an existing row with the same primary key.
-
-    `merged` gets the columns of the new row and returns the values that the existing one gets.
-    """
-    return _merge(connection.dialect.name, table, merged)
-
-
-@cache
-def _merge(system: str, table: Table, merged: Callable[[Columns], Mapping[str, ColumnElement[Any]]]) -> Insert:
-    statement = _insert(system, table)
-    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=merged(statement.excluded))
-
-
-def insert_missing(connection: Connection, table: Table) -> Insert:
-    """Return an INSERT that leaves an existing row with the same primary key unchanged."""
-    return _insert_missing(connection.dialect.name, table)
-
-
-@cache
-def _insert_missing(system: str, table: Table) -> Insert:
-    return _insert(system, table).on_conflict_do_nothing()
-
-
-def _insert(system: str, table: Table) -> Insert:
-    if system == "sqlite":
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - slow to import, and SQLite needs none of it
-
-    return postgresql.insert(table)
 
 
 def writers_meet(connection: Connection) -> bool:

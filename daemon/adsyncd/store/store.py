@@ -22,6 +22,7 @@ from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.store import (
     alerts,
+    beginning,
     dead_letters,
     ending,
     history,
@@ -49,7 +50,7 @@ _TOUCHES: dict[Operation[Any, Any], Touches] = {
     permits.claim: lambda claims: [_permit(one.record) for one in claims],
     history.open_runs_of: lambda tenant: [("runs", tenant)],
     listings.have_pages: lambda tenant: [("runs", tenant)],
-    journal.begin: lambda run: [("runs", run.tenant)],
+    beginning.begin: lambda run: [("runs", run.tenant)],
     journal.keep: lambda item: [("runs", item.run.tenant)],
     journal.settle: lambda item: [("runs", item.run.tenant)],
     ending.missing_of_few: lambda run: [("runs", run.tenant)],
@@ -177,9 +178,9 @@ class Store(Reader):
 
         Raises RunEnded if the run has ended.
         """
-        if point := await self._write(journal.begin, run):
+        if point := await self._write(beginning.begin, run):
             return point
-        return await self._read(lambda connection: journal.resume_point(connection, run.run_id))
+        return await self._read(lambda connection: beginning.resume_point(connection, run.run_id))
 
     async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
         """Keep a page's campaigns, the pushes that the run owes to them, and the progress of the listing.

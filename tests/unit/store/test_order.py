@@ -18,7 +18,7 @@ from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Shape
 from adsyncd.simulation.memory import memory_engine
-from adsyncd.store import alerts, dead_letters, ending, journal, leases, pauses, permits, tables
+from adsyncd.store import alerts, beginning, dead_letters, ending, journal, leases, pauses, permits, tables
 from adsyncd.store.store import store_in
 from adsyncd.store.writer import Operation, Ticket
 from support.examples import examples
@@ -52,7 +52,7 @@ def ended(of: Run, listing: Listing | None) -> Run:
 
 
 WRITES: dict[Operation[Any, Any], st.SearchStrategy[Any]] = {
-    journal.begin: RUNS,
+    beginning.begin: RUNS,
     journal.keep: st.builds(
         journal.Keep,
         RUNS,
