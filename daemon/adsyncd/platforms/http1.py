@@ -8,6 +8,7 @@ A request that may have left is never sent again here. Source: RFC 9112, 9.3 and
 """
 
 import asyncio
+import math
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
@@ -118,8 +119,10 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
     async def _connected(self, request: httpx.Request) -> Connection:
         """Return a new connection. Raises `ConnectError`, `ConnectTimeout` and `ProxyError`."""
         try:
-            with anyio.fail_after(_timeout(request, "connect")):
+            with anyio.CancelScope(deadline=anyio.current_time() + _timeout(request, "connect")) as scope:
                 connection = await self._connect(request.url)
+            if scope.cancelled_caught:
+                raise TimeoutError
         except httpx.ProxyError:
             raise
         except (NotSent, httpx.TransportError) as error:
@@ -211,7 +214,7 @@ def _place(url: httpx.URL) -> tuple[str, int]:
     return url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
 
 
-def _timeout(request: httpx.Request, name: str) -> float | None:
-    """Return one of a request's time-outs in seconds."""
+def _timeout(request: httpx.Request, name: str) -> float:
+    """Return one of a request's time-outs in seconds, infinite without one."""
     seconds: float | None = request.extensions.get("timeout", {}).get(name)
-    return seconds
+    return math.inf if seconds is None else seconds

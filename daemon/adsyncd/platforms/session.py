@@ -75,7 +75,7 @@ class Session:
         self._refused_anew: Token | None = None  # the token from a refresh after a 401, refused to the same request
         self._in_doubt_until = -math.inf
         self._refreshes = 0  # for 401s, since their meaning is in doubt
-        self._refreshing = anyio.Lock()
+        self._refreshing = anyio.Lock(fast_acquire=True)
         self._failures = 0
         self._failure: AdsyncdError | None = None
         self.secrets = Secrets()

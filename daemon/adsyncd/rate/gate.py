@@ -144,8 +144,11 @@ class Gate:
 
     async def pause(self, wait_s: float) -> None:
         """Wait for `wait_s` seconds before another request. Raises `Stopping` as soon as the gate is stopped."""
-        with anyio.move_on_after(wait_s):
-            await self._stopped.wait()
+        if wait_s > 0:
+            with anyio.move_on_after(wait_s):
+                await self._stopped.wait()
+        else:
+            await anyio.lowlevel.checkpoint()
         if self._stopped.is_set():
             raise Stopping(_STOPPING)
 

@@ -13,6 +13,7 @@ A stalled holder learns from its fencing token (`fence`) that it was replaced: t
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -55,7 +56,7 @@ class _Hold:
 
     users: int = 0
     lease: Lease | None = None
-    taking: anyio.Lock = field(default_factory=anyio.Lock)
+    taking: anyio.Lock = field(default_factory=partial(anyio.Lock, fast_acquire=True))
 
 
 class Leases:

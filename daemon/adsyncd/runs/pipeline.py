@@ -170,7 +170,7 @@ class Pipeline:
 
     async def _finish(self, failure: tuple[Outcome, str] | None) -> Run:
         """Record how the run ended, and return that."""
-        async with recording(self._tally.listed):
+        with recording(self._tally.listed):
             missing = await self._journal.missing(self._run) if self._progress.lists_all else None
             ended = self._progress.ended(self._run, self._clock.now(), failure, missing)
             letters = await self._journal.finish(ended, misses=missing != (0, 0))
@@ -209,7 +209,7 @@ class Pipeline:
                     number, source = 1, page.source  # all pages of another listing, such as one of larger pages
                     continue
                 source = page.source
-                async with recording(len(page.campaigns)):
+                with recording(len(page.campaigns)):
                     fresh = await self._journal.keep_page(self._run, page, self._tenant.sync.push)
             self._progress.add_page(page, fresh)
             self._instruments.add(LISTED, len(fresh), tenant=self._tenant.id)

@@ -15,6 +15,7 @@ from adsyncd.runs.deletion import Missing
 _BARREN_PAGES = 10  # in a row that bring nothing new, and announce more, end a listing
 _TOO_MANY = 10  # times what the platform names in all, and as many pages, have no end
 _MOST_LISTED = 1_000_000
+_COUNTS = [field.name for field in fields(Tally) if field.name in Run.__slots__]
 _RESUMED = ("listed", "pushed", "skipped", "dead_lettered", "failed", "requests", "retries")
 
 
@@ -142,5 +143,4 @@ class RunCounts:
         return "; ".join(notes) or None
 
     def _record(self, run: Run) -> Run:
-        counts = {f.name: getattr(self._tally, f.name) for f in fields(self._tally) if f.name in Run.__slots__}
-        return replace(run, **counts)
+        return replace(run, **{name: getattr(self._tally, name) for name in _COUNTS})

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
+from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 import anyio
@@ -110,7 +111,7 @@ class PushQueue(Generic[Item]):
     async def _record_until_fewer_than(self, outcomes: int) -> None:
         if self._unrecorded < outcomes:
             return
-        async with recording():
+        with recording():
             while self._unrecorded >= outcomes:
                 self._fewer = self._fewer or anyio.Event()
                 await self._fewer.wait()
@@ -122,15 +123,24 @@ class PushQueue(Generic[Item]):
             self._items.put_nowait(None)
 
 
-@asynccontextmanager
-async def recording(campaigns: int = 0) -> AsyncIterator[None]:
-    """Shield the block from cancellation, so that known outcomes are recorded.
+class recording:  # noqa: N801 - it is used as a function
+    """Shield a block from cancellation, so that known outcomes are recorded.
 
     Raises StoreError after 15 s, and a second more for each thousand of many `campaigns`.
     """
-    patience_s = _RECORDING_S + campaigns // _RECORDED_A_S
-    try:
-        with anyio.CancelScope(shield=True), anyio.fail_after(patience_s):
-            yield
-    except TimeoutError as error:
-        raise StoreError(f"the store took longer than {patience_s:g} s") from error
+
+    __slots__ = ("_patience_s", "_scope")
+
+    def __init__(self, campaigns: int = 0) -> None:
+        self._patience_s = _RECORDING_S + campaigns // _RECORDED_A_S
+
+    def __enter__(self) -> None:
+        self._scope = anyio.CancelScope(deadline=anyio.current_time() + self._patience_s, shield=True)
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._scope.__exit__(kind, error, trace)
+        if self._scope.cancelled_caught:
+            raise StoreError(f"the store took longer than {self._patience_s:g} s") from error

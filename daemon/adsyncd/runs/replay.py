@@ -95,7 +95,7 @@ class Replay:
                 attempts, error = failure.attempts, str(failure)
             state = PushState.PUSHED if error is None else PushState.FAILED
             current.set_attributes({ATTEMPT: attempts, OUTCOME: state})
-            async with recording():
+            with recording():
                 await self._journal.settle_replay(letter, attempts=attempts, error=error, trace_id=self._trace_id)
         self._replayed[letter.campaign_id] = Replayed(letter, state, error)
         if state is PushState.PUSHED:

@@ -85,7 +85,8 @@ class TracedTransport(httpx.AsyncBaseTransport):
             with span(self._tracer, method, kind=SpanKind.CLIENT) as current:
                 if current.is_recording():
                     current.set_attributes(target.described(url, request.extensions.get(CALL)))
-                inject(request.headers)
+                if current.get_span_context().is_valid:
+                    inject(request.headers)
                 response = await self._inner.handle_async_request(request)
                 outcome = response.status_code
                 if current.is_recording():

@@ -93,21 +93,19 @@ async def test_a_mistake_of_ours_is_no_error_of_a_push() -> None:
 async def test_what_is_recorded_is_recorded_though_cancelled_but_not_for_ever() -> None:
     done = []
     with anyio.move_on_after(1):
-        async with recording():
+        with recording():
             await anyio.sleep(14)
             done.append("recorded")
     assert done == ["recorded"]
-    with pytest.raises(StoreError, match="the store took longer than 15 s"):
-        async with recording():
-            await anyio.sleep(16)
+    with pytest.raises(StoreError, match="the store took longer than 15 s"), recording():
+        await anyio.sleep(16)
 
 
 async def test_what_takes_many_campaigns_is_recorded_for_longer() -> None:
-    async with recording(2999):
+    with recording(2999):
         await anyio.sleep(16.9)
-    with pytest.raises(StoreError, match="the store took longer than 17 s"):
-        async with recording(2999):
-            await anyio.sleep(17.1)
+    with pytest.raises(StoreError, match="the store took longer than 17 s"), recording(2999):
+        await anyio.sleep(17.1)
 
 
 # Outcomes on their way to the store
