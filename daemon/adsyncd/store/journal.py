@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     and_,
     bindparam,
     case,
@@ -108,6 +107,18 @@ def _differs(listed: Columns) -> ColumnElement[bool]:
     return or_(*[campaigns.c[name].is_distinct_from(listed[name]) for name in _KEPT])
 
 
+class _Known(NamedTuple):
+    """What is known of a listed campaign. `owed`: the run has it already."""
+
+    campaign_id: str
+    payload: str
+    content_hash: str
+    pushed_hash: str | None
+    failures: int
+    dead_hash: str | None
+    owed: bool
+
+
 @lru_cache(maxsize=32)
 def _known(count: int) -> Query:
     """Return the query for what is known of so many campaigns, whose ids are `id_0` and so on."""
@@ -132,7 +143,7 @@ def _known(count: int) -> Query:
 def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: Sequence[Campaign]) -> list[Push]:
     tenant, run_id = item.run.tenant, item.run.run_id
     ids = {f"id_{number}": campaign.id for number, campaign in enumerate(listed)}
-    rows = fetch(connection, _known(len(ids)), {"run": run_id, "tenant": tenant, **ids})
+    rows = map(_Known._make, fetch(connection, _known(len(ids)), {"run": run_id, "tenant": tenant, **ids}))
     known = {row.campaign_id: row for row in rows}
     hashes = {campaign.id: _hash(campaign, known.get(campaign.id)) for campaign in listed}
     new = [
@@ -163,10 +174,10 @@ def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: S
             {
                 **{name: getattr(push, name) for name in _OF_PUSH},
                 "run_id": run_id,
-                "idempotency_key": idempotency_key(tenant, push.campaign_id, run_id),
+                "idempotency_key": idempotency_key(tenant, push.campaign_id, run_id) if _is_owed(push) else "",
                 "content_hash": hashes[push.campaign_id],
                 "owed_at": item.now,
-                "settled_at": None if push.state is PushState.PENDING else item.now,
+                "settled_at": None if _is_owed(push) else item.now,
             }
             for push in new
         ],
@@ -179,12 +190,16 @@ def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: S
     return new
 
 
-def _hash(campaign: Campaign, known: Row[Any] | None) -> str:
+def _is_owed(push: Push) -> bool:
+    return push.state is PushState.PENDING
+
+
+def _hash(campaign: Campaign, known: _Known | None) -> str:
     """Return a campaign's content hash; the known one of the same payload, since hashing takes longer than looking."""
     return known.content_hash if known and known.payload == campaign.payload else content_hash(campaign)
 
 
-def _owed(campaign_id: str, known: Row[Any] | None, content_hash: str, policy: PushPolicy) -> Push:
+def _owed(campaign_id: str, known: _Known | None, content_hash: str, policy: PushPolicy) -> Push:
     """Decide the state in which a listed campaign enters its run."""
     if known is None:
         return Push(campaign_id, PushState.PENDING)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, UpdateBase
+from sqlalchemy import ColumnElement, Connection, Select, Table, UpdateBase
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
@@ -14,35 +14,57 @@ from sqlalchemy.types import TypeEngine
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
+    from sqlalchemy.engine.interfaces import DBAPICursor
 
 Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 Query: TypeAlias = "Select[*tuple[Any, ...]]"
-Parameters = Callable[[Mapping[str, Any]], tuple[Any, ...] | Mapping[str, Any]]
+Parameters = Callable[[Mapping[str, Any]], Any]  # a tuple, or a dict by name
 CHUNK = 500  # ids in one statement: databases limit its parameters
 
 
-def fetch(connection: Connection, statement: Query, values: Mapping[str, Any]) -> Sequence[Row[*tuple[Any, ...]]]:
+def fetch(connection: Connection, statement: Query, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
     """Return the rows of a query, whose columns must be plain numbers and texts: they come as the driver reads them.
 
-    The query is compiled once: SQLAlchemy's own way takes longer than the database does for a few rows. So it must be
-    one of few, each built once.
+    SQLAlchemy's own way takes longer than the database does for a few rows, so the query is compiled once, and given to
+    the driver. It must be one of few, each built once. A transaction must have begun.
     """
     text, parameters = _compiled(statement, connection.dialect, tuple(values))
-    return connection.exec_driver_sql(text, parameters(values)).all()
+    cursor = _executed(connection, text, [parameters(values)])
+    rows = cursor.fetchall()
+    cursor.close()
+    return rows
 
 
 def execute_rows(connection: Connection, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Execute a statement once for each row of parameters, and return how many rows it changed.
+    """Execute a statement once for each row of parameters, as `fetch` does, and return how many rows it changed.
 
-    It is compiled once, as by `fetch`, and so needs a value for every column that has a default. All rows must name the
-    same parameters.
+    It needs a value for every column that has a default. All rows must name the same parameters.
     """
     if not rows:
         return 0
     text, parameters = _compiled(statement, connection.dialect, tuple(rows[0]))
-    values = parameters(rows[0]) if len(rows) == 1 else [parameters(row) for row in rows]
-    return connection.exec_driver_sql(text, values, execution_options={"preserve_rowcount": True}).rowcount
+    cursor = _executed(connection, text, [parameters(row) for row in rows])
+    changed = cursor.rowcount
+    cursor.close()
+    return changed
+
+
+def _executed(connection: Connection, text: str, values: Sequence[Any]) -> "DBAPICursor":
+    """Execute a statement, and return the driver's cursor. Raises what SQLAlchemy makes of an error, and does the rest.
+
+    Its way from the driver's error to its own is private: it closes sessions that are of no use any more.
+    """
+    assert connection.in_transaction()  # noqa: S101 - the driver would not begin one
+    cursor = connection.connection.cursor()
+    try:
+        if len(values) == 1:
+            cursor.execute(text, values[0])
+        else:
+            cursor.executemany(text, values)
+    except connection.dialect.loaded_dbapi.Error as error:
+        connection._handle_dbapi_exception(error, text, None, cursor, None)  # noqa: SLF001 - see above
+    return cursor
 
 
 @lru_cache(maxsize=128)

@@ -138,7 +138,7 @@ pushes = Table(
     metadata,
     Column("run_id", String, primary_key=True),
     Column("campaign_id", String, primary_key=True),
-    Column("idempotency_key", String(36), nullable=False),
+    Column("idempotency_key", String(36), nullable=False),  # empty: it was never to be sent
     Column("content_hash", String(64), nullable=False),  # as listed by this run
     Column("state", _words(PushState), nullable=False),
     Column("attempts", Integer, nullable=False),

@@ -1,10 +1,11 @@
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event, select, update
+from sqlalchemy import Connection, select, update
 
 from adsyncd.model.campaign import Campaign, Page, Push, PushState
 from adsyncd.model.tenant import PushPolicy
@@ -35,8 +36,10 @@ def test_a_batch_of_outcomes_costs_a_handful_of_statements(connection: Connectio
         for each, owed in zip(tenants, pushes, strict=True)
         for number, push in enumerate(owed)
     ]
-    statements = []
-    event.listen(connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    statements = set[str]()
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.set_trace_callback(lambda statement: statements.add(re.sub("'[^']*'|[0-9]+", "?", statement)))
     journal.settle(connection, outcomes)
     assert len(outcomes) == 500
     assert len(statements) == 4
