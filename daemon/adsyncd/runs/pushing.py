@@ -42,7 +42,8 @@ class PushQueue(Generic[Item]):
         self._pushing: anyio.abc.TaskGroup
         self._pushers = 0
         self._around: Context
-        self._items = asyncio.Queue[Item | None](max(size, 1))  # None is the end, and stays in it for all
+        self._size = max(size, 1)
+        self._items: asyncio.Queue[Item | None]  # with the first pusher; None is the end, and stays in it for all
         self._filling = anyio.CancelScope()
         self._unrecorded = 0
         self._fewer: anyio.Event | None = None  # set at the next outcome that was recorded, if somebody waits for it
@@ -61,7 +62,8 @@ class PushQueue(Generic[Item]):
                 with self._filling:
                     try:
                         yield self
-                        await self._items.put(None)
+                        if self._pushers:
+                            await self._items.put(None)
                     except AdsyncdError as error:
                         self._end(error)
         finally:
@@ -73,6 +75,8 @@ class PushQueue(Generic[Item]):
     async def send(self, item: Item) -> None:
         """Queue an item; wait while the queue is full."""
         if self._pushers < self._concurrency:  # most runs of a tenant in which little changes push nothing
+            if not self._pushers:
+                self._items = asyncio.Queue(self._size)
             self._pushers += 1
             self._around.run(self._pushing.start_soon, self._push_all)
         await self._items.put(item)
@@ -119,7 +123,7 @@ class PushQueue(Generic[Item]):
     def _end(self, error: AdsyncdError) -> None:
         self.error = self.error or error
         self._filling.cancel()
-        if self._items.empty():  # some may wait for an item
+        if self._pushers and self._items.empty():  # some may wait for an item
             self._items.put_nowait(None)
 
 
