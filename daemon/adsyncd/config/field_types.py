@@ -31,7 +31,7 @@ class Variable(str):
 class ConfigTable(BaseModel):
     """A table of a configuration file. Unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,13 @@ class Notifier:
             await self._send("READY=1")
 
     async def keep(self, status: Callable[[], str], is_well: Callable[[], bool]) -> None:
-        """Report `status()` whenever it changes, and feed the watchdog while `is_well()`; never returns.
+        """Report `status()` whenever it changes, and feed the watchdog while `is_well()`. Returns if nobody is told.
 
         A stalled event loop can't feed it either, so systemd restarts the service in both cases.
         """
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._show, status)
+            if self._channel is not None:
+                tasks.start_soon(self._show, status)
             if self._watchdog:
                 tasks.start_soon(self._feed, self._watchdog.total_seconds() / 2, is_well)
 

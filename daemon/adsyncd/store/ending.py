@@ -19,7 +19,7 @@ from adsyncd.store.statements import execute_rows, fetch
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
 _COUNTED = 1000  # campaigns among which a write counts the missing ones, in a few milliseconds
-PIECE = 500  # rows that one write marks or removes, in a few milliseconds
+PIECE = 400  # rows that one write marks or removes, in a few milliseconds
 
 
 @dataclass(frozen=True, slots=True)

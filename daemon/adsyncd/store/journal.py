@@ -1,9 +1,10 @@
 """What runs list and push. Each function does one kind of write for many items, in a transaction of `writer`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from functools import lru_cache
+from functools import cache
+from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -30,7 +31,7 @@ from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
 _OF_PUSH = [field.name for field in fields(Push)]
 
-PIECE = 100  # campaigns that one write keeps, in some ten milliseconds: other tenants' writes wait for it
+PIECE = 50  # campaigns that one write keeps, in a few milliseconds: other tenants' writes wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class _Known(NamedTuple):
     owed: bool
 
 
-@lru_cache(maxsize=32)
+@cache
 def _known(count: int) -> Query:
     """Return the query for what is known of so many campaigns, whose ids are `id_0` and so on."""
     letter = and_(dead_letters.c.tenant == campaigns.c.tenant, dead_letters.c.campaign_id == campaigns.c.campaign_id)
@@ -140,11 +141,18 @@ def _known(count: int) -> Query:
     )
 
 
+def _look_up(connection: Connection, run: Run, ids: Sequence[str]) -> Iterable[_Known]:
+    """Return what is known of some campaigns. The last id is repeated: there is one query for each power of two."""
+    count = 1 << (len(ids) - 1).bit_length()
+    named = {
+        f"id_{number}": campaign_id for number, campaign_id in enumerate(islice(chain(ids, repeat(ids[-1])), count))
+    }
+    return map(_Known._make, fetch(connection, _known(count), {"run": run.run_id, "tenant": run.tenant, **named}))
+
+
 def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: Sequence[Campaign]) -> list[Push]:
     tenant, run_id = item.run.tenant, item.run.run_id
-    ids = {f"id_{number}": campaign.id for number, campaign in enumerate(listed)}
-    rows = map(_Known._make, fetch(connection, _known(len(ids)), {"run": run_id, "tenant": tenant, **ids}))
-    known = {row.campaign_id: row for row in rows}
+    known = {row.campaign_id: row for row in _look_up(connection, item.run, [campaign.id for campaign in listed])}
     hashes = {campaign.id: _hash(campaign, known.get(campaign.id)) for campaign in listed}
     new = [
         _owed(campaign.id, known.get(campaign.id), hashes[campaign.id], item.policy)

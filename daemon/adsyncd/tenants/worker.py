@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import MAXYEAR, datetime, timedelta
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 import structlog
 from anyio.abc import TaskGroup
@@ -61,7 +61,7 @@ class Services:
     watch: AlertWatch | None = None
 
 
-class _Activity(Enum):
+class _Activity(IntEnum):  # whose hash is C's: a status looks at those of ten thousand tenants
     RUN = auto()
     REPLAY = auto()
     COMMAND = auto()
