@@ -79,8 +79,8 @@ class Limiter:
     def cool(self, numbers: Numbers, since: float) -> None:
         """Let held permits cool whose request was counted by `since`."""
         if self._held.pop(id(numbers), None) is not None:
-            for bucket, number in zip(self.buckets, numbers, strict=True):
-                bucket.cool(number, since)
+            for place, number in enumerate(numbers):
+                self.buckets[place].cool(number, since)
 
     def refund(self, numbers: Numbers) -> None:
         """Free held permits at once: their request never left this machine."""

@@ -137,7 +137,8 @@ class Permit:
             for (account, numbers), claims in zip(self._parts, self._claims, strict=False):
                 notes += account.notes(numbers, claims, cools_since)
             gate.ledger.note_permits(notes)
-        self._serve()
+        if gate.waiting or self._pool is not None:
+            self._serve()
 
     def _serve(self) -> None:
         if self._gate.waiting:
