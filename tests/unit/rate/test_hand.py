@@ -101,6 +101,33 @@ async def test_no_block_is_taken_where_a_platform_s_quota_is_small_little_is_fre
     assert paced.claims == [2] * 8  # the permit and the space
 
 
+async def test_a_permit_of_the_platform_in_hand_leaves_the_client_id_s_own_to_be_written() -> None:
+    ledger = Counting()
+    governor, shared = a_governor(ledger=ledger), a_quota(2000)
+    await take(governor.gate(a_client(a_quota(2000), shared)), 128)
+    for number in range(1, 4):  # the platform's permits for them were claimed ahead
+        await recorded(governor.gate(a_client(a_quota(2000), shared, client_id="globex")))
+        own = [key for key in ledger.records if key[1] == "globex"]
+        assert len(own) == number
+
+
+async def test_a_permit_from_a_block_that_was_not_used_stands_for_the_request_before_it_again() -> None:
+    ledger = Counting()
+    governor = a_governor(ledger=ledger)
+    before = governor.gate(a_client(a_quota(100, 10.0)))
+    cool(await take(before, 100))
+    await anyio.sleep(30)
+    ledger.claims.clear()
+    for permit in await take(before, 30):
+        permit.refund()
+    assert max(ledger.claims) > 1
+    after = governor.gate(a_client(a_quota(1000, 600.0)))
+    silence_s = after.silence_s()
+    assert silence_s is not None
+    await anyio.sleep(silence_s + 1)
+    assert after.free == 900
+
+
 async def test_a_permit_in_hand_is_written_again_for_a_longer_request_or_a_space() -> None:
     ledger = Counting()
     through = a_gate(a_quota(1000), VirtualClock(), ledger)
