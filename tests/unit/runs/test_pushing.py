@@ -79,6 +79,17 @@ async def test_an_error_ends_the_filling_even_if_it_waits_for_something_else() -
     assert (str(queue.error), anyio.current_time() < 900) == ("no", True)
 
 
+async def test_pushers_that_wait_for_an_item_end_after_an_error() -> None:
+    queue = PushQueue[int](anyio.sleep, concurrency=3)
+    with anyio.fail_after(60):
+        async with queue.filling() as give:
+            for number in range(3):
+                await give.send(number)
+            await anyio.sleep(10)
+            raise StoreError("the disk is full")
+    assert str(queue.error) == "the disk is full"
+
+
 async def test_a_mistake_of_ours_is_no_error_of_a_push() -> None:
     async def push(_number: int) -> None:
         raise KeyError
