@@ -54,9 +54,8 @@ class PushQueue(Generic[Item]):
 
         Leave, even if cancelled, when the last push has ended and no outcome is on its way to the store.
         """
-        self._around = (
-            copy_context()
-        )  # pushes are part of the span around the queue, not of the one that sends the first
+        # Pushes are part of the span around the queue, not of the one that sends the first.
+        self._around = copy_context()
         try:
             async with anyio.create_task_group() as self._pushing:
                 with self._filling:

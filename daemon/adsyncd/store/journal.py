@@ -25,7 +25,7 @@ from adsyncd.model.campaign import Campaign, Page, Push, PushState, content_hash
 from adsyncd.model.run import Run
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import listings
-from adsyncd.store.statements import CHUNK, Columns, Insert, Query, execute_rows, fetch, upsert
+from adsyncd.store.statements import Columns, Insert, Query, execute_rows, fetch, upsert
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
@@ -79,9 +79,7 @@ def keep(connection: Connection, items: Sequence[Keep]) -> list[list[Push]]:
 
 def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
     listed = list({campaign.id: campaign for campaign in item.page.campaigns[item.start : item.stop]}.values())
-    new: list[Push] = []
-    for start in range(0, len(listed), CHUNK):
-        new += _keep_chunk(connection, statement, item, listed[start : start + CHUNK])
+    new = _keep_campaigns(connection, statement, item, listed) if listed else []
     if item.stop is not None:
         return new
     run_id = item.run.run_id
@@ -150,7 +148,7 @@ def _look_up(connection: Connection, run: Run, ids: Sequence[str]) -> Iterable[_
     return map(_Known._make, fetch(connection, _known(count), {"run": run.run_id, "tenant": run.tenant, **named}))
 
 
-def _keep_chunk(connection: Connection, statement: Insert, item: Keep, listed: Sequence[Campaign]) -> list[Push]:
+def _keep_campaigns(connection: Connection, statement: Insert, item: Keep, listed: Sequence[Campaign]) -> list[Push]:
     tenant, run_id = item.run.tenant, item.run.run_id
     known = {row.campaign_id: row for row in _look_up(connection, item.run, [campaign.id for campaign in listed])}
     hashes = {campaign.id: _hash(campaign, known.get(campaign.id)) for campaign in listed}
