@@ -24,6 +24,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 
 from adsyncd.clock import Clock
 from adsyncd.config import TenantFile
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.rate import Governor
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
@@ -62,7 +63,9 @@ class NoLedger:
 
 def tenant(client_id: str, quota: Quota, platform_quota: Quota | None = None) -> Tenant:
     drop_in = TenantFile.model_validate({"client_id": client_id, "platform": "p", "credentials": {"env": "E"}})
-    return replace(drop_in.tenant(client_id, Platform("p", "http://p.invalid", platform_quota)), quota=quota)
+    return replace(
+        drop_in.tenant(client_id, Platform("p", "http://p.invalid", shipped_profile(), platform_quota)), quota=quota
+    )
 
 
 class Adsyncd:

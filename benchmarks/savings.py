@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from adsyncd.config import TenantFile
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.credentials import Credentials
 from adsyncd.host.owner import ProcessOwner
 from adsyncd.model.run import Tally
@@ -141,7 +142,9 @@ async def run(sync: Mapping[str, str], etag: bool) -> Count:
 def tenant(sync: Mapping[str, str]) -> Tenant:
     drop_in = {"client_id": "bench", "platform": "mock", "credentials": {"env": "BENCH"}, "sync": sync}
     quota = {"quota": {"requests": QUOTA, "per": "60s"}}
-    return TenantFile.model_validate(drop_in | quota).tenant("bench", Platform("mock", BASE_URL, None))
+    return TenantFile.model_validate(drop_in | quota).tenant(
+        "bench", Platform("mock", BASE_URL, shipped_profile(), None)
+    )
 
 
 async def change(upstream: httpx.AsyncClient, number: int) -> None:

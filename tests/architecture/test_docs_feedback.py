@@ -4,8 +4,9 @@ from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 
-from adsyncd.config import Settings
 from adsyncd.config.feedback_table import FeedbackTable
+
+from adsyncd.config import Settings
 from adsyncd.platforms import transport
 from adsyncd.rate.dialect import PRESETS, STANDARD, Dialect, Preset
 from adsyncd.rate.stated_time import LONGEST_S

@@ -14,6 +14,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSStream
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.errors import AdsyncdError, CredentialsMissing, Unavailable
 from adsyncd.model.tenant import InFile, InVariable
 from adsyncd.model.tenant import Platform as Behind
@@ -101,7 +102,7 @@ def behind(
     authorities: str | None,
     environ: Mapping[str, str] | None = None,
 ) -> AbstractAsyncContextManager[Connected]:
-    platform = Behind("mixo", base_url, quota=None, proxy=proxy, authorities=authorities)
+    platform = Behind("mixo", base_url, shipped_profile(), proxy=proxy, authorities=authorities)
     return connected(base_url, environ=environ, platform=platform, max_attempts=1)
 
 

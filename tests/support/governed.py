@@ -11,6 +11,7 @@ import pytest
 from opentelemetry.metrics import Meter, NoOpMeter
 from opentelemetry.trace import NoOpTracer
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.errors import Throttled
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Platform
@@ -69,7 +70,7 @@ def a_transport(handler: Handler, **parts: Any) -> GovernedTransport:  # noqa: A
     return GovernedTransport(httpx.MockTransport(handler), **(silent | timed | parts))
 
 
-PLATFORM = Platform("mixo", "http://ads.invalid", quota=None)
+PLATFORM = Platform("mixo", "http://ads.invalid", shipped_profile(), quota=None)
 
 
 def a_request(call: Call, **headers: str) -> httpx.Request:

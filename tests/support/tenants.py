@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.model.tenant import AlertSettings, EnvRef, Every, Platform, PushPolicy, SyncSettings, Tenant
 from adsyncd.rate.quota import Quota
 
@@ -17,7 +18,7 @@ def a_tenant(**changes: Any) -> Tenant:  # noqa: ANN401 - whatever the fields ar
     tenant = Tenant(
         id="acme",
         client_id="acme",
-        platform=Platform("mixo", "http://ads.invalid", quota=None),
+        platform=Platform("mixo", "http://ads.invalid", shipped_profile(), quota=None),
         enabled=True,
         schedule=Every(timedelta(minutes=15)),
         credentials=EnvRef("ACME"),

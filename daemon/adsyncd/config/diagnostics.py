@@ -98,7 +98,8 @@ def in_order(problem: Problem) -> tuple[bool, str, int, str]:
 
 
 def _walk(model: type[BaseModel], above: Key) -> Iterator[tuple[Key, FieldInfo]]:
-    for name, field in model.model_fields.items():
+    for attribute, field in model.model_fields.items():
+        name = field.alias or attribute
         yield (*above, name), field
         for table, names in _tables(field.annotation):
             yield from _walk(table, (*above, name, *names))

@@ -23,7 +23,7 @@ from adsyncd.config.file_access import Custodians
 from adsyncd.config.toml_file import MAX_DROP_IN_BYTES, TomlFile, place, read_toml, unreadable
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.model.schedule import trigger
-from adsyncd.model.tenant import TENANT_ID, Cron, Tenant
+from adsyncd.model.tenant import TENANT_ID, Cron, Platform, Tenant
 
 _ID = re.compile(TENANT_ID)
 _CHOICES = {"schedule", "credentials"}  # tables with alternative keys: merging would combine two alternatives
@@ -83,6 +83,10 @@ class _Known:
     problems: list[Problem]
 
 
+Platforms = Mapping[str, Platform | tuple[Problem, ...]]
+"""The platforms by name; the problems of one whose profile can't be used."""
+
+
 def read_tenants(settings: Settings) -> Tenants:
     """Read all tenants in `settings.tenants_dirs` once. Raises nothing: the result has the problems."""
     return DropIns(SystemClock()).read(settings)
@@ -99,11 +103,12 @@ class DropIns:
     def read(self, settings: Settings) -> Tenants:
         """Read all tenants in `settings.tenants_dirs`. Raises nothing: the result has the problems."""
         settled_at = self._clock.now().timestamp() - _SETTLED_S
-        basis = (settings.platforms, settings.defaults, _mount(settings))
+        platforms = _platforms(settings)
+        basis = (platforms, settings.defaults, _mount(settings))
         before = self._known if basis == self._basis else {}
         custodians = Custodians(os.geteuid())
         sources, directories = _find(settings.tenants_dirs, custodians)
-        reader = _Reader(settings, custodians, settled_at)
+        reader = _Reader(settings, platforms, custodians, settled_at)
         known = {
             tenant_id: reader.known(tenant_id, source, before.get(tenant_id))
             for tenant_id, source in sorted(sources.items())
@@ -128,9 +133,9 @@ class DropIns:
 class _Reader:
     """Reads one tenant after another. Files changed after `settled_at` may change again with the same fingerprint."""
 
-    def __init__(self, settings: Settings, custodians: Custodians, settled_at: float) -> None:
+    def __init__(self, settings: Settings, platforms: Platforms, custodians: Custodians, settled_at: float) -> None:
         self._defaults = settings.defaults.model_dump(exclude_unset=True)
-        self._platforms = {name: table.platform(name) for name, table in settings.platforms.items()}
+        self._platforms = platforms
         self._mount = _mount(settings)
         self._custodians = custodians
         self._settled_ns = int(settled_at * 1e9)
@@ -195,7 +200,12 @@ class _Reader:
             return diagnose(error, TenantFile), None
         if found := list(described.references(self._platforms, self._mount)):
             return found, None
-        tenant = described.tenant(tenant_id, self._platforms[described.platform])
+        platform = self._platforms[described.platform]
+        if not isinstance(platform, Platform):
+            raise ConfigError(list(platform))
+        if found := list(described.misfits(platform.profile)):
+            return found, None
+        tenant = described.tenant(tenant_id, platform)
         if found := list(self._schedule(tenant)):
             return found, None
         return [], tenant
@@ -236,6 +246,16 @@ class _Reader:
             raise ConfigError([objection])
         file = read_toml(path, _ITSELF, MAX_DROP_IN_BYTES)
         return file if file.text else None
+
+
+def _platforms(settings: Settings) -> Platforms:
+    found: dict[str, Platform | tuple[Problem, ...]] = {}
+    for name, table in settings.platforms.items():
+        try:
+            found[name] = table.platform(name)
+        except ConfigError as error:
+            found[name] = tuple(error.problems)
+    return found
 
 
 def _mount(settings: Settings) -> str | None:

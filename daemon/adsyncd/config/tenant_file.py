@@ -16,6 +16,8 @@ from adsyncd.config.field_types import (
     Flag,
     Interval,
     PlatformName,
+    PrintableText,
+    SecretName,
     Share,
     SomeDuration,
     SomeText,
@@ -23,6 +25,7 @@ from adsyncd.config.field_types import (
     VaultPath,
     Whole,
 )
+from adsyncd.model.profile import Profile
 from adsyncd.model.tenant import (
     AlertSettings,
     CredentialsRef,
@@ -103,11 +106,11 @@ class CredentialsTable(ConfigTable):
             raise wrong("needs exactly one of vault, env and credential", echo=False)
         return self
 
-    def ref(self, role: str | None) -> CredentialsRef:
+    def ref(self, role: str | None, keys: tuple[str, ...]) -> CredentialsRef:
         """Return the domain value. `role`: the AppRole that reads them, if they are in Vault."""
         if self.vault is not None:
-            return VaultRef(self.vault, role)
-        return EnvRef(self.env) if self.env is not None else SystemdRef(str(self.credential))
+            return VaultRef(self.vault, role, keys)
+        return EnvRef(self.env, keys) if self.env is not None else SystemdRef(str(self.credential), keys)
 
 
 class AuthTable(ConfigTable):
@@ -159,6 +162,7 @@ class TenantDefaults(ConfigTable):
     )
     sync: SyncTable = SyncTable()
     alerts: AlertsTable = AlertsTable()
+    vars: dict[SecretName, PrintableText] = Field(default_factory=dict, examples=[{"login_customer_id": "1234567890"}])
 
     def references(self, platforms: Collection[str], mount: str | None) -> Iterator[Diagnostic]:
         """Find references to a platform or a Vault that the settings lack; `mount` is None without [vault]."""
@@ -189,9 +193,33 @@ class TenantFile(TenantDefaults):
             platform=platform,
             enabled=self.enabled,
             schedule=self.schedule.schedule(),
-            credentials=self.credentials.ref(self.auth.role),
+            credentials=self.credentials.ref(self.auth.role, platform.profile.secrets),
             quota=self.quota.quota(),
-            sync=SyncSettings(**dict(self.sync)),
+            sync=SyncSettings(**dict(self.sync) | self._fitting(platform.profile)),
             alerts=AlertSettings(**dict(self.alerts)),
             weight=self.weight,
+            vars=tuple((name, self.vars[name]) for name in platform.profile.vars),
         )
+
+    def misfits(self, profile: Profile) -> Iterator[Diagnostic]:
+        """Find what the platform's profile needs and the drop-in lacks, and what the platform can't do."""
+        for name in profile.vars:
+            if name not in self.vars:
+                yield Diagnostic(("vars", name), "is missing", f"the profile {profile.name} needs it")
+        pushes = "push" in self.sync.model_fields_set and self.sync.push is not PushPolicy.NONE
+        if profile.push is None and pushes:
+            fix = 'leave it out, or write push = "none"'
+            yield Diagnostic(("sync", "push"), f"the profile {profile.name} has no push", fix)
+        least = min([self.quota.requests, *(window.requests for window in self.quota.also)])
+        costs = {"list": profile.listing.cost, "push": profile.push.cost if profile.push else 0}
+        for name, cost in costs.items():
+            if cost > least:
+                what = f"is too small: a request of [{name}] costs {cost} permits in the profile {profile.name}"
+                yield Diagnostic(("quota", "requests"), what, f"allow at least {cost} in each window")
+
+    def _fitting(self, profile: Profile) -> dict[str, object]:
+        least, most = profile.listing.page_size
+        fitting: dict[str, object] = {"page_size": min(max(self.sync.page_size, least), most)}
+        if profile.push is None:
+            fitting["push"] = PushPolicy.NONE
+        return fitting

@@ -11,7 +11,7 @@ from adsyncd.escaping import escaped
 
 MOST_NAMED = 10  # odd items of a listing that are named in words
 _LONGEST_SHOWN = 64
-STATISTICS = frozenset({"impressions", "clicks", "conversions"})
+STATISTICS = ("impressions", "clicks", "conversions")
 
 _PUSH_NAMESPACE = uuid.UUID("6f2b1a52-6f0f-5a0e-9a57-0d2f1c7b8e11")
 
@@ -60,6 +60,9 @@ class Page:
 
     `source` names its listing; `etag` is the platform's name for this version of the page; `listed_at` is the time of
     the listing if an earlier run made it. `odd`: items with an unreadable value; `lacking`: items without a field.
+
+    `next`: what leads to the next page if its number does not. `volatile`: paths to values of the campaigns that are no
+    content (see `adsyncd.model.profile.Profile`).
     """
 
     number: int
@@ -71,6 +74,8 @@ class Page:
     listed_at: datetime | None = None
     odd: Oddities = Oddities()
     lacking: Oddities = Oddities()
+    next: str | None = None
+    volatile: tuple[str, ...] = STATISTICS
 
 
 class PushState(StrEnum):

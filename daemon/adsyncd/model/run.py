@@ -155,7 +155,8 @@ class ResumePoint:
 
     `complete`: its last page is listed. `owed`: the pushes whose outcome is not known. `tally`: the counts so far, as
     far as the store knows them. `announced`: the most campaigns that a page named in all. `odd`: the odd items that it
-    listed, in words. `source`: the listing that its first page belongs to. At its beginning the tenant has `live`
+    listed, in words. `source`: the listing that its first page belongs to. `cursor`: what leads to the next page if its
+    number does not. At its beginning the tenant has `live`
     campaigns that are not marked deleted, of which the last complete listing `missed` some.
     """
 
@@ -167,6 +168,7 @@ class ResumePoint:
     announced: int = 0
     odd: str | None = None
     source: str | None = None
+    cursor: str | None = None
     live: int = 0
     missed: int = 0
 

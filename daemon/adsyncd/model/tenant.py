@@ -5,9 +5,10 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from adsyncd.rate.dialect import STANDARD, Dialect
+from adsyncd.model.profile import Profile, Texts
 from adsyncd.rate.quota import ClientQuota, Quota
 
+EMAIL_AND_PASSWORD = ("email", "password")
 TENANT_ID = "[a-z0-9][a-z0-9-]{0,62}"  # a regular expression for the whole id
 
 
@@ -31,27 +32,30 @@ Schedule = Every | Cron
 
 @dataclass(frozen=True, slots=True)
 class VaultRef:
-    """Credentials in Vault: KV version 2, `path` below the mount, keys `email` and `password`.
+    """Credentials in Vault: KV version 2, `path` below the mount, with these `keys`.
 
     `role`: the AppRole that reads them, or None for the daemon's own identity.
     """
 
     path: str
     role: str | None = None
+    keys: tuple[str, ...] = EMAIL_AND_PASSWORD
 
 
 @dataclass(frozen=True, slots=True)
 class EnvRef:
-    """Credentials in the environment: `{prefix}_EMAIL` and `{prefix}_PASSWORD`."""
+    """Credentials in the environment: `{prefix}_EMAIL` for the key `email`, and so on for all `keys`."""
 
     prefix: str
+    keys: tuple[str, ...] = EMAIL_AND_PASSWORD
 
 
 @dataclass(frozen=True, slots=True)
 class SystemdRef:
-    """Credentials in a file of `$CREDENTIALS_DIRECTORY`: JSON with `email` and `password`."""
+    """Credentials in a file of `$CREDENTIALS_DIRECTORY`: JSON with these `keys`."""
 
     name: str
+    keys: tuple[str, ...] = EMAIL_AND_PASSWORD
 
 
 CredentialsRef = VaultRef | EnvRef | SystemdRef
@@ -85,23 +89,25 @@ SecretPlace = InCredential | InVariable | InFile
 class Platform:
     """An ad platform: its API's address (no trailing slash), and its quota for all its tenants together.
 
-    `dialect`: how it reports its limits. `proxy`: the address of the proxy to it, or its place if it has a password.
-    `authorities`: the PEM of its certificate authorities, in place of the public ones.
+    `profile`: its API. `sign_in_url`: an address in place of the profile's. `proxy`: the address of the proxy to it, or
+    its place if it has a password. `authorities`: the PEM of its certificate authorities, in place of the public ones.
     """
 
     name: str
     base_url: str
-    quota: Quota | None
-    dialect: Dialect = STANDARD
+    profile: Profile
+    quota: Quota | None = None
+    sign_in_url: str | None = None
     proxy: str | SecretPlace | None = None
     authorities: str | None = field(default=None, repr=False)
 
 
 class PushPolicy(StrEnum):
-    """The campaigns that a run pushes: all, or those whose content was not pushed before."""
+    """The campaigns that a run pushes: all, those whose content was not pushed before, or none: it only stores them."""
 
     ALL = "all"
     CHANGED = "changed"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,7 @@ class AlertSettings:
 class Tenant:
     """One tenant, with all defaults filled in. `id` is the drop-in's file name; the platform meters `client_id`.
 
-    `weight`: its share of the platform's quota, relative to other tenants.
+    `weight`: its share of the platform's quota, relative to other tenants. `vars`: values for the platform's profile.
     """
 
     id: str
@@ -148,6 +154,7 @@ class Tenant:
     sync: SyncSettings
     alerts: AlertSettings
     weight: int = 1
+    vars: Texts = ()
 
     @property
     def client_quota(self) -> ClientQuota:

@@ -135,7 +135,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             answer.headers,
             None if isinstance(call.data, BadAnswer) else call.data,
             self._clock.now(),
-            self._tenant.platform.dialect,
+            self._tenant.platform.profile.dialect,
         )
         if call.metered:
             self._heed(call.said, status)
@@ -150,7 +150,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
     def _data(self, answer: httpx.Response, call: Call) -> object:
         """Return the body's JSON or the error of parsing it; None for a page, unless its status may mean throttling."""
         if _is_page(answer, call) and all(
-            rule.status != answer.status_code for rule in self._tenant.platform.dialect.throttling
+            rule.status != answer.status_code for rule in self._tenant.platform.profile.dialect.throttling
         ):
             return None
         try:

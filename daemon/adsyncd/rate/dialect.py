@@ -4,11 +4,9 @@
 are read for every platform.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from types import MappingProxyType
 
 
 class Unit(StrEnum):
@@ -55,16 +53,15 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Throttling:
-    """A response that means the same as a 429.
+class Rule:
+    """Matches a response that has this `status` (None: any) and one of `values` at `path` of its body.
 
-    It has this `status` (None: any failure) and one of `values` at `path` of its body. Without a `path` the status is
-    enough.
+    Without a `path` the status is enough.
     """
 
     status: int | None = None
     path: str | None = None
-    values: tuple[int | str | range, ...] = ()
+    values: tuple[bool | int | str | range, ...] = ()
 
 
 @dataclass(frozen=True)  # without slots, where a cached property has no place
@@ -72,7 +69,7 @@ class Dialect:
     """The places where a platform's responses state its limits. The defaults are the common forms.
 
     `wait_headers` and `waits` (in the body of a failure): the first that is stated counts. `counters` and `usages`: all
-    count. Header fields are named in lower case.
+    count. Header fields are named in lower case. `throttling`: the responses that mean the same as a 429.
     """
 
     wait_headers: tuple[str, ...] = ("retry-after",)
@@ -92,7 +89,7 @@ class Dialect:
             wait=Period("estimated_time_to_regain_access", Unit.MINUTES),
         ),
     )
-    throttling: tuple[Throttling, ...] = ()
+    throttling: tuple[Rule, ...] = ()
 
     @cached_property
     def header_names(self) -> frozenset[str]:
@@ -102,40 +99,4 @@ class Dialect:
         return frozenset([*self.wait_headers, *counted, *used, "ratelimit", "ratelimit-policy"])
 
 
-class Preset(StrEnum):
-    """The dialects that have a name."""
-
-    STANDARD = "standard"
-    GOOGLE_ADS = "google-ads"
-    META = "meta"
-    TIKTOK = "tiktok"
-    X_ADS = "x-ads"
-
-
 STANDARD = Dialect()
-
-# Each cites the public document that it is taken from.
-PRESETS: Mapping[Preset, Dialect] = MappingProxyType(
-    {
-        Preset.STANDARD: STANDARD,
-        # Google, "QuotaErrorDetails" (Google Ads API reference): the body of a REST error is a GoogleAdsFailure.
-        Preset.GOOGLE_ADS: replace(
-            STANDARD, waits=(Period("error.details.errors.details.quotaErrorDetails.retryDelay"),)
-        ),
-        # Meta, "Rate Limits" (Graph API, Overview): the codes of the platform's and of business use case limits.
-        Preset.META: replace(
-            STANDARD,
-            throttling=(Throttling(path="error.code", values=(4, 17, 32, 613, range(80_000, 80_015))),),
-        ),
-        # Airbyte, "source-tiktok-marketing: Unique Connector Behaviors", "Rate Limit Detection via Response Body Code".
-        Preset.TIKTOK: replace(STANDARD, throttling=(Throttling(200, "code", (40_100,)),)),
-        # X, "Rate limiting" (X Ads API): an ad account's limits have headers of their own beside those of a user.
-        Preset.X_ADS: replace(
-            STANDARD,
-            counters=(
-                *STANDARD.counters,
-                Counter("x-account-rate-limit-remaining", "x-account-rate-limit-limit", "x-account-rate-limit-reset"),
-            ),
-        ),
-    }
-)

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from itertools import islice
 
 from adsyncd.duration import LONGEST
-from adsyncd.rate.dialect import STANDARD, Counter, Dialect, Throttling, Unit, Usage
+from adsyncd.rate.dialect import STANDARD, Counter, Dialect, Rule, Unit, Usage
 from adsyncd.rate.stated_time import instant, number, seconds_away
 
 _MOST_LIMITS = 32  # in one header field: Meta puts so many objects into one
@@ -72,11 +72,18 @@ def read(status: int, headers: Mapping[str, str], data: object, now: datetime, d
     )
 
 
+def matches(rule: Rule, status: int, data: object) -> bool:
+    """Return whether `rule` matches a response. `data`: the JSON of its body."""
+    if rule.status is not None and rule.status != status:
+        return False
+    return rule.path is None or any(_is_one_of(value, rule.values) for value in _at(data, rule.path))
+
+
 class _Answer:
     """A response whose header fields are parsed on demand."""
 
     def __init__(
-        self, status: int, headers: Mapping[str, str], data: object, now: datetime, throttling: Iterable[Throttling]
+        self, status: int, headers: Mapping[str, str], data: object, now: datetime, throttling: Iterable[Rule]
     ) -> None:
         self.status = status
         self.fields = {name.lower(): value for name, value in headers.items()}
@@ -90,7 +97,9 @@ class _Answer:
 
     @cached_property
     def throttled(self) -> bool:
-        return self.status == HTTPStatus.TOO_MANY_REQUESTS or any(_means(self, rule) for rule in self._throttling)
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS or any(
+            matches(rule, self.status, self.data) for rule in self._throttling
+        )
 
     @cached_property
     def at(self) -> datetime:
@@ -113,13 +122,6 @@ def _waits_s(answer: _Answer, dialect: Dialect) -> Iterator[float | None]:
     if answer.failed:
         for period in dialect.waits:
             yield answer.ahead_s(_at(answer.data, period.path), period.unit)
-
-
-def _means(answer: _Answer, rule: Throttling) -> bool:
-    """Return whether a response means the same as a 429, by `rule`."""
-    if not (answer.failed if rule.status is None else answer.status == rule.status):
-        return False
-    return rule.path is None or any(_is_one_of(value, rule.values) for value in _at(answer.data, rule.path))
 
 
 def _usages(answer: _Answer, usages: Iterable[Usage]) -> Iterator[tuple[Limit, float]]:
@@ -221,10 +223,13 @@ def _spread(values: list[object]) -> list[object]:
     return [item for value in values for item in (value if isinstance(value, list) else [value])]
 
 
-def _is_one_of(value: object, wanted: Iterable[int | str | range]) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | str):
+def _is_one_of(value: object, wanted: Iterable[bool | int | str | range]) -> bool:
+    if not isinstance(value, int | str):  # a bool is an int
         return False
-    return any(value in one if isinstance(one, range) else value == one for one in wanted)
+    kind = type(value)  # true is not 1
+    return any(
+        value in one if isinstance(one, range) and kind is int else type(one) is kind and value == one for one in wanted
+    )
 
 
 def _json(text: str) -> object:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from random import Random
 
 from adsyncd.config import TenantFile
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.config.tenant_file import ScheduleTable
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.rate.quota import Quota, Shape, Window
@@ -61,7 +62,8 @@ class _Scenario:
         self._sick = {id_: self._random.choice(_SICKNESSES) for id_ in self._ids if self._random.random() < sick}
         self._changes: list[PlatformChange] = []
         self._unusable: dict[str, frozenset[str]] = {}
-        self._platform = Platform("simulated", BASE_URL, self._shared() if self._random.random() < shared else None)
+        quota = self._shared() if self._random.random() < shared else None
+        self._platform = Platform("simulated", BASE_URL, shipped_profile(), quota)
 
     def world(self) -> World:
         random = self._random

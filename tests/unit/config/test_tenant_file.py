@@ -4,12 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from adsyncd.config.diagnostics import Diagnostic
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.config.tenant_file import TenantDefaults, TenantFile
 from adsyncd.model.tenant import CredentialsRef, Cron, EnvRef, Every, Platform, Schedule, SystemdRef, Tenant, VaultRef
 from support.tenants import a_tenant
 
 LEAST = {"client_id": "acme", "platform": "mixo", "credentials": {"vault": "adsyncd/acme"}}
-MIXO = Platform("mixo", "https://ads.example.com", None)
+MIXO = Platform("mixo", "https://ads.example.com", shipped_profile(), None)
 
 
 def tenant(**keys: object) -> Tenant:

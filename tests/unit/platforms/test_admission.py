@@ -8,6 +8,7 @@ import anyio
 import httpx
 import pytest
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.errors import Unavailable
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.platforms.call import Call, Kind
@@ -22,7 +23,7 @@ from support.tenants import a_tenant
 from support.virtual_time import VirtualClock
 
 PER_S = 60.0
-SHARED = Platform("mixo", "http://ads.invalid", quota=Quota(2, timedelta(seconds=PER_S)))
+SHARED = Platform("mixo", "http://ads.invalid", shipped_profile(), quota=Quota(2, timedelta(seconds=PER_S)))
 
 
 class Scene:

@@ -5,6 +5,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.errors import CredentialsMissing
 from adsyncd.model.tenant import InCredential, InFile, InVariable, Platform, SecretPlace
 from adsyncd.platforms.route import Route, find_route
@@ -20,7 +21,7 @@ def a_route(
     trusting: dict[str, ssl.SSLContext] | None = None,
     **environ: str,
 ) -> Route:
-    platform = Platform("mixo", "https://ads", None, proxy=proxy, authorities=pem)
+    platform = Platform("mixo", "https://ads", shipped_profile(), None, proxy=proxy, authorities=pem)
     return find_route(platform, PUBLIC, {} if trusting is None else trusting, environ)
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.duration import parse_duration
 from adsyncd.model.tenant import Cron, Every, Platform, PushPolicy, Tenant
 from adsyncd.rate.bucket import cools_for
@@ -29,7 +30,9 @@ def due_every(interval: timedelta, **changes: object) -> Tenant:
 
 
 def on_platform(quota: Quota, *tenants: Tenant) -> list[Tenant]:
-    return [replace(tenant, platform=Platform("mixo", "http://ads.invalid", quota)) for tenant in tenants]
+    return [
+        replace(tenant, platform=Platform("mixo", "http://ads.invalid", shipped_profile(), quota)) for tenant in tenants
+    ]
 
 
 def test_a_run_takes_a_request_for_each_page_and_each_push() -> None:
@@ -186,7 +189,10 @@ def test_a_platform_without_a_quota_of_its_own_has_no_share() -> None:
 
 
 def test_the_part_of_one_tenant_is_itself_and_its_platform() -> None:
-    other = replace(a_tenant(id="other", client_id="other"), platform=Platform("else", "http://else.invalid", None))
+    other = replace(
+        a_tenant(id="other", client_id="other"),
+        platform=Platform("else", "http://else.invalid", shipped_profile(), None),
+    )
     found = plan([a_tenant(), other], {}, {}, NOW).of("other")
     assert [one.tenant for one in found.tenants] == ["other"]
     assert [one.platform for one in found.platforms] == ["else"]

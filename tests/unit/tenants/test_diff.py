@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.model.tenant import EnvRef, Every, Platform, Tenant
 from adsyncd.rate.quota import Quota
 from adsyncd.tenants.diff import Change, diff
@@ -12,6 +13,7 @@ from support.tenants import a_tenant
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
 TENANTS = st.dictionaries(IDS, st.tuples(st.sampled_from([1, 2]), st.booleans()))
+PROFILE = shipped_profile()
 QUOTA = Quota(7, timedelta(seconds=7))
 
 
@@ -45,9 +47,13 @@ def test_applying_the_difference_leads_to_what_is_described_but_for_what_is_uncl
     [
         ({"schedule": Every(timedelta(minutes=1))}, False, True),
         ({"quota": QUOTA, "weight": 2, "page_size": 2}, False, False),
-        ({"platform": Platform("mixo", "http://ads.invalid", QUOTA)}, False, False),
-        ({"platform": Platform("mixo", "http://ads.invalid", None, proxy="http://p:1", authorities="")}, False, False),
-        ({"platform": Platform("other", "http://ads.invalid", None)}, True, False),
+        ({"platform": Platform("mixo", "http://ads.invalid", PROFILE, QUOTA)}, False, False),
+        (
+            {"platform": Platform("mixo", "http://ads.invalid", PROFILE, proxy="http://p:1", authorities="")},
+            False,
+            False,
+        ),
+        ({"platform": Platform("other", "http://ads.invalid", PROFILE)}, True, False),
         ({"base_url": "http://other.invalid"}, True, False),
         ({"client_id": "globex"}, True, False),
         ({"credentials": EnvRef("GLOBEX")}, True, False),

@@ -3,10 +3,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from adsyncd.config.feedback_table import FeedbackTable
 from pydantic import ValidationError
 
 from adsyncd.config import load_settings
-from adsyncd.config.feedback_table import FeedbackTable
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.rate.dialect import PRESETS, STANDARD, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
 
