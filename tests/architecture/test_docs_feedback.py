@@ -1,45 +1,58 @@
 import re
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
-from adsyncd.config.feedback_table import FeedbackTable
-
-from adsyncd.config import Settings
+from adsyncd.config.answer_tables import AnswerTable
+from adsyncd.config.limits_table import LimitsTable
+from adsyncd.config.profile_file import shipped_names, shipped_profile
+from adsyncd.model.profile import Means
 from adsyncd.platforms import transport
-from adsyncd.rate.dialect import PRESETS, STANDARD, Dialect, Preset
+from adsyncd.rate.dialect import STANDARD, Counter, Dialect
 from adsyncd.rate.stated_time import LONGEST_S
 
 PAGE = (Path(__file__).parents[2] / "docs" / "feedback.md").read_text(encoding="utf-8")
 FLAT = " ".join(PAGE.split())
+EXCERPTS = dict(re.findall(r"^`([\w-]+)`[:,][^\n]*\n\n```toml\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL))
+OWN = [name for name in shipped_names() if shipped_profile(name).dialect != STANDARD]
 
 
 def dialect(text: str) -> Dialect:
-    return FeedbackTable.model_validate(tomllib.loads(text)).dialect()
+    document = tomllib.loads(text)
+    assert document.keys() <= {"limits", "answers"}
+    answers = [AnswerTable.model_validate(table).answer() for table in document.get("answers", [])]
+    assert {answer.means for answer in answers} <= {Means.THROTTLED}
+    return LimitsTable.model_validate(document.get("limits", {})).dialect(tuple(answer.rule for answer in answers))
 
 
-def test_the_presets_are_listed() -> None:
-    assert re.findall(r"^\| `([\w-]+)` \|", PAGE, re.MULTILINE) == list(Preset)
+def test_the_profiles_with_ways_of_their_own_are_listed() -> None:
+    assert re.findall(r"^\| `([\w-]+)` \|", PAGE, re.MULTILINE) == OWN
 
 
-def test_each_preset_is_what_the_page_writes_as_a_table() -> None:
-    tables = dict(re.findall(r"^`([\w-]+)`[:,][^\n]*\n\n```toml\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL))
-    assert {name: dialect(text) for name, text in tables.items()} == dict(PRESETS)
+def test_what_such_a_profile_has_of_limits_is_what_the_page_shows() -> None:
+    assert {name: dialect(EXCERPTS[name]) for name in OWN} == {name: shipped_profile(name).dialect for name in OWN}
+    assert EXCERPTS.keys() - OWN == {"standard", "x-ads"}
 
 
-def test_the_table_of_the_standard_states_every_key() -> None:
-    [table] = re.findall(r"^`standard`:\n\n```toml\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
-    assert tomllib.loads(table).keys() == {field.name for field in fields(Dialect)}
+def test_the_table_of_the_common_forms_states_every_key() -> None:
+    assert dialect(EXCERPTS["standard"]) == STANDARD
+    stated = tomllib.loads(EXCERPTS["standard"])["limits"].keys()
+    assert stated == {field.name for field in fields(Dialect)} - {"throttling"} == set(LimitsTable.model_fields)
 
 
-def test_the_examples_are_valid() -> None:
-    for example in re.findall(r"```toml\n(\[platforms\..*?)```", PAGE, re.DOTALL):
-        document = tomllib.loads(example)
-        for table in document["platforms"].values():
-            table.setdefault("base_url", "https://ads.example.com")
-        [platform] = Settings.model_validate(document).platforms.values()
-        assert platform.feedback.dialect() != STANDARD
+def test_the_counters_of_x_are_added_to_the_common_ones() -> None:
+    account = Counter("x-account-rate-limit-remaining", "x-account-rate-limit-limit", "x-account-rate-limit-reset")
+    assert dialect(EXCERPTS["x-ads"]) == replace(STANDARD, counters=(*STANDARD.counters, account))
+
+
+def test_the_example_says_something_of_its_own() -> None:
+    [example] = re.findall(r"```toml\n(\[limits\]\nwait_headers = \[\"X-.*?)```", PAGE, re.DOTALL)
+    found = dialect(example)
+    assert found.wait_headers == ("x-retry-in", "retry-after")
+    assert found.counters == (Counter("x-calls-left", "x-calls", "x-calls-reset"),)
+    assert found.usages == STANDARD.usages
+    assert len(found.throttling) == 2
 
 
 def test_the_header_fields_and_numbers_are_those_of_the_code() -> None:

@@ -13,7 +13,7 @@ PROGRAM = ROOT / "daemon" / "adsyncd"
 TESTS = ROOT / "tests"
 LONGEST = 350  # lines of a module
 LONGEST_TEST = 400
-MOST_ROOMS = 22
+MOST_ROOMS = 23
 MODULES = sorted(
     path for package in (PROGRAM, ROOT / "mock_api") for path in package.rglob("*.py") if "migrations" not in path.parts
 )

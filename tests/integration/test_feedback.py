@@ -8,11 +8,12 @@ import httpx
 import pytest
 from pydantic import JsonValue
 
-from adsyncd.rate.dialect import PRESETS, Preset
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.rate.feedback import Limit, Said, read
 from mock_api.app import create_app
 from mock_api.settings import RateLimitForm, RetryAfter
 
+META = shipped_profile("meta").dialect
 START = 1_800_000_000.25
 ALGORITHM = pytest.mark.parametrize("algorithm", ["sliding-log", "fixed-window", "token-bucket", "window-counter"])
 COUNTING = [form for form in RateLimitForm if form not in {RateLimitForm.OFF, RateLimitForm.META_USAGE}]
@@ -28,7 +29,7 @@ class Listener:
     async def listen(self) -> tuple[int, Said]:
         answer = await self.http.get("/api/campaigns")
         now = datetime.fromtimestamp(self.at, UTC)
-        return answer.status_code, read(answer.status_code, answer.headers, answer.json(), now, PRESETS[Preset.META])
+        return answer.status_code, read(answer.status_code, answer.headers, answer.json(), now, META)
 
 
 @asynccontextmanager

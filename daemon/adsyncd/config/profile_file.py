@@ -26,6 +26,11 @@ def shipped_profile(name: str = BUILT_IN) -> Profile:
     return load_profile(SHIPPED / f"{name}.toml")
 
 
+def shipped_names() -> list[str]:
+    """Return the names of the profiles that adsyncd has."""
+    return sorted(file.stem for file in SHIPPED.glob("*.toml"))
+
+
 def find_profile(named: str) -> Path:
     """Return the file of a profile. `named`: a path, or the name of a profile that adsyncd has."""
     return Path(named) if "/" in named else SHIPPED / f"{named}.toml"
@@ -33,8 +38,7 @@ def find_profile(named: str) -> Path:
 
 def load_profile(path: Path) -> Profile:
     """Read a profile. Raises ConfigError with all problems, also if others may change the file."""
-    shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
-    file = read_toml(path, f"create it, or name one that adsyncd has: {shipped}")
+    file = read_toml(path, f"create it, or name one that adsyncd has: {', '.join(shipped_names())}")
     if path.parent != SHIPPED and (objection := Custodians(os.geteuid()).objection(path, path.stat())):
         raise ConfigError([objection])
     try:

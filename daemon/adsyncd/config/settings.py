@@ -13,12 +13,10 @@ from adsyncd.config.diagnostics import Diagnostic, diagnose, in_order, key_name,
 from adsyncd.config.field_types import (
     AbsolutePath,
     AnyDuration,
-    CaFile,
     ConfigTable,
     Flag,
     Interval,
     PlatformName,
-    ProfileRef,
     SocketPath,
     SomeDuration,
     SomeText,
@@ -30,13 +28,12 @@ from adsyncd.config.field_types import (
     WebhookUrl,
 )
 from adsyncd.config.file_access import Custodians
-from adsyncd.config.profile_file import BUILT_IN, SHIPPED, find_profile, load_profile, shipped_profile
-from adsyncd.config.secret_table import Proxy, Secret, SecretRef, never_inline
-from adsyncd.config.tenant_file import QuotaTable, TenantDefaults
+from adsyncd.config.platform_table import PlatformTable
+from adsyncd.config.secret_table import Secret, SecretRef, never_inline
+from adsyncd.config.tenant_file import TenantDefaults
 from adsyncd.config.toml_file import TomlFile, place, read_toml
 from adsyncd.config.variables import CONFIG_VARIABLE, Overlay, overlay
 from adsyncd.errors import ConfigError, Problem
-from adsyncd.model.tenant import Platform
 
 DEFAULT_PATH = Path("/etc/adsyncd/adsyncd.toml")
 _ABSENT = f"create it, or name another with --config or {CONFIG_VARIABLE}"
@@ -110,35 +107,6 @@ class ReceiversTable(ConfigTable):
     webhook: WebhookUrl | None = Field(None, examples=["https://hooks.example.com/adsyncd"], repr=False)
     alertmanager: Url | None = Field(None, examples=["http://alertmanager.internal:9093"])
     repeat: Interval = timedelta(minutes=1)
-
-
-class PlatformTable(ConfigTable):
-    """An ad platform, and its quota for all its tenants together."""
-
-    profile: ProfileRef = Field(BUILT_IN, examples=["meta"])
-    base_url: Url | None = Field(None, examples=["https://ads.example.com"])
-    sign_in_url: Url | None = Field(None, examples=["https://oauth2.example.com/token"])
-    quota: QuotaTable | None = Field(None, examples=[{"requests": 1000, "per": "60s"}])
-    proxy: Proxy | None = Field(None, examples=["http://proxy.internal:3128"])
-    ca_file: CaFile | None = Field(None, examples=["/etc/ssl/private-ca.pem"])
-
-    def platform(self, name: str) -> Platform:
-        """Return the domain value, with its profile as the file is now. Raises ConfigError."""
-        file = find_profile(self.profile)
-        profile = shipped_profile(file.stem) if file.parent == SHIPPED else load_profile(file)
-        base_url = self.base_url or profile.base_url
-        if base_url is None:
-            what = "is missing, and the profile has none"
-            raise ConfigError([Problem(None, None, f"platforms.{name}.base_url", what, 'add base_url = "https://..."')])
-        return Platform(
-            name,
-            base_url,
-            profile,
-            self.quota.quota() if self.quota else None,
-            self.sign_in_url,
-            self.proxy.proxy() if self.proxy else None,
-            self.ca_file.pem if self.ca_file else None,
-        )
 
 
 class Settings(ConfigTable):

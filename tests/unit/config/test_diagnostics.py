@@ -37,7 +37,7 @@ def of_tenant(**keys: object) -> dict[str, Diagnostic]:
         ('sync.concurrency = "auto"', 'expected a whole number, got "auto"', "for example concurrency = 5"),
         ("sync.page_size = 0", "must be at least 1, got 0", "for example page_size = 10"),
         ("sync.max_attempts = 21", "must be at most 20, got 21", None),
-        ('sync.push = "none"', 'expected "all" or "changed", got "none"', 'for example push = "all"'),
+        ('sync.push = "no"', 'expected "all", "changed" or "none", got "no"', 'for example push = "all"'),
         ("sync = 5", "expected a table, got 5", ""),
         ('client_id = ["a"]', "expected text in quotes, got an array", 'for example client_id = "acme"'),
         ("alerts.min_success_rate = {}", "expected a number, got a table", None),

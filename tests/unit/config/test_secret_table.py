@@ -4,8 +4,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from adsyncd.config.diagnostics import diagnose
+from adsyncd.config.platform_table import PlatformTable
 from adsyncd.config.secret_table import Proxy, ProxyTable, Secret, SecretRef, proxy_parts
-from adsyncd.config.settings import PlatformTable, TokenAuth
+from adsyncd.config.settings import TokenAuth
 from adsyncd.model.tenant import InCredential, InFile, InVariable, SecretPlace
 
 SECRET: TypeAdapter[SecretRef] = TypeAdapter(Secret)

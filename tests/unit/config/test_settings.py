@@ -5,6 +5,7 @@ import pytest
 import trustme
 
 from adsyncd.config import Settings, control_socket, load_guarded_settings, load_settings
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.config.secret_table import SecretRef
 from adsyncd.config.settings import AppRoleAuth, SecretIdRef, TokenAuth
 from adsyncd.errors import ConfigError, Problem
@@ -87,7 +88,7 @@ def test_every_key_is_read(path: Path) -> None:
     assert settings.alerts.alertmanager == "http://alertmanager.internal:9093"
     assert settings.alerts.repeat == timedelta(seconds=30)
     assert settings.platforms["mixo"].platform("mixo") == Platform(
-        "mixo", "https://ads.example.com", Quota(1000, timedelta(seconds=60))
+        "mixo", "https://ads.example.com", shipped_profile(), Quota(1000, timedelta(seconds=60))
     )
     assert settings.defaults.schedule.every == timedelta(hours=1)
 

@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from adsyncd.rate.dialect import STANDARD, Throttling
+from adsyncd.rate.dialect import STANDARD, Rule
 from support.gates import at_once
 from support.governed import MIB, PLATFORM, Body, Parts, answering
 from support.virtual_time import VirtualClock
@@ -125,10 +125,9 @@ async def test_what_an_answer_says_of_limits_holds_whether_it_is_a_success_or_no
 
 
 async def test_a_platform_s_own_way_to_refuse_is_taken_for_a_429() -> None:
-    dialect = replace(STANDARD, throttling=(Throttling(status=400, path="error.code", values=(17,)),))
-    parts = Parts(
-        answering(400, json={"error": {"code": 17}, "retry_after": 90}), platform=replace(PLATFORM, dialect=dialect)
-    )
+    dialect = replace(STANDARD, throttling=(Rule(status=400, path="error.code", values=(17,)),))
+    platform = replace(PLATFORM, profile=replace(PLATFORM.profile, dialect=dialect))
+    parts = Parts(answering(400, json={"error": {"code": 17}, "retry_after": 90}), platform=platform)
     assert await parts.refused() == "the platform answered 400, next request in 90 s"
     parts.handler = answering(400, json={"error": {"code": 100}})
     assert (await parts.send()).status_code == 400

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adsyncd.config.profile_file import shipped_names, shipped_profile
 from adsyncd.rate import feedback
-from adsyncd.rate.dialect import PRESETS, STANDARD, Counter, Dialect, Period, Preset, Throttling, Unit, Usage
+from adsyncd.rate.dialect import STANDARD, Counter, Dialect, Period, Rule, Unit, Usage
 from adsyncd.rate.feedback import Limit, Said
 from adsyncd.rate.stated_time import LONGEST_S
 
 NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 EPOCH_S = int(NOW.timestamp())
 
-dialects = pytest.mark.parametrize("dialect", PRESETS.values(), ids=list(PRESETS))
+dialects = pytest.mark.parametrize("name", shipped_names())
 
 
 def read(status: int, headers: dict[str, str], body: bytes, dialect: Dialect = STANDARD) -> Said:
@@ -250,23 +251,27 @@ def test_a_flood_of_limits_is_cut_off() -> None:
 @pytest.mark.parametrize(
     ("rule", "status", "body", "throttled"),
     [
-        (Throttling(420), 420, b"", True),
-        (Throttling(420), 400, b"", False),
-        (Throttling(None, "code", ("rate_limit",)), 403, b'{"code": "rate_limit"}', True),
-        (Throttling(None, "code", ("rate_limit",)), 200, b'{"code": "rate_limit"}', False),
-        (Throttling(200, "code", ("rate_limit",)), 200, b'{"code": "rate_limit"}', True),
-        (Throttling(400, "errors.code", (17,)), 400, b'{"errors": [{"code": 1}, {"code": 17}]}', True),
-        (Throttling(400, "errors.code", (17,)), 400, b'{"errors": [{"code": 1}, {"code": "17"}]}', False),
-        (Throttling(400, "code", (range(10, 20),)), 400, b'{"code": 19}', True),
-        (Throttling(400, "code", (range(10, 20),)), 400, b'{"code": 20}', False),
-        (Throttling(400, "code", (range(10**9),)), 400, b'{"code": 1e8}', False),
-        (Throttling(400, "code", (1,)), 400, b'{"code": true}', False),
-        (Throttling(400, "code", (1,)), 400, b'{"code": [[1]]}', False),
-        (Throttling(400, "code", (1,)), 400, b"nothing", False),
+        (Rule(420), 420, b"", True),
+        (Rule(420), 400, b"", False),
+        (Rule(None, "code", ("rate_limit",)), 403, b'{"code": "rate_limit"}', True),
+        (Rule(None, "code", ("rate_limit",)), 200, b'{"code": "rate_limit"}', True),
+        (Rule(None, "code", ("rate_limit",)), 200, b'{"code": "ok"}', False),
+        (Rule(200, "code", ("rate_limit",)), 200, b'{"code": "rate_limit"}', True),
+        (Rule(400, "errors.code", (17,)), 400, b'{"errors": [{"code": 1}, {"code": 17}]}', True),
+        (Rule(400, "errors.code", (17,)), 400, b'{"errors": [{"code": 1}, {"code": "17"}]}', False),
+        (Rule(400, "code", (range(10, 20),)), 400, b'{"code": 19}', True),
+        (Rule(400, "code", (range(10, 20),)), 400, b'{"code": 20}', False),
+        (Rule(400, "code", (range(10**9),)), 400, b'{"code": 1e8}', False),
+        (Rule(400, "code", (1,)), 400, b'{"code": true}', False),
+        (Rule(400, "code", (range(2),)), 400, b'{"code": true}', False),
+        (Rule(400, "code", (True,)), 400, b'{"code": true}', True),
+        (Rule(400, "code", (True,)), 400, b'{"code": 1}', False),
+        (Rule(400, "code", (1,)), 400, b'{"code": [[1]]}', False),
+        (Rule(400, "code", (1,)), 400, b"nothing", False),
     ],
 )
 def test_a_refusal_is_known_by_its_status_and_its_body(
-    rule: Throttling, status: int, body: bytes, *, throttled: bool
+    rule: Rule, status: int, body: bytes, *, throttled: bool
 ) -> None:
     assert read(status, {}, body, replace(STANDARD, throttling=(rule,))).throttled is throttled
 
@@ -310,9 +315,9 @@ values = st.text() | st.lists(pieces).map("".join) | json_values.map(json.dumps)
     body=st.binary() | json_values.map(lambda value: json.dumps(value).encode()),
 )
 def test_no_answer_whatever_breaks_the_reading_or_says_what_can_not_be(
-    dialect: Dialect, status: int, headers: dict[str, str], body: bytes
+    name: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    said = read(status, headers, body, dialect)
+    said = read(status, headers, body, shipped_profile(name).dialect)
     assert said.wait_s is None or 0 < said.wait_s <= LONGEST_S
     assert status != 429 or said.throttled
     for limit in said.limits:
@@ -329,4 +334,4 @@ def test_hostile_headers_take_no_time_worth_mentioning(hostile: str) -> None:
     every: dict[str, Any] = dict.fromkeys(
         ["retry-after", "date", "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-app-usage"], hostile
     )
-    assert read(429, every, hostile.encode(), PRESETS[Preset.META]).limits == ()
+    assert read(429, every, hostile.encode(), shipped_profile("meta").dialect).limits == ()
