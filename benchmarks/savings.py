@@ -19,7 +19,6 @@ import anyio
 import httpx
 from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from adsyncd.config import TenantFile
@@ -81,7 +80,7 @@ class Counted(httpx.ASGITransport):
 
 class Source:
     async def read(self, _: object) -> Credentials:
-        return Credentials(ACCOUNT["email"], SecretStr(ACCOUNT["password"]))
+        return Credentials.of({"email": ACCOUNT["email"], "password": ACCOUNT["password"]})
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
         return None

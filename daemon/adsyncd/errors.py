@@ -84,7 +84,7 @@ class CredentialsError(AdsyncdError):
 
 
 class CredentialsMissing(CredentialsError):
-    """The secret is missing, forbidden, or has no email and password."""
+    """The secret is missing, forbidden, or lacks one of the values that the platform's profile needs."""
 
 
 class CredentialsUnavailable(CredentialsError):

@@ -67,7 +67,8 @@ class TestRefusals:
         await server.ask("POST", "sys/mounts/secret", engine, namespace="team")
         theirs = {"email": "ads@team.example", "password": "pw"}
         await server.ask("POST", "secret/data/adsyncd/acme", {"data": theirs}, namespace="team")
-        assert (await read(replace(by_token(server), namespace="team"))).email == "ads@team.example"
+        team = await read(replace(by_token(server), namespace="team"))
+        assert team.secret("email").get_secret_value() == "ads@team.example"
         with pytest.raises(CredentialsMissing, match=r"no such namespace.*check vault\.namespace"):
             await read(replace(by_token(server), namespace="nobody"))
 

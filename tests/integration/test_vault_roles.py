@@ -7,7 +7,10 @@ from adsyncd.credentials.vault import VaultAccess
 from adsyncd.demo.openbao import OpenBao, Role
 from adsyncd.errors import CredentialsMissing
 from adsyncd.model.tenant import VaultRef
+from support.accounts import an_account
 from support.vault import CREDENTIALS, by_role, by_token, documented_policy, lease_of, opened, token_of
+
+GLOBEX = an_account("ads@globex.example", "pw")
 
 
 class TestAnIdentityForEachTenant:
@@ -29,7 +32,7 @@ class TestAnIdentityForEachTenant:
     async def test_each_role_reads_and_follows_its_tenant_s_secret(self, broker: VaultAccess) -> None:
         async with opened(broker) as vault:
             assert await vault.read(VaultRef("adsyncd/acme", "adsyncd-acme")) == CREDENTIALS
-            assert (await vault.read(VaultRef("adsyncd/globex", "adsyncd-globex"))).email == "ads@globex.example"
+            assert await vault.read(VaultRef("adsyncd/globex", "adsyncd-globex")) == GLOBEX
             acme = VaultRef("adsyncd/acme", "adsyncd-acme")
             assert await vault._ask_as(acme, vault._api.version) == (await vault.read(acme)).version
 
@@ -42,7 +45,7 @@ class TestAnIdentityForEachTenant:
                 await vault.read(VaultRef("adsyncd/globex", role))
             assert caught.value.state == "permission denied"
             assert ("the AppRole adsyncd-acme" if role else "the daemon") in str(caught.value)
-            assert (await vault.read(VaultRef("adsyncd/globex", "adsyncd-globex"))).email == "ads@globex.example"
+            assert await vault.read(VaultRef("adsyncd/globex", "adsyncd-globex")) == GLOBEX
 
     async def test_no_tenant_s_token_opens_another_s_secret(self, server: OpenBao, broker: VaultAccess) -> None:
         async with opened(broker) as vault:

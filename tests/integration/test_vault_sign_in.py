@@ -221,7 +221,7 @@ class TestLifeWithoutReads:
             await server.put_secret("adsyncd/rotated", {**ACME, "password": "new"})
             await until(lambda: vault.newest(ref, 1e12) == 2)
             rotated = await vault.read(ref)
-            assert (rotated.version, rotated.password.get_secret_value()) == (2, "new")
+            assert (rotated.version, rotated.secret("password").get_secret_value()) == (2, "new")
 
     async def test_where_the_policy_lacks_metadata_the_version_stays_unknown_and_reads_go_on(
         self, server: OpenBao

@@ -12,7 +12,6 @@ import anyio.lowlevel
 import pytest
 from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
-from pydantic import SecretStr
 
 from adsyncd.clock import SystemClock
 from adsyncd.credentials import Credentials
@@ -25,6 +24,7 @@ from adsyncd.rate.quota import Quota
 from adsyncd.rate.retry import RetryBudget
 from adsyncd.rate.wait import WaitReason
 from adsyncd.telemetry.instruments import Instruments
+from support.accounts import an_account
 from support.gates import a_gate
 from support.tenants import a_tenant
 
@@ -42,7 +42,7 @@ class Account:
     """The source of a tenant's credentials: those of an account that `accounts` makes."""
 
     def __init__(self, name: str, password: str | None = None) -> None:
-        self.credentials = Credentials(f"{name}@example.com", SecretStr(password or f"pw-{name}"))
+        self.credentials = an_account(f"{name}@example.com", password or f"pw-{name}")
 
     async def read(self, ref: CredentialsRef) -> Credentials:  # noqa: ARG002 - a source's signature
         return self.credentials

@@ -14,7 +14,7 @@ import httpx
 from anyio.abc import TaskGroup
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import NoOpTracer
-from pydantic import SecretStr, TypeAdapter
+from pydantic import TypeAdapter
 from starlette.applications import Starlette
 
 from adsyncd.cli.client import reaching
@@ -39,6 +39,7 @@ from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
 from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
+from support.accounts import an_account
 from support.migrated import sqlite_file
 from support.platform import HEALTHY, accounts
 from support.tenants import a_tenant
@@ -56,7 +57,7 @@ class Accounts:
 
     async def read(self, ref: CredentialsRef) -> Credentials:
         assert isinstance(ref, EnvRef)
-        return Credentials(f"{ref.prefix}@example.com", SecretStr(f"pw-{ref.prefix}"))
+        return an_account(f"{ref.prefix}@example.com", f"pw-{ref.prefix}")
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - the protocol's
         return None

@@ -15,7 +15,6 @@ import httpx
 import pytest
 from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
-from pydantic import SecretStr
 
 from adsyncd.credentials import Credentials
 from adsyncd.errors import AdsyncdError, PlatformError
@@ -27,6 +26,7 @@ from adsyncd.rate.quota import Quota
 from adsyncd.rate.retry import RetryBudget
 from adsyncd.rate.wait import WaitReason
 from adsyncd.telemetry.instruments import Instruments
+from support.accounts import an_account
 from support.gates import a_gate
 from support.tenants import a_tenant
 from support.virtual_time import VirtualClock
@@ -93,7 +93,7 @@ class ScriptedPlatform:
         """Play the source of credentials, too."""
         if self.credentials_failure is not None:
             raise self.credentials_failure
-        return Credentials("acme@example.com", SecretStr(self.password))
+        return an_account("acme@example.com", self.password)
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
         return None

@@ -9,6 +9,7 @@ from adsyncd.credentials import Credentials
 from adsyncd.errors import AdsyncdError, SignInRefused
 from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms.session import Session, Token
+from support.accounts import an_account
 from support.spans import Spans
 from support.tenants import a_tenant
 from support.virtual_time import VirtualClock
@@ -35,12 +36,12 @@ class Platform:
     asked: list[str] = field(default_factory=list)
 
     async def sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
-        self.asked.append(credentials.password.get_secret_value())
+        self.asked.append(credentials.secret("password").get_secret_value())
         number = len(self.asked)
         await anyio.sleep(1)
         if self.failure is not None:
             raise self.failure
-        if credentials.password.get_secret_value() != self.password:
+        if credentials.secret("password").get_secret_value() != self.password:
             raise SignInRefused("no")
         return SecretStr(f"token-{number}"), self.life_s
 
@@ -60,7 +61,7 @@ class Source:
         await anyio.sleep(0.5)
         if self.failure is not None:
             raise self.failure
-        return Credentials("acme@example.com", SecretStr(self.password), self.version)
+        return an_account("acme@example.com", self.password, self.version)
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:
         assert ref == a_tenant().credentials

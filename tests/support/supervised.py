@@ -14,7 +14,6 @@ import httpx
 from anyio.abc import TaskGroup
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from pydantic import SecretStr
 
 from adsyncd.credentials import Credentials
 from adsyncd.host.owner import ProcessOwner
@@ -31,6 +30,7 @@ from adsyncd.telemetry.instruments import TENANT, Instruments, Metric
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
+from support.accounts import an_account
 from support.pipelines import fire_time
 from support.platform import HEALTHY, accounts
 from support.spans import Spans
@@ -52,7 +52,7 @@ class Accounts:
         assert isinstance(ref, EnvRef)
         if ref.prefix == "broken":
             raise KeyError("a mistake of ours")
-        return Credentials(f"{ref.prefix}@example.com", SecretStr(f"pw-{ref.prefix}"))
+        return an_account(f"{ref.prefix}@example.com", f"pw-{ref.prefix}")
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
         return None

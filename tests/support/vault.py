@@ -23,9 +23,10 @@ from adsyncd.demo.openbao import OpenBao, Role, Tls, openbao, openbao_binary
 from adsyncd.errors import AdsyncdError, CredentialsError
 from adsyncd.model.tenant import VaultRef
 from adsyncd.telemetry.instruments import Instruments
+from support.accounts import an_account
 
 ACME = {"email": "ads@acme.example", "password": "canary-password"}
-CREDENTIALS = Credentials(ACME["email"], SecretStr(ACME["password"]))
+CREDENTIALS = an_account(ACME["email"], ACME["password"])
 
 
 class Least(Random):

@@ -94,7 +94,7 @@ class ScheduleTable(ConfigTable):
 
 
 class CredentialsTable(ConfigTable):
-    """The place of a tenant's email and password: exactly one of three keys."""
+    """The place of a tenant's credentials: exactly one of three keys."""
 
     vault: VaultPath | None = Field(None, examples=["adsyncd/acme"])
     env: VariableName | None = Field(None, examples=["ACME"])
@@ -106,11 +106,12 @@ class CredentialsTable(ConfigTable):
             raise wrong("needs exactly one of vault, env and credential", echo=False)
         return self
 
-    def ref(self, role: str | None, keys: tuple[str, ...]) -> CredentialsRef:
+    def ref(self, role: str | None, profile: Profile) -> CredentialsRef:
         """Return the domain value. `role`: the AppRole that reads them, if they are in Vault."""
+        keys = profile.secrets, profile.basic, profile.secrets_in_headers
         if self.vault is not None:
-            return VaultRef(self.vault, role, keys)
-        return EnvRef(self.env, keys) if self.env is not None else SystemdRef(str(self.credential), keys)
+            return VaultRef(self.vault, role, *keys)
+        return EnvRef(self.env, *keys) if self.env is not None else SystemdRef(str(self.credential), *keys)
 
 
 class AuthTable(ConfigTable):
@@ -193,7 +194,7 @@ class TenantFile(TenantDefaults):
             platform=platform,
             enabled=self.enabled,
             schedule=self.schedule.schedule(),
-            credentials=self.credentials.ref(self.auth.role, platform.profile.secrets),
+            credentials=self.credentials.ref(self.auth.role, platform.profile),
             quota=self.quota.quota(),
             sync=SyncSettings(**dict(self.sync) | self._fitting(platform.profile)),
             alerts=AlertSettings(**dict(self.alerts)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 from opentelemetry.trace import Tracer
 
-from adsyncd.credentials.sources import Credentials, read_environment, read_systemd
+from adsyncd.credentials.sources import Credentials, read_environment, read_systemd, variables
 from adsyncd.errors import CredentialsMissing
 from adsyncd.model.tenant import CredentialsRef, EnvRef, SystemdRef, VaultRef
 from adsyncd.telemetry.instruments import CREDENTIALS_SOURCE, SPAN_CREDENTIALS, span
@@ -52,10 +52,10 @@ class CredentialsReader:
                         f"the credentials {ref.path} are in Vault, which the settings lack; add [vault]"
                     )
                 return await self._vault.read(ref)
-            case EnvRef(prefix):
-                return read_environment(prefix, self._environ)
-            case SystemdRef(name):
-                return read_systemd(name, self._environ)
+            case EnvRef():
+                return read_environment(ref, self._environ)
+            case SystemdRef():
+                return read_systemd(ref, self._environ)
 
 
 def remark(ref: CredentialsRef, environ: Mapping[str, str]) -> str | None:
@@ -64,10 +64,10 @@ def remark(ref: CredentialsRef, environ: Mapping[str, str]) -> str | None:
     None also if `environ` has none of them: the daemon's own environment may.
     """
     match ref:
-        case EnvRef(prefix) if any(environ.get(f"{prefix}_{part}") for part in ("EMAIL", "PASSWORD")):
-            read = partial(read_environment, prefix, environ)
-        case SystemdRef(name) if environ.get("CREDENTIALS_DIRECTORY"):
-            read = partial(read_systemd, name, environ)
+        case EnvRef() if any(environ.get(name) for name in variables(ref)):
+            read = partial(read_environment, ref, environ)
+        case SystemdRef() if environ.get("CREDENTIALS_DIRECTORY"):
+            read = partial(read_systemd, ref, environ)
         case _:
             return None
     try:
@@ -80,7 +80,7 @@ def _place(ref: CredentialsRef) -> str:
     match ref:
         case VaultRef(path):
             return path
-        case EnvRef(prefix):
-            return f"{prefix}_EMAIL, {prefix}_PASSWORD"
+        case EnvRef():
+            return ", ".join(variables(ref))
         case SystemdRef(name):
             return name

@@ -6,8 +6,9 @@ memory and only the service can read them, so reading one neither blocks nor wai
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,25 +17,37 @@ from pydantic import SecretStr
 from adsyncd.config.file_access import read_regular
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
 from adsyncd.host.shortage import shortage
-from adsyncd.model.tenant import CredentialsRef, InCredential, InFile, InVariable, SecretPlace
+from adsyncd.model.tenant import CredentialsRef, EnvRef, InCredential, InFile, InVariable, SecretPlace, SystemdRef
 
 _MOST_BYTES = 1 << 20  # systemd's limit for a credential
 _NAME = re.compile(r"[\w-][\w.@-]*", re.ASCII)
 _KINDS = {type(None): "null", bool: "true or false", int: "a number", float: "a number", list: "an array"}
 
+Names = Callable[[str], str]
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An account of an ad platform. Neither part shows in `repr`.
+    """A tenant's secrets, by name. No value shows in `repr`.
 
-    `version`: the secret's version number, if it comes from Vault. `trimmed`: a part ended in a line break, which was
+    `version`: the secret's version number, if it comes from Vault. `trimmed`: a value ended in a line break, which was
     removed.
     """
 
-    email: str = field(repr=False)
-    password: SecretStr
+    secrets: Mapping[str, SecretStr] = field(hash=False)
     version: int | None = field(default=None, compare=False)
     trimmed: bool = field(default=False, compare=False)
+
+    @classmethod
+    def of(cls, values: Mapping[str, str], version: int | None = None, *, trimmed: bool = False) -> "Credentials":
+        """Return credentials with these values, by name."""
+        return cls({name: SecretStr(value) for name, value in values.items()}, version, trimmed)
+
+    def secret(self, name: str) -> SecretStr:
+        """Return one secret. Raises `CredentialsMissing`."""
+        if name not in self.secrets:
+            raise CredentialsMissing(f"the credentials lack {name}; add it where the drop-in's credentials point")
+        return self.secrets[name]
 
 
 class CredentialsSource(Protocol):
@@ -50,46 +63,46 @@ class CredentialsSource(Protocol):
         """
 
 
-def credentials_of(content: object, where: str, keys: tuple[str, str] = ("email", "password")) -> Credentials:
-    """Return the credentials at the `keys` of the object `content`; errors call its place `where`.
+def credentials_of(content: object, where: str, ref: CredentialsRef, names: Names = str) -> Credentials:
+    """Return the credentials at the keys of `ref` in the object `content`; errors call its place `where`.
 
     One line break at the end of a value is removed: editors and `echo` add it, and HTTP can't send it. Raises
-    `CredentialsMissing`.
+    `CredentialsMissing`. `names` makes the names in `content` of keys.
     """
-    values = content if isinstance(content, dict) else {}
-    wrong = [problem for key in keys for problem in _unusable(key, values)]
-    if wrong:
-        raise CredentialsMissing(
-            f"{where} does not hold credentials: {', '.join(wrong)}; "
-            f"it needs the keys {' and '.join(keys)}, both non-empty text"
-        )
-    email, password = (_trimmed(values[key]) for key in keys)
-    wrong = [*_unsendable(keys[0], email), *_unsendable(keys[1], password)]
-    if ":" in email:
-        wrong.append(f"{keys[0]} has a colon, where HTTP's Basic authentication would cut it")
-    if wrong:
+    found = content if isinstance(content, dict) else {}
+    values = {key: found[names(key)] for key in ref.keys if names(key) in found}
+    if wrong := [f"{names(key)} {problem}" for key in ref.keys for problem in _unusable(key, values)]:
+        needed = [names(key) for key in ref.keys]
+        raise CredentialsMissing(f"{where} does not hold credentials: {', '.join(wrong)}; it needs {_needed(needed)}")
+    trimmed = {key: _trimmed(value) for key, value in values.items()}
+    if wrong := [f"{names(key)} {problem}" for key in ref.keys for problem in _unsendable(key, trimmed[key], ref)]:
         raise CredentialsMissing(f"{where} holds credentials that can't be sent: {', '.join(wrong)}; correct them")
-    return Credentials(email, SecretStr(password), trimmed=[email, password] != [values[key] for key in keys])
+    return Credentials.of(trimmed, trimmed=trimmed != values)
 
 
-def read_environment(prefix: str, environ: Mapping[str, str]) -> Credentials:
-    """Return the credentials in `{prefix}_EMAIL` and `{prefix}_PASSWORD`. Raises `CredentialsMissing`."""
-    keys = f"{prefix}_EMAIL", f"{prefix}_PASSWORD"
-    if absent := [key for key in keys if not environ.get(key)]:
-        raise CredentialsMissing(f"the environment does not hold credentials; set {' and '.join(absent)}")
-    return credentials_of({key: environ[key] for key in keys}, "the environment", keys)
+def variables(ref: EnvRef) -> list[str]:
+    """Return the names of the environment variables with the credentials at `ref`."""
+    return [_variable(ref, key) for key in ref.keys]
 
 
-def read_systemd(name: str, environ: Mapping[str, str]) -> Credentials:
-    """Return the credentials in the JSON object that is systemd's credential `name`. Raises `CredentialsError`."""
-    where = f"the credential {name}"
-    text = _read_credential(name, environ)
+def read_environment(ref: EnvRef, environ: Mapping[str, str]) -> Credentials:
+    """Return the credentials in environment variables such as `{prefix}_EMAIL`. Raises `CredentialsMissing`."""
+    if absent := [name for name in variables(ref) if not environ.get(name)]:
+        raise CredentialsMissing(f"the environment does not hold credentials; set {_listed(absent)}")
+    return credentials_of(dict(environ), "the environment", ref, partial(_variable, ref))
+
+
+def read_systemd(ref: SystemdRef, environ: Mapping[str, str]) -> Credentials:
+    """Return the credentials in the JSON object that is one of systemd's credentials. Raises `CredentialsError`."""
+    where = f"the credential {ref.name}"
+    text = _read_credential(ref.name, environ)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
+        shape = json.dumps(dict.fromkeys(ref.keys, "..."))
         # `from None`: the hidden error carries the content.
-        raise CredentialsMissing(f'{where} is not JSON; write {{"email": "...", "password": "..."}}') from None
-    return credentials_of(content, where)
+        raise CredentialsMissing(f"{where} is not JSON; write {shape}") from None
+    return credentials_of(content, where, ref)
 
 
 def resolve_secret(ref: SecretPlace, environ: Mapping[str, str]) -> SecretStr:
@@ -149,25 +162,43 @@ def _read_secret(path: Path, where: str, absent: str) -> str:
         raise CredentialsMissing(f"{where} is not UTF-8 text; save it as UTF-8") from None
 
 
+def _variable(ref: EnvRef, key: str) -> str:
+    return f"{ref.prefix}_{key.upper()}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _needed(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"the key {names[0]}, a non-empty text"
+    return f"the keys {_listed(names)}, {'both' if len(names) == 2 else 'all'} non-empty text"  # noqa: PLR2004 - of two
+
+
 def _unusable(key: str, values: Mapping[str, object]) -> Iterator[str]:
     value = values.get(key)
     if key not in values:
-        yield f"{key} is missing"
+        yield "is missing"
     elif not isinstance(value, str):
-        yield f"{key} is {_KINDS.get(type(value), 'an object')}"
+        yield f"is {_KINDS.get(type(value), 'an object')}"
     elif not _trimmed(value):
-        yield f"{key} is empty"
+        yield "is empty"
 
 
 def _trimmed(value: str) -> str:
     return value.removesuffix("\n").removesuffix("\r") if value.endswith("\n") else value
 
 
-def _unsendable(key: str, value: str) -> Iterator[str]:
-    """Find what HTTP's Basic authentication can't carry (RFC 7617, 2)."""
+def _unsendable(key: str, value: str, ref: CredentialsRef) -> Iterator[str]:
+    """Find what no request can carry, HTTP's Basic authentication (RFC 7617, 2), or a header field."""
     try:
         value.encode()
     except UnicodeEncodeError:
-        yield f"{key} is not UTF-8 text"
-    if any(character < " " or character == "\x7f" for character in value):
-        yield f"{key} has a line break or another control character"
+        yield "is not UTF-8 text"
+    if key in ref.basic and any(character < " " or character == "\x7f" for character in value):
+        yield "has a line break or another control character"
+    if key in ref.basic[:1] and ":" in value:
+        yield "has a colon, where HTTP's Basic authentication would cut it"
+    if key in ref.in_headers and not fits_header(value):
+        yield "does not fit a header field, which needs one line of printable ASCII"

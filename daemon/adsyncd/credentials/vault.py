@@ -129,7 +129,7 @@ class Vault:
         content, version = await self._ask_as(ref, self._api.secret)
         if ref in self._followed:
             self._followed[ref].version = version
-        return replace(credentials_of(content, f"{self._mount}/{ref.path} in {self._api.name}"), version=version)
+        return replace(credentials_of(content, f"{self._mount}/{ref.path} in {self._api.name}", ref), version=version)
 
     def newest(self, ref: VaultRef, until: float) -> int | None:
         """Return the newest version seen so far, if any, and have `run` poll until the monotonic instant `until`.

@@ -9,7 +9,7 @@ A path leads through JSON: names joined by dots.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -201,21 +201,32 @@ class Profile:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The names of all secrets that credentials must have."""
-        return tuple(dict.fromkeys(self._secrets()))
+        texts = []
+        if isinstance(self.sign_in, TokenRequest):
+            texts = [*(text for _, text in self.sign_in.form or ()), self.sign_in.json or ""]
+        return tuple(dict.fromkeys([*self.basic, *secrets_in(texts), *self.secrets_in_headers]))
 
-    def _secrets(self) -> Iterator[str]:
+    @cached_property
+    def secrets_in_headers(self) -> tuple[str, ...]:
+        """The names of the secrets that header fields hold as they are."""
         texts = [text for _, text in self.headers]
-        match self.sign_in:
-            case StaticToken(secret):
-                yield secret
-            case TokenRequest() as request:
-                yield from request.basic or ()
-                texts += [text for _, text in (*(request.form or ()), *request.headers)]
-                texts.append(request.json or "")
-        for text in texts:
-            yield from (name.removeprefix(SECRET) for name in placeholders(text) if name.startswith(SECRET))
+        if isinstance(self.sign_in, StaticToken):
+            return tuple(dict.fromkeys([self.sign_in.secret, *secrets_in(texts)]))
+        texts += [text for _, text in self.sign_in.headers]
+        return tuple(dict.fromkeys(secrets_in(texts)))
+
+    @property
+    def basic(self) -> tuple[str, ...]:
+        """The names of the user and the password for HTTP's Basic authentication, if the sign-in uses that."""
+        return self.sign_in.basic or () if isinstance(self.sign_in, TokenRequest) else ()
 
 
 def placeholders(text: str) -> list[str]:
     """Return the names of the placeholders in a text."""
     return PLACEHOLDER.findall(text)
+
+
+def secrets_in(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the names of the secrets that texts hold."""
+    for text in texts:
+        yield from (name.removeprefix(SECRET) for name in placeholders(text) if name.startswith(SECRET))

@@ -34,28 +34,35 @@ Schedule = Every | Cron
 class VaultRef:
     """Credentials in Vault: KV version 2, `path` below the mount, with these `keys`.
 
-    `role`: the AppRole that reads them, or None for the daemon's own identity.
+    `role`: the AppRole that reads them, or None for the daemon's own identity. `basic`: the keys that are user and
+    password of HTTP's Basic authentication; `in_headers`: the keys whose values stand in header fields.
     """
 
     path: str
     role: str | None = None
     keys: tuple[str, ...] = EMAIL_AND_PASSWORD
+    basic: tuple[str, ...] = EMAIL_AND_PASSWORD
+    in_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EnvRef:
-    """Credentials in the environment: `{prefix}_EMAIL` for the key `email`, and so on for all `keys`."""
+    """Credentials in the environment: `{prefix}_EMAIL` for the key `email`, and so on. See `VaultRef`."""
 
     prefix: str
     keys: tuple[str, ...] = EMAIL_AND_PASSWORD
+    basic: tuple[str, ...] = EMAIL_AND_PASSWORD
+    in_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SystemdRef:
-    """Credentials in a file of `$CREDENTIALS_DIRECTORY`: JSON with these `keys`."""
+    """Credentials in a file of `$CREDENTIALS_DIRECTORY`: JSON with these `keys`. See `VaultRef`."""
 
     name: str
     keys: tuple[str, ...] = EMAIL_AND_PASSWORD
+    basic: tuple[str, ...] = EMAIL_AND_PASSWORD
+    in_headers: tuple[str, ...] = ()
 
 
 CredentialsRef = VaultRef | EnvRef | SystemdRef

@@ -59,10 +59,11 @@ class TokenAuthority:
                 await self._session.token(self._sign_in)
 
     async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
-        account = f"{credentials.email}:{credentials.password.get_secret_value()}"
+        password = credentials.secret("password")
+        account = f"{credentials.secret('email').get_secret_value()}:{password.get_secret_value()}"
         basic = b64encode(account.encode()).decode("ascii")
         secrets = self._session.secrets
-        secrets.learn(credentials.password, SecretStr(basic))
+        secrets.learn(password, SecretStr(basic))
         header = b"authorization", f"Basic {basic}".encode("ascii")
         answer = await self._http.send(self._http.build("POST", "/auth/token", Call(Kind.SIGN_IN), [header]))
         if answer.status_code == HTTPStatus.UNAUTHORIZED:

@@ -119,7 +119,8 @@ class Connector:
             tracer=self.tracer,
             instruments=self.instruments,
         ) as transport:
-            requests = Requests(transport, tenant.platform.base_url, tenant.client_id, timeout_s)
+            client_id = b"x-client-id", tenant.client_id.encode("utf-8")
+            requests = Requests(transport, tenant.platform.base_url, [client_id], timeout_s)
             yield PlatformClient(requests, tenant, session, gate, budget, tally, self, pushes)
 
     async def read_page(self, body: bytes, number: int) -> Page:

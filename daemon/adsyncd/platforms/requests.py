@@ -3,6 +3,7 @@
 It stands where an `httpx.AsyncClient` would, whose cookies, redirects, authentication and hooks no request may use.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import httpx
@@ -20,12 +21,18 @@ def address(base_url: str) -> httpx.URL:
 
 
 class Requests:
-    """The requests of one client id to the platform at `base_url`.
+    """The requests of one client id to the server at `base_url`; `headers` go with each.
 
     `timeout_s`: the whole time of a request. Connecting has half of it, so that its failure is known before the end.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, client_id: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        base_url: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        timeout_s: float,
+    ) -> None:
         self._transport = transport
         self._base = base = address(base_url)
         self._path = base.raw_path.decode("ascii").rstrip("/")
@@ -35,7 +42,7 @@ class Requests:
             (b"user-agent", f"adsyncd/{__version__}".encode("ascii")),
             (b"accept", b"application/json"),
             (b"accept-encoding", b"identity"),
-            (b"x-client-id", client_id.encode("utf-8")),
+            *headers,
         ]
 
     def build(
@@ -47,13 +54,14 @@ class Requests:
         *,
         query: str | None = None,
         body: bytes = b"",
+        media: bytes = b"application/json",
     ) -> httpx.Request:
-        """Return a request for `path`, which begins with a slash; it and `query` are quoted. `body`: JSON."""
+        """Return a request for `path`, which begins with a slash; it and `query` are quoted. `media`: of the body."""
         fields = [*self._headers, *headers]
         if method != "GET":
             fields.append((b"content-length", b"%d" % len(body)))
         if body:
-            fields.append((b"content-type", b"application/json"))
+            fields.append((b"content-type", media))
         return httpx.Request(
             method,
             Url(self._base, self._path + path, query),

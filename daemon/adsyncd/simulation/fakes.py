@@ -10,7 +10,6 @@ from typing import TypeVar
 import anyio
 from opentelemetry.metrics import NoOpMeter
 from opentelemetry.util.types import AttributeValue
-from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 
 from adsyncd.credentials import Credentials
@@ -81,7 +80,7 @@ class FakeVault:
         if any(outage.holds(now) for outage in self.outages):
             raise CredentialsUnavailable("Vault is sealed")
         email = self._accounts[ref]
-        return Credentials(email, SecretStr(self.passwords[email]))
+        return Credentials.of({"email": email, "password": self.passwords[email]})
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
         """Return None: here only a 401 shows a rotation."""

@@ -22,7 +22,7 @@ def reader(spans: Spans, environ: dict[str, str]) -> CredentialsReader:
 
 async def test_a_read_is_a_span_that_names_its_source_and_holds_no_secret(spans: Spans) -> None:
     credentials = await reader(spans, ENVIRON).read(EnvRef("ACME"))
-    assert credentials.password.get_secret_value() == "canary-password"
+    assert credentials.secret("password").get_secret_value() == "canary-password"
     [span] = spans.all()
     assert span.name == "credentials.read"
     assert dict(span.attributes or {}) == {"adsyncd.credentials.source": "environment"}
@@ -79,3 +79,14 @@ def test_what_can_be_said_of_credentials_without_asking_anybody(environ: dict[st
 def test_what_can_be_said_of_a_credential_of_systemd_s(tmp_path: Path) -> None:
     assert remark(SystemdRef("acme"), {}) is None
     assert "can't be read" in str(remark(SystemdRef("acme"), {"CREDENTIALS_DIRECTORY": str(tmp_path)}))
+
+
+async def test_named_secrets_are_told_of_by_their_variables() -> None:
+    ref = EnvRef("META", ("access_token",), basic=(), in_headers=("access_token",))
+    environ = {"META_ACCESS_TOKEN": "canary\n"}
+    assert remark(ref, {"META_EMAIL": "x"}) is None
+    assert "end in a line break" in str(remark(ref, environ))
+    with capture_logs() as logs:
+        await reader(Spans(), environ).read(ref)
+    assert [entry["place"] for entry in logs] == ["META_ACCESS_TOKEN"]
+    assert "does not fit a header field" in str(remark(ref, {"META_ACCESS_TOKEN": "canary\x07"}))

@@ -7,32 +7,35 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
-from adsyncd.credentials.sources import Credentials, credentials_of, read_environment, read_systemd, resolve_secret
+from adsyncd.credentials.sources import credentials_of, read_environment, read_systemd, resolve_secret
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
-from adsyncd.model.tenant import InCredential, InFile, InVariable, SecretPlace
+from adsyncd.model.tenant import EnvRef, InCredential, InFile, InVariable, SecretPlace, SystemdRef
+from support.accounts import an_account
 from support.descriptors import exhausted
 
 GOOD = {"email": "ads@acme.example", "password": "canary-password"}
 GOOD_JSON = b'{"email": "ads@acme.example", "password": "canary-password"}'
-CREDENTIALS = Credentials("ads@acme.example", SecretStr("canary-password"))
+CREDENTIALS = an_account("ads@acme.example", "canary-password")
+ACME = EnvRef("ACME")
+LOADED = SystemdRef("acme")
+SEVERAL = ("refresh_token", "client_id", "client_secret")
 
 
 class TestCredentials:
     def test_they_show_neither_email_nor_password(self) -> None:
-        credentials = credentials_of(GOOD, "here")
+        credentials = credentials_of(GOOD, "here", ACME)
         assert credentials == CREDENTIALS
         assert "acme" not in repr(credentials)
         assert "canary" not in f"{credentials} {credentials!r}"
 
     def test_keys_beside_email_and_password_are_ignored(self) -> None:
-        assert credentials_of({**GOOD, "owner": "sales"}, "here") == CREDENTIALS
+        assert credentials_of({**GOOD, "owner": "sales"}, "here", ACME) == CREDENTIALS
 
     @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))
     def test_anything_but_an_object_is_refused(self, content: object) -> None:
         with pytest.raises(CredentialsMissing):
-            credentials_of(content, "here")
+            credentials_of(content, "here", ACME)
 
     @pytest.mark.parametrize("key", ["email", "password"])
     @pytest.mark.parametrize(
@@ -51,44 +54,103 @@ class TestCredentials:
         self, key: str, value: object, words: str
     ) -> None:
         with pytest.raises(CredentialsMissing, match=f"secret/acme does not hold .*{key} is {words};") as caught:
-            credentials_of(GOOD | {key: value}, "secret/acme")
+            credentials_of(GOOD | {key: value}, "secret/acme", ACME)
         assert "canary" not in str(caught.value)
 
     def test_all_missing_keys_are_named(self) -> None:
         with pytest.raises(
             CredentialsMissing, match="email is missing, password is missing; it needs the keys email and"
         ):
-            credentials_of({"user": "canary"}, "here")
+            credentials_of({"user": "canary"}, "here", ACME)
 
     @pytest.mark.parametrize("key", ["email", "password"])
     @pytest.mark.parametrize("end", ["\n", "\r\n"])
     def test_one_line_break_at_the_end_is_removed_and_reported(self, key: str, end: str) -> None:
-        credentials = credentials_of(GOOD | {key: GOOD[key] + end}, "here")
+        credentials = credentials_of(GOOD | {key: GOOD[key] + end}, "here", ACME)
         assert credentials == CREDENTIALS
         assert credentials.trimmed
-        assert not credentials_of(GOOD, "here").trimmed
+        assert not credentials_of(GOOD, "here", ACME).trimmed
 
     @pytest.mark.parametrize("key", ["email", "password"])
     @pytest.mark.parametrize("character", ["\n\n", "\r", "a\nb", "\x00", "\t", "\x1b", "\x7f"])
     def test_a_control_character_is_named_and_not_quoted(self, key: str, character: str) -> None:
         with pytest.raises(CredentialsMissing, match=f"{key} has a line break or another control character") as caught:
-            credentials_of(GOOD | {key: f"canary{character}"}, "here")
+            credentials_of(GOOD | {key: f"canary{character}"}, "here", ACME)
         assert "canary" not in str(caught.value)
 
     def test_half_of_a_surrogate_pair_is_no_text(self) -> None:
         with pytest.raises(CredentialsMissing, match="password is not UTF-8 text"):
-            credentials_of(GOOD | {"password": "\ud800"}, "here")
+            credentials_of(GOOD | {"password": "\ud800"}, "here", ACME)
 
     def test_a_colon_is_allowed_in_a_password_and_not_in_an_email(self) -> None:
-        assert credentials_of(GOOD | {"password": "a:b c\u00e4"}, "here").password.get_secret_value() == "a:b c\u00e4"
+        assert (
+            credentials_of(GOOD | {"password": "a:b c\u00e4"}, "here", ACME).secret("password").get_secret_value()
+            == "a:b c\u00e4"
+        )
         with pytest.raises(CredentialsMissing, match="email has a colon"):
-            credentials_of(GOOD | {"email": "ads:acme"}, "here")
+            credentials_of(GOOD | {"email": "ads:acme"}, "here", ACME)
+
+
+class TestNamedSecrets:
+    @pytest.mark.parametrize(
+        ("keys", "content", "words"),
+        [
+            (("access_token",), {}, "access_token is missing; it needs the key access_token, a non-empty text"),
+            (SEVERAL, {}, "; it needs the keys refresh_token, client_id and client_secret, all non-empty text"),
+            (
+                SEVERAL,
+                {"client_id": "canary", "client_secret": ""},
+                "refresh_token is missing, client_secret is empty; .*",
+            ),
+        ],
+    )
+    def test_all_that_is_missing_is_named(self, keys: tuple[str, ...], content: object, words: str) -> None:
+        with pytest.raises(CredentialsMissing, match=f"{words}$") as caught:
+            credentials_of(content, "here", EnvRef("X", keys, basic=()))
+        assert "canary" not in str(caught.value)
+
+    def test_each_is_had_by_its_name_and_none_beside_them(self) -> None:
+        content = {"refresh_token": "r", "client_id": "c", "client_secret": "s", "owner": "sales"}
+        credentials = credentials_of(content, "here", EnvRef("X", SEVERAL, basic=()))
+        assert [credentials.secret(key).get_secret_value() for key in SEVERAL] == ["r", "c", "s"]
+        with pytest.raises(CredentialsMissing, match="the credentials lack owner; add it where the drop-in's"):
+            credentials.secret("owner")
+
+    @pytest.mark.parametrize("value", ["two\nlines", "t\xe4b", "a:b", "\x07"])
+    def test_one_for_a_body_may_hold_any_text(self, value: str) -> None:
+        credentials = credentials_of({"key": f"{value}\n"}, "here", EnvRef("X", ("key",), basic=()))
+        assert credentials.secret("key").get_secret_value() == value
+        assert credentials.trimmed
+
+    @pytest.mark.parametrize("value", ["canary\nline", "canary\xe4", "canary\x07", "canary\n\n"])
+    def test_one_for_a_header_field_has_to_fit_it_and_is_not_quoted(self, value: str) -> None:
+        ref = EnvRef("X", ("key",), basic=(), in_headers=("key",))
+        with pytest.raises(CredentialsMissing, match="key does not fit a header field, which needs one line") as caught:
+            credentials_of({"key": value}, "here", ref)
+        assert "canary" not in str(caught.value)
+
+    def test_only_the_user_of_basic_authentication_must_have_no_colon(self) -> None:
+        ref = EnvRef("X", ("user", "key", "other"), basic=("user", "key"))
+        content = {"user": "u", "key": "a:b", "other": "c:d"}
+        assert credentials_of(content, "here", ref).secret("other").get_secret_value() == "c:d"
+        with pytest.raises(CredentialsMissing, match="user has a colon"):
+            credentials_of(content | {"user": "u:v"}, "here", ref)
+
+    def test_variables_and_json_are_named_by_the_keys(self, tmp_path: Path) -> None:
+        ref = EnvRef("GOOGLE", SEVERAL, basic=())
+        environ = {"GOOGLE_REFRESH_TOKEN": "r", "GOOGLE_CLIENT_ID": "c", "GOOGLE_CLIENT_SECRET": "s"}
+        assert read_environment(ref, environ).secret("client_secret").get_secret_value() == "s"
+        with pytest.raises(CredentialsMissing, match="set GOOGLE_REFRESH_TOKEN, GOOGLE_CLIENT_ID and GOOGLE_CLIENT_S"):
+            read_environment(ref, {})
+        (tmp_path / "acme").write_text("canary")
+        with pytest.raises(CredentialsMissing, match=r'not JSON; write \{"access_token": "\.\.\."\}'):
+            read_systemd(SystemdRef("acme", ("access_token",), basic=()), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
 class TestEnvironment:
     def test_a_prefix_names_two_variables(self) -> None:
         environ = {"ACME_EMAIL": "ads@acme.example", "ACME_PASSWORD": "canary-password", "GLOBEX_PASSWORD": "other"}
-        assert read_environment("ACME", environ) == CREDENTIALS
+        assert read_environment(ACME, environ) == CREDENTIALS
 
     @pytest.mark.parametrize(
         ("environ", "words"),
@@ -103,7 +165,7 @@ class TestEnvironment:
     )
     def test_unset_and_unusable_variables_are_named(self, environ: dict[str, str], words: str) -> None:
         with pytest.raises(CredentialsMissing, match=words) as caught:
-            read_environment("ACME", environ)
+            read_environment(ACME, environ)
         assert "canary" not in str(caught.value)
 
 
@@ -111,16 +173,16 @@ class TestSystemd:
     @pytest.mark.parametrize("content", [GOOD_JSON, GOOD_JSON + b"\n", codecs.BOM_UTF8 + GOOD_JSON])
     def test_a_credential_is_json_in_the_directory_that_systemd_names(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "acme").write_bytes(content)
-        assert read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == CREDENTIALS
+        assert read_systemd(LOADED, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == CREDENTIALS
 
     @pytest.mark.parametrize("environ", [{}, {"CREDENTIALS_DIRECTORY": ""}])
     def test_without_systemd_the_error_names_the_unit_s_setting(self, environ: dict[str, str]) -> None:
         with pytest.raises(CredentialsMissing, match=r"start the daemon by systemd, with LoadCredential=acme:FILE"):
-            read_systemd("acme", environ)
+            read_systemd(LOADED, environ)
 
     def test_an_absent_credential_is_named_with_its_fix(self, tmp_path: Path) -> None:
         with pytest.raises(CredentialsMissing, match=r"No such file or directory.*LoadCredential=acme"):
-            read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+            read_systemd(LOADED, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
     @pytest.mark.parametrize("name", ["", ".", "..", "../acme", "/etc/passwd", "a/b", "acme\n", ".hidden"])
     def test_no_name_leads_out_of_the_directory(self, name: str, tmp_path: Path) -> None:
@@ -128,7 +190,7 @@ class TestSystemd:
         inside = tmp_path / "inside"
         inside.mkdir()
         with pytest.raises(CredentialsMissing, match="can't be a credential's name"):
-            read_systemd(name, {"CREDENTIALS_DIRECTORY": str(inside)})
+            read_systemd(SystemdRef(name), {"CREDENTIALS_DIRECTORY": str(inside)})
 
     @pytest.mark.parametrize(
         "content",
@@ -138,7 +200,7 @@ class TestSystemd:
     def test_a_malformed_credential_is_refused_and_not_quoted(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "acme").write_bytes(content)
         with pytest.raises(CredentialsMissing, match="the credential acme") as caught:
-            read_systemd("acme", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+            read_systemd(LOADED, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
         assert "canary" not in "".join(traceback.format_exception(caught.value))
 
     def test_a_credential_may_have_one_mebibyte(self, tmp_path: Path) -> None:
@@ -146,10 +208,10 @@ class TestSystemd:
             (tmp_path / "acme").write_bytes(GOOD_JSON.ljust(size))
             environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
             if works:
-                assert read_systemd("acme", environ) == CREDENTIALS
+                assert read_systemd(LOADED, environ) == CREDENTIALS
             else:
                 with pytest.raises(CredentialsMissing, match="the credential acme is larger than 1024 KiB"):
-                    read_systemd("acme", environ)
+                    read_systemd(LOADED, environ)
 
 
 def place(kind: str, folder: Path, content: str) -> tuple[SecretPlace, dict[str, str]]:
@@ -192,7 +254,7 @@ Read = Callable[[Path], object]
 
 
 def credential(path: Path) -> object:
-    return read_systemd(path.name, environ_of(path))
+    return read_systemd(SystemdRef(path.name), environ_of(path))
 
 
 def secret_file(path: Path) -> object:

@@ -257,6 +257,14 @@ class TestLife:
         await vault.read(ref)
         assert vault.newest(ref, 1e12) == 1
 
+    async def test_tenants_that_read_other_keys_of_one_path_each_have_theirs_and_its_versions(self) -> None:
+        vault = fake_vault(ACCESS, FakeApi(SystemClock()), SystemClock())
+        both = VaultRef("acme"), VaultRef("acme", keys=("password",), basic=(), in_headers=("password",))
+        for ref in both:
+            vault.newest(ref, 1e12)
+            assert set((await vault.read(ref)).secrets) == set(ref.keys)
+        assert [vault.newest(ref, 1e12) for ref in both] == [1, 1]
+
     async def test_credentials_out_of_use_are_not_polled(self) -> None:
         api = FakeApi(SystemClock())
         async with running(api, timedelta(milliseconds=5)) as vault:

@@ -55,3 +55,18 @@ def test_a_fingerprint_names_the_content() -> None:
 
 def test_only_pages_that_have_a_number_can_be_asked_for_in_any_order() -> None:
     assert [kind for kind in PagingKind if Paging(kind).is_numbered] == [PagingKind.NONE, PagingKind.NUMBER]
+
+
+@pytest.mark.parametrize(
+    ("profile", "basic", "in_headers"),
+    [
+        (PROFILE, ("email", "password"), ()),
+        (replace(PROFILE, sign_in=StaticToken("access_token")), (), ("access_token",)),
+        (replace(PROFILE, headers=(("key", "{secret.key}"),)), ("email", "password"), ("key",)),
+        (with_request(form=(("a", "{secret.a}"),), headers=(("x-key", "{secret.key}"),)), (), ("key",)),
+    ],
+)
+def test_the_secrets_of_basic_authentication_and_of_header_fields_are_told_apart(
+    profile: Profile, basic: tuple[str, ...], in_headers: tuple[str, ...]
+) -> None:
+    assert (profile.basic, profile.secrets_in_headers) == (basic, in_headers)

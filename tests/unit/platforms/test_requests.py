@@ -15,11 +15,11 @@ def a_request(
     base_url: str = "http://ads.invalid",
     query: str | None = None,
     body: bytes = b"",
+    media: bytes = b"application/json",
 ) -> httpx.Request:
     transport = httpx.MockTransport(lambda _: httpx.Response(200))
-    return Requests(transport, base_url, "cl\u00efent", 10.0).build(
-        method, path, CALL, [(b"x-one", b"1")], query=query, body=body
-    )
+    requests = Requests(transport, base_url, [(b"x-client-id", "cl\u00efent".encode())], 10.0)
+    return requests.build(method, path, CALL, [(b"x-one", b"1")], query=query, body=body, media=media)
 
 
 def test_a_request_has_what_all_have_and_its_own() -> None:
@@ -34,6 +34,12 @@ def test_a_request_has_what_all_have_and_its_own() -> None:
         (b"content-type", b"application/json"),
     ]
     assert Call.of(a_request()) is CALL
+
+
+def test_a_body_may_be_a_form() -> None:
+    form = a_request(body=b"a=1", media=b"application/x-www-form-urlencoded")
+    assert form.headers.raw[-1] == (b"content-type", b"application/x-www-form-urlencoded")
+    assert form.headers["content-length"] == "3"
 
 
 @pytest.mark.parametrize(("method", "length"), [("POST", "0"), ("GET", None)])
