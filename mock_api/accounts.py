@@ -12,10 +12,14 @@ _TOKENS_KEPT = 100_000
 
 
 class PlatformAccount(BaseModel, extra="forbid", frozen=True):
-    """An account. Its tokens open only its own `clients`; raising `generation` revokes those issued before."""
+    """An account. Its tokens open only its own `clients`; raising `generation` revokes those issued before.
+
+    `secrets`: what it signs in with at other APIs, by name. There its email and password are secrets of these names.
+    """
 
     password: str = Field(repr=False)
     clients: frozenset[str]
+    secrets: dict[str, str] = Field({}, repr=False)
     generation: int = 0
     token_lifetime_s: int | None = Field(default=None, ge=1)
     silent: bool = Field(default=False, description="its sign-ins are never answered")
@@ -30,13 +34,19 @@ class _IssuedToken:
 
 def signing_in(accounts: dict[str, PlatformAccount], authorization: str) -> str | None:
     """Return the email of the account whose credentials a Basic `authorization` header holds (RFC 7617), or None."""
+    email, password = basic_credentials(authorization) or ("", "")
+    account = accounts.get(email)
+    return email if account and account.password == password else None
+
+
+def basic_credentials(authorization: str) -> tuple[str, str] | None:
+    """Return the user and the password that a Basic `authorization` header holds (RFC 7617), or None."""
     scheme, _, encoded = authorization.partition(" ")
     try:
-        email, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return None
-    account = accounts.get(email)
-    return email if scheme.lower() == "basic" and account and account.password == password else None
+    return (user, password) if scheme.lower() == "basic" else None
 
 
 class Tokens:
@@ -57,8 +67,13 @@ class Tokens:
     def account(self, accounts: dict[str, PlatformAccount], authorization: str, now: float) -> PlatformAccount | None:
         """Return the account whose valid token a Bearer `authorization` header holds (RFC 6750), or None."""
         scheme, _, value = authorization.partition(" ")
+        email = self.email(accounts, value, now) if scheme.lower() == "bearer" else None
+        return None if email is None else accounts[email]
+
+    def email(self, accounts: dict[str, PlatformAccount], value: str, now: float) -> str | None:
+        """Return the email of the account whose valid token this is, or None."""
         token = self._issued.get(value)
-        if token is None or scheme.lower() != "bearer" or token.expires_at <= now:
+        if token is None or token.expires_at <= now:
             return None
         account = accounts.get(token.email)
-        return account if account and account.generation == token.generation else None
+        return token.email if account and account.generation == token.generation else None

@@ -1,34 +1,28 @@
-"""The ad platform's API as an ASGI app.
-
-A metered request goes through one gate, in this order:
-
-    token (401) -> client id (403) -> meter (429, uncounted) -> fault -> answer
-
-so everything behind the meter is counted against the quota, whatever becomes of it.
-"""
+"""The ad platform as an ASGI app: its own API, the further ones that its settings describe, and what tests ask for."""
 
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import anyio
 from pydantic import JsonValue, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from mock_api.accounts import Tokens, signing_in
 from mock_api.answers import NoAnswer, failure, instead, spoilt, throttled
 from mock_api.campaigns import Catalogue
 from mock_api.clients import ClientState, Verdict
+from mock_api.gate import Gate, read_json
 from mock_api.ledger import Book, Counts
 from mock_api.meters import Meter, meter
-from mock_api.quota_fields import quota_fields
-from mock_api.settings import MockSettings, merge_patch
+from mock_api.other_api import OtherApi
+from mock_api.settings import Behaviour, MockSettings, merge_patch
 
 _LARGEST_PAGE = 100
 
@@ -44,12 +38,13 @@ def create_app(document: JsonValue, now: Callable[[], float]) -> Starlette:
         routes=[
             Route("/health", _health),
             Route("/auth/token", platform.sign_in, methods=["POST"]),
-            Route("/api/campaigns", _Metered(platform, platform.list_campaigns), methods=["GET"]),
-            Route("/api/campaigns/{campaign_id}/sync", _Metered(platform, platform.push), methods=["POST"]),
+            Route("/api/campaigns", Gate(platform, platform, platform.list_campaigns), methods=["GET"]),
+            Route("/api/campaigns/{campaign_id}/sync", Gate(platform, platform, platform.push), methods=["POST"]),
             Route("/api/error", _error),
             Route("/_ledger", platform.ledger),
             Route("/_ledger/reset", platform.reset_ledger, methods=["POST"]),
             Route("/_settings", platform.change_settings, methods=["POST"]),
+            _OtherApis(platform),
         ],
         exception_handlers={HTTPException: _api_error},
     )
@@ -63,6 +58,7 @@ class AdPlatform:
         self._document = document
         self._settings = MockSettings.model_validate(document)
         self._tokens = Tokens(random.Random(self._settings.seed))  # noqa: S311 - a mock's tokens are to be reproducible
+        self._tokens_of: dict[str, Tokens] = {}  # by the name of another API
         self._clients: dict[str, ClientState] = {}
         self._shared = self._shared_meter()
         self._counts = Counts()
@@ -78,7 +74,7 @@ class AdPlatform:
         lifetime_s = account.token_lifetime_s or self._settings.token_lifetime_s
         now = self.now()
         for client_id in account.clients:
-            self._client(client_id).book.tokens_issued += 1
+            self.client(client_id).book.tokens_issued += 1
         return JSONResponse(
             {
                 "access_token": self._tokens.issue(email, account, now + lifetime_s),
@@ -88,7 +84,7 @@ class AdPlatform:
             }
         )
 
-    def authorized(self, request: Request) -> ClientState:
+    async def authorized(self, request: Request) -> ClientState:
         """Return the state of the client id that a request's token opens; raises `HTTPException` (401, 403)."""
         account = self._tokens.account(self._settings.accounts, request.headers.get("authorization", ""), self.now())
         if account is None:
@@ -96,7 +92,24 @@ class AdPlatform:
         client_id = request.headers.get("x-client-id", "default")
         if client_id not in account.clients:
             raise HTTPException(403, "this account may not act for this client id")
-        return self._client(client_id)
+        return self.client(client_id)
+
+    def throttled(self, behaviour: Behaviour, verdict: Verdict, now: float) -> Response:
+        """Return the refusal of a request beyond a quota."""
+        return throttled(behaviour, verdict, now)
+
+    def failed(self, error: HTTPException) -> Response:
+        """Return the answer to a request that failed."""
+        return failure(error.status_code, error.detail, error.headers)
+
+    def other_api(self, name: str) -> OtherApi | None:
+        """Return the API below the path `/name`, if there is one."""
+        description = self._settings.apis.get(name)
+        if description is None:
+            return None
+        if name not in self._tokens_of:
+            self._tokens_of[name] = Tokens(random.Random(f"{self._settings.seed}/{name}"))  # noqa: S311 - as above
+        return OtherApi(self, name, description, self._tokens_of[name])
 
     def take(self, client: ClientState, now: float) -> Verdict:
         """Count a request against the quotas of the client id and of the platform, or against none."""
@@ -117,7 +130,7 @@ class AdPlatform:
         page, limit = _count(request, "page", 1), _count(request, "limit", 10)
         await anyio.sleep(client.latency(behaviour.list_latency_s))
         size = behaviour.page_size or min(limit, _LARGEST_PAGE)
-        listing = JSONResponse(self._catalogue(client).page(page, size))
+        listing = JSONResponse(self.catalogue(client).page(page, size))
         client.moved += behaviour.shifting
         if behaviour.etag:
             tag = f'"{hashlib.sha256(listing.body).hexdigest()[:16]}"'
@@ -133,9 +146,9 @@ class AdPlatform:
         if substitute := instead(fault, behaviour.redirect_to):
             return substitute
         campaign_id = request.path_params["campaign_id"]
-        if await _json(request) != {"campaign_id": campaign_id}:
+        if await read_json(request) != {"campaign_id": campaign_id}:
             raise HTTPException(400, "the body must be {campaign_id}, with the id of the path")
-        if campaign_id not in self._catalogue(client):
+        if campaign_id not in self.catalogue(client):
             raise HTTPException(404, "no such campaign")
         if campaign_id in behaviour.rejected:
             raise HTTPException(422, "this campaign can't be synced")
@@ -158,7 +171,7 @@ class AdPlatform:
     async def ledger(self, request: Request) -> Response:
         """Answer with the pages of all client ids, or of `?client_id=`, and what the platform's own quota saw."""
         wanted = request.query_params.getlist("client_id") or self._clients
-        pages = {client_id: self._client(client_id).book.as_json() for client_id in wanted}
+        pages = {client_id: self.client(client_id).book.as_json() for client_id in wanted}
         return JSONResponse({"clients": pages, "platform": self._counts.as_json()})
 
     async def reset_ledger(self, _: Request) -> Response:
@@ -170,7 +183,7 @@ class AdPlatform:
 
     async def change_settings(self, request: Request) -> Response:
         """Merge a patch into the settings, from the next request on. An invalid patch changes nothing."""
-        patch = await _json(request)  # first: while it arrives another one may be merged
+        patch = await read_json(request)  # first: while it arrives another one may be merged
         document = merge_patch(self._document, patch)
         before = self._settings
         try:
@@ -189,40 +202,43 @@ class AdPlatform:
         shared = self._settings.shared
         return None if shared is None else meter(self._settings.everyone.algorithm, shared)
 
-    def _client(self, client_id: str) -> ClientState:
+    @property
+    def settings(self) -> MockSettings:
+        """The current settings."""
+        return self._settings
+
+    def client(self, client_id: str) -> ClientState:
+        """Return the state of a client id, which begins with its first request."""
         client = self._clients.get(client_id)
         if client is None:
             client = ClientState(client_id, self._settings.seed, self._settings.behaviour(client_id))
             self._clients[client_id] = client
         return client
 
-    def _catalogue(self, client: ClientState) -> Catalogue:
+    def catalogue(self, client: ClientState) -> Catalogue:
+        """Return the campaigns of a client id."""
         return Catalogue(self._settings.seed, client.id, client.behaviour, client.moved)
 
 
-class _Metered:
-    """An endpoint behind the gate, as an ASGI app: a request is in flight until its answer is out."""
+class _OtherApis(BaseRoute):
+    """The paths of the APIs that the settings describe at the time of a request."""
 
-    def __init__(self, platform: AdPlatform, answer: Callable[[ClientState, Request], Awaitable[Response]]) -> None:
+    def __init__(self, platform: AdPlatform) -> None:
         self._platform = platform
-        self._answer = answer
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        client = self._platform.authorized(request)
-        behaviour = client.behaviour
-        now = self._platform.now()
-        verdict = self._platform.take(client, now)
-        with client.in_flight():
-            if verdict.accepted:
-                try:
-                    response = await self._answer(client, request)
-                except HTTPException as error:
-                    response = failure(error.status_code, error.detail, error.headers)
-            else:
-                response = throttled(behaviour, verdict, now)
-            response.headers.update(quota_fields(behaviour.ratelimit_headers, client.id, verdict, now))
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether a request is for one of them."""
+        api = self._platform.other_api(scope["path"].split("/")[1]) if scope["type"] == "http" else None
+        return (Match.NONE, {}) if api is None else (Match.FULL, {"endpoint": api})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that matches."""
+        api = scope["endpoint"]
+        if api.is_sign_in(scope["path"]):
+            response = await api.sign_in(Request(scope, receive))
             await response(scope, receive, send)
+        else:
+            await Gate(self._platform, api, api.answer)(scope, receive, send)
 
 
 async def _health(_: Request) -> Response:
@@ -243,16 +259,6 @@ def _count(request: Request, name: str, usual: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise HTTPException(400, f"{name} must be a whole number from 1")
     return int(text)
-
-
-async def _json(request: Request) -> JsonValue:
-    try:
-        body: JsonValue = await request.json()
-    except ValueError:
-        raise HTTPException(400, "the body is not JSON") from None
-    except ClientDisconnect:
-        raise HTTPException(400, "the client left before its body was here") from None
-    return body
 
 
 def _timestamp(at: float) -> str:

@@ -4,7 +4,7 @@ Ids are the same for every client id and contents are not, so that a client that
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -43,6 +43,15 @@ def campaign(seed: int, client_id: str, number: int, revision: int) -> dict[str,
 
 
 @dataclass(frozen=True, slots=True)
+class SomeCampaigns:
+    """A part of a listing. `total`: what it claims to have in all, empty if it claims nothing."""
+
+    campaigns: Sequence[dict[str, JsonValue]]
+    has_more: bool
+    total: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """All campaigns of one client id."""
 
@@ -61,22 +70,22 @@ class Catalogue:
 
     def page(self, number: int, limit: int) -> dict[str, JsonValue]:
         """Return the answer to a listing of page `number` (from 1) with `limit` campaigns a page."""
+        some = self.some((number - 1) * limit, limit)
+        return {
+            "data": [*some.campaigns],
+            "pagination": {"page": number, "limit": limit, **some.total, "has_more": some.has_more},
+        }
+
+    def some(self, first: int, limit: int) -> "SomeCampaigns":
+        """Return `limit` campaigns, after the `first` ones of the listing."""
         present = self._present()
-        first = (number - 1) * limit
         numbers, has_more = present[first : first + limit], first + limit < len(present)
         if self.behaviour.fault is FaultKind.ENDLESS:
             numbers, has_more = range(first + 1, first + limit + 1), True
         elif self.behaviour.fault is FaultKind.REPEATING:
             numbers, has_more = present[:limit], True
-        return {
-            "data": [self._campaign(number) for number in numbers],
-            "pagination": {
-                "page": number,
-                "limit": limit,
-                **self._total(len(present), len(numbers)),
-                "has_more": has_more,
-            },
-        }
+        campaigns = [self._campaign(number) for number in numbers]
+        return SomeCampaigns(campaigns, has_more, self._total(len(present), len(numbers)))
 
     def _present(self) -> Sequence[int]:
         every: Sequence[int] = range(1, self.behaviour.campaigns + 1)

@@ -26,6 +26,14 @@ class FaultKind(StrEnum):
     EMPTY = "empty"  # listings: no campaigns, and a total of 0
     REPEATING = "repeating"  # listings: `has_more` for ever, each page the first
     ABSURD_WAIT = "absurd-wait"  # 429 to everything, to be tried again in ten years
+    # Only listings of other APIs have these.
+    ERROR_CODE = "error-code"  # 200, and an error in the body: to be tried again, if the API can say that
+    NO_RECORDS = "no-records"  # the page has all but its records
+    EXPIRED_CURSOR = "expired-cursor"  # 400 to every page but the first
+    TOKEN_IN_CURSOR = "token-in-cursor"  # noqa: S105 - what leads to the next page repeats the token
+    LINK_ELSEWHERE = "link-elsewhere"  # the link to the next page leads to `redirect_to`
+    LINK_USERINFO = "link-userinfo"  # it has a user
+    LINK_ACCOUNT = "link-account"  # it leads to another account
 
 
 def draw(rates: Iterable[tuple[FaultKind, float]], rng: random.Random) -> FaultKind:

@@ -30,6 +30,9 @@ The command line goes over the file. POST /_settings merges JSON of the same sha
 {"accounts": {EMAIL: {"generation": 1}}} revokes an account's tokens. GET /_ledger[?client_id=ID] shows what happened,
 POST /_ledger/reset forgets it. A request that passes the meters is counted, also if a fault follows. What
 somebody else asks for (--foreign-requests) counts on the quotas of the client id, and not on the platform's.
+
+Each of `apis` is one more API, below /NAME, described as in a profile; it lists and takes no pushes. Accounts sign in
+there with their `secrets`, by name. It shares client ids, quotas, faults and ledger with the platform's own API.
 """
 
 

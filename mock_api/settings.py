@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, model_validator
 
 from mock_api.accounts import PlatformAccount
+from mock_api.description import ApiDescription
 from mock_api.faults import FaultKind
 from mock_api.meters import Algorithm, MeteredQuota
 
@@ -98,6 +99,8 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
     list_hang: Rate = Field(0.1, description="share of listings that never answer")
     list_drop: Rate = Field(0, description="share of listings whose connection is closed without an answer")
     list_malformed: Rate = Field(0, description="share of listings whose JSON ends in the middle")
+    list_error_code: Rate = Field(0, description="share of listings of other APIs that answer 200 with an error")
+    cursor_lifetime_s: Seconds = Field(0, description="life of other APIs' cursors, in seconds; 0: they don't expire")
     push_503: Rate = Field(0, description="share of pushes that answer 503")
     push_hang: Rate = Field(0, description="share of pushes that take effect and never answer")
     push_drop: Rate = Field(0, description="share of pushes that take effect and close the connection")
@@ -119,6 +122,7 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
             (FaultKind.HANG, self.list_hang),
             (FaultKind.DROP, self.list_drop),
             (FaultKind.MALFORMED, self.list_malformed),
+            (FaultKind.ERROR_CODE, self.list_error_code),
         )
 
     @cached_property
@@ -151,6 +155,7 @@ class MockSettings(BaseModel, extra="forbid", frozen=True):
     }
     everyone: Behaviour = Behaviour()
     clients: dict[str, Behaviour] = {}
+    apis: dict[str, ApiDescription] = Field({}, description="further APIs, each below a path of its name")
 
     @model_validator(mode="before")
     @classmethod

@@ -67,6 +67,17 @@ def test_an_account_without_client_ids_is_refused() -> None:
 
 def test_every_setting_with_a_single_value_has_an_option() -> None:
     text = parser().format_help()
-    collections = {"accounts", "everyone", "clients", "revisions", "deleted", "rejected", "quotas", "hidden", "odd"}
+    collections = {
+        "accounts",
+        "everyone",
+        "clients",
+        "revisions",
+        "deleted",
+        "rejected",
+        "quotas",
+        "hidden",
+        "odd",
+        "apis",
+    }
     for name in (Behaviour.model_fields | MockSettings.model_fields).keys() - collections:
         assert f"--{name.replace('_', '-')}" in text
