@@ -5,7 +5,7 @@ settings ─► telemetry ─► store ─► Vault ─► supervisor ─► tic
 `service` is the daemon. It stands apart because a single sync would import all that only a daemon needs.
 """
 
-from adsyncd.daemon.once import replay_once, sync_once
+from adsyncd.daemon.once import probe_once, replay_once, sync_once
 from adsyncd.daemon.parts import Parts, open_parts
 
-__all__ = ["Parts", "open_parts", "replay_once", "sync_once"]
+__all__ = ["Parts", "open_parts", "probe_once", "replay_once", "sync_once"]

@@ -1,4 +1,4 @@
-"""One sync, or one replay of dead letters, without a daemon."""
+"""One sync, one probe, or one replay of dead letters, without a daemon."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from signal import SIGINT, SIGTERM, Signals
@@ -10,6 +10,7 @@ from adsyncd.errors import Stopping
 from adsyncd.model.campaign import DeadLetter
 from adsyncd.model.run import Run, Tally, whole_ms
 from adsyncd.model.tenant import Tenant
+from adsyncd.platforms.probe import Probe
 from adsyncd.runs.replay import Replayed
 from adsyncd.tasks import beside
 from adsyncd.tenants.supervisor import Supervisor
@@ -26,6 +27,20 @@ async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
         async with beside(_stop_at_next, signals, parts.supervisor, patience):
             return await parts.supervisor.worker(tenant.id).sync(whole_ms(parts.clock.now()), tally)
     raise Stopping("cut short: the run stays open, and the tenant's next run resumes it")
+
+
+async def probe_once(parts: Parts, tenant: Tenant, tally: Tally) -> Probe:
+    """Probe a tenant's platform by one page, counting in `tally`; a run of the tenant may be in progress.
+
+    Raises WaitTooLong if the quota lets nothing through within the deadline of a run, Stopping after that deadline or
+    after SIGTERM or SIGINT, and StoreError.
+    """
+    parts.supervisor.add(tenant)
+    deadline_s = tenant.sync.run_deadline.total_seconds()
+    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.move_on_after(deadline_s) as patience:
+        async with beside(cancel_at_next, signals, patience):
+            return await parts.supervisor.worker(tenant.id).probe(tally)
+    raise Stopping("cut short by a signal, or by sync.run_deadline")
 
 
 async def replay_once(

@@ -30,6 +30,8 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import reading
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.probe import Probe
+from adsyncd.platforms.prober import Prober
 from adsyncd.platforms.requests import Requests, address
 from adsyncd.platforms.route import Route, find_route
 from adsyncd.platforms.session import Refusal, Session
@@ -184,10 +186,8 @@ class PlatformClient:
 
         Returns `known`, a page with an `etag`, if the platform says that it is unchanged (RFC 9110, 13.1.2).
         """
-        call = Call(Kind.LISTING, Priority.LISTING, self._authority)
-        query = urlencode({"page": number, "limit": self._tenant.sync.page_size})
         headers = [(b"if-none-match", known.etag.encode("ascii"))] if known and known.etag else []
-        request = self._http.build("GET", "/api/campaigns", call, headers, query=query)
+        request = self._listing(number, headers)
 
         async def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
@@ -197,6 +197,15 @@ class PlatformClient:
 
         page, _ = await self._attempt(request, read)
         return page
+
+    async def probe(self) -> Probe:
+        """Sign in, ask for the first page once, and return what that shows. See `Prober.probe`."""
+
+        async def read(answer: httpx.Response) -> Page:
+            return await self._shared.read_page(answer.content, 1)
+
+        secrets, profile = self._session.secrets, self._tenant.platform.profile
+        return await Prober(self._http, self._authority, secrets, profile, read).probe(self._listing(1, []))
 
     async def push(self, campaign_id: str, key: str, *, again: bool = False) -> int:
         """Ask the platform to sync a campaign, and return the number of attempts.
@@ -216,6 +225,11 @@ class PlatformClient:
 
         _, attempts = await self._attempt(request, read, final=Unauthorized)
         return attempts
+
+    def _listing(self, number: int, headers: list[tuple[bytes, bytes]]) -> httpx.Request:
+        call = Call(Kind.LISTING, Priority.LISTING, self._authority)
+        query = urlencode({"page": number, "limit": self._tenant.sync.page_size})
+        return self._http.build("GET", "/api/campaigns", call, headers, query=query)
 
     async def _attempt(
         self,

@@ -134,7 +134,7 @@ class _Found:
 
 
 def _by_items(body: bytes, number: int) -> Page:
-    answer = _parsed(body)
+    answer = parsed(body)
     if not isinstance(answer, dict):
         raise unlike_the_api("it should be an object")
     items = answer.get("data", _MISSING)
@@ -199,7 +199,7 @@ def _total(value: object) -> int | None:
     return total if total is not None and 0 <= total <= _MOST_CLAIMED else None
 
 
-def _parsed(body: bytes) -> object:
+def parsed(body: bytes) -> object:
     """Return what JSON says. A number that is too large, or a byte that is not UTF-8, spoils only its own value."""
     check_size(body)
     text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")

@@ -31,6 +31,7 @@ from adsyncd.model.run import Outcome, Run, Tally, run_id, whole_ms
 from adsyncd.model.status import Going, State, TenantStatus, progress, remaining_requests
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import Connector, PlatformClient
+from adsyncd.platforms.probe import Probe
 from adsyncd.rate import Governor, Priority
 from adsyncd.rate.retry import RetryBudget
 from adsyncd.runs.lease import Leases
@@ -188,6 +189,14 @@ class Worker:
             ):
                 replay = Replay(self.tenant, client, services.store.held(lease), tally, tracer=services.tracer)
                 return await replay.run(letters)
+
+    async def probe(self, tally: Tally) -> Probe:
+        """Sign in and list one page, counting in `tally`, and return what that shows of the platform's profile.
+
+        It records its permit and nothing else, so it needs no lease. Raises StoreError, WaitTooLong and Stopping.
+        """
+        async with self._client(tally) as client:
+            return await client.probe()
 
     async def pause(self) -> None:
         """Start nothing until the tenant is resumed, also after a restart. Raises StoreError."""

@@ -1,0 +1,147 @@
+"""`adsyncd probe`: one page of a tenant, and what it shows of the platform's profile."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from enum import IntEnum
+
+import typer
+
+from adsyncd import daemon
+from adsyncd.cli.arguments import CONFIG, Config, Json, LogLevel, TheTenant, find_tenant
+from adsyncd.cli.output import Terminal, new_console, new_table, print_json, print_line, styled
+from adsyncd.cli.progress import show_progress
+from adsyncd.config import Settings, load_settings
+from adsyncd.config.dropins import read_tenants
+from adsyncd.host import event_loop
+from adsyncd.model.profile import Profile
+from adsyncd.model.run import Tally
+from adsyncd.model.tenant import Tenant
+from adsyncd.platforms.probe import Examined, Probe, Sent
+from adsyncd.rate.feedback import Limit, Said
+from adsyncd.tasks import beside
+
+
+class ExitCode(IntEnum):
+    """The exit codes of a probe, by the step that failed."""
+
+    CREDENTIALS = 6
+    SIGN_IN = 7
+    LISTING = 8
+    READING = 9
+
+
+def probe(tenant: TheTenant, config: Config = CONFIG, json: Json = False, log_level: LogLevel = "warning") -> None:
+    """Sign in, list one page of a tenant's campaigns, and show what the platform's profile makes of it.
+
+    It shows the request, the number of records, the next page, and for each column the path, the value as it stands,
+    and what it was read as. Where a path finds nothing, it shows what the answer has at that level.
+
+    It takes one permit of the quota, pushes nothing and stores no campaign. The daemon may run.
+
+    Exits 0 if everything was read, else 6, 7, 8 or 9: it failed at the credentials, the sign-in, the listing or the
+    reading.
+    """
+    settings = load_settings(config, os.environ)
+    found = find_tenant(settings, read_tenants(settings), tenant)
+    made = event_loop.run(_probe, settings, found, log_level)
+    if json:
+        print_json(as_json(made, found.platform.profile))
+    else:
+        _print(made, found.platform.profile)
+    if made.failed:
+        raise typer.Exit(ExitCode[made.failed.name])
+
+
+async def _probe(settings: Settings, tenant: Tenant, log_level: str) -> Probe:
+    tally = Tally()
+    async with (
+        daemon.open_parts(settings, os.environ, log_level) as parts,
+        beside(show_progress, tenant.id, tally, Terminal(stderr=True)),
+    ):
+        return await daemon.probe_once(parts, tenant, tally)
+
+
+def as_json(made: Probe, profile: Profile) -> dict[str, object]:
+    """Return a probe as `probe --json` prints it."""
+    answer = None if made.status is None else {"status": made.status, "bytes": made.size}
+    return {
+        "failed": made.failed,
+        "error": made.error,
+        "request": asdict(made.sent) if made.sent else None,
+        "answer": answer,
+        "limits": asdict(made.said) if made.said else None,
+        "records_path": profile.listing.records,
+        **(asdict(made.examined) if made.examined else dict.fromkeys(("records", "next", "total", "findings", "odd"))),
+    }
+
+
+def _print(made: Probe, profile: Profile) -> None:
+    if made.sent:
+        print_sent(made.sent)
+    if made.status is not None:
+        print_line(f"answer: {made.status}, {made.size} bytes")
+    if made.said:
+        print_line(f"limits: {'; '.join(_limits(made.said)) or 'none stated'}")
+    if made.examined:
+        print_examined(made.examined, profile)
+    if made.failed:
+        print_line(f"error: {made.failed}: {made.error}", err=True)
+
+
+def print_sent(sent: Sent) -> None:
+    """Print a request."""
+    print_line(f"{sent.method} {sent.url}")
+    for name, value in sent.headers.items():
+        print_line(f"  {name}: {value}")
+    if sent.body is not None:
+        print_line(f"  {sent.body}")
+
+
+def print_examined(examined: Examined, profile: Profile) -> None:
+    """Print what a page shows of a profile: its records, its next page, a table of columns, and what they lack."""
+    print_line(f"records: {examined.records} at {profile.listing.records or 'the top'}")
+    print_line(f"next page: {examined.next or 'none'}")
+    print_line(f"total: {'not stated' if examined.total is None else examined.total}")
+    if not examined.findings:
+        print_line("without a record, the fields can't be checked")
+        return
+    table = new_table()
+    for name in ("column", "path", "records", "value", "read as"):
+        table.add_column(name, overflow="fold")
+    for one in examined.findings:
+        nothing = styled("nothing", "red")
+        table.add_row(
+            one.column,
+            one.path or ", ".join(one.paths),
+            f"{one.records} of {examined.records}",
+            one.value or nothing,
+            nothing if one.read_as is None else one.read_as,
+        )
+    new_console().print(table)
+    for one in examined.findings:
+        if not one.records:
+            place = f"at {one.level}" if one.level else "in a record"
+            print_line(f"{one.column}: {place} there are {', '.join(one.beside) or 'no names'}")
+    for words in examined.odd:
+        print_line(f"odd: {words}")
+
+
+def _limits(said: Said) -> Iterator[str]:
+    if said.throttled:
+        yield "the request was refused for a limit's sake"
+    if said.wait_s is not None:
+        yield f"wait {said.wait_s:.0f} s"
+    yield from (", ".join(_limit(limit)) for limit in said.limits)
+
+
+def _limit(limit: Limit) -> Iterator[str]:
+    if limit.remaining is not None:
+        yield f"{limit.remaining} requests left"
+    if limit.requests is not None:
+        per = f" in {limit.window_s:.0f} s" if limit.window_s else ""
+        yield f"{limit.requests} allowed{per}"
+    if limit.used is not None:
+        yield f"{limit.used:.0%} used"
+    if limit.reset_s is not None:
+        yield f"reset in {limit.reset_s:.0f} s"

@@ -1,0 +1,87 @@
+"""Sends one request for a page and tells how far it came: a probe takes one permit and is never repeated."""
+
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from adsyncd.errors import CredentialsError, ListingError, PlatformError, WaitTooLong
+from adsyncd.model.campaign import Page
+from adsyncd.model.profile import Profile
+from adsyncd.platforms.call import Authority, Call
+from adsyncd.platforms.probe import HIDDEN, Probe, Sent, Step, examine
+from adsyncd.platforms.reading import parsed
+from adsyncd.platforms.requests import Requests
+from adsyncd.platforms.verdict import accepted
+from adsyncd.platforms.words import Secrets
+
+MASK = "***"
+
+
+class Prober:
+    """Probes a profile by a tenant's first page. `read` reads a page from an answer as a run does."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        authority: Authority,
+        secrets: Secrets,
+        profile: Profile,
+        read: Callable[[httpx.Response], Awaitable[Page]],
+    ) -> None:
+        self._http = requests
+        self._authority = authority
+        self._secrets = secrets
+        self._profile = profile
+        self._read = read
+
+    async def probe(self, request: httpx.Request) -> Probe:
+        """Sign in, send a request for a page once, and return what that shows.
+
+        Raises `WaitTooLong`, `Stopping`, `OutOfResources` and `StoreError`, which say nothing about the platform.
+        """
+        try:
+            await self._authority.authorized()
+        except CredentialsError as error:
+            return Probe(Step.CREDENTIALS, str(error))
+        except PlatformError as error:
+            return Probe(Step.SIGN_IN, str(error))
+        call = Call.of(request)
+        try:
+            answer = await self._http.send(request)
+        except WaitTooLong:
+            raise
+        except PlatformError as error:
+            return Probe(Step.LISTING, str(error), self._sent(request), said=call.said)
+        return await self._examined(request, answer)
+
+    async def _examined(self, request: httpx.Request, answer: httpx.Response) -> Probe:
+        sent, size, said = self._sent(request), len(answer.content), Call.of(request).said
+
+        def probe(failed: Step | None, error: str | None) -> Probe:
+            return Probe(failed, error, sent, answer.status_code, size, said)
+
+        try:
+            accepted(answer, self._secrets)
+        except PlatformError as error:
+            return probe(Step.LISTING, str(error))
+        try:
+            page = await self._read(answer)
+        except (PlatformError, ListingError) as error:
+            return probe(Step.READING, str(error))
+        examined = examine(self._profile, parsed(answer.content), page, self._secrets.shown)
+        failed = Step.READING if examined.trouble else None
+        return Probe(failed, examined.trouble, sent, answer.status_code, size, said, examined)
+
+    def _sent(self, request: httpx.Request) -> Sent:
+        """Return a request as it was sent, its secrets masked."""
+        headers = {name: self._masked(name, value) for name, value in request.headers.items()}
+        assert isinstance(request.stream, httpx.ByteStream)  # noqa: S101 - `Requests` makes no other
+        body = b"".join(request.stream).decode("utf-8") or None
+        url = str(request.url)
+        return Sent(request.method, HIDDEN if self._secrets.are_in(url) else url, headers, body)
+
+    def _masked(self, name: str, value: str) -> str:
+        if not self._secrets.are_in(value):
+            return value
+        is_token = name == self._profile.token_header and self._profile.token_scheme
+        return f"{self._profile.token_scheme} {MASK}" if is_token else MASK

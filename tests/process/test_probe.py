@@ -1,0 +1,85 @@
+"""`adsyncd probe` as a process, against the mock platform."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from support.platform import Platform
+from support.program import Program
+
+COLUMNS = ["id", "name", "status", "budget", "impressions", "clicks", "conversions", "created_at"]
+
+
+def stored(program: Program, table: str) -> int:
+    with closing(sqlite3.connect(program.folder / "adsyncd.db")) as database:
+        [[count]] = database.execute(f"SELECT count(*) FROM {table}")
+        return int(count)
+
+
+async def test_it_lists_one_page_for_one_permit_and_stores_no_campaign(program: Program, platform: Platform) -> None:
+    program.tenant("acme")
+    shown = await program.ask("probe", "acme")
+    assert (shown["failed"], shown["error"], shown["answer"]["status"]) == (None, None, 200)
+    assert shown["request"]["url"] == f"{platform.base_url}/api/campaigns?page=1&limit=10"
+    assert (shown["records"], shown["records_path"], shown["next"], shown["total"]) == (10, "data", "page=2", 12)
+    assert [one["column"] for one in shown["findings"]] == COLUMNS
+    assert all(one["records"] == 10 and one["read_as"] for one in shown["findings"])
+    assert stored(program, "campaigns") == stored(program, "runs") == 0
+    assert stored(program, "permits") == 1
+    ledger = await platform.ledger("acme")
+    assert (ledger["accepted"], ledger["effects_total"]) == (1, 0)
+
+
+async def test_no_secret_is_shown(program: Program) -> None:
+    program.tenant("acme")
+    done = await program.run("probe", "acme")
+    assert done.returncode == 0
+    assert b"  authorization: Bearer ***\n" in done.stdout
+    for secret in program.environ.values():
+        assert secret.encode() not in done.stdout + done.stderr
+
+
+async def test_it_fails_at_the_credentials_if_they_are_missing(program: Program) -> None:
+    program.tenant("acme")
+    del program.environ["ACME_PASSWORD"]
+    shown = await program.ask("probe", "acme", code=6)
+    assert (shown["failed"], shown["request"], shown["answer"]) == ("credentials", None, None)
+    assert "ACME_PASSWORD" in shown["error"]
+
+
+async def test_it_fails_at_the_sign_in_if_the_platform_refuses_it(program: Program) -> None:
+    program.tenant("acme")
+    program.environ["ACME_PASSWORD"] = "not the password"
+    shown = await program.ask("probe", "acme", code=7)
+    assert (shown["failed"], shown["request"]) == ("sign-in", None)
+
+
+@pytest.mark.parametrize(("fault", "status"), [("503", 503), ("unauthorized", 401)])
+async def test_it_fails_at_the_listing_after_one_request(
+    program: Program, platform: Platform, fault: str, status: int
+) -> None:
+    await platform.treat(fault=fault)
+    program.tenant("acme")
+    shown = await program.ask("probe", "acme", code=8)
+    assert (shown["failed"], shown["answer"]["status"], shown["findings"]) == ("listing", status, None)
+    assert shown["request"]["method"] == "GET"
+    assert stored(program, "permits") == 1
+
+
+async def test_it_runs_beside_the_daemon(program: Program) -> None:
+    program.tenant("acme")
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+        assert (await program.ask("probe", "acme"))["failed"] is None
+
+
+async def test_what_cannot_be_read_is_said_on_standard_error(program: Program, platform: Platform) -> None:
+    await platform.treat(fault="malformed")
+    program.tenant("acme")
+    done = await program.run("probe", "acme")
+    assert done.returncode == 9
+    assert done.stderr.startswith(b"error: reading: ")
+    assert b"answer: 200, " in done.stdout
+    assert json.loads((await program.run("probe", "acme", "--json")).stdout)["failed"] == "reading"
