@@ -175,7 +175,7 @@ def ended(run: Run) -> Run:
 
 def listing(letter: str) -> Page:
     campaigns = tuple(
-        Campaign(f"{letter}-{n:06}", "Autumn", "active", 100.5, 10, 2, 1, NOON, f'{{"id":"{letter}-{n:06}"}}')
+        Campaign(f"{letter}-{n:06}", "Autumn", "active", 100.5, "EUR", 10, 2, 1, NOON, f'{{"id":"{letter}-{n:06}"}}')
         for n in range(MANY)
     )
     return Page(1, campaigns, MANY, has_more=False)

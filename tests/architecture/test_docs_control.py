@@ -63,6 +63,7 @@ def test_the_example_is_what_status_says(monkeypatch: pytest.MonkeyPatch) -> Non
             listed=40,
             pushed=12,
             skipped=0,
+            stored=0,
             dead_lettered=0,
             failed=0,
             requests=16,

@@ -102,7 +102,7 @@ async def test_a_run_that_has_ended_does_not_begin_again(store: Store) -> None:
 
 
 async def test_a_campaign_is_kept_without_the_values_that_it_does_not_have(store: Store) -> None:
-    bare = Campaign("c1", None, None, None, None, None, None, None, '{"id":"c1","name":"\\u0000 \\ud800"}')
+    bare = Campaign("c1", None, None, None, None, None, None, None, None, '{"id":"c1","name":"\\u0000 \\ud800"}')
     await store.begin(run())
     await store.keep_page(run(), replace(page(bare), source="ads", etag="v1"), ALL)
     assert await store.kept_page("acme", "ads", 1) == replace(page(bare), source="ads", etag="v1")

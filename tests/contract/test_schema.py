@@ -65,12 +65,41 @@ def test_what_an_older_schema_holds_is_there_after_the_migration_and_after_the_w
     after = held()
     for table, rows in before.items():
         assert [{key: row[key] for key in rows[0]} for row in after[table]] == rows
-    assert [after["campaigns"][0]["missed_at"], after["runs"][0]["note"], after["runs"][0]["listing"]] == [None] * 3
+    [added], [ran] = after["campaigns"], after["runs"]
+    assert [added["missed_at"], added["currency"], ran["note"], ran["listing"], ran["cursor"]] == [None] * 5
+    assert ran["stored"] == 0
     with engine.begin() as connection:
         connection.execute(text("UPDATE campaigns SET budget = NULL, created_at = NULL"))
         schema.downgrade(connection, revision)
     assert held()["campaigns"][0].keys() == before["campaigns"][0].keys()
     assert held()["campaigns"][0]["budget"] == (0 if revision < "0003" else None)
+
+
+def test_an_older_version_takes_stored_campaigns_for_skipped_ones(engine: Engine) -> None:
+    instant = "'2026-01-02 03:04:05.000000'"
+    runs = "run_id, tenant, fire_time, started_at, trace_id, listed, pushed, skipped, stored, dead_lettered, failed, "
+    rows = {
+        f"runs ({runs} requests, retries, refused, waited_s, next_page, announced, complete)": (
+            f"'acme-1', 'acme', {instant}, {instant}, 't', 9, 0, 2, 7, 0, 0, 1, 0, 0, 0.5, 2, 9, true"
+        ),
+        "pushes (run_id, campaign_id, idempotency_key, content_hash, state, attempts, failures, owed_at)": (
+            f"'acme-1', 'c1', '', 'h', 'stored', 0, 0, {instant}"
+        ),
+        "days (tenant, day, runs_succeeded, runs_partial, runs_failed, runs_abandoned, listed, pushed, skipped, "
+        "stored, dead_lettered, failed, requests, retries, refused, waited_s, longest_s)": (
+            "'acme', '2026-01-01', 1, 0, 0, 0, 9, 0, 2, 7, 0, 0, 1, 0, 0, 0.5, 1.5"
+        ),
+    }
+    with engine.begin() as connection:
+        schema.upgrade(connection)
+        for place, values in rows.items():
+            row = values.replace(":", chr(92) + ":")
+            connection.execute(text(f"INSERT INTO {place} VALUES ({row})"))
+        schema.downgrade(connection, "0004")
+    with engine.connect() as connection:
+        found = [connection.scalar(text(f"SELECT skipped FROM {table}")) for table in ("runs", "days")]
+        assert found == [9, 9]
+        assert connection.scalar(text("SELECT state FROM pushes")) == "skipped"
 
 
 def test_migrations_go_down_to_nothing_and_up_again(engine: Engine) -> None:

@@ -78,7 +78,9 @@ class Model:
         attempts = [push.attempts for push in self.pushes.values() if push.attempts]
         requests, retries = self.next_page - 1 + sum(attempts), sum(attempts) - len(attempts)
         tally = Tally(
-            *(counts.total(), counts[PUSHED], counts[SKIPPED], counts[DEAD_LETTERED], counts[FAILED]), requests, retries
+            *(counts.total(), counts[PUSHED], counts[SKIPPED], 0, counts[DEAD_LETTERED], counts[FAILED]),
+            requests,
+            retries,
         )
         live = [known for known in self.campaigns.values() if not known.deleted and self.next_page == 1]
         return ResumePoint(

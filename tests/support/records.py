@@ -37,7 +37,7 @@ def run(tenant: str = "acme", number: int = 0) -> Run:
 def campaign(campaign_id: str, content: str = "") -> Campaign:
     """Return a campaign whose name, and so its payload, depends on `content`."""
     payload = json.dumps({"id": campaign_id, "name": content}, separators=(",", ":"))
-    return Campaign(campaign_id, content, "active", 100.5, 10, 2, 1, NOON, payload)
+    return Campaign(campaign_id, content, "active", 100.5, "EUR", 10, 2, 1, NOON, payload)
 
 
 def page(*campaigns: str | Campaign, number: int = 1, has_more: bool = False) -> Page:

@@ -20,13 +20,14 @@ _PUSH_NAMESPACE = uuid.UUID("6f2b1a52-6f0f-5a0e-9a57-0d2f1c7b8e11")
 class Campaign:
     """A campaign as the platform lists it. `payload` is the whole object as compact JSON with sorted keys.
 
-    A field is None if the platform gives it no value, or an unreadable one.
+    A field is None if the platform gives it no value, or an unreadable one. `currency`: of the budget.
     """
 
     id: str
     name: str | None
     status: str | None
     budget: float | None
+    currency: str | None
     impressions: int | None
     clicks: int | None
     conversions: int | None
@@ -79,11 +80,15 @@ class Page:
 
 
 class PushState(StrEnum):
-    """The state of a push. All but `PENDING` are final for their run."""
+    """The state of a campaign in a run, and so of its push. All but `PENDING` are final for their run.
+
+    `STORED`: the run only lists and stores; it owes no push.
+    """
 
     PENDING = "pending"
     PUSHED = "pushed"
     SKIPPED = "skipped"
+    STORED = "stored"
     FAILED = "failed"
     DEAD_LETTERED = "dead_lettered"
 

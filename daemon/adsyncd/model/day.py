@@ -25,6 +25,7 @@ class Day:
     listed: int = 0
     pushed: int = 0
     skipped: int = 0
+    stored: int = 0
     dead_lettered: int = 0
     failed: int = 0
     requests: int = 0

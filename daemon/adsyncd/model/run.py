@@ -14,8 +14,9 @@ from adsyncd.rate.wait import WaitReason
 class Outcome(StrEnum):
     """How a run ended.
 
-    `SUCCEEDED`: the listing is complete, and every campaign was pushed or skipped. `PARTIAL`: some campaigns failed or
-    could not be read, or the listing collapsed. `FAILED`: the listing failed. `ABANDONED`: the deadline passed.
+    `SUCCEEDED`: the listing is complete, and every campaign was pushed, skipped or stored. `PARTIAL`: some campaigns
+    failed or could not be read, or the listing collapsed. `FAILED`: the listing failed. `ABANDONED`: the deadline
+    passed.
     """
 
     SUCCEEDED = "succeeded"
@@ -57,15 +58,17 @@ class Wait:
 class Tally:
     """The counts of a run in progress: distinct campaigns, and the requests for them.
 
-    `requests`: all metered requests that were sent; `retries`: those that repeat a failed one; `refused`: the 429s.
-    `waited_s`: seconds in which at least one request waited for quota. `announced`: the largest total that a page
-    named; once the listing is complete, the number of campaigns. `waits`: the waits in progress, oldest first.
-    `cut_short`: the wait in progress when the run was cancelled.
+    `stored`: campaigns that the run only stores, and does not push. `requests`: all metered requests that were sent;
+    `retries`: those that repeat a failed one; `refused`: the 429s. `waited_s`: seconds in which at least one request
+    waited for quota. `announced`: the largest total that a page named; once the listing is complete, the number of
+    campaigns. `waits`: the waits in progress, oldest first. `cut_short`: the wait in progress when the run was
+    cancelled.
     """
 
     listed: int = 0
     pushed: int = 0
     skipped: int = 0
+    stored: int = 0
     dead_lettered: int = 0
     failed: int = 0
     requests: int = 0
@@ -93,7 +96,7 @@ class Tally:
     @property
     def settled(self) -> int:
         """Campaigns whose outcome is known."""
-        return self.pushed + self.skipped + self.dead_lettered + self.failed
+        return self.pushed + self.skipped + self.stored + self.dead_lettered + self.failed
 
 
 class _Waiting:
@@ -138,6 +141,7 @@ class Run:
     listed: int = 0
     pushed: int = 0
     skipped: int = 0
+    stored: int = 0
     dead_lettered: int = 0
     failed: int = 0
     requests: int = 0

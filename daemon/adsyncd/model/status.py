@@ -51,6 +51,7 @@ class RunProgress:
     listed: int
     pushed: int
     skipped: int
+    stored: int
     dead_lettered: int
     failed: int
     requests: int

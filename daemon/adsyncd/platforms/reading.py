@@ -99,6 +99,7 @@ def _campaign(wire: _Campaign, whole: dict[str, Any]) -> Campaign:
         name=wire.name,
         status=wire.status,
         budget=wire.budget,
+        currency=None,
         impressions=wire.impressions,
         clicks=wire.clicks,
         conversions=wire.conversions,
@@ -173,7 +174,7 @@ def _item(item: object, place: str, odd: _Found, lacking: _Found) -> Campaign | 
             wrong.append(f"{name} {error}")
     if wrong:
         odd.add(f"{shown(id_)}: {', '.join(wrong)}")
-    return Campaign(id=id_, payload=payload, **fields)
+    return Campaign(id=id_, currency=None, payload=payload, **fields)
 
 
 def _end(pagination: object, number: int, items: int) -> tuple[int | None, bool]:

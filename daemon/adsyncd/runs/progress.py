@@ -16,7 +16,7 @@ _BARREN_PAGES = 10  # in a row that bring nothing new, and announce more, end a 
 _TOO_MANY = 10  # times what the platform names in all, and as many pages, have no end
 _MOST_LISTED = 1_000_000
 _COUNTS = [field.name for field in fields(Tally) if field.name in Run.__slots__]
-_RESUMED = ("listed", "pushed", "skipped", "dead_lettered", "failed", "requests", "retries")
+_RESUMED = ("listed", "pushed", "skipped", "stored", "dead_lettered", "failed", "requests", "retries")
 
 
 class RunCounts:
@@ -41,6 +41,7 @@ class RunCounts:
         tally, new = self._tally, {push.campaign_id for push in fresh}
         tally.listed += len(fresh)
         tally.skipped += sum(push.state is PushState.SKIPPED for push in fresh)
+        tally.stored += sum(push.state is PushState.STORED for push in fresh)
         tally.dead_lettered += sum(push.state is PushState.DEAD_LETTERED for push in fresh)
         self._claimed = max(self._claimed, page.total or 0)
         self._odd += page.odd

@@ -116,6 +116,7 @@ def _with(counts: Tally, run: Run) -> Run:
         listed=counts.listed,
         pushed=counts.pushed,
         skipped=counts.skipped,
+        stored=counts.stored,
         dead_lettered=counts.dead_lettered,
         failed=counts.failed,
         requests=counts.requests,

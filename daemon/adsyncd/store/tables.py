@@ -77,6 +77,7 @@ campaigns = Table(
     Column("name", Text),
     Column("status", Text),
     Column("budget", Double),
+    Column("currency", Text),
     Column("impressions", BigInteger),
     Column("clicks", BigInteger),
     Column("conversions", BigInteger),
@@ -103,6 +104,7 @@ runs = Table(
     Column("listed", Integer, nullable=False),
     Column("pushed", Integer, nullable=False),
     Column("skipped", Integer, nullable=False),
+    Column("stored", Integer, nullable=False),
     Column("dead_lettered", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("requests", Integer, nullable=False),
@@ -116,6 +118,7 @@ runs = Table(
     Column("announced", BigInteger, nullable=False, default=0),  # the largest total that a page named
     Column("complete", Boolean, nullable=False, default=False),  # the last page is listed
     Column("source", Text),  # of its listing
+    Column("cursor", Text),  # leads to the next page, if its number does not
     Column("listed_at", Instant),  # time of the first page; null in an ended run: not used again
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),

@@ -157,6 +157,7 @@ def test_the_days_of_a_tenant_are_shown_newest_first_with_their_last_errors(call
             "listed": 200,
             "pushed": 194,
             "skipped": 3,
+            "stored": 0,
             "dead_lettered": 1,
             "failed": 2,
             "requests": 234,

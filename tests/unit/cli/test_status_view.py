@@ -24,7 +24,7 @@ IDLE = TenantStatus(
     shape=Shape.BURST,
 )  # fmt: skip
 RUN = RunProgress(
-    "acme-20261125T120000.000Z", NOON - timedelta(minutes=5), announced=40, listed=40, pushed=9, skipped=2,
+    "acme-20261125T120000.000Z", NOON - timedelta(minutes=5), announced=40, listed=40, pushed=9, skipped=2, stored=0,
     dead_lettered=0, failed=1, requests=14, retries=3, refused=1, waited_s=61.4, done_at=NOON + timedelta(minutes=16),
 )  # fmt: skip
 RUNNING = replace(IDLE, state=State.RUNNING, run=RUN)

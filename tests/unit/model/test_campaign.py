@@ -31,7 +31,7 @@ def test_pushes_of_other_tenants_campaigns_or_runs_have_other_keys(
 
 COUNTS = {"impressions": 1, "clicks": 2, "conversions": 3}
 LISTED = {"id": "1", "name": "Spring", "status": "active", "budget": 5.0} | COUNTS
-CAMPAIGN = Campaign("1", "Spring", "active", 5.0, 1, 2, 3, datetime(2026, 1, 1, tzinfo=UTC), json.dumps(LISTED))
+CAMPAIGN = Campaign("1", "Spring", "active", 5.0, "EUR", 1, 2, 3, datetime(2026, 1, 1, tzinfo=UTC), json.dumps(LISTED))
 
 
 @pytest.mark.parametrize("key", sorted(STATISTICS))

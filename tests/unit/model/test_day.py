@@ -20,12 +20,12 @@ def test_the_runs_of_a_day_are_summed_up_whatever_their_order() -> None:
         ended(2, Outcome.PARTIAL, listed=10, pushed=7, failed=2, dead_lettered=1, requests=9, retries=4, error="503"),
         ended(3, Outcome.FAILED, refused=5, waited_s=1.5, error="no connection"),
         ended(4, Outcome.ABANDONED, waited_s=2.25, error="too late"),
-        ended(4.5, Outcome.SUCCEEDED),
+        ended(4.5, Outcome.SUCCEEDED, listed=10, stored=10, requests=1),
     ]
     expected = Day(
         *("acme", DAY),
         *(2, 1, 1, 1),
-        *(20, 14, 3, 1, 2, 17, 4, 5),
+        *(30, 14, 3, 10, 1, 2, 18, 4, 5),
         waited_s=3.75,
         longest_s=270.0,
         error="too late",

@@ -61,7 +61,8 @@ def test_a_page_is_read_with_all_of_its_fields() -> None:
         '{"budget":100.5,"clicks":20,"conversions":3,"created_at":"2026-01-02T03:04:05Z",'
         '"id":"cmp-0001","impressions":1000,"name":"Spring","status":"active"}'
     )
-    campaign = Campaign(**CAMPAIGN | {"created_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "payload": payload})
+    created_at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    campaign = Campaign(**CAMPAIGN | {"currency": None, "created_at": created_at, "payload": payload})
     page = Page(number=3, campaigns=(campaign,), total=31, has_more=True)
     assert read_page(listing(CAMPAIGN, total=31, has_more=True), 3) == page
 
