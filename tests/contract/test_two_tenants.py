@@ -25,10 +25,10 @@ from adsyncd.store import Store, alerts, dead_letters, ending, journal, listings
 from support.records import NOON, HandClock, campaign, page, recorded, run
 
 PENDING, PUSHED, FAILED = PushState.PENDING, PushState.PUSHED, PushState.FAILED
-SKIPPED, DEAD_LETTERED = PushState.SKIPPED, PushState.DEAD_LETTERED
-SETTLED = {SKIPPED, DEAD_LETTERED}  # final in their run
+SKIPPED, STORED, DEAD_LETTERED = PushState.SKIPPED, PushState.STORED, PushState.DEAD_LETTERED
+SETTLED = {SKIPPED, STORED, DEAD_LETTERED}  # final in their run
 COMPLETE = Listing.COMPLETE
-ALL, CHANGED = PushPolicy.ALL, PushPolicy.CHANGED
+ALL, CHANGED, NONE = PushPolicy.ALL, PushPolicy.CHANGED, PushPolicy.NONE
 
 LATER = NOON + timedelta(days=1)  # than any of the runs begins
 PAGES = (1, 2)  # that are looked up by their ETag
@@ -77,11 +77,8 @@ class Model:
         owed = tuple(self.pushes[key] for key in sorted(self.pushes) if self.pushes[key].state is PENDING)
         attempts = [push.attempts for push in self.pushes.values() if push.attempts]
         requests, retries = self.next_page - 1 + sum(attempts), sum(attempts) - len(attempts)
-        tally = Tally(
-            *(counts.total(), counts[PUSHED], counts[SKIPPED], 0, counts[DEAD_LETTERED], counts[FAILED]),
-            requests,
-            retries,
-        )
+        states = {state.value: counts[state] for state in PushState if state is not PENDING}
+        tally = replace(Tally(listed=counts.total(), requests=requests, retries=retries), **states)  # type: ignore[arg-type]  # counts
         live = [known for known in self.campaigns.values() if not known.deleted and self.next_page == 1]
         return ResumePoint(
             *(self.run.started_at, self.next_page, self.complete, owed, tally, self.announced),
@@ -121,7 +118,9 @@ class Model:
             if key in self.pushes:
                 continue
             state = PENDING
-            if known.dead:
+            if step.policy is NONE:
+                state = STORED
+            elif known.dead:
                 state = DEAD_LETTERED
             elif step.policy is CHANGED and known.pushed == content:
                 state = SKIPPED
@@ -136,7 +135,7 @@ class Model:
         known, content = self.campaigns[step.key], self.contents[step.key]
         known.pushed = content if step.state is PUSHED else None
         known.synced = known.synced or step.state is PUSHED
-        known.failures = push.failures + 1 if step.state is FAILED else 0
+        known.failures = push.failures + (step.state is FAILED) if step.state in {FAILED, STORED} else 0
         if step.state is DEAD_LETTERED:
             known.dead, known.letter = content, (step.attempts, push.failures + 1, push.error)
         self.pushes[step.key] = push
@@ -231,7 +230,7 @@ STEP = st.one_of(
         st.booleans(),
         st.sampled_from([None, "v1", "v2"]),
     ),
-    st.builds(SettlePush, IDS, st.sampled_from([PUSHED, FAILED, DEAD_LETTERED]), st.integers(1, 3)),
+    st.builds(SettlePush, IDS, st.sampled_from([PUSHED, FAILED, STORED, DEAD_LETTERED]), st.integers(1, 3)),
     st.builds(FinishRun, st.sampled_from([None, *Listing])),
     st.builds(ReplayLetter, IDS, st.sampled_from([None, "500"])),
     st.builds(DiscardLetter, IDS),
@@ -266,7 +265,12 @@ ALERTED = [
     KeepAlert(AlertName.NO_SUCCESS, over=True, told=True),
     *[Pause(NOON), Pause(LATER), Pause(None)],
 ]
-STORIES = [CHANGED_UNDER_WAY, REPLAYED, DISCARDED, REVIVED, PUSHED_BEFORE, GONE, UNBELIEVED, ALERTED]
+PULLED = [  # no longer pushed, and pushed again
+    *[*DIES, FinishRun(), KeepPage({"a": "1", "b": "1", "c": "1"}, NONE), FinishRun()],
+    *[KeepPage({"a": "1", "b": "1", "c": "1"}, CHANGED), SettlePush("b", PUSHED), SettlePush("c", STORED), FinishRun()],
+    *[KeepPage({"a": "2", "b": "1"}, NONE), FinishRun(), KeepPage({"a": "2", "b": "1", "c": "1"}, CHANGED)],
+]
+STORIES = [CHANGED_UNDER_WAY, PULLED, REPLAYED, DISCARDED, REVIVED, PUSHED_BEFORE, GONE, UNBELIEVED, ALERTED]
 APART = [  # the other knows the campaign, and has no dead letter of it
     *[(1, step) for step in [KeepPage({"a": "1"}), SettlePush("a", PUSHED), FinishRun()]],
     *[(0, step) for step in [KeepPage({"a": "1"}, CHANGED), SettlePush("a", DEAD_LETTERED), FinishRun()]],

@@ -53,7 +53,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """The outcome of a push."""
+    """The outcome of a push. `STORED`: the tenant pushes no more, and an earlier life of the run may have sent it."""
 
     run: Run
     push: Push
@@ -207,6 +207,8 @@ def _hash(campaign: Campaign, known: _Known | None) -> str:
 
 def _owed(campaign_id: str, known: _Known | None, content_hash: str, policy: PushPolicy) -> Push:
     """Decide the state in which a listed campaign enters its run."""
+    if policy is PushPolicy.NONE:
+        return Push(campaign_id, PushState.STORED)  # a dead letter of a time when it was pushed stays as it is
     if known is None:
         return Push(campaign_id, PushState.PENDING)
     if known.dead_hash == content_hash:
@@ -222,8 +224,8 @@ _ITS_CAMPAIGN = and_(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.c
 _SETTLED = update(pushes).where(_THIS_PUSH)
 _LISTED_HASH = select(pushes.c.content_hash).where(_THIS_PUSH).scalar_subquery()
 _PUSHED = update(campaigns).where(_ITS_CAMPAIGN).values(pushed_hash=_LISTED_HASH, failures=0)
-# After a failure the platform's state is unknown: content that was pushed before is pushed again.
-_FAILED = update(campaigns).where(_ITS_CAMPAIGN).values(pushed_hash=None)
+# The platform's state is unknown after a failure: content that was pushed before is pushed again.
+_NOT_PUSHED = update(campaigns).where(_ITS_CAMPAIGN).values(pushed_hash=None)
 _FROM_PUSH = ["run_id", "campaign_id", "idempotency_key", "content_hash", "owed_at"]
 _FROM_OUTCOME = ["tenant", "reason", "attempts", "failures", "dead_at", "trace_id"]
 _LETTER = select(
@@ -265,16 +267,15 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
     )
     execute_rows(
         connection,
-        _FAILED,
+        _NOT_PUSHED,
         [
             {
                 "of_tenant": item.run.tenant,
                 "of_campaign": item.push.campaign_id,
-                # after a dead letter the count starts again
-                "failures": 0 if item.push.state is PushState.DEAD_LETTERED else item.push.failures + 1,
+                "failures": _failures(item.push),
             }
             for item in items
-            if item.push.state in {PushState.FAILED, PushState.DEAD_LETTERED}
+            if item.push.state is not PushState.PUSHED
         ],
     )
     execute_rows(
@@ -296,3 +297,10 @@ def settle(connection: Connection, items: Sequence[Settle]) -> list[None]:
         ],
     )
     return [None] * len(items)
+
+
+def _failures(push: Push) -> int:
+    """Return in how many runs in a row the campaign of a push that did not succeed has failed."""
+    if push.state is PushState.DEAD_LETTERED:
+        return 0  # after a dead letter the count starts again
+    return push.failures + (push.state is PushState.FAILED)
