@@ -35,7 +35,9 @@ _COMMANDS = {  # command -> its module
     "simulate": "simulate",
     "demo": "demo",
     "dead-letters": "dead_letters",
+    "profile": "profile",
 }
+_GROUPS = {"dead-letters", "profile"}  # commands with subcommands
 
 
 def application(only: str | None = None) -> typer.Typer:
@@ -53,7 +55,7 @@ def application(only: str | None = None) -> typer.Typer:
     app.callback()(_root)
     for name in [only] if only in _COMMANDS else _COMMANDS:
         module = import_module(f"adsyncd.cli.{_COMMANDS[name]}")
-        if name == "dead-letters":
+        if name in _GROUPS:
             app.add_typer(module.application(), name=name)
         else:
             app.command()(getattr(module, name))

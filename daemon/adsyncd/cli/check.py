@@ -2,16 +2,14 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
 
 from adsyncd.cli.arguments import CONFIG, Config, Json
-from adsyncd.cli.output import print_json, print_line
+from adsyncd.cli.output import print_json, print_line, problem_as_json
 from adsyncd.cli.status_view import silence
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_guarded_settings
@@ -60,7 +58,8 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
     problems = [*problems, *find_problems(os.environ), *found.problems]
     if json:
         print_json(
-            [_as_json(problem, "error") for problem in problems] + [_as_json(one, "warning") for one in warnings]
+            [{"severity": "error"} | problem_as_json(problem) for problem in problems]
+            + [{"severity": "warning"} | problem_as_json(one) for one in warnings]
         )
     else:
         for problem in problems:
@@ -128,8 +127,3 @@ def _mistakes(tenant: Tenant, vault: VaultTable | None, now: datetime) -> Iterat
             )
         case ref if found := remark(ref, os.environ):
             yield found, ""
-
-
-def _as_json(problem: Problem, severity: str) -> dict[str, object]:
-    values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(problem).items()}
-    return {"severity": severity, **values}

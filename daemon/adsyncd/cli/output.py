@@ -17,7 +17,7 @@ from rich.text import Text
 
 from adsyncd.cli.table import Rows
 from adsyncd.duration import format_duration
-from adsyncd.errors import AdsyncdError, ConfigError
+from adsyncd.errors import AdsyncdError, ConfigError, Problem
 from adsyncd.escaping import escaped, escaped_lines
 from adsyncd.model.campaign import DeadLetter
 from adsyncd.model.day import Day
@@ -88,6 +88,11 @@ def _write(text: str, *, err: bool = False) -> None:
     stream = sys.stderr if err else sys.stdout
     stream.write(f"{text}\n")
     stream.flush()
+
+
+def problem_as_json(problem: Problem) -> dict[str, object]:
+    """Return a problem of a file as `check --json` prints it."""
+    return asdict(problem) | {"path": None if problem.path is None else str(problem.path)}
 
 
 def run_as_json(run: Run) -> dict[str, object]:

@@ -1,0 +1,119 @@
+"""`adsyncd profile`, called in this process as the shell calls it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adsyncd.cli import profile
+from adsyncd.config.profile_file import SHIPPED, shipped_names
+from support.commands import Call, Said
+
+MINE = """\
+base_url = "https://ads.example.com"
+vars = ["region"]
+[sign_in]
+static = "api_key"
+[list]
+path = "/v1/{var.region}/{account}/campaigns"
+records = "data"
+[fields]
+id = "id"
+"""
+
+
+@pytest.fixture
+def mine(folder: Path) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(MINE)
+    return path
+
+
+def test_check_says_what_a_profile_describes(call: Call, mine: Path) -> None:
+    out = f"""\
+base_url: https://ads.example.com
+sign-in:  the secret api_key is the token; sent as authorization: Bearer TOKEN
+listing:  GET /v1/{{var.region}}/{{account}}/campaigns, records at data
+paging:   none: one page
+fields:   id
+push:     none: pull only
+secrets:  api_key (in the credentials)
+vars:     region (in each drop-in)
+{mine} is valid
+"""
+    assert call("profile", "check", str(mine)) == Said(0, out, "")
+
+
+def test_check_prints_json(call: Call, mine: Path) -> None:
+    described = {
+        "name": "mine",
+        "file": str(mine),
+        "base_url": "https://ads.example.com",
+        "push": False,
+        "paging": "none",
+        "fields": ["id"],
+        "secrets": ["api_key"],
+        "vars": ["region"],
+    }
+    said = call("profile", "check", str(mine), "--json")
+    assert (said.code, json.loads(said.out)) == (0, {"profile": described, "problems": []})
+
+
+def test_check_exits_1_with_every_problem_and_its_place(
+    call: Call, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine.write_text(MINE.replace('static = "api_key"', 'static = "api key"').replace("records", "recods"))
+    monkeypatch.chdir(mine.parent)
+    said = call("profile", "check", "mine.toml")
+    lines = said.out.splitlines()
+    assert said.code == 1
+    assert [line.partition(": ")[0] for line in lines] == [f"{mine}:4", f"{mine}:5", f"{mine}:7"]
+    assert 'did you mean "records"?' in lines[2]
+    assert said.err == "3 problems\n"
+    asjson = json.loads(call("profile", "check", "mine.toml", "--json").out)
+    assert asjson["profile"] is None
+    assert [problem["line"] for problem in asjson["problems"]] == [4, 5, 7]
+
+
+def test_list_names_the_profiles_that_adsyncd_has_and_those_of_the_settings(
+    call: Call, folder: Path, mine: Path
+) -> None:
+    with (folder / "adsyncd.toml").open("a") as settings:
+        settings.write(f'[platforms.own]\nprofile = "{mine}"\n[platforms.facebook]\nprofile = "meta"\n')
+    said = call("profile", "list", "--json")
+    assert said.code == 0
+    profiles = {one["name"]: one for one in json.loads(said.out)["profiles"]}
+    assert list(profiles) == [*shipped_names(), "mine"]
+    assert {name: one["platforms"] for name, one in profiles.items() if one["platforms"]} == {
+        "adsyncd": ["mixo"],
+        "meta": ["facebook"],
+        "mine": ["own"],
+    }
+    assert (profiles["adsyncd"]["push"], profiles["adsyncd"]["secrets"]) == (True, ["email", "password"])
+    assert profiles["mine"]["vars"] == ["region"]
+    assert profiles["meta"]["file"] == str(SHIPPED / "meta.toml")
+
+
+def test_list_prints_a_table(call: Call) -> None:
+    head, *rows = call("profile", "list").out.splitlines()
+    assert head.split() == ["profile", "campaigns", "base_url", "secrets", "vars", "platforms", "file"]
+    [meta] = [row.split() for row in rows if row.startswith("meta")]
+    assert meta[:5] == ["meta", "pull", "only", "https://graph.facebook.com", "access_token"]
+    assert str(SHIPPED / "meta.toml").startswith(meta[5])  # folded if it is long
+
+
+def test_list_needs_no_settings(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "DEFAULT_PATH", tmp_path / "none.toml")
+    said = call("profile", "list", "--json", "--config", str(tmp_path / "none.toml"))
+    assert [one["name"] for one in json.loads(said.out)["profiles"]] == shipped_names()
+    assert call("profile", "list", "--config", str(tmp_path / "other.toml")).code == 1
+
+
+def test_list_exits_1_for_a_profile_of_the_settings_with_a_problem(call: Call, folder: Path, mine: Path) -> None:
+    with (folder / "adsyncd.toml").open("a") as settings:
+        settings.write(f'[platforms.own]\nprofile = "{mine}"\n')
+    mine.write_text("")
+    said = call("profile", "list")
+    assert said.code == 1
+    assert "mine" not in said.out
+    assert said.err.splitlines()[0].startswith(f"{mine}: fields: is missing")
