@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from adsyncd.cli.probe import ExitCode
 from adsyncd.config.diagnostics import ANY_ITEM, ANY_NAME, known_keys
 from adsyncd.config.profile_file import BUILT_IN, SHIPPED, load_profile, shipped_profile
 from adsyncd.config.profile_tables import ProfileFile
@@ -95,6 +96,11 @@ def test_the_version_in_the_table_is_the_one_of_the_requests(file: Path) -> None
 
 def test_only_the_built_in_profile_pushes() -> None:
     assert [file.stem for file in FILES if shipped_profile(file.stem).push is not None] == [BUILT_IN]
+
+
+def test_the_exit_codes_of_a_probe_are_those_of_the_command() -> None:
+    rows = page.rows(page.section(PAGE, "4. Probe"), "exit code")
+    assert [int(code) for code, _ in rows] == [0, 1, *ExitCode]
 
 
 def test_nothing_is_called_supported() -> None:

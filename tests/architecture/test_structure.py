@@ -87,7 +87,7 @@ COVERED = {
     "process/test_cli.py": "__main__ cli/progress cli/sync daemon/once",
     "process/test_daemon.py": "cli/run daemon/parts daemon/service",
     "process/test_secrets.py": "daemon/vault_access",
-    "process/test_probe.py": "cli/probe platforms/prober",
+    "process/test_probe.py": "platforms/prober",
     "process/test_demo.py": "cli/demo demo/collector demo/platform demo/story",
     "integration/test_mock_api.py": "mock_api/__main__",
     # Commands are tested as users call them, and what is behind the socket as a client sees it.

@@ -48,7 +48,7 @@ def probe(tenant: TheTenant, config: Config = CONFIG, json: Json = False, log_le
     if json:
         print_json(as_json(made, found.platform.profile))
     else:
-        _print(made, found.platform.profile)
+        print_probe(made, found.platform.profile)
     if made.failed:
         raise typer.Exit(ExitCode[made.failed.name])
 
@@ -76,9 +76,10 @@ def as_json(made: Probe, profile: Profile) -> dict[str, object]:
     }
 
 
-def _print(made: Probe, profile: Profile) -> None:
+def print_probe(made: Probe, profile: Profile) -> None:
+    """Print how far a probe came, and on standard error why not further."""
     if made.sent:
-        print_sent(made.sent)
+        _print_sent(made.sent)
     if made.status is not None:
         print_line(f"answer: {made.status}, {made.size} bytes")
     if made.said:
@@ -89,8 +90,7 @@ def _print(made: Probe, profile: Profile) -> None:
         print_line(f"error: {made.failed}: {made.error}", err=True)
 
 
-def print_sent(sent: Sent) -> None:
-    """Print a request."""
+def _print_sent(sent: Sent) -> None:
     print_line(f"{sent.method} {sent.url}")
     for name, value in sent.headers.items():
         print_line(f"  {name}: {value}")
@@ -121,8 +121,7 @@ def print_examined(examined: Examined, profile: Profile) -> None:
     new_console().print(table)
     for one in examined.findings:
         if not one.records:
-            place = f"at {one.level}" if one.level else "in a record"
-            print_line(f"{one.column}: {place} there are {', '.join(one.beside) or 'no names'}")
+            print_line(f"{one.column}: nothing there; a record has {', '.join(one.beside) or 'nothing'}")
     for words in examined.odd:
         print_line(f"odd: {words}")
 

@@ -5,7 +5,7 @@ listing's reader made of the page. A text of the platform is cut short, and left
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -48,7 +48,7 @@ class Finding:
 
     `path`: the one of `paths` that leads to a value in the first record that has one; `records`: how many have one.
     `value`: as it stands there, as JSON; `read_as`: what the database gets, None if it gets nothing. If no record has a
-    value, `level` is as far as the first path leads ("": the record itself), and `beside` has the names there.
+    value, `beside` has the paths that the first record has at the level to which the first of `paths` leads.
     """
 
     column: str
@@ -57,7 +57,6 @@ class Finding:
     records: int = 0
     value: str | None = None
     read_as: str | None = None
-    level: str = ""
     beside: tuple[str, ...] = ()
 
 
@@ -111,8 +110,7 @@ def _finding(
 ) -> Finding:
     having = [(record, path) for record in records if (path := _leading(place, record)) is not None]
     if not having:
-        level, names = _reached(records[0], place.paths[0])
-        return Finding(place.column, place.paths, level=level, beside=_named(names, shown))
+        return Finding(place.column, place.paths, beside=_beside(records[0], place.paths[0], shown))
     record, path = having[0]
     campaign = read.get(_id(id_place, record) or "")
     became = getattr(campaign, place.column) if campaign else None
@@ -161,19 +159,16 @@ def _at(value: object, path: str) -> object:
     return value
 
 
-def _reached(record: object, path: str) -> tuple[str, Iterable[str]]:
-    """Return how far a path leads through objects, and the names in the last of them."""
+def _beside(record: object, path: str, shown: Shown) -> tuple[str, ...]:
+    """Return the first paths at the level to which a path leads through objects."""
     level, value = list[str](), record
     for name in path.split("."):
-        inner = value.get(name) if isinstance(value, dict) else None
+        inner = _at(value, name)
         if not isinstance(inner, dict):
             break
         level, value = [*level, name], inner
-    return ".".join(level), value if isinstance(value, dict) else ()
-
-
-def _named(names: Iterable[str], shown: Shown) -> tuple[str, ...]:
-    return tuple(filter(None, (shown(name) for name in islice(names, _MOST_NAMES))))
+    names = islice(value if isinstance(value, dict) else (), _MOST_NAMES)
+    return tuple(filter(None, (shown(".".join([*level, name])) for name in names)))
 
 
 def _text(value: object) -> str:
