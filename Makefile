@@ -12,7 +12,7 @@ PREFIX ?= /opt/adsyncd
 LOCAL ?= /usr/local
 ETC ?= /etc
 SOURCES := $(shell find daemon mock_api -name '*.py' -o -name '*.mako' -o -name '*.toml' -o -name py.typed)
-MAN := adsyncd.1 adsyncd.toml.5 adsyncd-tenant.5
+MAN := adsyncd.1 adsyncd.toml.5 adsyncd-tenant.5 adsyncd-profile.5
 # Before what changes the running system: skip that where there is none, and for an installation into DESTDIR.
 LIVE := $(if $(DESTDIR),:,test ! -d /run/systemd/system ||)
 

@@ -1,7 +1,7 @@
-"""Writes the manual pages from `--help` and docs/configuration.md: `python docs/man.py FOLDER`.
+"""Writes the manual pages from `--help`, docs/configuration.md and docs/profiles.md: `python docs/man.py FOLDER`.
 
 adsyncd(1) has every command with its options; adsyncd.toml(5) and adsyncd-tenant(5) are the two halves of
-that page.
+docs/configuration.md; adsyncd-profile(5) has the keys of a profile.
 """
 
 import inspect
@@ -20,17 +20,20 @@ from adsyncd import cli
 from adsyncd.config import DEFAULT_PATH, Settings
 
 CONFIGURATION = Path(__file__).parent / "configuration.md"
-SEE_ALSO = ("adsyncd(1)", "adsyncd.toml(5)", "adsyncd-tenant(5)")
+PROFILES = Path(__file__).parent / "profiles.md"
+SEE_ALSO = ("adsyncd(1)", "adsyncd.toml(5)", "adsyncd-tenant(5)", "adsyncd-profile(5)")
 
 
 def pages() -> dict[str, str]:
     """Return each manual page by the name of its file."""
     text = CONFIGURATION.read_text(encoding="utf-8")
     _, settings, tenants = re.split(r"^## (?:Settings|Tenants)$", text, flags=re.MULTILINE)
+    _, keys, _ = re.split(r"^## (?:Keys|Use it)$", PROFILES.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {
         "adsyncd.1": _page("adsyncd(1)", "keeps ad campaigns in step with ad platforms", _command()),
         "adsyncd.toml.5": _page("adsyncd.toml(5)", "settings of adsyncd", _article(settings)),
         "adsyncd-tenant.5": _page("adsyncd-tenant(5)", "drop-in files of adsyncd's tenants", _article(tenants)),
+        "adsyncd-profile.5": _page("adsyncd-profile(5)", "profiles of ad platforms for adsyncd", _article(keys)),
     }
 
 

@@ -12,6 +12,7 @@ from typer.main import get_command
 from adsyncd.cli import application
 from adsyncd.config import Settings, TenantFile
 from adsyncd.config.diagnostics import ANY_ITEM, ANY_NAME, known_keys
+from adsyncd.config.profile_tables import ProfileFile
 
 ROOT = Path(__file__).parents[2]
 MISSING = "no groff here: apt-get install groff-base"
@@ -67,7 +68,15 @@ def test_the_files_pages_have_each_key(
             assert ".".join(key).replace(ANY_NAME, "<name>").replace(ANY_ITEM, "<n>") in page
 
 
-@pytest.mark.parametrize("name", ["adsyncd.1", "adsyncd.toml.5", "adsyncd-tenant.5"])
+def test_the_page_of_profiles_has_each_key(pages: dict[str, str]) -> None:
+    page = words(pages["adsyncd-profile.5"])
+    for key in known_keys(ProfileFile):
+        is_of_column = key[0] == "fields" and len(key) > 2
+        if not is_of_column:
+            assert ".".join(key).replace(ANY_NAME, "<name>").replace(ANY_ITEM, "<n>") in page
+
+
+@pytest.mark.parametrize("name", ["adsyncd.1", "adsyncd.toml.5", "adsyncd-tenant.5", "adsyncd-profile.5"])
 def test_groff_has_nothing_to_say_about_a_page(pages: dict[str, str], name: str) -> None:
     if not shutil.which("groff"):
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
