@@ -18,7 +18,7 @@ from opentelemetry.trace import NoOpTracer
 from sqlalchemy import Connection, Row, select
 
 from adsyncd.model.alert import Alert, AlertName
-from adsyncd.model.campaign import Page, Push, PushState, content_hash
+from adsyncd.model.campaign import STATISTICS, Page, Push, PushState, content_hash
 from adsyncd.model.run import Listing, ResumePoint, Run, Tally
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, alerts, dead_letters, ending, journal, listings, open_store, pauses, tables
@@ -174,7 +174,7 @@ class Model:
 
 
 def hashed(key: str, content: str) -> str:
-    return content_hash(campaign(key, content))
+    return content_hash(campaign(key, content), STATISTICS)
 
 
 @dataclass(frozen=True, slots=True)

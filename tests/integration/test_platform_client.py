@@ -108,7 +108,7 @@ async def test_a_page_that_has_not_changed_is_not_sent_again_and_one_that_has_is
         assert first.etag is not None
         assert first.etag != second.etag
         await platform.change(clients={client_id: {"revisions": {"cmp-0015": 1}}})
-        again, changed = [await client.page(page.number, page) for page in known]
+        again, changed = [await client.page(page.number, known=page) for page in known]
     assert again is first
     assert (changed.total, changed.campaigns[:-1]) == (15, second.campaigns[:-1])
     assert changed.campaigns[-1] != second.campaigns[-1]

@@ -136,13 +136,28 @@ def shown(campaign_id: str) -> str:
     return escaped(campaign_id[:_LONGEST_SHOWN]) + "..." * (len(campaign_id) > _LONGEST_SHOWN)
 
 
-def content_hash(campaign: Campaign) -> str:
-    """Return a hash of the campaign's payload without its statistics.
+def content_hash(campaign: Campaign, volatile: tuple[str, ...]) -> str:
+    """Return a hash of the campaign's payload without the values at the paths in `volatile`, such as its statistics.
 
-    Statistics change constantly; hashing them would mark every active campaign as changed.
+    Those change constantly; hashing them would mark every active campaign as changed.
     """
-    content = {key: value for key, value in json.loads(campaign.payload).items() if key not in STATISTICS}
+    content = json.loads(campaign.payload)
+    for path in volatile:
+        _remove(content, path)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _remove(value: object, path: str) -> None:
+    """Remove what a dotted path leads to. On its way, a list stands for all of its items."""
+    if isinstance(value, list):
+        for item in value:
+            _remove(item, path)
+    elif isinstance(value, dict):
+        name, _, rest = path.partition(".")
+        if rest:
+            _remove(value.get(name), rest)
+        else:
+            value.pop(name, None)
 
 
 def idempotency_key(tenant_id: str, campaign_id: str, run_id: str) -> str:

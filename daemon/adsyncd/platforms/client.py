@@ -181,8 +181,13 @@ class PlatformClient:
         self._pushes = pushes
         self._policy = Policy(tenant.sync.max_attempts)
 
-    async def page(self, number: int, known: Page | None = None) -> Page:
-        """Return page `number` of the campaigns, from 1.
+    async def page(
+        self,
+        number: int,
+        cursor: str | None = None,  # noqa: ARG002 - the one kind of paging has none
+        known: Page | None = None,
+    ) -> Page:
+        """Return page `number` of the campaigns, from 1. `cursor`: the `next` of the page before, if it has one.
 
         Returns `known`, a page with an `etag`, if the platform says that it is unchanged (RFC 9110, 13.1.2).
         """

@@ -27,8 +27,11 @@ _log = structlog.stdlib.get_logger(__name__)
 class PagedPlatform(Pusher, Protocol):
     """The platform itself. See `adsyncd.platforms.PlatformClient`."""
 
-    async def page(self, number: int, known: Page | None = None) -> Page:
-        """Return page `number`, from 1; that is `known` if it has not changed since."""
+    async def page(self, number: int, cursor: str | None = None, known: Page | None = None) -> Page:
+        """Return page `number`, from 1; that is `known` if it has not changed since.
+
+        `cursor`: the `next` of the page before.
+        """
 
 
 class KnownListings(Protocol):
@@ -65,7 +68,7 @@ class ListingCache:
         known = await self._listings.kept_page(self._tenant.id, self._source, number)
         if known and not known.has_more and len(known.campaigns) >= self._full:
             known = None  # an ETag of its campaigns alone does not show that a page follows it now
-        page = await self._platform.page(number, known)
+        page = await self._platform.page(number, known=known)
         if page.has_more:
             self._full = min(self._full, len(page.campaigns))
         trace.get_current_span().set_attribute(LISTED_FROM, "platform" if page is not known else "unchanged")

@@ -151,7 +151,7 @@ def _look_up(connection: Connection, run: Run, ids: Sequence[str]) -> Iterable[_
 def _keep_campaigns(connection: Connection, statement: Insert, item: Keep, listed: Sequence[Campaign]) -> list[Push]:
     tenant, run_id = item.run.tenant, item.run.run_id
     known = {row.campaign_id: row for row in _look_up(connection, item.run, [campaign.id for campaign in listed])}
-    hashes = {campaign.id: _hash(campaign, known.get(campaign.id)) for campaign in listed}
+    hashes = {campaign.id: _hash(campaign, known.get(campaign.id), item.page.volatile) for campaign in listed}
     new = [
         _owed(campaign.id, known.get(campaign.id), hashes[campaign.id], item.policy)
         for campaign in listed
@@ -200,9 +200,9 @@ def _is_owed(push: Push) -> bool:
     return push.state is PushState.PENDING
 
 
-def _hash(campaign: Campaign, known: _Known | None) -> str:
+def _hash(campaign: Campaign, known: _Known | None, volatile: tuple[str, ...]) -> str:
     """Return a campaign's content hash; the known one of the same payload, since hashing takes longer than looking."""
-    return known.content_hash if known and known.payload == campaign.payload else content_hash(campaign)
+    return known.content_hash if known and known.payload == campaign.payload else content_hash(campaign, volatile)
 
 
 def _owed(campaign_id: str, known: _Known | None, content_hash: str, policy: PushPolicy) -> Push:

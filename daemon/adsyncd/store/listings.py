@@ -78,7 +78,7 @@ def remember(connection: Connection, tenant: str, page: Page) -> None:
             "number": page.number,
             "source": page.source,
             "etag": page.etag,
-            "campaigns": [[campaign.id, content_hash(campaign)] for campaign in page.campaigns],
+            "campaigns": [[campaign.id, content_hash(campaign, page.volatile)] for campaign in page.campaigns],
             "total": page.total,
             "has_more": page.has_more,
         },

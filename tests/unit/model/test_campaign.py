@@ -37,13 +37,33 @@ CAMPAIGN = Campaign("1", "Spring", "active", 5.0, "EUR", 1, 2, 3, datetime(2026,
 @pytest.mark.parametrize("key", sorted(STATISTICS))
 def test_statistics_that_move_by_themselves_are_no_change_of_content(key: str) -> None:
     moved = replace(CAMPAIGN, payload=json.dumps(LISTED | {key: 99}))
-    assert content_hash(moved) == content_hash(CAMPAIGN)
+    assert content_hash(moved, STATISTICS) == content_hash(CAMPAIGN, STATISTICS)
 
 
 @pytest.mark.parametrize("change", [{"name": "Summer"}, {"status": "paused"}, {"budget": 6.0}, {"labels": ["new"]}])
 def test_all_else_in_a_campaign_is_its_content(change: dict[str, object]) -> None:
     changed = replace(CAMPAIGN, payload=json.dumps(LISTED | change))
-    assert content_hash(changed) != content_hash(CAMPAIGN)
+    assert content_hash(changed, STATISTICS) != content_hash(CAMPAIGN, STATISTICS)
+
+
+@pytest.mark.parametrize(
+    ("path", "without"),
+    [
+        ("a", {"b": [{"c": 1, "d": 2}, 5], "e": {"c": {"f": 3}}}),
+        ("b", {"a": 0, "e": {"c": {"f": 3}}}),
+        ("b.c", {"a": 0, "b": [{"d": 2}, 5], "e": {"c": {"f": 3}}}),
+        ("e.c.f", {"a": 0, "b": [{"c": 1, "d": 2}, 5], "e": {"c": {}}}),
+    ],
+)
+def test_what_a_dotted_path_leads_to_is_no_content(path: str, without: dict[str, object]) -> None:
+    whole = replace(CAMPAIGN, payload=json.dumps({"a": 0, "b": [{"c": 1, "d": 2}, 5], "e": {"c": {"f": 3}}}))
+    assert content_hash(whole, (path,)) == content_hash(replace(CAMPAIGN, payload=json.dumps(without)), ())
+
+
+@pytest.mark.parametrize("path", ["x", "a.b", "b.x", "b.c.x", "e.c.f.x", "c", "f"])
+def test_a_path_that_leads_nowhere_removes_nothing(path: str) -> None:
+    whole = replace(CAMPAIGN, payload=json.dumps({"a": 0, "b": [{"c": 1, "d": 2}, 5], "e": {"c": {"f": 3}}}))
+    assert content_hash(whole, (path,)) == content_hash(whole, ())
 
 
 def test_oddities_add_up_and_name_the_first() -> None:

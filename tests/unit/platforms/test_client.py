@@ -38,14 +38,14 @@ async def test_a_page_comes_with_what_the_platform_calls_it() -> None:
 
 async def test_a_page_that_has_not_changed_is_the_one_that_is_known() -> None:
     async with connected(httpx.Response(503), httpx.Response(304)) as parts:
-        assert await parts.client.page(3, KNOWN) is KNOWN
+        assert await parts.client.page(3, known=KNOWN) is KNOWN
     assert [request.headers["if-none-match"] for request in parts.platform.requests] == ['W/"v1"'] * 2
     assert parts.tally.requests == 2
 
 
 async def test_a_page_that_has_changed_is_read() -> None:
     async with connected(named('"v2"')) as parts:
-        page = await parts.client.page(3, KNOWN)
+        page = await parts.client.page(3, known=KNOWN)
     assert (page.campaigns, page.etag) == ((), '"v2"')
 
 

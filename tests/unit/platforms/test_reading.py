@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.errors import BadAnswer
-from adsyncd.model.campaign import MOST_NAMED, Campaign, Oddities, Page, content_hash
+from adsyncd.model.campaign import MOST_NAMED, STATISTICS, Campaign, Oddities, Page, content_hash
 from adsyncd.platforms import reading
 from adsyncd.platforms.reading import read_page
 
@@ -22,6 +22,7 @@ CAMPAIGN: dict[str, Any] = {
     "conversions": 3,
     "created_at": "2026-01-02T03:04:05Z",
 }
+LABELLED = CAMPAIGN | {"id": 7, "name": "Größe 😀", "labels": ["b", {"z": None, "a": 1e3}], "budget": 5}
 COLUMNS = [name for name in CAMPAIGN if name != "id"]
 
 
@@ -69,9 +70,9 @@ def test_a_page_is_read_with_all_of_its_fields() -> None:
 
 def test_a_campaign_has_the_content_hash_that_it_has_had_in_every_version() -> None:
     # With another one an upgrade would push every campaign once, though `push = "changed"`.
-    assert content_hash(read(listing(CAMPAIGN))) == "05395b7ca618d7b36aa2d1bed4aefb87f484774fddea93e686e636bb2688b915"
-    labelled = CAMPAIGN | {"id": 7, "name": "Größe 😀", "labels": ["b", {"z": None, "a": 1e3}], "budget": 5}
-    assert content_hash(read(listing(labelled))) == "2473cd15340f93ddb0b4e878a66d9f9f21455574937cda20ee6f381b4f823586"
+    usual, labelled = (content_hash(read(listing(campaign)), STATISTICS) for campaign in (CAMPAIGN, LABELLED))
+    assert usual == "05395b7ca618d7b36aa2d1bed4aefb87f484774fddea93e686e636bb2688b915"
+    assert labelled == "2473cd15340f93ddb0b4e878a66d9f9f21455574937cda20ee6f381b4f823586"
 
 
 def test_unknown_fields_pass_and_are_kept_in_the_payload() -> None:

@@ -36,7 +36,8 @@ class Platform:
     unchanged: list[int] = field(default_factory=list)
     pushed: list[str] = field(default_factory=list)
 
-    async def page(self, number: int, known: Page | None = None) -> Page:
+    async def page(self, number: int, cursor: str | None = None, known: Page | None = None) -> Page:
+        assert cursor is None  # pages are numbered
         if number == self.breaks_at:
             raise Stopping("cut off")
         every = list(self.contents.items())
@@ -202,10 +203,10 @@ async def test_a_campaign_behind_a_full_last_page_is_not_missed_though_that_has_
 
 async def test_a_page_that_fails_fails_although_it_is_known(store: Store) -> None:
     class Broken(Platform):
-        async def page(self, number: int, known: Page | None = None) -> Page:
+        async def page(self, number: int, cursor: str | None = None, known: Page | None = None) -> Page:
             if known:
                 raise Unavailable("503")
-            return await super().page(number, known)
+            return await super().page(number, cursor, known)
 
     platform, tenant = Broken(etags=True), a_tenant(page_size=2)
     await run(platform, store, 0, tenant)
