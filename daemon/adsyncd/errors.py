@@ -8,6 +8,7 @@
     ├── PlatformError        a request to the platform failed
     │   ├── Unavailable      no answer, or one that says "later": retry
     │   ├── BadAnswer        an answer outside the API, perhaps a proxy's: retry
+    │   │   ├── ProfileMismatch  a path of the profile leads to nothing in it: give up
     │   │   └── Unconfirmed      the same for a push, which may have taken effect: no retry in this run
     │   ├── Unauthorized     a fresh token was refused: retry with the current token, but not a push
     │   ├── SignInRefused    the credentials were refused: give up
@@ -29,10 +30,13 @@
 No error text contains a credential, a token or a body of the platform.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import ClassVar
+
+_MOST_NAMES, _LONGEST_NAME = 8, 40
 
 
 class Retry(Enum):
@@ -113,6 +117,28 @@ class BadAnswer(PlatformError):
     """An answer outside the API: too big, not JSON, wrong types, a redirect."""
 
     retry = Retry.AGAIN
+
+
+class ProfileMismatch(BadAnswer):
+    """An answer is JSON, but a path of the profile leads to nothing in it.
+
+    `level`: the deepest part of the path that is there, "" for the answer itself; `names`: the keys that it has. They
+    are the platform's own words, which `with_names` checks.
+    """
+
+    retry = Retry.NEVER
+
+    def __init__(self, message: str, level: str = "", names: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.level = level
+        self.names = tuple(names)
+
+    def with_names(self, shown: Callable[[str], str]) -> "ProfileMismatch":
+        """Return the error with the first names, as far as `shown` returns them."""
+        first = [name[:_LONGEST_NAME] for name in self.names[:_MOST_NAMES]]
+        names = shown(", ".join(first))
+        beside = f"; {self.level or 'it'} has {names or 'no keys that may be shown'}" if first else ""
+        return ProfileMismatch(f"{self}{beside}", self.level, self.names)
 
 
 class Unconfirmed(BadAnswer):

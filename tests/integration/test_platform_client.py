@@ -13,9 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from adsyncd.errors import BadAnswer, PlatformError, Rejected, SignInRefused, Unavailable, Unconfirmed
-from adsyncd.model.campaign import Page
-from adsyncd.platforms import reading
-from adsyncd.platforms.reading import read_page
+from adsyncd.platforms.reading import Listed, Reader
 from adsyncd.rate.wait import WaitReason
 from support.connected import QUOTA, Account, Connected, connected
 from support.descriptors import exhausted
@@ -178,11 +176,13 @@ async def test_a_large_page_is_read_in_a_thread_and_a_small_one_on_the_loop_s_ow
 ) -> None:
     threads: list[int] = []
 
-    def noted(body: bytes, number: int) -> Page:
-        threads.append(threading.get_ident())
-        return read_page(body, number)
+    read = Reader.read
 
-    monkeypatch.setattr(reading, "read_page", noted)
+    def noted(reader: Reader, body: bytes, number: int, data: object = None) -> Listed:
+        threads.append(threading.get_ident())
+        return read(reader, body, number, data)
+
+    monkeypatch.setattr(Reader, "read", noted)
     id_ = await new_client_id(platform, campaigns=campaigns, page_size=campaigns)
     async with connected(platform.base_url, client_id=id_) as run:
         assert len((await run.client.page(1)).campaigns) == campaigns

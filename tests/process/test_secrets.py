@@ -22,7 +22,8 @@ from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.model.run import Tally
-from adsyncd.platforms import reading, wire
+from adsyncd.platforms import wire
+from adsyncd.platforms.reading import Reader
 from support.logging_state import restored_logging
 from support.otlp import otel_environ
 from support.platform import HEALTHY, running_platform
@@ -265,12 +266,16 @@ async def test_the_search_finds_a_secret_in_base64_wherever_it_stands(before: st
     assert [form for form in forms(PASSWORD) if form in encoded]
 
 
-@pytest.mark.parametrize(("module", "where"), [(wire, "read_token"), (reading, "read_page")])
+@pytest.mark.parametrize(("module", "where"), [(wire, "read_token"), (Reader, "read")])
 async def test_the_traceback_of_a_mistake_of_ours_shows_no_values(
-    module: ModuleType, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    module: ModuleType | type,
+    where: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def mistaken(body: bytes, *_: int) -> None:
-        token = body.decode()
+    def mistaken(*arguments: object) -> None:
+        token = next(body.decode() for body in arguments if isinstance(body, bytes))
         raise RuntimeError(f"a mistake with {len(token)} characters")
 
     monkeypatch.setattr(module, where, mistaken)

@@ -21,10 +21,11 @@ from adsyncd.model.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import Listing, Run, Tally
 from adsyncd.model.tenant import PushPolicy, Tenant
-from adsyncd.platforms import Connector, PlatformClient, Session, reading
+from adsyncd.platforms import Connector, PlatformClient, Session
 from adsyncd.platforms.admission import Admission
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.call import Call
+from adsyncd.platforms.reading import Listed, Reader
 from adsyncd.rate import Gate, Governor, Permit
 from adsyncd.rate.bucket import Bucket
 from adsyncd.rate.ledger import Claim, PermitRecord
@@ -164,15 +165,15 @@ def delete_after_one_listing(patch: pytest.MonkeyPatch) -> None:
 
 def odd_item_fails_its_page(patch: pytest.MonkeyPatch) -> None:
     """A page with a campaign that can't be read is refused."""
-    by_items = reading._by_items
+    read = Reader.read
 
-    def refused(body: bytes, number: int) -> Page:
-        page = by_items(body, number)
-        if page.odd.count:
-            raise BadAnswer(str(page.odd))
-        return page
+    def refused(reader: Reader, body: bytes, number: int, data: object = None) -> Listed:
+        listed = read(reader, body, number, data)
+        if listed.odd.count:
+            raise BadAnswer(str(listed.odd))
+        return listed
 
-    patch.setattr(reading, "_by_items", refused)
+    patch.setattr(Reader, "read", refused)
 
 
 def token_shared_between_tenants(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ A request gets its token when its turn comes. A 401 forces one refresh and one m
 fresh token too, a push has failed; a listing's next attempts use the token at hand.
 """
 
-import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -14,7 +13,6 @@ from functools import partial
 from http import HTTPStatus
 from random import Random
 from typing import TypeVar
-from urllib.parse import quote, urlencode
 
 import anyio
 import httpx
@@ -22,16 +20,18 @@ from opentelemetry.trace import Tracer
 
 from adsyncd.clock import Clock
 from adsyncd.credentials import CredentialsSource
-from adsyncd.errors import AdsyncdError, PlatformError, Throttled, Unauthorized, Unavailable
+from adsyncd.errors import AdsyncdError, BadAnswer, PlatformError, ProfileMismatch, Throttled, Unauthorized, Unavailable
 from adsyncd.host.shortage import Lacks, lacking, shortage
 from adsyncd.model.campaign import Page
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
-from adsyncd.platforms import reading
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.paging import Pages
 from adsyncd.platforms.probe import Probe
 from adsyncd.platforms.prober import Prober
+from adsyncd.platforms.profile_requests import ProfileRequests, constant_headers, values_of
+from adsyncd.platforms.reading import Listed, Reader
 from adsyncd.platforms.requests import Requests, address
 from adsyncd.platforms.route import Route, find_route
 from adsyncd.platforms.session import Refusal, Session
@@ -46,7 +46,6 @@ from adsyncd.telemetry.instruments import BREAKER_OPEN, SPAN_RETRY_WAIT, WAIT_RE
 
 T = TypeVar("T")
 
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _LONGEST_ETAG = 1024
 _LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
 _KEPT_WINDOWS = 1.5  # for which a connection may be idle
@@ -121,15 +120,15 @@ class Connector:
             tracer=self.tracer,
             instruments=self.instruments,
         ) as transport:
-            client_id = b"x-client-id", tenant.client_id.encode("utf-8")
-            requests = Requests(transport, tenant.platform.base_url, [client_id], timeout_s)
+            headers = constant_headers(tenant.platform.profile, values_of(tenant))
+            requests = Requests(transport, tenant.platform.base_url, headers, timeout_s)
             yield PlatformClient(requests, tenant, session, gate, budget, tally, self, pushes)
 
-    async def read_page(self, body: bytes, number: int) -> Page:
-        """Read a page (see `reading.read_page`). A large page would block the event loop for up to 0.2 s."""
+    async def read(self, reader: Reader, body: bytes, number: int, data: object = None) -> Listed:
+        """Read a page (see `Reader.read`). A large page would block the event loop for up to 0.2 s."""
         if len(body) <= _LARGE_KIB * 2**10:
-            return reading.read_page(body, number)
-        return await self.off_loop(partial(reading.read_page, body, number), limiter=self._large_pages)
+            return reader.read(body, number, data)
+        return await self.off_loop(partial(reader.read, body, number, data), limiter=self._large_pages)
 
     def stop(self) -> None:
         """Turn away the requests that wait for a breaker."""
@@ -180,37 +179,58 @@ class PlatformClient:
         self._shared = shared
         self._pushes = pushes
         self._policy = Policy(tenant.sync.max_attempts)
+        self._profile = profile = tenant.platform.profile
+        self._requests = ProfileRequests(requests, tenant)
+        self._pages = Pages(profile, tenant.sync.page_size)
+        self._reader = Reader(profile)
 
-    async def page(
-        self,
-        number: int,
-        cursor: str | None = None,  # noqa: ARG002 - the one kind of paging has none
-        known: Page | None = None,
-    ) -> Page:
+    async def page(self, number: int, cursor: str | None = None, known: Page | None = None) -> Page:
         """Return page `number` of the campaigns, from 1. `cursor`: the `next` of the page before, if it has one.
 
-        Returns `known`, a page with an `etag`, if the platform says that it is unchanged (RFC 9110, 13.1.2).
+        Returns `known`, a page with an `etag`, if the platform says that it is unchanged (RFC 9110, 13.1.2); a platform
+        is asked that only if pages have numbers. Also raises `ListingError` if the page does not lead on as it should.
         """
-        headers = [(b"if-none-match", known.etag.encode("ascii"))] if known and known.etag else []
-        request = self._listing(number, headers)
+        is_numbered = self._profile.listing.paging.is_numbered
+        if not is_numbered:
+            known = None
+        request = self._listing(number, cursor, known.etag if known else None)
 
         async def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
-                return known
-            page = await self._shared.read_page(accepted(answer, self._session.secrets).content, number)
-            return replace(page, etag=self._etag(answer))
+                self._pages.unchanged(known)
+                volatile = self._profile.volatile  # what was kept does not tell it
+                return known if known.volatile == volatile else replace(known, volatile=volatile)
+            page = await self._page(number, answer, request.url)
+            return replace(page, etag=self._etag(answer)) if is_numbered else page
 
         page, _ = await self._attempt(request, read)
         return page
 
     async def probe(self) -> Probe:
         """Sign in, ask for the first page once, and return what that shows. See `Prober.probe`."""
+        request, secrets = self._listing(1, None), self._session.secrets
 
         async def read(answer: httpx.Response) -> Page:
-            return await self._shared.read_page(answer.content, 1)
+            return await self._page(1, answer, request.url)
 
-        secrets, profile = self._session.secrets, self._tenant.platform.profile
-        return await Prober(self._http, self._authority, secrets, profile, read).probe(self._listing(1, []))
+        return await Prober(self._http, self._authority, secrets, self._profile, read).probe(request)
+
+    def _listing(self, number: int, cursor: str | None, etag: str | None = None) -> httpx.Request:
+        """Return the request for a page."""
+        call = Call(Kind.LISTING, Priority.LISTING, self._authority, self._profile.listing.cost)
+        headers = [(b"if-none-match", etag.encode("ascii"))] if etag else []
+        return self._requests.listing(self._pages.ask(number, cursor, self._requests.listing_path), call, headers)
+
+    async def _page(self, number: int, answer: httpx.Response, url: httpx.URL) -> Page:
+        """Return the page that is in the answer to a request to `url`."""
+        secrets, call = self._session.secrets, Call.of(answer)
+        body = accepted(answer, secrets).content
+        data = None if isinstance(call.data, BadAnswer) else call.data
+        try:
+            listed = await self._shared.read(self._reader, body, number, data)
+        except ProfileMismatch as mismatch:
+            raise mismatch.with_names(secrets.shown) from None
+        return self._pages.page(number, listed, url, secrets.are_in)
 
     async def push(self, campaign_id: str, key: str, *, again: bool = False) -> int:
         """Ask the platform to sync a campaign, and return the number of attempts.
@@ -218,10 +238,9 @@ class PlatformClient:
         `key`: the idempotency key; the platform performs requests with the same key once. `again`: a request with this
         key may have been sent before.
         """
-        call = Call(Kind.PUSH, self._pushes, self._authority)
-        body = _JSON.encode({"campaign_id": campaign_id}).encode("utf-8")
-        path = f"/api/campaigns/{quote(campaign_id, safe='')}/sync"
-        request = self._http.build("POST", path, call, [(b"idempotency-key", key.encode("ascii"))], body=body)
+        cost = 1 if self._profile.push is None else self._profile.push.cost
+        call = Call(Kind.PUSH, self._pushes, self._authority, cost)
+        request = self._requests.push(campaign_id, key, call)
 
         async def read(answer: httpx.Response) -> None:
             if answer.status_code == HTTPStatus.CONFLICT and (again or call.sendings > 1):
@@ -230,11 +249,6 @@ class PlatformClient:
 
         _, attempts = await self._attempt(request, read, final=Unauthorized)
         return attempts
-
-    def _listing(self, number: int, headers: list[tuple[bytes, bytes]]) -> httpx.Request:
-        call = Call(Kind.LISTING, Priority.LISTING, self._authority)
-        query = urlencode({"page": number, "limit": self._tenant.sync.page_size})
-        return self._http.build("GET", "/api/campaigns", call, headers, query=query)
 
     async def _attempt(
         self,

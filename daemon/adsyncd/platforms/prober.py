@@ -8,8 +8,8 @@ from adsyncd.errors import CredentialsError, ListingError, PlatformError, WaitTo
 from adsyncd.model.campaign import Page
 from adsyncd.model.profile import Profile
 from adsyncd.platforms.call import Authority, Call
+from adsyncd.platforms.json_text import parsed
 from adsyncd.platforms.probe import HIDDEN, Probe, Sent, Step, examine
-from adsyncd.platforms.reading import parsed
 from adsyncd.platforms.requests import Requests
 from adsyncd.platforms.verdict import accepted
 from adsyncd.platforms.words import Secrets

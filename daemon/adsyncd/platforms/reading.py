@@ -1,120 +1,235 @@
-"""Reads a page of a listing, item by item if it is not as the API promises: an odd campaign costs no other one.
+"""Reads the campaigns of a page as a profile says, item by item: an odd campaign costs no other one.
 
-    as the API promises ──► the whole page at once
-    anything else ────────► each item: its id ──► unusable: the item is lost
-                                       its fields ──► read what is unambiguous, leave out the rest
+    the body ──► JSON ──► records ──► each item: its id ──► unusable: the item is lost
+                                                 its fields ──► read what is unambiguous, leave out the rest
 
-The payload is the whole object in both cases. No error quotes a value.
+The payload is the whole object. No error quotes a value.
 """
 
-import codecs
 import json
-import math
-import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-
-from adsyncd.model.campaign import MOST_NAMED, Campaign, Oddities, Page, shown
+from adsyncd.errors import ProfileMismatch
+from adsyncd.model.campaign import MOST_NAMED, Campaign, Oddities, shown
+from adsyncd.model.profile import FieldPlace, Profile, Times
 from adsyncd.platforms import values
-from adsyncd.platforms.wire import check_size, no_json, unlike_the_api
+from adsyncd.platforms.json_text import compact, parsed
+from adsyncd.platforms.wire import check_size, unlike_the_api
 
-_BIGINT = 2**63 - 1  # what a database's integer holds
 _MOST_CLAIMED = 10_000_000  # campaigns that a platform may claim to have of a client
-_LONGEST_INTEGER = 4300  # digits that Python reads
-_PLAIN_YEARS = range(1974, 2286)  # no other number, read as seconds since the epoch, gives an instant in these years
+_MOST_BESIDE = 20  # keys
+_NOTHING = object()
+_COLUMNS = [field.name for field in fields(Campaign) if field.name not in {"id", "payload"}]
+
+Read = Callable[[object], Any]
+Path = tuple[str, ...]
 
 
-def _id(value: object) -> object:
-    return values.identity(value) if isinstance(value, str | int) else value
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The content of one answer: its campaigns, and what it says of the listing.
+
+    `items`: how many it has, the lost ones included. `has_more` and `total` are None if it does not say. `next`: the
+    value at the profile's path, None if there is none.
+    """
+
+    campaigns: tuple[Campaign, ...]
+    items: int
+    has_more: bool | None
+    total: int | None
+    next: object
+    odd: Oddities
+    lacking: Oddities
 
 
-def _plain(value: datetime) -> datetime:
-    if value.year not in _PLAIN_YEARS:
-        raise ValueError
-    return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one field of a record is read.
+
+    `paths`: the profile's. `path`: the one that leads to a value, which stands as `value` and is `read` so, or has a
+    `problem`. `beside`: if no path leads to anything, the first keys of the deepest level that a path reaches.
+    """
+
+    column: str
+    paths: tuple[str, ...]
+    path: str | None
+    value: object
+    read: object
+    problem: str | None
+    beside: tuple[str, ...]
 
 
-_Id = Annotated[str, BeforeValidator(_id)]
-_Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-_Count = Annotated[int, Field(ge=-_BIGINT, le=_BIGINT)]
+class _Field(NamedTuple):
+    """A field. `name`: its path if that is one name alone. `read` is None if the profile does not have the field."""
+
+    column: str
+    name: str | None
+    paths: tuple[Path, ...]
+    read: Read | None
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+class Reader:
+    """Reads pages as one profile says."""
+
+    def __init__(self, profile: Profile) -> None:
+        listing = profile.listing
+        self._profile = profile.name
+        self._records_path = listing.records
+        self._records = _split(listing.records)
+        self._absent_is_empty = listing.absent_is_empty
+        self._next, self._has_more, self._total = (
+            None if path is None else _split(path)
+            for path in (listing.paging.next, listing.paging.has_more, listing.paging.total)
+        )
+        places = {place.column: place for place in profile.fields}
+        self._id = _field(places["id"])
+        self._fields = [_field(places.get(column) or FieldPlace(column, ())) for column in _COLUMNS]
+
+    def read(self, body: bytes, number: int, data: object = None) -> Listed:
+        """Return the content of page `number`. `data`: what its JSON says, if that is known already.
+
+        Raises `BadAnswer` if the body is no page, and `ProfileMismatch` if the profile does not fit it.
+        """
+        check_size(body)
+        try:
+            return self._read(json.loads(body.decode()) if data is None else data, number)
+        except (ValueError, RecursionError):
+            return self._read(parsed(body), number)
+
+    def records(self, answer: object) -> list[Any]:
+        """Return the records in an answer. Raises as `read` does."""
+        if self._records and not isinstance(answer, dict):
+            raise unlike_the_api("it should be an object")
+        value, level = answer, answer
+        for place, name in enumerate(self._records):
+            level = value
+            value = level.get(name, _NOTHING) if isinstance(level, dict) else _NOTHING
+            if value is _NOTHING or (value is None and place < len(self._records) - 1):
+                return self._absent(answer, place, level)
+        if value is None and self._records:  # as some languages write an empty list
+            return []
+        if isinstance(value, list):
+            return value
+        if isinstance(value, dict):
+            raise self._mismatch("should be a list", self._records_path, value)
+        raise unlike_the_api(f"{self._records_path or 'it'}: should be a list")
+
+    def _absent(self, answer: object, place: int, level: object) -> list[Any]:
+        """Return no records, if the platform leaves out an empty list. `level` has no record number `place`."""
+        assert isinstance(answer, dict)  # noqa: S101 - else it has no keys
+        if self._absent_is_empty and isinstance(level, dict):
+            if answer.get("error") or answer.get("errors"):
+                raise unlike_the_api("it reports an error")
+            return []
+        raise self._mismatch("should be a list, and is missing", ".".join(self._records[:place]), level)
+
+    def _mismatch(self, problem: str, level: str, beside: object) -> ProfileMismatch:
+        told = (
+            f"the profile {self._profile} does not fit the platform's answer: {self._records_path or 'it'}: {problem}"
+        )
+        return ProfileMismatch(told, level, _keys(beside))
+
+    def _read(self, answer: object, number: int) -> Listed:
+        items = self.records(answer)
+        odd, lacking = _Found(), _Found()
+        read = [self._item(item, number, place, odd, lacking) for place, item in enumerate(items, 1)]
+        return Listed(
+            tuple(campaign for campaign in read if campaign is not None),
+            len(items),
+            _boolean(_value(answer, self._has_more)),
+            _claim(_value(answer, self._total)),
+            _value(answer, self._next),
+            odd.all(),
+            lacking.all(),
+        )
+
+    def _item(self, item: object, number: int, place: int, odd: "_Found", lacking: "_Found") -> Campaign | None:
+        if not isinstance(item, dict):
+            odd.add(f"page {number}, item {place}: is not an object", lost=True)
+            return None
+        try:
+            payload = compact(item)
+        except RecursionError:
+            odd.add(f"page {number}, item {place}: is nested too deeply", lost=True)
+            return None
+        _, name, paths, _ = self._id
+        value = item.get(name) if name is not None else _first(item, paths)
+        try:
+            id_ = values.identity(None if value is _NOTHING else value)
+        except ValueError as error:
+            odd.add(f"page {number}, item {place}: {_path(item, paths)} {error}", lost=True)
+            return None
+        found: list[Any] = []
+        wrong, absent = [], []
+        for _, name, paths, read in self._fields:
+            if read is None:
+                found.append(None)
+                continue
+            value = item.get(name, _NOTHING) if name is not None else _first(item, paths)
+            if value is _NOTHING:
+                found.append(None)
+                absent.append(" or ".join(map(".".join, paths)))
+                continue
+            try:
+                found.append(read(value))
+            except ValueError as error:
+                found.append(None)
+                wrong.append(f"{_path(item, paths)} {error}")
+        if absent:
+            lacking.add(f"{shown(id_)} lacks {', '.join(absent)}")
+        if wrong:
+            odd.add(f"{shown(id_)}: {', '.join(wrong)}")
+        return Campaign(id_, *found, payload)  # type: ignore[call-arg]  # a column each
 
 
-class _Campaign(_Wire):
-    id: _Id
-    name: _Text
-    status: _Text
-    budget: float
-    impressions: _Count
-    clicks: _Count
-    conversions: _Count
-    created_at: Annotated[datetime, AfterValidator(_plain)]
+def findings(profile: Profile, record: object) -> list[Finding]:
+    """Return how each field of a profile is read in one record, in the order of the profile."""
+    return [_finding(place, record) for place in profile.fields]
 
 
-class _Pagination(_Wire):
-    total: int = Field(ge=0, le=_MOST_CLAIMED)
-    has_more: bool
-
-
-class _Page(_Wire):
-    data: list[_Campaign] = Field(fail_fast=True)
-    pagination: _Pagination
-
-
-_TOO_DEEP = 200
-_TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)  # strings, and what nests
-_MISSING = object()
-_FIELDS: Mapping[str, Callable[[object], Any]] = {
-    "name": values.text,
-    "status": values.text,
-    "budget": values.number,
-    "impressions": values.count,
-    "clicks": values.count,
-    "conversions": values.count,
-    "created_at": values.instant,
-}
-
-
-def read_page(body: bytes, number: int) -> Page:
-    """Return page `number` of a listing. Raises `BadAnswer` if the body is not a page."""
+def _finding(place: FieldPlace, record: object) -> Finding:
+    field = _field(place)
+    assert field.read is not None  # noqa: S101 - the profile has the field
+    value = _first(record, field.paths)
+    if value is _NOTHING:
+        deepest = max((_deepest(record, path) for path in field.paths), key=lambda level: level[0])[1]
+        return Finding(place.column, place.paths, None, None, None, None, _keys(deepest)[:_MOST_BESIDE])
+    read, problem = None, None
     try:
-        page = _Page.model_validate_json(body)
-        objects: list[dict[str, Any]] = json.loads(body)["data"]
-        campaigns = tuple(_campaign(*pair) for pair in zip(page.data, objects, strict=True))
-    except (ValueError, RecursionError):
-        return _by_items(body, number)
-    total, has_more = page.pagination.total, page.pagination.has_more
-    return Page(number, campaigns, _believed(total, len(objects), has_more=has_more), has_more)
+        read = field.read(value)
+    except ValueError as error:
+        problem = str(error)
+    return Finding(place.column, place.paths, _path(record, field.paths), value, read, problem, ())
 
 
-def _campaign(wire: _Campaign, whole: dict[str, Any]) -> Campaign:
-    return Campaign(
-        id=wire.id,
-        name=wire.name,
-        status=wire.status,
-        budget=wire.budget,
-        currency=None,
-        impressions=wire.impressions,
-        clicks=wire.clicks,
-        conversions=wire.conversions,
-        created_at=wire.created_at,
-        payload=_payload(whole),
-    )
+def _field(place: FieldPlace) -> _Field:
+    paths = tuple(map(_split, place.paths))
+    name = paths[0][0] if len(paths) == 1 == len(paths[0]) else None
+    return _Field(place.column, name, paths, _read_as(place) if paths else None)
 
 
-def _payload(whole: dict[str, Any]) -> str:
-    return _ENCODER.encode(whole)
+def _read_as(place: FieldPlace) -> Read:
+    match place.column:
+        case "id":
+            return values.identity
+        case "budget":
+            return values.number if place.scale == 1 else partial(values.scaled, scale=place.scale)
+        case "impressions" | "clicks" | "conversions":
+            return values.count
+        case "created_at":
+            return _INSTANTS[place.time]
+    return values.text
 
 
-def _believed(total: int | None, items: int, *, has_more: bool) -> int | None:
-    """Return the total that the platform claims, or None if this page disproves it: some platforms count each page."""
-    return None if has_more and total is not None and total <= items else total
+_INSTANTS: dict[Times | None, Read] = {
+    None: values.instant,
+    Times.TEXT: values.written,
+    Times.SECONDS: partial(values.elapsed, units=1),
+    Times.MILLISECONDS: partial(values.elapsed, units=1000),
+}
 
 
 class _Found:
@@ -134,108 +249,66 @@ class _Found:
         return Oddities(self._count, self._lost, tuple(self._first))
 
 
-def _by_items(body: bytes, number: int) -> Page:
-    answer = parsed(body)
-    if not isinstance(answer, dict):
-        raise unlike_the_api("it should be an object")
-    items = answer.get("data", _MISSING)
-    if items is None:  # as some languages write an empty list
-        items = []
-    if not isinstance(items, list):
-        raise unlike_the_api("data: should be a list")
-    total, has_more = _end(answer.get("pagination"), number, len(items))
-    odd, lacking = _Found(), _Found()
-    read = [_item(item, f"page {number}, item {place}", odd, lacking) for place, item in enumerate(items, 1)]
-    campaigns = tuple(campaign for campaign in read if campaign)
-    return Page(number, campaigns, total, has_more, odd=odd.all(), lacking=lacking.all())
+def _split(path: str) -> Path:
+    return tuple(path.split(".")) if path else ()
 
 
-def _item(item: object, place: str, odd: _Found, lacking: _Found) -> Campaign | None:
-    if not isinstance(item, dict):
-        odd.add(f"{place}: is not an object", lost=True)
-        return None
-    try:
-        id_ = values.identity(item.get("id"))
-        payload = _payload(item)
-    except ValueError as error:
-        odd.add(f"{place}: id {error}", lost=True)
-        return None
-    except RecursionError:
-        odd.add(f"{place}: is nested too deeply", lost=True)
-        return None
-    if absent := [name for name in _FIELDS if name not in item]:
-        lacking.add(f"{shown(id_)} lacks {', '.join(absent)}")
-    fields, wrong = dict[str, Any](), []
-    for name, read in _FIELDS.items():
-        try:
-            fields[name] = read(item.get(name))
-        except ValueError as error:
-            fields[name] = None
-            wrong.append(f"{name} {error}")
-    if wrong:
-        odd.add(f"{shown(id_)}: {', '.join(wrong)}")
-    return Campaign(id=id_, currency=None, payload=payload, **fields)
+def _lead(value: object, path: Path) -> object:
+    """Return what a path leads to, or `_NOTHING`."""
+    for name in path:
+        if not isinstance(value, dict):
+            return _NOTHING
+        value = value.get(name, _NOTHING)
+    return value
 
 
-def _end(pagination: object, number: int, items: int) -> tuple[int | None, bool]:
-    """Return a pagination's total, and whether more pages follow.
-
-    Without `has_more` the total decides, and an empty page is the last.
-    """
-    said = pagination if isinstance(pagination, dict) else {}
-    total = _total(said.get("total"))
-    has_more = {"true": True, "1": True, "false": False, "0": False}.get(str(said.get("has_more")).lower())
-    if has_more is None:
-        if total is None:
-            raise unlike_the_api("pagination.has_more: is not a boolean, and no total tells where the listing ends")
-        has_more = items > 0 and number * items < total
-    return _believed(total, items, has_more=has_more), has_more
+def _first(record: object, paths: tuple[Path, ...]) -> object:
+    """Return the first value that a path leads to; None if all that is there is null; `_NOTHING` if nothing is."""
+    found = _NOTHING
+    for path in paths:
+        value = _lead(record, path)
+        if value is None:
+            found = None
+        elif value is not _NOTHING:
+            return value
+    return found
 
 
-def _total(value: object) -> int | None:
+def _path(record: object, paths: tuple[Path, ...]) -> str:
+    """Name the path that leads to the first value; without one, the last that leads to null, or else all."""
+    leading = [path for path in paths if _lead(record, path) not in (None, _NOTHING)]
+    empty = [path for path in paths if _lead(record, path) is None]
+    return " or ".join(map(".".join, leading[:1] or empty[-1:] or paths))
+
+
+def _deepest(record: object, path: Path) -> tuple[int, object]:
+    """Return how many names of a path lead to objects, and the last object."""
+    depth, level = 0, record
+    for name in path:
+        inner = level.get(name) if isinstance(level, dict) else None
+        if not isinstance(inner, dict):
+            break
+        depth, level = depth + 1, inner
+    return depth, level
+
+
+def _keys(level: object) -> tuple[str, ...]:
+    return tuple(sorted(level)) if isinstance(level, dict) else ()
+
+
+def _value(answer: object, path: Path | None) -> object:
+    value = None if path is None else _lead(answer, path)
+    return None if value is _NOTHING else value
+
+
+def _boolean(value: object) -> bool | None:
+    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
+
+
+def _claim(value: object) -> int | None:
+    """Return the number of campaigns that a platform claims to have, or None if it can't be one."""
     try:
         total = values.count(value)
     except ValueError:
         return None
     return total if total is not None and 0 <= total <= _MOST_CLAIMED else None
-
-
-def parsed(body: bytes) -> object:
-    """Return what JSON says. A number that is too large, or a byte that is not UTF-8, spoils only its own value."""
-    check_size(body)
-    text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
-    try:
-        try:
-            return _DECODER.decode(text)
-        except RecursionError:
-            return _DECODER.decode(_shallow(text))
-    except ValueError:
-        raise unlike_the_api(no_json(body)) from None
-
-
-def _shallow(text: str) -> str:
-    """Return JSON in which each list or object that is nested too deeply is replaced by a text."""
-    parts, read_to, depth = [], 0, 0
-    for token in _TOKENS.finditer(text):
-        if token[0] in "[{":
-            depth += 1
-            if depth == _TOO_DEEP:
-                parts += [text[read_to : token.start()], '"nested too deeply"']
-        elif token[0] in "]}":
-            if depth == _TOO_DEEP:
-                read_to = token.end()
-            depth -= 1
-    return "".join(parts) + text[read_to:]
-
-
-def _float(spelled: str) -> float | str:
-    value = float(spelled)
-    return value if math.isfinite(value) else spelled
-
-
-def _integer(spelled: str) -> int | str:
-    return int(spelled) if len(spelled) <= _LONGEST_INTEGER else spelled
-
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-_DECODER = json.JSONDecoder(parse_float=_float, parse_int=_integer, parse_constant=str)

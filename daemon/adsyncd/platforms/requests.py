@@ -23,7 +23,8 @@ def address(base_url: str) -> httpx.URL:
 class Requests:
     """The requests of one client id to the server at `base_url`; `headers` go with each.
 
-    `timeout_s`: the whole time of a request. Connecting has half of it, so that its failure is known before the end.
+    `path`: all their paths are below it. `timeout_s`: the whole time of a request. Connecting has half of it, so that
+    its failure is known before the end.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Requests:
     ) -> None:
         self._transport = transport
         self._base = base = address(base_url)
-        self._path = base.raw_path.decode("ascii").rstrip("/")
+        self.path = base.raw_path.decode("ascii").rstrip("/")
         self._timeouts = httpx.Timeout(timeout_s, connect=timeout_s / 2).as_dict()
         self._headers = [
             (b"host", base.netloc),
@@ -64,7 +65,7 @@ class Requests:
             fields.append((b"content-type", media))
         return httpx.Request(
             method,
-            Url(self._base, self._path + path, query),
+            Url(self._base, self.path + path, query),
             headers=fields,
             stream=httpx.ByteStream(body),
             extensions={CALL: call, "timeout": self._timeouts},

@@ -1,10 +1,12 @@
 """Reads JSON values that are not quite as the API promises, if they can mean only one thing.
 
 None stands for no value. All functions raise ValueError; its text continues the field's name and quotes no value.
+What is as the API promises is recognized first: a page has thousands of values.
 """
 
 import math
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
@@ -21,6 +23,8 @@ _INSTANT = re.compile(
     r"\s*(Z|UTC|GMT|(?P<sign>[+-])(?P<hours>\d\d)(:?(?P<minutes>\d\d))?)?",
     re.ASCII | re.IGNORECASE,
 )
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_USUAL_LENGTH = len("2026-01-02T03:04:05Z")
 _HTTP_DATE = re.compile(r"[a-z]{3}, .{20,30}", re.ASCII | re.IGNORECASE)  # RFC 5322, 3.3
 # Seconds, milliseconds, microseconds and nanoseconds since the epoch can't be confused from 1973 to 2286.
 _EPOCHS = {(10.0 ** (8 + digits), 10.0 ** (10 + digits)): 10**digits for digits in (0, 3, 6, 9)}
@@ -28,6 +32,8 @@ _EPOCHS = {(10.0 ** (8 + digits), 10.0 ** (10 + digits)): 10**digits for digits 
 
 def identity(value: object) -> str:
     """Return a campaign's id, which becomes a path segment of a URL and a key of the store."""
+    if type(value) is str and len("..") < len(value) <= _LONGEST_ID and value.isprintable():
+        return value
     if value is None:
         raise ValueError("is missing")
     if isinstance(value, str):
@@ -43,6 +49,8 @@ def identity(value: object) -> str:
 
 def text(value: object) -> str | None:
     """Return a text; a number counts as one."""
+    if type(value) is str and value.isprintable():
+        return value
     if value is None or isinstance(value, str):
         return value and _storable(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -52,6 +60,8 @@ def text(value: object) -> str | None:
 
 def number(value: object) -> float | None:
     """Return a finite number, which may be written as text."""
+    if type(value) is float and math.isfinite(value):
+        return value
     if value is None:
         return None
     try:
@@ -63,8 +73,22 @@ def number(value: object) -> float | None:
     return found
 
 
+def scaled(value: object, scale: float) -> float | None:
+    """Return a finite number that is multiplied by `scale`: 12340000 by 1e-6 is 12.34."""
+    found = number(value)
+    if found is None:
+        return None
+    parts = round(1 / scale)  # to divide by a whole number is exact, to multiply by its inverse is not
+    product = found / parts if parts and 1 / parts == scale else found * scale
+    if not math.isfinite(product):
+        raise ValueError("is too large")
+    return product
+
+
 def count(value: object) -> int | None:
     """Return a whole number that a database can hold. It may be written as text, or as 12.0."""
+    if type(value) is int and abs(value) <= _BIGINT:
+        return value
     if value is None:
         return None
     found = _whole(_figure(value))
@@ -78,9 +102,29 @@ def instant(value: object) -> datetime | None:
 
     Without a time zone it is UTC. The first instant of the year 1 is no value: programs send it for "never set".
     """
+    if type(value) is str and len(value) == _USUAL_LENGTH and _USUAL.fullmatch(value):
+        with suppress(ValueError):
+            return _in_the_calendar(datetime.fromisoformat(value))
+    return None if value is None else _in_the_calendar(_since_epoch(value) or _spelled(value))
+
+
+def written(value: object) -> datetime | None:
+    """Return an instant as `instant` does, but from text alone, of which no number is one since the epoch."""
+    return None if value is None else _in_the_calendar(_spelled(value))
+
+
+def elapsed(value: object, units: int) -> datetime | None:
+    """Return the instant that is so many `units` of a second after the epoch. The number may be written as text."""
     if value is None:
         return None
-    found = _since_epoch(value) or (_written(value.strip()) if isinstance(value, str) else None)
+    try:
+        found = datetime.fromtimestamp(_figure(value) / units, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError("is not an instant") from None
+    return _in_the_calendar(found)
+
+
+def _in_the_calendar(found: datetime | None) -> datetime | None:
     if found is None:
         raise ValueError("is not an instant")
     if found == _NEVER:
@@ -121,7 +165,10 @@ def _since_epoch(value: object) -> datetime | None:
     return None
 
 
-def _written(value: str) -> datetime | None:
+def _spelled(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    value = value.strip()
     try:
         if match := _INSTANT.fullmatch(value):
             return _from_parts(**match.groupdict())

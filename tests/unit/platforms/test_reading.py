@@ -3,14 +3,16 @@ import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.errors import BadAnswer
 from adsyncd.model.campaign import MOST_NAMED, STATISTICS, Campaign, Oddities, Page, content_hash
-from adsyncd.platforms import reading
-from adsyncd.platforms.reading import read_page
+from adsyncd.platforms.paging import Pages
+from adsyncd.platforms.reading import Reader
 
 CAMPAIGN: dict[str, Any] = {
     "id": "cmp-0001",
@@ -24,6 +26,15 @@ CAMPAIGN: dict[str, Any] = {
 }
 LABELLED = CAMPAIGN | {"id": 7, "name": "Größe 😀", "labels": ["b", {"z": None, "a": 1e3}], "budget": 5}
 COLUMNS = [name for name in CAMPAIGN if name != "id"]
+
+
+PROFILE = shipped_profile()
+READER = Reader(PROFILE)
+URL = httpx.URL("http://ads.invalid/api/campaigns")
+
+
+def read_page(body: bytes, number: int) -> Page:
+    return Pages(PROFILE, 10).page(number, READER.read(body, number), URL, lambda _: False)
 
 
 def isoformat(epoch_s: int) -> str:
@@ -109,11 +120,6 @@ def test_a_campaign_is_the_same_beside_one_that_is_odd(item: dict[str, Any]) -> 
     page = read_page(listing(item, 7), 1)
     assert page.odd.lost == 1
     assert page.campaigns == read_page(listing(item), 1).campaigns
-
-
-def test_a_page_as_the_api_promises_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_by_items", lambda *_: pytest.fail("item by item takes ten times as long"))
-    read_page(listing(*[CAMPAIGN] * 3), 1)
 
 
 # Odd items
