@@ -4,11 +4,21 @@ The platform serves what the document describes. Keys that matter to a client al
 not used.
 """
 
+import tomllib
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, model_validator
+
+ORBIT = Path(__file__).with_name("orbit.toml")
+"""The profile of a made-up API, for those who need another one than the platform's own."""
+
+
+def orbit() -> dict[str, JsonValue]:
+    """Return the document of `ORBIT`, which describes the API to the platform."""
+    return tomllib.loads(ORBIT.read_text())
 
 
 class Means(StrEnum):

@@ -111,10 +111,10 @@ COVERED = {
     "unit/rate/test_gate.py": "rate/timer",
     "unit/rate/test_quota_changes.py": "rate/costs",
     # The worlds are made of them, and planted bugs show that the invariants see.
-    "simulation/test_simulation.py": "simulation/__main__ simulation/durations simulation/fakes simulation/lives"
-    " simulation/scenario simulation/simulation simulation/world",
+    "simulation/test_simulation.py": "simulation/__main__ simulation/behaviours simulation/durations simulation/fakes"
+    " simulation/lives simulation/pulling simulation/scenario simulation/simulation simulation/world",
     "simulation/test_{}.py": "simulation/forecast",
-    "simulation/test_planted_bugs.py": "simulation/invariants",
+    "simulation/test_planted_bugs.py": "simulation/invariants simulation/promises",
     # The contract tests run them on SQLite and on PostgreSQL.
     "contract/test_{}.py": "store/alerts store/checkup store/dead_letters store/history store/leases store/listings"
     " store/permits store/postgres_session store/pruning store/reader store/statements store/store store/upkeep",

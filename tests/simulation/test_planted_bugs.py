@@ -33,7 +33,7 @@ from adsyncd.rate.limiter import Limiter
 from adsyncd.runs.deletion import Missing
 from adsyncd.runs.lease import Leases
 from adsyncd.runs.pushing import PushQueue
-from adsyncd.simulation.invariants import Invariant
+from adsyncd.simulation.promises import Invariant
 from adsyncd.simulation.simulation import Simulator
 from adsyncd.store import Store, ending, journal
 from adsyncd.store.tables import campaigns

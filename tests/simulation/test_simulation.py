@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from adsyncd.simulation.invariants import Invariant
+from adsyncd.simulation.promises import Invariant
 from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.simulation import Course, Simulator
 from support.isolation import mute_world, with_and_without_the_sick

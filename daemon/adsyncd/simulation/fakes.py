@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from adsyncd.credentials import Credentials
 from adsyncd.errors import CredentialsUnavailable, StoreError
 from adsyncd.model.tenant import CredentialsRef
-from adsyncd.simulation.world import World
+from adsyncd.simulation.world import World, secrets_of
 from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, Instruments, Metric
 
 Result = TypeVar("Result")
@@ -80,7 +80,7 @@ class FakeVault:
         if any(outage.holds(now) for outage in self.outages):
             raise CredentialsUnavailable("Vault is sealed")
         email = self._accounts[ref]
-        return Credentials.of({"email": email, "password": self.passwords[email]})
+        return Credentials.of(secrets_of(email, self.passwords[email]))
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
         """Return None: here only a 401 shows a rotation."""

@@ -10,9 +10,9 @@ from adsyncd.model.schedule import intervals
 from adsyncd.model.tenant import CredentialsRef, Tenant
 from adsyncd.rate.bucket import cools_for
 from adsyncd.runs.plan import fix, most_requests, takes_s, whole_minutes
+from adsyncd.simulation.behaviours import FAULTS, HEALTHY
 from adsyncd.simulation.invariants import RunSeen
 from adsyncd.simulation.network import Link
-from adsyncd.simulation.scenario import FAULTS, HEALTHY
 from adsyncd.simulation.simulation import Course
 from adsyncd.simulation.virtual_time import START
 from adsyncd.simulation.world import CampaignTimeline, End, Life, World

@@ -5,9 +5,9 @@ The daemon's own reports are not used.
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
@@ -19,42 +19,17 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.runs.lease import TTL_S
 from adsyncd.simulation.durations import longest_run_s, longest_wait_s
 from adsyncd.simulation.listings import Listings
+from adsyncd.simulation.promises import Invariant, Violation
+from adsyncd.simulation.senders import Senders
 from adsyncd.simulation.world import Span, World
 
 _MOST_VIOLATIONS = 20
 _LISTINGS_TO_DELETE = 2
+_MOST_REPEATS = 5  # pages by one cursor in a row: it is asked again if the store could not keep its page
+_DONE = frozenset({PushState.PUSHED, PushState.SKIPPED, PushState.STORED})
+_THROTTLED = b'"code":4290'  # how the second platform says it
+_SECRET = re.compile("(old|new)-password|mock-token-")
 _LATEST_S = 5.0  # from a tick to the beginning of its run
-
-
-class Invariant(StrEnum):
-    """What must hold; the values are printed with violations."""
-
-    QUOTA = "no client id gets more than its quota, as the platform counts it"
-    JOURNALED = "nothing is pushed that the store does not know to be owed"
-    ONCE = "each push takes effect once"
-    KEPT = "no push that a run calls done is lost"
-    RECONCILED = "the counts of a run are those of its campaigns"
-    COMPLETE = "a run that succeeded pushed every campaign that was there"
-    DELETED = "what is marked deleted is gone at the platform, or two of its listings in a row left it out"
-    READ = "an odd campaign costs itself alone"
-    TOKENS = "no token is used for two tenants"
-    PROGRESS = "no tenant starves"
-    ISOLATION = "a healthy tenant's runs are as if it were alone"
-    DRAINED = "when all is well again, everything comes to its end"
-    SOUND = "nothing breaks down"
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A broken invariant and its time, in seconds from the start."""
-
-    invariant: Invariant
-    at_s: float
-    what: str
-
-    def __str__(self) -> str:
-        """Return it as one line."""
-        return f"{self.at_s:.3f} s: {self.what} (broken: {self.invariant})"
 
 
 @dataclass(slots=True)
@@ -97,9 +72,11 @@ class InvariantChecker:
         self._elapsed = elapsed
         self._log = log
         self._digest = hashlib.blake2b(digest_size=16)
+        self._tenants = {tenant.id: tenant for life in world.lives for tenant in life.tenants}
+        self._senders = Senders(world)
+        self._pullers = {one.client_id for one in self._tenants.values() if one.platform.profile.push is None}
         self._keys: dict[str, tuple[str, str]] = {}  # idempotency key -> client id, campaign
         self._tokens: dict[str, str] = {}  # token -> the first client id that used it
-        self._tenants = {tenant.id: tenant for life in world.lives for tenant in life.tenants}
         # When even a healthy tenant may fail.
         self._excused = *world.outages, *world.hangs, *world.failures, *world.stalls
         self._life_began_s = 0.0
@@ -154,28 +131,36 @@ class InvariantChecker:
 
     def arrived(self, request: httpx.Request) -> None:
         """Check a request that arrived at a platform."""
-        client_id = request.headers["x-client-id"]
+        client_id = self._senders.client_id(request)
         self.requests += 1
         self.note("arrived", client_id, request.method, request.url.raw_path)
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme == "Bearer" and self._tokens.setdefault(token, client_id) != client_id:
+        token = self._senders.token(request)
+        if token and self._tokens.setdefault(token, client_id) != client_id:
             self.break_(Invariant.TOKENS, f"{client_id} came with a token of {self._tokens[token]}")
+        if _SECRET.search(str(request.url)):
+            self.break_(Invariant.PRIVATE, f"{client_id} asked for an address with a secret")
+        if client_id in self._pullers and request.method != "GET" and not request.url.path.endswith("/token"):
+            self.break_(Invariant.PULLED, f"{client_id} was sent a {request.method}")
         key = request.headers.get("idempotency-key")
         if key is not None:
             campaign = request.url.path.split("/")[-2]
             if self._keys.get(key) != (client_id, campaign):
                 self.break_(Invariant.JOURNALED, f"{client_id}: a push of {campaign} arrived that no run owes")
 
-    def answered(self, request: httpx.Request, status: int) -> None:
+    def answered(self, request: httpx.Request, status: int, body: bytes) -> None:
         """Check a platform's answer."""
-        client_id = request.headers["x-client-id"]
+        client_id = self._senders.client_id(request)
         self.note("answered", client_id, status)
-        if status == HTTPStatus.TOO_MANY_REQUESTS and self._world.sick.get(client_id) != "absurd":
+        throttled = status == HTTPStatus.TOO_MANY_REQUESTS or (client_id in self._pullers and _THROTTLED in body)
+        if throttled and self._world.sick.get(client_id) != "absurd":
             self.break_(Invariant.QUOTA, f"{client_id} was refused for its quota")
 
-    def delivered(self, answer: httpx.Response) -> None:
-        """Record that the daemon got an answer."""
-        self._listings.delivered(answer)
+    def delivered(self, answer: httpx.Response, owner: str) -> None:
+        """Record that a process of the daemon got an answer."""
+        client_id = self._senders.client_id(answer.request)
+        self._listings.delivered(client_id, answer, owner)
+        if self._listings.repeats(client_id) > _MOST_REPEATS:
+            self.break_(Invariant.ENDS, f"{client_id} follows one cursor again and again")
 
     # Commits of the database.
 
@@ -199,9 +184,17 @@ class InvariantChecker:
             live.add(campaign)
         run.keys[campaign], run.states[campaign] = key, state
         self._keys[key] = self._tenants[run.tenant].client_id, campaign
+        self._check_pulled(run, campaign, state)
 
     def _settled(self, run_id: str, campaign: str, state: str) -> None:
-        self.runs[run_id].states[campaign] = state
+        run = self.runs[run_id]
+        run.states[campaign] = state
+        self._check_pulled(run, campaign, state)
+
+    def _check_pulled(self, run: RunSeen, campaign: str, state: str) -> None:
+        client_id = self._tenants[run.tenant].client_id
+        if (client_id in self._pullers) != (state == PushState.STORED):
+            self.break_(Invariant.PULLED, f"{run.run_id} enters {campaign} as {state}")
 
     def _ended(self, run_id: str, outcome: str, *counts_and_error: Any) -> None:  # noqa: ANN401 - columns of a run
         *told, requests, retries, error = counts_and_error
@@ -210,7 +203,8 @@ class InvariantChecker:
         self._ticked.pop(run.tenant, None)  # ticks during the run were skipped
         states = list(run.states.values())
         pending = states.count(PushState.PENDING)
-        done = [states.count(state) for state in (PushState.PUSHED, PushState.SKIPPED, PushState.DEAD_LETTERED)]
+        done = [states.count(state) for state in (PushState.PUSHED, PushState.SKIPPED, PushState.STORED)]
+        done.append(states.count(PushState.DEAD_LETTERED))
         counted = [len(states), *done, states.count(PushState.FAILED) + pending]
         if counted != told:
             self.break_(Invariant.RECONCILED, f"{run_id} says {told}, its campaigns {counted}")
@@ -228,6 +222,8 @@ class InvariantChecker:
     def _marked_deleted(self, tenant: str, campaign: str) -> None:
         self._live[tenant].discard(campaign)
         client_id = self._tenants[tenant].client_id
+        if self._listings.was_pieced(client_id):
+            self.break_(Invariant.DELETED, f"{tenant}: {campaign} was marked by a listing that was pieced together")
         is_there = campaign in self._world.campaigns[client_id].at(self._elapsed())
         if is_there and self._listings.left_out(client_id, campaign) < _LISTINGS_TO_DELETE:
             self.break_(Invariant.DELETED, f"{tenant}: {campaign} was marked deleted, and is there")
@@ -244,7 +240,7 @@ class InvariantChecker:
         """Return the campaigns that existed all the time and are not done, except those left out of the listing."""
         client_id = self._tenants[run.tenant].client_id
         there = self._world.campaigns[client_id].throughout(self._span_of(run))
-        done = {id_ for id_, state in run.states.items() if state in {PushState.PUSHED, PushState.SKIPPED}}
+        done = {id_ for id_, state in run.states.items() if state in _DONE}
         return {id_ for id_ in there - done if not self._listings.left_out(client_id, id_)}
 
     def _check_unaffected(self, run: RunSeen, retries: int, error: str | None) -> None:
@@ -300,6 +296,11 @@ class InvariantChecker:
             for campaign, state in run.states.items():
                 if state == PushState.PUSHED and run.keys[campaign] not in page["effects"].get(campaign, {}):
                     self.break_(Invariant.KEPT, f"{run.run_id} says that it pushed {campaign}, the platform does not")
+
+    def check_database(self, content: str) -> None:
+        """Check that the database, as SQL, holds no secret."""
+        if found := _SECRET.search(content):
+            self.break_(Invariant.PRIVATE, f"the database has {found[0]}")
 
     def is_right_about(self, tenant: Tenant, live: set[str]) -> bool:
         """Return whether the campaigns that the store has not marked deleted are those of the platform."""

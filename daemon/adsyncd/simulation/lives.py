@@ -7,7 +7,7 @@ life ─► down ─► life ─► … ─► all faults cured ─► last life
 
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -29,8 +29,11 @@ from adsyncd.rate import Governor
 from adsyncd.rate.bucket import cools_for
 from adsyncd.runs.lease import Leases
 from adsyncd.simulation.fakes import CountingInstruments, FakeDisk, FakeOwner, FakeVault
-from adsyncd.simulation.invariants import Invariant, InvariantChecker
-from adsyncd.simulation.network import Factory, Network, Wire
+from adsyncd.simulation.invariants import InvariantChecker
+from adsyncd.simulation.memory import dump
+from adsyncd.simulation.network import Application, Factory, Network, Wire
+from adsyncd.simulation.promises import Invariant
+from adsyncd.simulation.senders import Senders
 from adsyncd.simulation.ticker import VirtualTicker
 from adsyncd.simulation.virtual_time import START, VirtualClock
 from adsyncd.simulation.world import End, Jump, Life, PlatformChange, Span, World
@@ -71,7 +74,9 @@ class Lives:
             base_url: factory(settings, lambda: START.timestamp() + anyio.current_time())
             for base_url, settings in world.platforms.items()
         }
-        self._network = Network(platforms, world.links, world.seed, checker, around)
+        senders = Senders(world)
+        hosts = platforms | sign_in_hosts(world, platforms)
+        self._network = Network(hosts, world.links, world.seed, senders.client_id, checker, around)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._operator = Random(f"{world.seed}/operator")  # noqa: S311 - a simulation
         self._ended: set[str] = set()
@@ -121,7 +126,7 @@ class Lives:
         await self._be_alive(visit, f"guest of life {number}", guest=True)
 
     async def _be_alive(self, life: Life, owner: str, *, guest: bool) -> None:
-        wire, instruments = Wire(self._network), CountingInstruments(self.overlapped)
+        wire, instruments = Wire(self._network, owner), CountingInstruments(self.overlapped)
         disk = FakeDisk(self._disk_random, self._world)
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
 
@@ -188,7 +193,7 @@ class Lives:
         async with store_in(self._engine, clock=self._clock, tracer=NoOpTracer(), off_loop=disk) as store:
             owner = "the last life"
             leases = Leases(store, FakeOwner(owner, self._ended))
-            parts = await self._parts(store, Wire(self._network), owner, instruments, leases)
+            parts = await self._parts(store, Wire(self._network, owner), owner, instruments, leases)
             async with anyio.create_task_group() as tasks:
                 for tenant in self._world.tenants:
                     sync = replace(tenant.sync, run_deadline=_LAST_RUN_WITHIN, list_cache=timedelta(0))
@@ -238,6 +243,7 @@ class Lives:
             pages = await self._network.ask(tenant.platform.base_url, "GET", f"/_ledger?client_id={tenant.client_id}")
             self._checker.check_ledger(tenant, pages["clients"][tenant.client_id])
             self._checker.check_campaigns(tenant, self._kept(tenant))
+        self._checker.check_database(dump(self._engine))
         self._checker.check_progress()
 
     def _kept(self, tenant: Tenant) -> set[str]:
@@ -273,3 +279,9 @@ class Lives:
             [], store, connect=lambda: wire, clock=self._clock, random=connector.random, instruments=instruments
         )
         return Parts(supervisor, store, self._clock, nobody, instruments)
+
+
+def sign_in_hosts(world: World, platforms: Mapping[str, Application]) -> dict[str, Application]:
+    """Return the platforms by the addresses at which they are signed in to, where these are others."""
+    found = {tenant.platform.sign_in_url: tenant.platform.base_url for tenant in world.tenants}
+    return {url: platforms[base_url] for url, base_url in found.items() if url}

@@ -13,7 +13,8 @@ from adsyncd.store.tables import metadata
 Tell = Callable[..., None]
 
 _OF_A_RUN = (
-    "run_id", "outcome", "listed", "pushed", "skipped", "dead_lettered", "failed", "requests", "retries", "error",
+    "run_id", "outcome", "listed", "pushed", "skipped", "stored", "dead_lettered", "failed", "requests", "retries",
+    "error",
 )  # fmt: skip
 
 # Reported by triggers of the database, independently of the code under test.
@@ -52,6 +53,13 @@ def memory_engine(tell: Tell | None = None) -> Engine:
         connection.executescript(schema)
 
     return engine
+
+
+def dump(engine: Engine) -> str:
+    """Return all that a database in memory holds, as SQL."""
+    connection = engine.raw_connection().driver_connection
+    assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - what pysqlite gives
+    return "\n".join(connection.iterdump())
 
 
 @cache

@@ -46,11 +46,11 @@ class Observer(Protocol):
     def arrived(self, request: httpx.Request) -> None:
         """Observe a request that arrives at a platform."""
 
-    def answered(self, request: httpx.Request, status: int) -> None:
+    def answered(self, request: httpx.Request, status: int, body: bytes) -> None:
         """Observe the answer of a platform."""
 
-    def delivered(self, answer: httpx.Response) -> None:
-        """Observe an answer that is delivered to the client."""
+    def delivered(self, answer: httpx.Response, owner: str) -> None:
+        """Observe an answer that is delivered to a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +79,22 @@ class _Exchange:
 
 
 class Network:
-    """All links to the platforms, by `base_url`. Each client id has its own random numbers."""
+    """All links to the platforms, by the addresses that they answer at. Each client id has its own random numbers.
+
+    `client_of` returns the client id that a request is for.
+    """
 
     def __init__(
         self,
         platforms: Mapping[str, Application],
         links: Mapping[str, Link],
         seed: int,
+        client_of: Callable[[httpx.Request], str],
         observer: Observer,
         tasks: TaskGroup,
     ) -> None:
-        self._platforms = {httpx.URL(base_url).netloc: application for base_url, application in platforms.items()}
+        self._platforms = {httpx.URL(address).netloc: application for address, application in platforms.items()}
+        self._client_of = client_of
         self._links = links
         self._random = {client_id: Random(f"{seed}/{client_id}") for client_id in links}  # noqa: S311 - a simulation
         self._observer = observer
@@ -99,9 +104,9 @@ class Network:
         """Make all links reliable."""
         self._links = {client_id: Link(link.shortest_s, link.longest_s) for client_id, link in self._links.items()}
 
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and return its answer. Raises httpx's errors; waits for ever without an answer."""
-        client_id = request.headers["x-client-id"]
+    async def send(self, request: httpx.Request, owner: str) -> httpx.Response:
+        """Send a process's request and return its answer. Raises httpx's errors; waits for ever without an answer."""
+        client_id = self._client_of(request)
         link, random = self._links[client_id], self._random[client_id]
         there_s, back_s = (random.uniform(link.shortest_s, link.longest_s) for _ in range(2))
         draw = random.random()
@@ -118,12 +123,13 @@ class Network:
         if not exchange.status:
             raise httpx.RemoteProtocolError("hung up")
         status, headers, body = exchange.status, exchange.headers, bytes(exchange.body)
-        self._observer.delivered(httpx.Response(status, headers=headers, content=body, request=request))
+        self._observer.delivered(httpx.Response(status, headers=headers, content=body, request=request), owner)
         return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body), request=request)
 
     async def ask(self, base_url: str, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
         """Send a request to a platform without latency, metering and observation; return its JSON."""
-        exchange = _Exchange(httpx.Request(method, base_url + path, json=content))
+        origin = httpx.URL(base_url)
+        exchange = _Exchange(httpx.Request(method, origin.join(path), json=content))
         await self._answer(exchange)
         assert exchange.status < 300, bytes(exchange.body)  # noqa: S101, PLR2004 - what this program asks for is right
         return json.loads(exchange.body) if exchange.body else None
@@ -133,7 +139,7 @@ class Network:
         self._observer.arrived(exchange.request)
         await self._answer(exchange)
         if exchange.status:
-            self._observer.answered(exchange.request, exchange.status)
+            self._observer.answered(exchange.request, exchange.status, bytes(exchange.body))
         await anyio.sleep(back_s)
         exchange.over.set()
 
@@ -179,14 +185,15 @@ class Network:
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """The network of one life of the daemon: once `cut`, no request is sent."""
+    """The network of one life of the daemon, its `owner`: once `cut`, no request is sent."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, owner: str) -> None:
         self._network = network
+        self._owner = owner
         self.cut = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; see `Network.send`."""
         if self.cut:
             raise httpx.ConnectError("cut")
-        return await self._network.send(request)
+        return await self._network.send(request, self._owner)

@@ -10,21 +10,14 @@ from adsyncd.config.profile_file import shipped_profile
 from adsyncd.config.tenant_file import ScheduleTable
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.rate.quota import Quota, Shape, Window
+from adsyncd.simulation.behaviours import FLAKY, HEALTHY, ODD
 from adsyncd.simulation.network import Link
-from adsyncd.simulation.world import CampaignTimeline, End, Jump, Life, PlatformChange, Span, World
+from adsyncd.simulation.pulling import EMAIL, ORBIT_URL, Puller
+from adsyncd.simulation.world import NEW, OLD, CampaignTimeline, End, Jump, Life, PlatformChange, Span, World
 from mock_api.campaigns import campaign_id
 
 BASE_URL = "http://ads.simulated"
 
-# Behaviour of a platform towards a healthy client id, usual faults, and the faults of a flaky platform.
-HEALTHY: Mapping[str, object] = {"fault": "none", "hidden": [], "odd": [], "shifting": False} | {
-    f"{what}_{fault}": 0.0 for what in ("list", "push") for fault in ("503", "hang", "drop", "malformed")
-}
-FAULTS: Mapping[str, object] = {"list_503": 0.2, "list_hang": 0.1}
-_FLAKY: Mapping[str, object] = {
-    "list_503": 0.2, "list_hang": 0.1, "list_drop": 0.05, "list_malformed": 0.05,
-    "push_503": 0.1, "push_hang": 0.05, "push_drop": 0.05, "push_malformed": 0.05,
-}  # fmt: skip
 _FAULTS = ("503", "hang", "drop", "html", "redirect", "unauthorized", "wrong-types", "repeating")
 _SICKNESSES = (
     "flaky", "flaky", "flaky", "far", "far", "faulty", "faulty",
@@ -32,12 +25,6 @@ _SICKNESSES = (
     "odd", "odd", "collapsing", "collapsing", "shifting",
 )  # fmt: skip
 
-# Values against the API's promise; the last three make the campaign unusable.
-_ODD: tuple[Mapping[str, object], ...] = (
-    {"budget": None}, {"budget": "10.50"}, {"budget": "a lot"}, {"clicks": 3.0}, {"clicks": 3.7}, {"name": "a\0b"},
-    {"created_at": 1767323045}, {"created_at": ""}, {"impressions": 2**70}, {"status": {"is": "active"}},
-    {"id": None}, {"id": True}, {"id": "x" * 300},
-)  # fmt: skip
 _TOTALS = ("right", "right", "right", "absent", "null", "small", "large", "page")
 
 # Algorithms that accept bursts; the fourth one refuses legal bursts, and its clients space their requests.
@@ -45,12 +32,32 @@ _ALGORITHMS = ("sliding-log", "fixed-window", "token-bucket")
 _HEADERS = ("off", "off", "ietf", "ietf-old", "x-ratelimit", "x-ratelimit-epoch-s", "x-ratelimit-epoch-ms")
 
 
-def draw_world(seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4) -> World:
-    """Return the world of a seed.
+def draw_world(
+    seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4, second: bool = True
+) -> World:
+    """Return the world of a seed: so many tenants of one platform and, with `second`, one that pulls from another.
 
     `sick`: the share of tenants with a fault. `shared`: the share of worlds whose platform has a quota of its own.
     """
-    return _Scenario(seed, tenants, hours * 3600, sick, shared).world()
+    world = _Scenario(seed, tenants, hours * 3600, sick, shared).world()
+    return _with(Puller(seed, hours * 3600, sick), world) if second else world
+
+
+def _with(puller: Puller, world: World) -> World:
+    """Return the world with a second platform and its tenant."""
+    id_, tenant = puller.tenant.client_id, puller.tenant
+    return replace(
+        world,
+        platforms={**world.platforms, ORBIT_URL: puller.platform()},
+        accounts={**world.accounts, tenant.credentials: (EMAIL, OLD)},
+        lives=tuple(puller.joins([*world.lives])),
+        links={**world.links, id_: puller.link},
+        campaigns={**world.campaigns, id_: puller.timeline},
+        sick={**world.sick, id_: puller.sickness} if puller.sickness else world.sick,
+        unusable={**world.unusable, id_: puller.unusable},
+        changes=tuple(sorted([*world.changes, *puller.changes], key=lambda change: change.at_s)),
+        cures={**world.cures, ORBIT_URL: puller.cure()},
+    )
 
 
 class _Scenario:
@@ -79,12 +86,12 @@ class _Scenario:
                 BASE_URL: {
                     "seed": self._seed,
                     "token_lifetime_s": random.randint(200, 3600),
-                    "accounts": {_email(id_): {"password": "old", "clients": [id_]} for id_ in self._ids},
+                    "accounts": {_email(id_): {"password": OLD, "clients": [id_]} for id_ in self._ids},
                     "clients": clients,
                     **self._shared_as_json(),
                 }
             },
-            accounts={tenant.credentials: (_email(id_), "old") for id_, tenant in tenants.items()},
+            accounts={tenant.credentials: (_email(id_), OLD) for id_, tenant in tenants.items()},
             lives=tuple(self._lives(tenants)),
             links={id_: self._link(id_, tenants[id_].quota) for id_ in self._ids},
             campaigns=campaigns,
@@ -196,7 +203,7 @@ class _Scenario:
         begins_s, ends_s = self._instants(2)
         match sickness:
             case "flaky":
-                self._change(id_, begins_s, _FLAKY)
+                self._change(id_, begins_s, FLAKY)
             case "faulty":
                 # An endless listing has deleted campaigns, so its pages could add up although one is missed.
                 faults = (*_FAULTS, "endless") if self._only_gains(id_) else _FAULTS
@@ -210,8 +217,8 @@ class _Scenario:
             case "revoked":
                 self._account(id_, begins_s, {"generation": 1})
             case "rotated":
-                account = {"generation": 1, "password": "new"}
-                passwords = {_email(id_): "new"}
+                account = {"generation": 1, "password": NEW}
+                passwords = {_email(id_): NEW}
                 self._changes.append(
                     PlatformChange(begins_s, BASE_URL, {"accounts": {_email(id_): account}}, passwords)
                 )
@@ -224,7 +231,7 @@ class _Scenario:
         early_s = self._random.uniform(0, self._lasts_s / 2)
         match sickness:
             case "odd":
-                odd = [(campaign_id(number), self._random.choice(_ODD)) for number in range(1, count + 1, 2)]
+                odd = [(campaign_id(number), self._random.choice(ODD)) for number in range(1, count + 1, 2)]
                 self._unusable[id_] = frozenset(campaign for campaign, values in odd if "id" in values)
                 self._change(id_, early_s, {"odd": odd})
             case "shifting":

@@ -8,10 +8,11 @@ import anyio
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from adsyncd.simulation.invariants import Invariant, InvariantChecker, RunSeen, Violation
+from adsyncd.simulation.invariants import InvariantChecker, RunSeen
 from adsyncd.simulation.lives import Lives
 from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.network import Factory
+from adsyncd.simulation.promises import Invariant, Violation
 from adsyncd.simulation.virtual_time import BACKEND
 from adsyncd.simulation.world import World
 from mock_api.app import create_app

@@ -8,6 +8,20 @@ from adsyncd.model.tenant import CredentialsRef, Tenant
 from adsyncd.simulation.network import Link
 from mock_api.campaigns import campaign_id
 
+OLD, NEW = "old-password", "new-password"
+
+
+def secrets_of(email: str, password: str) -> dict[str, str]:
+    """Return all that an account signs in with, by the names of secrets; a new password makes all else new, too."""
+    return {
+        "email": email,
+        "password": password,
+        "client_id": f"id-of-{email}",
+        "client_secret": f"secret-{password}-of-{email}",
+        "refresh_token": f"1//refresh-{password}-of-{email}",
+        "app_key": f"key-{password}-of-{email}",
+    }
+
 
 class End(StrEnum):
     """How a life of the daemon ends: by a clean stop, by kill -9, or by a reboot of the machine."""

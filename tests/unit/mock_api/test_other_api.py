@@ -1,19 +1,17 @@
-import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import JsonValue
 
-import adsyncd.demo
 from mock_api.app import create_app
 from mock_api.campaigns import campaign
+from mock_api.description import orbit
 
-ORBIT: dict[str, Any] = tomllib.loads((Path(adsyncd.demo.__file__).parent / "orbit.toml").read_text())
+ORBIT: dict[str, Any] = orbit()
 NOW = 1_800_000_000.0
 QUIET: dict[str, JsonValue] = {"list_503": 0, "list_hang": 0, "quota_requests": 1000}
 FORM = {"grant_type": "refresh_token", "client_id": "id", "client_secret": "s/1&2", "refresh_token": "1//0x"}

@@ -32,15 +32,17 @@ class Platform:
     def arrived(self, request: httpx.Request) -> None:
         self.seen.append(request.url.path)
 
-    def delivered(self, answer: httpx.Response) -> None:
+    def delivered(self, answer: httpx.Response, owner: str) -> None:
+        assert owner == "a life"
         self.delivered_bodies.append(answer.content)
 
-    def answered(self, _: httpx.Request, status: int) -> None:
+    def answered(self, _: httpx.Request, status: int, body: bytes) -> None:
+        assert body == b"hello"
         self.said.append(status)
 
 
 def network(platform: Platform, tasks: TaskGroup, **link: float) -> Network:
-    return Network({URL: platform}, {"acme": Link(0.5, 0.5, **link)}, 0, platform, tasks)
+    return Network({URL: platform}, {"acme": Link(0.5, 0.5, **link)}, 0, lambda _: "acme", platform, tasks)
 
 
 def request(path: str = "/") -> httpx.Request:
@@ -51,7 +53,7 @@ async def test_a_request_takes_its_way_there_and_the_answer_its_way_back() -> No
     async with anyio.create_task_group() as tasks:
         start = anyio.current_time()
         platform = Platform()
-        answer = await network(platform, tasks).send(request("/?page=1"))
+        answer = await network(platform, tasks).send(request("/?page=1"), "a life")
         assert anyio.current_time() - start == pytest.approx(3)
     assert platform.delivered_bodies == [b"hello"]
     assert (answer.status_code, await answer.aread(), answer.headers["x-query"]) == (200, b"hello", "page=1")
@@ -61,7 +63,7 @@ async def test_a_request_takes_effect_though_its_client_gave_up() -> None:
     platform = Platform()
     async with anyio.create_task_group() as tasks:
         with anyio.move_on_after(0.1):
-            await network(platform, tasks).send(request())
+            await network(platform, tasks).send(request(), "a life")
         assert not platform.seen
     assert (platform.seen, platform.said) == (["/"], [200])
 
@@ -70,7 +72,7 @@ async def test_a_request_that_is_lost_never_arrives_and_is_never_answered() -> N
     platform = Platform()
     async with anyio.create_task_group() as tasks:
         with anyio.move_on_after(1000) as patience:
-            await network(platform, tasks, lost=1.0).send(request())
+            await network(platform, tasks, lost=1.0).send(request(), "a life")
     assert patience.cancelled_caught
     assert not platform.seen
 
@@ -85,7 +87,7 @@ async def test_a_connection_that_fails_or_breaks_is_httpxs_error(
     platform = Platform()
     async with anyio.create_task_group() as tasks:
         with pytest.raises(error):
-            await network(platform, tasks, **link).send(request(path))
+            await network(platform, tasks, **link).send(request(path), "a life")
     assert platform.seen == seen
 
 
@@ -93,13 +95,13 @@ async def test_when_all_is_well_again_every_request_arrives() -> None:
     async with anyio.create_task_group() as tasks:
         net = network(Platform(), tasks, unreachable=1.0)
         net.heal()
-        assert (await net.send(request())).status_code == 200
+        assert (await net.send(request(), "a life")).status_code == 200
 
 
 async def test_nothing_leaves_a_life_that_is_over() -> None:
     platform = Platform()
     async with anyio.create_task_group() as tasks:
-        wire = Wire(network(platform, tasks))
+        wire = Wire(network(platform, tasks), "a life")
         wire.cut = True
         with pytest.raises(httpx.ConnectError):
             await wire.handle_async_request(request())
