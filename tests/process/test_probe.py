@@ -24,8 +24,8 @@ async def test_it_lists_one_page_for_one_permit_and_stores_no_campaign(program: 
     assert (shown["failed"], shown["error"], shown["answer"]["status"]) == (None, None, 200)
     assert shown["request"]["url"] == f"{platform.base_url}/api/campaigns?page=1&limit=10"
     assert (shown["records"], shown["records_path"], shown["next"], shown["total"]) == (10, "data", "page=2", 12)
-    assert [one["column"] for one in shown["findings"]] == COLUMNS
-    assert all(one["records"] == 10 and one["read_as"] for one in shown["findings"])
+    assert [one["column"] for one in shown["columns"]] == COLUMNS
+    assert all(one["records"] == 10 and one["read_as"] for one in shown["columns"])
     assert stored(program, "campaigns") == stored(program, "runs") == 0
     assert stored(program, "permits") == 1
     ledger = await platform.ledger("acme")
@@ -63,7 +63,7 @@ async def test_it_fails_at_the_listing_after_one_request(
     await platform.treat(fault=fault)
     program.tenant("acme")
     shown = await program.ask("probe", "acme", code=8)
-    assert (shown["failed"], shown["answer"]["status"], shown["findings"]) == ("listing", status, None)
+    assert (shown["failed"], shown["answer"]["status"], shown["columns"]) == ("listing", status, None)
     assert shown["request"]["method"] == "GET"
     assert stored(program, "permits") == 1
 

@@ -9,7 +9,8 @@ import typer
 
 from adsyncd import daemon
 from adsyncd.cli.arguments import CONFIG, Config, Json, LogLevel, TheTenant, find_tenant
-from adsyncd.cli.output import Terminal, new_console, new_table, print_json, print_line, styled
+from adsyncd.cli.output import Terminal, print_json, print_line
+from adsyncd.cli.page_view import print_examined
 from adsyncd.cli.progress import show_progress
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
@@ -17,7 +18,7 @@ from adsyncd.host import event_loop
 from adsyncd.model.profile import Profile
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
-from adsyncd.platforms.probe import Examined, Probe, Sent
+from adsyncd.platforms.probe import Probe, Sent
 from adsyncd.rate.feedback import Limit, Said
 from adsyncd.tasks import beside
 
@@ -72,7 +73,7 @@ def as_json(made: Probe, profile: Profile) -> dict[str, object]:
         "answer": answer,
         "limits": asdict(made.said) if made.said else None,
         "records_path": profile.listing.records,
-        **(asdict(made.examined) if made.examined else dict.fromkeys(("records", "next", "total", "findings", "odd"))),
+        **(asdict(made.examined) if made.examined else dict.fromkeys(("records", "next", "total", "columns", "odd"))),
     }
 
 
@@ -96,34 +97,6 @@ def _print_sent(sent: Sent) -> None:
         print_line(f"  {name}: {value}")
     if sent.body is not None:
         print_line(f"  {sent.body}")
-
-
-def print_examined(examined: Examined, profile: Profile) -> None:
-    """Print what a page shows of a profile: its records, its next page, a table of columns, and what they lack."""
-    print_line(f"records: {examined.records} at {profile.listing.records or 'the top'}")
-    print_line(f"next page: {examined.next or 'none'}")
-    print_line(f"total: {'not stated' if examined.total is None else examined.total}")
-    if not examined.findings:
-        print_line("without a record, the fields can't be checked")
-        return
-    table = new_table()
-    for name in ("column", "path", "records", "value", "read as"):
-        table.add_column(name, overflow="fold")
-    for one in examined.findings:
-        nothing = styled("nothing", "red")
-        table.add_row(
-            one.column,
-            one.path or ", ".join(one.paths),
-            f"{one.records} of {examined.records}",
-            one.value or nothing,
-            nothing if one.read_as is None else one.read_as,
-        )
-    new_console().print(table)
-    for one in examined.findings:
-        if not one.records:
-            print_line(f"{one.column}: nothing there; a record has {', '.join(one.beside) or 'nothing'}")
-    for words in examined.odd:
-        print_line(f"odd: {words}")
 
 
 def _limits(said: Said) -> Iterator[str]:

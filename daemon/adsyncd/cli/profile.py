@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +10,22 @@ import typer
 
 from adsyncd.cli.arguments import CONFIG, Config, Json
 from adsyncd.cli.output import new_console, new_table, print_json, print_line, problem_as_json
+from adsyncd.cli.page_view import print_examined
 from adsyncd.cli.profile_view import described, direction, profile_as_json
 from adsyncd.config import DEFAULT_PATH, load_settings
+from adsyncd.config.file_access import read_regular
 from adsyncd.config.profile_file import find_profile, load_profile, shipped_names
+from adsyncd.config.toml_file import unreadable
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.model.profile import Profile
 from adsyncd.model.status import counted
+from adsyncd.platforms.probe import examine_saved
+
+_MOST_BYTES = 2 * 2**20  # of a page, as in a run
+
+Answer = Annotated[
+    Path | None, typer.Option("--answer", metavar="BODY.json", help="The body of an answer to compare it with.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +48,18 @@ def application() -> typer.Typer:
 
 
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The profile.", show_default=False)], json: Json = False
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The profile.", show_default=False)],
+    answer: Answer = None,
+    json: Json = False,
 ) -> None:
     """Validate a profile, and say what it describes, or every problem with its line, key and fix.
 
+    With `--answer` it also shows what the profile makes of an answer of the platform that was saved: the records, the
+    next page, and for each column the path, the value as it stands, and what it was read as.
+
     Nothing is sent; `adsyncd probe` tries a profile on the platform.
 
-    Exits 0 if the profile is valid, 1 if there is a problem.
+    Exits 0 if the profile is valid and fits the answer, 1 if there is a problem.
     """
     file = file.absolute()
     try:
@@ -52,12 +67,19 @@ def check(
     except ConfigError as error:
         _print_problems(error.problems, json=json)
         raise typer.Exit(1) from None
+    examined = None if answer is None else examine_saved(profile, _saved(answer))
     if json:
-        print_json({"profile": profile_as_json(profile, str(file)), "problems": []})
-        return
-    for part, what in described(profile):
-        print_line(f"{part + ':':<9} {what}")
-    print_line(f"{file} is valid")
+        found = {"profile": profile_as_json(profile, str(file)), "problems": []}
+        print_json(found if examined is None else found | {"answer": asdict(examined)})
+    else:
+        for part, what in described(profile):
+            print_line(f"{part + ':':<9} {what}")
+        print_line(f"{file} is valid")
+        if examined is not None:
+            print_examined(examined, profile)
+            if examined.trouble:
+                print_line(f"error: {examined.trouble}", err=True)
+    raise typer.Exit(1 if examined is not None and examined.trouble else 0)
 
 
 def list_(config: Config = CONFIG, json: Json = False) -> None:
@@ -104,6 +126,14 @@ def _listed(config: Path) -> Iterator[_Listed]:
             yield _Listed(file, users, load_profile(file))
         except ConfigError as error:
             yield _Listed(file, users, error.problems)
+
+
+def _saved(answer: Path) -> bytes:
+    """Read a saved answer. Raises ConfigError."""
+    try:
+        return read_regular(answer, _MOST_BYTES)
+    except OSError as error:
+        raise ConfigError([unreadable(answer, error, "save an answer of the platform there")]) from None
 
 
 def _print_problems(problems: list[Problem], *, json: bool) -> None:

@@ -9,14 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice
+from http import HTTPStatus
 
-from adsyncd.model.campaign import Campaign, Page
-from adsyncd.model.profile import FieldPlace, PagingKind, Profile
-from adsyncd.platforms import values
-from adsyncd.rate.feedback import Said
+import httpx
 
-_MOST_NAMES = 12  # of one level of an answer
+from adsyncd.errors import BadAnswer
+from adsyncd.model.campaign import Page
+from adsyncd.model.profile import PagingKind, Profile
+from adsyncd.platforms.json_text import parsed
+from adsyncd.platforms.paging import Pages
+from adsyncd.platforms.reading import Finding, Reader, findings
+from adsyncd.rate.feedback import Said, matches
+
+_ANYWHERE = "platform.invalid"  # where a saved answer came from
 HIDDEN = "(not shown: it may hold a secret)"
 
 Shown = Callable[[str], str]
@@ -43,12 +48,12 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Column:
     """Where the records of a page have the value of a column.
 
     `path`: the one of `paths` that leads to a value in the first record that has one; `records`: how many have one.
     `value`: as it stands there, as JSON; `read_as`: what the database gets, None if it gets nothing. If no record has a
-    value, `beside` has the paths that the first record has at the level to which the first of `paths` leads.
+    value, `beside` has the paths that the first record has at the level to which the paths lead.
     """
 
     column: str
@@ -70,7 +75,7 @@ class Examined:
     records: int
     next: str | None
     total: int | None
-    findings: tuple[Finding, ...]
+    columns: tuple[Column, ...]
     odd: tuple[str, ...] = ()
 
     @property
@@ -78,7 +83,7 @@ class Examined:
         """Why the profile does not fit the page, as far as it shows; None if each path leads to a readable value."""
         if self.odd:
             return f"can't read {'; '.join(self.odd)}"
-        if empty := [finding.column for finding in self.findings if not finding.records]:
+        if empty := [one.column for one in self.columns if not one.records]:
             return f"no record has a value for {', '.join(empty)}"
         return None
 
@@ -98,30 +103,59 @@ class Probe:
 
 def examine(profile: Profile, data: object, page: Page, shown: Shown) -> Examined:
     """Return what a page shows. `data`: the answer's JSON, in which the reader found `page`."""
-    records = _at(data, profile.listing.records)
-    found = records if isinstance(records, list) else []
-    read = {campaign.id: campaign for campaign in page.campaigns}
-    findings = [_finding(place, profile.fields[0], found, read, shown) for place in profile.fields] if found else []
-    return Examined(len(found), _next(profile, page, shown), page.total, tuple(findings), page.odd.first)
+    records = Reader(profile).records(data)
+    found = [findings(profile, record) for record in records]
+    columns = tuple(_column(each, shown) for each in zip(*found, strict=True))
+    return Examined(len(records), _next(profile, page, shown), page.total, columns, page.odd.first)
 
 
-def _finding(
-    place: FieldPlace, id_place: FieldPlace, records: Sequence[object], read: Mapping[str, Campaign], shown: Shown
-) -> Finding:
-    having = [(record, path) for record in records if (path := _leading(place, record)) is not None]
+def examine_saved(profile: Profile, body: bytes, shown: Shown = str) -> Examined:
+    """Return what an answer shows that was saved: the first page of a listing.
+
+    Raises `BadAnswer`, `ProfileMismatch` and `ListingError` as the listing would.
+    """
+    data = parsed(body)
+    if meaning := _meaning(profile, data):
+        raise BadAnswer(f"a run takes this answer for no page: {meaning}")
+    listed = Reader(profile).read(body, 1, data)
+    url = _asked(listed.next)
+    pages = Pages(profile, len(listed.campaigns))
+    pages.ask(1, None, url.path)
+    return examine(profile, data, pages.page(1, listed, url, lambda _: False), shown)
+
+
+def _asked(following: object) -> httpx.URL:
+    """Return an address to which a saved answer may be the answer: if it has a link, that of the link."""
+    try:
+        url = httpx.URL(following if isinstance(following, str) else "")
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    return url.copy_with(query=None) if url.host else httpx.URL(f"https://{_ANYWHERE}{url.path or '/'}")
+
+
+def _meaning(profile: Profile, data: object) -> str | None:
+    """Say which rule keeps an answer with the status 200 from being a page."""
+    rules = [("throttled", rule) for rule in profile.dialect.throttling]
+    rules += [(answer.means, answer.rule) for answer in profile.answers]
+    for means, rule in rules:
+        if matches(rule, HTTPStatus.OK, data):
+            return f'one of the answers that mean "{means}" matches'
+    if profile.expect is not None and not matches(profile.expect, HTTPStatus.OK, data):
+        return f"expect does not match, at {profile.expect.path}"
+    return None
+
+
+def _column(found: Sequence[Finding], shown: Shown) -> Column:
+    """Sum up how the records are read in one column."""
+    first = found[0]
+    having = [one for one in found if one.value is not None]
     if not having:
-        return Finding(place.column, place.paths, beside=_beside(records[0], place.paths[0], shown))
-    record, path = having[0]
-    campaign = read.get(_id(id_place, record) or "")
-    became = getattr(campaign, place.column) if campaign else None
-    return Finding(
-        place.column,
-        place.paths,
-        path,
-        len(having),
-        shown(json.dumps(_at(record, path), ensure_ascii=False)) or HIDDEN,
-        None if became is None else shown(_text(became)) or HIDDEN,
-    )
+        beside = filter(None, map(shown, first.beside))
+        return Column(first.column, first.paths, beside=tuple(beside))
+    one = having[0]
+    value = shown(json.dumps(one.value, ensure_ascii=False)) or HIDDEN
+    read_as = None if one.read is None else shown(_text(one.read)) or HIDDEN
+    return Column(one.column, one.paths, one.path, len(having), value, read_as)
 
 
 def _next(profile: Profile, page: Page, shown: Shown) -> str | None:
@@ -130,45 +164,11 @@ def _next(profile: Profile, page: Page, shown: Shown) -> str | None:
     if not page.has_more:
         return None
     match paging.kind:
-        case PagingKind.NONE:
-            return None
         case PagingKind.NUMBER:
             return f"{paging.param}={paging.first + 1}"
         case PagingKind.LINK:
             return shown(page.next or "") or HIDDEN
     return f"{paging.param}={shown(page.next or '') or HIDDEN}"
-
-
-def _id(place: FieldPlace, record: object) -> str | None:
-    path = _leading(place, record)
-    try:
-        return values.identity(_at(record, path)) if path else None
-    except ValueError:
-        return None
-
-
-def _leading(place: FieldPlace, record: object) -> str | None:
-    """Return the first path that leads to a value, or None."""
-    return next((path for path in place.paths if _at(record, path) is not None), None)
-
-
-def _at(value: object, path: str) -> object:
-    """Return what a path leads to; None stands for nothing."""
-    for name in path.split(".") if path else ():
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def _beside(record: object, path: str, shown: Shown) -> tuple[str, ...]:
-    """Return the first paths at the level to which a path leads through objects."""
-    level, value = list[str](), record
-    for name in path.split("."):
-        inner = _at(value, name)
-        if not isinstance(inner, dict):
-            break
-        level, value = [*level, name], inner
-    names = islice(value if isinstance(value, dict) else (), _MOST_NAMES)
-    return tuple(filter(None, (shown(".".join([*level, name])) for name in names)))
 
 
 def _text(value: object) -> str:

@@ -50,7 +50,7 @@ class Finding:
     """How one field of a record is read.
 
     `paths`: the profile's. `path`: the one that leads to a value, which stands as `value` and is `read` so, or has a
-    `problem`. `beside`: if no path leads to anything, the first keys of the deepest level that a path reaches.
+    `problem`. `beside`: if no path leads to anything, the first paths at the deepest level that one of them reaches.
     """
 
     column: str
@@ -195,8 +195,10 @@ def _finding(place: FieldPlace, record: object) -> Finding:
     assert field.read is not None  # noqa: S101 - the profile has the field
     value = _first(record, field.paths)
     if value is _NOTHING:
-        deepest = max((_deepest(record, path) for path in field.paths), key=lambda level: level[0])[1]
-        return Finding(place.column, place.paths, None, None, None, None, _keys(deepest)[:_MOST_BESIDE])
+        path = max(field.paths, key=lambda path: _deepest(record, path)[0])
+        depth, level = _deepest(record, path)
+        beside = tuple(".".join([*path[:depth], key]) for key in _keys(level)[:_MOST_BESIDE])
+        return Finding(place.column, place.paths, None, None, None, None, beside)
     read, problem = None, None
     try:
         read = field.read(value)

@@ -117,3 +117,53 @@ def test_list_exits_1_for_a_profile_of_the_settings_with_a_problem(call: Call, f
     assert said.code == 1
     assert "mine" not in said.out
     assert said.err.splitlines()[0].startswith(f"{mine}: fields: is missing")
+
+
+@pytest.fixture
+def answer(folder: Path) -> Path:
+    path = folder / "answer.json"
+    path.write_text('{"data": [{"id": 7, "name": "Spring"}]}')
+    return path
+
+
+def test_check_shows_what_the_profile_makes_of_a_saved_answer(call: Call, mine: Path, answer: Path) -> None:
+    said = call("profile", "check", str(mine), "--answer", str(answer))
+    assert (said.code, said.err) == (0, "")
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert lines[-5:] == [
+        "records: 1 at data",
+        "next page: none",
+        "total: not stated",
+        "column path records value read as",
+        "id id 1 of 1 7 7",
+    ]
+
+
+def test_check_exits_1_if_a_path_finds_nothing_in_the_answer(call: Call, mine: Path, answer: Path) -> None:
+    mine.write_text(mine.read_text().replace('id = "id"', 'id = "id"\nname = "title"'))
+    said = call("profile", "check", str(mine), "--answer", str(answer))
+    assert (said.code, said.err) == (1, "error: no record has a value for name\n")
+    assert "name: nothing there; a record has id, name" in said.out
+
+
+def test_check_gives_the_same_as_json(call: Call, mine: Path, answer: Path) -> None:
+    shown = json.loads(call("profile", "check", str(mine), "--answer", str(answer), "--json").out)
+    assert shown["answer"]["records"] == 1
+    assert [(one["column"], one["value"], one["read_as"]) for one in shown["answer"]["columns"]] == [("id", "7", "7")]
+    assert "answer" not in json.loads(call("profile", "check", str(mine), "--json").out)
+
+
+def test_check_says_where_the_records_are_not(call: Call, mine: Path, answer: Path) -> None:
+    answer.write_text('{"items": []}')
+    said = call("profile", "check", str(mine), "--answer", str(answer))
+    assert said.code == 1
+    assert "data: should be a list, and is missing" in said.err
+
+
+def test_check_says_that_the_answer_is_missing(call: Call, mine: Path, answer: Path) -> None:
+    answer.unlink()
+    said = call("profile", "check", str(mine), "--answer", str(answer))
+    assert said.code == 1
+    assert (
+        said.err == f"error: {answer}: can't be read: No such file or directory; save an answer of the platform there\n"
+    )

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from adsyncd.errors import BadAnswer, ListingError, ProfileMismatch
 from adsyncd.model.campaign import Campaign, Oddities, Page
-from adsyncd.model.profile import FieldPlace, Listing, Paging, PagingKind, Profile, StaticToken
-from adsyncd.platforms.probe import HIDDEN, Examined, examine
+from adsyncd.model.profile import Answer, FieldPlace, Listing, Means, Paging, PagingKind, Profile, StaticToken
+from adsyncd.platforms.probe import HIDDEN, Examined, examine, examine_saved
 from adsyncd.platforms.words import Secrets
+from adsyncd.rate.dialect import Dialect, Rule
 from support.records import campaign
 
 RECORDS: list[dict[str, Any]] = [
@@ -49,7 +51,7 @@ def examined(profile: Profile, the_page: Page, records: object = RECORDS, *secre
 def test_each_column_has_its_path_its_value_as_it_stands_and_what_it_was_read_as() -> None:
     found = examined(described(), page())
     assert (found.records, found.total) == (2, 5)
-    assert [(one.column, one.path, one.records, one.value, one.read_as) for one in found.findings] == [
+    assert [(one.column, one.path, one.records, one.value, one.read_as) for one in found.columns] == [
         ("id", "key", 2, "101", "101"),
         ("name", "title", 1, '"Spring"', "Spring"),
         ("budget", "money.daily", 2, '"25.50"', "25.5"),
@@ -61,16 +63,16 @@ def test_each_column_has_its_path_its_value_as_it_stands_and_what_it_was_read_as
 def test_where_a_path_finds_nothing_it_says_how_far_it_leads_and_what_is_there() -> None:
     fields = (*FIELDS[:2], FieldPlace("budget", ("money.weekly", "cash")), FieldPlace("clicks", ("stats.clicks",)))
     found = examined(described(fields=fields), page())
-    budget, clicks = found.findings[2:]
-    assert (budget.path, budget.records, budget.beside) == (None, 0, ("money.daily", "money.currency"))
-    assert clicks.beside == ("key", "title", "money", "made")
+    budget, clicks = found.columns[2:]
+    assert (budget.path, budget.records, budget.beside) == (None, 0, ("money.currency", "money.daily"))
+    assert clicks.beside == ("key", "made", "money", "title")
     assert found.trouble == "no record has a value for budget, clicks"
 
 
 def test_few_of_many_names_are_shown() -> None:
     record = {f"name-{number}": number for number in range(100)}
-    [finding] = examined(described(fields=(FieldPlace("id", ("key",)),)), page(campaigns=()), [record]).findings
-    assert finding.beside == tuple(f"name-{number}" for number in range(12))
+    [column] = examined(described(fields=(FieldPlace("id", ("key",)),)), page(campaigns=()), [record]).columns
+    assert column.beside == tuple(sorted(record)[:20])
 
 
 def test_a_value_that_could_not_be_read_is_trouble() -> None:
@@ -78,13 +80,13 @@ def test_a_value_that_could_not_be_read_is_trouble() -> None:
     records = [{**RECORDS[0], "money": {"daily": "much"}}]
     campaigns = (replace(read()[0], budget=None),)
     found = examined(described(), page(campaigns=campaigns, odd=odd), records)
-    assert (found.findings[2].value, found.findings[2].read_as) == ('"much"', None)
+    assert (found.columns[2].value, found.columns[2].read_as) == ('"much"', None)
     assert found.trouble == "can't read 101: budget is not a number"
 
 
 def test_an_empty_page_has_nothing_to_check() -> None:
     found = examined(described(), page(campaigns=(), has_more=False, next=None), [])
-    assert (found.records, found.findings, found.next, found.trouble) == (0, (), None, None)
+    assert (found.records, found.columns, found.next, found.trouble) == (0, (), None, None)
 
 
 @pytest.mark.parametrize(
@@ -107,5 +109,53 @@ def test_what_may_hold_a_secret_is_not_shown() -> None:
     campaigns = (replace(read()[0], name="it is hunter2-hunter2"),)
     found = examined(described(), page(campaigns=campaigns, next="hunter2-hunter2"), records, "hunter2-hunter2")
     assert found.next == f"after={HIDDEN}"
-    assert (found.findings[1].value, found.findings[1].read_as) == (HIDDEN, HIDDEN)
-    assert "hunter2" not in json.dumps([str(finding) for finding in found.findings])
+    assert (found.columns[1].value, found.columns[1].read_as) == (HIDDEN, HIDDEN)
+    assert "hunter2" not in json.dumps([str(one) for one in found.columns])
+
+
+def saved(**parts: Any) -> bytes:  # noqa: ANN401 - whatever an answer has
+    return json.dumps({"result": {"items": RECORDS}, **parts}).encode()
+
+
+@pytest.mark.parametrize(
+    ("paging", "parts", "asked"),
+    [
+        (CURSOR, {"more": "tok"}, "after=tok"),
+        (CURSOR, {}, None),
+        (Paging(PagingKind.NUMBER, "page", has_more="more"), {"more": True}, "page=2"),
+        (Paging(PagingKind.NUMBER, "page", has_more="more"), {"more": False}, None),
+        (Paging(PagingKind.OFFSET, "start", "count"), {}, "start=2"),
+        (Paging(PagingKind.LINK, next="more"), {"more": "https://ads.example.com/c?at=2"}, "/c?at=2"),
+        (Paging(PagingKind.LINK, next="more"), {"more": "/c?at=2"}, "/c?at=2"),
+    ],
+)
+def test_a_saved_answer_shows_the_same_without_a_request(
+    paging: Paging, parts: dict[str, Any], asked: str | None
+) -> None:
+    found = examine_saved(described(paging), saved(**parts))
+    assert (found.records, found.next, found.columns[1].read_as) == (2, asked, "Spring")
+
+
+def test_a_saved_answer_that_the_profile_does_not_fit_is_refused_as_in_a_run() -> None:
+    with pytest.raises(ProfileMismatch):
+        examine_saved(described(), b'{"data": []}')
+    with pytest.raises(BadAnswer):
+        examine_saved(described(), b"<html>")
+    with pytest.raises(ListingError):
+        examine_saved(described(), saved(more={"page": 2}))
+
+
+@pytest.mark.parametrize(
+    ("rules", "meaning"),
+    [
+        ({"expect": Rule(None, "code", (0,))}, "expect does not match, at code"),
+        ({"answers": (Answer(Means.LATER, Rule(None, "code", (7,))),)}, 'one of the answers that mean "later" matches'),
+        ({"dialect": Dialect(throttling=(Rule(200, "code", (7,)),))}, 'mean "throttled" matches'),
+    ],
+)
+def test_a_saved_answer_that_a_run_takes_for_an_error_is_none(rules: dict[str, Any], meaning: str) -> None:
+    profile = replace(described(), **rules)
+    with pytest.raises(BadAnswer, match=meaning):
+        examine_saved(profile, saved(code=7))
+    if "expect" in rules:
+        assert examine_saved(profile, saved(code=0)).records == 2
