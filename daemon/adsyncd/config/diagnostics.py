@@ -25,7 +25,7 @@ from adsyncd.errors import Problem
 ANY_NAME = "*"
 ANY_ITEM = "#"
 
-_SECRET = re.compile(r"secret|token|passw|credential|auth|proxy|api_?key", re.IGNORECASE)
+_SECRET = re.compile(r"secret|token|passw|credential|auth|proxy|api_?key|^(sign_in|headers|basic)$", re.IGNORECASE)
 _UNSHOWN = ("union_tag", "string_unicode")  # kinds of errors that do not show the value
 _LONGEST_ECHO = 60
 _LONGEST_KEY = 200
@@ -46,6 +46,7 @@ _EXPECTED = {
     "tuple_type": "an array",
 }
 _RULES = {
+    "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "too_long": "must have at most {max_length} entries",

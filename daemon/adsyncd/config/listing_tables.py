@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from adsyncd.config.diagnostics import wrong
 from adsyncd.config.field_types import (
-    ApiPath,
     ConfigTable,
-    JsonPath,
     PrintableText,
-    Scale,
     Whole,
 )
+from adsyncd.config.profile_types import ApiPath, RecordsPath, Scale, ValuePath
 from adsyncd.config.templates import as_json, as_texts
 from adsyncd.model.profile import FieldPlace, Listing, Paging, PagingKind, Times
 
@@ -26,9 +24,9 @@ class PagingTable(ConfigTable):
     size: PrintableText | None = Field(None, examples=["page_size"])
     in_: Literal["query", "body"] = Field("query", alias="in")
     first: Whole = Field(1, ge=0, le=1)
-    next: JsonPath | None = Field(None, examples=["paging.cursors.after"])
-    has_more: JsonPath | None = Field(None, examples=["pagination.has_more"])
-    total: JsonPath | None = Field(None, examples=["pagination.total"])
+    next: ValuePath | None = Field(None, examples=["paging.cursors.after"])
+    has_more: ValuePath | None = Field(None, examples=["pagination.has_more"])
+    total: ValuePath | None = Field(None, examples=["pagination.total"])
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -62,7 +60,7 @@ class ListTable(ConfigTable):
     path: ApiPath = Field(examples=["/v1/accounts/{account}/campaigns"])
     params: dict[str, str] = Field(default_factory=dict)
     json_: dict[str, Any] | None = Field(None, alias="json", examples=[{"AdvertiserId": "{account}"}])
-    records: Annotated[str, Field(pattern=r"^([^.]+(\.[^.]+)*)?$")] = Field(examples=["data"])
+    records: RecordsPath = Field(examples=["data"])
     absent: Literal["error", "empty"] = "error"
     page_size: tuple[Whole, Whole] = Field((1, 1000), examples=[[1, 500]])
     cost: Whole = Field(1, ge=1, le=1000)
@@ -70,13 +68,21 @@ class ListTable(ConfigTable):
 
     @model_validator(mode="after")
     def _sendable(self) -> Self:
-        has_body = self.json_ is not None or self.paging.in_ == "body"
-        if self.method == "GET" and has_body:
+        if self.method == "GET" and self.has_body:
             raise wrong('has a body, which a GET has not; write method = "POST"', echo=False)
-        least, most = self.page_size
-        if not 1 <= least <= most:
-            raise wrong("page_size must be the smallest and the largest page, from 1", echo=False)
         return self
+
+    @field_validator("page_size")
+    @classmethod
+    def _sizes(cls, sizes: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= sizes[0] <= sizes[1]:
+            raise wrong("must be the smallest and the largest page that the platform accepts, from 1", echo=False)
+        return sizes
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request has a body."""
+        return self.json_ is not None or self.paging.in_ == "body"
 
     def listing(self) -> Listing:
         """Return the domain value."""
@@ -100,7 +106,7 @@ def _paths(value: object) -> object:
 class FieldTable(ConfigTable):
     """Where a record has a value: a path, or several, of which the first that leads to a value counts."""
 
-    path: Annotated[tuple[JsonPath, ...], BeforeValidator(_paths)] = Field(
+    path: Annotated[tuple[ValuePath, ...], BeforeValidator(_paths)] = Field(
         min_length=1, max_length=8, examples=["campaign.id"]
     )
     scale: Scale = 1.0
@@ -112,6 +118,8 @@ class FieldTable(ConfigTable):
 
 
 def _path_alone(value: object) -> object:
+    if not isinstance(value, str | list | dict | FieldTable):
+        raise wrong("expected a path, several paths, or a table with path")
     return {"path": value} if isinstance(value, str | list) else value
 
 
@@ -131,7 +139,7 @@ class FieldsTable(ConfigTable):
     clicks: OneField | None = Field(None, examples=["clicks"])
     conversions: OneField | None = Field(None, examples=["conversions"])
     created_at: OneField | None = Field(None, examples=[{"path": "created", "time": "ms"}])
-    volatile: tuple[JsonPath, ...] = Field((), max_length=64, examples=[["updated_at"]])
+    volatile: tuple[ValuePath, ...] = Field((), max_length=64, examples=[["updated_at"]])
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:

@@ -7,14 +7,10 @@ from pydantic import Field, model_validator
 from adsyncd.config.diagnostics import wrong
 from adsyncd.config.field_types import (
     ConfigTable,
-    HeaderName,
-    JsonPath,
-    PrintableText,
-    SecretName,
-    SignInUrl,
     SomeDuration,
 )
-from adsyncd.config.templates import as_json, as_texts
+from adsyncd.config.profile_types import HeaderFieldName, HeaderFields, SecretName, SignInUrl, ValuePath
+from adsyncd.config.templates import as_headers, as_json, as_texts
 from adsyncd.model.profile import SignIn, StaticToken, TokenRequest
 
 
@@ -27,10 +23,10 @@ class SignInTable(ConfigTable):
     basic: tuple[SecretName, SecretName] | None = Field(None, examples=[["email", "password"]])
     form: dict[str, str] | None = Field(None, examples=[{"grant_type": "refresh_token"}])
     json_: dict[str, Any] | None = Field(None, alias="json", examples=[{"Login": "{secret.login}"}])
-    headers: dict[HeaderName, PrintableText] = Field(default_factory=dict)
-    token: JsonPath = "access_token"  # noqa: S105 - a path
-    expires_in: JsonPath | None = Field(None, examples=["expires_in"])
-    expires_at: JsonPath | None = Field(None, examples=["expires_at"])
+    headers: HeaderFields = Field(default_factory=dict)
+    token: ValuePath = "access_token"  # noqa: S105 - a path
+    expires_in: ValuePath | None = Field(None, examples=["expires_in"])
+    expires_at: ValuePath | None = Field(None, examples=["expires_at"])
     life: SomeDuration | None = Field(None, examples=["12h"])
 
     @model_validator(mode="after")
@@ -41,9 +37,14 @@ class SignInTable(ConfigTable):
             raise wrong("has a static token, so it needs no other key", echo=False)
         if self.form is not None and self.json_ is not None:
             raise wrong("has both form and json; keep one of them", echo=False)
-        if self.method == "GET" and (self.form is not None or self.json_ is not None):
+        if self.method == "GET" and self.has_body:
             raise wrong('has a body, which a GET has not; write method = "POST"', echo=False)
         return self
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request has a body."""
+        return self.form is not None or self.json_ is not None
 
     def sign_in(self) -> SignIn:
         """Return the domain value."""
@@ -55,7 +56,7 @@ class SignInTable(ConfigTable):
             self.basic,
             None if self.form is None else as_texts(self.form),
             as_json(self.json_),
-            as_texts(self.headers),
+            as_headers(self.headers),
             self.token,
             self.expires_in,
             self.expires_at,
@@ -66,5 +67,5 @@ class SignInTable(ConfigTable):
 class TokenTable(ConfigTable):
     """The header field in which requests carry the token, and the word before it."""
 
-    header: HeaderName = "authorization"
+    header: HeaderFieldName = "authorization"
     scheme: Annotated[str, Field(pattern=r"^[!-~]*$", max_length=64)] = "Bearer"

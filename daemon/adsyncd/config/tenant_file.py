@@ -17,11 +17,11 @@ from adsyncd.config.field_types import (
     Interval,
     PlatformName,
     PrintableText,
-    SecretName,
     Share,
     SomeDuration,
     SomeText,
     VariableName,
+    VarName,
     VaultPath,
     Whole,
 )
@@ -163,7 +163,7 @@ class TenantDefaults(ConfigTable):
     )
     sync: SyncTable = SyncTable()
     alerts: AlertsTable = AlertsTable()
-    vars: dict[SecretName, PrintableText] = Field(default_factory=dict, examples=[{"login_customer_id": "1234567890"}])
+    vars: dict[VarName, PrintableText] = Field(default_factory=dict, examples=[{"login_customer_id": "1234567890"}])
 
     def references(self, platforms: Collection[str], mount: str | None) -> Iterator[Diagnostic]:
         """Find references to a platform or a Vault that the settings lack; `mount` is None without [vault]."""

@@ -102,20 +102,35 @@ def place(key: Key, files: Sequence[TomlFile]) -> tuple[Path, int | None]:
 def key_lines(text: str) -> dict[Key, int]:
     """Return the line, from 1, at which the statement of each key or table begins in a valid TOML text.
 
-    If a table or an array of tables is stated several times, the first place counts.
+    If a table or an array of tables is stated several times, the first place counts. Each table of an array is also
+    there by its index.
     """
     lines: dict[Key, int] = {}
     table: Key = ()
+    numbers: dict[Key, int] = {}  # of the last table of each array
     for line, statement in _statements(text.replace("\r\n", "\n")):
         keys = list(_keys(tomllib.loads(statement)))
         if statement.lstrip().startswith("["):
             table = keys[-1]
+            if statement.lstrip().startswith("[["):
+                inner = {key: -1 for key in numbers if key[: len(table)] == table != key}
+                numbers |= {table: numbers.get(table, -1) + 1} | inner
             keys = [table[: length + 1] for length in range(len(table))]
         else:
             keys = [table + key for key in keys]
         for key in keys:
             lines.setdefault(key, line)
+            lines.setdefault(_numbered(key, numbers), line)
     return lines
+
+
+def _numbered(key: Key, numbers: dict[Key, int]) -> Key:
+    """Return a key with the index of the last table after each array of tables."""
+    numbered: Key = ()
+    for length, name in enumerate(key, 1):
+        number = numbers.get(key[:length])
+        numbered = (*numbered, name) if number is None else (*numbered, name, str(number))
+    return numbered
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:

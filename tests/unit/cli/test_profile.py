@@ -105,7 +105,7 @@ def test_list_prints_a_table(call: Call) -> None:
 def test_list_needs_no_settings(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile, "DEFAULT_PATH", tmp_path / "none.toml")
     said = call("profile", "list", "--json", "--config", str(tmp_path / "none.toml"))
-    assert [one["name"] for one in json.loads(said.out)["profiles"]] == shipped_names()
+    assert [one["name"] for one in json.loads(said.out)["profiles"]] == list(shipped_names())
     assert call("profile", "list", "--config", str(tmp_path / "other.toml")).code == 1
 
 

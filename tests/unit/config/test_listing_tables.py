@@ -87,8 +87,8 @@ def test_paging_that_can_not_be_is_refused(text: str, what: str) -> None:
             'paging = { kind = "offset", in = "body", param = "a" }',
             'has a body, which a GET has not; write method = "POST"',
         ),
-        ("page_size = [10, 5]", "page_size must be the smallest and the largest page, from 1"),
-        ("page_size = [0, 5]", "page_size must be the smallest and the largest page, from 1"),
+        ("page_size = [10, 5]", "must be the smallest and the largest page that the platform accepts, from 1"),
+        ("page_size = [0, 5]", "must be the smallest and the largest page that the platform accepts, from 1"),
         ("cost = 0", "must be at least 1, got 0"),
     ],
 )
@@ -120,7 +120,7 @@ volatile = ["updated"]
         ('clicks = { path = "a", scale = 2.0 }', "clicks has a scale, which only budget uses"),
         ('name = { path = "a", time = "ms" }', "name has a time, which only created_at uses"),
         ("name = []", "must not be empty, got an array"),
-        ("budget = { path = 'a', scale = 0.0 }", "expected another value, got 0.0"),
+        ("budget = { path = 'a', scale = 0.0 }", "must be more than 0.0, got 0.0"),
     ],
 )
 def test_a_field_that_can_not_be_is_refused(text: str, what: str) -> None:

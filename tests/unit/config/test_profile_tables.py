@@ -1,8 +1,6 @@
 import tomllib
 from dataclasses import replace
 
-import pytest
-
 from adsyncd.config.profile_file import shipped_profile
 from adsyncd.config.profile_tables import ProfileFile
 from adsyncd.model.profile import Answer, Means, Push
@@ -49,16 +47,3 @@ def test_the_built_in_push_confirms_the_campaign() -> None:
         Rule(None, "success", (True,)),
         "campaign_id",
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "key", "what"),
-    [
-        ('headers = { X-Id = "{acount}" }', "headers.x-id", "has {acount}, which nothing fills"),
-        ('headers = { X-Id = "{var.x}" }', "headers.x-id", "has {var.x}, which nothing fills"),
-        ('push = { path = "/{secret.key}" }', "push.path", "must not have the secret {secret.key}: it would show"),
-    ],
-)
-def test_a_placeholder_that_has_no_place_there_is_found(text: str, key: str, what: str) -> None:
-    [found] = profile(LEAST + text).misplaced()
-    assert (".".join(found.key), found.what) == (key, what)

@@ -69,8 +69,6 @@ def test_a_sign_in_that_can_not_be_is_refused(text: str, what: str) -> None:
 
 def test_the_token_goes_into_a_header_of_the_profile_s_choice() -> None:
     assert TokenTable().model_dump() == {"header": "authorization", "scheme": "Bearer"}
-    assert TokenTable.model_validate({"header": "TTD-Auth", "scheme": ""}).model_dump() == {
-        "header": "ttd-auth",
-        "scheme": "",
-    }
+    table = TokenTable.model_validate({"header": "TTD-Auth", "scheme": ""})
+    assert (table.header, table.scheme) == ("TTD-Auth", "")
     assert problem('scheme = "a b"', TokenTable).key == ("scheme",)

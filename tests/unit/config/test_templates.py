@@ -1,4 +1,4 @@
-from adsyncd.config.templates import as_json, as_texts, leaves
+from adsyncd.config.templates import as_headers, as_json, as_texts
 
 
 def test_a_body_is_written_as_it_is_sent() -> None:
@@ -11,10 +11,5 @@ def test_texts_keep_their_order() -> None:
     assert as_texts({"b": "1", "a": "2"}) == (("b", "1"), ("a", "2"))
 
 
-def test_the_texts_in_a_table_are_found_each_with_its_key() -> None:
-    table = {"a": "1", "b": {"c": ["2", {"d": "3"}], "e": 4}}
-    assert list(leaves(("json",), table)) == [
-        (("json", "a"), "1"),
-        (("json", "b", "c"), "2"),
-        (("json", "b", "c", "d"), "3"),
-    ]
+def test_header_fields_are_named_in_lower_case() -> None:
+    assert as_headers({"X-Api-Key": "{secret.key}"}) == (("x-api-key", "{secret.key}"),)

@@ -56,8 +56,13 @@ LINES = {
     ("a", "b.c", "d"): 20,
     ("a", "b.c", "d", "e"): 20,
     ("rows",): 21,
+    ("rows", "0"): 21,
     ("rows", "n"): 22,
+    ("rows", "0", "n"): 22,
+    ("rows", "1"): 23,
+    ("rows", "1", "n"): 24,
     ("rows", "last"): 25,
+    ("rows", "1", "last"): 25,
 }
 
 
@@ -213,3 +218,10 @@ def test_a_key_stands_in_the_last_file_that_has_it_and_a_missing_one_in_the_tabl
     assert place(("sync", "c"), files) == (Path("override"), 1)
     assert place(("quota", "per"), files) == (Path("main"), 5)
     assert place(("client_id",), files) == (Path("main"), None)
+
+
+def test_a_table_in_an_array_in_an_array_is_found_by_both_indexes() -> None:
+    text = "[[a]]\n[[a.b]]\nx = 1\n[[a.b]]\nx = 2\n[[a]]\n[[a.b]]\nx = 3\n"
+    lines = key_lines(text)
+    assert [lines["a", *indexes, "x"] for indexes in [("0", "b", "0"), ("0", "b", "1"), ("1", "b", "0")]] == [3, 5, 8]
+    assert place(("a", "1", "b", "0", "y"), [TomlFile(Path("f"), text, tomllib.loads(text))]) == (Path("f"), 7)
