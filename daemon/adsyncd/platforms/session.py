@@ -32,7 +32,7 @@ _MOST_REFRESHES = 3  # for 401s, within that time
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer access token. Its ends are monotonic instants in seconds, infinite if unknown.
+    """An access token, had with `credentials`. Its ends are monotonic instants in seconds, infinite if unknown.
 
     `expires_at`: adsyncd uses the token until then. `may_expire_at`: the platform may refuse it from then on, earlier
     than `expires_at` if the token arrived late.
@@ -41,6 +41,7 @@ class Token:
     value: SecretStr
     expires_at: float
     may_expire_at: float
+    credentials: Credentials
 
 
 class Refusal(Enum):
@@ -51,14 +52,15 @@ class Refusal(Enum):
     IN_DOUBT = "one of the two, as another try will show"
 
 
-# Exchanges credentials for a token and its life in seconds, which may be infinite: one request, no retry.
+# Exchanges credentials for a token and its life in seconds, which may be infinite: one request or none, no retry.
 SignIn = Callable[[Credentials], Awaitable[tuple[SecretStr, float]]]
 
 
 class Session:
     """Keeps one tenant signed in. Requests that need a token during a refresh share it, and its failure.
 
-    `secrets`: the passwords and tokens used so far.
+    `secrets`: the credentials and tokens used so far. `refused`: the token that the platform refused last, until the
+    next sign-in has ended.
     """
 
     def __init__(self, tenant: Tenant, source: CredentialsSource, clock: Clock, tracer: Tracer) -> None:
@@ -78,6 +80,7 @@ class Session:
         self._refreshing = anyio.Lock(fast_acquire=True)
         self._failures = 0
         self._failure: AdsyncdError | None = None
+        self.refused: SecretStr | None = None
         self.secrets = Secrets()
 
     async def token(self, sign_in: SignIn) -> Token:
@@ -135,6 +138,7 @@ class Session:
             if self._accepted_at > refused_at or self._refreshes >= _MOST_REFRESHES:
                 return Refusal.OF_REQUEST
             self._refreshes += 1
+        self.refused = token.value
         self._token = None
         self._doubted = True
         return Refusal.OF_TOKEN
@@ -170,10 +174,12 @@ class Session:
                 with span(self._tracer, SPAN_TOKEN):
                     self._token = await self._sign_in(sign_in)
             except AdsyncdError as error:
+                if isinstance(error, SignInRefused):
+                    self.refused = None  # or one odd answer would end the use of a token that does not expire
                 self._failure = error
                 self._failures += 1
                 raise
-            self._failure = None
+            self._failure = self.refused = None
             return self._token
 
     def _heed_rotation(self, token: Token) -> None:
@@ -219,4 +225,4 @@ class Session:
         least = self._clock.monotonic() + _LEAST_LIFE_S
         refresh_s = life_s * (_REFRESH_FROM + _REFRESH_SPREAD * share(self._tenant.id))
         self._refresh_at = max(asked_at + refresh_s, least)
-        return Token(value, expires_at=max(asked_at + life_s, least), may_expire_at=asked_at + life_s)
+        return Token(value, max(asked_at + life_s, least), asked_at + life_s, credentials)

@@ -8,7 +8,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from urllib.parse import unquote
 
 from pydantic import SecretStr
@@ -18,7 +18,7 @@ _SEARCHED = 1000  # characters, for secrets
 _PIECE = 8  # characters of a secret in a row must not be shown
 _BLOCK, _STEP = 5, 4  # each piece contains one of the blocks that begin at every fourth character
 _TELLING = 4  # a shorter encoded secret may occur in any text by chance
-_KEPT = 16  # secrets
+_KEPT = 16  # secrets that are out of use
 _DEPTH = 3  # of escapes within escapes, and of objects within objects
 _MOST = 5  # texts of one list
 
@@ -34,17 +34,23 @@ _UNICODE_ESCAPES = re.compile(r"(?:\\u[0-9a-f]{4})+", re.IGNORECASE)
 
 
 class Secrets:
-    """The secrets that a session has sent, up to a number of the latest."""
+    """The secrets that a session sends: those in use, and a number of the latest that were."""
 
     def __init__(self) -> None:
+        self._in_use: dict[str, tuple[SecretStr, ...]] = {}
         self._kept: dict[SecretStr, None] = {}
 
+    def use(self, part: str, *secrets: SecretStr) -> None:
+        """Remember the secrets in use of a `part`, as long as no others are."""
+        self.learn(*self._in_use.get(part, ()))
+        self._in_use[part] = tuple(filter(None, secrets))
+
     def learn(self, *secrets: SecretStr) -> None:
-        """Remember secrets that are in use."""
+        """Remember secrets for a while."""
         for secret in filter(None, secrets):
             self._kept.pop(secret, None)
             self._kept[secret] = None
-        for oldest in list(self._kept)[:-_KEPT]:
+        for oldest in list(self._kept)[: -max(_KEPT, 2 * len(secrets))]:
             del self._kept[oldest]
 
     def shown(self, text: str) -> str:
@@ -67,7 +73,8 @@ class Secrets:
                 return False
             return any(form[start : start + _PIECE] in pieces for start in range(len(form) - _PIECE + 1))
 
-        return any(has(form) for secret in self._kept for form in _spellings(secret.get_secret_value()))
+        known = {*chain(*self._in_use.values()), *self._kept}
+        return any(has(form) for secret in known for form in _spellings(secret.get_secret_value()))
 
 
 def words(data: object) -> str:

@@ -2,7 +2,7 @@ import base64
 import html
 import json
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from hypothesis import given
@@ -98,6 +98,26 @@ def test_of_many_secrets_the_latest_are_known_and_what_is_in_use_stays() -> None
     assert len(known._kept) == 16
     known.learn(SecretStr("password-in-use"), *(SecretStr(f"{number:03}-newer-{number:03}") for number in range(15)))
     assert known.shown("password-in-use") == ""
+
+
+def test_secrets_in_use_are_never_forgotten_however_many_they_are() -> None:
+    known, many = Secrets(), [f"{number:02}-secret-{number:02}" for number in range(40)]
+    known.use("credentials", *map(SecretStr, many))
+    for number in range(100):
+        known.use("token", SecretStr(f"{number:03}-token-{number:03}"))
+    assert [known.shown(secret) for secret in (*many, "099-token-099", "090-token-090")] == [""] * 42
+    known.use("credentials", SecretStr("another-one"))
+    assert [known.shown(secret) for secret in (*many, "another-one")] == [""] * 41
+    for number in range(100):
+        known.use("token", SecretStr(f"{number:03}-newer-{number:03}"))
+    assert known.shown(many[0]) == many[0]
+    assert len(known._kept) == 16
+
+
+@pytest.mark.parametrize("secret", ["with space/and+plus=", 'quo"te\\d\nlines', "\u00e4\u00f6-\u20ac-\u00fcml\u00e4ut"])
+@pytest.mark.parametrize("sent", [quote_plus, json.dumps, lambda secret: urlencode({"client_secret": secret})])
+def test_a_secret_is_not_shown_as_a_sign_in_s_body_has_it(sent: Callable[[str], str], secret: str) -> None:
+    assert knowing(secret).shown(f"bad request: {sent(secret)}") == ""
 
 
 def test_secrets_do_not_show() -> None:
