@@ -17,6 +17,7 @@ from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Platform
 from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.transport import GovernedTransport
+from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.bucket import cools_for
@@ -67,7 +68,11 @@ def a_transport(handler: Handler, **parts: Any) -> GovernedTransport:  # noqa: A
     """Return a transport to a platform that answers as `handler` does, on the virtual clock."""
     silent: dict[str, Any] = {"tally": Tally(), "secrets": Secrets(), "tracer": NoOpTracer(), "instruments": SILENT}
     timed: dict[str, Any] = {"clock": VirtualClock(), "random": Random(7)}
-    return GovernedTransport(httpx.MockTransport(handler), **(silent | timed | parts))
+    return GovernedTransport(httpx.MockTransport(handler), **(silent | timed | {"parse_page": parse_page} | parts))
+
+
+async def parse_page(body: bytes) -> object:
+    return parse(body)
 
 
 PLATFORM = Platform("mixo", "http://ads.invalid", shipped_profile(), quota=None)

@@ -21,6 +21,7 @@ from adsyncd.errors import AdsyncdError, PlatformError
 from adsyncd.model.run import Tally, Wait
 from adsyncd.model.tenant import CredentialsRef
 from adsyncd.platforms import Connector, PlatformClient
+from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.route import Route
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.retry import RetryBudget
@@ -61,7 +62,9 @@ class ScriptedPlatform:
         self.requests: list[httpx.Request] = []  # what was metered, as it was sent
         self.sent_at: list[float] = []
         self.sign_ins: list[httpx.Request] = []
+        self.credentials: Credentials | None = None  # in place of those of the built-in API
         self.credentials_failure: AdsyncdError | None = None
+        self.reads = 0
         self._expires_at: dict[str, float] = {}
 
     async def off_loop(self, call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
@@ -76,7 +79,7 @@ class ScriptedPlatform:
     async def handle(self, request: httpx.Request) -> httpx.Response:
         sent = httpx.Request(request.method, request.url, headers=dict(request.headers), content=request.content)
         await anyio.sleep(self.takes_s)
-        if request.url.path.endswith("/auth/token"):
+        if Call.of(request).kind is Kind.SIGN_IN:
             self.sign_ins.append(sent)
             return self._played(self.sign_in_script, sent) or self._signed_in()
         self.requests.append(sent)
@@ -84,15 +87,18 @@ class ScriptedPlatform:
         answer = self._played(self.script, sent)
         if answer is not None:
             return answer
-        token = sent.headers["authorization"].removeprefix("Bearer ")
-        if anyio.current_time() >= self._expires_at.get(token, 0.0):
+        token = sent.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.credentials is None and anyio.current_time() >= self._expires_at.get(token, 0.0):
             return httpx.Response(401)
         return ok(sent)
 
     async def read(self, ref: CredentialsRef) -> Credentials:  # noqa: ARG002 - a source's signature
         """Play the source of credentials, too."""
+        self.reads += 1
         if self.credentials_failure is not None:
             raise self.credentials_failure
+        if self.credentials is not None:
+            return self.credentials
         return an_account("acme@example.com", self.password)
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature
@@ -149,6 +155,7 @@ class Parts:
     """A tenant's client and all that it works with."""
 
     platform: ScriptedPlatform
+    connector: Connector
     client: PlatformClient
     tally: Heard
     stop: Callable[[], None]
@@ -181,7 +188,7 @@ async def connected(*script: Answer, sign_ins: Iterable[Answer] = (), **tenant_c
     budget = RetryBudget(clock.monotonic())
     session = connector.session(tenant, platform)
     async with connector.client(tenant, session, gate, tally, budget=budget) as client:
-        yield Parts(platform, client, tally, gate.stop)
+        yield Parts(platform, connector, client, tally, gate.stop)
 
 
 def away(status: int, location: str = "http://elsewhere.invalid/") -> httpx.Response:

@@ -4,12 +4,13 @@
 """
 
 from adsyncd.credentials.reader import CredentialsReader, remark
-from adsyncd.credentials.sources import Credentials, CredentialsSource, resolve_secret
+from adsyncd.credentials.sources import Credentials, CredentialsSource, listed, resolve_secret
 
 __all__ = [
     "Credentials",
     "CredentialsReader",
     "CredentialsSource",
+    "listed",
     "remark",
     "resolve_secret",
 ]

@@ -88,7 +88,7 @@ def variables(ref: EnvRef) -> list[str]:
 def read_environment(ref: EnvRef, environ: Mapping[str, str]) -> Credentials:
     """Return the credentials in environment variables such as `{prefix}_EMAIL`. Raises `CredentialsMissing`."""
     if absent := [name for name in variables(ref) if not environ.get(name)]:
-        raise CredentialsMissing(f"the environment does not hold credentials; set {_listed(absent)}")
+        raise CredentialsMissing(f"the environment does not hold credentials; set {listed(absent)}")
     return credentials_of(dict(environ), "the environment", ref, partial(_variable, ref))
 
 
@@ -166,14 +166,15 @@ def _variable(ref: EnvRef, key: str) -> str:
     return f"{ref.prefix}_{key.upper()}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names, of which there is at least one, in words."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _needed(names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"the key {names[0]}, a non-empty text"
-    return f"the keys {_listed(names)}, {'both' if len(names) == 2 else 'all'} non-empty text"  # noqa: PLR2004 - of two
+    return f"the keys {listed(names)}, {'both' if len(names) == 2 else 'all'} non-empty text"  # noqa: PLR2004 - of two
 
 
 def _unusable(key: str, values: Mapping[str, object]) -> Iterator[str]:

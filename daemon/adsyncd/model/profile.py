@@ -72,6 +72,12 @@ class TokenRequest:
     expires_at: str | None = None
     life: timedelta | None = None
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that the request sends."""
+        texts = [*(text for _, text in (*(self.form or ()), *self.headers)), self.json or ""]
+        return tuple(dict.fromkeys([*(self.basic or ()), *secrets_in(texts)]))
+
 
 SignIn = StaticToken | TokenRequest
 
@@ -201,10 +207,8 @@ class Profile:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The names of all secrets that credentials must have."""
-        texts = []
-        if isinstance(self.sign_in, TokenRequest):
-            texts = [*(text for _, text in self.sign_in.form or ()), self.sign_in.json or ""]
-        return tuple(dict.fromkeys([*self.basic, *secrets_in(texts), *self.secrets_in_headers]))
+        of_sign_in = self.sign_in.secrets if isinstance(self.sign_in, TokenRequest) else ()
+        return tuple(dict.fromkeys([*of_sign_in, *self.secrets_in_headers]))
 
     @cached_property
     def secrets_in_headers(self) -> tuple[str, ...]:

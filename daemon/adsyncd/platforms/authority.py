@@ -1,8 +1,7 @@
 """A tenant's authority: the tokens that its requests carry, and the sign-in that brings them."""
 
-from base64 import b64encode
+import math
 from contextlib import suppress
-from http import HTTPStatus
 
 import anyio
 import httpx
@@ -11,25 +10,39 @@ from pydantic import SecretStr
 from adsyncd.clock import Clock
 from adsyncd.credentials import Credentials
 from adsyncd.errors import AdsyncdError, SignInRefused
+from adsyncd.model.profile import StaticToken
 from adsyncd.model.run import Tally
-from adsyncd.platforms import wire
-from adsyncd.platforms.call import Call, Kind
+from adsyncd.model.tenant import Tenant
+from adsyncd.platforms.call import Call
+from adsyncd.platforms.profile_requests import values_of
 from adsyncd.platforms.requests import Requests
-from adsyncd.platforms.session import Session
-from adsyncd.platforms.verdict import accepted, in_words, is_later
+from adsyncd.platforms.session import Session, Token
+from adsyncd.platforms.sign_in import SignIn
+from adsyncd.platforms.templates import filled, holds_secret, secret_values
 from adsyncd.rate import Gate
 from adsyncd.rate.wait import WaitReason
 
 
 class TokenAuthority:
-    """Gives the requests of one run their bearer tokens, and signs the tenant in over `requests`."""
+    """Gives the requests of one run their tokens, and signs the tenant in over `requests`."""
 
-    def __init__(self, requests: Requests, session: Session, gate: Gate, tally: Tally, clock: Clock) -> None:
+    def __init__(
+        self, requests: Requests, tenant: Tenant, session: Session, gate: Gate, tally: Tally, clock: Clock
+    ) -> None:
+        profile = tenant.platform.profile
         self._http = requests
         self._session = session
         self._gate = gate
         self._tally = tally
         self._clock = clock
+        self._header = profile.token_header
+        self._before = f"{profile.token_scheme} " if profile.token_scheme else ""
+        self._values = values_of(tenant)
+        self._secret_headers = [(name, text) for name, text in profile.headers if holds_secret(text)]
+        if isinstance(profile.sign_in, StaticToken):
+            self._static, self._asking = profile.sign_in.secret, None
+        else:
+            self._static, self._asking = "", SignIn(profile.sign_in, tenant, session.secrets)
 
     async def authorized(self) -> None:
         """Return once a good token is at hand.
@@ -42,13 +55,15 @@ class TokenAuthority:
                 await self._session.token(self._sign_in)
 
     def authorize(self, request: httpx.Request) -> bool:
-        """Put the token at hand into a request. Return False if there is no good one."""
+        """Put the token at hand, and the secrets that it came with, into a request. Return False without a good one."""
         token = self._session.at_hand()
         if token is None:
             return False
         call = Call.of(request)
         call.token, call.authorized_at = token, self._clock.monotonic()
-        request.headers["authorization"] = f"Bearer {token.value.get_secret_value()}"
+        request.headers[self._header] = f"{self._before}{token.value.get_secret_value()}"
+        if self._secret_headers:
+            self._put_secrets(request, token)
         return True
 
     async def keep_authorized(self) -> None:
@@ -58,24 +73,24 @@ class TokenAuthority:
                 await anyio.sleep(self._session.refresh_in())
                 await self._session.token(self._sign_in)
 
+    def _put_secrets(self, request: httpx.Request, token: Token) -> None:
+        values = self._values | secret_values(token.credentials)
+        for name, text in self._secret_headers:
+            request.headers[name] = filled(text, values)
+
     async def _sign_in(self, credentials: Credentials) -> tuple[SecretStr, float]:
-        password = credentials.secret("password")
-        account = f"{credentials.secret('email').get_secret_value()}:{password.get_secret_value()}"
-        basic = b64encode(account.encode()).decode("ascii")
-        secrets = self._session.secrets
-        secrets.learn(password, SecretStr(basic))
-        header = b"authorization", f"Basic {basic}".encode("ascii")
-        answer = await self._http.send(self._http.build("POST", "/auth/token", Call(Kind.SIGN_IN), [header]))
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+        if self._asking is None:
+            return self._from_credentials(credentials), math.inf
+        answer = await self._http.send(self._asking.build(credentials, self._http))
+        return self._asking.read(answer, self._clock.now())
+
+    def _from_credentials(self, credentials: Credentials) -> SecretStr:
+        """Return the token that is a secret itself. Raises `SignInRefused` if the platform has just refused it."""
+        token = credentials.secret(self._static)
+        self._session.secrets.use("credentials", *credentials.secrets.values())
+        if token == self._session.refused:
             raise SignInRefused(
-                f"the platform refused email and password{in_words(answer, secrets)}; "
-                f"fix them where the drop-in's credentials point"
+                f"the platform refused {self._static}, and the credentials hold no other; "
+                f"write a new one where the drop-in's credentials point"
             )
-        if answer.is_client_error and not is_later(answer):
-            raise SignInRefused(
-                f"the platform answered {answer.status_code} to the sign-in{in_words(answer, secrets)}; "
-                f"see whether base_url is right"
-            )
-        token, life_s = wire.read_token(accepted(answer, secrets).content)
-        secrets.learn(token)
-        return token, life_s
+        return token

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import httpx
 
+from adsyncd.model.profile import Means
 from adsyncd.platforms.session import Token
 from adsyncd.rate import Priority
 from adsyncd.rate.feedback import NOTHING, Said
@@ -40,8 +41,8 @@ class Authority(Protocol):
 class Call:
     """Everything about a request that HTTP has no field for. The request's retries share it.
 
-    Instants are monotonic, in seconds. `sendings`, `token`, `authorized_at`, `written_at`, `said` and `data` are those
-    of the latest sending.
+    Instants are monotonic, in seconds. `sendings`, `token`, `authorized_at`, `written_at`, `said`, `means` and `data`
+    are those of the latest sending.
     """
 
     kind: Kind
@@ -54,7 +55,8 @@ class Call:
     renewed: bool = False  # after a 401 the request got another token, which happens once
     written_at: float | None = None  # when the request was fully written; None if that is unknown
     said: Said = NOTHING  # what the answer says of limits
-    data: object = field(default=None, repr=False)  # the answer's JSON, or the BadAnswer that it makes; not a listing's
+    means: Means | None = None  # what the answer means by the profile's rules; None if its status tells
+    data: object = field(default=None, repr=False)  # the answer's JSON, or the BadAnswer that it makes; rarely a page's
 
     @property
     def metered(self) -> bool:

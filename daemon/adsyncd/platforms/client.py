@@ -4,24 +4,16 @@ A request gets its token when its turn comes. A 401 forces one refresh and one m
 fresh token too, a push has failed; a listing's next attempts use the token at hand.
 """
 
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from http import HTTPStatus
-from random import Random
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import anyio
 import httpx
-from opentelemetry.trace import Tracer
 
-from adsyncd.clock import Clock
-from adsyncd.credentials import CredentialsSource
 from adsyncd.errors import AdsyncdError, BadAnswer, PlatformError, ProfileMismatch, Throttled, Unauthorized, Unavailable
-from adsyncd.host.shortage import Lacks, lacking, shortage
+from adsyncd.host.shortage import lacking, shortage
 from adsyncd.model.campaign import Page
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
@@ -30,126 +22,24 @@ from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.paging import Pages
 from adsyncd.platforms.probe import Probe
 from adsyncd.platforms.prober import Prober
-from adsyncd.platforms.profile_requests import ProfileRequests, constant_headers, values_of
-from adsyncd.platforms.reading import Listed, Reader
-from adsyncd.platforms.requests import Requests, address
-from adsyncd.platforms.route import Route, find_route
+from adsyncd.platforms.profile_requests import ProfileRequests
+from adsyncd.platforms.reading import Reader
+from adsyncd.platforms.requests import Requests
 from adsyncd.platforms.session import Refusal, Session
-from adsyncd.platforms.transport import GovernedTransport
-from adsyncd.platforms.verdict import accepted, confirm, in_progress
+from adsyncd.platforms.verdict import accepted, confirm, in_progress, refuses_token
 from adsyncd.rate import Gate, Priority
-from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.retry import Policy, RetryBudget, backoff, wait_before_next
 from adsyncd.rate.wait import WaitReason
-from adsyncd.tasks import OffLoop, in_thread
-from adsyncd.telemetry.instruments import BREAKER_OPEN, SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, Instruments, span
+from adsyncd.telemetry.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, span
+
+if TYPE_CHECKING:
+    from adsyncd.platforms.connector import Connector
 
 T = TypeVar("T")
 
 _LONGEST_ETAG = 1024
-_LARGE_KIB = 64  # a page that takes a few milliseconds to read, and a thread less than a tenth of one
-_KEPT_WINDOWS = 1.5  # for which a connection may be idle
-_LEAST_KEPT_S, _MOST_KEPT_S = 30.0, 600.0  # an overloaded machine should not have to connect anew, too
 _DOUBT_S = 1.0  # before another try shows whether a 401 means the token or the request
 _LACKING = Policy(max_attempts=5, max_s=5.0)  # waits for this machine's resources; no growth after the fifth
-
-
-@dataclass(frozen=True, slots=True)
-class Connector:
-    """Makes a client for each run, from what all tenants share: TLS contexts, breakers of hosts; never connections.
-
-    `traced` wraps the sending transport, so that each request becomes a span. `tls`: the context for platforms without
-    authorities of their own. `environ`: variables that may hold a proxy's address. `open` opens a client's connections;
-    a simulation replaces it. `off_loop` runs the reading of large pages.
-    """
-
-    tls: ssl.SSLContext
-    clock: Clock
-    random: Random
-    tracer: Tracer
-    instruments: Instruments
-    traced: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
-    open: Callable[[Route, httpx.Limits], httpx.AsyncBaseTransport] = Route.connections
-    off_loop: OffLoop = in_thread
-    environ: Mapping[str, str] = field(default_factory=dict)
-    _large_pages: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
-    _breakers: dict[str, Breaker] = field(default_factory=dict)
-    _trusting: dict[str, ssl.SSLContext] = field(default_factory=dict)
-    lacks: Lacks = field(default_factory=Lacks)
-
-    def session(self, tenant: Tenant, source: CredentialsSource, before: Session | None = None) -> Session:
-        """Return a tenant's session, signed out. It keeps the secrets of the session `before`."""
-        session = Session(tenant, source, self.clock, self.tracer)
-        if before:
-            session.secrets = before.secrets
-        return session
-
-    @asynccontextmanager
-    async def client(
-        self,
-        tenant: Tenant,
-        session: Session,
-        gate: Gate,
-        tally: Tally,
-        *,
-        budget: RetryBudget,
-        pushes: Priority = Priority.PUSH,
-    ) -> AsyncIterator["PlatformClient"]:
-        """Open a client for one run. `tally` counts what it does."""
-        connections = tenant.sync.concurrency + 1  # the pushes and the listing
-        timeout_s = tenant.sync.timeout.total_seconds()
-        route = find_route(tenant.platform, self.tls, self._trusting, self.environ)
-        session.secrets.learn(*route.secrets)
-        # A permit is back one window after its answer, so the next request comes a little later than that.
-        kept_s = _KEPT_WINDOWS * min(window.per.total_seconds() for window in tenant.quota.windows)
-        limits = httpx.Limits(
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=min(max(kept_s, _LEAST_KEPT_S), _MOST_KEPT_S),
-        )
-        async with GovernedTransport(
-            self.traced(self.open(route, limits)),
-            tenant=tenant,
-            gate=gate,
-            breaker=self._breaker(tenant.platform.base_url, route.via),
-            via=route.via,
-            tally=tally,
-            secrets=session.secrets,
-            clock=self.clock,
-            random=self.random,
-            tracer=self.tracer,
-            instruments=self.instruments,
-        ) as transport:
-            headers = constant_headers(tenant.platform.profile, values_of(tenant))
-            requests = Requests(transport, tenant.platform.base_url, headers, timeout_s)
-            yield PlatformClient(requests, tenant, session, gate, budget, tally, self, pushes)
-
-    async def read(self, reader: Reader, body: bytes, number: int, data: object = None) -> Listed:
-        """Read a page (see `Reader.read`). A large page would block the event loop for up to 0.2 s."""
-        if len(body) <= _LARGE_KIB * 2**10:
-            return reader.read(body, number, data)
-        return await self.off_loop(partial(reader.read, body, number, data), limiter=self._large_pages)
-
-    def stop(self) -> None:
-        """Turn away the requests that wait for a breaker."""
-        for breaker in self._breakers.values():
-            breaker.stop()
-
-    @property
-    def open_breakers(self) -> list[str]:
-        """The hosts whose breaker is open, each with its last error."""
-        return [breaker.trouble for breaker in self._breakers.values() if breaker.is_open]
-
-    def _breaker(self, base_url: str, via: str = "") -> Breaker:
-        """Return the breaker that all tenants of a host share; a host behind a proxy has another one."""
-        host = address(base_url).netloc.decode("ascii") + (f" via {via}" if via else "")
-        if host not in self._breakers:
-            on_change = partial(self._measure_breaker, host)
-            self._breakers[host] = Breaker(host, self.clock, self.random, on_change)
-        return self._breakers[host]
-
-    def _measure_breaker(self, host: str) -> None:
-        self.instruments.set(BREAKER_OPEN, int(self._breakers[host].is_open), host=host)
 
 
 class PlatformClient:
@@ -161,18 +51,20 @@ class PlatformClient:
     def __init__(
         self,
         requests: Requests,
+        authority: TokenAuthority,
         tenant: Tenant,
         session: Session,
         gate: Gate,
         budget: RetryBudget,
         tally: Tally,
-        shared: Connector,
+        shared: "Connector",
         pushes: Priority,
     ) -> None:
         self._http = requests
         self._tenant = tenant
         self._session = session
-        self._authority = TokenAuthority(requests, session, gate, tally, shared.clock)
+        self._authority = authority
+        self._profile = tenant.platform.profile
         self._gate = gate
         self._budget = budget
         self._tally = tally
@@ -224,7 +116,7 @@ class PlatformClient:
     async def _page(self, number: int, answer: httpx.Response, url: httpx.URL) -> Page:
         """Return the page that is in the answer to a request to `url`."""
         secrets, call = self._session.secrets, Call.of(answer)
-        body = accepted(answer, secrets).content
+        body = accepted(answer, self._profile, secrets).content
         data = None if isinstance(call.data, BadAnswer) else call.data
         try:
             listed = await self._shared.read(self._reader, body, number, data)
@@ -245,7 +137,7 @@ class PlatformClient:
         async def read(answer: httpx.Response) -> None:
             if answer.status_code == HTTPStatus.CONFLICT and (again or call.sendings > 1):
                 raise in_progress(answer, self._tenant.sync.timeout.total_seconds(), self._session.secrets)
-            confirm(answer, campaign_id, self._session.secrets)
+            confirm(answer, campaign_id, self._profile, self._session.secrets)
 
         _, attempts = await self._attempt(request, read, final=Unauthorized)
         return attempts
@@ -317,8 +209,8 @@ class PlatformClient:
             answer = await self._http.send(request)
             token = call.token
             assert token is not None  # noqa: S101 - its authority gave it one before it left
-            if answer.status_code != HTTPStatus.UNAUTHORIZED:
-                if answer.status_code < HTTPStatus.BAD_REQUEST:
+            if not refuses_token(answer):
+                if answer.status_code < HTTPStatus.BAD_REQUEST and call.means is None:
                     self._session.accept(token, call.authorized_at)
                 return answer
             if call.renewed:
@@ -333,7 +225,7 @@ class PlatformClient:
                     call.renewed = True
                 case Refusal.IN_DOUBT:
                     refused_at = self._shared.clock.monotonic()
-                    await self._wait(WaitReason.BACKOFF, _DOUBT_S, "the platform answered 401")
+                    await self._wait(WaitReason.BACKOFF, _DOUBT_S, f"the platform answered {answer.status_code}")
 
     def _etag(self, answer: httpx.Response) -> str | None:
         """Return a page's entity tag, or None if it cannot be sent back as it came or may repeat a secret."""

@@ -61,7 +61,7 @@ class Prober:
             return Probe(failed, error, sent, answer.status_code, size, said)
 
         try:
-            accepted(answer, self._secrets)
+            accepted(answer, self._profile, self._secrets)
         except PlatformError as error:
             return probe(Step.LISTING, str(error))
         try:

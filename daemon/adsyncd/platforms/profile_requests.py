@@ -13,12 +13,12 @@ from urllib.parse import quote
 import httpx
 
 from adsyncd.errors import ProfileMismatch
-from adsyncd.model.profile import PLACEHOLDER, SECRET, PagingKind, Profile, placeholders
+from adsyncd.model.profile import PLACEHOLDER, PagingKind, Profile
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.call import Call
 from adsyncd.platforms.paging import Ask
 from adsyncd.platforms.requests import Requests
-from adsyncd.platforms.templates import filled, in_json
+from adsyncd.platforms.templates import filled, holds_secret, in_json
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ALONE = re.compile(r'"\{page_size\}"(?!:)')  # a JSON value that is this placeholder and nothing else
@@ -109,7 +109,7 @@ def constant_headers(profile: Profile, values: dict[str, str]) -> Headers:
     return [
         (name.lower().encode("ascii"), filled(text, values).encode("utf-8"))
         for name, text in profile.headers
-        if not any(placeholder.startswith(SECRET) for placeholder in placeholders(text))
+        if not holds_secret(text)
     ]
 
 

@@ -1,7 +1,6 @@
-"""A platform's sign-in, as its profile describes it: what is sent, and what the answer means. It sends nothing itself."""
+"""A platform's sign-in as its profile describes it: the request for a token, and what the answer means."""
 
 from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -10,15 +9,16 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from adsyncd.credentials import Credentials
-from adsyncd.errors import BadAnswer, SignInRefused, Unavailable
-from adsyncd.model.profile import SECRET, Means, Profile, Texts, TokenRequest, secrets_in
+from adsyncd.credentials import Credentials, listed
+from adsyncd.errors import BadAnswer, ProfileMismatch, SignInRefused
+from adsyncd.model.profile import Means, TokenRequest
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.profile_requests import values_of
 from adsyncd.platforms.requests import Requests
-from adsyncd.platforms.templates import filled, in_json
-from adsyncd.platforms.verdict import accepted, in_words, is_later
-from adsyncd.platforms.wire import read_token
+from adsyncd.platforms.templates import fields, filled, in_json, secret_values
+from adsyncd.platforms.verdict import failure, in_words, is_later, refuses_token
+from adsyncd.platforms.wire import at, read_token
 from adsyncd.platforms.words import Secrets
 
 _FORM = b"application/x-www-form-urlencoded"
@@ -27,7 +27,7 @@ _OF_CREDENTIALS = frozenset({"invalid_client", "invalid_grant", "unauthorized_cl
 
 @dataclass(frozen=True, slots=True)
 class SignInPlace:
-    """Where a tenant signs in: a `path` below `base_url`, which may be another host than the platform's.
+    """Where a tenant signs in: a `path` below `base_url`, which another host may have than the platform's.
 
     `named`: the key that says so.
     """
@@ -40,72 +40,81 @@ class SignInPlace:
 def sign_in_place(tenant: Tenant, request: TokenRequest) -> SignInPlace:
     """Return where a tenant signs in."""
     platform = tenant.platform
-    url, named = request.url, "sign_in.url of the profile"
+    url, named = request.url, f"sign_in.url of the profile {platform.profile.name}"
     if platform.sign_in_url is not None:
-        url, named = platform.sign_in_url, "sign_in_url"
-    url = filled(url, plain_values(tenant), lambda value: quote(value, safe=""))
+        url, named = platform.sign_in_url, f"platforms.{platform.name}.sign_in_url"
+    url = filled(url, values_of(tenant), lambda value: quote(value, safe=""))
     if url.startswith("/"):
         return SignInPlace(platform.base_url, url, "base_url")
     parts = urlsplit(url)
     return SignInPlace(f"{parts.scheme}://{parts.netloc}", parts.path or "/", named)
 
 
-def plain_values(tenant: Tenant) -> dict[str, str]:
-    """Return the values of placeholders that are no secret, by name."""
-    values = {"account": tenant.client_id, "page_size": str(tenant.sync.page_size)}
-    return values | {f"var.{name}": value for name, value in tenant.vars}
-
-
 class SignIn:
-    """The request that brings one tenant's token, and what its answer means."""
+    """The request that brings a tenant its token. `secrets` learns all that it holds."""
 
     def __init__(self, request: TokenRequest, tenant: Tenant, secrets: Secrets) -> None:
         self._request = request
         self._profile = tenant.platform.profile
-        self._values = plain_values(tenant)
-        self._secrets = secrets
+        self._values = values_of(tenant)
         self._place = sign_in_place(tenant, request)
-        self._names = _names(request)
+        self._secrets = secrets
 
     def build(self, credentials: Credentials, requests: Requests) -> httpx.Request:
-        """Return the request. Its secrets are known as such from here on."""
+        """Return the request that sends `credentials`."""
         request, values = self._request, self._values | secret_values(credentials)
-        basic, body, media = [], b"", b"application/json"
-        headers = fields(request.headers, values)
+        headers, known = fields(request.headers, values), list(credentials.secrets.values())
         if request.basic is not None:
             account = ":".join(credentials.secret(name).get_secret_value() for name in request.basic)
-            basic = [b64encode(account.encode()).decode("ascii")]
-            headers.append((b"authorization", f"Basic {basic[0]}".encode("ascii")))
+            basic = b64encode(account.encode()).decode("ascii")
+            known.append(SecretStr(basic))
+            headers.append((b"authorization", f"Basic {basic}".encode("ascii")))
+        self._secrets.use("credentials", *known)
+        body, media = b"", b"application/json"
         if request.form is not None:
-            body, media = urlencode([(name, filled(text, values)) for name, text in request.form]).encode("ascii"), _FORM
+            body, media = urlencode([(key, filled(text, values)) for key, text in request.form]).encode("ascii"), _FORM
         elif request.json is not None:
             body = filled(request.json, values, in_json).encode("utf-8")
-        self._secrets.use("credentials", *credentials.secrets.values(), *map(SecretStr, basic))
-        return requests.build(
-            request.method, self._place.path, Call(Kind.SIGN_IN), headers, body=body, media=media
-        )
+        call = Call(Kind.SIGN_IN)
+        return requests.build(request.method, self._place.path, call, headers, body=body, media=media)
 
     def read(self, answer: httpx.Response, now: datetime) -> tuple[SecretStr, float]:
-        """Return the token in an answer that came `now`, and its life in seconds. Raises `PlatformError`."""
+        """Return the token in an answer that came `now`, and its life in seconds. Raises a `PlatformError`."""
         call = Call.of(answer)
-        refused = answer.is_client_error and not is_later(answer)
-        if call.means is Means.LATER or (call.said.throttled and call.means is None):
-            raise Unavailable(
-                f"the platform answered {answer.status_code} to the sign-in{in_words(answer, self._secrets)}",
-                call.said.wait_s,
-            )
-        if call.means is Means.SIGN_IN or (call.means is None and refused and self._is_of_credentials(answer)):
+        of_credentials = _is_of_credentials(answer, call.data)
+        refused = answer.is_client_error and (refuses_token(answer) or not is_later(answer))
+        if call.means is Means.SIGN_IN or (call.means is None and refused and of_credentials):
             raise self._credentials_refused(answer)
-        if call.means is Means.REFUSED or refused:
-            raise SignInRefused(
-                f"the platform answered {answer.status_code} to the sign-in{in_words(answer, self._secrets)}; "
-                f"see whether {self._place.named} is right"
-            )
-        data = Call.of(accepted(answer, self._secrets)).data
+        if call.means is Means.REFUSED or (call.means is None and refused):
+            raise self._refused(answer)
+        if error := failure(answer, self._profile, self._secrets):
+            raise error
+        data = call.data
         if isinstance(data, BadAnswer):
             raise data
-        if isinstance(data, dict) and self._request.token not in data and self._is_of_credentials(answer):
-            raise self._credentials_refused(answer)  # some answer 200 to it
-        token, life_s = read_token(data, self._profile.name, self._request, answer.headers.get("date"), now, self._secrets)
+        if isinstance(data, dict) and data.get("error") and at(data, self._request.token) is None:
+            raise self._credentials_refused(answer) if of_credentials else self._refused(answer)  # under a success
+        try:
+            token, life_s = read_token(data, self._request, answer.headers.get("date"), now)
+        except ProfileMismatch as error:
+            raise error.with_names(self._secrets.shown) from None
         self._secrets.use("token", token)
         return token, life_s
+
+    def _credentials_refused(self, answer: httpx.Response) -> SignInRefused:
+        names = self._request.secrets
+        return SignInRefused(
+            f"the platform refused {listed(names) if names else 'the sign-in'}{in_words(answer, self._secrets)}; "
+            f"fix {'it' if len(names) == 1 else 'them'} where the drop-in's credentials point"
+        )
+
+    def _refused(self, answer: httpx.Response) -> SignInRefused:
+        return SignInRefused(
+            f"the platform answered {answer.status_code} to the sign-in{in_words(answer, self._secrets)}; "
+            f"see whether {self._place.named} is right"
+        )
+
+
+def _is_of_credentials(answer: httpx.Response, data: object) -> bool:
+    error = data.get("error") if isinstance(data, dict) else None
+    return answer.status_code == HTTPStatus.UNAUTHORIZED or (isinstance(error, str) and error in _OF_CREDENTIALS)

@@ -1,9 +1,10 @@
 """Fills the placeholders in the texts of a profile. See `adsyncd.model.profile`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from adsyncd.model.profile import PLACEHOLDER
+from adsyncd.credentials import Credentials
+from adsyncd.model.profile import PLACEHOLDER, SECRET, placeholders
 
 _JSON = json.JSONEncoder(ensure_ascii=False)
 
@@ -16,3 +17,18 @@ def filled(text: str, values: Mapping[str, str], quoted: Callable[[str], str] = 
 def in_json(value: str) -> str:
     """Return a value as it stands within the quotation marks of a JSON text."""
     return _JSON.encode(value)[1:-1]
+
+
+def fields(texts: Iterable[tuple[str, str]], values: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return header fields whose placeholders are filled."""
+    return [(name.encode("ascii"), filled(text, values).encode("utf-8")) for name, text in texts]
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text has a placeholder for a secret."""
+    return any(name.startswith(SECRET) for name in placeholders(text))
+
+
+def secret_values(credentials: Credentials) -> dict[str, str]:
+    """Return the values of placeholders that are secrets."""
+    return {SECRET + name: secret.get_secret_value() for name, secret in credentials.secrets.items()}

@@ -7,6 +7,7 @@ redirects end here, and a 429 closes the gate here.
 """
 
 import ssl
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from random import Random
@@ -23,6 +24,7 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.admission import Admission
 from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.parts import fill
+from adsyncd.platforms.verdict import meaning
 from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate import Gate, Permit
@@ -46,7 +48,8 @@ _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 class GovernedTransport(httpx.AsyncBaseTransport):
     """Sends the requests of one run, reads their answers to the end, and translates errors.
 
-    `via`: the proxy through which `inner` connects; "" without one.
+    `via`: the proxy through which `inner` connects; "" without one. `parse_page` returns the JSON of a page, or raises
+    `BadAnswer`.
     """
 
     def __init__(
@@ -63,7 +66,13 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         random: Random,
         tracer: Tracer,
         instruments: Instruments,
+        parse_page: Callable[[bytes], Awaitable[object]],
     ) -> None:
+        profile = tenant.platform.profile
+        rules = [*(answer.rule for answer in profile.answers), *profile.dialect.throttling]
+        self._profile = profile
+        self._judged = frozenset(rule.status for rule in rules)  # None: any status
+        self._parse_page = parse_page
         self._inner = inner
         self._tenant = tenant
         self._gate = gate
@@ -102,7 +111,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             again = True
         with passage:
             answer = await self._send(request, call, permit)
-            self._read(request, call, answer)
+            await self._read(request, call, answer)
             if answer.is_server_error:
                 passage.failed(f"the platform answered {answer.status_code}")
             return answer
@@ -125,18 +134,14 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         fill(answer, body)
         return answer
 
-    def _read(self, request: httpx.Request, call: Call, answer: httpx.Response) -> None:
+    async def _read(self, request: httpx.Request, call: Call, answer: httpx.Response) -> None:
         """Obey what an answer says of limits. Raises an error for a 429, a redirect or a proxy's 407."""
         status = answer.status_code
         answer.extensions[CALL] = call
-        call.data = self._data(answer, call)
-        call.said = read(
-            status,
-            answer.headers,
-            None if isinstance(call.data, BadAnswer) else call.data,
-            self._clock.now(),
-            self._tenant.platform.profile.dialect,
-        )
+        call.data = await self._data(answer, call)
+        data = None if isinstance(call.data, BadAnswer) else call.data
+        call.said = read(status, answer.headers, data, self._clock.now(), self._profile.dialect)
+        call.means = meaning(self._profile, status, data)
         if call.metered:
             self._heed(call.said, status)
         if self._via and status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
@@ -147,16 +152,16 @@ class GovernedTransport(httpx.AsyncBaseTransport):
                 f"the platform answered {status}, a redirect to {target}, which is not followed"
             )
 
-    def _data(self, answer: httpx.Response, call: Call) -> object:
-        """Return the body's JSON or the error of parsing it; None for a page, unless its status may mean throttling."""
-        if _is_page(answer, call) and all(
-            rule.status != answer.status_code for rule in self._tenant.platform.profile.dialect.throttling
-        ):
-            return None
+    async def _data(self, answer: httpx.Response, call: Call) -> object:
+        """Return the body's JSON or the error of parsing it; None for a page that no rule of the profile judges."""
         try:
-            return parse(answer.content)
+            if not _is_page(answer, call):
+                return parse(answer.content)
+            if self._profile.expect or not self._judged.isdisjoint((None, answer.status_code)):
+                return await self._parse_page(answer.content)
         except BadAnswer as error:
             return error
+        return None
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -1,15 +1,19 @@
 import base64
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.errors import BadAnswer, PlatformError, Rejected, Unauthorized, Unavailable, Unconfirmed
+from adsyncd.model.profile import Answer, Means, StaticToken
 from adsyncd.platforms import transport, wire
 from adsyncd.platforms.call import Call, Kind
-from adsyncd.platforms.verdict import accepted, confirm, in_progress, is_later
+from adsyncd.platforms.verdict import accepted, confirm, in_progress, is_later, meaning, refuses_token
 from adsyncd.platforms.words import Secrets
+from adsyncd.rate.dialect import Rule
 from adsyncd.rate.feedback import Said
 from adsyncd.telemetry import CALL
 from support.scripted import PASSWORD, away, connected
@@ -17,9 +21,14 @@ from support.scripted import PASSWORD, away, connected
 WORDS = {"error": "Oh", "message": "no"}
 
 
-def answer(status: int, data: object = None, *, wait_s: float | None = None, **more: object) -> httpx.Response:
+BUILT_IN = shipped_profile()
+
+
+def answer(
+    status: int, data: object = None, *, wait_s: float | None = None, means: Means | None = None, **more: object
+) -> httpx.Response:
     """An answer as the transport hands it over."""
-    call = Call(Kind.PUSH, said=Said(wait_s), data=data)
+    call = Call(Kind.PUSH, said=Said(wait_s), means=means, data=data)
     return httpx.Response(status, extensions={CALL: call}, **{"content": b"{}", **more})  # type: ignore[arg-type]  # a Response's
 
 
@@ -34,7 +43,7 @@ def answer(status: int, data: object = None, *, wait_s: float | None = None, **m
 )
 def test_each_status_means_what_may_be_done_about_it(status: int, error: type[PlatformError]) -> None:
     with pytest.raises(PlatformError) as raised:
-        accepted(answer(status, WORDS), Secrets())
+        accepted(answer(status, WORDS), BUILT_IN, Secrets())
     assert type(raised.value) is error
     assert str(raised.value).startswith(f"the platform answered {status}")
     assert str(raised.value).endswith(": Oh no") == (status >= 400)
@@ -43,7 +52,7 @@ def test_each_status_means_what_may_be_done_about_it(status: int, error: type[Pl
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_a_refusal_with_a_wait_asks_to_be_tried_again_after_it(status: int) -> None:
     with pytest.raises(Unavailable) as later:
-        accepted(answer(status, wait_s=7), Secrets())
+        accepted(answer(status, wait_s=7), BUILT_IN, Secrets())
     assert later.value.after_s == 7
     assert is_later(answer(status, headers={"Retry-After": "0"}))
     assert not is_later(answer(status))
@@ -51,9 +60,9 @@ def test_a_refusal_with_a_wait_asks_to_be_tried_again_after_it(status: int) -> N
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_a_success_is_a_yes(status: int) -> None:
-    assert accepted(answer(status), Secrets()).status_code == status
-    confirm(answer(status, BadAnswer("not JSON"), content=b" \n"), "cmp-1", Secrets())
-    confirm(answer(status, {"success": True, "campaign_id": "cmp-1"}), "cmp-1", Secrets())
+    assert accepted(answer(status), BUILT_IN, Secrets()).status_code == status
+    confirm(answer(status, BadAnswer("not JSON"), content=b" \n"), "cmp-1", BUILT_IN, Secrets())
+    confirm(answer(status, {"success": True, "campaign_id": "cmp-1"}), "cmp-1", BUILT_IN, Secrets())
 
 
 @pytest.mark.parametrize(
@@ -69,13 +78,85 @@ def test_a_success_whose_body_denies_it_is_none(data: object, said: str) -> None
     secrets = Secrets()
     secrets.learn(SecretStr("token-4711"))
     with pytest.raises(Unconfirmed) as denied:
-        confirm(answer(200, data), "cmp-1", secrets)
+        confirm(answer(200, data), "cmp-1", BUILT_IN, secrets)
     assert str(denied.value).endswith(said)
 
 
 def test_what_is_in_progress_is_given_as_long_as_a_request_unless_the_platform_says_how_long() -> None:
     assert in_progress(answer(409), 10, Secrets()).after_s == 10
     assert in_progress(answer(409, wait_s=3), 10, Secrets()).after_s == 3
+
+
+# By the rules of a profile
+
+CODES = replace(
+    BUILT_IN,
+    expect=Rule(None, "code", (0,)),
+    answers=(
+        Answer(Means.SIGN_IN, Rule(None, "code", (range(40101, 40106),))),
+        Answer(Means.LATER, Rule(200, "code", (50000,))),
+        Answer(Means.REFUSED, Rule(None, "code", (50000,))),
+        Answer(Means.REFUSED, Rule(503)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "data", "means"),
+    [
+        (200, {"code": 40105}, Means.SIGN_IN),
+        (403, {"code": 40101}, Means.SIGN_IN),
+        (200, {"code": 50000}, Means.LATER),
+        (500, {"code": 50000}, Means.REFUSED),  # the first that matches counts
+        (503, None, Means.REFUSED),
+        (200, {"code": 0}, None),
+        (200, [], None),
+        (401, None, None),
+    ],
+)
+def test_the_first_rule_that_matches_an_answer_says_what_it_means(
+    status: int, data: object, means: Means | None
+) -> None:
+    assert meaning(CODES, status, data) is means
+    assert meaning(BUILT_IN, status, data) is None
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+def test_a_meaning_counts_whatever_the_status_is(status: int) -> None:
+    for means, error in ((Means.LATER, Unavailable), (Means.REFUSED, Rejected), (Means.SIGN_IN, Unauthorized)):
+        with pytest.raises(PlatformError, match=f"^the platform answered {status}.*: Oh no$") as raised:
+            accepted(answer(status, WORDS, means=means, wait_s=7), CODES, Secrets())
+        assert type(raised.value) is error
+        assert getattr(raised.value, "after_s", 7) == 7
+        with pytest.raises(error):
+            confirm(answer(status, WORDS, means=means), "cmp-1", CODES, Secrets())
+    assert refuses_token(answer(200, means=Means.SIGN_IN))
+    assert refuses_token(answer(401))
+    assert not refuses_token(answer(401, means=Means.LATER))
+
+
+@pytest.mark.parametrize("data", [{"code": 7} | WORDS, {"code": True, "error": "Oh no"}, {"error": "Oh no"}])
+def test_a_success_that_the_profile_does_not_expect_is_refused_and_a_push_unconfirmed(data: object) -> None:
+    problem = "its code is not what the profile adsyncd expects of a success: Oh no"
+    with pytest.raises(Rejected, match=f"^the platform answered 200, but {problem}$"):
+        accepted(answer(200, data), CODES, Secrets())
+    with pytest.raises(Unconfirmed, match=f"^the platform answered 200 to the push, but {problem}$"):
+        confirm(answer(200, data), "cmp-1", CODES, Secrets())
+    assert accepted(answer(200, {"code": 0} | WORDS), CODES, Secrets())
+    confirm(answer(200, {"code": 0}), "cmp-1", CODES, Secrets())
+
+
+def test_a_page_that_is_no_json_may_be_a_proxy_s_and_is_no_refusal() -> None:
+    with pytest.raises(BadAnswer, match="an HTML page"):
+        accepted(answer(200, BadAnswer("an HTML page")), CODES, Secrets())
+    with pytest.raises(Unconfirmed, match="its code is not what"):
+        confirm(answer(200, BadAnswer("nothing"), content=b""), "cmp-1", CODES, Secrets())
+
+
+def test_a_static_token_is_not_said_to_have_been_issued() -> None:
+    static = replace(BUILT_IN, sign_in=StaticToken("access_token"))
+    with pytest.raises(Unauthorized, match=r"401 to the token in the credentials$"):
+        accepted(answer(401), static, Secrets())
 
 
 # In the platform's words
