@@ -113,8 +113,6 @@ class Reader:
             return []
         if isinstance(value, list):
             return value
-        if isinstance(value, dict):
-            raise self._mismatch("should be a list", self._records_path, value)
         raise unlike_the_api(f"{self._records_path or 'it'}: should be a list")
 
     def _absent(self, answer: object, place: int, level: object) -> list[Any]:
@@ -124,13 +122,8 @@ class Reader:
             if answer.get("error") or answer.get("errors"):
                 raise unlike_the_api("it reports an error")
             return []
-        raise self._mismatch("should be a list, and is missing", ".".join(self._records[:place]), level)
-
-    def _mismatch(self, problem: str, level: str, beside: object) -> ProfileMismatch:
-        told = (
-            f"the profile {self._profile} does not fit the platform's answer: {self._records_path or 'it'}: {problem}"
-        )
-        return ProfileMismatch(told, level, _keys(beside))
+        told = f"the profile {self._profile} does not fit the platform's answer: {self._records_path} leads to nothing"
+        raise ProfileMismatch(told, ".".join(self._records[:place]), _keys(level))
 
     def _read(self, answer: object, number: int) -> Listed:
         items = self.records(answer)

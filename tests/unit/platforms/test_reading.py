@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.config.profile_file import shipped_profile
-from adsyncd.errors import BadAnswer
+from adsyncd.errors import BadAnswer, ProfileMismatch
 from adsyncd.model.campaign import MOST_NAMED, STATISTICS, Campaign, Oddities, Page, content_hash
 from adsyncd.platforms.paging import Pages
 from adsyncd.platforms.reading import Reader
@@ -306,7 +306,8 @@ def test_no_list_of_campaigns_is_an_empty_one_only_if_it_is_null() -> None:
     assert read_page(b'{"data": null, "pagination": {"has_more": false}}', 1).campaigns == ()
     for data in (b"{}", b'"x"', b"false", b"0"):
         assert "data: should be a list" in refusal(b'{"data": ' + data + b', "pagination": {"has_more": false}}')
-    assert "data: should be a list" in refusal(b'{"pagination": {"has_more": false}}')
+    with pytest.raises(ProfileMismatch, match="data leads to nothing"):
+        read_page(b'{"pagination": {"has_more": false}}', 1)
 
 
 # No pages at all
