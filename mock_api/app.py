@@ -38,8 +38,12 @@ def create_app(document: JsonValue, now: Callable[[], float]) -> Starlette:
         routes=[
             Route("/health", _health),
             Route("/auth/token", platform.sign_in, methods=["POST"]),
-            Route("/api/campaigns", Gate(platform, platform, platform.list_campaigns), methods=["GET"]),
-            Route("/api/campaigns/{campaign_id}/sync", Gate(platform, platform, platform.push), methods=["POST"]),
+            Route("/api/campaigns", Gate(platform, platform, platform.list_campaigns, _list_cost), methods=["GET"]),
+            Route(
+                "/api/campaigns/{campaign_id}/sync",
+                Gate(platform, platform, platform.push, _push_cost),
+                methods=["POST"],
+            ),
             Route("/api/error", _error),
             Route("/_ledger", platform.ledger),
             Route("/_ledger/reset", platform.reset_ledger, methods=["POST"]),
@@ -111,12 +115,12 @@ class AdPlatform:
             self._tokens_of[name] = Tokens(random.Random(f"{self._settings.seed}/{name}"))  # noqa: S311 - as above
         return OtherApi(self, name, description, self._tokens_of[name])
 
-    def take(self, client: ClientState, now: float) -> Verdict:
-        """Count a request against the quotas of the client id and of the platform, or against none."""
-        verdict = client.take(now, self._shared)
+    def take(self, client: ClientState, now: float, cost: int) -> Verdict:
+        """Count a request as `cost` against the quotas of the client id and of the platform, or against none."""
+        verdict = client.take(now, self._shared, cost)
         if self._settings.shared is not None:
             if verdict.accepted:
-                self._counts.accept(now, [self._settings.shared.window_s])
+                self._counts.accept(now, [self._settings.shared.window_s], cost)
             elif verdict.by_platform:
                 self._counts.refuse(now)
         return verdict
@@ -238,7 +242,15 @@ class _OtherApis(BaseRoute):
             response = await api.sign_in(Request(scope, receive))
             await response(scope, receive, send)
         else:
-            await Gate(self._platform, api, api.answer)(scope, receive, send)
+            await Gate(self._platform, api, api.answer, lambda _: api.list_cost)(scope, receive, send)
+
+
+def _list_cost(behaviour: Behaviour) -> int:
+    return behaviour.list_cost
+
+
+def _push_cost(behaviour: Behaviour) -> int:
+    return behaviour.push_cost
 
 
 async def _health(_: Request) -> Response:

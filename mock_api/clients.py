@@ -35,12 +35,12 @@ class Verdict:
     def wait_s(self) -> float:
         """For a refused request: the seconds until it would be accepted, without other requests."""
         readings = (*self.windows, self.platform) if self.platform else self.windows
-        return max(reading.reset_s for reading in readings if not reading.remaining)
+        return max(reading.reset_s for reading in readings if reading.lacks)
 
     @property
     def by_platform(self) -> bool:
         """Whether only the platform's quota refuses it."""
-        return not self.accepted and all(reading.remaining for reading in self.windows)
+        return not self.accepted and not any(reading.lacks for reading in self.windows)
 
 
 class ClientState:
@@ -67,18 +67,21 @@ class ClientState:
         if (behaviour.algorithm, behaviour.allowed) != (before.algorithm, before.allowed):
             self._meters = [meter(behaviour.algorithm, quota) for quota in behaviour.allowed]
 
-    def take(self, now: float, platform: Meter | None = None) -> Verdict:
-        """Count a request against all quotas, that of the `platform` included, or against none; and book it."""
+    def take(self, now: float, platform: Meter | None = None, cost: int = 1) -> Verdict:
+        """Count a request against all quotas, that of the `platform` included, or against none; and book it.
+
+        It counts as `cost`.
+        """
         if self.behaviour.fault is FaultKind.ABSURD_WAIT:
-            readings = tuple(Reading(quota, 0, _ABSURD_WAIT_S) for quota in self.behaviour.allowed)
+            readings = tuple(Reading(quota, 0, _ABSURD_WAIT_S, lacks=True) for quota in self.behaviour.allowed)
             verdict = Verdict(accepted=False, windows=readings)
         else:
             self._let_others_in(now)
-            accepted = take((*self._meters, platform) if platform else self._meters, now)
+            accepted = take((*self._meters, platform) if platform else self._meters, now, cost)
             readings = tuple(each.read() for each in self._meters)
             verdict = Verdict(accepted, readings, platform.read() if platform else None)
         if verdict.accepted:
-            self.book.accept(now, [quota.window_s for quota in self.behaviour.allowed])
+            self.book.accept(now, [quota.window_s for quota in self.behaviour.allowed], cost)
         else:
             self.book.refuse(now)
             self.book.refused_by_platform += verdict.by_platform

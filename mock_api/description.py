@@ -133,7 +133,7 @@ class ListTable(_Table):
     records: str
     absent: Literal["error", "empty"] = "error"
     page_size: tuple[int, int] = (1, 1000)
-    cost: int = 1
+    cost: int = Field(1, ge=1)
     paging: PagingTable = PagingTable()
 
 

@@ -26,8 +26,8 @@ class Meters(Protocol):
     def now(self) -> Callable[[], float]:
         """Return the seconds since the epoch."""
 
-    def take(self, client: ClientState, now: float) -> Verdict:
-        """Count a request against all quotas or against none."""
+    def take(self, client: ClientState, now: float, cost: int) -> Verdict:
+        """Count a request as `cost` against all quotas or against none."""
 
 
 class Api(Protocol):
@@ -44,12 +44,22 @@ class Api(Protocol):
 
 
 class Gate:
-    """An endpoint behind the meters, as an ASGI app: a request is in flight until its answer is out."""
+    """An endpoint behind the meters, as an ASGI app: a request is in flight until its answer is out.
 
-    def __init__(self, meters: Meters, api: Api, answer: Callable[[ClientState, Request], Awaitable[Response]]) -> None:
+    `cost` returns as how many requests one counts.
+    """
+
+    def __init__(
+        self,
+        meters: Meters,
+        api: Api,
+        answer: Callable[[ClientState, Request], Awaitable[Response]],
+        cost: Callable[[Behaviour], int],
+    ) -> None:
         self._meters = meters
         self._api = api
         self._answer = answer
+        self._cost = cost
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -61,7 +71,7 @@ class Gate:
             return
         behaviour = client.behaviour
         now = self._meters.now()
-        verdict = self._meters.take(client, now)
+        verdict = self._meters.take(client, now, self._cost(behaviour))
         with client.in_flight():
             if verdict.accepted:
                 try:

@@ -7,18 +7,18 @@ _KEPT = 50_000
 
 
 class _Trail:
-    """The most requests that were accepted in any trailing window of `window_s`."""
+    """The most that was accepted in any trailing window of `window_s`."""
 
     def __init__(self, window_s: float) -> None:
         self.largest = 0
         self._window_s = window_s
         self._log: deque[float] = deque()
 
-    def accept(self, now: float) -> None:
-        """Count a request."""
+    def accept(self, now: float, cost: int) -> None:
+        """Count a request as `cost`."""
         while self._log and self._log[0] + self._window_s <= now:
             self._log.popleft()
-        self._log.append(now)
+        self._log.extend([now] * cost)
         self.largest = max(self.largest, len(self._log))
 
 
@@ -33,15 +33,15 @@ class Counts:
         self._trails: dict[float, _Trail] = {}
         self._first_s = 0.0
 
-    def accept(self, now: float, windows_s: Sequence[float]) -> None:
-        """Book a request that was counted against quotas with windows of `windows_s`."""
+    def accept(self, now: float, windows_s: Sequence[float], cost: int = 1) -> None:
+        """Book a request that was counted as `cost` against quotas with windows of `windows_s`."""
         self._accepted += 1
         self._accepted_at.append(now)
         self._first_s = windows_s[0]
         for window_s in windows_s:
             if window_s not in self._trails:
                 self._trails[window_s] = _Trail(window_s)
-            self._trails[window_s].accept(now)
+            self._trails[window_s].accept(now, cost)
 
     def refuse(self, now: float) -> None:
         """Book a request that was refused."""
@@ -51,8 +51,8 @@ class Counts:
     def as_json(self) -> dict[str, object]:
         """Return what `GET /_ledger` shows.
 
-        `largest_windows` tells for the length of each window, in seconds, the most accepted in any trailing one, and
-        `largest_window` that of the first.
+        `largest_windows` tells for the length of each window, in seconds, the most accepted in any trailing one, by
+        cost, and `largest_window` that of the first.
         """
         first = self._trails.get(self._first_s)
         return {

@@ -1,7 +1,8 @@
 """The four ways in which platforms count requests against a quota: pure, on the caller's time line.
 
-A request counts against all of its quotas or, if it is refused, against none. The ways differ in which bursts they let
-through, which is what a client cannot see and has to be safe against.
+A request counts against all of its quotas or, if it is refused, against none. Where a platform meters by operation, a
+request counts as several: its cost. The ways differ in which bursts they let through, which is what a client cannot see
+and has to be safe against.
 """
 
 import math
@@ -24,13 +25,14 @@ class MeteredQuota:
 class Reading:
     """A meter's state at the instant of a request, including it.
 
-    `remaining` requests would still be accepted; `reset_s` seconds from now it is at least one more, if nobody else
-    comes. After a refusal by this meter `remaining` is 0, and that is how long to wait.
+    `remaining` requests of cost 1 would still be accepted; `reset_s` seconds from now it is at least one more, if
+    nobody else comes. If this meter `lacks` what the request costs, that is how long to wait.
     """
 
     quota: MeteredQuota
     remaining: int
     reset_s: float
+    lacks: bool = False
 
 
 class Meter(ABC):
@@ -41,21 +43,27 @@ class Meter(ABC):
         self._requests = quota.requests
         self._window_s = quota.window_s
         self._now = 0.0
+        self._cost = 1  # of the last request
+        self._lacks = False
 
-    def has_room(self, now: float) -> bool:
-        """Return whether a request that arrives at `now` would be accepted."""
+    def has_room(self, now: float, cost: int = 1) -> bool:
+        """Return whether a request that arrives at `now` and counts as `cost` would be accepted."""
         self._now = now
+        self._cost = cost
         self._advance()
-        return self._remaining() > 0
+        self._lacks = self._remaining() < cost
+        return not self._lacks
 
     @abstractmethod
     def count(self) -> None:
-        """Count an accepted request."""
+        """Count the last request: it is accepted."""
 
     def read(self) -> Reading:
         """Return the quota's state at the instant of the last request."""
         remaining = self._remaining()
-        return Reading(self._quota, remaining, self._more_in_s(remaining) if remaining < self._requests else 0.0)
+        wanted = min(self._cost if self._lacks else remaining + 1, self._requests)
+        reset_s = self._fits_in_s(wanted) if remaining < wanted else 0.0
+        return Reading(self._quota, remaining, reset_s, self._lacks)
 
     @abstractmethod
     def _advance(self) -> None:
@@ -66,8 +74,8 @@ class Meter(ABC):
         """Return how many more requests would be accepted now."""
 
     @abstractmethod
-    def _more_in_s(self, remaining: int) -> float:
-        """Return the seconds until more than `remaining` would be accepted."""
+    def _fits_in_s(self, wanted: int) -> float:
+        """Return the seconds until `wanted` would be accepted, more than now and no more than the quota."""
 
 
 class SlidingLog(Meter):
@@ -78,8 +86,8 @@ class SlidingLog(Meter):
         self._log: deque[float] = deque()
 
     def count(self) -> None:
-        """Log the request."""
-        self._log.append(self._now)
+        """Log the request, as often as it counts."""
+        self._log.extend([self._now] * self._cost)
 
     def _advance(self) -> None:
         while self._log and self._log[0] + self._window_s <= self._now:
@@ -88,8 +96,8 @@ class SlidingLog(Meter):
     def _remaining(self) -> int:
         return self._requests - len(self._log)
 
-    def _more_in_s(self, remaining: int) -> float:  # noqa: ARG002 - it is the oldest that leaves
-        return self._log[0] + self._window_s - self._now
+    def _fits_in_s(self, wanted: int) -> float:
+        return self._log[wanted - self._remaining() - 1] + self._window_s - self._now
 
 
 class FixedWindow(Meter):
@@ -102,7 +110,7 @@ class FixedWindow(Meter):
 
     def count(self) -> None:
         """Count the request in this window."""
-        self._count += 1
+        self._count += self._cost
 
     def _advance(self) -> None:
         index = math.floor(self._now / self._window_s)
@@ -112,7 +120,7 @@ class FixedWindow(Meter):
     def _remaining(self) -> int:
         return self._requests - self._count
 
-    def _more_in_s(self, remaining: int) -> float:  # noqa: ARG002 - all come back at the window's end
+    def _fits_in_s(self, wanted: int) -> float:  # noqa: ARG002 - all come back at the window's end
         return (self._index + 1) * self._window_s - self._now
 
 
@@ -126,8 +134,8 @@ class TokenBucket(Meter):
         self._at = 0.0
 
     def count(self) -> None:
-        """Take a request out of the bucket."""
-        self._level -= 1
+        """Take what the request counts as out of the bucket."""
+        self._level -= self._cost
 
     def _advance(self) -> None:
         self._level = min(self._requests, self._level + (self._now - self._at) * self._rate)
@@ -136,8 +144,8 @@ class TokenBucket(Meter):
     def _remaining(self) -> int:
         return math.floor(self._level)
 
-    def _more_in_s(self, remaining: int) -> float:
-        return (remaining + 1 - self._level) / self._rate
+    def _fits_in_s(self, wanted: int) -> float:
+        return (wanted - self._level) / self._rate
 
 
 class WindowCounter(Meter):
@@ -151,7 +159,7 @@ class WindowCounter(Meter):
 
     def count(self) -> None:
         """Count the request in this window."""
-        self._current += 1
+        self._current += self._cost
 
     def _advance(self) -> None:
         index = math.floor(self._now / self._window_s)
@@ -162,8 +170,8 @@ class WindowCounter(Meter):
     def _remaining(self) -> int:
         return math.floor(self._requests - self._previous * (1 - self._elapsed()) - self._current)
 
-    def _more_in_s(self, remaining: int) -> float:
-        return (self._frees_at(remaining + 1) - self._elapsed()) * self._window_s
+    def _fits_in_s(self, wanted: int) -> float:
+        return (self._frees_at(wanted) - self._elapsed()) * self._window_s
 
     def _elapsed(self) -> float:
         return self._now / self._window_s - self._index
@@ -198,10 +206,10 @@ def meter(algorithm: Algorithm, quota: MeteredQuota) -> Meter:
     return _METERS[algorithm](quota)
 
 
-def take(meters: Iterable[Meter], now: float) -> bool:
-    """Accept a request and count it on all `meters`, if all have room for it; else it counts on none."""
+def take(meters: Iterable[Meter], now: float, cost: int = 1) -> bool:
+    """Accept a request and count it as `cost` on all `meters`, if all have room for it; else it counts on none."""
     meters = [*meters]
-    accepted = all([each.has_room(now) for each in meters])  # noqa: C419 - each of them is to learn what time it is
+    accepted = all([each.has_room(now, cost) for each in meters])  # noqa: C419 - each of them is to learn what time it is
     if accepted:
         for each in meters:
             each.count()

@@ -61,6 +61,11 @@ class OtherApi:
         self._about = description
         self._tokens = tokens
 
+    @property
+    def list_cost(self) -> int:
+        """As how many requests a listing counts."""
+        return self._about.list_.cost
+
     def is_sign_in(self, path: str) -> bool:
         """Return whether this is the path of the sign-in."""
         own = self._about.sign_in.path

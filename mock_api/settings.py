@@ -82,6 +82,8 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
     quota_window_s: float = Field(60, gt=0, description="the window, in seconds")
     quotas: tuple[FurtherQuota, ...] = Field((), description="further quotas; a request counts on all of them or none")
     algorithm: Algorithm = Field(Algorithm.SLIDING_LOG, description="how requests are counted")
+    list_cost: int = Field(1, ge=1, description="as how many requests a listing counts; other APIs describe that")
+    push_cost: int = Field(1, ge=1, description="as how many requests a push counts")
     foreign_requests: int = Field(0, ge=0, description="requests per window that somebody else makes, evenly spaced")
     throttle_status: int = Field(429, ge=400, le=599, description="status of a refusal; any but 429 has Meta's body")
     retry_after: RetryAfter = Field(RetryAfter.BODY, description="how a 429 says when to come again")

@@ -14,7 +14,7 @@ NOW = 1_800_000_000.5
 ANSWER = JSONResponse({"success": True, "count": 3, "data": [{"budget": 1.5}], "name": None})
 
 
-REFUSAL = Verdict(accepted=False, windows=(Reading(MeteredQuota(10, 60), 0, 1.2345),))
+REFUSAL = Verdict(accepted=False, windows=(Reading(MeteredQuota(10, 60), 0, 1.2345, lacks=True),))
 
 
 def refusal(form: RetryAfter) -> tuple[str | None, float | None]:
@@ -34,7 +34,7 @@ def test_a_429_says_when_to_come_again_in_the_form_that_is_set_and_never_too_ear
 
 def test_a_refusal_may_be_a_400_with_the_code_of_meta_for_whose_quota_is_used_up() -> None:
     behaviour = Behaviour(throttle_status=400, retry_after=RetryAfter.SECONDS)
-    room, full = Reading(MeteredQuota(10, 60), 3, 1), Reading(MeteredQuota(20, 60), 0, 1.2345)
+    room, full = Reading(MeteredQuota(10, 60), 3, 1), Reading(MeteredQuota(20, 60), 0, 1.2345, lacks=True)
     for verdict, code in ((REFUSAL, 80_004), (Verdict(accepted=False, windows=(room,), platform=full), 4)):
         answer = throttled(behaviour, verdict, NOW)
         assert (answer.status_code, answer.headers["retry-after"]) == (400, "2")

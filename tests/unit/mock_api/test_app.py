@@ -138,6 +138,14 @@ async def test_beyond_the_quota_requests_get_a_429_and_are_not_counted() -> None
         assert (page["accepted"], page["refused"], page["largest_window"]) == (3, 3, 2)
 
 
+async def test_a_listing_and_a_push_count_as_often_as_they_cost() -> None:
+    async with platform(quota_requests=5, list_cost=2, push_cost=3) as caller:
+        answers = [await caller.list(), await caller.push(), await caller.list(), await caller.push()]
+        assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+        page = await caller.ledger()
+        assert (page["accepted"], page["refused"], page["largest_window"]) == (2, 2, 5)
+
+
 async def test_a_request_is_counted_whatever_fault_it_meets_then() -> None:
     async with platform(quota_requests=1, list_503=1) as caller:
         assert [(await caller.list()).status_code for _ in range(2)] == [503, 429]

@@ -83,6 +83,19 @@ def test_the_wait_is_for_the_last_of_the_quotas_that_have_no_room() -> None:
     assert client.book.as_json()["largest_windows"] == {"10": 1, "100": 2}
 
 
+def test_a_request_that_costs_more_than_is_left_waits_for_what_it_lacks_and_may_be_refused_by_the_platform() -> None:
+    shared = meter(Algorithm.SLIDING_LOG, MeteredQuota(4, 60))
+    acme, other = ClientState("acme", 0, quotas((5, 10), (6, 100))), ClientState("other", 0, quotas((9, 60)))
+    assert acme.take(0, cost=3).accepted
+    assert acme.take(1, cost=3).wait_s == 9
+    assert acme.take(10, cost=3).accepted
+    assert acme.take(11, cost=1).wait_s == 89
+    assert other.take(0, shared, cost=3).accepted
+    verdict = other.take(1, shared, cost=2)
+    assert (verdict.accepted, verdict.by_platform, verdict.wait_s) == (False, True, 59)
+    assert acme.book.as_json()["largest_windows"] == {"10": 3, "100": 6}
+
+
 def test_new_settings_forget_the_spent_quotas_if_they_change_any_of_them() -> None:
     client = ClientState("acme", 0, quotas((1, 10), (2, 100)))
     assert client.take(0).accepted

@@ -15,13 +15,13 @@ class Api:
     """An API with one client id, and with words of its own for what is wrong."""
 
     def __init__(self) -> None:
-        self.client = ClientState("acme", 0, Behaviour(quota_requests=2))
+        self.client = ClientState("acme", 0, Behaviour(quota_requests=4))
 
     def now(self) -> float:
         return 0.0
 
-    def take(self, client: ClientState, now: float) -> Verdict:
-        return client.take(now)
+    def take(self, client: ClientState, now: float, cost: int) -> Verdict:
+        return client.take(now, cost=cost)
 
     async def authorized(self, request: Request) -> ClientState:
         if "token" not in request.headers:
@@ -44,7 +44,7 @@ def api() -> Api:
 
 
 async def test_an_api_says_in_its_own_words_what_the_gate_refuses(api: Api) -> None:
-    app = Starlette(routes=[Route("/", Gate(api, api, api.answer))])
+    app = Starlette(routes=[Route("/", Gate(api, api, api.answer, lambda _: 2))])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://platform") as http:
         token = {"token": "x"}
         answers = [
@@ -60,4 +60,4 @@ async def test_an_api_says_in_its_own_words_what_the_gate_refuses(api: Api) -> N
         {"slower": 60.0},
     ]
     book = api.client.book.as_json()
-    assert (book["accepted"], book["refused"], book["peak_concurrency"]) == (2, 1, 1)
+    assert (book["accepted"], book["refused"], book["largest_window"], book["peak_concurrency"]) == (2, 1, 4, 1)

@@ -24,6 +24,14 @@ def test_each_window_has_its_own_largest_count_and_the_first_one_is_the_largest_
     assert (page["largest_window"], page["largest_windows"]) == (2, {"2": 2, "0.5": 1, "5": 5})
 
 
+def test_a_window_holds_what_its_requests_cost() -> None:
+    book = Book()
+    for at, cost in ((0, 3), (4, 2), (10, 1)):
+        book.accept(at, [10, 5], cost)
+    page = book.as_json()
+    assert (page["accepted"], page["largest_windows"]) == (3, {"10": 5, "5": 5})
+
+
 def test_a_page_without_requests_has_no_largest_window() -> None:
     assert Book().as_json()["largest_window"] == 0
 

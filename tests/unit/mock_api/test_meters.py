@@ -147,3 +147,42 @@ def test_a_quota_of_which_nothing_is_used_has_nothing_to_wait_for(algorithm: Alg
     assert take([full], 1024)
     assert not take([full, idle], 1024)
     assert idle.read() == Reading(MeteredQuota(4, WINDOW), 4, 0)
+
+
+costly = st.lists(st.tuples(gaps, st.integers(1, 9)), min_size=1, max_size=60)
+
+
+@every_algorithm
+@given(quota=quotas, requests=costly)
+def test_a_request_that_costs_more_counts_as_so_many_requests_at_one_instant_or_not_at_all(
+    algorithm: Algorithm, quota: int, requests: list[tuple[float, int]]
+) -> None:
+    counting, one_by_one = (meter(algorithm, MeteredQuota(quota, WINDOW)) for _ in range(2))
+    now = 1024.0
+    for gap, cost in requests:
+        now += gap
+        fits = one_by_one.has_room(now) and one_by_one.read().remaining >= cost
+        assert take([counting], now, cost) is fits
+        for _ in range(cost if fits else 0):
+            assert take([one_by_one], now)
+        assert counting.read().remaining == one_by_one.read().remaining
+
+
+@every_algorithm
+@given(quota=quotas, requests=costly)
+def test_a_refused_request_of_any_cost_is_accepted_after_the_wait_and_not_before(
+    algorithm: Algorithm, quota: int, requests: list[tuple[float, int]]
+) -> None:
+    def last_of(at: float) -> tuple[bool, Reading]:
+        counting, now = meter(algorithm, MeteredQuota(quota, WINDOW)), 1024.0
+        for gap, cost in requests:
+            now += gap
+            let_in = take([counting], now, min(cost, quota))
+        return (take([counting], now + at, min(cost, quota)) if at else let_in), counting.read()
+
+    let_in, said = last_of(0.0)
+    assert said.lacks is not let_in
+    if not let_in:
+        assert said.reset_s > 0
+        assert last_of(said.reset_s + 1e-6)[0]
+        assert said.reset_s < 2e-6 or not last_of(said.reset_s - 1e-6)[0]

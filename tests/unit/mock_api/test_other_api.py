@@ -288,3 +288,10 @@ async def test_an_api_comes_and_goes_with_the_settings() -> None:
         await caller.change(apis={"orbit": None, "comet": ORBIT})
         assert (await caller.http.get("/orbit/v2/accounts/acme/campaigns")).status_code == 404
         assert (await caller.http.post("/comet/oauth/token", data=FORM)).status_code == 200
+
+
+async def test_a_listing_counts_as_often_as_the_description_says() -> None:
+    async with platform({**ORBIT, "list": {**ORBIT["list"], "cost": 3}}, list_cost=1) as caller:
+        await caller.list()
+        book = await caller.book()
+        assert (book["accepted"], book["largest_window"]) == (1, 3)

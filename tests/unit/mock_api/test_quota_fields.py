@@ -59,7 +59,7 @@ def test_metas_fields_tell_percentages_and_after_a_refusal_the_minutes_to_wait()
     [use_case] = usage["X-Business-Use-Case-Usage"]["acme"]
     assert (use_case["call_count"], use_case["estimated_time_to_regain_access"]) == (100, 0)
     assert usage["X-App-Usage"]["call_count"] == 1
-    refused = fields(RateLimitForm.META_USAGE, Reading(MeteredQuota(10, 60), 0, 61), accepted=False)
+    refused = fields(RateLimitForm.META_USAGE, Reading(MeteredQuota(10, 60), 0, 61, lacks=True), accepted=False)
     [use_case] = json.loads(refused["X-Business-Use-Case-Usage"])["acme"]
     assert use_case["estimated_time_to_regain_access"] == 2
     assert "X-App-Usage" not in refused
