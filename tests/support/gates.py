@@ -77,8 +77,9 @@ def a_client(
     client_id: str = "acme",
     weight: int = 1,
     timeout_s: float = 10,
+    costs: tuple[int, int] = (1, 1),
 ) -> ClientQuota:
-    return ClientQuota("mixo", client_id, quota, platform_quota, weight, timedelta(seconds=timeout_s))
+    return ClientQuota("mixo", client_id, quota, platform_quota, weight, timedelta(seconds=timeout_s), costs)
 
 
 def a_gate(
@@ -112,24 +113,29 @@ async def at_once(count: int, call: Callable[..., Coroutine[None, None, object]]
             tasks.start_soon(call, *args)
 
 
-async def recorded(gate: Gate, timeout_s: float = 5.0) -> Permit:
+async def recorded(gate: Gate, timeout_s: float = 5.0, cost: int = 1) -> Permit:
     """Return a permit that is on record, as a request needs it."""
-    permit = await gate.acquire()
+    permit = await gate.acquire(cost=cost)
     while not await permit.put_on_record(timeout_s):
         await anyio.sleep(0.01)  # as the store takes its time
-        permit = await gate.acquire(again=True)
+        permit = await gate.acquire(cost=cost, again=True)
     return permit
 
 
 class Server:
-    """Counts each request at an instant between its sending and its answer, as an exact sliding log."""
+    """Counts each request at an instant between its sending and its answer, as an exact sliding log.
 
-    def __init__(self, seed: int) -> None:
+    A request counts as often as it costs: one of `costs`, by chance.
+    """
+
+    def __init__(self, seed: int, costs: Sequence[int] = (1,)) -> None:
         self.random = Random(seed)
+        self.costs = costs
         self.counted: list[float] = []
 
     async def request(self, through: Gate) -> None:
-        permit = await through.acquire()
+        cost = self.random.choice(self.costs)
+        permit = await through.acquire(cost=cost)
         kind = self.random.choice(["answered", "answered", "answered", "never left", "timed out", "cancelled"])
         if kind == "never left":
             try:
@@ -139,21 +145,22 @@ class Server:
             return
         try:
             with anyio.move_on_after(self.random.uniform(0, 5) if kind == "cancelled" else None):
-                await self._count()
+                await self._count(cost)
         finally:
             permit.cool()
 
     async def recorded_request(self, through: Gate) -> None:
         """Be killed at any instant: what a process does after that, this does not do."""
-        permit = await recorded(through)
-        await self._count()
+        cost = self.random.choice(self.costs)
+        permit = await recorded(through, cost=cost)
+        await self._count(cost)
         permit.cool()
 
-    async def _count(self) -> None:
+    async def _count(self, cost: int) -> None:
         round_trip = self.random.uniform(0, 5)
         arrival = self.random.uniform(0, round_trip)
         await anyio.sleep(arrival)
-        self.counted.append(anyio.current_time())
+        self.counted += [anyio.current_time()] * cost
         await anyio.sleep(round_trip - arrival)
 
     def most_in_a_window(self) -> int:

@@ -1,6 +1,6 @@
 """Processes that share a client id and are killed at any instant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import anyio
@@ -15,10 +15,12 @@ Life = tuple[float, float, int, bool]  # when it begins, how many seconds it las
 class Processes:
     """Several processes with one client id, and one ledger: each may be killed at any instant, or frozen."""
 
-    def __init__(self, seed: int, quota: Quota, platform_quota: Quota | None = None) -> None:
-        self.server = Server(seed)
+    def __init__(
+        self, seed: int, quota: Quota, platform_quota: Quota | None = None, costs: Sequence[int] = (1,)
+    ) -> None:
+        self.server = Server(seed, costs)
         self.ledger = MemoryLedger()
-        self.client = a_client(quota, platform_quota)
+        self.client = a_client(quota, platform_quota, costs=(min(costs), max(costs)))
 
     async def live(
         self,

@@ -166,5 +166,14 @@ class Tenant:
     @property
     def client_quota(self) -> ClientQuota:
         """The bounds of its requests, without the tenant."""
-        platform = self.platform
-        return ClientQuota(platform.name, self.client_id, self.quota, platform.quota, self.weight, self.sync.timeout)
+        platform, profile = self.platform, self.platform.profile
+        costs = [profile.listing.cost, profile.push.cost] if profile.push else [profile.listing.cost]
+        return ClientQuota(
+            platform.name,
+            self.client_id,
+            self.quota,
+            platform.quota,
+            self.weight,
+            self.sync.timeout,
+            (min(costs), max(costs)),
+        )

@@ -80,7 +80,7 @@ class Admission:
             await self._hold(request.url.host)
         if not call.metered:
             return None
-        permit = self._gate.acquire_nowait()
+        permit = self._gate.acquire_nowait(call.cost)
         if permit is not None:
             return permit
         if self._tokens_run_out and call.authority is not None:
@@ -147,7 +147,7 @@ class Admission:
                 if until is not None and current.is_recording():
                     current.set_attribute(WAIT_UNTIL, until.isoformat(timespec="milliseconds"))
 
-            return await self._gate.acquire(call.priority, on_wait, again=again)
+            return await self._gate.acquire(call.priority, on_wait, cost=call.cost, again=again)
 
     @contextmanager
     def _wait(self) -> Iterator[None]:

@@ -40,8 +40,8 @@ class Known:
 class Account:
     """The quota of one client id or, if that is empty, of a platform.
 
-    `records`: permits of other processes, whose requests take `timeout` at most. `sent`: other requests that count
-    here, as the accounts of a platform's client ids know them.
+    `records`: permits of other processes, whose requests take `timeout` and cost `largest` at most. `sent`: other
+    requests that count here, as the accounts of a platform's client ids know them.
     """
 
     def __init__(
@@ -54,12 +54,13 @@ class Account:
         owner: str,
         timeout: timedelta,
         sent: Iterable[Known] = (),
+        largest: int = 1,
     ) -> None:
         self.platform = platform
         self.client_id = client_id
         self.quota = quota
         spent = WaitReason.QUOTA if client_id else WaitReason.PLATFORM_QUOTA
-        self.limiter = Limiter(quota, paced=quota.shape is Shape.PACED, spent=spent)
+        self.limiter = Limiter(quota, paced=quota.shape is Shape.PACED, spent=spent, largest=largest)
         self.hand = Hand(self.limiter, clock, lambda claims: self.notes((), claims, None))
         self._clock = clock
         self._owner = owner
@@ -89,8 +90,9 @@ class Account:
         self._carry_over(new, sent)
         self.limiter.pace(paced=quota.shape is Shape.PACED)
 
-    def expect(self, timeout: timedelta) -> None:
-        """Expect requests of other processes to take so long."""
+    def expect(self, timeout: timedelta, largest: int = 1) -> None:
+        """Expect requests of other processes to take so long, and requests to cost so much."""
+        self.limiter.expect(largest)
         in_flight_s = _RECORDED_WITHIN_S + timeout.total_seconds()
         if in_flight_s <= self._in_flight_s:
             return
@@ -124,10 +126,11 @@ class Account:
         last_s = now + _RECORDED_WITHIN_S + timeout_s  # the end of the request
         claims = [
             self._claim(bucket.length_ms, number, last_s + bucket.cools_for, now)
-            for number, bucket in zip(numbers, self.limiter.buckets, strict=True)
+            for bucket, number in self.limiter.placed(numbers)
         ]
         if self.limiter.paced:
-            claims.append(self._claim(_PACE_MS, 0, now + self.limiter.space_s, now))
+            space_s = self.limiter.space_after(self.limiter.cost(numbers))
+            claims.append(self._claim(_PACE_MS, 0, now + space_s, now))
         return claims
 
     def claims_ahead(self, count: int, timeout_s: float) -> list[Claim]:
@@ -183,7 +186,7 @@ class Account:
         if since is None:
             return notes
         claimed = {claim.record.window_ms for claim in claims}
-        for bucket, number in zip(self.limiter.buckets, numbers, strict=True):
+        for bucket, number in self.limiter.placed(numbers):
             if bucket.length_ms not in claimed:
                 free_at = since + bucket.cools_for
                 self._unrecorded[bucket.length_ms, number] = self._record(bucket.length_ms, number, free_at)
@@ -196,7 +199,7 @@ class Account:
         its answer, so the records are to be read again, at `look_at`: soon, in case it never left, then more rarely,
         but twice in a window, since then its permit's return is known before it is free.
         """
-        now, since_boot = self._clock.monotonic(), self._clock.since_boot()
+        now, since_boot, longest_s = self._clock.monotonic(), self._clock.since_boot(), self.limiter.longest_space_s
         lengths, looks = {bucket.length_ms for bucket in self.limiter.buckets}, list[float]()
         for record in records:
             whose, key = (record.platform, record.client_id), (record.window_ms, record.number)
@@ -204,7 +207,7 @@ class Account:
                 continue
             ours = record.boot_id == self._clock.boot_id
             if record.window_ms == _PACE_MS:
-                self.limiter.rest(now + (record.free_at - since_boot + _ROUNDING_S if ours else self.limiter.space_s))
+                self.limiter.rest(now + (record.free_at - since_boot + _ROUNDING_S if ours else longest_s))
             known = self._known.get(key)
             if known and known.record.owner == self._owner and known.record.free_at > since_boot:
                 continue  # it was read before this process took the permit

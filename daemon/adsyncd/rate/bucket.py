@@ -147,9 +147,9 @@ class Bucket:
         for number in held:
             self._cool(number, free_at)
 
-    def opens_at(self, now: float) -> float | None:
-        """Return the earliest instant at which a permit is free; None if a response must arrive first."""
-        missing = 1 - self.free(now)
+    def opens_at(self, now: float, count: int = 1) -> float | None:
+        """Return the earliest instant at which `count` permits are free; None if a response must arrive first."""
+        missing = count - self.free(now)
         if missing <= 0:
             return now
         if missing > len(self._until):

@@ -1,4 +1,7 @@
-"""The cost of a change of quotas, before it takes effect: for how long a client id would send nothing."""
+"""The cost of a change of quotas, before it takes effect: for how long a client id would send nothing.
+
+(How many permits a request costs is another matter: see `quota`.)
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,7 +32,7 @@ def costs(clients: Mapping[str, ClientQuota], records: Sequence[PermitRecord], c
         key = client.platform, client.client_id
         own = Account(*key, client.quota, recorded.get(key, ()), clock, __name__, client.timeout)
         changed = [one for one in (own, of_platform(client)) if one is not None and one.is_changed]
-        wait_s = max((one.limiter.opens_at(now) or now for one in changed), default=now) - now
+        wait_s = max((one.limiter.opens_at(now, client.costs[0]) or now for one in changed), default=now) - now
         if wait_s > _WORTH_TELLING_S:
             found[name] = wait_s
     return found

@@ -119,7 +119,7 @@ def _waits_s(answer: _Answer, dialect: Dialect) -> Iterator[float | None]:
     for name in dialect.wait_headers:
         if name in answer.fields:
             yield answer.ahead_s([answer.fields[name]])
-    if answer.failed:
+    if answer.failed or answer.throttled:
         for period in dialect.waits:
             yield answer.ahead_s(_at(answer.data, period.path), period.unit)
 

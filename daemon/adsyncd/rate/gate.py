@@ -1,14 +1,16 @@
 """The gate that every metered request passes: it awaits what the limiter decides.
 
 A gate belongs to one client id of one platform. Requests wait in front of it in three lines: listings before pushes,
-replays last; each line is first come, first served. Gates share nothing but the platform's own quota, if it has one, so
-a blocked gate delays no other.
+replays last; each line is first come, first served. The first of all waits for as many permits as it costs, and nobody
+behind it overtakes it with a smaller cost. Gates share nothing but the platform's own quota, if it has one, so a
+blocked gate delays no other.
 
 A permit is recorded before its request leaves, as out until the last instant at which it could be, and again once it is
 known when it will be free. So a killed process leaves its permits cooling, the next process starts with what is left,
 and two processes never hold the same permit.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,7 +20,7 @@ import anyio
 import structlog
 
 from adsyncd.clock import Clock
-from adsyncd.errors import Stopping
+from adsyncd.errors import Stopping, WaitTooLong
 from adsyncd.rate.account import Account
 from adsyncd.rate.feedback import Limit
 from adsyncd.rate.learned import Learned
@@ -48,9 +50,10 @@ class Priority(IntEnum):
 
 
 class _Waiter:
-    __slots__ = ("permit", "turn")
+    __slots__ = ("cost", "permit", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, cost: int) -> None:
+        self.cost = cost
         self.turn = anyio.Event()
         self.permit: Permit | None = None
 
@@ -63,6 +66,7 @@ class Gate:
         self.limiter = account.limiter
         self.ledger = ledger
         self.weight = 1
+        self.least = 1  # what a request costs at least
         self.in_round = False
         self._clock = clock
         self.pool: PlatformPool | None = None
@@ -76,7 +80,7 @@ class Gate:
         self._learned = Learned(account, ledger, clock, known)
 
     def change(self, quota: Quota, pool: PlatformPool | None, weight: int) -> None:
-        """Adopt another quota, and share a platform's with other gates, for `weight` grants a turn.
+        """Adopt another quota, and share a platform's with other gates, for `weight` permits a turn.
 
         No request passes by the old quota of one and the new quota of the other. What was learned about the old quota
         is forgotten.
@@ -96,33 +100,36 @@ class Gate:
         for permit in self.out:
             permit.join(pool)
 
-    def acquire_nowait(self) -> Permit | None:
-        """Return a permit if one is free and no request waits for it. Raises `Stopping` once the gate is stopped."""
+    def acquire_nowait(self, cost: int = 1) -> Permit | None:
+        """Return a permit if as much as it costs is free and no request waits for it.
+
+        Raises `Stopping` once the gate is stopped.
+        """
         if self._stopped.is_set():
             raise Stopping(_STOPPING)
         if self.waiting:
             return None
         now, pool = self._clock.monotonic(), self.pool
         if pool is None:
-            numbers = self.limiter.take(now)
+            numbers = self.limiter.take(now, cost)
             return None if numbers is None else Permit(self, now, numbers, None, [])
-        if self.limiter.blocks(now) or (shared := pool.take(now)) is None:
+        if self.limiter.blocks(now, cost) or (shared := pool.take(now, cost)) is None:
             return None
-        return Permit(self, now, self._taken(now), pool, shared)
+        return Permit(self, now, self._taken(now, cost), pool, shared)
 
     async def acquire(
-        self, priority: Priority = Priority.PUSH, on_wait: OnWait | None = None, *, again: bool = False
+        self, priority: Priority = Priority.PUSH, on_wait: OnWait | None = None, *, cost: int = 1, again: bool = False
     ) -> Permit:
         """Wait for a permit, at the end of the line of its priority, or at its head if the request comes `again`.
 
         A cancelled request leaves the line and takes nothing. `on_wait` is called once, and, while the request is the
         first of all, whenever the reason or the end of its wait changes; its errors end the wait.
 
-        Raises `Stopping` once the gate is stopped.
+        Raises `Stopping` once the gate is stopped, and `WaitTooLong` if the quota never allows what the request costs.
         """
-        if permit := self.acquire_nowait():
+        if permit := self.acquire_nowait(cost):
             return permit
-        waiter, line = _Waiter(), self._lines[priority]
+        waiter, line = _Waiter(cost), self._lines[priority]
         if again:
             line.appendleft(waiter)
         else:
@@ -192,21 +199,21 @@ class Gate:
 
     def silence_s(self) -> float | None:
         """Return for how many seconds nothing can be granted from now on; None if a response must arrive first."""
-        now, pool = self._clock.monotonic(), self.pool
-        blocks = [*self.limiter.blocks(now), *(pool.limiter.blocks(now) if pool else [])]
+        now, pool, cost = self._clock.monotonic(), self.pool, self.least
+        blocks = [*self.limiter.blocks(now, cost), *(pool.limiter.blocks(now, cost) if pool else [])]
         until = last_to_end(blocks).until if blocks else now
         return None if until is None else until - now
 
-    def forecast_s(self, requests: int) -> float:
-        """Return in how many seconds `requests` more can have been sent, if each is answered at once.
+    def forecast_s(self, permits: int, cost: int = 1) -> float:
+        """Return in how many seconds requests can take so many more permits, `cost` each, if answered at once.
 
         Of a platform's quota it counts this gate's share beside the gates that wait now.
         """
-        if requests <= 0:
+        if permits <= 0:
             return 0.0
-        now = self._clock.monotonic()
-        own = self.limiter.nth_at(requests, now)
-        shared = self.pool.nth_at(self, requests, now) if self.pool else now
+        now, requests = self._clock.monotonic(), math.ceil(permits / cost)
+        own = self.limiter.nth_at(requests, now, cost)
+        shared = self.pool.nth_at(self, requests, now, cost) if self.pool else now
         return max(own, shared) - now
 
     def counted_by(self, written_at: float | None) -> float:
@@ -216,23 +223,30 @@ class Gate:
             return now
         return min(now, written_at + bound.total_seconds())
 
+    @property
+    def cost(self) -> int:
+        """What the first waiting request costs; 0 if none waits."""
+        first = self._first()
+        return 0 if first is None else first.cost
+
     def is_ready(self, now: float) -> bool:
         """Return whether a request waits that only the platform's quota can keep back."""
-        return bool(self.waiting) and not self.limiter.blocks(now)
+        first = self._first()
+        return first is not None and not self._is_impossible(first) and not self.limiter.blocks(now, first.cost)
 
     def grant(self, now: float, shared: Numbers) -> None:
         """Grant to the first waiting request, with these permits of the platform's."""
         line = next(line for line in self._lines if line)
         waiter = line.popleft()
         self.waiting -= 1
-        waiter.permit = Permit(self, now, self._taken(now), self.pool, shared)
+        waiter.permit = Permit(self, now, self._taken(now, waiter.cost), self.pool, shared)
         waiter.turn.set()
 
     def sleep(self, now: float) -> None:
         """Wake up when a grant is possible again, and announce to the first waiting request what blocks it."""
-        self._timer.set(self.limiter.opens_at(now) if self.waiting and not self.in_round else None)
         first = self._first()
-        if first is not None and self._announced != (announced := (first, self._block(now))):
+        self._timer.set(self.limiter.opens_at(now, first.cost) if first and not self.in_round else None)
+        if first is not None and self._announced != (announced := (first, self._block(now, first.cost))):
             self._announced = announced
             first.turn.set()
 
@@ -253,8 +267,13 @@ class Gate:
         while waiter.permit is None:
             if self._stopped.is_set():
                 raise Stopping(_STOPPING)
+            if self._is_impossible(waiter):
+                raise WaitTooLong(
+                    f"a request costs {waiter.cost} permits, and a window of its quota has only {self._most}:"
+                    " it can never be sent; have each window allow more"
+                )
             if on_wait is not None and (told is None or self._first() is waiter):
-                before, told = told, self._block(self._clock.monotonic())
+                before, told = told, self._block(self._clock.monotonic(), waiter.cost)
                 if told != before:
                     on_wait(*told)
             look_at = self._look_at() if self._first() is waiter else None
@@ -280,17 +299,31 @@ class Gate:
         return (self.account,) if self.pool is None else (self.account, self.pool.account)
 
     def _first(self) -> _Waiter | None:
-        return next((line[0] for line in self._lines if line), None)
+        for line in self._lines:
+            if line:
+                return line[0]
+        return None
 
-    def _block(self, now: float) -> Block:
-        """Return what keeps the first waiting request back: the platform's quota, once its own does not."""
-        blocks, pool = self.limiter.blocks(now), self.pool
+    @property
+    def _most(self) -> int:
+        return min(account.limiter.most for account in self._accounts())
+
+    def _is_impossible(self, waiter: _Waiter) -> bool:
+        """Return whether no window ever has what a request costs, and tell it then."""
+        if waiter.cost == 1 or waiter.cost <= self._most:
+            return False
+        waiter.turn.set()
+        return True
+
+    def _block(self, now: float, cost: int) -> Block:
+        """Return what keeps a request back that is the first: the platform's quota, once its own does not."""
+        blocks, pool = self.limiter.blocks(now, cost), self.pool
         if not blocks and pool is not None:
-            blocks = pool.limiter.blocks(now) or [Block(WaitReason.PLATFORM_QUOTA, now)]
+            blocks = pool.limiter.blocks(now, cost) or [Block(WaitReason.PLATFORM_QUOTA, now)]
         return last_to_end(blocks or [Block(WaitReason.QUOTA, now)])
 
-    def _taken(self, now: float) -> Numbers:
-        numbers = self.limiter.take(now)
+    def _taken(self, now: float, cost: int) -> Numbers:
+        numbers = self.limiter.take(now, cost)
         assert numbers is not None  # noqa: S101 - the caller has seen that nothing blocks
         return numbers
 

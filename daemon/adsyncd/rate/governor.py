@@ -41,10 +41,12 @@ class Governor:
         pool = self._pool(client)
         if key not in self._gates:
             records = self._records.get(key, ())
-            account = Account(*key, client.quota, records, self._clock, self._owner, client.timeout)
+            largest = client.costs[1]
+            account = Account(*key, client.quota, records, self._clock, self._owner, client.timeout, largest=largest)
             self._gates[key] = Gate(account, self._clock, self._ledger, self._shapes.get(key))
         gate = self._gates[key]
-        gate.account.expect(client.timeout)
+        gate.account.expect(client.timeout, client.costs[1])
+        gate.least = client.costs[0]
         gate.change(client.quota, pool, client.weight)
         if pool:
             pool.serve()
@@ -62,13 +64,14 @@ class Governor:
             return None
         if name not in self._pools:
             records, sent = self._records.get((name, ""), ()), self._sent_by_clients(name)
-            account = Account(name, "", quota, records, self._clock, self._owner, client.timeout, sent)
+            timeout, largest = client.timeout, client.costs[1]
+            account = Account(name, "", quota, records, self._clock, self._owner, timeout, sent, largest)
             pool = self._pools[name] = PlatformPool(account, self._clock)
             for (of, _), gate in self._gates.items():
                 if of == name:  # its requests count from now on, even if its quota is adopted later
                     gate.join(pool)
         pool = self._pools[name]
-        pool.account.expect(client.timeout)
+        pool.account.expect(client.timeout, client.costs[1])
         pool.account.change(quota)
         return pool
 

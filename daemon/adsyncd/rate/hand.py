@@ -1,9 +1,9 @@
 """Permits in hand: on record before they are granted, so that their requests wait for no write.
 
-Where a quota is large, the write that records a request's permit records a block of others with it, at most a twentieth
-of the smallest window. They are granted before all others, without a write, as long as their records outlast a request.
-A block is half as large as the number of requests of late. What is left of it after two seconds is noted as free, since
-no other process can have it meanwhile.
+Where a quota is large, the write that records a request's permits records a block of others with it, at most a
+twentieth of the smallest window. They are granted before all others, without a write, as long as their records outlast
+a request and are as many as it costs. A block is half as large as the number of permits granted of late. What is left
+of it after two seconds is noted as free, since no other process can have it meanwhile.
 
     free ──reserve──► being written ──settle──► in hand ──granted, take──► on record
       ▲                     │                      │
@@ -36,7 +36,7 @@ class Hand:
         self._unused = unused
         self._claims: dict[tuple[int, int], Claim] = {}  # by window and number
         self._reserved = list[tuple[Bucket, int]]()
-        self._used = 0  # by requests of late
+        self._used = 0  # permits, by requests of late
         self._ledger: PermitLedger | None = None
         self._timer = Timer(self._rest)
 
@@ -65,25 +65,25 @@ class Hand:
         self._reserved = []
         self._claims = recorded
 
-    def count(self, ledger: PermitLedger) -> None:
-        """Count a request whose permit was recorded in `ledger`."""
+    def count(self, ledger: PermitLedger, cost: int) -> None:
+        """Count a request whose permits were recorded in `ledger`."""
         if self._most > 1:
             self._ledger = ledger
-            self._used = min(self._used + 1, 2 * _MOST)
+            self._used = min(self._used + cost, 2 * _MOST)
             self._timer.set(self._clock.monotonic() + _KEPT_S)
 
     def take(self, numbers: Numbers, timeout_s: float) -> list[Claim]:
         """Return the claims of granted permits if all are in hand, and outlast a request of `timeout_s`."""
         if not self._claims:
             return []
-        over, claims = self._clock.since_boot() + timeout_s, list[Claim]()
-        for bucket, number in zip(self._limiter.buckets, numbers, strict=True):
+        over, claims, limiter = self._clock.since_boot() + timeout_s, list[Claim](), self._limiter
+        for bucket, number in limiter.placed(numbers):
             claim = self._claims.pop((bucket.length_ms, number), None)
             if claim is not None and over + bucket.cools_for <= claim.record.free_at:
                 claims.append(claim)
         if len(claims) < len(numbers):
             return []
-        self._used += 1
+        self._used += limiter.cost(numbers)
         return claims
 
     def give_back(self) -> None:

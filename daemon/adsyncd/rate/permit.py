@@ -1,4 +1,7 @@
-"""A permit in the hands of one request, from its grant until it is back in its buckets."""
+"""The permits in the hands of one request, from their grant until they are back in their buckets.
+
+To the request they are one: as many of each window as it costs are put on record, cool or are refunded together.
+"""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -26,7 +29,7 @@ class Origin(Protocol):
 
 
 class Permit:
-    """A permit for one request. It ends with `cool`, with `refund`, or with a `put_on_record` that fails."""
+    """The permit for one request. It ends with `cool`, with `refund`, or with a `put_on_record` that fails."""
 
     __slots__ = ("_claims", "_gate", "_granted_at", "_parts", "_pool")
 
@@ -94,13 +97,18 @@ class Permit:
         """Count in a platform's quota that is new or another one."""
         if pool is not self._pool:
             self._pool = pool
-            self._parts = [self._parts[0], *([(pool.account, pool.limiter.adopt())] if pool else [])]
+            self._parts = [self._parts[0], *([(pool.account, pool.limiter.adopt(self._cost))] if pool else [])]
 
     def refund(self) -> None:
         """Give the permit back at once: its request provably never left."""
         for account, numbers in self._parts:
             account.limiter.refund(numbers)
         self._is_back(None)
+
+    @property
+    def _cost(self) -> int:
+        account, numbers = self._parts[0]
+        return account.limiter.cost(numbers)
 
     async def _claim(
         self, parts: Sequence[tuple[Account, Numbers]], wanted: Sequence[list[Claim]], timeout_s: float
@@ -119,7 +127,7 @@ class Permit:
         if recorded:
             for (account, _), claims, block in zip(parts, wanted, blocks, strict=True):
                 account.recorded(claims + block)
-                account.hand.count(ledger)
+                account.hand.count(ledger, self._cost)
         if room > 0:
             self._serve()
         return taken

@@ -1,4 +1,8 @@
-"""Quotas, as plain values: the requests that a platform allows."""
+"""Quotas, as plain values: the requests that a platform allows.
+
+Where a platform meters by operation, a request takes several permits of each window: its cost. Then the `requests` of a
+quota are permits.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -49,7 +53,8 @@ class ClientQuota:
     """All that limits the requests of one client id of a platform.
 
     `platform_quota`: shared by all client ids of the platform, or None. `weight`: the client id's share of it, relative
-    to the others. `timeout`: the longest time that a request takes.
+    to the others. `timeout`: the longest time that a request takes. `costs`: the fewest and the most permits of each
+    window that one takes.
     """
 
     platform: str
@@ -58,3 +63,4 @@ class ClientQuota:
     platform_quota: Quota | None
     weight: int
     timeout: timedelta
+    costs: tuple[int, int] = (1, 1)
