@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer, Tracer
 
-from adsyncd.errors import StoreError
+from adsyncd.errors import Rejected, StoreError
 from adsyncd.model.campaign import Oddities, Page, Push
+from adsyncd.model.profile import Paging, PagingKind
 from adsyncd.model.run import Outcome, ResumePoint, Run, Tally
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.pipeline import Journal, Pipeline
@@ -45,15 +47,18 @@ class Source:
     totals: dict[int, int | None] = field(default_factory=dict)  # by page, where it is not the number of campaigns
     odd: Mapping[int, Oddities] = field(default_factory=dict)  # by page
     lacking: Mapping[int, Oddities] = field(default_factory=dict)
+    name: str = ""
     asked: list[int] = field(default_factory=list)
+    cursors: list[str | None] = field(default_factory=list)
     pushed: list[tuple[str, str]] = field(default_factory=list)
     pushed_again: set[str] = field(default_factory=set)
     effects: Counter[tuple[str, str]] = field(default_factory=Counter)
     in_flight: int = 0
     peak: int = 0
 
-    async def page(self, number: int) -> Page:
+    async def page(self, number: int, cursor: str | None = None) -> Page:
         self.asked.append(number)
+        self.cursors.append(cursor)
         await anyio.sleep(self.page_s)
         if number in self.page_faults:
             raise self.page_faults[number]
@@ -66,6 +71,7 @@ class Source:
             len(self.campaigns) > end,
             odd=self.odd.get(number, Oddities()),
             lacking=self.lacking.get(number, Oddities()),
+            source=self.name,
         )
 
     async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
@@ -118,7 +124,8 @@ def fire_time(number: int) -> datetime:
 
 
 def reconciles(record: Run) -> bool:
-    return record.listed == record.pushed + record.skipped + record.dead_lettered + record.failed
+    settled = record.pushed + record.skipped + record.stored + record.dead_lettered
+    return record.listed == settled + record.failed
 
 
 def counts(record: Run) -> tuple[Outcome | None, int, int, int, int, int]:
@@ -129,10 +136,12 @@ async def deleted(store: Store) -> set[str]:
     return {row.campaign_id for row in await rows(store, tables.campaigns) if row.deleted_at}
 
 
-async def cut_off(source: Source, store: Store, number: int = 0, *, after_pages: int, pushes: int = 0) -> None:
+async def cut_off(
+    source: Source, store: Store, number: int = 0, *, after_pages: int, pushes: int = 0, tenant: Tenant | None = None
+) -> None:
     """Run until so many pages are kept and pushes settled, and lose the process at that instant."""
     with pytest.raises(BaseExceptionGroup):
-        await run(source, Doomed(store, {"keep_page": after_pages, "settle": pushes}), number)
+        await run(source, Doomed(store, {"keep_page": after_pages, "settle": pushes}), number, tenant=tenant)
 
 
 class Crash(BaseException):
@@ -168,3 +177,31 @@ class Doomed:
         self.left[what] -= 1
         if max(self.left.values()) <= 0:
             raise Crash
+
+
+def paged_by(kind: PagingKind, **changes: Any) -> Tenant:  # noqa: ANN401 - whatever the fields are
+    """Return a tenant whose platform leads from page to page in this way."""
+    tenant = a_tenant(run_deadline=FOREVER, **changes)
+    profile = tenant.platform.profile
+    listing = replace(profile.listing, paging=Paging(kind, param="after", next="next"))
+    return replace(tenant, platform=replace(tenant.platform, profile=replace(profile, listing=listing)))
+
+
+@dataclass
+class CursorSource(Source):
+    """A platform that leads from page to page by cursors. It forgets those of an earlier `generation`."""
+
+    generation: int = 1
+    refusal: Callable[[], Exception] = lambda: Rejected("400: unknown cursor", 400)
+
+    async def page(self, number: int, cursor: str | None = None) -> Page:
+        first, generation = map(int, cursor.split("@")) if cursor else (0, self.generation)
+        self.cursors.append(cursor)
+        self.asked.append(number)
+        await anyio.sleep(self.page_s)
+        if generation != self.generation:
+            raise self.refusal()
+        end = first + self.page_size
+        listed = tuple(campaign(each, self.content) for each in self.campaigns[first:end])
+        more = end < len(self.campaigns)
+        return Page(number, listed, None, more, source=self.name, next=f"{end}@{self.generation}" if more else None)

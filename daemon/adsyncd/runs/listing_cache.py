@@ -6,6 +6,8 @@ any page ─► is its ETag known, and is it ── yes ─► ask whether it ch
             not a full last page?                                  │ yes
                               │ no                                 │
                               └─► ask for it                       └─► the new page
+
+Only pages that have numbers are known: which campaigns a cursor leads to is the platform's business.
 """
 
 import math
@@ -28,10 +30,7 @@ class PagedPlatform(Pusher, Protocol):
     """The platform itself. See `adsyncd.platforms.PlatformClient`."""
 
     async def page(self, number: int, cursor: str | None = None, known: Page | None = None) -> Page:
-        """Return page `number`, from 1; that is `known` if it has not changed since.
-
-        `cursor`: the `next` of the page before.
-        """
+        """Return page `number`, from 1; that is `known` if it has not changed since. `cursor` leads to the page."""
 
 
 class KnownListings(Protocol):
@@ -47,7 +46,7 @@ class KnownListings(Protocol):
 class ListingCache:
     """The source of a run: a platform that is not asked for known pages.
 
-    A kept listing is one whole page, so a run never mixes it with the platform's pages.
+    A kept listing is one whole page, so a run never mixes it with the platform's pages. `name`: see `_name`.
     """
 
     def __init__(
@@ -58,34 +57,48 @@ class ListingCache:
         self._listings = listings
         self._instruments = instruments
         self._full = tenant.sync.page_size  # campaigns on a page, or fewer if the platform puts fewer on it
-        # With another base URL, client id or page size it is another listing, of which nothing is known.
-        self._source = f"{tenant.platform.base_url} {tenant.client_id} {tenant.sync.page_size}"
+        self.name = _name(tenant)
+        self._is_numbered = tenant.platform.profile.listing.paging.is_numbered
 
-    async def page(self, number: int) -> Page:
-        """Return page `number`, from 1."""
+    async def page(self, number: int, cursor: str | None = None) -> Page:
+        """Return page `number`, from 1. `cursor` is `Page.next` of the page before."""
         if number == 1 and (kept := await self._kept_listing()):
             return kept
-        known = await self._listings.kept_page(self._tenant.id, self._source, number)
-        if known and not known.has_more and len(known.campaigns) >= self._full:
-            known = None  # an ETag of its campaigns alone does not show that a page follows it now
-        page = await self._platform.page(number, known=known)
+        known = await self._known_page(number) if self._is_numbered else None
+        page = await self._platform.page(number, cursor, known)
         if page.has_more:
             self._full = min(self._full, len(page.campaigns))
         trace.get_current_span().set_attribute(LISTED_FROM, "platform" if page is not known else "unchanged")
-        return replace(page, source=self._source)
+        return replace(page, source=self.name, etag=page.etag if self._is_numbered else None)
 
     async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
         """Push a campaign and return in which attempt that succeeded; `again`: its key may have been sent before."""
         return await self._platform.push(campaign_id, key, again=again)
 
+    async def _known_page(self, number: int) -> Page | None:
+        known = await self._listings.kept_page(self._tenant.id, self.name, number)
+        if known and not known.has_more and len(known.campaigns) >= self._full:
+            return None  # an ETag of its campaigns alone does not show that a page follows it now
+        return known
+
     async def _kept_listing(self) -> Page | None:
         sync = self._tenant.sync
         if not sync.list_cache:
             return None
-        kept = await self._listings.kept_listing(self._tenant.id, self._source, sync.list_cache)
+        kept = await self._listings.kept_listing(self._tenant.id, self.name, sync.list_cache)
         if kept is not None:
             _log.debug("listing reused", listed_at=str(kept.listed_at), campaigns=len(kept.campaigns))
             trace.get_current_span().set_attribute(LISTED_FROM, "cache")
             pages = max(1, math.ceil(len(kept.campaigns) / sync.page_size))
             self._instruments.add(SAVED, pages, tenant=self._tenant.id)
         return kept
+
+
+def _name(tenant: Tenant) -> str:
+    """Return a name for a tenant's listing. With other settings it is another listing, of which nothing is known.
+
+    The whole profile counts: it says what to ask for, and how the answers are read.
+    """
+    platform = tenant.platform
+    parts = [platform.base_url, tenant.client_id, str(tenant.sync.page_size), platform.profile.fingerprint]
+    return " ".join(parts + [f"{name}={value}" for name, value in tenant.vars])

@@ -5,10 +5,11 @@
     record the outcome  ◄── settle each push with its campaign ◄── push them, several at a time
 
 Nothing is sent before the store knows that it is owed. So a run is resumed with the same idempotency keys, whatever the
-instant at which this process dies. `progress` counts, and decides the outcome from the evidence.
+instant at which this process dies. A tenant that only pulls owes no push: its campaigns are stored, and that is all.
+`progress` counts, and decides the outcome from the evidence.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -20,7 +21,7 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_trace_i
 
 from adsyncd.clock import Clock
 from adsyncd.duration import format_duration
-from adsyncd.errors import AdsyncdError, Rejected, Stopping, StoreError
+from adsyncd.errors import AdsyncdError, BadAnswer, Rejected, Stopping, StoreError
 from adsyncd.model.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.model.run import Outcome, ResumePoint, Run, Tally, run_id
 from adsyncd.model.tenant import PushPolicy, Tenant
@@ -45,6 +46,7 @@ from adsyncd.telemetry.instruments import (
     SPAN_PAGE,
     SPAN_PUSH,
     SPAN_RUN,
+    STORED,
     TENANT,
     Instruments,
     mark_failed,
@@ -59,8 +61,12 @@ _RUNS_TO_DIE = 3  # a campaign that fails in so many runs in a row becomes a dea
 class Source(Pusher, Protocol):
     """The platform, as a run sees it."""
 
-    async def page(self, number: int) -> Page:
-        """Return page `number`, from 1."""
+    @property
+    def name(self) -> str:
+        """A name for its listing. A page, and what leads to the next one, belong to one listing alone."""
+
+    async def page(self, number: int, cursor: str | None = None) -> Page:
+        """Return page `number`, from 1. `cursor` is `Page.next` of the page before."""
 
 
 class Journal(Protocol):
@@ -201,40 +207,73 @@ class Pipeline:
 
     async def _list(self, point: ResumePoint, queue: PushQueue[Push]) -> None:
         """List page after page, keep each, and queue the pushes that it owes."""
-        number, source = point.next_page, point.source
+        number, cursor = self._next_page(point)
+        of_earlier_life = cursor is not None
         while True:
-            with span(self._tracer, SPAN_PAGE, {PAGE: number}):
-                page = await self._source.page(number)
-                if number > 1 and page.source != source:
-                    number, source = 1, page.source  # all pages of another listing, such as one of larger pages
+            with span(self._tracer, SPAN_PAGE, {PAGE: number}) as current:
+                try:
+                    page = await self._source.page(number, cursor)
+                except (Rejected, BadAnswer) as refusal:
+                    if not of_earlier_life:
+                        raise
+                    mark_failed(current, refusal)  # the platform may not know its cursor any more
+                    number, cursor = self._begin_anew(str(refusal))
                     continue
-                source = page.source
+                finally:
+                    of_earlier_life = False
                 with recording(len(page.campaigns)):
                     fresh = await self._journal.keep_page(self._run, page, self._tenant.sync.push)
             self._progress.add_page(page, fresh)
-            self._instruments.add(LISTED, len(fresh), tenant=self._tenant.id)
-            owed = [push for push in fresh if push.state is PushState.PENDING]
-            skipped = sum(push.state is PushState.SKIPPED for push in fresh)
-            self._instruments.add(SAVED, skipped, tenant=self._tenant.id)
-            for push in owed:
-                await queue.send(push)
+            self._count_page(fresh)
+            for push in fresh:
+                if push.state is PushState.PENDING:
+                    await queue.send(push)
             if not page.has_more:
                 self._progress.end_listing(page)
                 return
             self._progress.check_end(number)
-            number += 1
+            number, cursor = number + 1, page.next
+
+    def _next_page(self, point: ResumePoint) -> tuple[int, str | None]:
+        """Return the number of the page with which the listing begins or goes on, and the cursor that leads to it."""
+        if point.next_page == 1:
+            return 1, None
+        if point.source != self._source.name:
+            return self._begin_anew("the settings of its listing changed")
+        if point.cursor is None and not self._tenant.platform.profile.listing.paging.is_numbered:
+            return self._begin_anew("its next page is unknown")
+        return point.next_page, point.cursor
+
+    def _begin_anew(self, reason: str) -> tuple[int, None]:
+        """Note that a listing which an earlier life of the run began is listed from its first page on."""
+        _log.info("listing begins anew", reason=reason)
+        self._progress.begin_anew()
+        return 1, None
+
+    def _count_page(self, fresh: Sequence[Push]) -> None:
+        """Count the campaigns of a page that are new to the run."""
+        tenant, states = self._tenant.id, [push.state for push in fresh]
+        self._instruments.add(LISTED, len(fresh), tenant=tenant)
+        if self._tenant.sync.push is PushPolicy.NONE:
+            self._instruments.add(STORED, states.count(PushState.STORED), tenant=tenant)
+        else:
+            self._instruments.add(SAVED, states.count(PushState.SKIPPED), tenant=tenant)
 
     async def _push(self, push: Push) -> None:
         """Push a campaign, and queue the outcome. Nothing is awaited in between, so no known outcome is lost."""
-        with span(self._tracer, SPAN_PUSH, {CAMPAIGN_ID: push.campaign_id}) as current:
-            settled = await self._pushed(push, current)
-            current.set_attributes({ATTEMPT: settled.attempts, OUTCOME: settled.state})
+        if self._tenant.sync.push is PushPolicy.NONE:  # but it did when the run began
+            settled = replace(push, state=PushState.STORED)
+        else:
+            with span(self._tracer, SPAN_PUSH, {CAMPAIGN_ID: push.campaign_id}) as current:
+                settled = await self._pushed(push, current)
+                current.set_attributes({ATTEMPT: settled.attempts, OUTCOME: settled.state})
         self._journal.settle(self._run, settled, self._pushes.queued(partial(self._count, settled)))
 
     def _count(self, settled: Push) -> None:
         """Count an outcome that is on record."""
         self._progress.add_push(settled)
-        self._instruments.add(PUSHED if settled.state is PushState.PUSHED else FAILED, 1, tenant=self._tenant.id)
+        metric = {PushState.PUSHED: PUSHED, PushState.STORED: STORED}.get(settled.state, FAILED)
+        self._instruments.add(metric, 1, tenant=self._tenant.id)
 
     async def _pushed(self, push: Push, current: Span) -> Push:
         key = idempotency_key(self._tenant.id, push.campaign_id, self._run.run_id)

@@ -31,6 +31,8 @@ class RunCounts:
         self._odd, self._lacking = Oddities(), Oddities()
         self._moved: str | None = None  # a campaign that was on two pages
         self._barren = 0  # pages in a row without a new campaign
+        self._is_anew = False  # an earlier life of the run listed some of it
+        self._again = set[str]()  # campaigns that an earlier life listed, and this one as well
         self._first_failure: str | None = None
         for name in _RESUMED:
             setattr(tally, name, getattr(point.tally, name))
@@ -46,9 +48,18 @@ class RunCounts:
         self._claimed = max(self._claimed, page.total or 0)
         self._odd += page.odd
         self._lacking += page.lacking
-        self._moved = self._moved or next((each.id for each in page.campaigns if each.id not in new), None)
-        self._barren = 0 if fresh else self._barren + 1
+        again = [each.id for each in page.campaigns if each.id not in new]
+        if again and not self._is_anew:
+            self._moved = self._moved or again[0]
+        is_news = bool(fresh) or (self._is_resumed and not self._again.issuperset(again))
+        if is_news and self._is_resumed:
+            self._again.update(again)
+        self._barren = 0 if is_news else self._barren + 1
         tally.announced = max(self._claimed, tally.listed)
+
+    def begin_anew(self) -> None:
+        """Note that the listing begins at its first page again. What an earlier life listed comes once more."""
+        self._is_anew = True
 
     def end_listing(self, last: Page) -> None:
         """Note that the listing has come to its end."""
@@ -71,6 +82,9 @@ class RunCounts:
         if push.state is PushState.PUSHED:
             self._tally.pushed += 1
             return
+        if push.state is PushState.STORED:
+            self._tally.stored += 1
+            return
         if push.state is PushState.DEAD_LETTERED:
             self._tally.dead_lettered += 1
         else:
@@ -83,9 +97,13 @@ class RunCounts:
         return self._listing is Listing.COMPLETE
 
     @property
+    def _is_resumed(self) -> bool:
+        return self._point.next_page > 1
+
+    @property
     def _listing(self) -> Listing | None:
         # Between the pages of a listing that was cut off, campaigns may have moved from one to another.
-        pieced = self._point.next_page > 1 or self._moved or self._odd.lost
+        pieced = self._is_resumed or self._moved or self._odd.lost
         return None if pieced else self._evidence
 
     def ended(

@@ -95,6 +95,7 @@ def resume_point(connection: Connection, run_id: str) -> ResumePoint:
         announced=row.announced,
         odd=row.error,
         source=row.source,
+        cursor=row.cursor,
     )
     if row.next_page > 1:
         return point

@@ -89,6 +89,7 @@ def _keep(connection: Connection, statement: Insert, item: Keep) -> list[Push]:
         "named": item.page.total or 0,
         "complete": not item.page.has_more,
         "odd": str(item.page.odd) or None,
+        "cursor": item.page.next,
     }
     if item.page.number == 1:
         progress |= {"source": item.page.source, "listed_at": item.page.listed_at or item.now}

@@ -118,7 +118,7 @@ runs = Table(
     Column("announced", BigInteger, nullable=False, default=0),  # the largest total that a page named
     Column("complete", Boolean, nullable=False, default=False),  # the last page is listed
     Column("source", Text),  # of its listing
-    Column("cursor", Text),  # leads to the next page, if its number does not
+    Column("cursor", Words),  # leads to the next page, if its number does not
     Column("listed_at", Instant),  # time of the first page; null in an ended run: not used again
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),

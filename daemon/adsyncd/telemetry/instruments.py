@@ -84,6 +84,7 @@ class Metric:
 
 LISTED = Metric("counter", "adsyncd.campaigns.listed", "{campaign}", "Campaigns that runs found in listings")
 PUSHED = Metric("counter", "adsyncd.campaigns.pushed", "{campaign}", "Campaigns that runs pushed")
+STORED = Metric("counter", "adsyncd.campaigns.stored", "{campaign}", "Campaigns that runs stored and were not to push")
 FAILED = Metric("counter", "adsyncd.campaigns.failed", "{campaign}", "Campaigns that a run could not push")
 REQUESTS = Metric("counter", "adsyncd.requests", "{request}", "Metered requests sent, by tenant and status class")
 RETRIES = Metric("counter", "adsyncd.retries", "{request}", "Requests that repeat one that failed")
@@ -124,7 +125,7 @@ LOG_LINES_DROPPED = Metric(
 )
 
 METRICS = (
-    LISTED, PUSHED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS, BREAKER_OPEN,
+    LISTED, PUSHED, STORED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS, BREAKER_OPEN,
     RUN_DURATION, RUNS, RUNS_OVERLAPPED, RUNS_PAUSED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
     VAULT_UP, ALERTS, DROP_INS_REFUSED, TELEMETRY_LOST,
     LOG_LINES_DROPPED,

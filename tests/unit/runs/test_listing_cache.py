@@ -35,9 +35,10 @@ class Platform:
     listed: list[int] = field(default_factory=list)
     unchanged: list[int] = field(default_factory=list)
     pushed: list[str] = field(default_factory=list)
+    cursors: list[str | None] = field(default_factory=list)
 
     async def page(self, number: int, cursor: str | None = None, known: Page | None = None) -> Page:
-        assert cursor is None  # pages are numbered
+        self.cursors.append(cursor)
         if number == self.breaks_at:
             raise Stopping("cut off")
         every = list(self.contents.items())

@@ -17,17 +17,17 @@ from support.tenants import a_tenant
 class Repeating(Source):
     """Every page is the first one, and more is announced."""
 
-    async def page(self, number: int) -> Page:
-        return replace(await super().page(1), number=number, has_more=True)
+    async def page(self, number: int, cursor: str | None = None) -> Page:
+        return replace(await super().page(1, cursor), number=number, has_more=True)
 
 
 class Gaps(Source):
     """Some pages in the midst are empty."""
 
-    async def page(self, number: int) -> Page:
+    async def page(self, number: int, cursor: str | None = None) -> Page:
         if 2 <= number < 6:
             return Page(number, (), 20, has_more=True)
-        return replace(await super().page(min(2, number)), number=number)
+        return replace(await super().page(min(2, number), cursor), number=number)
 
 
 async def test_a_listing_without_end_ends_in_a_clear_error(store: Store) -> None:
@@ -45,8 +45,8 @@ async def test_empty_pages_in_the_midst_are_asked_past(store: Store) -> None:
 
 async def test_a_page_without_news_among_others_is_no_error(store: Store) -> None:
     class Shifted(Source):
-        async def page(self, number: int) -> Page:
-            page = await super().page(1 if number == 2 else max(1, number - 1))
+        async def page(self, number: int, cursor: str | None = None) -> Page:
+            page = await super().page(1 if number == 2 else max(1, number - 1), cursor)
             return replace(page, number=number, has_more=number < 3)
 
     assert (await run(Shifted(), store)).outcome is Outcome.SUCCEEDED
@@ -157,10 +157,10 @@ async def test_dead_letters_are_closed_only_with_the_deletion_of_their_campaigns
 
 async def test_campaigns_that_change_places_while_they_are_listed_mark_nothing_deleted(store: Store) -> None:
     class Sorted(Source):
-        async def page(self, number: int) -> Page:
+        async def page(self, number: int, cursor: str | None = None) -> Page:
             if number == 2:  # the one that changed last comes first
                 self.campaigns = ["c010", *ids(10), *ids(20)[11:]]
-            return await super().page(number)
+            return await super().page(number, cursor)
 
     await run(Source(), store, 0)
     for number in (1, 2):
@@ -177,10 +177,10 @@ async def test_campaigns_that_go_while_they_are_listed_move_others_so_those_are_
     store: Store,
 ) -> None:
     class Shrinking(Source):
-        async def page(self, number: int) -> Page:
+        async def page(self, number: int, cursor: str | None = None) -> Page:
             if number == 2:
                 self.campaigns = self.campaigns[1:]  # c010 is on page 1 by now, which was listed before
-            return await super().page(number)
+            return await super().page(number, cursor)
 
     await run(Source(), store, 0)
     source = Shrinking()

@@ -1,10 +1,8 @@
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import timedelta
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import pytest
@@ -12,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from adsyncd.errors import BadAnswer, Rejected, Stopping, StoreError, Unauthorized, Unavailable, WaitTooLong
+from adsyncd.errors import Rejected, Stopping, StoreError, Unavailable
 from adsyncd.model.campaign import Page, Push, idempotency_key
-from adsyncd.model.run import Outcome, ResumePoint, Run
-from adsyncd.model.tenant import PushPolicy
+from adsyncd.model.run import Outcome, Run
 from adsyncd.store import Store, tables
+from support.crashes import Life, World
 from support.examples import examples
 from support.inline_store import Disk, inline_store
 from support.pipelines import Crash, Doomed, Source, counts, cut_off, deleted, fire_time, ids, reconciles, run
@@ -55,14 +53,12 @@ async def test_a_complete_listing_is_not_asked_for_again(store: Store) -> None:
 
 
 async def test_a_listing_whose_pages_became_others_while_it_was_cut_off_is_listed_from_its_start(store: Store) -> None:
-    class Sized(Source):
-        async def page(self, number: int) -> Page:
-            return replace(await super().page(number), source=f"{self.page_size} on a page")
-
-    await cut_off(Sized(ids(30), page_size=5), store, after_pages=2)
-    source = Sized(ids(30))
-    assert counts(await run(source, store)) == (Outcome.SUCCEEDED, 30, 30, 0, 0, 0)
-    assert source.asked == [3, 1, 2, 3]
+    await cut_off(Source(ids(30), page_size=5, name="5 on a page"), store, after_pages=2)
+    source = Source(ids(30), name="10 on a page")
+    record = await run(source, store)
+    assert counts(record) == (Outcome.SUCCEEDED, 30, 30, 0, 0, 0)
+    assert (source.asked, record.listing, record.note) == ([1, 2, 3], None, None)
+    assert await deleted(store) == set()
 
 
 async def test_failures_before_and_after_a_cut_are_both_accounted_for(store: Store) -> None:
@@ -139,9 +135,9 @@ async def test_an_end_that_can_t_be_recorded_leaves_the_run_open(store: Store) -
 
 async def test_a_store_that_hangs_does_not_hold_a_run_for_ever(store: Store, disk: Disk) -> None:
     class Hanging(Source):
-        async def page(self, number: int) -> Page:
+        async def page(self, number: int, cursor: str | None = None) -> Page:
             disk.takes_s = 10_000
-            return await super().page(number)
+            return await super().page(number, cursor)
 
     began = anyio.current_time()
     record = await run(Hanging(), store)
@@ -221,9 +217,9 @@ async def test_an_end_that_is_known_is_recorded_though_the_run_is_cancelled(stor
 
 async def test_a_page_that_is_being_kept_when_time_is_up_is_accounted_for(store: Store, disk: Disk) -> None:
     class Slow(Source):
-        async def page(self, number: int) -> Page:
+        async def page(self, number: int, cursor: str | None = None) -> Page:
             disk.takes_s = 5 if number == 2 else 0
-            return await super().page(number)
+            return await super().page(number, cursor)
 
     record = await run(Slow(page_s=57, push_s=1), store, tenant=a_tenant(run_deadline=timedelta(minutes=2)))
     assert record.outcome is Outcome.ABANDONED
@@ -232,81 +228,6 @@ async def test_a_page_that_is_being_kept_when_time_is_up_is_accounted_for(store:
 
 
 # Crashes, one after the other
-
-
-@dataclass
-class Life:
-    """One process: it dies at its call number `calls` of platform and store, before or after that takes place."""
-
-    calls: int
-    before: bool
-    dead: bool = False
-
-    def call(self, *, over: bool) -> None:
-        """Say that a call begins or, if `over`, has taken place. Raises Crash if that is the end."""
-        self.calls -= not over
-        self.dead = self.dead or (self.calls <= 0 and self.before is not over)
-        if self.dead:
-            raise Crash
-
-
-@dataclass
-class World:
-    """A flaky platform and the store behind it, as one process after another sees them."""
-
-    random: Random
-    source: Source
-    store: Store
-    life: Life
-
-    async def page(self, number: int) -> Page:
-        self.life.call(over=False)
-        await anyio.sleep(self.random.uniform(0, 5))
-        if self.random.random() < 0.05:
-            raise self.random.choice([Unavailable("503"), BadAnswer("HTML"), WaitTooLong("long"), KeyError("oops")])
-        page = await self.source.page(number)
-        self.life.call(over=True)
-        return page
-
-    async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
-        self.life.call(over=False)
-        await anyio.sleep(self.random.uniform(0, 5))
-        lost = self.random.random() < 0.2
-        if not lost or self.random.random() < 0.5:  # an answer may be lost after it took effect
-            self.source.push_s = self.random.uniform(0, 5)
-            await self.source.push(campaign_id, key, again=again)
-        if lost:
-            raise self.random.choice([Unavailable("503"), BadAnswer("HTML"), Unauthorized("401"), Rejected("4", 422)])
-        self.life.call(over=True)
-        return self.random.randint(1, 5)
-
-    async def begin(self, run: Run) -> ResumePoint:
-        return await self._written(self.store.begin(run))
-
-    async def keep_page(self, run: Run, page: Page, policy: PushPolicy) -> list[Push]:
-        return await self._written(self.store.keep_page(run, page, policy))
-
-    def settle(self, run: Run, push: Push, recorded: Callable[[StoreError | None], None]) -> None:
-        def told(error: StoreError | None) -> None:
-            with suppress(Crash):
-                self.life.call(over=True)
-                recorded(error)
-
-        self.life.call(over=False)
-        self.store.settle(run, push, told)
-
-    async def missing(self, run: Run) -> tuple[int, int]:
-        return await self.store.missing(run)
-
-    async def finish(self, run: Run, *, misses: bool) -> int:
-        return await self._written(self.store.finish(run, misses=misses))
-
-    async def _written(self, write: Coroutine[Any, Any, Result]) -> Result:
-        with closing(write):
-            self.life.call(over=False)
-            result = await write
-            self.life.call(over=True)
-            return result
 
 
 LIVES = st.lists(st.tuples(st.integers(1, 60), st.booleans(), st.none() | st.floats(0, 60)), max_size=4)
