@@ -239,3 +239,28 @@ async def marked(store: Store) -> dict[str, tuple[bool, bool]]:
         for row in await rows(store, tables.campaigns)
         if row.missed_at
     }
+
+
+async def test_a_run_that_is_taken_up_knows_the_cursor_of_its_next_page_once_the_page_before_is_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PIECE", 1)
+    first, second = (replace(page("c1", "c2", number=n, has_more=True), next=f"to {n + 1}") for n in (1, 2))
+    assert (await store.begin(run())).cursor is None
+    await store.keep_page(run(), first, ALL)
+    assert ((point := await store.begin(run())).next_page, point.cursor) == (2, "to 2")
+    some, *_ = journal.Keep(run(), second, ALL, NOON).pieces()  # and the process dies
+    await store._write(journal.keep, some)
+    assert ((point := await store.begin(run())).next_page, point.cursor) == (2, "to 2")
+    await store.keep_page(run(), second, ALL)
+    assert ((point := await store.begin(run())).next_page, point.cursor) == (3, "to 3")
+    await store.keep_page(run(), first, ALL)  # of a listing that begins anew
+    assert ((point := await store.begin(run())).next_page, point.cursor) == (2, "to 2")
+    await store.keep_page(run(), page("c3", number=2), ALL)
+    assert (await store.begin(run())).cursor is None
+
+
+async def test_a_cursor_that_a_database_can_t_store_costs_no_page(store: Store) -> None:
+    await store.begin(run())
+    await store.keep_page(run(), replace(page("c1", has_more=True), next="a\x00b\ud800"), ALL)
+    assert (await store.begin(run())).cursor == "a\ufffdb\ufffd"

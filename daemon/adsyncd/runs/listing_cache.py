@@ -58,18 +58,20 @@ class ListingCache:
         self._instruments = instruments
         self._full = tenant.sync.page_size  # campaigns on a page, or fewer if the platform puts fewer on it
         self.name = _name(tenant)
-        self._is_numbered = tenant.platform.profile.listing.paging.is_numbered
+        profile = tenant.platform.profile
+        self._is_numbered, self._volatile = profile.listing.paging.is_numbered, profile.volatile
 
     async def page(self, number: int, cursor: str | None = None) -> Page:
         """Return page `number`, from 1. `cursor` is `Page.next` of the page before."""
         if number == 1 and (kept := await self._kept_listing()):
-            return kept
+            return replace(kept, volatile=self._volatile)
         known = await self._known_page(number) if self._is_numbered else None
         page = await self._platform.page(number, cursor, known)
         if page.has_more:
             self._full = min(self._full, len(page.campaigns))
         trace.get_current_span().set_attribute(LISTED_FROM, "platform" if page is not known else "unchanged")
-        return replace(page, source=self.name, etag=page.etag if self._is_numbered else None)
+        etag = page.etag if self._is_numbered else None
+        return replace(page, source=self.name, etag=etag, volatile=self._volatile)
 
     async def push(self, campaign_id: str, key: str, *, again: bool) -> int:
         """Push a campaign and return in which attempt that succeeded; `again`: its key may have been sent before."""

@@ -1,5 +1,6 @@
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
@@ -7,7 +8,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from adsyncd.errors import Stopping, Unavailable
-from adsyncd.model.campaign import Page
+from adsyncd.model.campaign import STATISTICS, Page
+from adsyncd.model.profile import Paging, PagingKind
 from adsyncd.model.run import Outcome, Run
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.listing_cache import ListingCache
@@ -21,6 +23,13 @@ from support.tenants import a_tenant
 
 HOUR = timedelta(hours=1)
 CACHING = a_tenant(page_size=2, list_cache=HOUR)
+PROFILE = CACHING.platform.profile
+
+
+def with_profile(tenant: Tenant, **changes: Any) -> Tenant:  # noqa: ANN401 - a profile's fields
+    """Return a tenant of a platform whose profile is another one."""
+    profile = replace(tenant.platform.profile, **changes)
+    return replace(tenant, platform=replace(tenant.platform, profile=profile))
 
 
 @dataclass
@@ -32,6 +41,7 @@ class Platform:
     etags: bool = False
     of_the_data_alone: bool = False  # the etags: they leave out how many campaigns there are in all
     breaks_at: int | None = None  # a page
+    volatile: tuple[str, ...] = STATISTICS
     listed: list[int] = field(default_factory=list)
     unchanged: list[int] = field(default_factory=list)
     pushed: list[str] = field(default_factory=list)
@@ -49,7 +59,11 @@ class Platform:
             self.unchanged.append(number)
             return known
         self.listed.append(number)
-        return Page(number, tuple(campaign(*pair) for pair in here), len(every), len(every) > end, etag=etag)
+        more, following = len(every) > end, f"to {number + 1}"
+        listed = tuple(campaign(*pair) for pair in here)
+        return Page(
+            number, listed, len(every), more, etag=etag, next=following if more else None, volatile=self.volatile
+        )
 
     async def push(self, campaign_id: str, key: str, *, again: bool) -> int:  # noqa: ARG002 - a platform's signature
         self.pushed.append(campaign_id)
@@ -139,6 +153,9 @@ async def test_a_run_that_was_cut_off_on_a_page_goes_on_with_the_next_one_of_the
     [
         replace(CACHING, client_id="globex"),
         replace(CACHING, platform=replace(CACHING.platform, base_url="https://other.invalid")),
+        replace(CACHING, vars=(("login", "7"),)),
+        with_profile(CACHING, volatile=("clicks",)),  # read in another way
+        with_profile(CACHING, listing=replace(PROFILE.listing, params=(("status", "all"),))),  # asked in another way
     ],
 )
 async def test_a_tenant_that_was_led_elsewhere_is_not_taken_back_by_what_is_kept(
@@ -212,6 +229,34 @@ async def test_a_page_that_fails_fails_although_it_is_known(store: Store) -> Non
     platform, tenant = Broken(etags=True), a_tenant(page_size=2)
     await run(platform, store, 0, tenant)
     assert (await run(platform, store, 1, tenant)).outcome is Outcome.FAILED
+
+
+async def test_a_page_that_has_not_changed_is_known_by_what_the_profile_calls_content(store: Store) -> None:
+    platform = Platform(etags=True, volatile=("id", "name"))
+    tenant = with_profile(a_tenant(page_size=2), volatile=platform.volatile)
+    for number in range(3):
+        await run(platform, store, number, tenant)
+    assert (platform.listed, platform.unchanged) == ([1, 2, 3], [1, 2, 3] * 2)
+
+
+@pytest.mark.parametrize("kind", [PagingKind.OFFSET, PagingKind.CURSOR, PagingKind.LINK])
+async def test_a_page_without_a_number_is_never_known(store: Store, kind: PagingKind) -> None:
+    platform, paging = Platform(etags=True), Paging(kind, param="after")
+    tenant = with_profile(a_tenant(page_size=2), listing=replace(PROFILE.listing, paging=paging))
+    for number in range(2):
+        assert (await run(platform, store, number, tenant)).listed == 5
+    assert (platform.listed, platform.unchanged) == ([1, 2, 3] * 2, [])
+    assert platform.cursors == [None, "to 2", "to 3"] * 2
+    assert await rows(store, tables.listing_pages) == []
+
+
+@pytest.mark.parametrize("kind", PagingKind)
+async def test_a_listing_of_any_kind_is_used_again_while_it_is_young(store: Store, kind: PagingKind) -> None:
+    platform, paging = Platform(), Paging(kind, param="after")
+    tenant = with_profile(CACHING, listing=replace(PROFILE.listing, paging=paging))
+    for number in range(2):
+        assert (await run(platform, store, number, tenant)).listed == 5
+    assert platform.listed == [1, 2, 3]
 
 
 async def test_a_page_s_span_says_where_it_comes_from(store: Store) -> None:
