@@ -22,7 +22,7 @@ from support.program import AMPLE, Program
 CAMPAIGNS = 12
 REJECTED = "cmp-0003"
 RUN_KEYS = [
-    "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
+    "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped", "stored",
     "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error", "note",
 ]  # fmt: skip
 ESCAPE = "\x1b["

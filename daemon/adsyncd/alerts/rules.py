@@ -121,7 +121,7 @@ def _ageing(oldest: datetime | None, now: datetime) -> str | None:
 
 
 def _through(run: Run) -> int:
-    return run.pushed + run.skipped
+    return run.pushed + run.skipped + run.stored
 
 
 def _met(settings: AlertSettings, run: Run) -> bool:

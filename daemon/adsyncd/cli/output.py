@@ -26,7 +26,7 @@ from adsyncd.runs.plan import Plan
 
 RUN_KEYS = (
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
-    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
+    "stored", "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
     "note",
 )  # fmt: skip
 
@@ -267,7 +267,7 @@ def _with_iso_instants(values: dict[str, object]) -> dict[str, object]:
 
 
 def _not_pushed(of: Run | Day) -> str:
-    return _counted({"skipped": of.skipped, "failed": of.failed, "dead": of.dead_lettered})
+    return _counted({"skipped": of.skipped, "stored": of.stored, "failed": of.failed, "dead": of.dead_lettered})
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -104,7 +104,8 @@ def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
     if run is None or not run.announced:
         yield "its campaigns are not listed yet"
     else:
-        yield f"{_settled(run)} of {run.announced} campaigns are done"
+        known = run.done_at or _settled(run) < run.announced  # how many there are
+        yield f"{_settled(run)}{f' of {run.announced}' if known else ''} campaigns are done"
         if run.done_at:
             yield f"at the present quota the rest takes until {_at(run.done_at, now)}"
     if tenant.state is State.DRAINING:
@@ -119,7 +120,7 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
     if tenant.permits:
         yield "permits", f"{tenant.permits_free} of {tenant.permits} are free, shape {tenant.shape}"
     if run := tenant.run:
-        counts = f"{run.pushed} pushed, {run.skipped} skipped, {run.dead_lettered} dead, {run.failed} failed"
+        counts = _counts(run)
         spent = (
             f"{run.requests} requests, {run.retries} retries, {run.refused} answered 429, waited {run.waited_s:.0f} s"
         )
@@ -127,7 +128,7 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
     if last := tenant.last_run:
         yield (
             "last run",
-            f"{_ended(last, now)} ({last.run_id}): {last.pushed} of {last.listed} pushed, trace {last.trace_id}",
+            f"{_ended(last, now)} ({last.run_id}): {_done(last)}, trace {last.trace_id}",
         )
         if last.note:
             yield "note", last.note
@@ -181,7 +182,24 @@ def _ended(run: Run | None, now: datetime) -> str:
 
 
 def _settled(run: RunProgress) -> int:
-    return run.pushed + run.skipped + run.dead_lettered + run.failed
+    return run.pushed + run.skipped + run.stored + run.dead_lettered + run.failed
+
+
+def _only_stores(run: Run | RunProgress) -> bool:
+    return bool(run.stored) and not (run.pushed or run.skipped or run.dead_lettered)
+
+
+def _counts(run: RunProgress) -> str:
+    if _only_stores(run):
+        return f"{run.stored} stored, {run.failed} failed"
+    stored = f", {run.stored} stored" if run.stored else ""
+    return f"{run.pushed} pushed, {run.skipped} skipped{stored}, {run.dead_lettered} dead, {run.failed} failed"
+
+
+def _done(run: Run) -> str:
+    if _only_stores(run):
+        return f"{run.stored} of {run.listed} stored"
+    return f"{run.pushed} of {run.listed} pushed" + (f", {run.stored} stored" if run.stored else "")
 
 
 def _at(instant: datetime, now: datetime) -> str:

@@ -27,9 +27,9 @@ def sync(
 ) -> None:
     """Run one tenant now, without a daemon.
 
-    Exits 0 when all campaigns were pushed, 3 when some were not, 1 when the run failed, or did not start because
-    another process, such as the daemon, works on the tenant. After Ctrl-C, requests in flight may finish; the tenant's
-    next run resumes this one.
+    Exits 0 when all campaigns were pushed, or stored if the tenant only pulls, 3 when some were not, 1 when the run
+    failed, or did not start because another process, such as the daemon, works on the tenant. After Ctrl-C, requests in
+    flight may finish; the tenant's next run resumes this one.
     """
     settings = load_settings(config, os.environ)
     found = find_tenant(settings, read_tenants(settings), tenant)

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from adsyncd.errors import Problem
 from adsyncd.model.run import Run, Tally, Wait
+from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.rate.quota import Shape
 
 
@@ -186,15 +187,18 @@ def progress(going: Going, done_at: datetime | None) -> RunProgress:
     return RunProgress(going.run_id, going.since, done_at=done_at, **counts)
 
 
-def remaining_requests(tally: Tally, page_size: int) -> int | None:
-    """Return how many requests a run has left if none fails: a push for each campaign, and the remaining pages.
+def remaining_permits(tally: Tally, tenant: Tenant) -> int | None:
+    """Return how many permits a run has left to take if no request fails: those of its remaining pages and pushes.
 
-    None before the first page: the number of campaigns is unknown.
+    None if the number of campaigns is unknown: before the first page, and while a run that only stores lists the pages
+    of a platform that names no total.
     """
-    if not tally.announced:
+    profile, pulls = tenant.platform.profile, tenant.sync.push is PushPolicy.NONE
+    if not tally.announced or (pulls and tally.listed >= tally.announced):
         return None
-    pages = -(min(0, tally.listed - tally.announced) // page_size)
-    return max(tally.announced, tally.listed) - tally.settled + pages
+    pages = -(min(0, tally.listed - tally.announced) // tenant.sync.page_size)
+    owed = 0 if pulls else max(tally.announced, tally.listed) - tally.settled
+    return pages * profile.listing.cost + owed * (profile.push.cost if profile.push else 0)
 
 
 def counted(number: int, noun: str) -> str:

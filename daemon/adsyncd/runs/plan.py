@@ -1,8 +1,9 @@
 """Computes whether tenants can keep their schedules, from their settings and the quotas of their platforms.
 
-A run sends a request for each page and each push. In the long run a window of N requests in W allows one request each
-W / N, whatever the first burst. Tenants with the same client id share a quota, and so do all tenants of a platform that
-has its own quota. Response times are left out: only the quotas count.
+A run sends a request for each page and, unless its tenant only pulls, for each push. In the long run a window of N
+requests in W allows one request each W / N, whatever the first burst. Where a request costs several permits, a window
+has room for fewer. Tenants with the same client id share a quota, and so do all tenants of a platform that has its own
+quota. Response times are left out: only the quotas count.
 """
 
 import math
@@ -29,7 +30,8 @@ class TenantPlan:
 
     `known`: its campaigns were listed; otherwise their number is assumed. A run takes `most_requests` if it lists and
     pushes all at the first attempt. `usual_requests` is the median of its last runs, None without any. All else is
-    computed for `requests`: the usual ones if the settings save some, otherwise the greater of the two.
+    computed for `requests`: the usual ones if the settings save some, otherwise the greater of the two. They take
+    `permits` of the quota, more than one each if the platform's profile says so.
 
     `due_s`: the shortest time between two runs. `takes_s`: the duration of a run under the quota; `shortest_s`: the
     shortest interval that the quota allows; both None if other tenants of the client id leave nothing. `share`: the
@@ -45,6 +47,7 @@ class TenantPlan:
     most_requests: int
     usual_requests: int | None
     requests: int
+    permits: int
     due_s: float
     takes_s: float | None
     shortest_s: float | None
@@ -89,7 +92,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """The requests that one tenant's schedule needs: `requests` each `due`, exactly `rate` a second."""
+    """The requests that one tenant's schedule needs, and the permits: `permits` each `due`, exactly `rate` a second."""
 
     tenant: Tenant
     campaigns: int
@@ -97,6 +100,7 @@ class _Need:
     most: int
     usual: int | None
     requests: int
+    permits: Fraction
     due: timedelta
     rate: Fraction
 
@@ -110,13 +114,13 @@ class _Sharing:
         self._begun: dict[timedelta, int] = {}
 
     def others(self, need: _Need) -> float:
-        """Return the requests a second that all others need."""
+        """Return the permits a second that all others need."""
         return float(self._rate - need.rate)
 
     def begun(self, within: timedelta) -> int:
-        """Return the requests that the runs that begin within a time need."""
+        """Return the permits that the runs that begin within a time need, rounded down."""
         if within not in self._begun:
-            self._begun[within] = sum(need.requests * math.ceil(within / need.due) for need in self._needs)
+            self._begun[within] = int(sum(need.permits * math.ceil(within / need.due) for need in self._needs))
         return self._begun[within]
 
 
@@ -145,16 +149,18 @@ def plan(
     )
 
 
-def takes_s(requests: float, quota: Quota) -> float:
-    """Return how many seconds this many requests take in the long run, whatever was sent before."""
-    return max(requests * _each_s(window, quota.shape) for window in quota.windows)
+def takes_s(permits: float | Fraction, quota: Quota) -> float:
+    """Return how many seconds this many permits take in the long run, whatever was sent before."""
+    return max(float(permits) * _each_s(window, quota.shape) for window in quota.windows)
 
 
-def fix(tenant: Tenant, requests: int, needs: timedelta | None, due: timedelta, others: float = 0.0) -> str:
+def fix(
+    tenant: Tenant, requests: int, permits: Fraction, needs: timedelta | None, due: timedelta, others: float = 0.0
+) -> str:
     """Return in words what a tenant's runs need, one each `due`, and the alternative ways to provide it.
 
-    `needs`: the duration of a run of this many requests, or None if it would never end. `others`: the requests a second
-    that other tenants of the client id need.
+    `needs`: the duration of a run of this many requests, or None if it would never end. They take `permits`. `others`:
+    the permits a second that other tenants of the client id need.
     """
     deadline = tenant.sync.run_deadline
     found = []
@@ -162,13 +168,14 @@ def fix(tenant: Tenant, requests: int, needs: timedelta | None, due: timedelta, 
         slower = [f"let it be due every {format_duration(needs)} or less often"] if needs > due else []
         longer = [f"raise sync.run_deadline to {format_duration(needs)}"] if needs > deadline else []
         found = [" and ".join(slower + longer)] if slower or longer else []
-    if more := _enough(tenant.quota, requests, others, due, min(due, deadline)):
+    if more := _enough(tenant.quota, permits, others, due, min(due, deadline)):
         found.append(f"have the platform allow {more}")
     if tenant.sync.push is PushPolicy.ALL:
         found.append('push only what changed (sync.push = "changed")')
     time = "more time than there is" if needs is None else format_duration(needs)
     shared = " beside the others of its client id" if others else ""
-    need = f"a run takes up to {requests} requests and {time}{shared}, and is due every {format_duration(due)}"
+    cost = "" if permits == requests else f" of {math.ceil(permits)} permits"
+    need = f"a run takes up to {requests} requests{cost} and {time}{shared}, and is due every {format_duration(due)}"
     return f"{need}: {', or '.join(found)}"
 
 
@@ -180,28 +187,50 @@ def whole_minutes(seconds: float) -> timedelta | None:
         return None
 
 
-def most_requests(campaigns: int, page_size: int) -> int:
+def most_requests(campaigns: int, tenant: Tenant) -> int:
     """Return how many requests a run takes that lists and pushes all, without retries."""
-    return max(1, math.ceil(campaigns / page_size)) + campaigns
+    pages, pushes = _pages_and_pushes(campaigns, tenant)
+    return pages + pushes
+
+
+def permits_of(requests: int, campaigns: int, tenant: Tenant) -> Fraction:
+    """Return how many permits requests of a run take, if as many of them are pushes as in one that pushes all.
+
+    A window of 10 has room for 3 requests that cost 3, so that each of them takes 10 / 3.
+    """
+    profile, windows = tenant.platform.profile, tenant.quota.windows
+    pages, pushes = _pages_and_pushes(campaigns, tenant)
+
+    def each(cost: int) -> Fraction:
+        return max(Fraction(window.requests, max(1, window.requests // cost)) for window in windows)
+
+    whole = pages * each(profile.listing.cost) + (pushes * each(profile.push.cost) if profile.push else 0)
+    return requests * whole / (pages + pushes)
+
+
+def _pages_and_pushes(campaigns: int, tenant: Tenant) -> tuple[int, int]:
+    pages = max(1, math.ceil(campaigns / tenant.sync.page_size))
+    return pages, 0 if tenant.sync.push is PushPolicy.NONE else campaigns
 
 
 def _need(tenant: Tenant, listed: int | None, took: Sequence[int], now: datetime) -> _Need:
     campaigns = ASSUMED_CAMPAIGNS if listed is None else listed
-    most = most_requests(campaigns, tenant.sync.page_size)
+    most = most_requests(campaigns, tenant)
     usual = math.ceil(median(took)) if took else None
     spares = tenant.sync.push is PushPolicy.CHANGED or bool(tenant.sync.list_cache)
     requests = most if usual is None else usual if spares else max(most, usual)
     due, _ = intervals(tenant.schedule, now)
-    rate = Fraction(requests * _SECOND, due // _MICROSECOND)  # exact, so that a sum without one is that of the others
-    return _Need(tenant, campaigns, listed is not None, most, usual, requests, due, rate)
+    taken = permits_of(requests, campaigns, tenant)
+    rate = taken * _SECOND / (due // _MICROSECOND)  # exact, so that a sum without one is that of the others
+    return _Need(tenant, campaigns, listed is not None, most, usual, requests, taken, due, rate)
 
 
 def _of_tenant(need: _Need, sharing: _Sharing) -> TenantPlan:
     tenant, quota = need.tenant, need.tenant.quota
     others = sharing.others(need)
     share = takes_s(others + float(need.rate), quota)
-    shortest_s = _beside(others, need.requests, quota, quota.windows)
-    run_s = _beside(others, need.requests, quota, [one for one in quota.windows if _binds(one, quota.shape, sharing)])
+    shortest_s = _beside(others, need.permits, quota, quota.windows)
+    run_s = _beside(others, need.permits, quota, [one for one in quota.windows if _binds(one, quota.shape, sharing)])
     kept = share <= 1 and run_s is not None and run_s <= tenant.sync.run_deadline.total_seconds()
     longest_s = shortest_s if share > 1 else run_s
     needs = None if longest_s is None else whole_minutes(longest_s)
@@ -214,11 +243,12 @@ def _of_tenant(need: _Need, sharing: _Sharing) -> TenantPlan:
         most_requests=need.most,
         usual_requests=need.usual,
         requests=need.requests,
+        permits=math.ceil(need.permits),
         due_s=need.due.total_seconds(),
         takes_s=run_s,
         shortest_s=shortest_s,
         share=share,
-        fix=None if kept else fix(tenant, need.requests, needs, need.due, others),
+        fix=None if kept else fix(tenant, need.requests, need.permits, needs, need.due, others),
     )
 
 
@@ -231,14 +261,14 @@ def _of_platform(needs: Sequence[_Need]) -> PlatformPlan:
     advice = None
     if share > 1:
         longest = max(window.per for window in platform.quota.windows)
-        enough = _enough(platform.quota, 0, rate, longest, longest)
+        enough = _enough(platform.quota, Fraction(), rate, longest, longest)
         slower = f"let them be due {math.ceil(10 * share) / 10:g} times less often"
         advice = f"its tenants need {share:.0%} of its quota: {slower}, or have the platform allow {enough}"
     return PlatformPlan(platform.name, len(needs), share, 1 - share, advice)
 
 
 def _each_s(window: Window, shape: Shape) -> float:
-    """Return the seconds of a window that each request takes in the long run."""
+    """Return the seconds of a window that each permit takes in the long run."""
     return cools_for(window) / (max(1, window.requests - 1) if shape is Shape.PACED else window.requests)
 
 
@@ -247,20 +277,20 @@ def _binds(window: Window, shape: Shape, sharing: _Sharing) -> bool:
     return shape is Shape.PACED or sharing.begun(window.per) > window.requests
 
 
-def _beside(others: float, requests: int, quota: Quota, windows: Iterable[Window]) -> float | None:
-    """Return how many seconds requests take while others need `others` a second; None if those leave nothing."""
+def _beside(others: float, permits: Fraction, quota: Quota, windows: Iterable[Window]) -> float | None:
+    """Return how many seconds permits take while others need `others` a second; None if those leave nothing."""
     longest_s = 0.0
     for window in windows:
         each_s = _each_s(window, quota.shape)
         left = 1 - others * each_s
         if left <= 0:
             return None
-        longest_s = max(longest_s, requests * each_s / left)
+        longest_s = max(longest_s, float(permits) * each_s / left)
     return longest_s
 
 
-def _enough(quota: Quota, requests: int, others: float, due: timedelta, within: timedelta) -> str:
-    """Return in words the windows that runs of this many requests need, one each `due`, each to end `within` a time.
+def _enough(quota: Quota, permits: Fraction, others: float, due: timedelta, within: timedelta) -> str:
+    """Return in words the windows that runs of this many permits need, one each `due`, each to end `within` a time.
 
     Windows that are large enough are left out.
     """
@@ -268,7 +298,7 @@ def _enough(quota: Quota, requests: int, others: float, due: timedelta, within: 
     for window in quota.windows:
         window_s = cools_for(window)
         whole = max(1, math.floor(within.total_seconds() / window_s) - 1)  # one for the answers to come back
-        number = requests * max(1 / whole, window_s / due.total_seconds()) + others * window_s
+        number = float(permits) * max(1 / whole, window_s / due.total_seconds()) + others * window_s
         enough = math.ceil(number) + (quota.shape is Shape.PACED)
         if enough > window.requests:
             found.append(f"{enough} requests per {format_duration(window.per)}")

@@ -9,7 +9,7 @@ from adsyncd.model.run import Outcome
 from adsyncd.model.schedule import intervals
 from adsyncd.model.tenant import CredentialsRef, Tenant
 from adsyncd.rate.bucket import cools_for
-from adsyncd.runs.plan import fix, most_requests, takes_s, whole_minutes
+from adsyncd.runs.plan import fix, most_requests, permits_of, takes_s, whole_minutes
 from adsyncd.simulation.behaviours import FAULTS, HEALTHY
 from adsyncd.simulation.invariants import RunSeen
 from adsyncd.simulation.network import Link
@@ -141,7 +141,8 @@ def _is_cut_short(run: RunSeen, tenant: Tenant) -> bool:
 
 
 def _fix(tenant: Tenant, campaigns: int, whole: Sequence[RunSeen]) -> str:
-    requests = max([most_requests(campaigns, tenant.sync.page_size), *(run.requests for run in whole)])
-    needs = whole_minutes(max([takes_s(requests, tenant.quota), *(run.took_s for run in whole)]))
+    requests = max([most_requests(campaigns, tenant), *(run.requests for run in whole)])
+    taken = permits_of(requests, campaigns, tenant)
+    needs = whole_minutes(max([takes_s(taken, tenant.quota), *(run.took_s for run in whole)]))
     due, _ = intervals(tenant.schedule, START)
-    return fix(tenant, requests, needs, due)
+    return fix(tenant, requests, taken, needs, due)

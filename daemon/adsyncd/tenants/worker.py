@@ -28,7 +28,7 @@ from adsyncd.credentials import CredentialsSource
 from adsyncd.errors import CommandRefused, LeaseHeld, RunEnded, Stopping, StoreError
 from adsyncd.model.campaign import DeadLetter
 from adsyncd.model.run import Outcome, Run, Tally, run_id, whole_ms
-from adsyncd.model.status import Going, State, TenantStatus, progress, remaining_requests
+from adsyncd.model.status import Going, State, TenantStatus, progress, remaining_permits
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import Connector, PlatformClient
 from adsyncd.platforms.probe import Probe
@@ -178,10 +178,13 @@ class Worker:
     async def replay(self, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:
         """Push dead letters again, counting in `tally`, and return the outcome of each.
 
-        A run of this process may be in progress. Raises StoreError, and LeaseHeld while another process works on the
-        tenant.
+        A run of this process may be in progress. Raises CommandRefused if the platform takes no pushes, StoreError, and
+        LeaseHeld while another process works on the tenant.
         """
-        services = self._services
+        services, profile = self._services, self.tenant.platform.profile
+        if profile.push is None:
+            what = f"{self.tenant.id} can't replay: the profile {profile.name} of its platform has no push"
+            raise CommandRefused(what, f"discard them: adsyncd dead-letters discard --tenant {self.tenant.id}")
         with self._during(_Activity.REPLAY):
             async with (
                 services.leases.hold(self.tenant.id, self.gate.pause) as lease,
@@ -305,6 +308,7 @@ class Worker:
             outcome=run.outcome,
             listed=run.listed,
             pushed=run.pushed,
+            stored=run.stored,
             error=run.error,
         )
 
@@ -319,7 +323,7 @@ class Worker:
 
     def _done_at(self, run: Going, now: datetime) -> datetime | None:
         """Return when a run will be done if nothing but the quota holds it up; None if no calendar has that date."""
-        remaining = remaining_requests(run.tally, self.tenant.sync.page_size)
+        remaining = remaining_permits(run.tally, self.tenant)
         if remaining is None:
             return None
         try:

@@ -60,6 +60,12 @@ def test_the_success_rate_rings_on_a_sample_and_is_well_again_on_any(
     assert (wrong if wrong == "unknown" else "fine" if wrong is None else "fires") == verdict
 
 
+@pytest.mark.parametrize(("stored", "verdict"), [(20, None), (18, None), (17, "17 of 20 campaigns succeeded")])
+def test_what_a_run_that_only_stores_has_stored_is_a_success(stored: int, verdict: str | None) -> None:
+    wrong = judged(ended(PARTIAL, listed=20, stored=stored))[AlertName.LOW_SUCCESS_RATE]
+    assert wrong == (verdict and f"{verdict}, and alerts.min_success_rate is 0.9")
+
+
 def test_a_low_success_rate_says_what_got_through_and_what_was_asked_for() -> None:
     verdicts = judged(ended(PARTIAL, listed=20, pushed=10, skipped=7))
     assert verdicts[AlertName.LOW_SUCCESS_RATE] == ("17 of 20 campaigns succeeded, and alerts.min_success_rate is 0.9")

@@ -15,7 +15,7 @@ from support.migrated import in_store, sqlite_file
 from support.records import run
 
 KEYS = [
-    "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
+    "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped", "stored",
     "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
     "note",
 ]  # fmt: skip
@@ -69,6 +69,7 @@ def test_runs_as_json_have_the_keys_of_the_contract_newest_first(call: Call, fol
         "listed": 100,
         "pushed": 97,
         "skipped": 0,
+        "stored": 0,
         "dead_lettered": 1,
         "failed": 2,
         "requests": 117,

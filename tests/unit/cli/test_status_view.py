@@ -100,6 +100,23 @@ def test_one_line_says_what_a_tenant_does_and_what_it_waits_for(tenant: TenantSt
     assert sentence(tenant, NOON) == words
 
 
+def test_of_a_tenant_that_only_pulls_the_campaigns_are_stored() -> None:
+    last = replace(run(number=-1), ended_at=NOON, outcome=Outcome.SUCCEEDED, listed=30, stored=30)
+    going = replace(RUN, announced=20, listed=20, pushed=0, skipped=0, stored=20, failed=0, done_at=None)
+    tenant = replace(RUNNING, run=going, last_run=last)
+    assert sentence(tenant, NOON) == "acme runs; 20 campaigns are done"  # and nobody knows how many there are
+    lines = shown(tenant_view(tenant, NOON))
+    assert any("since 11:55:00: 20 stored, 0 failed; 14 requests" in line for line in lines)
+    assert any("30 of 30 stored" in line for line in lines)
+
+
+def test_of_a_tenant_that_pushes_no_more_in_the_midst_of_a_run_both_counts_are_shown() -> None:
+    last = replace(run(number=-1), ended_at=NOON, outcome=Outcome.SUCCEEDED, listed=30, pushed=10, stored=20)
+    lines = shown(tenant_view(replace(RUNNING, run=replace(RUN, stored=3), last_run=last), NOON))
+    assert any("9 pushed, 2 skipped, 3 stored, 0 dead, 1 failed" in line for line in lines)
+    assert any("10 of 30 pushed, 20 stored" in line for line in lines)
+
+
 @pytest.mark.parametrize("state", State)
 def test_there_are_words_for_each_state(state: State) -> None:
     assert sentence(replace(WAITING, state=state, paused_since=NOON), NOON).startswith("acme ")

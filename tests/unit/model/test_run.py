@@ -18,7 +18,7 @@ def test_runs_a_millisecond_apart_have_names_of_their_own_that_sort_by_time() ->
 
 
 def test_campaigns_whose_outcome_is_known_are_settled_whatever_it_is() -> None:
-    assert Tally(listed=20, pushed=1, skipped=2, dead_lettered=3, failed=4).settled == 10
+    assert Tally(listed=20, pushed=1, skipped=2, stored=5, dead_lettered=3, failed=4).settled == 15
 
 
 def test_of_several_waits_the_one_that_is_over_first_is_told_but_none_that_is_over_already() -> None:

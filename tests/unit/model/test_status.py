@@ -1,11 +1,23 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from adsyncd.model.run import Tally
-from adsyncd.model.status import Going, progress, remaining_requests
+from adsyncd.model.status import Going, progress, remaining_permits
+from adsyncd.model.tenant import PushPolicy, Tenant
+from support.tenants import a_tenant
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def costing(list_cost: int, push_cost: int, **changes: object) -> Tenant:
+    """Return a tenant of a platform whose requests cost so much; one without pushes if these cost nothing."""
+    tenant = a_tenant(page_size=10, **changes)
+    profile = tenant.platform.profile
+    push = replace(profile.push, cost=push_cost) if profile.push and push_cost else None
+    priced = replace(profile, listing=replace(profile.listing, cost=list_cost), push=push)
+    return replace(tenant, platform=replace(tenant.platform, profile=priced))
 
 
 @pytest.mark.parametrize(
@@ -22,7 +34,25 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
     ],
 )
 def test_what_is_left_of_a_run_is_a_push_for_each_campaign_and_the_pages(tally: Tally, left: int | None) -> None:
-    assert remaining_requests(tally, page_size=10) == left
+    assert remaining_permits(tally, a_tenant(page_size=10)) == left
+
+
+@pytest.mark.parametrize(
+    ("tally", "left"),
+    [
+        (Tally(), None),
+        (Tally(announced=25, listed=10, stored=10), 2),
+        (Tally(announced=10, listed=10, stored=10), None),  # the platform names no total, or the run is about to end
+        (Tally(announced=25, listed=20, stored=10, failed=2), 1),
+    ],
+)
+def test_what_is_left_of_a_run_that_only_stores_are_its_pages(tally: Tally, left: int | None) -> None:
+    assert remaining_permits(tally, a_tenant(page_size=10, push=PushPolicy.NONE)) == left
+    assert remaining_permits(tally, costing(7, 0, push=PushPolicy.NONE)) == (left and 7 * left)
+
+
+def test_what_is_left_of_a_run_is_counted_in_permits() -> None:
+    assert remaining_permits(Tally(announced=25, listed=10, pushed=4), costing(3, 2)) == 2 * 3 + 21 * 2
 
 
 def test_progress_has_the_counts_of_the_run() -> None:

@@ -41,6 +41,46 @@ def test_a_run_takes_a_request_for_each_page_and_each_push() -> None:
     assert planned(a_tenant(), campaigns=0)[0].most_requests == 1
 
 
+def priced(tenant: Tenant, list_cost: int, push_cost: int = 1) -> Tenant:
+    """Return the tenant at a platform whose requests cost so many permits."""
+    profile = tenant.platform.profile
+    push = replace(profile.push, cost=push_cost) if profile.push else None
+    changed = replace(profile, listing=replace(profile.listing, cost=list_cost), push=push)
+    return replace(tenant, platform=replace(tenant.platform, profile=changed))
+
+
+def test_a_tenant_that_only_pulls_needs_its_pages_alone() -> None:
+    [pulls] = planned(due_every(5 * MINUTE, push=PushPolicy.NONE), campaigns=101)
+    assert (pulls.most_requests, pulls.requests, pulls.permits, pulls.fix) == (11, 11, 11, None)
+    [many] = planned(due_every(MINUTE, push=PushPolicy.NONE), campaigns=200)
+    assert "a run takes up to 20 requests and 3m" in (many.fix or "")
+    assert "sync.push" not in (many.fix or "")
+
+
+def test_requests_that_cost_several_permits_take_as_much_of_the_quota() -> None:
+    pulls = due_every(15 * MINUTE, push=PushPolicy.NONE)
+    [cheap], [dear] = planned(pulls, campaigns=200), planned(priced(pulls, 5), campaigns=200)
+    assert (dear.requests, dear.permits) == (20, 100)
+    assert dear.takes_s == pytest.approx(5 * (cheap.takes_s or 0))
+    assert dear.share == pytest.approx(5 * cheap.share)
+    both = due_every(15 * MINUTE)
+    assert [planned(priced(both, *costs))[0].permits for costs in ((1, 1), (5, 1), (1, 2), (5, 2))] == [
+        *(110, 150, 210, 250)
+    ]
+
+
+def test_a_window_has_room_for_whole_requests_alone() -> None:
+    [found] = planned(priced(due_every(MINUTE, push=PushPolicy.NONE), 4), campaigns=60)
+    each_s = cools_for(PER_MINUTE) / 2  # 2 requests of 4 permits in each window of 10
+    assert found.takes_s == pytest.approx(6 * each_s)
+    assert "6 requests of 30 permits" in (found.fix or "")
+
+
+def test_the_last_runs_cost_what_a_whole_run_does_in_proportion() -> None:
+    tenant = priced(due_every(15 * MINUTE, push=PushPolicy.CHANGED), 5)
+    assert planned(tenant, requests=(11,))[0].permits == 15
+
+
 def test_a_run_that_would_take_longer_than_any_duration_hides_no_other_plan() -> None:
     endless, usual = planned(a_tenant(quota=Quota(1, timedelta(days=366))), a_tenant(id="b"), campaigns=10**9)
     assert "more time than there is" in (endless.fix or "")

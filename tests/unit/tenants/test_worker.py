@@ -23,7 +23,7 @@ from adsyncd.store import Store, ending, tables
 from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED
 from support.inline_store import Disk, inline_store
 from support.pipelines import fire_time
-from support.records import rows
+from support.records import bury, rows
 from support.supervised import World, a_world, tenant
 
 # One run at a time
@@ -88,6 +88,7 @@ async def test_what_repeats_is_logged_once_and_what_changes_again(store: Store) 
     ]
     last = next(entry for entry in reversed(logged) if entry["event"] == "run ended")
     assert (last["tenant"], last["run_id"], last["trace_id"]) == ("acme", run.run_id, run.trace_id)
+    assert (last["listed"], last["pushed"], last["stored"]) == (run.listed, run.pushed, 0)
 
 
 # A database in trouble
@@ -266,6 +267,21 @@ async def test_a_replay_keeps_to_the_quota_as_runs_do(store: Store) -> None:
     assert ledger["effects"] == {letter.campaign_id: {letter.idempotency_key: 1} for letter in letters}
     assert (ledger["refused"], ledger["largest_window"]) == (0, 10)
     assert (tally.pushed, tally.requests) == (20, 20)
+
+
+async def test_a_replay_at_a_platform_that_takes_no_pushes_is_refused_with_the_way_out(store: Store) -> None:
+    await bury(store, "acme", "c1")
+    pulls = tenant("acme")
+    profile = replace(pulls.platform.profile, push=None)
+    pulls = replace(pulls, platform=replace(pulls.platform, profile=profile))
+    async with a_world(store, pulls) as world:
+        letters = await store.dead_letters()
+        fix = "discard them: adsyncd dead-letters discard --tenant acme"
+        with pytest.raises(CommandRefused, match=f"profile adsyncd of its platform has no push; {fix}"):
+            await world.supervisor.worker("acme").replay(letters, Tally())
+        [replayed] = await world.supervisor.replay_all(letters, Tally(), refuse=lambda _: None)
+        assert (replayed.state, fix in str(replayed.error)) == (PushState.PENDING, True)
+        assert await store.dead_letters() == letters
 
 
 # Paused
