@@ -28,8 +28,10 @@ class Reloads:
         self.settings: Settings
         self.set(on=on)
 
-    def set(self, *, on: bool, folder: str = "tenants.d") -> None:
-        self.settings = Settings.model_validate({"watch": on, "tenants_dirs": [str(self.folder / folder)]})
+    def set(self, *, on: bool, folder: str = "tenants.d", profile: str = "") -> None:
+        keys: dict[str, object] = {"watch": on, "tenants_dirs": [str(self.folder / folder)]}
+        platforms = {"platforms": {"own": {"profile": str(self.folder / profile)}}} if profile else {}
+        self.settings = Settings.model_validate(keys | platforms)
 
     async def reload_until_done(self, *, patient: bool) -> None:
         assert patient
@@ -166,6 +168,42 @@ async def test_the_settings_are_watched(reloads: Reloads) -> None:
         await reloads.finds({"adsyncd": "1"})
         save(config, "2")
         await reloads.finds({"adsyncd": "2"})
+
+
+@pytest.mark.parametrize("write", [Path.write_text, save])
+async def test_profiles_are_watched_in_their_folders(reloads: Reloads, write: Callable[[Path, str], object]) -> None:
+    reloads.set(on=True, profile="profiles/own.toml")
+    profile = reloads.folder / "profiles" / "own.toml"
+    profile.parent.mkdir()
+    async with watching(reloads):
+        await reloads.finds({})
+        write(profile, "1")
+        await reloads.finds({"profiles/own": "1"})
+        before = reloads.count
+        (profile.parent / "other.toml").touch()
+        await anyio.sleep(0.5)  # longer than it waits for quiet
+        assert reloads.count == before
+        write(profile, "2")
+        await reloads.finds({"profiles/own": "2", "profiles/other": ""})
+        shutil.rmtree(profile.parent)
+        await reloads.finds({})
+        profile.parent.mkdir()
+        write(profile, "3")
+        await reloads.finds({"profiles/own": "3"})
+        write(profile, "4")
+        await reloads.finds({"profiles/own": "4"})
+
+
+async def test_the_file_that_a_profile_links_to_is_watched(reloads: Reloads) -> None:
+    reloads.set(on=True, profile="own.toml")
+    real = reloads.folder / "profiles" / "real.toml"
+    real.parent.mkdir()
+    real.write_text("1")
+    (reloads.folder / "own.toml").symlink_to("profiles/real.toml")
+    async with watching(reloads):
+        await reloads.finds({"own": "1", "profiles/real": "1"})
+        real.write_text("2")
+        await reloads.finds({"own": "2", "profiles/real": "2"})
 
 
 async def replace(folder: Path, reloads: Reloads) -> None:

@@ -100,6 +100,8 @@ def in_order(problem: Problem) -> tuple[bool, str, int, str]:
 
 def _walk(model: type[BaseModel], above: Key) -> Iterator[tuple[Key, FieldInfo]]:
     for attribute, field in model.model_fields.items():
+        if field.exclude:  # it is there only to say where it has moved
+            continue
         name = field.alias or attribute
         yield (*above, name), field
         for table, names in _tables(field.annotation):

@@ -20,10 +20,11 @@ from adsyncd.clock import Clock, SystemClock
 from adsyncd.config import Settings, TenantFile
 from adsyncd.config.diagnostics import Diagnostic, diagnose, in_order, key_name
 from adsyncd.config.file_access import Custodians
+from adsyncd.config.platform_reader import PlatformReader, Platforms
 from adsyncd.config.toml_file import MAX_DROP_IN_BYTES, TomlFile, place, read_toml, unreadable
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.model.schedule import trigger
-from adsyncd.model.tenant import TENANT_ID, Cron, Platform, Tenant
+from adsyncd.model.tenant import TENANT_ID, Cron, Tenant
 
 _ID = re.compile(TENANT_ID)
 _CHOICES = {"schedule", "credentials"}  # tables with alternative keys: merging would combine two alternatives
@@ -37,7 +38,8 @@ class Tenants:
 
     `directories`: problems of the directories themselves; while there are any, a tenant in neither `good` nor `bad` may
     still exist. `unsettled`: some invalid or masked files changed just now and may be half written. `idle`: overrides
-    without a tenant, which have no effect and may be a mistake.
+    without a tenant, which have no effect and may be a mistake. `platforms`: the problems of profiles, by the
+    platform's name. Its tenants keep the last good profile; without one they are in `bad`, with the same problems.
     """
 
     good: dict[str, Tenant]
@@ -45,11 +47,18 @@ class Tenants:
     directories: list[Problem]
     unsettled: bool = field(default=False, compare=False)
     idle: list[Problem] = field(default_factory=list)
+    platforms: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[Problem]:
-        """All problems, sorted by file and line."""
-        return sorted([*self.directories, *(one for several in self.bad.values() for one in several)], key=in_order)
+        """All problems, each once, sorted by file and line."""
+        found = [self.directories, *self.platforms.values(), *self.bad.values()]
+        return sorted({one for several in found for one in several}, key=in_order)
+
+    @property
+    def profiles(self) -> dict[tuple[Problem, ...], str]:
+        """The problems of each bad profile once, with the first of the platforms that name it."""
+        return {problems: name for name, problems in reversed(self.platforms.items())}
 
 
 @dataclass(slots=True)
@@ -83,10 +92,6 @@ class _Known:
     problems: list[Problem]
 
 
-Platforms = Mapping[str, Platform | tuple[Problem, ...]]
-"""The platforms by name; the problems of one whose profile can't be used."""
-
-
 def read_tenants(settings: Settings) -> Tenants:
     """Read all tenants in `settings.tenants_dirs` once. Raises nothing: the result has the problems."""
     return DropIns(SystemClock()).read(settings)
@@ -99,24 +104,26 @@ class DropIns:
         self._clock = clock
         self._basis: tuple[object, ...] = ()
         self._known: dict[str, _Known] = {}
+        self._platforms = Platforms({}, {})
+        self._profiles = PlatformReader()
 
     def read(self, settings: Settings) -> Tenants:
         """Read all tenants in `settings.tenants_dirs`. Raises nothing: the result has the problems."""
         settled_at = self._clock.now().timestamp() - _SETTLED_S
-        platforms = _platforms(settings)
-        basis = (platforms, settings.defaults, _mount(settings))
+        platforms = self._profiles.read(settings.platforms, int(settled_at * 1e9))
+        basis = (platforms.good.keys() | platforms.problems, settings.defaults, _mount(settings))
         before = self._known if basis == self._basis else {}
         custodians = Custodians(os.geteuid())
         sources, directories = _find(settings.tenants_dirs, custodians)
         reader = _Reader(settings, platforms, custodians, settled_at)
         known = {
-            tenant_id: reader.known(tenant_id, source, before.get(tenant_id))
+            tenant_id: reader.known(tenant_id, source, self._still(before.get(tenant_id), platforms))
             for tenant_id, source in sorted(sources.items())
             if source.main is not None
         }
-        self._basis, self._known = basis, known
-        unsettled = any(not one.settled and one.tenant is None for one in known.values())
-        tenants = Tenants({}, {}, directories, unsettled, list(_idle(sources)))
+        self._basis, self._known, self._platforms = basis, known, platforms
+        unsettled = platforms.unsettled or any(not one.settled and one.tenant is None for one in known.values())
+        tenants = Tenants({}, {}, directories, unsettled, list(_idle(sources)), platforms.problems)
         metered: dict[tuple[str, str], Tenant] = {}
         for tenant_id, one in known.items():
             if one.problems:
@@ -129,6 +136,13 @@ class DropIns:
                     tenants.bad[tenant_id] = reader.disagreement(sources[tenant_id], first)
         return tenants
 
+    def _still(self, known: _Known | None, platforms: Platforms) -> _Known | None:
+        """Return `known` if the tenant's platform is as it was, or, if that is unknown, all of them."""
+        if known is None or known.tenant is None:
+            return known if platforms == self._platforms else None
+        platform = known.tenant.platform
+        return known if platforms.good.get(platform.name) == platform else None
+
 
 class _Reader:
     """Reads one tenant after another. Files changed after `settled_at` may change again with the same fingerprint."""
@@ -136,6 +150,7 @@ class _Reader:
     def __init__(self, settings: Settings, platforms: Platforms, custodians: Custodians, settled_at: float) -> None:
         self._defaults = settings.defaults.model_dump(exclude_unset=True)
         self._platforms = platforms
+        self._names = {*platforms.good, *platforms.problems}
         self._mount = _mount(settings)
         self._custodians = custodians
         self._settled_ns = int(settled_at * 1e9)
@@ -198,11 +213,10 @@ class _Reader:
             described = TenantFile.model_validate(reduce(_merge, (file.data for file in files), self._defaults))
         except ValidationError as error:
             return diagnose(error, TenantFile), None
-        if found := list(described.references(self._platforms, self._mount)):
+        if found := list(described.references(self._names, self._mount)):
             return found, None
-        platform = self._platforms[described.platform]
-        if not isinstance(platform, Platform):
-            raise ConfigError(list(platform))
+        if (platform := self._platforms.good.get(described.platform)) is None:
+            raise ConfigError(list(self._platforms.problems[described.platform]))
         if found := list(described.misfits(platform.profile)):
             return found, None
         tenant = described.tenant(tenant_id, platform)
@@ -246,16 +260,6 @@ class _Reader:
             raise ConfigError([objection])
         file = read_toml(path, _ITSELF, MAX_DROP_IN_BYTES)
         return file if file.text else None
-
-
-def _platforms(settings: Settings) -> Platforms:
-    found: dict[str, Platform | tuple[Problem, ...]] = {}
-    for name, table in settings.platforms.items():
-        try:
-            found[name] = table.platform(name)
-        except ConfigError as error:
-            found[name] = tuple(error.problems)
-    return found
 
 
 def _mount(settings: Settings) -> str | None:

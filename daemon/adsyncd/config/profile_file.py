@@ -25,9 +25,13 @@ _DEEPEST = 32  # levels of tables and arrays
 _ITSELF = "put the profile itself there"
 
 
-@cache
 def shipped_profile(name: str = BUILT_IN) -> Profile:
-    """Return a profile that adsyncd has; these files do not change."""
+    """Return a profile that adsyncd has; these files do not change, and are read once."""
+    return _shipped(name)
+
+
+@cache
+def _shipped(name: str) -> Profile:
     return load_profile(SHIPPED / f"{name}.toml")
 
 

@@ -29,6 +29,7 @@ from adsyncd.config.field_types import (
 )
 from adsyncd.config.file_access import Custodians
 from adsyncd.config.platform_table import PlatformTable
+from adsyncd.config.profile_file import find_profile
 from adsyncd.config.secret_table import Secret, SecretRef, never_inline
 from adsyncd.config.tenant_file import TenantDefaults
 from adsyncd.config.toml_file import TomlFile, place, read_toml
@@ -121,6 +122,12 @@ class Settings(ConfigTable):
     alerts: ReceiversTable = ReceiversTable()
     platforms: dict[PlatformName, PlatformTable] = Field(default_factory=dict)
     defaults: TenantDefaults = TenantDefaults()
+
+    @property
+    def profiles(self) -> tuple[Path, ...]:
+        """The files of profiles that the operator wrote, each once."""
+        files = (find_profile(table.profile) for table in self.platforms.values() if "/" in table.profile)
+        return tuple(dict.fromkeys(files))
 
 
 def load_guarded_settings(path: Path, environ: Mapping[str, str]) -> Settings:

@@ -139,6 +139,16 @@ class AlertsTable(ConfigTable):
     failures: Whole = Field(3, ge=1, le=100)
 
 
+def most_costly(quota: QuotaTable, profile: Profile) -> tuple[str, str] | None:
+    """Return what is wrong, and the fix, if a request of a profile costs more permits than a window has."""
+    costs = {"list": profile.listing.cost, "push": profile.push.cost if profile.push else 0}
+    name, cost = max(costs.items(), key=lambda item: item[1])
+    if cost <= min([quota.requests, *(window.requests for window in quota.also)]):
+        return None
+    what = f"is too small: a request of [{name}] costs {cost} permits in the profile {profile.name}"
+    return what, f"allow at least {cost} requests in each window"
+
+
 def below_mount(path: str, mount: str) -> str | None:
     """Return the path below `mount` if `path` is one of Vault's API, such as `secret/data/acme`; else None."""
     bare = path.removeprefix("v1/")
@@ -211,12 +221,8 @@ class TenantFile(TenantDefaults):
         if profile.push is None and pushes:
             fix = 'leave it out, or write push = "none"'
             yield Diagnostic(("sync", "push"), f"the profile {profile.name} has no push", fix)
-        least = min([self.quota.requests, *(window.requests for window in self.quota.also)])
-        costs = {"list": profile.listing.cost, "push": profile.push.cost if profile.push else 0}
-        for name, cost in costs.items():
-            if cost > least:
-                what = f"is too small: a request of [{name}] costs {cost} permits in the profile {profile.name}"
-                yield Diagnostic(("quota", "requests"), what, f"allow at least {cost} in each window")
+        if too_small := most_costly(self.quota, profile):
+            yield Diagnostic(("quota",), *too_small)
 
     def _fitting(self, profile: Profile) -> dict[str, object]:
         least, most = profile.listing.page_size

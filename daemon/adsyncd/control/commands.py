@@ -219,7 +219,14 @@ class Commands:
         return {tenant.id: tenant for tenant in self._files.disabled}
 
     def _refused(self) -> dict[str, RefusedFile]:
-        return {refusal.tenant: refusal for refusal in self._files.refused if refusal.tenant is not None}
+        """Return what is wrong with the files of each refused tenant, or with its platform's profile."""
+        files = self._files.refused
+        profiles = {one.platform: one.problems for one in files if one.tenant is None and one.platform is not None}
+        return {
+            one.tenant: replace(one, problems=one.problems or profiles.get(one.platform or "", ()))
+            for one in files
+            if one.tenant is not None
+        }
 
     def _refuse_disabled(self, tenant_id: str) -> None:
         if tenant_id in self._disabled():

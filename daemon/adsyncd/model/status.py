@@ -145,14 +145,16 @@ class DaemonStatus:
 
 @dataclass(frozen=True, slots=True)
 class RefusedFile:
-    """The problems of a tenant's files, or (if `tenant` is None) of the settings or a directory.
+    """The problems of a tenant's files, or (if `tenant` is None) of the settings, a directory or a platform's profile.
 
-    `goes_on`: the last good version is in force.
+    `goes_on`: the last good version is in force. `platform`: the platform whose profile has the problems. A tenant that
+    is refused because of it has no `problems` of its own.
     """
 
     tenant: str | None
     problems: tuple[Problem, ...]
     goes_on: bool
+    platform: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

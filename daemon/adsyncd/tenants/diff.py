@@ -20,7 +20,7 @@ class Change:
 
     @property
     def signs_in_anew(self) -> bool:
-        """Whether the account or the platform changes, so that the token is not valid any more."""
+        """Whether the account, the platform or the way to sign in changes: the token is not valid any more."""
         return _account(self.old) != _account(self.new)
 
     @property
@@ -59,5 +59,8 @@ def diff(served: Mapping[str, Tenant], described: Mapping[str, Tenant], unclear:
 
 
 def _account(tenant: Tenant) -> tuple[object, ...]:
-    platform = tenant.platform
-    return platform.name, platform.base_url, tenant.client_id, tenant.credentials
+    platform, profile = tenant.platform, tenant.platform.profile
+    return (
+        *(platform.name, platform.base_url, platform.sign_in_url, tenant.client_id, tenant.credentials),
+        *(profile.sign_in, profile.token_header, profile.token_scheme, profile.headers, tenant.vars),
+    )

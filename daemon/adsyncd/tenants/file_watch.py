@@ -1,9 +1,10 @@
 """Reloads by itself when settings or drop-ins change, as Linux's inotify(7) tells.
 
 Directories of drop-ins are watched with all that is in them. That one of them comes, goes or is replaced shows only in
-the directory around it, which is therefore watched, too, but for nothing else; so are the settings.
+the directory around it, which is therefore watched, too, but for nothing else; so are the settings, and profiles.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -30,9 +31,10 @@ async def watch(reloader: Reloader, config: Path) -> None:
         async with anyio.create_task_group() as tasks:
             try:
                 if reloader.settings.watch:
-                    folders = reloader.settings.tenants_dirs
+                    folders, profiles = reloader.settings.tenants_dirs, reloader.settings.profiles
                     tasks.start_soon(_watch_drop_ins, folders, over, reloader)
-                    tasks.start_soon(_watch_places, folders, config, over)
+                    tasks.start_soon(_watch_profiles, profiles, over, reloader)
+                    tasks.start_soon(_watch_places, folders, profiles, config, over)
                     await anyio.lowlevel.checkpoint()  # in which they begin
                     await reloader.reload_until_done(patient=True)  # what changed before they did
                 await over.wait()
@@ -47,9 +49,17 @@ async def _watch_drop_ins(folders: Sequence[Path], over: anyio.Event, reloader: 
     await _follow(_existing(folders), is_one, over, partial(reloader.reload_until_done, patient=True), recursive=True)
 
 
-async def _watch_places(folders: Sequence[Path], config: Path, over: anyio.Event) -> None:
-    """Let everything begin anew when a directory of drop-ins is another, or the settings are."""
-    *folders, config = [path.absolute() for path in (*folders, config)]
+async def _watch_profiles(profiles: Sequence[Path], over: anyio.Event, reloader: Reloader) -> None:
+    files = {file for profile in profiles for file in (profile, _target(profile))}
+    places = {place for file in files for place in (file, file.with_name(_DATA))}
+    if folders := _existing({file.parent for file in files}):
+        act = partial(reloader.reload_until_done, patient=True)
+        await _follow(folders, places.__contains__, over, act, recursive=False)
+
+
+async def _watch_places(folders: Sequence[Path], profiles: Sequence[Path], config: Path, over: anyio.Event) -> None:
+    """Let everything begin anew when a directory of drop-ins or of a profile is another, or the settings are."""
+    *folders, config = [path.absolute() for path in (*folders, *{profile.parent for profile in profiles}, config)]
     around = {_existing(folder.parents)[0] for folder in folders}
     places = {config, config.with_name(_DATA), *folders, *(above for folder in folders for above in folder.parents)}
 
@@ -84,6 +94,10 @@ async def _follow(
         _log.error("changes can't be watched: it is tried again", error=str(error), after_s=_AGAIN_S)
         await anyio.sleep(_AGAIN_S)
         over.set()
+
+
+def _target(link: Path) -> Path:
+    return Path(os.path.realpath(link))
 
 
 def _existing(folders: Iterable[Path]) -> list[Path]:

@@ -4,13 +4,14 @@
                                                           └─► refused: what is wrong, until it is fixed
 
 A tenant with invalid files keeps its last valid ones. While a directory can't be read, all tenants keep theirs, since
-its files might concern any of them. With invalid settings the daemon keeps its last valid ones, too.
+its files might concern any of them. With invalid settings the daemon keeps its last valid ones, too. A platform with
+an invalid profile keeps its last valid one, so that its tenants notice nothing.
 
 A deployment or an editor may remove a drop-in for a moment, so its tenant comes back paused if it was paused; after a
 day the pause is forgotten.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from signal import Signals
@@ -32,6 +33,10 @@ from adsyncd.tenants.registry import Registry
 _log = structlog.stdlib.get_logger(__name__)
 
 _LIVE = frozenset({"tenants_dirs", "watch", "shutdown_grace", "platforms", "defaults"})  # the others need a restart
+_SAID = {
+    False: ("drop-in refused", "drop-in no longer refused"),
+    True: ("profile refused", "profile no longer refused"),
+}
 _SETTLES_S = 1.0
 _AGAIN_S = 30.0
 _GONE_FOR_GOOD_S = 24 * 3600.0  # after so long without a drop-in a tenant's pause is forgotten
@@ -52,7 +57,7 @@ class Reloader:
     """Brings the registry in line with the files. `load` reads the settings.
 
     `telling`: a context manager entered for each reload but the first. `settings`: those in force. `refused`: what is
-    wrong with the files. `elsewhere` is set when `watch` or `tenants_dirs` has changed.
+    wrong with the files. `elsewhere` is set when other places have to be watched.
     """
 
     def __init__(
@@ -192,7 +197,7 @@ class Reloader:
         if waiting and files.stated != self._stated:
             _log.warning("settings changed that need a restart", keys=waiting)
         before, self._stated, self.settings = self.settings, files.stated, files.settings
-        if (before.watch, before.tenants_dirs) != (files.settings.watch, files.settings.tenants_dirs):
+        if _watched(before) != _watched(files.settings):
             self.elsewhere.set()
 
     def _note_gone(self, tenants: Tenants) -> None:
@@ -204,31 +209,44 @@ class Reloader:
 
     def _refuse(self, files: _Files) -> None:
         """Keep the problems, and log which of them are new and which are resolved."""
-        served, tenants = self._registry.tenants, files.tenants
-        before, self.refused = (
-            self.refused,
-            (
-                *(
-                    RefusedFile(None, tuple(wrong), bool(served))
-                    for wrong in (files.problems, tenants.directories)
-                    if wrong
-                ),
-                *(
-                    RefusedFile(tenant_id, tuple(wrong), tenant_id in served)
-                    for tenant_id, wrong in tenants.bad.items()
-                ),
-            ),
-        )
-        self._instruments.set(DROP_INS_REFUSED, len(self.refused))
+        before, self.refused = self.refused, tuple(_refused(files, self._registry.tenants))
+        self._instruments.set(DROP_INS_REFUSED, sum(1 for refusal in self.refused if refusal.problems))
         known = {problem for refusal in before for problem in refusal.problems}
         for refusal in self.refused:
             for problem in refusal.problems:
                 if problem not in known:
-                    event = "settings refused" if problem in files.problems else "drop-in refused"
-                    _log.error(event, tenant=refusal.tenant, problem=str(problem), goes_on=refusal.goes_on)
-        for tenant_id in _tenants(before) - _tenants(self.refused):
-            _log.info("drop-in no longer refused", tenant=tenant_id)
+                    event = "settings refused" if problem in files.problems else _SAID[_of_profile(refusal)][0]
+                    _log.error(event, **_whose(refusal), problem=str(problem), goes_on=refusal.goes_on)
+        still = {(refusal.tenant, refusal.platform) for refusal in self.refused}
+        for refusal in before:
+            if refusal.problems and (refusal.tenant, refusal.platform) not in still:
+                _log.info(_SAID[_of_profile(refusal)][1], **_whose(refusal))
 
 
-def _tenants(refused: Iterable[RefusedFile]) -> set[str | None]:
-    return {refusal.tenant for refusal in refused}
+def _watched(settings: Settings) -> tuple[object, ...]:
+    return settings.watch, settings.tenants_dirs, settings.profiles
+
+
+def _refused(files: _Files, served: Mapping[str, Tenant]) -> Iterator[RefusedFile]:
+    """Yield what is wrong. The problems of a profile are there once, however many tenants it concerns."""
+    tenants = files.tenants
+    for wrong in (files.problems, tenants.directories):
+        if wrong:
+            yield RefusedFile(None, tuple(wrong), bool(served))
+    profiles = tenants.profiles
+    for problems, platform in profiles.items():
+        concerned = {name for name, others in tenants.platforms.items() if others == problems}
+        goes_on = any(tenant.platform.name in concerned for tenant in served.values())
+        yield RefusedFile(None, problems, goes_on, platform)
+    for tenant_id, wrong in tenants.bad.items():
+        platform_at_fault = profiles.get(tuple(wrong))
+        own = () if platform_at_fault else tuple(wrong)
+        yield RefusedFile(tenant_id, own, tenant_id in served, platform_at_fault)
+
+
+def _of_profile(refusal: RefusedFile) -> bool:
+    return refusal.tenant is None and refusal.platform is not None
+
+
+def _whose(refusal: RefusedFile) -> dict[str, str | None]:
+    return {"platform": refusal.platform} if _of_profile(refusal) else {"tenant": refusal.tenant}

@@ -1,14 +1,16 @@
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adsyncd.config import dropins
+from adsyncd.config import dropins, platform_reader
 from adsyncd.config.dropins import DropIns, Tenants
 from adsyncd.errors import Problem
 from adsyncd.model.tenant import EnvRef, Every
 from support.dropins import ACME, Folders
+from support.profiles import OWN
 from support.records import HandClock
 
 
@@ -146,3 +148,63 @@ def test_a_disagreement_ends_when_the_other_tenant_changes(folders: Folders, dro
     assert list(drop_ins.read(folders.settings()).bad) == ["b"]
     folders.write("low/a.toml", ACME + 'quota = { requests = 20, per = "60s" }')
     assert list(drop_ins.read(folders.settings()).good) == ["a", "b"]
+
+
+# Profiles
+
+
+def on(path: Path, **platforms: dict[str, str]) -> dict[str, object]:
+    return {"platforms": {"mixo": {"base_url": "https://ads"}, "own": {"profile": str(path)}} | platforms}
+
+
+def test_tenants_go_on_with_the_last_good_profile_and_take_up_their_drop_ins(
+    folders: Folders, drop_ins: DropIns
+) -> None:
+    path = folders.write("profiles/own.toml", OWN)
+    folders.write("low/acme.toml", ACME)
+    folders.write("low/globex.toml", ACME.replace("mixo", "own"))
+    first = drop_ins.read(folders.settings(**on(path)))
+    path.write_text(OWN.replace("records", "recods"))
+    folders.write("low/hooli.toml", ACME.replace("mixo", "own").replace("acme", "hooli"))
+    second = drop_ins.read(folders.settings(**on(path)))
+    assert list(second.good) == ["acme", "globex", "hooli"]
+    assert second.good["globex"] is first.good["globex"]
+    assert second.good["hooli"].platform.profile is first.good["globex"].platform.profile
+    assert [(problem.path, problem.key) for problem in second.problems] == [
+        (path, "list.records"),
+        (path, "list.recods"),
+    ]
+    path.write_text(OWN.replace('"data"', '"items"'))
+    third = drop_ins.read(folders.settings(**on(path)))
+    assert third.problems == []
+    assert third.good["acme"] is first.good["acme"]
+    assert third.good["globex"].platform.profile.listing.records == "items"
+
+
+def test_a_profile_that_never_was_good_is_named_once_for_all_of_its_tenants(
+    folders: Folders, drop_ins: DropIns
+) -> None:
+    path = folders.write("profiles/own.toml", "[sign_in")
+    for number in range(20):
+        folders.write(f"low/t{number}.toml", ACME.replace("mixo", "own"))
+    folders.write("low/acme.toml", ACME)
+    folders.write("low/wrong.toml", ACME.replace("mixo", "own") + "enabeld = true")
+    found = drop_ins.read(folders.settings(**on(path, twin={"profile": str(path)})))
+    assert list(found.good) == ["acme"]
+    assert len(found.bad) == 21
+    [of_tenant, of_profile] = found.problems
+    assert (of_tenant.key, of_profile.path) == ("enabeld", path)
+    assert found.bad["t7"] == [of_profile]
+    assert found.profiles == {(of_profile,): "own"}
+
+
+def test_profiles_are_not_read_for_each_tenant(
+    folders: Folders, drop_ins: DropIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folders.write("profiles/own.toml", OWN)
+    for number in range(5):
+        folders.write(f"low/t{number}.toml", ACME.replace("mixo", "own"))
+    drop_ins.read(folders.settings(**on(path)))
+    monkeypatch.setattr(platform_reader, "load_profile", None)
+    folders.write("low/t1.toml", ACME.replace("mixo", "own") + "weight = 2")
+    assert drop_ins.read(folders.settings(**on(path))).good["t1"].weight == 2

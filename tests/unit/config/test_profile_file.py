@@ -49,6 +49,7 @@ def problem(path: Path, text: str | bytes | None = None) -> Problem:
 def test_each_profile_that_adsyncd_has_is_valid_and_read_once(name: str) -> None:
     assert shipped_profile(name).name == name
     assert shipped_profile(name) is shipped_profile(name)
+    assert shipped_profile() is shipped_profile(BUILT_IN)
 
 
 def test_a_profile_is_found_by_its_name_or_its_path(path: Path) -> None:

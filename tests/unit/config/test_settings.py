@@ -87,7 +87,7 @@ def test_every_key_is_read(path: Path) -> None:
     assert settings.alerts.webhook == "https://hooks.example.com/services/canary-79/?key=1"
     assert settings.alerts.alertmanager == "http://alertmanager.internal:9093"
     assert settings.alerts.repeat == timedelta(seconds=30)
-    assert settings.platforms["mixo"].platform("mixo") == Platform(
+    assert settings.platforms["mixo"].platform("mixo", shipped_profile()) == Platform(
         "mixo", "https://ads.example.com", shipped_profile(), Quota(1000, timedelta(seconds=60))
     )
     assert settings.defaults.schedule.every == timedelta(hours=1)
@@ -242,7 +242,7 @@ def test_a_platform_s_proxy_and_authorities_are_read_with_the_settings(path: Pat
     pem = path.parent / "ca.pem"
     trustme.CA().cert_pem.write_to_path(pem)
     platform = load(path, f'[platforms.mixo]\nbase_url = "https://ads"\nproxy = "http://p:1"\nca_file = "{pem}"')
-    known = platform.platforms["mixo"].platform("mixo")
+    known = platform.platforms["mixo"].platform("mixo", shipped_profile())
     assert (known.proxy, known.authorities) == ("http://p:1", pem.read_text().strip())
     [problem] = problems(path, '[platforms.mixo]\nbase_url = "https://ads"\nca_file = "/none.pem"')
     assert (problem.line, problem.key) == (3, "platforms.mixo.ca_file")

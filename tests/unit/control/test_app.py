@@ -112,6 +112,16 @@ async def test_a_tenant_whose_file_is_wrong_goes_on_and_says_so(inside: Inside, 
     assert (problem["path"], problem["line"], problem["fix"]) == (str(WRONG.path), WRONG.line, WRONG.fix)
 
 
+async def test_a_bad_profile_is_told_once_and_with_each_of_its_tenants(inside: Inside, api: httpx.AsyncClient) -> None:
+    tenants = [RefusedFile(f"t{number}", (), goes_on=False, platform="own") for number in range(3)]
+    inside.files.refused = [RefusedFile(None, (WRONG,), goes_on=False, platform="own"), *tenants]
+    status = await ask(api, "/v1/status")
+    assert (status["tenants"]["refused"], [problem["what"] for problem in status["refused"]]) == (3, [WRONG.what])
+    for number in range(3):
+        tenant = await ask(api, f"/v1/tenants/t{number}")
+        assert (tenant["state"], [problem["what"] for problem in tenant["refused"]]) == ("refused", [WRONG.what])
+
+
 async def test_while_the_database_is_gone_it_answers_what_it_knows(
     inside: Inside, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

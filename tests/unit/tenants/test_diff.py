@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.config.profile_file import shipped_profile
+from adsyncd.model.profile import StaticToken
 from adsyncd.model.tenant import EnvRef, Every, Platform, Tenant
 from adsyncd.rate.quota import Quota
 from adsyncd.tenants.diff import Change, diff
@@ -42,6 +44,10 @@ def test_applying_the_difference_leads_to_what_is_described_but_for_what_is_uncl
     assert all(change.old == served[change.new.id] != change.new for change in found.changed)
 
 
+def of(**parts: Any) -> Platform:  # noqa: ANN401 - whatever a profile has
+    return Platform("mixo", "http://ads.invalid", replace(PROFILE, **parts))
+
+
 @pytest.mark.parametrize(
     ("changes", "signs_in_anew", "reschedules"),
     [
@@ -57,6 +63,15 @@ def test_applying_the_difference_leads_to_what_is_described_but_for_what_is_uncl
         ({"base_url": "http://other.invalid"}, True, False),
         ({"client_id": "globex"}, True, False),
         ({"credentials": EnvRef("GLOBEX")}, True, False),
+        ({"credentials": EnvRef("ACME", ("api_key",))}, True, False),
+        ({"vars": (("region", "eu"),)}, True, False),
+        ({"platform": of(listing=replace(PROFILE.listing, records="items"), fields=())}, False, False),
+        ({"platform": of(answers=(), push=None, volatile=())}, False, False),
+        ({"platform": of(sign_in=StaticToken("key"))}, True, False),
+        ({"platform": of(headers=(("x-key", "{secret.key}"),))}, True, False),
+        ({"platform": of(token_header="x-token")}, True, False),
+        ({"platform": of(token_scheme="")}, True, False),
+        ({"platform": Platform("mixo", "http://ads.invalid", PROFILE, sign_in_url="http://s")}, True, False),
     ],
 )
 def test_a_change_says_what_it_reaches(changes: dict[str, Any], signs_in_anew: bool, reschedules: bool) -> None:
