@@ -177,3 +177,9 @@ class Tenant:
             self.sync.timeout,
             (min(costs), max(costs)),
         )
+
+    @property
+    def usual_cost(self) -> int:
+        """The permits that most requests of its runs take: pushes, or pages if it only pulls."""
+        push = None if self.sync.push is PushPolicy.NONE else self.platform.profile.push
+        return push.cost if push else self.platform.profile.listing.cost

@@ -196,16 +196,23 @@ def most_requests(campaigns: int, tenant: Tenant) -> int:
 def permits_of(requests: int, campaigns: int, tenant: Tenant) -> Fraction:
     """Return how many permits requests of a run take, if as many of them are pushes as in one that pushes all.
 
-    A window of 10 has room for 3 requests that cost 3, so that each of them takes 10 / 3.
+    A window has room for whole requests: in one of 10, a request that costs 3 takes 10 / 3.
     """
-    profile, windows = tenant.platform.profile, tenant.quota.windows
+    profile, quota = tenant.platform.profile, tenant.quota
     pages, pushes = _pages_and_pushes(campaigns, tenant)
+    costs = profile.listing.cost, profile.push.cost if profile.push else 0
+    page, push = (max(_takes(cost, max(costs), window, quota.shape) for window in quota.windows) for cost in costs)
+    return requests * (pages * page + pushes * push) / (pages + pushes)
 
-    def each(cost: int) -> Fraction:
-        return max(Fraction(window.requests, max(1, window.requests // cost)) for window in windows)
 
-    whole = pages * each(profile.listing.cost) + (pushes * each(profile.push.cost) if profile.push else 0)
-    return requests * whole / (pages + pushes)
+def _takes(cost: int, largest: int, window: Window, shape: Shape) -> Fraction:
+    """Return how many permits of a window a request takes, together with those that no other request fits into."""
+    if not cost or shape is not Shape.PACED:
+        return Fraction(window.requests, max(1, window.requests // cost)) if cost else Fraction()
+    in_window = max(
+        1, window.requests - 1
+    )  # such a quota keeps the largest request's permits back, of two windows at most
+    return min(Fraction(cost * in_window, max(1, window.requests - largest)), Fraction(2 * in_window))
 
 
 def _pages_and_pushes(campaigns: int, tenant: Tenant) -> tuple[int, int]:

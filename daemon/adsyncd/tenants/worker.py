@@ -327,7 +327,7 @@ class Worker:
         if remaining is None:
             return None
         try:
-            done_at = now + timedelta(seconds=self.gate.forecast_s(remaining))
+            done_at = now + timedelta(seconds=self.gate.forecast_s(remaining, self.tenant.usual_cost))
         except OverflowError:  # the platform claims to have so many campaigns
             return None
         return done_at if done_at.year < MAXYEAR else None  # readers put it into their own time zone

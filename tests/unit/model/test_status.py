@@ -51,6 +51,11 @@ def test_what_is_left_of_a_run_that_only_stores_are_its_pages(tally: Tally, left
     assert remaining_permits(tally, costing(7, 0, push=PushPolicy.NONE)) == (left and 7 * left)
 
 
+def test_most_requests_of_a_run_are_pushes_or_pages_if_it_only_stores() -> None:
+    assert costing(3, 2).usual_cost == 2
+    assert costing(3, 2, push=PushPolicy.NONE).usual_cost == costing(3, 0).usual_cost == 3
+
+
 def test_what_is_left_of_a_run_is_counted_in_permits() -> None:
     assert remaining_permits(Tally(announced=25, listed=10, pushed=4), costing(3, 2)) == 2 * 3 + 21 * 2
 

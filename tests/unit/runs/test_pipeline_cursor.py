@@ -120,7 +120,7 @@ async def test_a_listing_of_which_the_next_page_is_unknown_begins_anew(store: St
     await cut_off(Source(ids(30), page_s=3), store, after_pages=2, tenant=tenant)  # it keeps no cursor
     source = CursorSource(ids(30))
     assert counts(await run(source, store, tenant=tenant)) == (Outcome.SUCCEEDED, 30, 30, 0, 0, 0)
-    assert source.cursors == [None, "10@1", "20@1"]
+    assert (source.asked, source.cursors) == ([1, 2, 3], [None, "10@1", "20@1"])
 
 
 async def test_a_cursor_of_another_listing_is_never_sent(store: Store) -> None:

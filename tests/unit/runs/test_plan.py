@@ -76,6 +76,13 @@ def test_a_window_has_room_for_whole_requests_alone() -> None:
     assert "6 requests of 30 permits" in (found.fix or "")
 
 
+@pytest.mark.parametrize(("cost", "each"), [(1, 1), (4, 4 * 9 / 6), (9, 2 * 9), (10, 2 * 9)])
+def test_a_paced_window_keeps_back_what_its_largest_request_takes(cost: int, each: float) -> None:
+    paced = due_every(15 * MINUTE, quota=Quota(10, MINUTE, Shape.PACED), push=PushPolicy.NONE)
+    [found] = planned(priced(paced, cost), campaigns=10)
+    assert found.takes_s == pytest.approx(each * cools_for(PER_MINUTE) / 9)
+
+
 def test_the_last_runs_cost_what_a_whole_run_does_in_proportion() -> None:
     tenant = priced(due_every(15 * MINUTE, push=PushPolicy.CHANGED), 5)
     assert planned(tenant, requests=(11,))[0].permits == 15

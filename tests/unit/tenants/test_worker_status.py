@@ -30,8 +30,8 @@ class Gate:
     free = 3
     shape = Shape.PACED
 
-    def forecast_s(self, requests: int) -> float:
-        return float(requests)
+    def forecast_s(self, permits: int, cost: int = 1) -> float:
+        return permits / cost
 
 
 def a_worker(
