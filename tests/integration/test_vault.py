@@ -51,6 +51,24 @@ class TestRefusals:
             await vault.read(VaultRef("adsyncd/odd"))
         assert "canary" not in str(caught.value)
 
+    async def test_named_secrets_are_read_and_a_missing_one_is_named(self, server: OpenBao, vault: Vault) -> None:
+        names = ("client_id", "client_secret", "refresh_token")
+        ref = VaultRef("adsyncd/google", keys=names, basic=())
+        with pytest.raises(CredentialsMissing, match="write client_id, client_secret and refresh_token there"):
+            await vault.read(ref)
+        await server.put_secret("adsyncd/google", {"client_id": "canary", "client_secret": "two\nlines"})
+        with pytest.raises(
+            CredentialsMissing, match="refresh_token is missing; it needs the keys client_id, "
+        ) as caught:
+            await vault.read(ref)
+        assert "canary" not in str(caught.value)
+        await server.put_secret("adsyncd/google", {name: f"canary {name}" for name in names})
+        credentials = await vault.read(ref)
+        assert [credentials.secret(name).get_secret_value() for name in names] == [f"canary {name}" for name in names]
+        assert "canary" not in repr(credentials)
+        one = await vault.read(VaultRef("adsyncd/google", keys=("client_id",), basic=(), in_headers=("client_id",)))
+        assert (set(one.secrets), one.version) == ({"client_id"}, credentials.version)
+
     async def test_a_path_that_the_policy_denies_is_named_and_harms_no_other(self, vault: Vault) -> None:
         with pytest.raises(CredentialsMissing, match=r"not let the daemon read .* read on secret/data/other/acme"):
             await vault.read(VaultRef("other/acme"))

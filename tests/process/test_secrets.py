@@ -22,7 +22,7 @@ from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.model.run import Tally
-from adsyncd.platforms import wire
+from adsyncd.platforms import sign_in
 from adsyncd.platforms.reading import Reader
 from support.logging_state import restored_logging
 from support.otlp import otel_environ
@@ -266,7 +266,7 @@ async def test_the_search_finds_a_secret_in_base64_wherever_it_stands(before: st
     assert [form for form in forms(PASSWORD) if form in encoded]
 
 
-@pytest.mark.parametrize(("module", "where"), [(wire, "read_token"), (Reader, "read")])
+@pytest.mark.parametrize(("module", "where"), [(sign_in, "read_token"), (Reader, "read")])
 async def test_the_traceback_of_a_mistake_of_ours_shows_no_values(
     module: ModuleType | type,
     where: str,
@@ -275,7 +275,7 @@ async def test_the_traceback_of_a_mistake_of_ours_shows_no_values(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def mistaken(*arguments: object) -> None:
-        token = next(body.decode() for body in arguments if isinstance(body, bytes))
+        token = next(str(content) for content in arguments if isinstance(content, bytes | dict))
         raise RuntimeError(f"a mistake with {len(token)} characters")
 
     monkeypatch.setattr(module, where, mistaken)

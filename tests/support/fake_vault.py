@@ -12,6 +12,7 @@ from adsyncd.credentials.identity import TokenLease
 from adsyncd.credentials.vault import AppRole, Vault, VaultAccess
 from adsyncd.errors import CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.status import VaultState
+from adsyncd.model.tenant import EMAIL_AND_PASSWORD
 from adsyncd.telemetry.instruments import Instruments
 from support.vault import Least
 
@@ -60,7 +61,10 @@ class FakeApi:
         self._ask("look_up")
         return self._lease(token.get_secret_value())
 
-    def secret(self, token: SecretStr, who: str, path: str) -> tuple[dict[str, object], int]:
+    def secret(
+        self, token: SecretStr, who: str, path: str, keys: tuple[str, ...] = EMAIL_AND_PASSWORD
+    ) -> tuple[dict[str, object], int]:
+        assert keys
         self._ask(f"secret {path} as {token.get_secret_value()} of {who}", "secret")
         return dict(CONTENT), self.versions.get(path, 1)
 

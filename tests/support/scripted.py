@@ -4,7 +4,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -98,7 +98,7 @@ class ScriptedPlatform:
         if self.credentials_failure is not None:
             raise self.credentials_failure
         if self.credentials is not None:
-            return self.credentials
+            return replace(self.credentials)
         return an_account("acme@example.com", self.password)
 
     def newest(self, ref: CredentialsRef, until: float) -> int | None:  # noqa: ARG002 - a source's signature

@@ -126,7 +126,7 @@ class Vault:
                 f"{ref.path!r} can't be a path in Vault; "
                 "write names of letters, digits, '_', '-' and '.', with '/' between"
             )
-        content, version = await self._ask_as(ref, self._api.secret)
+        content, version = await self._ask_as(ref, partial(self._api.secret, keys=ref.keys))
         if ref in self._followed:
             self._followed[ref].version = version
         return replace(credentials_of(content, f"{self._mount}/{ref.path} in {self._api.name}", ref), version=version)

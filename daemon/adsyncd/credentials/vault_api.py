@@ -18,6 +18,7 @@ from adsyncd.credentials.identity import TokenLease
 from adsyncd.credentials.sources import fits_header
 from adsyncd.credentials.vault_http import BoundedTransport, ExchangeAdapter
 from adsyncd.errors import CredentialsError
+from adsyncd.model.tenant import EMAIL_AND_PASSWORD
 
 M = TypeVar("M", bound=BaseModel)
 Details = TypeVarTuple("Details")
@@ -145,17 +146,22 @@ class VaultApi:
                 raise vault_errors.wrapped_elsewhere(self.name)
             return self._read(_SecretId, self._client(token).adapter.post("/v1/sys/wrapping/unwrap")).value
 
-    def secret(self, token: SecretStr, who: str, path: str) -> tuple[dict[str, object], int]:
-        """Return the content and version of the newest secret at `path`; errors call the reader `who`."""
+    def secret(
+        self, token: SecretStr, who: str, path: str, keys: tuple[str, ...] = EMAIL_AND_PASSWORD
+    ) -> tuple[dict[str, object], int]:
+        """Return the content and version of the newest secret at `path`, which needs `keys`.
+
+        Errors call the reader `who`.
+        """
         mount = self._place.mount
-        with self._explained(vault_errors.read_refused, who, mount, path):
+        with self._explained(vault_errors.read_refused, who, mount, path, keys):
             answer = self._client(token).secrets.kv.v2.read_secret_version(
                 path, mount_point=mount, raise_on_deleted_version=True
             )
         match answer:
-            case {"data": {"email": _} | {"password": _}}:  # KV version 2 has them one level deeper
-                raise vault_errors.version_1(self.name, mount, path)
-        secret = self._read(_Secret, answer, vault_errors.unreadable(self.name, mount, path))
+            case {"data": dict(content)} if not {"data", "metadata"} <= content.keys() and content.keys() & set(keys):
+                raise vault_errors.version_1(self.name, mount, path)  # KV version 2 has them one level deeper
+        secret = self._read(_Secret, answer, vault_errors.unreadable(self.name, mount, path, keys))
         return secret.content, secret.version
 
     def version(self, token: SecretStr, who: str, path: str) -> int:

@@ -4,6 +4,8 @@
 Vault's answer: it may be a proxy's page, and it may quote what was sent.
 """
 
+from collections.abc import Sequence
+
 from hvac.exceptions import (
     Forbidden,
     InvalidPath,
@@ -15,8 +17,10 @@ from hvac.exceptions import (
 )
 from requests.exceptions import RequestException, SSLError, Timeout
 
+from adsyncd.credentials.sources import listed
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.status import VaultState
+from adsyncd.model.tenant import EMAIL_AND_PASSWORD
 
 OUTAGES = frozenset(
     {
@@ -143,8 +147,10 @@ def role_refused(exc: VaultError, vault: str, role: str) -> CredentialsError:
     return unanswered(exc, vault)
 
 
-def read_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -> CredentialsError:
-    """Explain why `who` could not read the secret at `path` of `mount`."""
+def read_refused(
+    exc: VaultError, vault: str, who: str, mount: str, path: str, keys: Sequence[str] = EMAIL_AND_PASSWORD
+) -> CredentialsError:
+    """Explain why `who` could not read the secret at `path` of `mount`, which needs `keys`."""
     where = f"{mount}/{path}"
     match exc:
         case Forbidden():
@@ -160,7 +166,7 @@ def read_refused(exc: VaultError, vault: str, who: str, mount: str, path: str) -
             )
         case InvalidPath():
             return CredentialsMissing(
-                f"{vault} has nothing at {where}; write email and password there, "
+                f"{vault} has nothing at {where}; write {listed(keys)} there, "
                 "or check the path and that vault.mount is a KV version 2 engine",
                 VaultState.MISSING,
             )
@@ -176,10 +182,10 @@ def version_1(vault: str, mount: str, path: str) -> CredentialsError:
     )
 
 
-def unreadable(vault: str, mount: str, path: str) -> CredentialsError:
+def unreadable(vault: str, mount: str, path: str, keys: Sequence[str] = EMAIL_AND_PASSWORD) -> CredentialsError:
     """Explain an unreadable answer about one secret, such as one nested too deep. Vault as a whole is not failing."""
     return CredentialsUnavailable(
-        f"the answer of {vault} about {mount}/{path} can't be read; write only email and password there, as text"
+        f"the answer of {vault} about {mount}/{path} can't be read; write only {listed(keys)} there, as text"
     )
 
 

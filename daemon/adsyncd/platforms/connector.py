@@ -105,14 +105,19 @@ class Connector:
             instruments=self.instruments,
             parse_page=self.parse_page,
         )
-        base_url, profile = tenant.platform.base_url, tenant.platform.profile
+        base_url, profile, values = tenant.platform.base_url, tenant.platform.profile, values_of(tenant)
         async with governed(breaker=self._breaker(base_url, route.via)) as transport:
-            requests = Requests(transport, base_url, constant_headers(profile, values_of(tenant)), timeout_s)
+            requests = Requests(transport, base_url, constant_headers(profile.headers, values), timeout_s)
             sign_ins = requests
             if isinstance(profile.sign_in, TokenRequest):
                 # The same connections, but another host has its own outages.
                 sign_in_url = sign_in_place(tenant, profile.sign_in).base_url
-                sign_ins = Requests(governed(breaker=self._breaker(sign_in_url, route.via)), sign_in_url, [], timeout_s)
+                sign_ins = Requests(
+                    governed(breaker=self._breaker(sign_in_url, route.via)),
+                    sign_in_url,
+                    constant_headers(profile.sign_in.headers, values),
+                    timeout_s,
+                )
             authority = TokenAuthority(sign_ins, tenant, session, gate, tally, self.clock)
             yield PlatformClient(requests, authority, tenant, session, gate, budget, tally, self, pushes)
 

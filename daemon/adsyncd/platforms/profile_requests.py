@@ -13,12 +13,12 @@ from urllib.parse import quote
 import httpx
 
 from adsyncd.errors import ProfileMismatch
-from adsyncd.model.profile import PLACEHOLDER, PagingKind, Profile
+from adsyncd.model.profile import PLACEHOLDER, PagingKind, Texts
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.call import Call
 from adsyncd.platforms.paging import Ask
 from adsyncd.platforms.requests import Requests
-from adsyncd.platforms.templates import filled, holds_secret, in_json
+from adsyncd.platforms.templates import fields, filled, holds_secret, in_json
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ALONE = re.compile(r'"\{page_size\}"(?!:)')  # a JSON value that is this placeholder and nothing else
@@ -104,13 +104,9 @@ def values_of(tenant: Tenant) -> dict[str, str]:
     return {"account": tenant.client_id, "page_size": str(tenant.sync.page_size), **named}
 
 
-def constant_headers(profile: Profile, values: dict[str, str]) -> Headers:
-    """Return the header fields that go with each request but a sign-in, without those that hold a secret."""
-    return [
-        (name.lower().encode("ascii"), filled(text, values).encode("utf-8"))
-        for name, text in profile.headers
-        if not holds_secret(text)
-    ]
+def constant_headers(headers: Texts, values: dict[str, str]) -> Headers:
+    """Return header fields of a profile, without those that hold a secret."""
+    return fields([(name, text) for name, text in headers if not holds_secret(text)], values)
 
 
 def _address(text: str, safe: str) -> str:

@@ -21,7 +21,7 @@ def address(base_url: str) -> httpx.URL:
 
 
 class Requests:
-    """The requests of one client id to the server at `base_url`; `headers` go with each.
+    """The requests of one client id to the server at `base_url`. `headers` go with each, in place of the usual ones.
 
     `path`: all their paths are below it. `timeout_s`: the whole time of a request. Connecting has half of it, so that
     its failure is known before the end.
@@ -38,13 +38,13 @@ class Requests:
         self._base = base = address(base_url)
         self.path = base.raw_path.decode("ascii").rstrip("/")
         self._timeouts = httpx.Timeout(timeout_s, connect=timeout_s / 2).as_dict()
-        self._headers = [
-            (b"host", base.netloc),
-            (b"user-agent", f"adsyncd/{__version__}".encode("ascii")),
-            (b"accept", b"application/json"),
-            (b"accept-encoding", b"identity"),
-            *headers,
-        ]
+        usual = {
+            b"host": base.netloc,
+            b"user-agent": f"adsyncd/{__version__}".encode("ascii"),
+            b"accept": b"application/json",
+            b"accept-encoding": b"identity",
+        }
+        self._headers = [*{**usual, **dict(headers)}.items()]
 
     def build(
         self,

@@ -16,7 +16,7 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.profile_requests import values_of
 from adsyncd.platforms.requests import Requests
-from adsyncd.platforms.templates import fields, filled, in_json, secret_values
+from adsyncd.platforms.templates import fields, filled, holds_secret, in_json, secret_values
 from adsyncd.platforms.verdict import failure, in_words, is_later, refuses_token
 from adsyncd.platforms.wire import at, read_token
 from adsyncd.platforms.words import Secrets
@@ -61,9 +61,10 @@ class SignIn:
         self._secrets = secrets
 
     def build(self, credentials: Credentials, requests: Requests) -> httpx.Request:
-        """Return the request that sends `credentials`."""
+        """Return the request that sends `credentials`. `requests` add the header fields without a secret."""
         request, values = self._request, self._values | secret_values(credentials)
-        headers, known = fields(request.headers, values), list(credentials.secrets.values())
+        headers = fields([(name, text) for name, text in request.headers if holds_secret(text)], values)
+        known = list(credentials.secrets.values())
         if request.basic is not None:
             account = ":".join(credentials.secret(name).get_secret_value() for name in request.basic)
             basic = b64encode(account.encode()).decode("ascii")

@@ -21,7 +21,7 @@ def in_json(value: str) -> str:
 
 def fields(texts: Iterable[tuple[str, str]], values: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Return header fields whose placeholders are filled."""
-    return [(name.encode("ascii"), filled(text, values).encode("utf-8")) for name, text in texts]
+    return [(name.lower().encode("ascii"), filled(text, values).encode("utf-8")) for name, text in texts]
 
 
 def holds_secret(text: str) -> bool:

@@ -27,7 +27,7 @@ def tenant_of(profile: str = "adsyncd", listing: Listing | None = None, push: Pu
 
 
 def requests_of(tenant: Tenant) -> ProfileRequests:
-    headers = constant_headers(tenant.platform.profile, values_of(tenant))
+    headers = constant_headers(tenant.platform.profile.headers, values_of(tenant))
     transport = httpx.MockTransport(lambda _: httpx.Response(200))
     return ProfileRequests(Requests(transport, tenant.platform.base_url, headers, 10.0), tenant)
 
@@ -162,7 +162,7 @@ def test_the_path_of_a_listing_is_below_that_of_its_platform() -> None:
 
 def test_header_fields_hold_values_as_they_are_and_those_with_a_secret_come_later() -> None:
     tenant = tenant_of("google-ads", vars=(("login_customer_id", "1234"),))
-    assert constant_headers(tenant.platform.profile, values_of(tenant)) == [(b"login-customer-id", b"1234")]
+    assert constant_headers(tenant.platform.profile.headers, values_of(tenant)) == [(b"login-customer-id", b"1234")]
 
 
 # Pushes

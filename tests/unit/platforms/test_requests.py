@@ -36,6 +36,18 @@ def test_a_request_has_what_all_have_and_its_own() -> None:
     assert Call.of(a_request()) is CALL
 
 
+def test_a_platform_s_own_accept_and_user_agent_take_the_place_of_the_usual_ones() -> None:
+    own = [(b"accept", b"application/vnd.ads+json"), (b"x-key", b"1"), (b"user-agent", b"agency/1")]
+    requests = Requests(httpx.MockTransport(lambda _: httpx.Response(200)), "http://ads.invalid", own, 10.0)
+    assert requests.build("GET", "/", CALL, []).headers.raw == [
+        (b"host", b"ads.invalid"),
+        (b"user-agent", b"agency/1"),
+        (b"accept", b"application/vnd.ads+json"),
+        (b"accept-encoding", b"identity"),
+        (b"x-key", b"1"),
+    ]
+
+
 def test_a_body_may_be_a_form() -> None:
     form = a_request(body=b"a=1", media=b"application/x-www-form-urlencoded")
     assert form.headers.raw[-1] == (b"content-type", b"application/x-www-form-urlencoded")

@@ -17,6 +17,7 @@ from adsyncd.errors import BadAnswer, PlatformError, ProfileMismatch, SignInRefu
 from adsyncd.model.profile import Answer, Means, Profile, TokenRequest
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.profile_requests import constant_headers, values_of
 from adsyncd.platforms.requests import Requests
 from adsyncd.platforms.sign_in import SignIn, sign_in_place
 from adsyncd.platforms.verdict import meaning
@@ -53,7 +54,8 @@ class Parts:
         self.place = sign_in_place(tenant, profile.sign_in)
         self.sign_in = SignIn(profile.sign_in, tenant, self.secrets)
         transport = httpx.MockTransport(lambda _: httpx.Response(200))
-        self.request = self.sign_in.build(credentials, Requests(transport, self.place.base_url, [], 10.0))
+        constant = constant_headers(profile.sign_in.headers, values_of(tenant))
+        self.request = self.sign_in.build(credentials, Requests(transport, self.place.base_url, constant, 10.0))
 
     @property
     def body(self) -> bytes:
