@@ -5,7 +5,7 @@ That these worlds are in order without a planted bug is in test_simulation.py.
 
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -26,7 +26,7 @@ from adsyncd.platforms.admission import Admission
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.call import Call
 from adsyncd.platforms.reading import Listed, Reader
-from adsyncd.rate import Gate, Governor, Permit
+from adsyncd.rate import Gate, Governor, OnWait, Permit, Priority
 from adsyncd.rate.bucket import Bucket
 from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.limiter import Limiter
@@ -35,12 +35,13 @@ from adsyncd.runs.lease import Leases
 from adsyncd.runs.pushing import PushQueue
 from adsyncd.simulation.promises import Invariant
 from adsyncd.simulation.simulation import Simulator
+from adsyncd.simulation.world import World
 from adsyncd.store import Store, ending, journal
 from adsyncd.store.tables import campaigns
 from adsyncd.tenants.worker import Worker
 from support.isolation import mute_world, with_and_without_the_sick
 from support.records import recorded
-from support.worlds import small_world
+from support.worlds import costly_world, small_world
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -80,6 +81,17 @@ def permit_of_another_process_taken(patch: pytest.MonkeyPatch) -> None:
         return ()
 
     patch.setattr(Store, "claim_permits", claimed)
+
+
+def cost_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Each request takes one permit, though the platform meters by operation."""
+    nowait, acquire = Gate.acquire_nowait, Gate.acquire
+
+    def acquire_one(gate: Gate, priority: Priority, on_wait: OnWait, *, again: bool, **_: int) -> Awaitable[Permit]:
+        return acquire(gate, priority, on_wait, again=again)
+
+    patch.setattr(Gate, "acquire_nowait", lambda gate, _cost=1: nowait(gate))
+    patch.setattr(Gate, "acquire", acquire_one)
 
 
 def platform_quota_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -301,10 +313,10 @@ PLANTS: dict[Plant, Invariant] = {
 }
 
 
-def violation(simulator: Simulator, of: Invariant) -> str | None:
+def violation(simulator: Simulator, of: Invariant, draw: Callable[[int], World] = small_world) -> str | None:
     """Return how the invariant is first violated in a few small worlds, or None if it holds in all of them."""
     for seed in SEEDS:
-        for violation in simulator.run(small_world(seed)).violations:
+        for violation in simulator.run(draw(seed)).violations:
             if violation.invariant is of:
                 return f"seed {seed}: {violation}"
     return None
@@ -316,6 +328,13 @@ def test_a_planted_bug_breaks_its_invariant(
 ) -> None:
     plant(monkeypatch)
     assert violation(simulator, invariant)
+
+
+def test_a_gate_that_ignores_what_requests_cost_is_refused(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cost_ignored(monkeypatch)
+    assert violation(simulator, Invariant.QUOTA, costly_world)
 
 
 def test_a_permit_that_is_held_while_signing_in_shows_in_the_runs_of_those_who_are_signed_in(

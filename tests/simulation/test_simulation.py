@@ -16,7 +16,7 @@ from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.simulation import Course, Simulator
 from support.isolation import mute_world, with_and_without_the_sick
 from support.reliability import Row, keep
-from support.worlds import faults_of, small_world
+from support.worlds import costly_world, faults_of, small_world
 
 WORLDS = os.environ.get("ADSYNCD_WORLDS")
 FIRST = int(os.environ.get("ADSYNCD_SEED", "0"))
@@ -56,6 +56,16 @@ def test_every_invariant_holds_in_the_worlds_of_these_seeds(
         course = simulator.run(small_world(seed))
         count(course, measured)
         assert not course.violations, f"python -m adsyncd.simulation {seed}: {course.violations[0]}"
+
+
+@pytest.mark.parametrize(("list_cost", "push_cost"), [(2, 3), (4, 1)])
+def test_every_invariant_holds_where_the_platform_meters_by_operation(
+    list_cost: int, push_cost: int, simulator: Simulator
+) -> None:
+    for seed in range(12):
+        course = simulator.run(costly_world(seed, list_cost=list_cost, push_cost=push_cost))
+        assert not course.violations, f"seed {seed}: {course.violations[0]}"
+        assert course.pushes
 
 
 def test_every_fault_occurs_within_the_seeds_that_are_tried() -> None:

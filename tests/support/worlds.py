@@ -2,8 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
+from adsyncd.model.tenant import Platform
+from adsyncd.rate.quota import Quota, Window
 from adsyncd.simulation.scenario import draw_world
 from adsyncd.simulation.world import End, World
 
@@ -25,6 +28,50 @@ _SICKNESSES = {
 
 def small_world(seed: int) -> World:
     return draw_world(seed, tenants=3, hours=0.3, sick=0.7)
+
+
+def costly_world(seed: int, *, list_cost: int = 2, push_cost: int = 3) -> World:
+    """Return a small world whose platform meters by operation. Its quotas are as much larger, and have a remainder."""
+    world, most = small_world(seed), max(list_cost, push_cost)
+
+    def permits(requests: int) -> int:
+        return most * requests + 1
+
+    def more(quota: Quota) -> Quota:
+        also = tuple(Window(permits(window.requests), window.per) for window in quota.also)
+        return replace(quota, requests=permits(quota.requests), also=also)
+
+    def platform(described: Platform) -> Platform:
+        profile = described.profile
+        assert profile.push is not None
+        listing, push = replace(profile.listing, cost=list_cost), replace(profile.push, cost=push_cost)
+        quota = more(described.quota) if described.quota else None
+        return replace(described, profile=replace(profile, listing=listing, push=push), quota=quota)
+
+    def metered(settings: Mapping[str, Any]) -> dict[str, Any]:
+        clients = {
+            name: {
+                **client,
+                "list_cost": list_cost,
+                "push_cost": push_cost,
+                "quota_requests": permits(client["quota_requests"]),
+                "quotas": [{**quota, "requests": permits(quota["requests"])} for quota in client["quotas"]],
+            }
+            for name, client in settings["clients"].items()
+        }
+        shared = settings.get("platform_quota_requests")
+        return {**settings, "clients": clients, **({"platform_quota_requests": permits(shared)} if shared else {})}
+
+    lives = tuple(
+        replace(
+            life,
+            tenants=tuple(
+                replace(tenant, platform=platform(tenant.platform), quota=more(tenant.quota)) for tenant in life.tenants
+            ),
+        )
+        for life in world.lives
+    )
+    return replace(world, lives=lives, platforms={url: metered(each) for url, each in world.platforms.items()})
 
 
 def _clients(world: World) -> list[Mapping[str, Any]]:

@@ -10,7 +10,9 @@ then no window of the server's holds more than N, however it counts.
        └── refund: not on record in time, or another process           whatever may have left stays charged
            has it; the request comes `again`, at the head of its line
 
-Where the quota is large, one write records a block of permits, and later requests wait for none (`hand`).
+Where a platform meters by operation, a request takes several permits of each window (`acquire(cost=3)`): all at one
+instant, in the order of its line. Where the quota is large, one write records a block of permits, and later requests
+wait for none (`hand`).
 
 The records are the memory: a killed process leaves its permits cooling, and two processes never hold the same one.
 

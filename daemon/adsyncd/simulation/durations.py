@@ -15,13 +15,14 @@ def longest_run_s(world: World, tenant: Tenant, requests: int) -> float:
 
     Of a platform's quota the tenant gets at least the share that is left if all tenants have as much to do.
     """
+    permits = requests * tenant.client_quota.costs[1]  # at most
     each_s = 2 * world.links[tenant.client_id].longest_s + 4.5 + 4 * world.store_s
-    longest_s = sum(_windows_s(window, requests, each_s) for window in tenant.quota.windows) + 10
+    longest_s = sum(_windows_s(window, permits, each_s) for window in tenant.quota.windows) + 10
     if tenant.quota.shape is Shape.PACED:
-        longest_s += requests * tenant.quota.per.total_seconds()
+        longest_s += permits * tenant.quota.per.total_seconds()
     if tenant.platform.quota:
         everybody = len(world.tenants) * 3  # by weight
-        longest_s += _windows_s(tenant.platform.quota, requests * everybody, each_s)
+        longest_s += _windows_s(tenant.platform.quota, permits * everybody, each_s)
     return longest_s
 
 
@@ -38,6 +39,6 @@ def longest_wait_s(world: World, tenant: Tenant, lives: int) -> float:
     return interval_s + (lives + 1) * a_run_s + trouble_s
 
 
-def _windows_s(window: Window | Quota, requests: int, each_s: float) -> float:
-    requests_a_window = (window.requests + 1) // 2  # as the drop-in may have been edited
-    return (math.ceil(requests / requests_a_window) + 1) * (cools_for(window) + requests_a_window * each_s)
+def _windows_s(window: Window | Quota, permits: int, each_s: float) -> float:
+    permits_a_window = (window.requests + 1) // 2  # as the drop-in may have been edited
+    return (math.ceil(permits / permits_a_window) + 1) * (cools_for(window) + permits_a_window * each_s)

@@ -1,6 +1,7 @@
 """What a request waits for before it leaves, and that it waits with empty hands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
@@ -12,7 +13,7 @@ from adsyncd.config.profile_file import shipped_profile
 from adsyncd.errors import Unavailable
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.platforms.call import Call, Kind
-from adsyncd.rate import Governor
+from adsyncd.rate import Gate, Governor
 from adsyncd.rate.breaker import Breaker
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.ledger import Claim, PermitRecord
@@ -210,3 +211,30 @@ async def test_who_is_cancelled_while_it_waits_leaves_all_permits(after_s: float
     await client.send()
     await client.send()
     assert anyio.current_time() - start < 1
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_request_takes_as_many_permits_as_its_call_costs_whether_it_waits_or_not(waits: bool) -> None:
+    scene = Scene()
+    tenant = scene.tenant("acme", 5)
+    gate = scene.governor.gate(replace(tenant, platform=replace(SHARED, quota=None)).client_quota)
+    transport = a_transport(taken(gate), tenant=tenant, gate=gate, breaker=scene.breaker)
+    held = gate.acquire_nowait(3) if waits else None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(transport.handle_async_request, a_request(Call(Kind.PUSH, cost=3)))
+        await anyio.sleep(1)
+        assert gate.limiter.held == 3
+        if held is not None:
+            held.refund()
+    assert (gate.free, gate.limiter.held) == (2, 0)
+
+
+def taken(gate: Gate) -> Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]:
+    """Return a platform that finds three permits taken, and answers after two seconds."""
+
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        assert gate.limiter.held == 3
+        await anyio.sleep(2)
+        return httpx.Response(200)
+
+    return answer

@@ -276,6 +276,12 @@ def test_a_refusal_is_known_by_its_status_and_its_body(
     assert read(status, {}, body, replace(STANDARD, throttling=(rule,))).throttled is throttled
 
 
+@pytest.mark.parametrize(("code", "wait_s"), [("busy", 7), ("ok", None)])
+def test_a_wait_in_the_body_counts_in_a_refusal_alone_even_under_status_200(code: str, wait_s: float | None) -> None:
+    dialect = replace(STANDARD, throttling=(Rule(200, "code", ("busy",)),))
+    assert read(200, {}, json.dumps({"code": code, "retry_after": 7}).encode(), dialect).wait_s == wait_s
+
+
 def test_an_answer_is_read_whether_it_is_a_success_or_a_failure() -> None:
     headers = {"RateLimit": '"default";r=5;t=30', "RateLimit-Policy": '"default";q=10;w=60'}
     assert {read(status, headers, b"").limits for status in (200, 304, 404, 429, 500, 503)} == {(MINUTE,)}
