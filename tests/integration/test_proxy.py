@@ -20,6 +20,7 @@ from adsyncd.model.tenant import InFile, InVariable
 from adsyncd.model.tenant import Platform as Behind
 from support.connected import QUOTA, Connected, connected
 from support.platform import HEALTHY, Platform, accounts, running_platform
+from support.two_hosts import two_hosts
 
 LOGIN = "canary-user:canary-p:ss"
 BASIC = b"Proxy-Authorization: Basic " + b64encode(LOGIN.encode())
@@ -225,3 +226,13 @@ async def test_the_environment_names_no_proxy(
         monkeypatch.setenv(name.lower(), "http://127.0.0.1:1")
     async with behind(platform.base_url, None, private.pem) as run:
         assert (await run.client.page(1)).campaigns
+
+
+async def test_a_sign_in_at_another_host_takes_the_same_proxy_and_authorities(private: Certificates) -> None:
+    async with two_hosts(private.server) as hosts, proxying(Proxy()) as proxy:
+        platform = Behind("mixo", hosts.platform.url, hosts.profile, proxy=proxy.address, authorities=private.pem)
+        async with connected(hosts.platform.url, account=hosts.account, platform=platform, max_attempts=1) as run:
+            assert (await run.client.page(1)).number == 1
+    reached = {head.split(b" ")[1].decode() for head in proxy.asked}
+    assert reached == {url.removeprefix("https://") for url in (hosts.platform.url, hosts.sign_in.url)}
+    assert not [head for head in proxy.asked if b"canary" in head]

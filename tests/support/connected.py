@@ -23,9 +23,11 @@ from adsyncd.rate import Gate
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.retry import RetryBudget
 from adsyncd.rate.wait import WaitReason
+from adsyncd.telemetry.http_spans import TracedTransport, http_duration
 from adsyncd.telemetry.instruments import Instruments
 from support.accounts import an_account
 from support.gates import a_gate
+from support.spans import Spans
 from support.tenants import a_tenant
 
 QUOTA = Quota(20, timedelta(seconds=1))
@@ -79,17 +81,18 @@ async def connected(
     account: Account | None = None,
     tls: ssl.SSLContext | None = None,
     environ: Mapping[str, str] | None = None,
+    spans: Spans | None = None,
     **tenant_changes: object,
 ) -> AsyncIterator[Connected]:
     """A client as a run has it, with real connections and the real time."""
-    clock = SystemClock()
+    clock, tracer = SystemClock(), spans.tracer if spans else NoOpTracer()
     connector = Connector(
         tls=tls or ssl.create_default_context(),
         clock=clock,
         random=Hasty(),
-        tracer=NoOpTracer(),
+        tracer=tracer,
         instruments=Instruments(NoOpMeter("test")),
-        traced=lambda inner: inner,
+        traced=lambda inner: TracedTransport(inner, tracer, http_duration(NoOpMeter("test"))) if spans else inner,
         environ=environ or {},
     )
     tenant = a_tenant(**{"quota": QUOTA, "base_url": base_url, **tenant_changes})
