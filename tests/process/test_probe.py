@@ -2,11 +2,16 @@
 
 import json
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.platform import Platform
+from mock_api.description import ORBIT, orbit
+from support.platform import HEALTHY, Platform, running_platform
 from support.program import Program
 
 COLUMNS = ["id", "name", "status", "budget", "impressions", "clicks", "conversions", "created_at"]
@@ -83,3 +88,64 @@ async def test_what_cannot_be_read_is_said_on_standard_error(program: Program, p
     assert done.stderr.startswith(b"error: reading: ")
     assert b"answer: 200, " in done.stdout
     assert json.loads((await program.run("probe", "acme", "--json")).stdout)["failed"] == "reading"
+
+
+SECRETS = {
+    "app_key": "canary-app-key-1",
+    "client_id": "canary-client-id-2",
+    "client_secret": "canary-client-secret-3",
+    "refresh_token": "canary-refresh-token-4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Orbit:
+    """Another platform, and an installation with one tenant of it."""
+
+    platform: Platform
+    program: Program
+
+    async def probe(self, code: int = 0) -> Any:  # noqa: ANN401 - JSON
+        return await self.program.ask("probe", "acme", code=code)
+
+
+@pytest.fixture
+async def orbiting(tmp_path: Path) -> AsyncIterator[Orbit]:
+    account = {"password": "unused", "clients": ["4711"], "secrets": SECRETS}
+    everyone = {**HEALTHY, "campaigns": 12, "push_hang": 0}
+    settings = {"accounts": {"ops@example.com": account}, "apis": {"orbit": orbit()}, "everyone": everyone}
+    async with running_platform(settings) as platform:
+        program = Program(tmp_path, {f"ACME_{name.upper()}": value for name, value in SECRETS.items()})
+        table = {"profile": str(ORBIT), "base_url": f"{platform.base_url}/orbit"}
+        program.settings(platforms={"orbit": table})
+        program.tenant("acme", client_id="4711", platform="orbit", credentials={"env": "ACME"})
+        yield Orbit(platform, program)
+
+
+async def test_another_platform_is_shown_with_its_own_token_header(orbiting: Orbit) -> None:
+    shown = await orbiting.probe()
+    headers = shown["request"]["headers"]
+    assert (headers["x-orbit-token"], headers["x-orbit-app"]) == ("***", "***")
+    assert (shown["records"], shown["records_path"]) == (10, "data.list")
+    assert shown["next"].startswith("cursor=")
+    assert {one["column"]: one["path"] for one in shown["columns"]}["budget"] == "campaign.budget_micros"
+    done = await orbiting.program.run("probe", "acme")
+    for secret in SECRETS.values():
+        assert secret.encode() not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "step", "why"),
+    [
+        ("error-code", 8, "listing", "the platform answered 200"),
+        ("no-records", 9, "reading", "data.list leads to nothing; data has page"),
+        ("token-in-cursor", 9, "reading", "repeats a secret"),
+    ],
+)
+async def test_an_answer_that_is_no_page_is_told_with_the_reason(
+    orbiting: Orbit, fault: str, code: int, step: str, why: str
+) -> None:
+    await orbiting.platform.treat(fault=fault)
+    shown = await orbiting.probe(code)
+    assert (shown["failed"], shown["answer"]["status"]) == (step, 200)
+    assert why in shown["error"]
