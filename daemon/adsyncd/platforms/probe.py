@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 import httpx
 
-from adsyncd.errors import BadAnswer
+from adsyncd.errors import BadAnswer, ProfileMismatch
 from adsyncd.model.campaign import Page
 from adsyncd.model.profile import PagingKind, Profile
 from adsyncd.platforms.json_text import parsed
@@ -117,7 +117,10 @@ def examine_saved(profile: Profile, body: bytes, shown: Shown = str) -> Examined
     data = parsed(body)
     if meaning := _meaning(profile, data):
         raise BadAnswer(f"a run takes this answer for no page: {meaning}")
-    listed = Reader(profile).read(body, 1, data)
+    try:
+        listed = Reader(profile).read(body, 1, data)
+    except ProfileMismatch as mismatch:
+        raise mismatch.with_names(shown) from None
     url = _asked(listed.next)
     pages = Pages(profile, len(listed.campaigns))
     pages.ask(1, None, url.path)

@@ -157,7 +157,7 @@ def test_check_says_where_the_records_are_not(call: Call, mine: Path, answer: Pa
     answer.write_text('{"items": []}')
     said = call("profile", "check", str(mine), "--answer", str(answer))
     assert said.code == 1
-    assert "data: should be a list, and is missing" in said.err
+    assert "data leads to nothing; it has items" in said.err
 
 
 def test_check_says_that_the_answer_is_missing(call: Call, mine: Path, answer: Path) -> None:
