@@ -13,7 +13,7 @@
     │   ├── Unauthorized     a fresh token was refused: retry with the current token, but not a push
     │   ├── SignInRefused    the credentials were refused: give up
     │   ├── Throttled        429: the gate is closed for as long as the platform says; costs no attempt
-    │   ├── WaitTooLong      the next permit comes after the run's deadline: give up
+    │   ├── WaitTooLong      the next permit comes after the run's deadline, or never: give up
     │   └── Rejected         a 4xx that a retry won't fix: give up
     ├── OutOfResources       this machine can't open a connection: wait; costs no attempt
     ├── Stopping             adsyncd is stopping: resume at the next start
@@ -170,7 +170,7 @@ class Throttled(PlatformError):
 
 
 class WaitTooLong(PlatformError):
-    """No request may be sent before the run's deadline, so the wait does not start."""
+    """No request may be sent before the run's deadline, or it costs more than its quota, so the wait does not start."""
 
 
 class Rejected(PlatformError):

@@ -1,6 +1,7 @@
 """What the governor asks of a ledger: the store keeps it on both databases, and so does the tests' own in memory."""
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -9,11 +10,12 @@ import pytest
 from opentelemetry.trace import NoOpTracer
 from sqlalchemy import text
 
-from adsyncd.rate import PermitLedger
+from adsyncd.clock import SystemClock
+from adsyncd.rate import Gate, Governor, PermitLedger
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Shape
 from adsyncd.store import Store, open_store, permits, schema, sql
-from support.gates import MemoryLedger
+from support.gates import MemoryLedger, a_client, a_quota, recorded
 from support.postgres import Postgres
 from support.records import NOON, HandClock
 
@@ -106,6 +108,42 @@ async def test_the_records_of_one_client_id_or_of_the_platform_itself_can_be_rea
     await ledger.claim_permits([*mine, own, claim(client_id="another"), claim(platform="other")])
     assert set(await ledger.read_permits("mixo", "acme")) == {one.record for one in mine}
     assert set(await ledger.read_permits("mixo", "")) == {own.record}
+
+
+async def ends(ledger: PermitLedger, owner: str) -> set[tuple[str, int, float]]:
+    return {(each.client_id, each.window_ms, each.free_at) for each in await records(ledger) if each.owner == owner}
+
+
+async def test_a_costly_request_has_all_of_its_permits_on_record_or_none_and_they_cool_together(
+    ledger: PermitLedger,
+) -> None:
+    def process(owner: str, known: Iterable[PermitRecord] = ()) -> Gate:
+        quota = a_quota(5, 60.0, (9, 600.0))
+        return Governor(SystemClock(), ledger, owner, known).gate(a_client(quota, a_quota(7, 60.0), costs=(2, 3)))
+
+    one, other = process("one"), process("other")
+    first = await recorded(one, cost=3)
+    assert Counter((each.client_id, each.window_ms) for each in await records(ledger)) == {
+        ("acme", 60_000): 3,
+        ("acme", 600_000): 3,
+        ("", 60_000): 3,
+    }
+    second = await other.acquire(cost=3)  # it knows of no other process
+    assert not await second.put_on_record(5.0)
+    assert {each.owner for each in await records(ledger)} == {"one"}
+    assert other.free == 2
+    await recorded(other, cost=2)
+    assert Counter(each.owner for each in await records(ledger)) == {"one": 9, "other": 6}
+    out = await ends(ledger, "one")
+    first.cool()
+    for _ in range(100):
+        if not out & await ends(ledger, "one"):
+            break
+        await anyio.sleep(0.01)
+    cooling = await ends(ledger, "one")
+    assert len(cooling) == 3
+    assert max(end for *_, end in cooling) < max(end for *_, end in out)
+    assert process("after both were killed", await records(ledger)).free == 0
 
 
 async def test_many_processes_that_ask_at_once_get_each_permit_once(url: str) -> None:
