@@ -64,7 +64,6 @@ class PlatformClient:
         self._tenant = tenant
         self._session = session
         self._authority = authority
-        self._profile = tenant.platform.profile
         self._gate = gate
         self._budget = budget
         self._tally = tally
@@ -90,8 +89,7 @@ class PlatformClient:
         async def read(answer: httpx.Response) -> Page:
             if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
                 self._pages.unchanged(known)
-                volatile = self._profile.volatile  # what was kept does not tell it
-                return known if known.volatile == volatile else replace(known, volatile=volatile)
+                return known
             page = await self._page(number, answer, request.url)
             return replace(page, etag=self._etag(answer)) if is_numbered else page
 

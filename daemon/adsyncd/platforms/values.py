@@ -6,7 +6,6 @@ What is as the API promises is recognized first: a page has thousands of values.
 
 import math
 import re
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
@@ -23,8 +22,7 @@ _INSTANT = re.compile(
     r"\s*(Z|UTC|GMT|(?P<sign>[+-])(?P<hours>\d\d)(:?(?P<minutes>\d\d))?)?",
     re.ASCII | re.IGNORECASE,
 )
-_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
-_USUAL_LENGTH = len("2026-01-02T03:04:05Z")
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}(?:\d{3})?)?(?:Z|[+-]\d\d:?\d\d)", re.ASCII)
 _HTTP_DATE = re.compile(r"[a-z]{3}, .{20,30}", re.ASCII | re.IGNORECASE)  # RFC 5322, 3.3
 # Seconds, milliseconds, microseconds and nanoseconds since the epoch can't be confused from 1973 to 2286.
 _EPOCHS = {(10.0 ** (8 + digits), 10.0 ** (10 + digits)): 10**digits for digits in (0, 3, 6, 9)}
@@ -102,9 +100,15 @@ def instant(value: object) -> datetime | None:
 
     Without a time zone it is UTC. The first instant of the year 1 is no value: programs send it for "never set".
     """
-    if type(value) is str and len(value) == _USUAL_LENGTH and _USUAL.fullmatch(value):
-        with suppress(ValueError):
-            return _in_the_calendar(datetime.fromisoformat(value))
+    if type(value) is str and _USUAL.fullmatch(value):
+        try:
+            found = datetime.fromisoformat(value)
+            if found.tzinfo is not UTC:
+                found = found.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        else:
+            return _in_the_calendar(found)
     return None if value is None else _in_the_calendar(_since_epoch(value) or _spelled(value))
 
 

@@ -131,12 +131,6 @@ async def test_only_pages_with_numbers_are_asked_for_by_their_etag(paging: Pagin
     assert parts.platform.requests[0].headers["if-none-match"] == '"v1"'
 
 
-async def test_a_page_that_has_not_changed_tells_what_is_no_content() -> None:
-    known = Page(1, (campaign("1"),), 1, has_more=False, etag='"v1"')
-    async with connected(httpx.Response(304), platform=platform_of(NUMBER)) as parts:
-        assert await parts.client.page(1, None, known) == replace(known, volatile=("updated",))
-
-
 async def test_a_request_takes_as_many_permits_as_the_profile_says() -> None:
     async with connected(page(), platform=platform_of(CURSOR, cost=3)) as parts:
         assert Call.of(parts.client._listing(1, None)).cost == 3

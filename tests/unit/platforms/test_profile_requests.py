@@ -161,8 +161,9 @@ def test_the_path_of_a_listing_is_below_that_of_its_platform() -> None:
 
 
 def test_header_fields_hold_values_as_they_are_and_those_with_a_secret_come_later() -> None:
-    tenant = tenant_of("google-ads", vars=(("login_customer_id", "1234"),))
-    assert constant_headers(tenant.platform.profile.headers, values_of(tenant)) == [(b"login-customer-id", b"1234")]
+    texts = (("x-key", "{secret.key}"), ("x-login", "{var.login}"), ("x-both", "{account}:{secret.key}"), ("x-id", "1"))
+    values = values_of(a_tenant(vars=(("login", "{account}"),)))
+    assert constant_headers(texts, values) == [(b"x-login", b"{account}"), (b"x-id", b"1")]
 
 
 # Pushes

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -125,6 +126,70 @@ def test_what_names_no_instant_or_may_mean_several_is_refused(value: object) -> 
     refusal(values.instant, value)
 
 
+@pytest.mark.parametrize(
+    ("spelled", "usual"),
+    [
+        ("2024-01-02T03:04:05.250Z", "2024-01-02 03:04:05.250Z"),
+        ("2024-01-02T03:04:05.250001+0530", "2024-01-02 03:04:05.250001 +0530"),
+        ("2024-01-02T03:04:05-07:00", "2024-01-02 03:04:05 -07:00"),
+        ("2024-02-29T23:59:59+00:00", "2024-02-29 23:59:59 +00:00"),
+    ],
+)
+def test_the_usual_spellings_mean_what_the_others_mean(spelled: str, usual: str) -> None:
+    found = values.instant(spelled)
+    assert (found, found and found.tzinfo) == (values.instant(usual), UTC)
+
+
+@pytest.mark.parametrize("value", ["2026-W01-1T03:04:05Z", "2024-01-02T03:04:05+01:00:30", "2024-01-02T03+01:00:00Z"])
+def test_what_python_reads_beyond_the_spellings_here_is_refused(value: str) -> None:
+    refusal(values.instant, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "read"),
+    [
+        (12_340_000, 1e-6, 12.34),
+        ("12340000", 1e-6, 12.34),
+        (1999, 0.01, 19.99),
+        (7, 1000.0, 7000.0),
+        (0, 1e-6, 0.0),
+        (3, 0.4, 3 * 0.4),
+        (-5, 0.01, -0.05),
+        (None, 0.01, None),
+    ],
+)
+def test_a_number_is_scaled_without_a_rounding_of_its_own(value: object, scale: float, read: float | None) -> None:
+    assert values.scaled(value, scale) == read
+
+
+@pytest.mark.parametrize("value", [1e308, "4711 EUR", True])
+def test_what_is_no_finite_number_once_it_is_scaled_is_refused(value: object) -> None:
+    refusal(lambda each: values.scaled(each, 1000.0), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "units"), [(EPOCH_S, 1), (str(EPOCH_S), 1), (EPOCH_S * 1000, 1000), (f"{EPOCH_S}000", 1000)]
+)
+def test_a_number_is_an_instant_in_the_unit_that_the_profile_names(value: object, units: int) -> None:
+    found = values.elapsed(value, units)
+    assert (found, found and found.tzinfo) == (MOMENT, UTC)
+    assert values.elapsed(0, units) == datetime(1970, 1, 1, tzinfo=UTC)
+    assert values.elapsed(None, units) is None
+
+
+@pytest.mark.parametrize("value", ["2024-01-02T03:04:05Z", True, 1e300, -1e300, 10**400, float("nan"), [], 2**63])
+def test_what_is_no_number_of_seconds_in_the_calendar_is_refused(value: object) -> None:
+    refusal(lambda each: values.elapsed(each, 1), value)
+
+
+@pytest.mark.parametrize("value", ["2024-01-02 03:04:05", "Tue, 02 Jan 2024 03:04:05 GMT", "2024-01-02T03:04:05Z"])
+def test_where_instants_are_text_a_number_is_none(value: str) -> None:
+    assert values.written(value) == MOMENT
+    assert values.written(None) is None
+    for number in (EPOCH_S, str(EPOCH_S), True, ""):
+        refusal(values.written, number)
+
+
 DATES = st.datetimes(datetime.min + timedelta(days=2), datetime.max - timedelta(days=2))  # noqa: DTZ901 - as written
 
 
@@ -138,7 +203,9 @@ def test_every_instant_that_iso_8601_can_say_is_read(local: datetime, offset_min
 
 @given(st.text() | st.integers() | st.floats() | st.booleans() | st.lists(st.integers(), max_size=2))
 def test_no_value_does_anything_but_be_read_or_refused(value: object) -> None:
-    for read in (values.identity, values.text, values.number, values.count, values.instant):
+    of_one: list[Read] = [values.identity, values.text, values.number, values.count, values.instant, values.written]
+    of_one += [partial(values.elapsed, units=1000), partial(values.scaled, scale=0.01)]
+    for read in of_one:
         try:
             read(value)
         except ValueError:
