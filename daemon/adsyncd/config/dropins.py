@@ -29,6 +29,7 @@ from adsyncd.model.tenant import TENANT_ID, Cron, Tenant
 _ID = re.compile(TENANT_ID)
 _CHOICES = {"schedule", "credentials"}  # tables with alternative keys: merging would combine two alternatives
 _ITSELF = "put the drop-in itself there"
+_PUSH = ("sync", "push")  # in [defaults] it holds for the platforms that take pushes
 _SETTLED_S = 1.0
 
 
@@ -217,7 +218,8 @@ class _Reader:
             return found, None
         if (platform := self._platforms.good.get(described.platform)) is None:
             raise ConfigError(list(self._platforms.problems[described.platform]))
-        if found := list(described.misfits(platform.profile)):
+        found = list(described.misfits(platform.profile))
+        if found := [one for one in found if one.key != _PUSH or any(_PUSH in file.lines for file in files)]:
             return found, None
         tenant = described.tenant(tenant_id, platform)
         if found := list(self._schedule(tenant)):

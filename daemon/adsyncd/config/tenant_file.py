@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -216,7 +217,9 @@ class TenantFile(TenantDefaults):
         """Find what the platform's profile needs and the drop-in lacks, and what the platform can't do."""
         for name in profile.vars:
             if name not in self.vars:
-                yield Diagnostic(("vars", name), "is missing", f"the profile {profile.name} needs it")
+                near = get_close_matches(name, self.vars, 1)
+                fix = f'rename "{near[0]}"' if near else f'add vars = {{ {name} = "..." }}'
+                yield Diagnostic(("vars", name), f"is missing: the profile {profile.name} needs it", fix)
         pushes = "push" in self.sync.model_fields_set and self.sync.push is not PushPolicy.NONE
         if profile.push is None and pushes:
             fix = 'leave it out, or write push = "none"'

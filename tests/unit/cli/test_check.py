@@ -8,6 +8,7 @@ import pytest
 
 from support.commands import Call, Said, add_tenant
 from support.migrated import sqlite_file
+from support.profiles import OWN
 
 
 def test_check_exits_0_when_all_is_right_and_makes_no_database(call: Call, folder: Path) -> None:
@@ -135,3 +136,23 @@ def test_check_says_how_the_database_is_when_it_is_asked_to(call: Call, folder: 
     [problem] = json.loads(call("check", "--store", "--json").out)
     assert (problem["path"], problem["key"]) == (str(folder / "adsyncd.db"), "store.url")
     assert call("check").code == 0
+
+
+def test_check_names_the_problem_of_a_profile_once_and_what_drop_ins_lack_for_theirs(call: Call, folder: Path) -> None:
+    with (folder / "adsyncd.toml").open("a") as settings:
+        settings.write(f'[platforms.own]\nprofile = "{folder}/own.toml"\n[platforms.google]\nprofile = "google-ads"\n')
+    (folder / "own.toml").write_text(OWN.replace("records", "recods"))
+    for number in range(10):
+        path = add_tenant(folder, f"t{number}")
+        path.write_text(path.read_text().replace("mixo", "own"))
+    google = add_tenant(folder, "google")
+    google.write_text(google.read_text().replace("mixo", "google"))
+    missing = 'is missing: the profile google-ads needs it; add vars = { login_customer_id = "..." }'
+    said = call("check")
+    assert said.code == 1
+    assert said.out.splitlines() == [
+        f'{folder}/own.toml:4: list.records: is missing; add records = "data"',
+        f'{folder}/own.toml:6: list.recods: unknown key; did you mean "records"?',
+        f"{google}: vars.login_customer_id: {missing}",
+    ]
+    assert said.err == "1 tenant ready, 3 problems\n"

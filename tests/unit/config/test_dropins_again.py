@@ -208,3 +208,14 @@ def test_profiles_are_not_read_for_each_tenant(
     monkeypatch.setattr(platform_reader, "load_profile", None)
     folders.write("low/t1.toml", ACME.replace("mixo", "own") + "weight = 2")
     assert drop_ins.read(folders.settings(**on(path))).good["t1"].weight == 2
+
+
+def test_a_push_of_the_defaults_holds_for_platforms_that_take_pushes(folders: Folders) -> None:
+    path = folders.write("profiles/own.toml", OWN)
+    folders.write("low/acme.toml", ACME)
+    folders.write("low/globex.toml", ACME.replace("mixo", "own"))
+    found = folders.read(**on(path), defaults={"sync": {"push": "changed"}})
+    assert {name: tenant.sync.push for name, tenant in found.good.items()} == {"acme": "changed", "globex": "none"}
+    folders.write("low/globex.toml", ACME.replace("mixo", "own") + "\nsync.push = 'changed'")
+    [problem] = folders.read(**on(path)).problems
+    assert (problem.line, problem.key) == (5, "sync.push")

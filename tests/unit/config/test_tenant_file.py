@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -6,7 +7,19 @@ from pydantic import ValidationError
 from adsyncd.config.diagnostics import Diagnostic
 from adsyncd.config.profile_file import shipped_profile
 from adsyncd.config.tenant_file import TenantDefaults, TenantFile
-from adsyncd.model.tenant import CredentialsRef, Cron, EnvRef, Every, Platform, Schedule, SystemdRef, Tenant, VaultRef
+from adsyncd.model.profile import Profile
+from adsyncd.model.tenant import (
+    CredentialsRef,
+    Cron,
+    EnvRef,
+    Every,
+    Platform,
+    PushPolicy,
+    Schedule,
+    SystemdRef,
+    Tenant,
+    VaultRef,
+)
 from support.tenants import a_tenant
 
 LEAST = {"client_id": "acme", "platform": "mixo", "credentials": {"vault": "adsyncd/acme"}}
@@ -107,3 +120,68 @@ def test_a_path_of_vault_s_api_in_the_place_of_one_below_the_mount_is_named_with
     found = list(file.references(["mixo"], mount))
     assert [fault.fix for fault in found] == ([f'write vault = "{right}"'] if right else [])
     assert all(fault.key == ("credentials", "vault") for fault in found)
+
+
+# What a platform's profile asks for
+
+
+def on(profile: Profile, **keys: object) -> Tenant:
+    return TenantFile.model_validate(LEAST | keys).tenant("acme", replace(MIXO, profile=profile))
+
+
+def misfits(profile: Profile, **keys: object) -> list[Diagnostic]:
+    return list(TenantFile.model_validate(LEAST | keys).misfits(profile))
+
+
+META, BUILT_IN = shipped_profile("meta"), shipped_profile()
+REGIONAL = replace(META, vars=("region", "login_id"))
+
+
+def test_a_drop_in_names_the_vars_of_its_profile() -> None:
+    assert misfits(REGIONAL, vars={"login_id": "1", "region": "eu", "of_another_profile": "x"}) == []
+    assert on(REGIONAL, vars={"login_id": "1", "region": "eu", "more": "x"}).vars == (
+        ("region", "eu"),
+        ("login_id", "1"),
+    )
+    assert misfits(REGIONAL, vars={"login_idd": "1", "region": "eu"}) == [
+        Diagnostic(("vars", "login_id"), "is missing: the profile meta needs it", 'rename "login_idd"')
+    ]
+    assert [one.fix for one in misfits(REGIONAL)] == [
+        'add vars = { region = "..." }',
+        'add vars = { login_id = "..." }',
+    ]
+
+
+def test_nothing_is_pushed_where_the_platform_or_the_drop_in_says_so() -> None:
+    assert on(META).sync.push is on(BUILT_IN, sync={"push": "none"}).sync.push is PushPolicy.NONE
+    assert on(BUILT_IN).sync.push is PushPolicy.ALL
+    assert misfits(META, sync={"push": "none"}) == misfits(META, sync={}) == []
+    assert misfits(META, sync={"push": "all"}) == [
+        Diagnostic(("sync", "push"), "the profile meta has no push", 'leave it out, or write push = "none"')
+    ]
+
+
+@pytest.mark.parametrize(("asked", "size"), [(10, 50), (50, 50), (70, 70), (100, 100), (1000, 100)])
+def test_pages_are_as_large_as_the_platform_accepts(asked: int, size: int) -> None:
+    bounded = replace(META, listing=replace(META.listing, page_size=(50, 100)))
+    assert on(bounded, sync={"page_size": asked}).sync.page_size == size
+
+
+def test_a_quota_has_room_for_the_most_costly_request() -> None:
+    assert BUILT_IN.push
+    costly = replace(BUILT_IN, push=replace(BUILT_IN.push, cost=5))
+    assert misfits(costly, quota={"requests": 5, "per": "1m"}) == []
+    narrow = {"requests": 100, "per": "1h", "also": [{"requests": 4, "per": "1m"}]}
+    for quota in ({"requests": 4, "per": "1m"}, narrow):
+        assert misfits(costly, quota=quota) == [
+            Diagnostic(
+                ("quota",),
+                "is too small: a request of [push] costs 5 permits in the profile adsyncd",
+                "allow at least 5 requests in each window",
+            )
+        ]
+
+
+def test_credentials_have_the_secrets_of_the_profile() -> None:
+    assert on(META).credentials.keys == ("access_token",)
+    assert on(BUILT_IN).credentials.keys == ("email", "password")
