@@ -141,6 +141,7 @@ async def test_what_an_earlier_life_listed_is_no_listing_without_end(store: Stor
 async def test_a_resumed_listing_that_goes_in_circles_ends(store: Store) -> None:
     class Circle(CursorSource):
         async def page(self, number: int, cursor: str | None = None) -> Page:
+            assert len(self.asked) < 100
             page = await super().page(number, cursor)
             return replace(page, has_more=True, next=page.next or "10@1")
 
