@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +24,7 @@ from adsyncd.config.dropins import read_tenants
 from adsyncd.model.run import Tally
 from adsyncd.platforms import sign_in
 from adsyncd.platforms.reading import Reader
+from support.canaries import Collector, files, forms
 from support.logging_state import restored_logging
 from support.otlp import otel_environ
 from support.platform import HEALTHY, running_platform
@@ -62,30 +63,6 @@ HOSTILE = (
     *("echo-password", "echo-basic", "echo-tail"),
 )
 SICK = [*(tenant for tenant in MOCK if tenant not in WELL), *HOSTILE, "refused", "sealed"]
-
-
-def forms(secret: str) -> set[bytes]:
-    """A secret as it is, and the base64 that it makes wherever it stands in what is encoded."""
-    plain = secret.encode()
-    shifted = [base64.b64encode(b"\0" * shift + plain + b"\0" * 3) for shift in range(3)]
-    ends = [(shift + len(plain)) * 8 // 6 for shift in range(3)]
-    return {plain, *(text[first:end] for text, first, end in zip(shifted, (0, 2, 3), ends, strict=True))}
-
-
-@dataclass(slots=True)
-class Collector:
-    """Keeps what it is sent as it came, by signal."""
-
-    bodies: dict[str, bytes] = field(default_factory=dict)
-
-    @property
-    def app(self) -> Starlette:
-        return Starlette(routes=[Route("/v1/{signal}", self.receive, methods=["POST"])])
-
-    async def receive(self, request: Request) -> Response:
-        signal = request.path_params["signal"]
-        self.bodies[signal] = self.bodies.get(signal, b"") + await request.body()
-        return Response(media_type="application/x-protobuf")
 
 
 async def hostile(request: Request) -> Response:
@@ -197,11 +174,6 @@ async def aftermath(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
             {run["tenant"]: run for run in json.loads(shown[1].stdout)},
             (secret_id, wrapping_token),
         )
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """The database's, by name."""
-    return {path.name: path.read_bytes() for path in folder.glob("adsyncd.db*")}
 
 
 def mock_settings() -> Mapping[str, Any]:

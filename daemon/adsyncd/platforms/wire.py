@@ -82,7 +82,7 @@ def _no_token(data: dict[str, object], path: str) -> ProfileMismatch:
             break
         seen.append(name)
         level = inner
-    told = f"the profile does not fit the platform's answer to the sign-in: {path}: should be a token, and is missing"
+    told = f"the profile does not fit the platform's answer to the sign-in: {path} leads to nothing"
     return ProfileMismatch(told, ".".join(seen), map(str, level))
 
 

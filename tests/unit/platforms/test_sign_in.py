@@ -231,7 +231,7 @@ def test_the_rules_of_the_profile_say_what_an_answer_means(
         (
             {"data": {"access_token": "canary-1"}},
             ProfileMismatch,
-            "token: should be a token, and is missing; it has data",
+            "sign-in: access_token leads to nothing; it has data",
         ),
         ({"canary client": 1, "ok": 2}, ProfileMismatch, "it has no keys that may be shown"),
     ],
