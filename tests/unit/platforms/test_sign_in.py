@@ -133,6 +133,7 @@ def test_a_get_has_neither_a_body_nor_a_length() -> None:
     parts = Parts(a_profile(method="GET", basic=("user", "key")), Credentials.of({"user": "u", "key": "k"}))
     assert (parts.request.method, parts.body, parts.request.headers.get("content-length")) == ("GET", b"", None)
     assert parts.request.headers["authorization"] == "Basic dTpr"
+    assert parts.secrets.are_in("dTpr")
 
 
 @pytest.mark.parametrize(
