@@ -191,7 +191,7 @@ async def test_a_token_that_was_over_when_it_arrived_is_a_state_with_a_wait_and_
 async def test_an_error_that_nobody_thought_of_is_a_state_too_and_is_told_without_its_text(
     address: str, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_down(*_: object) -> TokenLease:
+    def break_down(*_: object, **__: object) -> TokenLease:
         raise ZeroDivisionError("canary")
 
     script.place = ""
