@@ -14,10 +14,11 @@ _TOKENS_KEPT = 100_000
 class PlatformAccount(BaseModel, extra="forbid", frozen=True):
     """An account. Its tokens open only its own `clients`; raising `generation` revokes those issued before.
 
-    `secrets`: what it signs in with at other APIs, by name. There its email and password are secrets of these names.
+    `password`: None if it signs in at other APIs alone. `secrets`: what it signs in with there, by name; its email and
+    password are secrets of these names.
     """
 
-    password: str = Field(repr=False)
+    password: str | None = Field(default=None, repr=False)
     clients: frozenset[str]
     secrets: dict[str, str] = Field({}, repr=False)
     generation: int = 0

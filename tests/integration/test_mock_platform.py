@@ -15,7 +15,7 @@ SCENE = Scene(surprises={"list_503": 0, "list_hang": 0, "push_503": 0, "push_lat
 
 async def test_its_ledger_tells_what_was_accepted_refused_and_pushed() -> None:
     async with (
-        mock_platform(SCENE.platform({"acme": "pw"})) as platform,
+        mock_platform(SCENE.platform({"acme": {"password": "pw"}})) as platform,
         httpx.AsyncClient(base_url=platform.base_url, trust_env=False) as http,
     ):
         answer = await http.post("/auth/token", auth=(email("acme"), "pw"))
@@ -31,7 +31,7 @@ async def test_its_ledger_tells_what_was_accepted_refused_and_pushed() -> None:
 
 async def test_with_the_block_it_ends_and_its_passwords_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    async with mock_platform(SCENE.platform({"acme": "pw"})) as platform:
+    async with mock_platform(SCENE.platform({"acme": {"password": "pw"}})) as platform:
         assert [path async for path in anyio.Path(tmp_path).iterdir()]
     assert not [path async for path in anyio.Path(tmp_path).iterdir()]
     async with httpx.AsyncClient(trust_env=False) as http:

@@ -23,6 +23,7 @@ from adsyncd.rate.quota import Quota
 
 DEMO = [sys.executable, "-m", "adsyncd", "demo"]
 TENANTS = ("acme", "globex", "initech")
+EVERYBODY = (*TENANTS, "hooli")  # the last one is a tenant of the second platform, and only pulls
 
 
 @pytest.fixture
@@ -60,12 +61,12 @@ def test_it_ends_well_and_says_nothing_of_errors(demo: subprocess.CompletedProce
 
 
 def test_each_tenant_has_all_campaigns_within_its_quota(demo: subprocess.CompletedProcess[str]) -> None:
-    rows = [line.split() for line in demo.stdout.splitlines() if "/100" in line and line.startswith(TENANTS)]
-    assert [row[0] for row in rows] == list(TENANTS)
-    for _, campaigns, requests, retries, refused, used, _took, _unit in rows:
+    rows = [line.split() for line in demo.stdout.splitlines() if "/100" in line and line.startswith(EVERYBODY)]
+    assert [row[0] for row in rows] == list(EVERYBODY)
+    for tenant, campaigns, requests, retries, refused, used, _took, _unit in rows:
         assert (campaigns, refused) == ("100/100", "0")
-        assert int(requests) == 110 + int(retries)  # ten pages and a hundred pushes
-        assert 50 < int(used.removesuffix("%")) <= 100
+        assert int(requests) == (110 if tenant in TENANTS else 10) + int(retries)  # ten pages, and a hundred pushes
+        assert (50 if tenant in TENANTS else 0) < int(used.removesuffix("%")) <= 100
 
 
 def test_progress_is_shown_while_it_goes(demo: subprocess.CompletedProcess[str]) -> None:
@@ -92,20 +93,29 @@ def test_the_database_that_it_names_holds_all_of_it(demo: subprocess.CompletedPr
     with closing(sqlite3.connect(path)) as database:
         campaigns = "SELECT tenant, count(*) FROM campaigns WHERE synced_at IS NOT NULL GROUP BY tenant ORDER BY tenant"
         assert database.execute(campaigns).fetchall() == [(tenant, 100) for tenant in TENANTS]
-        runs = "SELECT tenant, outcome, listed, pushed, refused FROM runs ORDER BY tenant"
-        assert database.execute(runs).fetchall() == [(tenant, "succeeded", 100, 100, 0) for tenant in TENANTS]
+        pulled = (
+            "SELECT count(*), count(synced_at), count(currency), count(budget) FROM campaigns WHERE tenant = 'hooli'"
+        )
+        assert database.execute(pulled).fetchall() == [(100, 0, 100, 100)]
+        runs = (
+            "SELECT tenant, outcome, listed, pushed, stored, refused FROM runs WHERE tenant != 'hooli' ORDER BY tenant"
+        )
+        assert database.execute(runs).fetchall() == [(tenant, "succeeded", 100, 100, 0, 0) for tenant in TENANTS]
+        runs = "SELECT outcome, listed, pushed, stored, refused FROM runs WHERE tenant = 'hooli'"
+        assert database.execute(runs).fetchall() == [("succeeded", 100, 0, 100, 0)]
 
 
 def test_the_command_that_it_names_shows_the_runs(demo: subprocess.CompletedProcess[str]) -> None:
     [command] = re.findall("^Runs +(.*)$", demo.stdout, re.MULTILINE)
     shown = subprocess.run(f"{command} --json", shell=True, capture_output=True, text=True, check=True)
-    assert shown.stdout.count('"outcome": "succeeded"') == 3
+    assert shown.stdout.count('"outcome": "succeeded"') == 4
 
 
 def test_no_password_and_no_secret_id_is_left_in_its_folder(demo: subprocess.CompletedProcess[str]) -> None:
     [path] = re.findall("^Database (.*)/adsyncd.db$", demo.stdout, re.MULTILINE)
     files = {file.name for file in Path(path).rglob("*")}
-    assert files == {"adsyncd.toml", "tenants.d", *(f"{tenant}.toml" for tenant in TENANTS), "adsyncd.db", "daemon.log"}
+    drop_ins = {f"{tenant}.toml" for tenant in EVERYBODY}
+    assert files == {"adsyncd.toml", "orbit.toml", "tenants.d", *drop_ins, "adsyncd.db", "daemon.log"}
     assert 'secret_id = { env = "VAULT_SECRET_ID" }' in (Path(path) / "adsyncd.toml").read_text()
 
 

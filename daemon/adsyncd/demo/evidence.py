@@ -14,19 +14,20 @@ from adsyncd.rate.quota import Quota
 class TenantEvidence:
     """A tenant's ended run, and its results elsewhere.
 
-    `stored` campaigns are in the database as synced; `ledger` is the client id's; `traced` says that the root of the
-    run's trace arrived.
+    `stored` campaigns are in the database, as synced unless the tenant only `pulls`; `ledger` is the client id's;
+    `traced` says that the root of the run's trace arrived.
     """
 
     run: Run
     stored: int
     ledger: LedgerPage
     traced: bool
+    pulls: bool = False
 
     @property
     def done(self) -> int:
-        """Campaigns that are both pushed at the platform and stored here."""
-        return min(self.stored, len(self.ledger.pushes))
+        """Campaigns that are both pushed at the platform and stored here, or both listed and stored."""
+        return min(self.stored, self.run.listed if self.pulls else len(self.ledger.pushes))
 
     @property
     def refused(self) -> int:
@@ -49,6 +50,7 @@ class TenantEvidence:
 def judge(evidence: Sequence[TenantEvidence], campaigns: int) -> None:
     """Raise AdsyncdError unless all `campaigns` were pushed once and stored, nothing was refused, every run traced.
 
+    Those of a tenant that only pulls have to be stored, and not pushed.
     Its text has a line for each thing that is not so.
     """
     if problems := [f"{found.run.tenant}: {problem}" for found in evidence for problem in _problems(found, campaigns)]:
@@ -60,7 +62,10 @@ def _problems(found: TenantEvidence, campaigns: int) -> Iterator[str]:
     if found.run.outcome is not Outcome.SUCCEEDED:
         yield f"its run {found.run.outcome}: {found.run.error}"
     if found.done != campaigns:
-        yield f"of {campaigns} campaigns {len(pushes)} were pushed and {found.stored} are stored"
+        listed = f"{found.run.listed} were listed" if found.pulls else f"{len(pushes)} were pushed"
+        yield f"of {campaigns} campaigns {listed} and {found.stored} are stored"
+    if found.pulls and pushes:
+        yield f"{len(pushes)} campaigns were pushed, and none should be"
     if repeated := sum(times > 1 for times in pushes.values()):
         yield f"{repeated} campaigns were pushed more than once"
     if found.refused:

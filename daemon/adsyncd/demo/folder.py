@@ -1,13 +1,15 @@
-"""The working folder of the demo's daemon, which is kept: settings, drop-ins, database and log."""
+"""The working folder of the demo's daemon, which is kept: settings, a profile, drop-ins, database and log."""
 
 import json
 import sqlite3
 import tempfile
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
 from adsyncd.demo.scene import Scene, secret_path
 from adsyncd.duration import format_duration
+from mock_api.description import ORBIT
 
 SECRET_ID_VARIABLE = "VAULT_SECRET_ID"  # noqa: S105 - the name of a variable
 
@@ -27,6 +29,10 @@ auth = {{ method = "approle", role_id = {role_id}, secret_id = {{ env = {variabl
 [platforms.mixo]
 base_url = {platform}
 
+[platforms.orbit]
+profile = {profile}
+base_url = {orbit}
+
 [control]
 socket = {socket}
 
@@ -37,7 +43,7 @@ sync = {{ timeout = "1s", max_attempts = 10, run_deadline = "2m" }}
 
 _DROP_IN = """\
 client_id = {client_id}
-platform = "mixo"
+platform = {platform}
 credentials = {{ vault = {secret} }}
 quota = {{ requests = {requests}, per = {per} }}
 """
@@ -50,13 +56,15 @@ class Folder:
         self.path = Path(tempfile.mkdtemp(prefix="adsyncd-demo-")).resolve()
         self.config = self.path / "adsyncd.toml"
         self.database = self.path / "adsyncd.db"
+        self.profile = self.path / "orbit.toml"
         self.log = self.path / "daemon.log"
         self.store_url = f"sqlite:///{self.database}"
 
     def write(self, scene: Scene, *, vault: str, role_id: str, platform: str) -> None:
-        """Write settings and drop-ins for the tenants of a scene; `vault` and `platform` are addresses."""
+        """Write settings, profile and drop-ins for the tenants of a scene; `vault` and `platform` are addresses."""
         tenants_dir = self.path / "tenants.d"
         tenants_dir.mkdir()
+        self.profile.write_text(ORBIT.read_text())
         self.config.write_text(
             _SETTINGS.format(
                 tenants_dir=_quoted(str(tenants_dir)),
@@ -65,23 +73,27 @@ class Folder:
                 role_id=_quoted(role_id),
                 variable=_quoted(SECRET_ID_VARIABLE),
                 platform=_quoted(platform),
+                profile=_quoted(str(self.profile)),
+                orbit=_quoted(f"{platform}/orbit"),
                 socket=_quoted(str(self.path / "control.sock")),
             )
         )
-        for tenant in scene.tenants:
+        for tenant in scene.everybody:
             text = _DROP_IN.format(
                 client_id=_quoted(tenant),
+                platform=_quoted("orbit" if tenant in scene.pulling else "mixo"),
                 secret=_quoted(secret_path(tenant)),
                 requests=scene.quota.requests,
                 per=_quoted(format_duration(scene.quota.per)),
             )
             (tenants_dir / f"{tenant}.toml").write_text(text)
 
-    def stored(self) -> dict[str, int]:
-        """Count in the database, by tenant, the campaigns that are stored as synced."""
-        query = "SELECT tenant, count(*) FROM campaigns WHERE synced_at IS NOT NULL GROUP BY tenant"
+    def stored(self, pulling: Collection[str]) -> dict[str, int]:
+        """Count in the database, by tenant, the campaigns that are stored as synced, and all of those `pulling`."""
+        query = "SELECT tenant, count(*), count(synced_at) FROM campaigns WHERE deleted_at IS NULL GROUP BY tenant"
         with closing(sqlite3.connect(self.database)) as database:
-            return dict(database.execute(query).fetchall())
+            rows = database.execute(query).fetchall()
+        return {tenant: stored if tenant in pulling else synced for tenant, stored, synced in rows}
 
 
 def _quoted(text: str) -> str:

@@ -27,9 +27,9 @@ class TenantProgress:
     waits: bool
 
     @property
-    def pushed(self) -> int:
-        """The number of campaigns pushed so far."""
-        return self.run.pushed if self.run else 0
+    def done(self) -> int:
+        """The number of campaigns that were pushed so far, or stored if the run only does that."""
+        return self.run.pushed + self.run.stored if self.run else 0
 
     def doing(self) -> str:
         """Return in a few words what the run does."""
@@ -76,7 +76,7 @@ def progress(console: Console, tenants: Sequence[str], campaigns: int) -> Iterat
 
         def show(progress_of: Mapping[str, TenantProgress], _elapsed_s: float) -> None:
             for tenant, state in progress_of.items():
-                bars.update(ids[tenant], completed=state.pushed, doing=state.doing())
+                bars.update(ids[tenant], completed=state.done, doing=state.doing())
 
         yield show
 
@@ -88,7 +88,7 @@ def _lines(console: Console, campaigns: int) -> Show:
         nonlocal due_s
         if elapsed_s >= due_s:
             due_s = elapsed_s + _LINE_EVERY_S
-            counts = "  ".join(f"{tenant} {state.pushed}/{campaigns}" for tenant, state in progress_of.items())
+            counts = "  ".join(f"{tenant} {state.done}/{campaigns}" for tenant, state in progress_of.items())
             console.print(f"{elapsed_s:4.0f} s  {counts}", highlight=False)
 
     return show

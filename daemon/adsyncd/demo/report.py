@@ -10,7 +10,7 @@ from rich.text import Text
 from adsyncd.demo.collector import ExportedSpan
 from adsyncd.demo.evidence import TenantEvidence
 from adsyncd.demo.folder import Folder
-from adsyncd.demo.scene import FAULTS, Scene
+from adsyncd.demo.scene import FAULTS, ORBIT_FAULTS, Scene
 from adsyncd.demo.trace_tree import trace_tree
 from adsyncd.duration import format_duration
 from adsyncd.model.run import Run
@@ -26,10 +26,12 @@ def print_parts(console: Console, scene: Scene, folder: Folder, *, vault: str, p
     parts = Table.grid(padding=(0, 2))
     parts.add_column(no_wrap=True)
     parts.add_column(overflow="fold")
-    parts.add_row("OpenBao", vault, f"holds the credentials of {', '.join(scene.tenants)}")
+    orbit = f"has another API, with cursors and no pushes: {', '.join(scene.pulling)} only pulls; {ORBIT_FAULTS}"
+    parts.add_row("OpenBao", vault, f"holds the credentials of {', '.join(scene.everybody)}")
     parts.add_row("platform", platform, f"{each}; {FAULTS}")
+    parts.add_row("platform", f"{platform}/orbit", orbit)
     parts.add_row("collector", collector, "receives traces, metrics and logs")
-    parts.add_row("daemon", str(folder.path), "its settings, drop-ins, database and log")
+    parts.add_row("daemon", str(folder.path), "its settings, the second platform's profile, drop-ins, database and log")
     console.print(parts, highlight=False)
     console.print()
 

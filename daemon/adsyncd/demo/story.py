@@ -28,7 +28,7 @@ from adsyncd.demo.platform import MockPlatform, mock_platform
 from adsyncd.demo.process import running
 from adsyncd.demo.progress import progress, progress_of
 from adsyncd.demo.report import print_evidence, print_log, print_parts, print_places, print_trace
-from adsyncd.demo.scene import Scene, email, secret_path
+from adsyncd.demo.scene import Scene, secret_path
 from adsyncd.errors import AdsyncdError
 from adsyncd.model.run import Run
 from adsyncd.store import Store, open_store
@@ -63,10 +63,11 @@ async def _cancel_at_first(signals: AsyncIterator[Signals], scope: anyio.CancelS
 
 async def _play(scene: Scene, console: Console, command: str) -> None:
     console.print("Starting OpenBao, a mock platform and a collector on 127.0.0.1")
-    passwords = {tenant: secrets.token_urlsafe() for tenant in scene.tenants}
-    async with openbao() as vault, mock_platform(scene.platform(passwords)) as platform, open_collector() as collector:
-        for tenant, password in passwords.items():
-            await vault.put_secret(secret_path(tenant), {"email": email(tenant), "password": password})
+    credentials = scene.credentials(secrets.token_urlsafe)
+    settings = scene.platform(credentials)
+    async with openbao() as vault, mock_platform(settings) as platform, open_collector() as collector:
+        for tenant, content in credentials.items():
+            await vault.put_secret(secret_path(tenant), content)
         role = await vault.put_role("adsyncd", secret_path("*"))
         folder = Folder()
         folder.write(scene, vault=vault.address, role_id=role.role_id, platform=platform.base_url)
@@ -75,7 +76,7 @@ async def _play(scene: Scene, console: Console, command: str) -> None:
         )
         try:
             runs = await _run_daemon(scene, console, folder, role.secret_id, collector)
-            evidence = await _gather(runs, folder, platform, collector)
+            evidence = await _gather(scene, runs, folder, platform, collector)
             print_trace(console, runs[0], collector.spans)
             print_evidence(console, scene, evidence)
             print_places(console, folder, command)
@@ -114,14 +115,14 @@ def _environ(secret_id: SecretStr, collector: Collector) -> dict[str, str]:
 async def _watch(scene: Scene, console: Console, store: Store, collector: Collector, daemon: Process) -> list[Run]:
     """Show the progress until each tenant's first run has ended, and return these runs."""
     start = anyio.current_time()
-    with progress(console, scene.tenants, scene.campaigns) as show:
+    with progress(console, scene.everybody, scene.campaigns) as show:
         while True:
             newest_first = await store.runs(None, _ALL)
             runs = {run.tenant: run for run in newest_first}  # the first run of each tenant
             elapsed_s = anyio.current_time() - start
-            show(progress_of(scene.tenants, runs, collector.points), elapsed_s)
-            if len(runs) == len(scene.tenants) and all(run.outcome for run in runs.values()):
-                return [runs[tenant] for tenant in scene.tenants]
+            show(progress_of(scene.everybody, runs, collector.points), elapsed_s)
+            if len(runs) == len(scene.everybody) and all(run.outcome for run in runs.values()):
+                return [runs[tenant] for tenant in scene.everybody]
             if daemon.returncode is not None:
                 raise AdsyncdError(f"the daemon ended by itself, with {daemon.returncode}")
             if elapsed_s > _LONGEST_S:
@@ -130,11 +131,17 @@ async def _watch(scene: Scene, console: Console, store: Store, collector: Collec
 
 
 async def _gather(
-    runs: list[Run], folder: Folder, platform: MockPlatform, collector: Collector
+    scene: Scene, runs: list[Run], folder: Folder, platform: MockPlatform, collector: Collector
 ) -> list[TenantEvidence]:
-    stored = folder.stored()
+    stored = folder.stored(scene.pulling)
     traced = {span.trace_id for span in collector.spans if span.name == SPAN_RUN}
     return [
-        TenantEvidence(run, stored.get(run.tenant, 0), await platform.ledger(run.tenant), run.trace_id in traced)
+        TenantEvidence(
+            run,
+            stored.get(run.tenant, 0),
+            await platform.ledger(run.tenant),
+            traced=run.trace_id in traced,
+            pulls=run.tenant in scene.pulling,
+        )
         for run in runs
     ]

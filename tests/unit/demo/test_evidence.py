@@ -12,11 +12,14 @@ from support.records import NOON, run
 
 LEDGER = LedgerPage(accepted=20, refused=0, pushes={"cmp-1": 1, "cmp-2": 1})
 RUN = replace(run(), outcome=Outcome.SUCCEEDED, ended_at=NOON + timedelta(seconds=7), pushed=2)
+PULLED = TenantEvidence(
+    replace(RUN, pushed=0, listed=2, stored=2), stored=2, ledger=replace(LEDGER, pushes={}), traced=True, pulls=True
+)
 SOUND = TenantEvidence(RUN, stored=2, ledger=LEDGER, traced=True)
 
 
 def test_all_pushed_once_and_stored_and_traced_with_nothing_refused_is_as_it_has_to_be() -> None:
-    judge([SOUND, SOUND], 2)
+    judge([SOUND, PULLED, SOUND], 2)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,8 @@ def test_all_pushed_once_and_stored_and_traced_with_nothing_refused_is_as_it_has
         (replace(SOUND, ledger=replace(LEDGER, refused=3)), "3 requests were refused for quota"),
         (replace(SOUND, run=replace(RUN, refused=4)), "4 requests were refused for quota"),
         (replace(SOUND, traced=False), "the trace of its run did not arrive"),
+        (replace(PULLED, stored=1), "of 2 campaigns 2 were listed and 1 are stored"),
+        (replace(PULLED, ledger=LEDGER), "2 campaigns were pushed, and none should be"),
     ],
 )
 def test_whatever_is_otherwise_is_said(found: TenantEvidence, problem: str) -> None:

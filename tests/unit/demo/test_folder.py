@@ -11,7 +11,7 @@ from adsyncd.config.dropins import read_tenants
 from adsyncd.config.settings import AppRoleAuth
 from adsyncd.demo.folder import SECRET_ID_VARIABLE, Folder
 from adsyncd.demo.scene import Scene
-from adsyncd.model.tenant import VaultRef
+from adsyncd.model.tenant import PushPolicy, VaultRef
 from adsyncd.rate.quota import Quota
 
 
@@ -35,10 +35,14 @@ def test_the_daemon_reads_from_it_what_the_scene_says(folder: Folder) -> None:
 
     read = read_tenants(settings)
     assert not read.problems
+    keys = ("client_id", "client_secret", "refresh_token", "app_key")
     assert {tenant.id: (tenant.client_id, tenant.credentials, tenant.quota) for tenant in read.good.values()} == {
         "acme": ("acme", VaultRef("adsyncd/acme"), scene.quota),
         "globex": ("globex", VaultRef("adsyncd/globex"), scene.quota),
+        "hooli": ("hooli", VaultRef("adsyncd/hooli", keys=keys), scene.quota),
     }
+    hooli = read.good["hooli"]
+    assert (hooli.platform.base_url, hooli.sync.push) == ("http://127.0.0.1:8080/orbit", PushPolicy.NONE)
 
 
 def test_it_is_its_owners_alone(folder: Folder) -> None:
@@ -47,8 +51,11 @@ def test_it_is_its_owners_alone(folder: Folder) -> None:
 
 def test_it_counts_the_campaigns_that_are_synced(folder: Folder) -> None:
     with closing(sqlite3.connect(folder.database)) as database:
-        database.execute("CREATE TABLE campaigns (tenant, synced_at)")
-        rows = [("acme", "now"), ("acme", "now"), ("acme", None), ("globex", "now"), ("initech", None)]
-        database.executemany("INSERT INTO campaigns VALUES (?, ?)", rows)
+        database.execute("CREATE TABLE campaigns (tenant, synced_at, deleted_at)")
+        rows = [
+            ("acme", "now", None), ("acme", "now", None), ("acme", None, None), ("globex", "now", None),
+            ("globex", "now", "now"), ("hooli", None, None), ("hooli", None, "now"), ("initech", None, None),
+        ]  # fmt: skip
+        database.executemany("INSERT INTO campaigns VALUES (?, ?, ?)", rows)
         database.commit()
-    assert folder.stored() == {"acme": 2, "globex": 1}
+    assert folder.stored({"hooli"}) == {"acme": 2, "globex": 1, "hooli": 1, "initech": 0}
