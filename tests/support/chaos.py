@@ -23,6 +23,7 @@ import anyio
 from adsyncd.demo.collector import open_collector
 from adsyncd.demo.openbao import openbao_binary
 from adsyncd.errors import AdsyncdError
+from support.orbit import orbit_accounts, secrets_of
 from support.otlp import PROMPTLY
 from support.platform import Platform, accounts, running_platform
 from support.program import Daemon, Program
@@ -77,6 +78,7 @@ async def seal(trial: Trial) -> None:
         for tenant in trial.tenants:
             secret = {"email": f"{tenant}@example.com", "password": f"pw-{tenant}"}
             await vault.put_secret(f"adsyncd/{tenant}", secret)
+        await vault.put_secret(f"adsyncd/{trial.puller}", secrets_of(trial.puller))
         trial.program.environ["SECRET_ID"] = role.secret_id.get_secret_value()
         auth = {"method": "approle", "role_id": role.role_id, "secret_id": {"env": "SECRET_ID"}}
         trial.install(vault={"address": vault.address, "auth": auth})
@@ -312,8 +314,9 @@ async def hold_trials(folder: Path, faults: Iterable[str], seeds: Iterable[int])
             place = folder / str(number)
             place.mkdir()
             tenants = f"t{number}-a", f"t{number}-b"
-            await platform.change(accounts=accounts(*tenants))
-            trial = Trial(Program(place), platform, tenants, Random(f"{fault}/{seed}"))
+            puller = f"t{number}-c"
+            await platform.change(accounts=accounts(*tenants) | orbit_accounts(puller))
+            trial = Trial(Program(place), platform, tenants, puller, Random(f"{fault}/{seed}"))
             verdicts.append(await _hold(trial, fault, seed))
             print(verdicts[-1])  # noqa: T201 - who soaks for a quarter of an hour wants to see something
 

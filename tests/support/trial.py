@@ -1,4 +1,4 @@
-"""A trial of the real daemon: its installation with two tenants, and what others say in the end of what it did."""
+"""A trial of the real daemon: its installation with three tenants, and what others say in the end of what it did."""
 
 import json
 import sqlite3
@@ -12,10 +12,13 @@ from typing import Any
 
 import anyio
 
+from mock_api.description import orbit
+from support.orbit import orbit_environ, orbit_table
 from support.platform import HEALTHY, Platform
 from support.program import ONCE, Daemon, Program
 
 CAMPAIGNS = 16  # of each tenant
+PULLED_PAGE = 4  # campaigns on a page of the tenant that only pulls
 REQUESTS = 18  # the least that a run takes: two pages, and a push each
 QUOTA_REQUESTS = 10
 QUOTA_WINDOW_S = 4  # longer than a restart takes: a daemon that forgets its permits is found out
@@ -38,7 +41,9 @@ PLATFORM: Mapping[str, Any] = {
         "push_503": 0.05,
         "push_drop": 0.05,
         "push_hang": 0.02,
+        "list_error_code": 0.05,
     },
+    "apis": {"orbit": orbit()},
 }
 
 
@@ -80,14 +85,23 @@ def count_losses(campaigns: int, stored: int, runs: int, page: Mapping[str, Any]
 
 @dataclass(slots=True)
 class Trial:
-    """The daemon's installation. `random` chooses the faults; `problems` collects what went wrong."""
+    """The daemon's installation. `random` chooses the faults; `problems` collects what went wrong.
+
+    `puller`: a tenant of the second platform, from which it only pulls.
+    """
 
     program: Program
     platform: Platform
     tenants: tuple[str, str]
+    puller: str
     random: Random
     problems: list[str] = field(default_factory=list)
     _once: bool = True  # it has one run a tenant, and no more
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """All tenants."""
+        return *self.tenants, self.puller
 
     @property
     def database(self) -> Path:
@@ -97,8 +111,9 @@ class Trial:
     def install(self, schedule: Mapping[str, Any] = ONCE, **tables: Any) -> None:  # noqa: ANN401 - of the settings
         """Write settings and drop-ins. The credentials are in Vault if `tables` have one, else in the environment."""
         self.database.parent.mkdir(exist_ok=True)
+        base_url = self.platform.base_url
         self.program.settings(
-            self.platform.base_url,
+            platforms={"mixo": {"base_url": base_url}, "orbit": orbit_table(self.program, base_url)},
             shutdown_grace="5s",
             store={"url": f"sqlite:///{self.database}?timeout={LOCK_TIMEOUT_S}"},
             defaults={
@@ -114,6 +129,10 @@ class Trial:
             self.program.environ[f"{name}_PASSWORD"] = f"pw-{tenant}"
             credentials = {"vault": f"adsyncd/{tenant}"} if "vault" in tables else {"env": name}
             self.program.tenant(tenant, schedule=schedule, credentials=credentials)
+        self.program.environ.update(orbit_environ("PULLER", self.puller))
+        credentials = {"vault": f"adsyncd/{self.puller}"} if "vault" in tables else {"env": "PULLER"}
+        pages = {"page_size": PULLED_PAGE}
+        self.program.tenant(self.puller, platform="orbit", schedule=schedule, credentials=credentials, sync=pages)
 
     def moment(self, requests: Sequence[int] = range(1, REQUESTS), within_s: float = 0.4) -> Moment:
         """Draw a moment: after one of these numbers of requests, and up to so many seconds later."""
@@ -138,8 +157,8 @@ class Trial:
 
     async def recover(self, daemon: Daemon) -> None:
         """Return when each tenant has one more run that ended than it has now."""
-        before = {tenant: self._ended(tenant) for tenant in self.tenants}
-        await self._until(daemon, lambda: all(self._ended(tenant) > before[tenant] for tenant in self.tenants))
+        before = {tenant: self._ended(tenant) for tenant in self.everybody}
+        await self._until(daemon, lambda: all(self._ended(tenant) > before[tenant] for tenant in self.everybody))
 
     async def settle(self, daemon: Daemon) -> None:
         """Return when there is nothing left to do."""
@@ -147,7 +166,7 @@ class Trial:
 
     def settled(self) -> bool:
         """Whether each tenant has a run, and none is open."""
-        return all(self._runs(tenant) and self._ended(tenant) == len(self._runs(tenant)) for tenant in self.tenants)
+        return all(self._runs(tenant) and self._ended(tenant) == len(self._runs(tenant)) for tenant in self.everybody)
 
     async def stop(self, daemon: Daemon) -> None:
         """See the daemon stop cleanly. While it has not said a word, the signal itself may end it."""
@@ -169,17 +188,20 @@ class Trial:
             stored = self._rows("SELECT 1 FROM campaigns WHERE tenant = ? AND synced_at AND deleted_at IS NULL", tenant)
             runs = self._runs(tenant)
             total += count_losses(CAMPAIGNS, len(stored), len(runs), await self.platform.ledger(tenant))
-        return total
+        pulled = self._rows("SELECT 1 FROM campaigns WHERE tenant = ? AND deleted_at IS NULL", self.puller)
+        page = await self.platform.ledger(self.puller)
+        return total + Losses(page["effects_total"], CAMPAIGNS - len(pulled), page["effects_total"], page["refused"])
 
     def complaints(self) -> Iterator[str]:
         """Say what else is not as it has to be, when all is over."""
         yield from self.problems
-        for tenant in self.tenants:
+        for tenant in self.everybody:
+            done = [CAMPAIGNS, 0] if tenant in self.tenants else [0, CAMPAIGNS]  # pushed, stored
             runs = self._runs(tenant)
             if self._once and len(runs) != 1:
                 yield f"{tenant} has {len(runs)} runs: what was cut off was not taken up"
             for run_id, outcome, error, *counts in runs:
-                if (outcome, *counts) != ("succeeded", CAMPAIGNS, CAMPAIGNS, 0, 0, 0):
+                if (outcome, *counts) != ("succeeded", CAMPAIGNS, *done, 0, 0, 0):
                     yield f"{run_id} is {outcome} with the counts {counts}: {error}"
         for line in self.said().splitlines():
             if not line.startswith("{") or "exception" in json.loads(line):
@@ -204,7 +226,7 @@ class Trial:
         return sum(outcome is not None for _, outcome, *_ in self._runs(tenant))
 
     def _runs(self, tenant: str) -> list[tuple[Any, ...]]:
-        columns = "run_id, outcome, error, listed, pushed, skipped, dead_lettered, failed"
+        columns = "run_id, outcome, error, listed, pushed, stored, skipped, dead_lettered, failed"
         return self._rows(f"SELECT {columns} FROM runs WHERE tenant = ?", tenant)
 
     def _rows(self, query: str, tenant: str) -> list[tuple[Any, ...]]:
