@@ -1,9 +1,11 @@
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.duration import parse_duration
 from adsyncd.model.tenant import Every, PushPolicy, Tenant
 from adsyncd.rate.quota import Quota
@@ -78,3 +80,20 @@ def test_the_same_seed_answers_the_same_and_faults_take_their_time() -> None:
     tenant = a_tenant()
     assert forecast_of(tenant, faults=True) == forecast_of(tenant, faults=True)
     assert (forecast_of(tenant, faults=True)[0].longest_s or 0) > (forecast_of(tenant)[0].longest_s or 0)
+
+
+def test_a_tenant_that_only_pulls_needs_its_pages_alone_whatever_its_platforms_api_is() -> None:
+    meta = replace(a_tenant().platform, name="meta", profile=shipped_profile("meta"))
+    pulling = a_tenant(id="globex", client_id="globex", platform=meta, page_size=200, push=PushPolicy.NONE)
+    found = {one.tenant: one for one in forecast_of(a_tenant(schedule=Every(15 * MINUTE)), pulling, campaigns=1000)}
+    assert (found["globex"].requests_a_run, found["globex"].failed, found["globex"].keeps_schedule) == (5, 0, True)
+    assert not found["acme"].keeps_schedule  # 1,100 requests
+
+
+def test_requests_take_as_many_permits_as_they_cost() -> None:
+    profile = replace(shipped_profile(), listing=replace(shipped_profile().listing, cost=5))
+    tenant = a_tenant(schedule=Every(15 * MINUTE), quota=Quota(10, MINUTE))
+    dear = replace(tenant, platform=replace(tenant.platform, profile=profile))
+    [cheap], [found] = forecast_of(tenant), forecast_of(dear)
+    assert found.requests_a_run == cheap.requests_a_run == 22
+    assert (found.typical_s or 0) > (cheap.typical_s or 0)

@@ -1,13 +1,14 @@
 """Forecasts for an operator's tenants from a simulation: how long runs take, and which tenants miss their schedule."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from statistics import median
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.model.run import Outcome
 from adsyncd.model.schedule import intervals
-from adsyncd.model.tenant import CredentialsRef, Tenant
+from adsyncd.model.tenant import CredentialsRef, Platform, Tenant
 from adsyncd.rate.bucket import cools_for
 from adsyncd.runs.plan import fix, most_requests, permits_of, takes_s, whole_minutes
 from adsyncd.simulation.behaviours import FAULTS, HEALTHY
@@ -50,8 +51,10 @@ def tenants_world(
 ) -> World:
     """Return a world with only these tenants and no events; `campaigns`: their number of campaigns, by tenant id.
 
-    With `faults` a fifth of the listings answers 503 and a tenth never. A listing takes about 0.3 s and a push 2 s.
+    Each platform speaks the built-in API, on which a tenant needs the same requests and permits as on its own. With
+    `faults` a fifth of the listings answers 503 and a tenth never. A listing takes about 0.3 s and a push 2 s.
     """
+    tenants = [_on_the_built_in_api(tenant) for tenant in tenants]
     sizes = {tenant.client_id: campaigns[tenant.id] for tenant in tenants}
     accounts = {
         ref: f"account-{n}@example.com" for n, ref in enumerate({tenant.credentials: None for tenant in tenants})
@@ -71,9 +74,19 @@ def tenants_world(
     )
 
 
+def _on_the_built_in_api(tenant: Tenant) -> Tenant:
+    """Return a tenant whose platform pushes if its own does, with the costs of its own."""
+    own, built_in = tenant.platform.profile, shipped_profile()
+    push = replace(built_in.push, cost=own.push.cost) if built_in.push and own.push else None
+    profile = replace(built_in, listing=replace(built_in.listing, cost=own.listing.cost), push=push)
+    base_url = f"http://{tenant.platform.name}.simulated"
+    return replace(tenant, platform=Platform(tenant.platform.name, base_url, profile, tenant.platform.quota))
+
+
 def _platform(
     tenants: Sequence[Tenant], emails: Mapping[CredentialsRef, str], sizes: Mapping[str, int], faults: bool
 ) -> dict[str, object]:
+    profile = tenants[0].platform.profile
     opens: dict[str, set[str]] = {}
     for tenant in tenants:
         opens.setdefault(emails[tenant.credentials], set()).add(tenant.client_id)
@@ -85,10 +98,13 @@ def _platform(
             "list_latency_s": 0.3,
             "push_latency_s": 2.0,
             "latency_jitter": 0.3,
+            "list_cost": profile.listing.cost,
+            "push_cost": profile.push.cost if profile.push else 1,
         },
         "clients": {
             tenant.client_id: {
                 "campaigns": sizes[tenant.client_id],
+                "page_size": tenant.sync.page_size,
                 "quota_requests": tenant.quota.requests,
                 "quota_window_s": tenant.quota.per.total_seconds(),
             }

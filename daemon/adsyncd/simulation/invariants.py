@@ -15,7 +15,7 @@ import httpx
 
 from adsyncd.model.campaign import PushState
 from adsyncd.model.run import Outcome
-from adsyncd.model.tenant import Tenant
+from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.lease import TTL_S
 from adsyncd.simulation.durations import longest_run_s, longest_wait_s
 from adsyncd.simulation.listings import Listings
@@ -74,9 +74,10 @@ class InvariantChecker:
         self._digest = hashlib.blake2b(digest_size=16)
         self._tenants = {tenant.id: tenant for life in world.lives for tenant in life.tenants}
         self._senders = Senders(world)
-        self._pullers = {one.client_id for one in self._tenants.values() if one.platform.profile.push is None}
+        pushing = {one.client_id for one in self._tenants.values() if one.sync.push is not PushPolicy.NONE}
+        self._pullers = world.links.keys() - pushing
         self._keys: dict[str, tuple[str, str]] = {}  # idempotency key -> client id, campaign
-        self._tokens: dict[str, str] = {}  # token -> the first client id that used it
+        self._tokens: dict[tuple[str, str], str] = {}  # host and token -> the first client id that used it there
         # When even a healthy tenant may fail.
         self._excused = *world.outages, *world.hangs, *world.failures, *world.stalls
         self._life_began_s = 0.0
@@ -135,8 +136,8 @@ class InvariantChecker:
         self.requests += 1
         self.note("arrived", client_id, request.method, request.url.raw_path)
         token = self._senders.token(request)
-        if token and self._tokens.setdefault(token, client_id) != client_id:
-            self.break_(Invariant.TOKENS, f"{client_id} came with a token of {self._tokens[token]}")
+        if token and (owner := self._tokens.setdefault((request.url.host, token), client_id)) != client_id:
+            self.break_(Invariant.TOKENS, f"{client_id} came with a token of {owner}")
         if _SECRET.search(str(request.url)):
             self.break_(Invariant.PRIVATE, f"{client_id} asked for an address with a secret")
         if client_id in self._pullers and request.method != "GET" and not request.url.path.endswith("/token"):
@@ -192,8 +193,8 @@ class InvariantChecker:
         self._check_pulled(run, campaign, state)
 
     def _check_pulled(self, run: RunSeen, campaign: str, state: str) -> None:
-        client_id = self._tenants[run.tenant].client_id
-        if (client_id in self._pullers) != (state == PushState.STORED):
+        pulls = self._tenants[run.tenant].sync.push is PushPolicy.NONE
+        if pulls != (state == PushState.STORED):
             self.break_(Invariant.PULLED, f"{run.run_id} enters {campaign} as {state}")
 
     def _ended(self, run_id: str, outcome: str, *counts_and_error: Any) -> None:  # noqa: ANN401 - columns of a run
