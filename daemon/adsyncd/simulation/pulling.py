@@ -5,11 +5,13 @@ Its random numbers are its own, so that the rest of a world is the same with it 
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from random import Random
 
 from adsyncd.config import TenantFile
 from adsyncd.config.profile_tables import ProfileFile
 from adsyncd.config.tenant_file import ScheduleTable
+from adsyncd.model.profile import Profile
 from adsyncd.model.tenant import Platform, Tenant
 from adsyncd.rate.quota import Quota
 from adsyncd.simulation.behaviours import FLAKY, HEALTHY, ODD
@@ -33,6 +35,12 @@ _SICKNESSES = (
 )  # fmt: skip
 
 
+@cache
+def orbit_profile() -> Profile:
+    """Return the profile of the second platform's API."""
+    return ProfileFile.model_validate(orbit()).profile("orbit")
+
+
 class Puller:
     """The tenant, its platform, and what happens to it."""
 
@@ -44,9 +52,7 @@ class Puller:
         self.changes: list[PlatformChange] = []
         self.unusable: frozenset[str] = frozenset()
         sign_in_url = random.choice((None, _SIGN_IN_URL))
-        self._platform = Platform(
-            "orbit", ORBIT_URL, ProfileFile.model_validate(orbit()).profile("orbit"), sign_in_url=sign_in_url
-        )
+        self._platform = Platform("orbit", ORBIT_URL, orbit_profile(), sign_in_url=sign_in_url)
         self.tenant = self._tenant()
         self.timeline = self._timeline()
         self.link = self._link()
@@ -106,7 +112,7 @@ class Puller:
         return described.tenant(ID, self._platform)
 
     def _schedule(self) -> dict[str, str]:
-        return {"every": self._random.choice(("4m", "5m", "6m"))}
+        return {"every": self._random.choice(("6m", "7m", "8m"))}
 
     def _edited(self) -> Tenant:
         random, allowed = self._random, self.tenant.quota

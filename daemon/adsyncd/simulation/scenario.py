@@ -33,14 +33,16 @@ _HEADERS = ("off", "off", "ietf", "ietf-old", "x-ratelimit", "x-ratelimit-epoch-
 
 
 def draw_world(
-    seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4, second: bool = False
+    seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4, second: float = 0.5
 ) -> World:
-    """Return the world of a seed: so many tenants of one platform and, with `second`, one that pulls from another.
+    """Return the world of a seed: so many tenants of one platform, and perhaps one that pulls from another.
 
     `sick`: the share of tenants with a fault. `shared`: the share of worlds whose platform has a quota of its own.
+    `second`: the share of worlds with a second platform.
     """
     world = _Scenario(seed, tenants, hours * 3600, sick, shared).world()
-    return _with(Puller(seed, hours * 3600, sick), world) if second else world
+    has_second = Random(f"{seed}/second").random() < second  # noqa: S311 - a simulation
+    return _with(Puller(seed, hours * 3600, sick), world) if has_second else world
 
 
 def _with(puller: Puller, world: World) -> World:

@@ -6,7 +6,7 @@ from adsyncd.simulation.senders import Senders
 from adsyncd.simulation.world import NEW, OLD, secrets_of
 
 ORBIT = "http://orbit.simulated/orbit"
-SENDERS = Senders(draw_world(0, tenants=2, hours=0.1, second=True))
+SENDERS = Senders(draw_world(0, tenants=2, hours=0.1, second=1.0))
 
 
 @pytest.mark.parametrize(
