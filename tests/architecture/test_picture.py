@@ -62,7 +62,7 @@ def test_it_is_small_and_takes_nothing_from_the_network_or_from_the_machine() ->
 
 
 def test_its_parts_are_those_of_the_demo(console: Console, folder: Folder) -> None:
-    vault, platform, collector = re.findall(r"http://127\.0\.0\.1:\d+", SVG)
+    vault, platform, _, collector = re.findall(r"http://127\.0\.0\.1:\d+", SVG)
     print_parts(console, SCENE, folder, vault=vault, platform=platform, collector=collector)
     assert LINES[1 : 1 + len(printed(console))] == printed(console)
 
@@ -82,8 +82,8 @@ def test_its_table_has_the_demo_s_columns_and_every_campaign_of_each_tenant(cons
     )
     columns = printed(console)[0].split()
     [head] = [number for number, line in enumerate(LINES) if line.split() == columns]
-    rows = [line.split() for line in LINES[head + 1 : head + 1 + len(SCENE.tenants)]]
-    assert [row[:2] for row in rows] == [[tenant, f"{SCENE.campaigns}/{SCENE.campaigns}"] for tenant in SCENE.tenants]
+    rows = [line.split() for line in LINES[head + 1 : head + 1 + len(SCENE.everybody)]]
+    assert [row[:2] for row in rows] == [[tenant, f"{SCENE.campaigns}/{SCENE.campaigns}"] for tenant in SCENE.everybody]
     assert [row[columns.index("429s")] for row in rows] == ["0"] * len(rows)
 
 

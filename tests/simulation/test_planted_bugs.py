@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 
 import anyio
 import httpx
@@ -21,17 +22,19 @@ from adsyncd.model.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import Listing, Run, Tally
 from adsyncd.model.tenant import PushPolicy, Tenant
-from adsyncd.platforms import Connector, PlatformClient, Session
+from adsyncd.platforms import Connector, PlatformClient, Session, paging
 from adsyncd.platforms.admission import Admission
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.call import Call
 from adsyncd.platforms.reading import Listed, Reader
+from adsyncd.platforms.words import Secrets
 from adsyncd.rate import Gate, Governor, OnWait, Permit, Priority
 from adsyncd.rate.bucket import Bucket
 from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.limiter import Limiter
 from adsyncd.runs.deletion import Missing
 from adsyncd.runs.lease import Leases
+from adsyncd.runs.progress import RunCounts
 from adsyncd.runs.pushing import PushQueue
 from adsyncd.simulation.promises import Invariant
 from adsyncd.simulation.simulation import Simulator
@@ -41,7 +44,7 @@ from adsyncd.store.tables import campaigns
 from adsyncd.tenants.worker import Worker
 from support.isolation import mute_world, with_and_without_the_sick
 from support.records import recorded
-from support.worlds import costly_world, small_world
+from support.worlds import costly_world, pulling_world, small_world
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -167,6 +170,33 @@ def delete_on_partial_listing(patch: pytest.MonkeyPatch) -> None:
         return await finish(store, replace(run, listing=Listing.COMPLETE))
 
     patch.setattr(Store, "finish", finished)
+
+
+def delete_on_resumed_listing(patch: pytest.MonkeyPatch) -> None:
+    """A listing that another process began is taken for one of a piece."""
+    patch.setattr(RunCounts, "_is_resumed", False)
+
+
+def repeated_cursor_followed(patch: pytest.MonkeyPatch) -> None:
+    """No cursor is known again, and pages that bring nothing new are no reason to stop."""
+    numbers = count()
+    patch.setattr(paging, "_digest", lambda _cursor: next(numbers))
+    patch.setattr(RunCounts, "check_end", lambda _counts, _number: None)
+
+
+def pull_only_campaigns_pushed(patch: pytest.MonkeyPatch) -> None:
+    """A tenant that only pulls owes pushes as others do."""
+    keep_page = Store.keep_page
+
+    async def kept(store: Store, run: Run, page: Page, _policy: PushPolicy) -> Sequence[Push]:
+        return await keep_page(store, run, page, PushPolicy.ALL)
+
+    patch.setattr(Store, "keep_page", kept)
+
+
+def token_in_addresses(patch: pytest.MonkeyPatch) -> None:
+    """A cursor that repeats the token is followed."""
+    patch.setattr(Secrets, "are_in", lambda _secrets, _text: False)
 
 
 def delete_after_one_listing(patch: pytest.MonkeyPatch) -> None:
@@ -313,6 +343,14 @@ PLANTS: dict[Plant, Invariant] = {
 }
 
 
+PULLING_PLANTS: dict[Plant, Invariant] = {
+    delete_on_resumed_listing: Invariant.DELETED,
+    repeated_cursor_followed: Invariant.ENDS,
+    pull_only_campaigns_pushed: Invariant.PULLED,
+    token_in_addresses: Invariant.PRIVATE,
+}
+
+
 def violation(simulator: Simulator, of: Invariant, draw: Callable[[int], World] = small_world) -> str | None:
     """Return how the invariant is first violated in a few small worlds, or None if it holds in all of them."""
     for seed in SEEDS:
@@ -335,6 +373,14 @@ def test_a_gate_that_ignores_what_requests_cost_is_refused(
 ) -> None:
     cost_ignored(monkeypatch)
     assert violation(simulator, Invariant.QUOTA, costly_world)
+
+
+@pytest.mark.parametrize("plant", PULLING_PLANTS, ids=lambda plant: plant.__name__)
+def test_a_bug_planted_into_pulling_breaks_its_invariant(
+    plant: Plant, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    assert violation(simulator, PULLING_PLANTS[plant], pulling_world)
 
 
 def test_a_permit_that_is_held_while_signing_in_shows_in_the_runs_of_those_who_are_signed_in(

@@ -32,7 +32,7 @@ def mute_world(seed: int) -> World:
 
     So these ask for no campaign, and take nothing of that quota.
     """
-    world = draw_world(seed, tenants=12, hours=0.3, sick=0.8, shared=1.0)
+    world = draw_world(seed, tenants=12, hours=0.3, sick=0.8, shared=1.0, second=0.0)
     refs = {tenant.client_id: tenant.credentials for tenant in world.tenants}
     silent = {"accounts": {world.accounts[refs[id_]][0]: {"silent": True} for id_ in world.sick}}
     changes = [PlatformChange(0.0, world.tenants[0].platform.base_url, silent)]

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from adsyncd.model.tenant import Platform
+from adsyncd.model.tenant import Platform, PushPolicy
 from adsyncd.rate.quota import Quota, Window
 from adsyncd.simulation.scenario import draw_world
-from adsyncd.simulation.world import End, World
+from adsyncd.simulation.world import End, Life, World
 
 _ENDS = {End.STOP: "clean stop", End.KILL: "kill -9", End.REBOOT: "the machine reboots"}
 _SICKNESSES = {
@@ -23,6 +23,7 @@ _SICKNESSES = {
     "odd": "odd campaigns",
     "collapsing": "listings empty, or without some",
     "shifting": "campaigns change places while they are listed",
+    "lapsing": "cursors expire",
 }
 
 
@@ -32,7 +33,7 @@ def small_world(seed: int) -> World:
 
 def costly_world(seed: int, *, list_cost: int = 2, push_cost: int = 3) -> World:
     """Return a small world whose platform meters by operation. Its quotas are as much larger, and have a remainder."""
-    world, most = small_world(seed), max(list_cost, push_cost)
+    world, most = draw_world(seed, tenants=3, hours=0.3, sick=0.7, second=0.0), max(list_cost, push_cost)
 
     def permits(requests: int) -> int:
         return most * requests + 1
@@ -74,6 +75,13 @@ def costly_world(seed: int, *, list_cost: int = 2, push_cost: int = 3) -> World:
     return replace(world, lives=lives, platforms={url: metered(each) for url, each in world.platforms.items()})
 
 
+def pulling_world(seed: int) -> World:
+    """Return a world with the tenant that only pulls, whose process is killed before most of its listings end."""
+    world = draw_world(seed, tenants=1, hours=0.3, sick=1.0, second=1.0)
+    [puller] = [tenant for tenant in world.tenants if tenant.sync.push is PushPolicy.NONE]
+    return replace(world, lives=(Life((puller,), 45.0, End.KILL),) * 24, failures=(), stalls=(), jumps=())
+
+
 def _clients(world: World) -> list[Mapping[str, Any]]:
     return [client for platform in world.platforms.values() for client in cast("Any", platform["clients"]).values()]
 
@@ -85,7 +93,8 @@ def faults_of(world: World) -> Counter[str]:
         {
             **{words: sum(life.end is end for life in world.lives) for end, words in _ENDS.items()},
             "drop-ins edited": edited,
-            "totals that lie": sum(client["total"] != "right" for client in _clients(world)),
+            "totals that lie": sum(client.get("total", "right") != "right" for client in _clients(world)),
+            "a second platform, from which a tenant pulls": len(world.platforms) - 1,
             "a second process": sum(life.guest is not None for life in world.lives),
             "clock set forward": sum(jump.by_s > 0 for jump in world.jumps),
             "clock set back": sum(jump.by_s < 0 for jump in world.jumps),

@@ -31,8 +31,14 @@ _FAULTS = (
 )  # fmt: skip
 _SICKNESSES = (
     "flaky", "flaky", "far", "faulty", "faulty", "revoked", "rotated", "mute", "odd", "collapsing", "collapsing",
-    "shifting", "lapsing", "lapsing",
+    "shifting", "lapsing", "lapsing", "lapsing", "circling", "leaking",
 )  # fmt: skip
+
+_SPELLS: Mapping[str, Mapping[str, object]] = {
+    "flaky": {**FLAKY, "list_error_code": 0.1},
+    "circling": {"fault": "repeating"},
+    "leaking": {"fault": "token-in-cursor"},
+}
 
 
 @cache
@@ -147,8 +153,8 @@ class Puller:
         begins_s, ends_s = self._instants(2)
         count = self.timeline.states[0][1]
         match self.sickness:
-            case "flaky":
-                self._spell(begins_s, ends_s, {**FLAKY, "list_error_code": 0.1})
+            case "flaky" | "circling" | "leaking":
+                self._spell(begins_s, ends_s, _SPELLS[self.sickness])
             case "faulty":
                 # An endless listing has deleted campaigns, so its pages could add up although one is missed.
                 faults = [fault for fault in _FAULTS if fault != "endless" or not self.timeline.states[-1][2]]

@@ -33,7 +33,7 @@ _HEADERS = ("off", "off", "ietf", "ietf-old", "x-ratelimit", "x-ratelimit-epoch-
 
 
 def draw_world(
-    seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4, second: float = 0.5
+    seed: int, *, tenants: int = 4, hours: float = 1.0, sick: float = 0.5, shared: float = 0.4, second: float = 0.35
 ) -> World:
     """Return the world of a seed: so many tenants of one platform, and perhaps one that pulls from another.
 
