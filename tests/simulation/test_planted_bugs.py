@@ -172,11 +172,6 @@ def delete_on_partial_listing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Store, "finish", finished)
 
 
-def delete_on_resumed_listing(patch: pytest.MonkeyPatch) -> None:
-    """A listing that another process began is taken for one of a piece."""
-    patch.setattr(RunCounts, "_is_resumed", False)
-
-
 def repeated_cursor_followed(patch: pytest.MonkeyPatch) -> None:
     """No cursor is known again, and pages that bring nothing new are no reason to stop."""
     numbers = count()
@@ -344,7 +339,6 @@ PLANTS: dict[Plant, Invariant] = {
 
 
 PULLING_PLANTS: dict[Plant, Invariant] = {
-    delete_on_resumed_listing: Invariant.DELETED,
     repeated_cursor_followed: Invariant.ENDS,
     pull_only_campaigns_pushed: Invariant.PULLED,
     token_in_addresses: Invariant.PRIVATE,
