@@ -39,7 +39,7 @@ def test_the_daemon_reads_from_it_what_the_scene_says(folder: Folder) -> None:
     assert {tenant.id: (tenant.client_id, tenant.credentials, tenant.quota) for tenant in read.good.values()} == {
         "acme": ("acme", VaultRef("adsyncd/acme"), scene.quota),
         "globex": ("globex", VaultRef("adsyncd/globex"), scene.quota),
-        "hooli": ("hooli", VaultRef("adsyncd/hooli", keys=keys), scene.quota),
+        "hooli": ("hooli", VaultRef("adsyncd/hooli", keys=keys, basic=(), in_headers=("app_key",)), scene.quota),
     }
     hooli = read.good["hooli"]
     assert (hooli.platform.base_url, hooli.sync.push) == ("http://127.0.0.1:8080/orbit", PushPolicy.NONE)
