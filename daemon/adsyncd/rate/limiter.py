@@ -88,9 +88,13 @@ class Limiter:
 
     def cool(self, numbers: Numbers, since: float) -> None:
         """Let held permits cool whose request was counted by `since`."""
-        if self._held.pop(id(numbers), None) is not None:
-            for bucket, number in self.placed(numbers):
-                bucket.cool(number, since)
+        if self._held.pop(id(numbers), None) is None:
+            return
+        if len(numbers) == 1:  # the usual case
+            self.buckets[0].cool(numbers[0], since)
+            return
+        for bucket, number in self.placed(numbers):
+            bucket.cool(number, since)
 
     def refund(self, numbers: Numbers) -> None:
         """Free held permits at once: their request never left this machine."""
