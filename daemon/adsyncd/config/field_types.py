@@ -175,7 +175,8 @@ AbsolutePath = Annotated[Path, _text("/.*", "an absolute path")]
 SocketPath = Annotated[AbsolutePath, AfterValidator(_socket_path)]
 PlatformName = Annotated[str, _text("[a-z0-9][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -")]
 ProfileRef = Annotated[str, _text("[a-z0-9][a-z0-9-]{0,62}|/[^\0\n]+", "the name of a profile, or an absolute path")]
-ClientId = Annotated[str, _text("[!-~]{1,256}", "1 to 256 visible ASCII characters")]
+# A path of the platform's API may hold it, where . and .. would lead elsewhere.
+ClientId = Annotated[str, _text(r"(?!\.\.?$)[!-~]{1,256}", "1 to 256 visible ASCII characters, and not . or ..")]
 Crontab = Annotated[str, _text(r"\s*\S+(\s+\S+){4}\s*", 'five fields such as "*/15 * * * *"')]
 # hvac does not quote paths: one with ".." would read another tenant's secret.
 VaultPath = Annotated[

@@ -19,6 +19,7 @@ from opentelemetry.trace import Tracer
 from adsyncd.clock import Clock
 from adsyncd.errors import AdsyncdError, BadAnswer, OutOfResources, Throttled, Unavailable, Unconfirmed
 from adsyncd.host.shortage import shortage
+from adsyncd.model.profile import Paging
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.admission import Admission
@@ -38,6 +39,7 @@ _WRITTEN = ".send_request_body.complete"  # how httpx's `trace` names the event,
 
 _MOST_KIB = 64  # of an answer: the worst JSON of this size blocks the event loop for a millisecond
 _MOST_MIB = 2  # of a page: a thousand campaigns of 2 KiB
+_MOST_UNSIZED_MIB = 8  # of a page whose size the platform decides: Google Ads puts 10,000 rows on one
 _LONGEST_CLOSING_S = 3600.0  # a platform that asks for more than an hour gets one request an hour
 _MOST_DOUBLINGS = 6  # of the closing, in seconds, after 429s in a row that state no wait
 
@@ -122,7 +124,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         try:
             with anyio.CancelScope(deadline=self._clock.monotonic() + self._timeout_s) as scope:
                 answer = await self._exchange(request, call, permit)
-                body = await _bounded(answer, call)
+                body = await _bounded(answer, call, self._profile.listing.paging)
             if scope.cancelled_caught or answer is None:
                 raise TimeoutError  # noqa: TRY301 - as anyio.fail_after does, at three times the cost
         except BadAnswer as error:
@@ -260,7 +262,7 @@ def _unread(trouble: AdsyncdError, head: httpx.Response | None, call: Call) -> A
     return Unconfirmed(f"the platform answered {head.status_code} to the push, but it can't be read: {trouble}")
 
 
-async def _bounded(head: httpx.Response, call: Call) -> bytes:
+async def _bounded(head: httpx.Response, call: Call, paging: Paging) -> bytes:
     """Read a body up to its bound. It must be uncompressed, so its size on the wire is its size in memory.
 
     The rest of a body that is too large is not read: closing the stream gives up the connection.
@@ -270,17 +272,17 @@ async def _bounded(head: httpx.Response, call: Call) -> bytes:
         encodings = head.headers.get("content-encoding")
         if encodings and not {encoding.strip() for encoding in encodings.lower().split(",")} <= {"", "identity"}:
             raise BadAnswer("the platform's answer is compressed, though the request asked for plain")
-        is_page = _is_page(head, call)
-        most = _MOST_MIB * 2**20 if is_page else _MOST_KIB * 2**10
+        if not _is_page(head, call):
+            most, told = _MOST_KIB * 2**10, f"{_MOST_KIB} KiB"
+        elif paging.size is None:
+            most, told = _MOST_UNSIZED_MIB * 2**20, f"{_MOST_UNSIZED_MIB} MiB"
+        else:
+            most, told = _MOST_MIB * 2**20, f"{_MOST_MIB} MiB; a smaller sync.page_size may help"
         body = bytearray()
         async for chunk in head.stream:
             body += chunk
             if len(body) > most:
-                raise BadAnswer(
-                    f"the platform's answer is larger than {_MOST_MIB} MiB; a smaller sync.page_size may help"
-                    if is_page
-                    else f"the platform's answer is larger than {_MOST_KIB} KiB"
-                )
+                raise BadAnswer(f"the platform's answer is larger than {told}")
         return bytes(body)
     finally:
         await head.stream.aclose()

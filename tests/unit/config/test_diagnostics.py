@@ -12,7 +12,8 @@ from adsyncd.errors import Problem
 
 CANARY = "canary-4b1d"
 DURATION = 'expected a duration such as "15m", "1h30m" or "250ms"'
-LONG = f'expected 1 to 256 visible ASCII characters, got "{"a b" * 19}a ...'
+CLIENT_ID = "expected 1 to 256 visible ASCII characters, and not . or .."
+LONG = f'{CLIENT_ID}, got "{"a b" * 19}a ...'
 
 
 def found(model: type[ConfigTable], data: dict[str, Any]) -> dict[str, Diagnostic]:
@@ -47,6 +48,7 @@ def of_tenant(**keys: object) -> dict[str, Diagnostic]:
         ("page_size = 5", "unknown key", 'did you mean "sync.page_size"?'),
         ("alerts.x = 5", "unknown key", "known keys are failures, min_success_rate"),
         (f'client_id = "{"a b" * 50}"', LONG, None),
+        ('client_id = ".."', f'{CLIENT_ID}, got ".."', None),
     ],
 )
 def test_a_mistake_is_told_in_plain_words_with_what_would_be_right(text: str, what: str, fix: str | None) -> None:

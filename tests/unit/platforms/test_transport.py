@@ -1,5 +1,6 @@
 import ssl
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
@@ -9,11 +10,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import SecretStr
 
+from adsyncd.config.profile_file import shipped_profile
 from adsyncd.errors import BadAnswer, StoreError, Throttled, Unavailable, Unconfirmed
 from adsyncd.platforms.call import Call, Kind
 from adsyncd.rate.ledger import Claim, PermitRecord
 from support.gates import MemoryLedger
-from support.governed import MIB, TIMEOUT_S, Body, Handler, Parts, answering, raising
+from support.governed import MIB, PLATFORM, TIMEOUT_S, Body, Handler, Parts, answering, raising
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ConnectTimeout(""), httpx.PoolTimeout("")])
@@ -221,6 +223,17 @@ async def test_a_body_of_the_bound_is_read_and_one_byte_more_is_refused() -> Non
     with pytest.raises(BadAnswer, match="larger than 2 MiB"):
         await parts.send()
     assert body.closed
+
+
+async def test_a_page_may_be_larger_if_the_platform_decides_how_much_is_on_it() -> None:
+    parts = Parts(
+        answering(200, stream=Body(*[b"x" * MIB] * 8)),
+        platform=replace(PLATFORM, profile=shipped_profile("google-ads")),
+    )
+    assert len((await parts.send()).content) == 8 * MIB
+    parts.handler = answering(200, stream=Body(*[b"x" * MIB] * 8, b"y"))
+    with pytest.raises(BadAnswer, match=r"larger than 8 MiB$"):
+        await parts.send()
 
 
 async def test_an_endless_body_is_left_at_the_bound() -> None:
