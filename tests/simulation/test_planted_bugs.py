@@ -44,7 +44,7 @@ from adsyncd.store.tables import campaigns
 from adsyncd.tenants.worker import Worker
 from support.isolation import mute_world, with_and_without_the_sick
 from support.records import recorded
-from support.worlds import costly_world, pulling_world, small_world
+from support.worlds import costly_world, one_platform_world, pulling_world
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -345,7 +345,7 @@ PULLING_PLANTS: dict[Plant, Invariant] = {
 }
 
 
-def violation(simulator: Simulator, of: Invariant, draw: Callable[[int], World] = small_world) -> str | None:
+def violation(simulator: Simulator, of: Invariant, draw: Callable[[int], World] = one_platform_world) -> str | None:
     """Return how the invariant is first violated in a few small worlds, or None if it holds in all of them."""
     for seed in SEEDS:
         for violation in simulator.run(draw(seed)).violations:

@@ -31,6 +31,11 @@ def small_world(seed: int) -> World:
     return draw_world(seed, tenants=3, hours=0.3, sick=0.7)
 
 
+def one_platform_world(seed: int) -> World:
+    """Return a small world without a second platform."""
+    return draw_world(seed, tenants=3, hours=0.3, sick=0.7, second=0.0)
+
+
 def costly_world(seed: int, *, list_cost: int = 2, push_cost: int = 3) -> World:
     """Return a small world whose platform meters by operation. Its quotas are as much larger, and have a remainder."""
     world, most = draw_world(seed, tenants=3, hours=0.3, sick=0.7, second=0.0), max(list_cost, push_cost)
