@@ -141,7 +141,7 @@ class Confined(Program):
 async def test_too_few_descriptors_for_all_tenants_cost_time_and_no_run_and_are_blamed_on_nobody(
     tmp_path: Path,
 ) -> None:
-    settings = {"everyone": {**HEALTHY, "campaigns": 10, "push_latency_s": 0.2}, "accounts": accounts(*MANY)}
+    settings = {"everyone": {**HEALTHY, "campaigns": 10, "push_latency_s": 0.5}, "accounts": accounts(*MANY)}
     async with running_platform(settings) as platform:
         program = Confined(tmp_path, environ_of(*MANY))
         program.settings(platform.base_url, defaults={**AMPLE, "sync": {"max_attempts": 1}})
