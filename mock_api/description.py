@@ -93,7 +93,7 @@ class SignInTable(_Table):
 
     @property
     def path(self) -> str | None:
-        """The path of the request; its host is the business of whoever starts the platform."""
+        """The path of the request; the mock platform serves it on its own host."""
         return None if self.url is None else urlsplit(self.url).path
 
     @model_validator(mode="after")

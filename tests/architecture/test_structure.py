@@ -109,7 +109,7 @@ COVERED = {
     "contract/test_permits.py": "rate/ledger",
     # The governor's parts are one mechanism; its tests drive all of them.
     "unit/rate/test_gate.py": "rate/timer",
-    "unit/rate/test_quota_changes.py": "rate/costs",
+    "unit/rate/test_quota_changes.py": "rate/silences",
     # The worlds are made of them, and planted bugs show that the invariants see.
     "simulation/test_simulation.py": "simulation/__main__ simulation/behaviours simulation/durations simulation/fakes"
     " simulation/lives simulation/pulling simulation/scenario simulation/simulation simulation/world",

@@ -21,7 +21,7 @@ from adsyncd.errors import ConfigError, Problem, StoreError
 from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.status import counted
 from adsyncd.model.tenant import Tenant, VaultRef
-from adsyncd.rate import costs
+from adsyncd.rate import silences
 from adsyncd.rate.quota import Window
 from adsyncd.runs.plan import ASSUMED_CAMPAIGNS, plan
 from adsyncd.store import open_reader
@@ -82,7 +82,7 @@ async def _costs(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]
     clock = SystemClock()
     try:
         async with open_reader(settings.store.url, clock=clock) as reader:
-            found = costs({tenant.id: tenant.client_quota for tenant in tenants}, await reader.permits(), clock)
+            found = silences({tenant.id: tenant.client_quota for tenant in tenants}, await reader.permits(), clock)
     except StoreError as error:
         longest = format_duration(max((window.per for tenant in tenants for window in _windows(tenant)), default=_NONE))
         cost = f"if a quota has a new window, nothing is sent for up to {longest}"

@@ -20,8 +20,7 @@ from adsyncd.errors import ConfigError, Problem
 from adsyncd.model.profile import Profile
 from adsyncd.model.status import counted
 from adsyncd.platforms.probe import examine_saved
-
-_MOST_BYTES = 2 * 2**20  # of a page, as in a run
+from adsyncd.platforms.wire import most_page_mib
 
 Answer = Annotated[
     Path | None, typer.Option("--answer", metavar="BODY.json", help="The body of an answer to compare it with.")
@@ -67,7 +66,7 @@ def check(
     except ConfigError as error:
         _print_problems(error.problems, json=json)
         raise typer.Exit(1) from None
-    examined = None if answer is None else examine_saved(profile, _saved(answer))
+    examined = None if answer is None else examine_saved(profile, _saved(answer, most_page_mib(profile.listing.paging)))
     if json:
         found = {"profile": profile_as_json(profile, str(file)), "problems": []}
         print_json(found if examined is None else found | {"answer": asdict(examined)})
@@ -128,12 +127,16 @@ def _listed(config: Path) -> Iterator[_Listed]:
             yield _Listed(file, users, error.problems)
 
 
-def _saved(answer: Path) -> bytes:
-    """Read a saved answer. Raises ConfigError."""
+def _saved(answer: Path, most_mib: int) -> bytes:
+    """Read a saved answer, which is no larger than a run would read. Raises ConfigError."""
     try:
-        return read_regular(answer, _MOST_BYTES)
+        body = read_regular(answer, most_mib * 2**20)
     except OSError as error:
         raise ConfigError([unreadable(answer, error, "save an answer of the platform there")]) from None
+    if len(body) > most_mib * 2**20:
+        what = f"is larger than {most_mib} MiB, up to which a run reads a page"
+        raise ConfigError([Problem(answer, None, None, what, "save a smaller page")])
+    return body
 
 
 def _print_problems(problems: list[Problem], *, json: bool) -> None:

@@ -97,7 +97,7 @@ class PlatformReader:
 
 
 def _status(file: Path) -> _Status | None:
-    """Return what changes whenever the file does, or whoever may change it; None if it is not there."""
+    """Return a status that changes with the file, its owner and its permissions; None if there is no file."""
     try:
         seen, folder = file.stat(), file.parent.stat()
         link = os.path.realpath(file)

@@ -1,6 +1,6 @@
 """Finds and reads the profiles of platforms.
 
-Whoever can change a profile decides where credentials are sent, so its file and folder are guarded as drop-ins are.
+A profile decides where credentials are sent, so its file and folder are guarded as drop-ins are.
 """
 
 import os

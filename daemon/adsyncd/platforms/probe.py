@@ -1,6 +1,6 @@
 """What one page shows of a profile: its records, the next page, and where each column has its value.
 
-It is for whoever writes a profile, so it says what the answer has where a path finds nothing. Values are those that the
+Authors of profiles read it, so it names what the answer has where a path finds nothing. Values are those that the
 listing's reader made of the page. A text of the platform is cut short, and left out if it may hold a secret.
 """
 

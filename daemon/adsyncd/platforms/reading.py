@@ -17,7 +17,7 @@ from adsyncd.model.campaign import MOST_NAMED, Campaign, Oddities, shown
 from adsyncd.model.profile import FieldPlace, Profile, Times
 from adsyncd.platforms import values
 from adsyncd.platforms.json_text import compact, parsed
-from adsyncd.platforms.wire import check_size, unlike_the_api
+from adsyncd.platforms.wire import check_size, deepest, unlike_the_api
 
 _MOST_CLAIMED = 10_000_000  # campaigns that a platform may claim to have of a client
 _MOST_BESIDE = 20  # keys
@@ -188,8 +188,8 @@ def _finding(place: FieldPlace, record: object) -> Finding:
     assert field.read is not None  # noqa: S101 - the profile has the field
     value = _first(record, field.paths)
     if value is _NOTHING:
-        path = max(field.paths, key=lambda path: _deepest(record, path)[0])
-        depth, level = _deepest(record, path)
+        path = max(field.paths, key=lambda path: deepest(record, path)[0])
+        depth, level = deepest(record, path)
         beside = tuple(".".join([*path[:depth], key]) for key in _keys(level)[:_MOST_BESIDE])
         return Finding(place.column, place.paths, None, None, None, None, beside)
     read, problem = None, None
@@ -274,17 +274,6 @@ def _path(record: object, paths: tuple[Path, ...]) -> str:
     leading = [path for path in paths if _lead(record, path) not in (None, _NOTHING)]
     empty = [path for path in paths if _lead(record, path) is None]
     return " or ".join(map(".".join, leading[:1] or empty[-1:] or paths))
-
-
-def _deepest(record: object, path: Path) -> tuple[int, object]:
-    """Return how many names of a path lead to objects, and the last object."""
-    depth, level = 0, record
-    for name in path:
-        inner = level.get(name) if isinstance(level, dict) else None
-        if not isinstance(inner, dict):
-            break
-        depth, level = depth + 1, inner
-    return depth, level
 
 
 def _keys(level: object) -> tuple[str, ...]:

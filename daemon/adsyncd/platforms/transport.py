@@ -26,7 +26,7 @@ from adsyncd.platforms.admission import Admission
 from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.parts import fill
 from adsyncd.platforms.verdict import meaning
-from adsyncd.platforms.wire import parse
+from adsyncd.platforms.wire import most_page_mib, parse
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate import Gate, Permit
 from adsyncd.rate.breaker import Breaker
@@ -38,8 +38,6 @@ from adsyncd.telemetry.instruments import REQUESTS, RETRIES, Instruments
 _WRITTEN = ".send_request_body.complete"  # how httpx's `trace` names the event, after the protocol
 
 _MOST_KIB = 64  # of an answer: the worst JSON of this size blocks the event loop for a millisecond
-_MOST_MIB = 2  # of a page: a thousand campaigns of 2 KiB
-_MOST_UNSIZED_MIB = 8  # of a page whose size the platform decides: Google Ads puts 10,000 rows on one
 _LONGEST_CLOSING_S = 3600.0  # a platform that asks for more than an hour gets one request an hour
 _MOST_DOUBLINGS = 6  # of the closing, in seconds, after 429s in a row that state no wait
 
@@ -272,12 +270,11 @@ async def _bounded(head: httpx.Response, call: Call, paging: Paging) -> bytes:
         encodings = head.headers.get("content-encoding")
         if encodings and not {encoding.strip() for encoding in encodings.lower().split(",")} <= {"", "identity"}:
             raise BadAnswer("the platform's answer is compressed, though the request asked for plain")
-        if not _is_page(head, call):
-            most, told = _MOST_KIB * 2**10, f"{_MOST_KIB} KiB"
-        elif paging.size is None:
-            most, told = _MOST_UNSIZED_MIB * 2**20, f"{_MOST_UNSIZED_MIB} MiB"
-        else:
-            most, told = _MOST_MIB * 2**20, f"{_MOST_MIB} MiB; a smaller sync.page_size may help"
+        most, told = _MOST_KIB * 2**10, f"{_MOST_KIB} KiB"
+        if _is_page(head, call):
+            most_mib = most_page_mib(paging)
+            advice = "" if paging.size is None else "; a smaller sync.page_size may help"
+            most, told = most_mib * 2**20, f"{most_mib} MiB{advice}"
         body = bytearray()
         async for chunk in head.stream:
             body += chunk

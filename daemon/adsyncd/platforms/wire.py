@@ -2,18 +2,20 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
 from adsyncd.errors import BadAnswer, ProfileMismatch
-from adsyncd.model.profile import Push, TokenRequest
+from adsyncd.model.profile import Paging, Push, TokenRequest
 from adsyncd.platforms import values
 from adsyncd.rate.stated_time import instant
 
 _MOST_CONTAINERS = 100_000
+_MOST_PAGE_MIB = 2  # a thousand campaigns of 2 KiB
+_MOST_UNSIZED_PAGE_MIB = 8  # whose size the platform decides: Google Ads puts 10,000 rows on one
 _LONGEST_LIFE_S = 10 * 365 * 86_400.0  # of a token; a larger number is not in seconds
 
 
@@ -21,6 +23,11 @@ _TOKEN = TypeAdapter[SecretStr](
     Annotated[SecretStr, Field(min_length=1, max_length=8192)],  # what a header of most servers can hold
     config=ConfigDict(strict=True, hide_input_in_errors=True),
 )
+
+
+def most_page_mib(paging: Paging) -> int:
+    """Return up to how many MiB a page is read."""
+    return _MOST_UNSIZED_PAGE_MIB if paging.size is None else _MOST_PAGE_MIB
 
 
 def check_size(body: bytes) -> None:
@@ -43,6 +50,17 @@ def at(data: object, path: str) -> object:
     for name in path.split("."):
         data = data.get(name) if isinstance(data, dict) else None
     return data
+
+
+def deepest(value: object, path: Sequence[str]) -> tuple[int, object]:
+    """Return how many names of a path lead to objects in JSON, and the last object."""
+    depth, level = 0, value
+    for name in path:
+        inner = level.get(name) if isinstance(level, dict) else None
+        if not isinstance(inner, dict):
+            break
+        depth, level = depth + 1, inner
+    return depth, level
 
 
 def read_token(data: object, request: TokenRequest, date: str | None, now: datetime) -> tuple[SecretStr, float]:
@@ -75,15 +93,11 @@ def read_token(data: object, request: TokenRequest, date: str | None, now: datet
 
 
 def _no_token(data: dict[str, object], path: str) -> ProfileMismatch:
-    seen, level = list[str](), data
-    for name in path.split("."):
-        inner = level.get(name)
-        if not isinstance(inner, dict):
-            break
-        seen.append(name)
-        level = inner
+    names = path.split(".")
+    depth, level = deepest(data, names)
+    assert isinstance(level, dict)  # noqa: S101 - as the answer is
     told = f"the profile does not fit the platform's answer to the sign-in: {path} leads to nothing"
-    return ProfileMismatch(told, ".".join(seen), map(str, level))
+    return ProfileMismatch(told, ".".join(names[:depth]), map(str, level))
 
 
 def _seconds(said: object) -> float | None:

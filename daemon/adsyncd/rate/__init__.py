@@ -28,10 +28,10 @@ blocks a grant), `gate` (the lines), `platform_pool` (a quota that client ids sh
 host that is down), `retry`. It needs nothing of adsyncd but `clock`, `errors` and `duration`.
 """
 
-from adsyncd.rate.costs import costs
 from adsyncd.rate.gate import Gate, OnWait, Priority
 from adsyncd.rate.governor import Governor
 from adsyncd.rate.ledger import PermitLedger
 from adsyncd.rate.permit import Permit
+from adsyncd.rate.silences import silences
 
-__all__ = ["Gate", "Governor", "OnWait", "Permit", "PermitLedger", "Priority", "costs"]
+__all__ = ["Gate", "Governor", "OnWait", "Permit", "PermitLedger", "Priority", "silences"]

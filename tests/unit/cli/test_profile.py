@@ -167,3 +167,10 @@ def test_check_says_that_the_answer_is_missing(call: Call, mine: Path, answer: P
     assert (
         said.err == f"error: {answer}: can't be read: No such file or directory; save an answer of the platform there\n"
     )
+
+
+def test_check_reads_no_answer_that_a_run_would_not_read(call: Call, mine: Path, answer: Path) -> None:
+    answer.write_bytes(b" " * (8 * 2**20 + 1))
+    said = call("profile", "check", str(mine), "--answer", str(answer))
+    assert said.code == 1
+    assert f"{answer}: is larger than 8 MiB, up to which a run reads a page; save a smaller page" in said.err

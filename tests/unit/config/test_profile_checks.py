@@ -73,9 +73,9 @@ def test_placeholders_stand_where_something_fills_them_and_other_braces_are_text
     ],
 )
 def test_a_placeholder_that_nothing_fills_is_refused(text: str, key: str, name: str, fix: str | None) -> None:
-    at, what, mend = one(text)
+    at, what, advice = one(text)
     assert (at, what) == (key, f"has {{{name}}}, which nothing fills here")
-    assert fix is None or mend == fix
+    assert fix is None or advice == fix
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.rate import Gate, Governor, Permit, costs
+from adsyncd.rate import Gate, Governor, Permit, silences
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.limiter import Numbers
 from adsyncd.rate.quota import ClientQuota, Quota, Window
@@ -205,7 +205,7 @@ async def test_what_a_change_costs_is_told_before_it_counts() -> None:
 
     def found(own: Quota, platform: Quota | None = None) -> dict[str, float]:
         other = a_client(quota(DAY), platform, client_id="other")
-        return costs({"acme": a_client(own, platform), "other": other}, list(ledger.records.values()), clock)
+        return silences({"acme": a_client(own, platform), "other": other}, list(ledger.records.values()), clock)
 
     assert found(before) == {}
     assert found(hour) == {"acme": pytest.approx(3540, rel=0.01)}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from adsyncd.errors import WaitTooLong
 from adsyncd.rate import Gate, Governor
-from adsyncd.rate.costs import costs as costs_of
 from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.rate.quota import Quota, Shape
+from adsyncd.rate.silences import silences
 from support.examples import examples
 from support.gates import (
     COOLS_FOR,
@@ -367,7 +367,7 @@ async def test_the_cost_of_a_change_of_quotas_lasts_until_the_cheapest_request_c
         await anyio.sleep(10)
     now = [a_client(a_quota(6, 2 * WINDOW, (6, 70)), costs=(least, 6)) for least in (1, 3, 5)]
     named = {str(client.costs[0]): client for client in now}
-    waits = costs_of(named, list(ledger.records.values()), clock)
+    waits = silences(named, list(ledger.records.values()), clock)
     ends = {least: 2 * WINDOW - 30 + returned for least, returned in (("1", 0), ("3", 10), ("5", 20))}
     assert waits == {least: pytest.approx(end, abs=1) for least, end in ends.items()}
 

@@ -1,7 +1,4 @@
-"""The cost of a change of quotas, before it takes effect: for how long a client id would send nothing.
-
-(How many permits a request costs is another matter: see `quota`.)
-"""
+"""For how long client ids send nothing after a change of quotas, before it takes effect."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +10,10 @@ from adsyncd.rate.quota import ClientQuota
 _WORTH_TELLING_S = 1.0
 
 
-def costs(clients: Mapping[str, ClientQuota], records: Sequence[PermitRecord], clock: Clock) -> dict[str, float]:
+def silences(clients: Mapping[str, ClientQuota], records: Sequence[PermitRecord], clock: Clock) -> dict[str, float]:
     """Return, by the names of `clients`, for how many seconds nothing can be sent once their quotas take effect.
 
-    Only a quota with other windows than `records` costs anything. Waits of up to a second are left out.
+    Only a quota with other windows than `records` brings a silence. Waits of up to a second are left out.
     """
     now, recorded, platforms, found = clock.monotonic(), by_account(records), dict[str, Account | None](), {}
 
