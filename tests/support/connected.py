@@ -62,7 +62,7 @@ class Connected:
     async def waits_for(self, reason: WaitReason) -> Wait:
         """Return the wait once one for that reason is under way."""
         while True:
-            for wait in self.tally.waits.values():
+            for wait in self.tally.ongoing.values():
                 if wait.reason is reason:
                     return wait
             await anyio.lowlevel.checkpoint()

@@ -13,6 +13,7 @@ class AlertName(StrEnum):
     RUNS_FAILING = "runs_failing"
     SIGN_IN_FAILING = "sign_in_failing"
     NO_SUCCESS = "no_success"
+    LATE = "late"
     DEAD_LETTERS_GROWING = "dead_letters_growing"
     DEAD_LETTERS_AGEING = "dead_letters_ageing"
     LISTING_COLLAPSED = "listing_collapsed"

@@ -31,6 +31,7 @@ class Day:
     requests: int = 0
     retries: int = 0
     refused: int = 0
+    skipped_ticks: int = 0
     waited_s: float = 0.0
     longest_s: float = 0.0
     error: str | None = None

@@ -1,6 +1,6 @@
 """One run of one tenant: its id, its counts while it is in progress, and its record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -61,8 +61,9 @@ class Tally:
     `stored`: campaigns that the run only stores, and does not push. `requests`: all metered requests that were sent;
     `retries`: those that repeat a failed one; `refused`: the 429s. `waited_s`: seconds in which at least one request
     waited for quota. `announced`: the largest total that a page named; once the listing is complete, the number of
-    campaigns. `waits`: the waits in progress, oldest first. `cut_short`: the wait in progress when the run was
-    cancelled.
+    campaigns. `skipped_ticks`: ticks that were skipped because the run was still in progress. `waits`: the seconds that
+    waits of each reason took. `ongoing`: the waits in progress, oldest first. `cut_short`: the wait in progress when
+    the run was cancelled.
     """
 
     listed: int = 0
@@ -76,7 +77,9 @@ class Tally:
     refused: int = 0
     waited_s: float = 0.0
     announced: int = 0
-    waits: dict[int, Wait] = field(default_factory=dict)
+    skipped_ticks: int = 0
+    waits: dict[WaitReason, float] = field(default_factory=dict)
+    ongoing: dict[int, Wait] = field(default_factory=dict)
     cut_short: Wait | None = None
 
     def waiting(
@@ -90,8 +93,8 @@ class Tally:
 
         A request in line behind others learns nothing new until it is the first, so its end may be past.
         """
-        by_end = {wait.until: wait for wait in reversed(self.waits.values()) if wait.until and wait.until > now}
-        return by_end[min(by_end)] if by_end else next(iter(self.waits.values()), None)
+        by_end = {wait.until: wait for wait in reversed(self.ongoing.values()) if wait.until and wait.until > now}
+        return by_end[min(by_end)] if by_end else next(iter(self.ongoing.values()), None)
 
     @property
     def settled(self) -> int:
@@ -115,20 +118,22 @@ class _Waiting:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        waits = self._tally.waits
+        waits = self._tally.ongoing
         if error is not None and not isinstance(error, Exception):  # cancelled
             self._tally.cut_short = self._tally.cut_short or next(iter(waits.values()))
         del waits[id(self)]
 
     def _replace(self, wait: Wait) -> None:
-        self._tally.waits[id(self)] = wait
+        self._tally.ongoing[id(self)] = wait
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run's record. `ended_at` and `outcome` are None while the run is in progress.
 
-    `note`: remarks that are no error. `listing`: see Listing.
+    `note`: remarks that are no error. `listing`: see Listing. `late_s`: the seconds from the oldest tick that the run
+    stands for, its own or a skipped one before it, to its start. `skipped_ticks`: ticks that were skipped because the
+    run was still in progress. `waits`: the seconds of the run by the reason for which it waited; the rest is none.
     """
 
     tenant: str
@@ -151,6 +156,9 @@ class Run:
     error: str | None = None
     note: str | None = None
     listing: Listing | None = None
+    late_s: float = 0.0
+    skipped_ticks: int = 0
+    waits: Mapping[WaitReason, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

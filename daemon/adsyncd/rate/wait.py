@@ -18,6 +18,7 @@ class WaitReason(StrEnum):
     RETRY_BUDGET = "retry budget"
     CREDENTIALS = "credentials"
     RESOURCES = "resources of this machine"
+    STORE = "database"
 
 
 class Block(NamedTuple):

@@ -99,7 +99,7 @@ def _compiled(statement: ClauseElement, dialect: Dialect, names: tuple[str, ...]
 def _processor(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
     """Return what makes a driver's value of ours, or None if that is the same. A run writes an instant many times."""
     process = kind.dialect_impl(dialect).bind_processor(dialect)
-    return lru_cache(process) if process and kind.python_type is not str else process
+    return lru_cache(process) if process and kind.python_type not in {str, dict} else process
 
 
 def upsert(

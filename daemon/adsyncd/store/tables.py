@@ -1,6 +1,8 @@
 """The tables. `migrations/` creates them; a test compares the two."""
 
+import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -29,6 +31,7 @@ from adsyncd.model.campaign import PushState
 from adsyncd.model.day import SUMS
 from adsyncd.model.run import Listing, Outcome
 from adsyncd.rate.quota import Shape
+from adsyncd.rate.wait import WaitReason
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -57,6 +60,22 @@ class Words(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Replace characters that can't be stored."""
         return value and _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
+class WaitTimes(TypeDecorator[Mapping[WaitReason, float]]):
+    """Seconds by the reason of a wait, as JSON."""
+
+    impl = Text
+    cache_ok = True
+    python_type = dict
+
+    def process_bind_param(self, value: Mapping[WaitReason, float] | None, dialect: Dialect) -> str:  # noqa: ARG002 - SQLAlchemy's signature
+        """Write JSON, in milliseconds' precision."""
+        return json.dumps({reason: round(seconds, 3) for reason, seconds in (value or {}).items()})
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[WaitReason, float]:  # noqa: ARG002 - SQLAlchemy's signature
+        """Read JSON."""
+        return {WaitReason(reason): seconds for reason, seconds in json.loads(value or "{}").items()}
 
 
 def _words(kind: type[StrEnum], length: int = 16) -> Enum:
@@ -120,6 +139,9 @@ runs = Table(
     Column("source", Text),  # of its listing
     Column("cursor", Words),  # leads to the next page, if its number does not
     Column("listed_at", Instant),  # time of the first page; null in an ended run: not used again
+    Column("late_s", Double, nullable=False, default=0.0),
+    Column("skipped_ticks", Integer, nullable=False, default=0),
+    Column("waits", WaitTimes, nullable=False, default={}),
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),
     Index("runs_open", "run_id"),  # of open runs alone; to say so here would import the dialects of both databases
@@ -149,6 +171,17 @@ pushes = Table(
     Column("failures", Integer, nullable=False),
     Column("owed_at", Instant, nullable=False),
     Column("settled_at", Instant),
+)
+
+unpushed = Table(
+    "unpushed",  # campaigns that ended runs did not push; kept as long as their run
+    metadata,
+    Column("run_id", String, primary_key=True),
+    Column("campaign_id", String, primary_key=True),
+    Column("state", _words(PushState), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", Words),
+    Column("since", Instant, nullable=False),  # of a dead letter, since when it is one; otherwise when the push failed
 )
 
 dead_letters = Table(

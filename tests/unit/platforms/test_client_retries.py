@@ -204,7 +204,7 @@ async def test_what_waits_for_its_budget_says_so_and_ends_at_a_stop() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(push)
             await anyio.sleep(3)
-            assert [wait.reason for wait in parts.tally.waits.values()] == [WaitReason.RETRY_BUDGET]
+            assert [wait.reason for wait in parts.tally.ongoing.values()] == [WaitReason.RETRY_BUDGET]
             stopped_at = anyio.current_time()
             parts.stop()
         assert anyio.current_time() == stopped_at

@@ -86,7 +86,7 @@ async def test_a_request_to_a_host_that_is_down_waits_without_permit_or_count_an
         assert (wait.reason, until - host.clock.now()) == (WaitReason.BREAKER, timedelta(seconds=0.1))
         assert str(wait).startswith("circuit breaker of ads.invalid: nothing but failures since ")
         assert str(wait).endswith(", the last one: the platform answered 503")
-    assert (host.sent, client.tally.waits, client.tally.requests) == ([(5, "acme")], {}, 1)
+    assert (host.sent, client.tally.ongoing, client.tally.requests) == ([(5, "acme")], {}, 1)
     [waited] = client.spans.named("breaker.wait")
     assert attributes(waited) == {SERVER_ADDRESS: "ads.invalid", WAIT_REASON: "circuit breaker", WAIT_UNTIL: said}
 
@@ -177,6 +177,6 @@ async def test_what_was_waited_for_at_the_end_of_the_run_s_time_is_known_afterwa
     await host.is_down_for("acme", "globex")
     with anyio.move_on_after(3):
         await client.send()
-    assert not client.tally.waits
+    assert not client.tally.ongoing
     assert client.tally.cut_short
     assert client.tally.cut_short.reason is WaitReason.BREAKER

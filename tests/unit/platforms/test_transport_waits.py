@@ -78,7 +78,7 @@ async def test_a_wait_beyond_the_end_of_the_run_is_not_begun_by_anyone_in_the_li
     assert parts.now == 0
     assert len(told) == 5
     assert all(text.startswith("the platform asked for no requests for another 3600 s") for text in told)
-    assert (parts.tally.waits, parts.tally.waited_s) == ({}, 0)
+    assert (parts.tally.ongoing, parts.tally.waited_s) == ({}, 0)
 
 
 async def test_a_quota_that_outlasts_the_run_is_told_as_that() -> None:
