@@ -34,8 +34,8 @@ from adsyncd.simulation.memory import memory_engine
 from adsyncd.simulation.virtual_time import BACKEND, VirtualClock
 from adsyncd.store.store import store_in
 from adsyncd.telemetry.instruments import Instruments
+from adsyncd.tenants.services import Services
 from adsyncd.tenants.supervisor import Supervisor
-from adsyncd.tenants.worker import Services
 from benchmarks.config import ACCOUNT, HEALTHY, accounts
 from benchmarks.figures import Figure
 from mock_api.app import create_app

@@ -23,7 +23,8 @@ CAMPAIGNS = 12
 REJECTED = "cmp-0003"
 RUN_KEYS = [
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped", "stored",
-    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error", "note",
+    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "waits", "late_s", "skipped_ticks",
+    "trace_id", "error", "note",
 ]  # fmt: skip
 ESCAPE = "\x1b["
 LISTING_MODULES = """

@@ -35,9 +35,9 @@ from adsyncd.runs.lease import Leases
 from adsyncd.store import Store, open_store
 from adsyncd.tasks import beside
 from adsyncd.telemetry.instruments import Instruments
+from adsyncd.tenants.services import Services
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
-from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
 from support.accounts import an_account
 from support.migrated import sqlite_file

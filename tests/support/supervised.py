@@ -27,8 +27,8 @@ from adsyncd.runs.lease import Leases
 from adsyncd.runs.replay import Replayed
 from adsyncd.store import Store
 from adsyncd.telemetry.instruments import TENANT, Instruments, Metric
+from adsyncd.tenants.services import Services
 from adsyncd.tenants.supervisor import Supervisor
-from adsyncd.tenants.worker import Services
 from mock_api.app import create_app
 from support.accounts import an_account
 from support.pipelines import fire_time

@@ -26,8 +26,8 @@ from adsyncd.runs.plan import Plan
 
 RUN_KEYS = (
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
-    "stored", "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
-    "note",
+    "stored", "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "waits", "late_s",
+    "skipped_ticks", "trace_id", "error", "note",
 )  # fmt: skip
 
 _SECONDS_OF_DAY = ("waited_s", "longest_s")
@@ -98,7 +98,8 @@ def problem_as_json(problem: Problem) -> dict[str, object]:
 def run_as_json(run: Run) -> dict[str, object]:
     """Return a run as `runs --json` and `sync --json` print it; instants as ISO 8601 in UTC."""
     values = {key: getattr(run, key) for key in RUN_KEYS}
-    values["waited_s"] = round(run.waited_s, 3)
+    values |= {"waited_s": round(run.waited_s, 3), "late_s": round(run.late_s, 3)}
+    values["waits"] = {reason: round(waited_s, 3) for reason, waited_s in run.waits.items()}
     return _with_iso_instants(values)
 
 

@@ -24,8 +24,8 @@ from adsyncd.tasks import beside
 from adsyncd.telemetry import open_telemetry
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.telemetry.log import configure
+from adsyncd.tenants.services import Services
 from adsyncd.tenants.supervisor import Supervisor
-from adsyncd.tenants.worker import Services
 
 if TYPE_CHECKING:
     from adsyncd.credentials.vault import Vault

@@ -8,6 +8,7 @@ from enum import StrEnum
 from adsyncd.errors import Problem
 from adsyncd.model.run import Run, Tally, Wait
 from adsyncd.model.tenant import PushPolicy, Tenant
+from adsyncd.model.verdict import Verdict
 from adsyncd.rate.quota import Shape
 
 
@@ -69,7 +70,7 @@ class TenantStatus:
     `wait` is the wait of its requests that ends first; `last_run` the latest that ended; `permits_free` how many of
     `permits` are free now, and `shape` how they are granted. `error` is the last error since the last success;
     `refused` the problems of its files, whose last good version is in force. A disabled or refused tenant has no
-    permits.
+    permits. `verdict`: what is wrong with it; None if nothing is.
     """
 
     id: str
@@ -87,6 +88,7 @@ class TenantStatus:
     dead_letters: int | None = None
     error: str | None = None
     refused: Sequence[Problem] = ()
+    verdict: Verdict | None = None
 
 
 class VaultState(StrEnum):

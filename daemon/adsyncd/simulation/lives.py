@@ -43,8 +43,8 @@ from adsyncd.tasks import at_once, beside
 from adsyncd.telemetry.instruments import QUOTA_PERMITS, Instruments
 from adsyncd.tenants.diff import Diff
 from adsyncd.tenants.registry import Registry
+from adsyncd.tenants.services import Services
 from adsyncd.tenants.supervisor import Supervisor
-from adsyncd.tenants.worker import Services
 
 _GRACE = timedelta(seconds=20)
 _LAST_RUN_WITHIN = timedelta(hours=2)

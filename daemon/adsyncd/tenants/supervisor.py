@@ -16,7 +16,8 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.runs.replay import Replayed
 from adsyncd.telemetry.instruments import DEAD_LETTERS, QUOTA_PERMITS, TOKEN_EXPIRES_IN
 from adsyncd.tenants.diff import Change
-from adsyncd.tenants.worker import Services, Worker
+from adsyncd.tenants.services import Services
+from adsyncd.tenants.worker import Worker
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -13,53 +13,33 @@ run raises ends here, so one tenant's trouble never reaches another.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import MAXYEAR, datetime, timedelta
 from enum import IntEnum, auto
 
 import structlog
 from anyio.abc import TaskGroup
 from opentelemetry import context as telemetry
-from opentelemetry.trace import Tracer
 
-from adsyncd.alerts import AlertWatch
-from adsyncd.clock import Clock
-from adsyncd.credentials import CredentialsSource
 from adsyncd.errors import CommandRefused, LeaseHeld, RunEnded, Stopping, StoreError
 from adsyncd.model.campaign import DeadLetter
 from adsyncd.model.run import Outcome, Run, Tally, run_id, whole_ms
 from adsyncd.model.status import Going, State, TenantStatus, progress, remaining_permits
 from adsyncd.model.tenant import Tenant
-from adsyncd.platforms import Connector, PlatformClient
+from adsyncd.model.verdict import Verdict
+from adsyncd.platforms import PlatformClient
 from adsyncd.platforms.probe import Probe
-from adsyncd.rate import Governor, Priority
+from adsyncd.rate import Priority
 from adsyncd.rate.retry import RetryBudget
-from adsyncd.runs.lease import Leases
 from adsyncd.runs.listing_cache import ListingCache
 from adsyncd.runs.pipeline import Pipeline
 from adsyncd.runs.replay import Replay, Replayed
-from adsyncd.store import Store
-from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED, Instruments, Metric
+from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED, Metric
 from adsyncd.tenants.diff import Change
+from adsyncd.tenants.services import Services
 
 _log = structlog.stdlib.get_logger(__name__)
 
 _RESUME_S = 30.0  # between two attempts to resume a run that a failing database left open
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The parts that all workers share. `watch` is None where nobody is alerted, as in a single sync."""
-
-    connector: Connector
-    credentials: CredentialsSource
-    governor: Governor
-    store: Store
-    leases: Leases
-    clock: Clock
-    tracer: Tracer
-    instruments: Instruments
-    watch: AlertWatch | None = None
 
 
 class _Activity(IntEnum):  # whose hash is C's: a status looks at those of ten thousand tenants
@@ -97,6 +77,7 @@ class Worker:
         self._elsewhere = False  # at the last tick another process held the lease
         self._unrecorded: str | None = None  # why the database could not record that a run begins
         self._left_open: str | None = None  # why the latest run has no end
+        self._verdict: Verdict | None = None
 
     def change(self, change: Change) -> float | None:
         """Apply a change of the tenant; return for how many seconds a changed quota lets nothing through, if known.
@@ -221,6 +202,11 @@ class Worker:
             raise CommandRefused(f"{self.tenant.id} is paused", f"resume it first: adsyncd resume {self.tenant.id}")
 
     @property
+    def verdict(self) -> Verdict | None:
+        """What is wrong with the tenant, by what the worker itself knows: its last run above all."""
+        return self._verdict
+
+    @property
     def busy(self) -> bool:
         """Whether anything is in progress."""
         return bool(self._activities.total())
@@ -250,6 +236,7 @@ class Worker:
             permits_free=self.gate.free,
             shape=self.gate.shape,
             error=str(failure) if failure else None,
+            verdict=self.verdict,
         )
 
     def _client(self, tally: Tally, pushes: Priority = Priority.PUSH) -> AbstractAsyncContextManager[PlatformClient]:

@@ -9,6 +9,7 @@ import pytest
 
 from adsyncd.cli import output
 from adsyncd.model.run import Outcome, Run
+from adsyncd.rate.wait import WaitReason
 from adsyncd.store import Store
 from support.commands import COLOUR, Call, Said
 from support.migrated import in_store, sqlite_file
@@ -16,8 +17,8 @@ from support.records import run
 
 KEYS = [
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped", "stored",
-    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "trace_id", "error",
-    "note",
+    "dead_lettered", "failed", "requests", "retries", "refused", "waited_s", "waits", "late_s", "skipped_ticks",
+    "trace_id", "error", "note",
 ]  # fmt: skip
 
 
@@ -47,6 +48,9 @@ def a_run(tenant: str = "acme", number: int = 0, **changes: object) -> Run:
         requests=117,
         retries=7,
         waited_s=12.34567,
+        waits={WaitReason.QUOTA: 12.3, WaitReason.STORE: 0.0456},
+        late_s=120.00123,
+        skipped_ticks=1,
         error="3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
     )
     return replace(ended, **changes)  # type: ignore[arg-type]  # fields of a run
@@ -76,6 +80,9 @@ def test_runs_as_json_have_the_keys_of_the_contract_newest_first(call: Call, fol
         "retries": 7,
         "refused": 0,
         "waited_s": 12.346,
+        "waits": {"quota": 12.3, "database": 0.046},
+        "late_s": 120.001,
+        "skipped_ticks": 1,
         "trace_id": "0" * 32,
         "error": "3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
         "note": None,
@@ -164,6 +171,7 @@ def test_the_days_of_a_tenant_are_shown_newest_first_with_their_last_errors(call
             "requests": 234,
             "retries": 14,
             "refused": 0,
+            "skipped_ticks": 2,
             "waited_s": 24.691,
             "longest_s": 123.4,
             "error": "3 of 100 campaigns were not pushed, the first because [red]no[/] answer",

@@ -10,9 +10,11 @@ import pytest
 from adsyncd.errors import AdsyncdError, SignInRefused
 from adsyncd.model.run import Outcome, Run, Tally
 from adsyncd.model.status import Going, State
+from adsyncd.model.verdict import Severity, Trouble, Verdict
 from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
-from adsyncd.tenants.worker import Services, Worker, _Activity
+from adsyncd.tenants.services import Services
+from adsyncd.tenants.worker import Worker, _Activity
 from support.records import NOON, HandClock, run
 from support.tenants import a_tenant
 
@@ -132,3 +134,10 @@ def test_the_error_is_the_present_obstacle_or_the_last_failure(fields: dict[str,
 def test_permits_are_shown_with_the_shape_in_which_they_are_granted() -> None:
     idle = a_worker().status(LATER)
     assert (idle.permits, idle.permits_free, idle.shape) == (10, 3, Shape.PACED)
+
+
+def test_the_status_has_the_worker_s_verdict() -> None:
+    late = Verdict("acme", Trouble.LATE, Severity.WARNING, "acme is late: every second tick is skipped.", "late")
+    worker = a_worker(_verdict=late)
+    assert worker.status(LATER).verdict is worker.verdict is late
+    assert a_worker().status(LATER).verdict is None
