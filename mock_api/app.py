@@ -155,7 +155,7 @@ class AdPlatform:
         if campaign_id not in self.catalogue(client):
             raise HTTPException(404, "no such campaign")
         if campaign_id in behaviour.rejected:
-            raise HTTPException(422, "this campaign can't be synced")
+            raise HTTPException(422, behaviour.rejection)
         push = client.push(campaign_id, request.headers.get("idempotency-key", ""), self.now())
         if push.campaign_id != campaign_id:
             raise HTTPException(422, "this Idempotency-Key belongs to another campaign")

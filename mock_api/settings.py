@@ -77,6 +77,7 @@ class Behaviour(BaseModel, extra="forbid", frozen=True):
     total: Total = Field(Total.RIGHT, description="what listings claim to have in all")
     shifting: bool = Field(default=False, description="each page that is asked for moves the first campaign to the end")
     rejected: frozenset[str] = Field(frozenset(), description="ids of campaigns whose pushes answer 422")
+    rejection: str = Field("this campaign can't be synced", description="what that answer says")
 
     quota_requests: int = Field(10, ge=1, description="requests accepted per window")
     quota_window_s: float = Field(60, gt=0, description="the window, in seconds")

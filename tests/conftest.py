@@ -28,7 +28,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-_LONGEST_FIRST = ("systemd", "process", "simulation", "integration", "contract", "architecture", "unit")
+_LONGEST_FIRST = ("systemd", "process", "browser", "simulation", "integration", "contract", "architecture", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -243,6 +243,13 @@ async def test_pushes_that_a_retry_will_not_fix_are_refused_and_have_no_effect()
         assert (await caller.ledger())["effects_total"] == 0
 
 
+async def test_a_refusal_says_what_the_settings_say() -> None:
+    async with platform(rejected=["cmp-0003"], rejection="the landing page is gone") as caller:
+        answer = await caller.push("cmp-0003", "key")
+        assert answer.status_code == 422
+        assert "the landing page is gone" in answer.text
+
+
 async def test_a_key_that_belongs_to_another_campaign_gets_a_422(caller: Caller) -> None:
     assert (await caller.push("cmp-0001", "key")).status_code == 200
     assert (await caller.push("cmp-0002", "key")).status_code == 422

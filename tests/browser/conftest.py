@@ -1,0 +1,30 @@
+"""One browser for each worker, one daemon for each file, and visits in which nothing may go wrong."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser
+
+from support.chromium import Watched, running_chromium, watched_page
+from support.watched_world import WatchedWorld, watched_world
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    async with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> AsyncIterator[WatchedWorld]:  # noqa: ARG001 - without a browser there is nothing to start
+    async with watched_world(tmp_path_factory.mktemp("world")) as running:
+        yield running
+
+
+@pytest.fixture
+async def visit(chromium: Browser, world: WatchedWorld) -> AsyncIterator[Watched]:
+    """A page of the browser. In the end nothing has gone wrong, and it has asked no one but the daemon."""
+    async with watched_page(chromium, world.address) as watched:
+        yield watched
+        assert not watched.wrong
+        assert not [url for url in watched.requested if not url.startswith(f"{world.address}/")]
