@@ -1,7 +1,7 @@
 """The daemon's settings: every key with its default and bounds, read from one file and the environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from adsyncd.config.field_types import (
     WebhookUrl,
 )
 from adsyncd.config.file_access import Custodians
+from adsyncd.config.page_table import PageTable
 from adsyncd.config.platform_table import PlatformTable
 from adsyncd.config.profile_file import find_profile
 from adsyncd.config.secret_table import Secret, SecretRef, never_inline
@@ -119,6 +120,7 @@ class Settings(ConfigTable):
     store: StoreTable = StoreTable()
     vault: VaultTable | None = None
     control: ControlTable = ControlTable()
+    page: PageTable = PageTable()
     alerts: ReceiversTable = ReceiversTable()
     platforms: dict[PlatformName, PlatformTable] = Field(default_factory=dict)
     defaults: TenantDefaults = TenantDefaults()
@@ -128,6 +130,14 @@ class Settings(ConfigTable):
         """The files of profiles that the operator wrote, each once."""
         files = (find_profile(table.profile) for table in self.platforms.values() if "/" in table.profile)
         return tuple(dict.fromkeys(files))
+
+    def conflicts(self) -> Iterator[Diagnostic]:
+        """Yield what is wrong between tables."""
+        if self.page.socket == self.control.socket:
+            yield Diagnostic(("page", "socket"), "is the control socket", "name another path: it is a second socket")
+        mount = self.vault.mount if self.vault else None
+        for one in self.defaults.references(self.platforms, mount):
+            yield replace(one, key=("defaults", *one.key))
 
 
 def load_guarded_settings(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -151,8 +161,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 
     try:
         settings = Settings.model_validate(laid.data)
-        found = list(settings.defaults.references(settings.platforms, settings.vault.mount if settings.vault else None))
-        found = [replace(one, key=("defaults", *one.key)) for one in found]
+        found = list(settings.conflicts())
     except ValidationError as error:
         found = diagnose(error, Settings)
     if found or laid.problems:

@@ -33,6 +33,7 @@ from adsyncd.tenants.registry import Registry
 _log = structlog.stdlib.get_logger(__name__)
 
 _LIVE = frozenset({"tenants_dirs", "watch", "shutdown_grace", "platforms", "defaults"})  # the others need a restart
+_LIVE_OF_PAGE = frozenset({"hosts", "trace_url"})
 _SAID = {
     False: ("drop-in refused", "drop-in no longer refused"),
     True: ("profile refused", "profile no longer refused"),
@@ -188,12 +189,12 @@ class Reloader:
             stated = self._load()
         except ConfigError as error:
             problems = error.problems
-        settings = self.settings.model_copy(update={key: getattr(stated, key) for key in _LIVE})
+        settings = _in_force(self.settings, stated)
         return _Files(stated, settings, problems, self._drop_ins.read(settings))
 
     def _heed(self, files: _Files) -> None:
         """Apply the settings that can change while the daemon runs, and log the others, which need a restart."""
-        waiting = [key for key in Settings.model_fields if getattr(files.stated, key) != getattr(files.settings, key)]
+        waiting = list(_differing(files.stated, files.settings))
         if waiting and files.stated != self._stated:
             _log.warning("settings changed that need a restart", keys=waiting)
         before, self._stated, self.settings = self.settings, files.stated, files.settings
@@ -221,6 +222,20 @@ class Reloader:
         for refusal in before:
             if refusal.problems and (refusal.tenant, refusal.platform) not in still:
                 _log.info(_SAID[_of_profile(refusal)][1], **_whose(refusal))
+
+
+def _in_force(before: Settings, stated: Settings) -> Settings:
+    """Return the settings as stated, but those that need a restart as before."""
+    page = before.page.model_copy(update={key: getattr(stated.page, key) for key in _LIVE_OF_PAGE})
+    return before.model_copy(update={"page": page, **{key: getattr(stated, key) for key in _LIVE}})
+
+
+def _differing(some: Settings, others: Settings) -> Iterator[str]:
+    for key in Settings.model_fields:
+        if key == "page":
+            yield from (f"page.{one}" for one, value in some.page if value != getattr(others.page, one))
+        elif getattr(some, key) != getattr(others, key):
+            yield key
 
 
 def _watched(settings: Settings) -> tuple[object, ...]:

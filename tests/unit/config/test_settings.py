@@ -5,6 +5,7 @@ import pytest
 import trustme
 
 from adsyncd.config import Settings, control_socket, load_guarded_settings, load_settings
+from adsyncd.config.page_table import PageTable
 from adsyncd.config.profile_file import shipped_profile
 from adsyncd.config.secret_table import SecretRef
 from adsyncd.config.settings import AppRoleAuth, SecretIdRef, TokenAuth
@@ -30,6 +31,12 @@ auth = { method = "approle", role_id = "r", secret_id = { credential = "vault-se
 
 [control]
 socket = "/tmp/control.sock"
+
+[page]
+hosts = ["ads.example.com", "Ops.Example.COM."]
+socket = "/tmp/page.sock"
+group = "marketing"
+trace_url = "https://traces.example.com/trace/{trace_id}?tab=spans"
 
 [alerts]
 webhook = "https://hooks.example.com/services/canary-79/?key=1"
@@ -83,6 +90,12 @@ def test_every_key_is_read(path: Path) -> None:
     assert settings.vault.poll == timedelta(seconds=20)
     assert settings.vault.auth == AppRoleAuth(
         method="approle", role_id="r", secret_id=SecretIdRef(credential="vault-secret-id", wrapped=True)
+    )
+    assert settings.page == PageTable(
+        hosts=("ads.example.com", "ops.example.com"),
+        socket=Path("/tmp/page.sock"),
+        group="marketing",
+        trace_url="https://traces.example.com/trace/{trace_id}?tab=spans",
     )
     assert settings.alerts.webhook == "https://hooks.example.com/services/canary-79/?key=1"
     assert settings.alerts.alertmanager == "http://alertmanager.internal:9093"
@@ -207,6 +220,12 @@ def test_a_socket_s_path_is_no_longer_than_the_system_takes(path: Path) -> None:
     [problem] = problems(path, f'[control]\nsocket = "{longest}x"')
     assert (problem.line, problem.key) == (2, "control.socket")
     assert "must have at most 107 bytes" in problem.what
+
+
+def test_the_page_s_socket_is_another_one_than_the_control_socket(path: Path) -> None:
+    [problem] = problems(path, '[page]\nsocket = "/run/adsyncd/control.sock"')
+    assert (problem.line, problem.key) == (2, "page.socket")
+    assert "is the control socket; name another path" in str(problem)
 
 
 def test_where_the_daemon_listens_is_known_whatever_else_is_wrong(path: Path) -> None:

@@ -87,13 +87,15 @@ async def test_other_settings_wait_for_a_restart_and_it_is_said_once_which(
     installed.write("tenants.d/acme.toml", ACME.replace("env", "vault"))
     await installed.reloader.reload()
     vault = 'vault = { address = "https://vault", auth = { method = "token", token = { env = "T" } } }'
-    installed.configure(f'{vault}\ncontrol.socket = "/elsewhere"')
+    page = 'page = { socket = "/page.sock", hosts = ["ads.example.com"] }'
+    installed.configure(f'{vault}\n{page}\ncontrol.socket = "/elsewhere"')
     for _ in range(2):
         report = await installed.reloader.reload()
         assert [refusal.tenant for refusal in report.refused] == ["acme"]  # there is no Vault yet
     said = [entry["keys"] for entry in logged if entry["event"] == "settings changed that need a restart"]
-    assert said == [["vault", "control"]]
-    assert installed.reloader.settings.vault is None
+    assert said == [["vault", "control", "page.socket"]]
+    settings = installed.reloader.settings
+    assert (settings.vault, settings.page.socket, settings.page.hosts) == (None, None, ("ads.example.com",))
 
 
 @pytest.mark.parametrize("line", ["watch = true", 'tenants_dirs = ["/elsewhere"]'])
