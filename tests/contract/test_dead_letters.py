@@ -66,6 +66,20 @@ async def test_dead_letters_are_selected_by_tenant_campaign_and_reason(store: St
     assert await found(tenant="globex", reason="budget") == []
 
 
+async def test_dead_letters_are_listed_page_after_page(store: Store, clock: HandClock) -> None:
+    await died(store, "c1", "c2", "C3")
+    await died(store, "c1", "c2", tenant="globex")
+    clock.instant += timedelta(microseconds=1)
+    await died(store, "c0", number=1)
+    everything = await store.dead_letters()
+    seen, after = list[DeadLetter](), None
+    while page := await store.dead_letters(limit=2, after=after):
+        seen += page
+        after = page[-1].dead_at, page[-1].tenant, page[-1].campaign_id
+    assert seen == everything
+    assert [letter.campaign_id for letter in await store.dead_letters("globex", after=(NOON, "globex", "c1"))] == ["c2"]
+
+
 async def test_a_replay_that_succeeds_closes_the_dead_letter_with_its_campaign(store: Store, clock: HandClock) -> None:
     await died(store, "c1", "c2")
     [letter, _] = await store.dead_letters()

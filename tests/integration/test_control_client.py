@@ -12,12 +12,14 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 import pytest
+from pydantic import TypeAdapter
 from starlette.applications import Starlette
 
 from adsyncd.cli import client
 from adsyncd.cli.client import Refused, path_of, reaching
 from adsyncd.control.server import listening
 from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
+from adsyncd.model.status import TenantStatus
 from support.control import HEALTH, an_inside, health, served, tenant
 
 
@@ -127,3 +129,22 @@ async def test_what_the_daemon_refuses_is_told_with_its_fix(tmp_path: Path, plac
             await daemon.ask("GET", path_of("hooli"), HEALTH)
         with pytest.raises(Refused, match="tenant: String should match pattern"):
             await daemon.ask("GET", path_of("..%2f?"), HEALTH)
+
+
+async def test_a_list_is_read_to_its_end(tmp_path: Path, place: Path) -> None:
+    ids = [f"t{number:04}" for number in range(1005)]
+    async with an_inside(tmp_path) as inside, served(inside.app, place), reaching(place) as daemon:
+        inside.files.disabled = [tenant(name, enabled=False) for name in ids]
+        found = await daemon.ask_all("/v1/tenants?limit=1000", TypeAdapter(list[TenantStatus]))
+    assert [one.id for one in found] == ids
+
+
+@pytest.mark.parametrize("following", [b"</v1/tenants?after=x>", b"<http://elsewhere/v1/tenants>", b"<//elsewhere/>"])
+async def test_a_list_that_leads_in_circles_or_elsewhere_is_not_followed(
+    place: Path, monkeypatch: pytest.MonkeyPatch, following: bytes
+) -> None:
+    monkeypatch.setattr(client, "_MOST_PAGES", 3)
+    says = FACE + b"Connection: close\r\nContent-Length: 2\r\nLink: " + following + b'; rel="next"\r\n\r\n[]'
+    async with impostor(place, says), reaching(place) as daemon:
+        with pytest.raises(NoDaemon, match="with pages without an end"):
+            await daemon.ask_all("/v1/tenants", TypeAdapter(list[TenantStatus]))

@@ -17,6 +17,9 @@ from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 ANSWERS_WITHIN_S = 10.0
 _LARGEST_ANSWER = 64 * 1024 * 1024  # twice that of 20,000 tenants, each with an error
 
+_MOST_PAGES = 1000
+_MOST_ITEMS = 50_000  # bounds the memory
+
 T = TypeVar("T")
 _PROBLEM = TypeAdapter(wire.FilesRefusedProblem | wire.ProblemDetails)
 
@@ -38,9 +41,25 @@ class Client:
 
     async def ask(self, method: str, path: str, answers: TypeAdapter[T], *, within_s: float = ANSWERS_WITHIN_S) -> T:
         """Return the answer, within `within_s` seconds. Raises DaemonBusy, NoDaemon and Refused."""
+        return (await self._ask(method, path, answers, within_s))[0]
+
+    async def ask_all(self, path: str, answers: TypeAdapter[list[T]]) -> list[T]:
+        """Return all items of a list, page after page. Raises as `ask` does."""
+        found = list[T]()
+        for _ in range(_MOST_PAGES):
+            page, path = await self._ask("GET", path, answers, ANSWERS_WITHIN_S)
+            found += page
+            if not path:
+                return found
+            if not path.startswith("/v1/") or len(found) > _MOST_ITEMS:
+                break
+        raise self._not_adsyncd("with pages without an end")
+
+    async def _ask(self, method: str, path: str, answers: TypeAdapter[T], within_s: float) -> tuple[T, str]:
+        """Return the answer, and the path of the next page or an empty text."""
         try:
             with anyio.fail_after(within_s):
-                status, body = await self._exchange(method, path)
+                status, body, following = await self._exchange(method, path)
         except TimeoutError as error:
             raise DaemonBusy(
                 f"the daemon at {self._place} has not answered within {within_s:g} s; see its log"
@@ -49,22 +68,22 @@ class Client:
             raise NoDaemon(f"no daemon answers at {self._place}: {_reason(error)}") from error
         try:
             if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
-                return answers.validate_json(body)
+                return answers.validate_json(body), following
             raise Refused(_PROBLEM.validate_json(body))
         except ValidationError as error:
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 raise DaemonBusy(f"the daemon at {self._place} is busy with too many requests; try again") from error
             raise self._not_adsyncd(f"with status {status}") from error
 
-    async def _exchange(self, method: str, path: str) -> tuple[int, bytes]:
-        """Return the status and the raw body: a compressed one could expand beyond the limit."""
+    async def _exchange(self, method: str, path: str) -> tuple[int, bytes, str]:
+        """Return the status, the raw body (a compressed one could expand beyond the limit) and the next page's path."""
         body = bytearray()
         async with self._http.stream(method, path, headers={"Accept-Encoding": "identity"}) as answer:
             async for chunk in answer.aiter_raw():
                 body += chunk
                 if len(body) > _LARGEST_ANSWER:
                     raise self._not_adsyncd("with more than 64 MiB")
-            return answer.status_code, bytes(body)
+            return answer.status_code, bytes(body), answer.links.get("next", {}).get("url", "")
 
     def _not_adsyncd(self, how: str) -> NoDaemon:
         return NoDaemon(f"the server at {self._place} is not adsyncd of this version: it answered {how}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import anyio
 import typer
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 from rich.console import Console, RenderableType
 from rich.live import Live
 
@@ -17,6 +17,7 @@ from adsyncd.cli.output import WIDE, new_console, print_json, styled
 from adsyncd.cli.status_view import daemon_view, tenant_view
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
+from adsyncd.control.paging import MOST
 from adsyncd.errors import DaemonBusy, NoDaemon
 from adsyncd.model.status import DaemonStatus, TenantStatus
 
@@ -24,7 +25,8 @@ _REFRESH_S = 1.0
 
 _DAEMON = TypeAdapter(DaemonStatus)
 _TENANT = TypeAdapter(TenantStatus)
-_TENANTS = TypeAdapter(Annotated[list[TenantStatus], Field(max_length=50_000)])  # bounds the memory
+_TENANTS = TypeAdapter(list[TenantStatus])
+_ALL = f"/v1/tenants?limit={MOST}"
 
 
 def status(
@@ -58,7 +60,7 @@ async def _values(socket: Path, tenant: str | None) -> Any:  # noqa: ANN401 - JS
             return _TENANT.dump_python(await daemon.ask("GET", path_of(tenant), _TENANT), mode="json")
         return {
             "daemon": _DAEMON.dump_python(await daemon.ask("GET", "/v1/status", _DAEMON), mode="json"),
-            "tenants": _TENANTS.dump_python(await daemon.ask("GET", "/v1/tenants", _TENANTS), mode="json"),
+            "tenants": _TENANTS.dump_python(await daemon.ask_all(_ALL, _TENANTS), mode="json"),
         }
 
 
@@ -84,5 +86,5 @@ async def _view(daemon: Client, tenant: str | None, console: Console) -> Rendera
     if tenant is not None:
         return tenant_view(await daemon.ask("GET", path_of(tenant), _TENANT), now)
     status = await daemon.ask("GET", "/v1/status", _DAEMON)
-    tenants = await daemon.ask("GET", "/v1/tenants", _TENANTS)
+    tenants = await daemon.ask_all(_ALL, _TENANTS)
     return daemon_view(status, tenants, now, wide=console.width >= WIDE, cut=console.is_alt_screen)

@@ -19,6 +19,8 @@ from starlette.routing import Route
 from adsyncd.control import openapi, wire
 from adsyncd.control.commands import Commands
 from adsyncd.control.endpoints import ENDPOINTS, Asked, Endpoint, FilesRefused
+from adsyncd.control.etag import tagged
+from adsyncd.control.paging import Listed
 from adsyncd.control.peer import peer_of
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
 
@@ -69,7 +71,11 @@ def _route(endpoint: Endpoint, commands: Commands) -> Route:
         if endpoint.method == "POST":
             _log_command(endpoint, asked, request)
         value = await endpoint.call(commands, asked)
-        return Response(_json(answers, value), endpoint.status, media_type="application/json")
+        link = value.link(request.url.path, request.query_params) if isinstance(value, Listed) else None
+        body = _json(answers, value.items if isinstance(value, Listed) else value)
+        headers = {"link": link} if link else {}
+        response = Response(body, endpoint.status, headers, media_type="application/json")
+        return response if endpoint.method == "POST" else tagged(request, response)
 
     return Route(endpoint.path, answer, methods=[endpoint.method])
 

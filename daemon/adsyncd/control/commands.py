@@ -1,9 +1,10 @@
 """The questions and commands that the daemon answers, as calls without HTTP."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -13,6 +14,7 @@ from anyio.abc import TaskGroup
 
 import adsyncd
 from adsyncd.clock import Clock
+from adsyncd.control.paging import Listed, key_of, page_of, position
 from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Run, Tally
@@ -21,12 +23,15 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.runs.plan import Plan, plan
 from adsyncd.runs.replay import Replayed
 from adsyncd.store import Store
+from adsyncd.store.dead_letters import LetterKey
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
 
 if TYPE_CHECKING:
     from adsyncd.credentials.vault import Vault
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -98,10 +103,25 @@ class Commands:
 
     async def tenants(self) -> list[TenantStatus]:
         """Return the status of each tenant, sorted by id."""
+        return await self.statuses(self.ids())
+
+    def ids(self) -> list[str]:
+        """Return the ids of all tenants, sorted."""
+        return sorted({*self._supervisor.tenants, *self._disabled(), *self._refused()})
+
+    async def tenants_page(self, limit: int, after: str | None) -> Listed[TenantStatus]:
+        """Return a page of the tenants' statuses, sorted by id."""
+        ids = self.ids()
+        start = bisect_right(ids, str(key_of(after, str)[0])) if after else 0
+        page = page_of(ids[start : start + limit + 1], limit, position)
+        return Listed(await self.statuses(page.items), page.next)
+
+    async def statuses(self, ids: Iterable[str]) -> list[TenantStatus]:
+        """Return the status of each of these tenants that is still known."""
         letters = await self._letter_counts()
         disabled, refused = self._disabled(), self._refused()
         found = []
-        for tenant_id in sorted({*self._supervisor.tenants, *disabled, *refused}):
+        for tenant_id in ids:
             with suppress(NoSuchTenant):  # removed meanwhile
                 found.append(self._status(tenant_id, letters, disabled, refused))
             await anyio.lowlevel.checkpoint()  # there may be thousands; let the runs proceed
@@ -115,9 +135,14 @@ class Commands:
         """Return the latest runs, of one tenant or of all, newest first."""
         return await self._store.runs(tenant_id, limit)
 
-    async def dead_letters(self, tenant_id: str | None, reason: str | None, limit: int) -> list[DeadLetter]:
-        """Return the oldest dead letters that match the given filters."""
-        return await self._store.dead_letters(tenant_id, None, reason, limit)
+    async def dead_letters(
+        self, tenant_id: str | None, reason: str | None, limit: int, after: str | None = None
+    ) -> Listed[DeadLetter]:
+        """Return a page of the dead letters that match the given filters, the oldest first."""
+        found = await self._store.dead_letters(
+            tenant_id, None, reason, limit + 1, after=letter_key(after) if after else None
+        )
+        return page_of(found, limit, letter_position)
 
     async def plan(self) -> Plan:
         """Compute how much of their quotas the tenants in service need."""
@@ -238,3 +263,14 @@ class Commands:
             return await self._store.dead_letter_counts()
         except StoreError:
             return None
+
+
+def letter_position(letter: DeadLetter) -> str:
+    """Return the position of a dead letter in the list of all."""
+    return position((letter.dead_at - _EPOCH) // _MICROSECOND, letter.tenant, letter.campaign_id)
+
+
+def letter_key(after: str) -> LetterKey:
+    """Return the sort key of a position in the list of dead letters. Raises CommandRefused."""
+    at, tenant_id, campaign_id = key_of(after, int, str, str)
+    return _EPOCH + int(at) * _MICROSECOND, str(tenant_id), str(campaign_id)

@@ -7,6 +7,7 @@ from typing import Any
 
 from adsyncd.control import wire
 from adsyncd.control.commands import Commands
+from adsyncd.control.paging import Listed
 from adsyncd.errors import CommandRefused
 from adsyncd.model.campaign import PushState
 from adsyncd.model.run import Run
@@ -31,8 +32,8 @@ class Asked:
 class Endpoint:
     """A question (GET) or a command (POST).
 
-    `answer` is the type that `call` returns. `refusals` has the error statuses besides those of every endpoint, each
-    with its reason; `conflict` is the type of a 409.
+    `answer` is the type that `call` returns; of a list, it may return a page as `Listed`. `refusals` has the error
+    statuses besides those of every endpoint, each with its reason; `conflict` is the type of a 409.
     """
 
     method: str
@@ -71,10 +72,10 @@ async def _trigger(commands: Commands, asked: Asked) -> wire.Triggered:
     return wire.Triggered(tenant=asked.tenant, fire_time=commands.trigger(asked.tenant))
 
 
-async def _dead_letters(commands: Commands, asked: Asked) -> list[wire.DeadLetterAnswer]:
+async def _dead_letters(commands: Commands, asked: Asked) -> Listed[wire.DeadLetterAnswer]:
     query = asked.query
-    found = await commands.dead_letters(query.tenant, query.reason, query.limit)
-    return [wire.DeadLetterAnswer.model_validate(letter) for letter in found]
+    page = await commands.dead_letters(query.tenant, query.reason, query.limit, query.after)
+    return Listed([wire.DeadLetterAnswer.model_validate(letter) for letter in page.items], page.next)
 
 
 async def _reload(commands: Commands, _asked: Asked) -> Reloaded:
@@ -112,9 +113,10 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/v1/tenants",
-        "The status of each tenant",
+        "The status of tenants, sorted by id",
         list[TenantStatus],
-        lambda commands, _: commands.tenants(),
+        lambda commands, asked: commands.tenants_page(asked.query.limit, asked.query.after),
+        query=wire.TenantsQuery,
     ),
     Endpoint(
         "GET",

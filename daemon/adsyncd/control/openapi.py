@@ -73,17 +73,22 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
 
 def _operation(endpoint: Endpoint, schemas: Mapping[str, Json]) -> Json:
     refusals = {**_ALWAYS, **endpoint.refusals}
+    unchanged = {"304": {"description": "The client has this answer: `If-None-Match` names its ETag."}}
     operation: Json = {"summary": endpoint.summary, "operationId": _name(endpoint)}
     if parameters := _parameters(endpoint):
         operation["parameters"] = parameters
     if endpoint.order:
         operation["requestBody"] = {"required": True, "content": _json(schemas[repr(endpoint.order)])}
         refusals |= _BY_ITS_BODY
+    if "after" in endpoint.query.model_fields:
+        refusals.setdefault(HTTPStatus.CONFLICT, "No page of this list begins after `after`.")
     responses = {endpoint.status: {"description": "Done.", "content": _json(schemas[repr(endpoint.answer)])}}
     for status, reason in sorted(refusals.items()):
         problem = endpoint.conflict if status is HTTPStatus.CONFLICT else wire.ProblemDetails
         responses[status] = {"description": reason, "content": _json(schemas[repr(problem)], wire.PROBLEM_JSON)}
     operation["responses"] = {str(status.value): response for status, response in responses.items()}
+    if endpoint.method == "GET":
+        operation["responses"] |= unchanged
     return operation
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from adsyncd.control import paging
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.status import Reloaded
 from adsyncd.model.tenant import TENANT_ID
@@ -18,7 +19,11 @@ PROBLEM_JSON = "application/problem+json"
 
 TenantId = Annotated[str, Field(pattern=f"^{TENANT_ID}$")]
 SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL has no NUL
-Limit = Annotated[int, Field(ge=1, le=1000, description="maximum number of items")]
+Limit = Annotated[int, Field(ge=1, le=paging.MOST, description="maximum number of items")]
+After = Annotated[
+    Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$", max_length=2000)] | SkipJsonSchema[None],
+    Field(description="where the page begins: as the Link header of the page before says"),
+]
 
 
 class Answer(BaseModel):
@@ -109,12 +114,20 @@ class RunsQuery(Query):
     limit: Limit = 20
 
 
+class TenantsQuery(Query):
+    """Selects tenants."""
+
+    limit: Limit = paging.LIMIT
+    after: After = None
+
+
 class DeadLettersQuery(Query):
     """Selects the oldest dead letters that match the filters."""
 
     tenant: TenantId | SkipJsonSchema[None] = Field(None, description="only this tenant's")
     reason: SomeText | SkipJsonSchema[None] = Field(None, description="only those whose reason contains this text")
-    limit: Limit = 100
+    limit: Limit = paging.LIMIT
+    after: After = None
 
 
 class Order(BaseModel):

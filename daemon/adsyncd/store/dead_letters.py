@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, literal, select, tuple_, update
 
 from adsyncd.model.campaign import DeadLetter
 from adsyncd.store.statements import fetch
@@ -23,6 +23,8 @@ class ReplayWrite:
     now: datetime
 
 
+LetterKey = tuple[datetime, str, str]  # dead since, tenant, campaign: the order of the list
+_ORDER = (table.c.dead_at, table.c.tenant, table.c.campaign_id)
 _LETTERS = select(
     *[table.c[field.name] for field in fields(DeadLetter) if field.name != "payload"], campaigns.c.payload
 ).join_from(
@@ -36,9 +38,17 @@ def find(
     campaign_id: str | None,
     reason: str | None,
     limit: int | None = None,
+    after: LetterKey | None = None,
 ) -> list[DeadLetter]:
-    """Return dead letters, oldest first, filtered by tenant, campaign and a text in the reason if given."""
-    query = _LETTERS.order_by(table.c.dead_at, table.c.tenant, table.c.campaign_id).limit(limit)
+    """Return dead letters, oldest first, filtered by tenant, campaign and a text in the reason if given.
+
+    `after`: only those that follow this sort key.
+    """
+    query = _LETTERS.order_by(*_ORDER).limit(limit)
+    if after is not None:
+        query = query.where(
+            tuple_(*_ORDER) > tuple_(*(literal(part, column.type) for part, column in zip(after, _ORDER, strict=True)))
+        )
     if tenant is not None:
         query = query.where(table.c.tenant == tenant)
     if campaign_id is not None:

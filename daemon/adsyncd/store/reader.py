@@ -114,9 +114,16 @@ class Reader:
         campaign_id: str | None = None,
         reason: str | None = None,
         limit: int | None = None,
+        *,
+        after: dead_letters.LetterKey | None = None,
     ) -> list[DeadLetter]:
-        """Return the dead letters that match all given filters, oldest first; `reason` is a text that it contains."""
-        return await self._read(lambda connection: dead_letters.find(connection, tenant, campaign_id, reason, limit))
+        """Return the dead letters that match all given filters, oldest first; `reason` is a text that it contains.
+
+        `after`: only those that follow this sort key.
+        """
+        return await self._read(
+            lambda connection: dead_letters.find(connection, tenant, campaign_id, reason, limit, after)
+        )
 
     async def dead_letter_counts(self) -> dict[str, int]:
         """Return the number of dead letters by tenant; tenants without any are left out."""
