@@ -98,7 +98,7 @@ def test_queries_ask_for_spans_and_attributes_that_exist() -> None:
     for _, traceql, jaeger in FOUND:
         names = re.findall(r'name = "([^"]+)"', traceql)
         operation, tags = re.fullmatch(r"`([^`]+)`: `([^`]+)`", jaeger).groups()  # type: ignore[union-attr]  # it fails
-        assert {*names, operation} <= constants(spans=True) | {"POST"}
+        assert {*names, operation} <= constants(spans=True) | {"POST /api/campaigns/{campaign_id}/sync"}
         attributes = re.findall(r"span\.([a-z_.]+)", traceql)
         assert {*attributes, tags.partition("=")[0]} <= constants(spans=False) | {"error"}
 

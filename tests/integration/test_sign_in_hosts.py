@@ -46,6 +46,23 @@ async def test_both_hosts_are_asked_on_connections_of_one_pool_and_no_span_holds
     assert not [span.name for span in spans.all() if "canary" in span.to_json()]
 
 
+@pytest.mark.parametrize("sign_in", [{}, {"url": "http://127.0.0.1:1/token"}])
+async def test_a_probe_is_one_trace_with_a_span_that_fails_if_it_does(sign_in: dict[str, Any]) -> None:
+    spans = Spans()
+    async with two_hosts(**sign_in) as hosts:
+        platform = Platform("mixo", hosts.platform.url, hosts.profile)
+        async with connected(hosts.platform.url, account=hosts.account, platform=platform, spans=spans) as run:
+            probe = await run.client.probe()
+    [root] = spans.named("platform.probe")
+    assert root.parent is None
+    assert {(span.context and span.context.trace_id) for span in spans.all()} == {
+        root.context and root.context.trace_id
+    }
+    assert {attributes(span)["adsyncd.tenant"] for span in spans.all()} == {"acme"}
+    assert attributes(root).get("error.type") == probe.failed == ("sign-in" if sign_in else None)
+    assert (root.status.description or None) == probe.error
+
+
 async def test_a_sign_in_s_host_that_is_down_is_named_and_the_platform_is_not_asked() -> None:
     async with two_hosts(url="http://127.0.0.1:1/token") as hosts:
         platform = Platform("mixo", hosts.platform.url, hosts.profile)

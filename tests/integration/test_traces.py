@@ -46,6 +46,8 @@ PARENTS: Mapping[str, set[str | None]] = {
     "POST": {"campaign.push", "token.refresh"},
 }
 
+ROUTES = {("POST", "/auth/token"), ("GET", "/api/campaigns"), ("POST", "/api/campaigns/{campaign_id}/sync")}
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -55,7 +57,7 @@ class Trace:
     spans: Sequence[ExportedSpan]
 
     def named(self, *names: str) -> list[ExportedSpan]:
-        return [span for span in self.spans if span.name in names]
+        return [span for span in self.spans if first_word(span) in names]
 
     def below(self, parent: ExportedSpan, *names: str) -> list[ExportedSpan]:
         return [span for span in self.named(*names) if span.parent_id == parent.span_id]
@@ -66,6 +68,11 @@ class Trace:
 
 def start(span: ExportedSpan) -> int:
     return span.start_ns
+
+
+def first_word(span: ExportedSpan) -> str:
+    """Return a span's name, of a request its method."""
+    return span.name.partition(" ")[0]
 
 
 def roots(collector: Collector) -> list[ExportedSpan]:
@@ -166,7 +173,7 @@ async def test_each_span_has_the_parent_within_which_it_happened(scene: Scene) -
     for whole in scene.traces():
         for span in whole.spans:
             parent = whole.parent(span)
-            assert (parent and parent.name) in PARENTS[span.name]
+            assert (parent and parent.name) in PARENTS[first_word(span)]
             if parent:
                 assert parent.start_ns <= span.start_ns <= span.end_ns <= parent.end_ns
 
@@ -222,6 +229,11 @@ async def test_a_sign_in_is_part_of_the_run_that_needed_it(scene: Scene) -> None
     assert path(request) == "/auth/token"
 
 
+async def test_each_span_has_the_tenant_of_its_run(scene: Scene) -> None:
+    for whole in scene.traces():
+        assert {span.attributes["adsyncd.tenant"] for span in whole.spans} == {whole.run.tenant}
+
+
 async def test_runs_and_pushes_have_the_attributes_to_find_them_by(scene: Scene) -> None:
     for whole in scene.traces():
         (root,) = whole.named("sync.run")
@@ -238,12 +250,15 @@ async def test_requests_are_told_in_the_words_of_the_http_conventions(scene: Sce
         for request in whole.named("GET", "POST"):
             known: dict[str, Any] = dict(request.attributes)
             assert request.kind == "client"
-            assert known.pop("http.request.method") == request.name
+            named = (known.pop("http.request.method"), known.pop("url.template"))
+            assert named in ROUTES
+            assert request.name == " ".join(named)
             assert (known.pop("server.address"), known.pop("server.port")) == ("127.0.0.1", scene.port)
             url = urlsplit(str(known.pop("url.full")))
             assert (url.scheme, url.netloc, url.query) == ("http", f"127.0.0.1:{scene.port}", "")
             status = known.pop("http.response.status_code")
             assert (status >= 400) == request.error == (known.pop("error.type", None) == str(status))
+            assert known.pop("adsyncd.tenant") == whole.run.tenant
             assert known.keys() <= {"http.request.resend_count"}
 
 
@@ -316,7 +331,7 @@ async def test_each_request_carries_the_context_of_its_own_span(tmp_path: Path) 
         await run_all(parts, "acme")
         (run,) = await parts.store.runs(None, 10)
         await collector.wait_for(lambda collector: len(roots(collector)) == 1)
-    requests = [span for span in collector.spans if span.name in ("GET", "POST")]
+    requests = [span for span in collector.spans if first_word(span) in ("GET", "POST")]
     assert len(requests) == len(seen) == 11
     assert {(path(span), f"00-{run.trace_id}-{span.span_id}") for span in requests} == {
         (where, context) for where, context, _ in seen

@@ -49,6 +49,7 @@ class Call:
     priority: Priority = Priority.PUSH  # its line in front of the gate
     authority: Authority | None = None  # None for a sign-in
     cost: int = 1  # the permits of each window that it takes
+    template: str = ""  # the path of its URL as the profile has it, with placeholders: see `templates.route`
     sendings: int = 0  # how often the request was sent, for whatever reason
     token: Token | None = None
     authorized_at: float = 0.0  # when the request got its token

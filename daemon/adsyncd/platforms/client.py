@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
+from opentelemetry.trace import StatusCode
 
 from adsyncd.errors import AdsyncdError, BadAnswer, PlatformError, ProfileMismatch, Throttled, Unauthorized, Unavailable
 from adsyncd.host.shortage import lacking, shortage
@@ -30,7 +31,16 @@ from adsyncd.platforms.verdict import accepted, confirm, in_progress, refuses_to
 from adsyncd.rate import Gate, Priority
 from adsyncd.rate.retry import Policy, RetryBudget, backoff, wait_before_next
 from adsyncd.rate.wait import WaitReason
-from adsyncd.telemetry.instruments import SPAN_RETRY_WAIT, WAIT_REASON, WAIT_UNTIL, span
+from adsyncd.telemetry.instruments import (
+    CLIENT_ID,
+    ERROR_TYPE,
+    SPAN_PROBE,
+    SPAN_RETRY_WAIT,
+    TENANT,
+    WAIT_REASON,
+    WAIT_UNTIL,
+    span,
+)
 
 if TYPE_CHECKING:
     from adsyncd.platforms.connector import Connector
@@ -103,7 +113,13 @@ class PlatformClient:
         async def read(answer: httpx.Response) -> Page:
             return await self._page(1, answer, request.url)
 
-        return await Prober(self._http, self._authority, secrets, self._profile, read).probe(request)
+        attributes = {TENANT: self._tenant.id, CLIENT_ID: self._tenant.client_id}
+        with span(self._shared.tracer, SPAN_PROBE, attributes) as current:
+            probe = await Prober(self._http, self._authority, secrets, self._profile, read).probe(request)
+            if probe.failed is not None:
+                current.set_attribute(ERROR_TYPE, probe.failed)
+                current.set_status(StatusCode.ERROR, probe.error)
+        return probe
 
     def _listing(self, number: int, cursor: str | None, etag: str | None = None) -> httpx.Request:
         """Return the request for a page."""

@@ -18,7 +18,7 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.call import Call
 from adsyncd.platforms.paging import Ask
 from adsyncd.platforms.requests import Requests
-from adsyncd.platforms.templates import fields, filled, holds_secret, in_json
+from adsyncd.platforms.templates import fields, filled, holds_secret, in_json, route
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ALONE = re.compile(r'"\{page_size\}"(?!:)')  # a JSON value that is this placeholder and nothing else
@@ -39,8 +39,9 @@ class ProfileRequests:
         self._listing = listing = profile.listing
         self._page_size = tenant.sync.page_size
         self._values = values = values_of(tenant)
-        target = filled(_address(listing.path, _IN_PATH), values, _quoted)
-        self._path, _, query = target.partition("?")
+        address = _address(listing.path, _IN_PATH)
+        self._template = requests.path + route(address)
+        self._path, _, query = filled(address, values, _quoted).partition("?")
         params = [
             f"{_address(name, _IN_NAME)}={filled(_address(text, _IN_VALUE), values, _quoted)}"
             for name, text in listing.params
@@ -49,6 +50,7 @@ class ProfileRequests:
         self._json = None if listing.json is None else _body(listing.json, values)
         push = profile.push
         self._push_path = "" if push is None else _address(push.path, _IN_PATH)
+        self._push_template = requests.path + route(self._push_path)
         self._push_json = None if push is None or push.json is None else _ALONE.sub(values["page_size"], push.json)
 
     @property
@@ -59,6 +61,7 @@ class ProfileRequests:
     def listing(self, ask: Ask, call: Call, headers: Headers) -> httpx.Request:
         """Return the request for a page."""
         paging, query, body = self._listing.paging, list(self._query), self._json
+        call.template = self._template
         added = []
         if paging.param is not None and ask.value is not None:
             added.append((paging.param, ask.value))
@@ -85,6 +88,7 @@ class ProfileRequests:
         push = self._profile.push
         if push is None:
             raise ProfileMismatch(f"the profile {self._profile.name} has no push")
+        call.template = self._push_template
         values = {**self._values, "id": campaign_id}
         path, _, query = filled(self._push_path, values, _quoted).partition("?")
         body = "" if self._push_json is None else filled(self._push_json, values, in_json)

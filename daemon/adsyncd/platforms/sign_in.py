@@ -16,7 +16,7 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.call import Call, Kind
 from adsyncd.platforms.profile_requests import values_of
 from adsyncd.platforms.requests import Requests
-from adsyncd.platforms.templates import fields, filled, holds_secret, in_json, secret_values
+from adsyncd.platforms.templates import fields, filled, holds_secret, in_json, route, secret_values
 from adsyncd.platforms.verdict import failure, in_words, is_later, refuses_token
 from adsyncd.platforms.wire import at, read_token
 from adsyncd.platforms.words import Secrets
@@ -29,12 +29,13 @@ _OF_CREDENTIALS = frozenset({"invalid_client", "invalid_grant", "unauthorized_cl
 class SignInPlace:
     """Where a tenant signs in: a `path` below `base_url`, which another host may have than the platform's.
 
-    `named`: the key that says so.
+    `named`: the key that says so. `template`: the path with its placeholders, as traces name it.
     """
 
     base_url: str
     path: str
     named: str
+    template: str
 
 
 def sign_in_place(tenant: Tenant, request: TokenRequest) -> SignInPlace:
@@ -43,11 +44,13 @@ def sign_in_place(tenant: Tenant, request: TokenRequest) -> SignInPlace:
     url, named = request.url, f"sign_in.url of the profile {platform.profile.name}"
     if platform.sign_in_url is not None:
         url, named = platform.sign_in_url, f"platforms.{platform.name}.sign_in_url"
-    url = filled(url, values_of(tenant), lambda value: quote(value, safe=""))
+    template, url = url, filled(url, values_of(tenant), lambda value: quote(value, safe=""))
     if url.startswith("/"):
-        return SignInPlace(platform.base_url, url, "base_url")
+        return SignInPlace(platform.base_url, url, "base_url", route(template))
     parts = urlsplit(url)
-    return SignInPlace(f"{parts.scheme}://{parts.netloc}", parts.path or "/", named)
+    return SignInPlace(
+        f"{parts.scheme}://{parts.netloc}", parts.path or "/", named, route(urlsplit(template).path) or "/"
+    )
 
 
 class SignIn:
@@ -76,7 +79,7 @@ class SignIn:
             body, media = urlencode([(key, filled(text, values)) for key, text in request.form]).encode("ascii"), _FORM
         elif request.json is not None:
             body = filled(request.json, values, in_json).encode("utf-8")
-        call = Call(Kind.SIGN_IN)
+        call = Call(Kind.SIGN_IN, template=requests.path + self._place.template)
         return requests.build(request.method, self._place.path, call, headers, body=body, media=media)
 
     def read(self, answer: httpx.Response, now: datetime) -> tuple[SecretStr, float]:

@@ -14,6 +14,14 @@ def filled(text: str, values: Mapping[str, str], quoted: Callable[[str], str] = 
     return PLACEHOLDER.sub(lambda found: quoted(values[found[1]]) if found[1] in values else found[0], text)
 
 
+def route(path: str) -> str:
+    """Return a path as traces and metrics name it: its placeholders stay, and the query goes.
+
+    So it has few values (semantic conventions: `url.template`), and none of a tenant's.
+    """
+    return path.partition("?")[0].replace("{id}", "{campaign_id}")
+
+
 def in_json(value: str) -> str:
     """Return a value as it stands within the quotation marks of a JSON text."""
     return _JSON.encode(value)[1:-1]

@@ -38,7 +38,7 @@ from adsyncd.store import (
 from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
 from adsyncd.tasks import OffLoop, own_threads
-from adsyncd.telemetry.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, mark_failed
+from adsyncd.telemetry.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, mark_failed, with_tenant
 
 _SLOW_S = 0.1  # a write that takes longer is in the trace
 
@@ -285,10 +285,11 @@ class Store(Reader):
 
     def _trace(self, writes: int, took_s: float, error: StoreError | None) -> None:
         """Record a write that failed or was slow, as a span of the operation that waited for it, if that is traced."""
-        if not get_current_span().is_recording():
+        above = get_current_span()
+        if not above.is_recording():
             return
         now_ns = round(self._clock.now().timestamp() * 1e9)
-        attributes = {DB_SYSTEM: self._engine.dialect.name}
+        attributes = with_tenant({DB_SYSTEM: self._engine.dialect.name}, above)
         current = self._tracer.start_span(
             SPAN_STORE, None, SpanKind.CLIENT, attributes, start_time=now_ns - round(took_s * 1e9)
         )

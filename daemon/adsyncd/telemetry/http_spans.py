@@ -25,6 +25,7 @@ from adsyncd.telemetry.instruments import (
     SERVER_ADDRESS,
     SERVER_PORT,
     URL_FULL,
+    URL_TEMPLATE,
     error_type,
     span,
 )
@@ -47,8 +48,12 @@ _BUCKETS_S = (
 )  # recommended by the conventions
 
 
-class Resendable(Protocol):
+class Described(Protocol):
     """What a span tells of a request's call."""
+
+    @property
+    def template(self) -> str:
+        """The path of the request's URL, with placeholders where its requests differ; "" if it is unknown."""
 
     @property
     def sendings(self) -> int:
@@ -72,19 +77,21 @@ class TracedTransport(httpx.AsyncBaseTransport):
         self._inner = inner
         self._tracer = tracer
         self._duration = duration
-        self._targets: dict[tuple[str, str, bytes], _Target] = {}
+        self._targets: dict[tuple[str, str, bytes, str], _Target] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; return the response, its body unread."""
         method, url = request.method, request.url
-        place = (method, url.scheme, url.netloc)
-        target = self._targets.get(place) or self._targets.setdefault(place, _Target(method, url))
+        call: Described | None = request.extensions.get(CALL)
+        template = call.template if call is not None else ""
+        place = (method, url.scheme, url.netloc, template)
+        target = self._targets.get(place) or self._targets.setdefault(place, _Target(method, url, template))
         outcome: int | str = ""
         start = anyio.current_time()
         try:
-            with span(self._tracer, method, kind=SpanKind.CLIENT) as current:
+            with span(self._tracer, target.name, kind=SpanKind.CLIENT) as current:
                 if current.is_recording():
-                    current.set_attributes(target.described(url, request.extensions.get(CALL)))
+                    current.set_attributes(target.described(url, call))
                 if current.get_span_context().is_valid:
                     inject(request.headers)
                 response = await self._inner.handle_async_request(request)
@@ -106,19 +113,23 @@ class TracedTransport(httpx.AsyncBaseTransport):
 
 
 class _Target:
-    """A method and a server, with the attributes that all requests to them share."""
+    """A method, a server and a template, with the name and the attributes that all requests to them share."""
 
-    def __init__(self, method: str, url: httpx.URL) -> None:
+    def __init__(self, method: str, url: httpx.URL, template: str) -> None:
         port = url.port or (443 if url.scheme == "https" else 80)
         self._known: dict[str, AttributeValue] = {
             HTTP_METHOD: method,
             SERVER_ADDRESS: url.host,
             SERVER_PORT: port,
         }
+        self.name = method
+        if template:
+            self.name = f"{method} {template}"
+            self._known[URL_TEMPLATE] = template
         self._root = f"{url.scheme}://{url.netloc.decode('ascii')}"
         self._with_outcomes: dict[int | str, Mapping[str, AttributeValue]] = {}
 
-    def described(self, url: httpx.URL, call: Resendable | None) -> dict[str, AttributeValue]:
+    def described(self, url: httpx.URL, call: Described | None) -> dict[str, AttributeValue]:
         """Return the attributes of the span of a request that has no answer yet."""
         path = url.raw_path.partition(b"?")[0].decode("ascii")
         attributes = self._known | {URL_FULL: self._root + path}

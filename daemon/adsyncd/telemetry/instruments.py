@@ -5,7 +5,7 @@ The names are a contract with users, who build dashboards and alerts on them.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -16,6 +16,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, NoOpMeter, Observation
 from opentelemetry.metrics import _Gauge as Gauge
 from opentelemetry.trace import (
     INVALID_SPAN,
+    Link,
     NoOpTracer,
     Span,
     SpanKind,
@@ -27,13 +28,14 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from adsyncd.errors import AdsyncdError
+from adsyncd.errors import AdsyncdError, Stopping
 
 SPAN_RUN = "sync.run"
 SPAN_LIST = "campaigns.list"
 SPAN_PAGE = "campaigns.page"
 SPAN_PUSH = "campaign.push"
 SPAN_REPLAY = "dead_letters.replay"
+SPAN_PROBE = "platform.probe"
 SPAN_QUOTA_WAIT = "quota.wait"
 SPAN_BREAKER_WAIT = "breaker.wait"
 SPAN_RETRY_WAIT = "retry.wait"
@@ -60,13 +62,14 @@ DB_SYSTEM = "db.system.name"  # semantic conventions, "database spans"
 EVENT_FIRES = "alert.fires"  # of the run's span
 EVENT_RESOLVED = "alert.resolved"
 
-# Semantic conventions, "HTTP client spans" and "HTTP client metrics"; a span's name is its method.
+# Semantic conventions, "HTTP client spans" and "HTTP client metrics"; a span's name is its method and its template.
 HTTP_METHOD = "http.request.method"
 HTTP_RESEND_COUNT = "http.request.resend_count"
 HTTP_STATUS = "http.response.status_code"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 URL_FULL = "url.full"
+URL_TEMPLATE = "url.template"  # the path, with placeholders where its requests differ
 
 
 _Series = frozenset[tuple[str, AttributeValue]]  # the attributes of one series of a metric
@@ -138,13 +141,13 @@ HTTP_DURATION = Metric("histogram", "http.client.request.duration", "s", "How lo
 class span:  # noqa: N801 - it is used as a function
     """Record a span around a block, as the current one, which `with` yields.
 
-    An exception that leaves the block makes it an error with `error.type`. The exception's text is recorded only for
-    adsyncd's own exceptions, which hold no secrets; a stack trace never is. Do not hold a span across a `yield`: the
-    code that runs meanwhile is not part of it. In an unsampled trace only the root span is made, which stands for all
-    spans below it; without a tracer there is none. Neither records: ask `is_recording` before you compute attributes.
+    It has the tenant of the span above it; a root span is given its own. An exception that leaves the block ends it as
+    `mark_failed` says. Do not hold a span across a `yield`: the code that runs meanwhile is not part of it. In an
+    unsampled trace only the root span is made, which stands for all spans below it; without a tracer there is none.
+    Neither records: ask `is_recording` before you compute attributes.
     """
 
-    __slots__ = ("_attributes", "_kind", "_made", "_name", "_token", "_tracer")
+    __slots__ = ("_attributes", "_kind", "_links", "_made", "_name", "_token", "_tracer")
 
     def __init__(
         self,
@@ -152,11 +155,13 @@ class span:  # noqa: N801 - it is used as a function
         name: str,
         attributes: Mapping[str, AttributeValue] | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
+        links: Sequence[Link] = (),
     ) -> None:
         self._tracer = tracer
         self._name = name
         self._attributes = attributes
         self._kind = kind
+        self._links = links
         self._made: Span | None = None
 
     def __enter__(self) -> Span:
@@ -166,7 +171,8 @@ class span:  # noqa: N801 - it is used as a function
         above = parent.get_span_context()
         if above.is_valid and not above.trace_flags.sampled:
             return parent
-        self._made = self._tracer.start_span(self._name, attributes=self._attributes, kind=self._kind)
+        attributes = with_tenant(self._attributes, parent)
+        self._made = self._tracer.start_span(self._name, attributes=attributes, kind=self._kind, links=self._links)
         self._token = attach(set_span_in_context(self._made))
         return self._made
 
@@ -181,12 +187,29 @@ class span:  # noqa: N801 - it is used as a function
         self._made.end()
 
 
+def with_tenant(attributes: Mapping[str, AttributeValue] | None, above: Span) -> Mapping[str, AttributeValue] | None:
+    """Return the attributes of a span below `above`: its own, and the tenant of `above`."""
+    # Read from the span: a processor, or an attribute that is set later, takes the span's lock once more.
+    known: Mapping[str, AttributeValue] | None = getattr(above, "attributes", None)
+    if known and (tenant := known.get(TENANT)):
+        return {TENANT: tenant, **attributes} if attributes else {TENANT: tenant}
+    return attributes
+
+
 def mark_failed(current: Span, exc: BaseException) -> None:
-    """Make a span an error, as if `exc` had left its block."""
+    """End a span as if `exc` had left its block: as an error with `error.type`, or as interrupted, which is no error.
+
+    A stop, and the cancellation of a task whose time is not up, interrupt. The exception's text is recorded only for
+    adsyncd's own exceptions, which hold no secrets; a stack trace never is.
+    """
     if not current.is_recording():
         return
+    kind = error_type(exc)
+    if isinstance(exc, Stopping) or kind == "cancelled":
+        current.set_attribute(OUTCOME, "interrupted")
+        return
     current.set_status(Status(StatusCode.ERROR, str(exc) if isinstance(exc, AdsyncdError) else None))
-    current.set_attribute(ERROR_TYPE, error_type(exc))
+    current.set_attribute(ERROR_TYPE, kind)
 
 
 def error_type(exc: BaseException) -> str:

@@ -57,6 +57,19 @@ COMMON = [
 ]
 
 
+def test_requests_know_the_template_of_their_path() -> None:
+    tenant = tenant_of(
+        listing=Listing("GET", "/{account}/x y?q=1", "data"),
+        push=Push("PUT", "/c/{id}?from={id}"),
+        base_url="http://ads.invalid/v2/",
+        client_id="act/1",
+    )
+    calls = Call(Kind.LISTING), Call(Kind.PUSH)
+    requests_of(tenant).listing(Ask(), calls[0], [])
+    requests_of(tenant).push("7", "key", calls[1])
+    assert [call.template for call in calls] == ["/v2/{account}/x%20y", "/v2/c/{campaign_id}"]
+
+
 def test_requests_of_the_built_in_api_have_been_the_same_bytes_in_every_version() -> None:
     tenant = a_tenant(base_url="https://ads.example.com:8443/v1/", client_id="acme ü", page_size=25)
     requests = requests_of(tenant)

@@ -154,6 +154,8 @@ def test_it_goes_to_a_path_of_the_platform_or_to_another_host(
     assert (parts.place.base_url, parts.place.path) == (base_url, path)
     assert parts.place.named.startswith(named)
     assert str(parts.request.url) == base_url + path
+    whole = parts.request.url.raw_path.decode()
+    assert Call.of(parts.request).template == whole.replace("act%2F1", "{account}")
 
 
 @pytest.mark.parametrize(

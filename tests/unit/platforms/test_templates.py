@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.platforms.templates import filled, in_json
+from adsyncd.platforms.templates import filled, in_json, route
 
 VALUES = {"account": "act/1", "var.region": "eu", "secret.key": "s}{account}"}
 
@@ -21,6 +21,17 @@ VALUES = {"account": "act/1", "var.region": "eu", "secret.key": "s}{account}"}
 )
 def test_a_placeholder_is_filled_once_and_an_unknown_one_stays(text: str, whole: str) -> None:
     assert filled(text, VALUES) == whole
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        ("/api/campaigns", "/api/campaigns"),
+        ("/v1/{account}/c/{id}/sync?id={id}", "/v1/{account}/c/{campaign_id}/sync"),
+    ],
+)
+def test_a_route_is_a_path_with_its_placeholders(path: str, template: str) -> None:
+    assert route(path) == template
 
 
 def test_only_the_values_are_quoted() -> None:

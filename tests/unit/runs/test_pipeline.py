@@ -224,12 +224,12 @@ async def test_spans_say_what_failed_and_how(store: Store) -> None:
     }
 
 
-async def test_a_run_that_failed_or_was_left_open_is_an_error_in_its_trace(store: Store) -> None:
+async def test_a_run_that_failed_is_an_error_in_its_trace_and_one_that_a_stop_left_open_is_none(store: Store) -> None:
     spans = Spans()
     await run(Source(page_faults={1: SignInRefused("no")}), store, 0, tracer=spans.tracer)
     await run(Source(page_faults={1: Stopping("stopping")}), store, 1, tracer=spans.tracer)
     roots = spans.named("sync.run")
     told = [(root.status.status_code, root.status.description) for root in roots]
-    assert told == [(StatusCode.ERROR, "no"), (StatusCode.ERROR, "stopping")]
-    assert [attributes(root).get("adsyncd.outcome") for root in roots] == ["failed", None]
-    assert [attributes(root)["error.type"] for root in roots] == ["failed", "Stopping"]
+    assert told == [(StatusCode.ERROR, "no"), (StatusCode.UNSET, None)]
+    assert [attributes(root).get("adsyncd.outcome") for root in roots] == ["failed", "interrupted"]
+    assert [attributes(root).get("error.type") for root in roots] == ["failed", None]

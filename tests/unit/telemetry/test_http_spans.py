@@ -45,9 +45,11 @@ class Traced:
         self._spans, self._metrics = Spans(), Metrics()
         self.transport = TracedTransport(self.platform, self._spans.tracer, http_duration(self._metrics.meter))
 
-    async def request(self, url: str = "https://ads.example.com/api/campaigns", sendings: int = 1) -> httpx.Response:
+    async def request(
+        self, url: str = "https://ads.example.com/api/campaigns", sendings: int = 1, template: str = "/api/campaigns"
+    ) -> httpx.Response:
         request = httpx.Request("GET", url, headers={"Authorization": f"Bearer {CANARY}"})
-        request.extensions[CALL] = SimpleNamespace(sendings=sendings)
+        request.extensions[CALL] = SimpleNamespace(sendings=sendings, template=template)
         return await self.transport.handle_async_request(request)
 
     def span(self) -> ReadableSpan:
@@ -68,14 +70,25 @@ def traced() -> Traced:
 async def test_a_request_is_a_client_span_by_the_semantic_conventions(traced: Traced) -> None:
     await traced.request("https://ads.example.com/api/campaigns?page=1&limit=10")
     span = traced.span()
-    assert (span.name, span.kind, span.status.status_code) == ("GET", SpanKind.CLIENT, StatusCode.UNSET)
+    assert (span.name, span.kind, span.status.status_code) == (
+        "GET /api/campaigns",
+        SpanKind.CLIENT,
+        StatusCode.UNSET,
+    )
     assert span.attributes == {
         "http.request.method": "GET",
         "http.response.status_code": 200,
         "server.address": "ads.example.com",
         "server.port": 443,
         "url.full": "https://ads.example.com/api/campaigns",
+        "url.template": "/api/campaigns",
     }
+
+
+async def test_a_request_without_a_template_is_named_by_its_method(traced: Traced) -> None:
+    await traced.request(template="")
+    assert traced.span().name == "GET"
+    assert "url.template" not in (traced.span().attributes or {})
 
 
 async def test_the_trace_context_goes_out_with_the_request(traced: Traced) -> None:
@@ -92,6 +105,8 @@ async def test_only_a_repeated_request_has_a_resend_count(traced: Traced) -> Non
 
 async def test_a_request_that_is_not_traced_is_not_described_but_carries_the_trace_context() -> None:
     class Secretive:
+        template = "/"
+
         @property
         def sendings(self) -> int:
             raise AssertionError("asked for a description")
@@ -132,15 +147,22 @@ async def test_a_request_that_is_given_up_says_whether_its_time_was_up(
             tasks.start_soon(traced.request)
             await anyio.sleep(0.02)
             tasks.cancel_scope.cancel()
-    assert traced.span().status.status_code is StatusCode.ERROR
-    assert (traced.span().attributes or {})["error.type"] == kind
+    is_error = kind == "timeout"
+    told = (traced.span().status.status_code is StatusCode.ERROR, (traced.span().attributes or {}).get("error.type"))
+    assert told == (is_error, "timeout" if is_error else None)
+    assert (traced.span().attributes or {}).get("adsyncd.outcome") == (None if is_error else "interrupted")
+    assert [duration["error.type"] for duration in traced.durations()] == [kind]
 
 
-async def test_durations_are_kept_by_answer_and_address_but_not_by_path(traced: Traced) -> None:
-    await traced.request("http://127.0.0.1/api/campaigns/1/sync")
-    await traced.request("http://127.0.0.1/api/campaigns/2/sync")
+async def test_durations_are_kept_by_answer_address_and_template_but_not_by_path(traced: Traced) -> None:
+    await traced.request("http://127.0.0.1/api/campaigns/1/sync", template="/api/campaigns/{campaign_id}/sync")
+    await traced.request("http://127.0.0.1/api/campaigns/2/sync", template="/api/campaigns/{campaign_id}/sync")
+    await traced.request("http://127.0.0.1/api/campaigns")
     known = {"http.request.method": "GET", "server.address": "127.0.0.1", "server.port": 80}
-    assert traced.durations() == [known | {"http.response.status_code": 200}]
+    assert traced.durations() == [
+        known | {"http.response.status_code": 200, "url.template": template}
+        for template in ("/api/campaigns/{campaign_id}/sync", "/api/campaigns")
+    ]
 
 
 async def test_durations_are_kept_apart_by_answer_and_error(traced: Traced) -> None:
@@ -150,7 +172,12 @@ async def test_durations_are_kept_apart_by_answer_and_error(traced: Traced) -> N
     traced.platform.error = httpx.ReadError("")
     with pytest.raises(httpx.ReadError):
         await traced.request()
-    known = {"http.request.method": "GET", "server.address": "ads.example.com", "server.port": 443}
+    known = {
+        "http.request.method": "GET",
+        "server.address": "ads.example.com",
+        "server.port": 443,
+        "url.template": "/api/campaigns",
+    }
     assert traced.durations() == [
         known | {"http.response.status_code": 200},
         known | {"http.response.status_code": 503, "error.type": "503"},

@@ -1,14 +1,18 @@
+from contextlib import suppress
+
 import anyio
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
-from adsyncd.errors import AdsyncdError, Unavailable
+from adsyncd.errors import AdsyncdError, Stopping, Unavailable
 from adsyncd.telemetry.instruments import (
+    CAMPAIGN_ID,
     DEAD_LETTERS,
     ERROR_TYPE,
     METRICS,
+    OUTCOME,
     PUSHED,
     QUOTA_PERMITS,
     RUN_DURATION,
@@ -78,13 +82,40 @@ def test_an_error_of_ours_says_what_happened(spans: Spans) -> None:
     assert recorded.attributes == {ERROR_TYPE: "Unavailable"}
 
 
-async def test_a_cancelled_span_is_an_error_that_says_so(spans: Spans) -> None:
-    with anyio.CancelScope() as scope, span(spans.tracer, "campaign.push"):
+@pytest.mark.parametrize("error", [Stopping("stopping"), None])
+async def test_a_span_that_a_stop_or_a_cancellation_interrupts_is_no_error(
+    spans: Spans, error: Stopping | None
+) -> None:
+    with suppress(Stopping), anyio.CancelScope() as scope, span(spans.tracer, "campaign.push"):
+        if error is not None:
+            raise error
         scope.cancel()
         await anyio.sleep(1)
     (recorded,) = spans.all()
+    assert recorded.status.status_code is StatusCode.UNSET
+    assert recorded.attributes == {OUTCOME: "interrupted"}
+
+
+async def test_a_span_whose_time_is_up_is_an_error(spans: Spans) -> None:
+    with anyio.move_on_after(0.01), span(spans.tracer, "campaign.push"):
+        await anyio.sleep_forever()
+    (recorded,) = spans.all()
     assert recorded.status.status_code is StatusCode.ERROR
-    assert recorded.attributes == {ERROR_TYPE: "cancelled"}
+    assert recorded.attributes == {ERROR_TYPE: "timeout"}
+
+
+def test_a_span_has_the_tenant_of_the_span_above_it(spans: Spans) -> None:
+    with (
+        span(spans.tracer, "sync.run", {TENANT: "acme"}),
+        span(spans.tracer, "campaign.push", {CAMPAIGN_ID: "c-1"}),
+        span(spans.tracer, "quota.wait"),
+    ):
+        pass
+    with span(spans.tracer, "sync.run", {TENANT: "globex"}), span(spans.tracer, "campaigns.list"):
+        pass
+    wait, push, _, listing, _ = spans.all()
+    assert (wait.attributes, push.attributes) == ({TENANT: "acme"}, {TENANT: "acme", CAMPAIGN_ID: "c-1"})
+    assert listing.attributes == {TENANT: "globex"}
 
 
 def test_counters_add_up_for_each_tenant(instruments: Instruments, metrics: Metrics) -> None:
