@@ -58,7 +58,9 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
     await settle(store, run(), pushes[1], FAILED, attempts=5)
     async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as after:
         [left] = await after.open_runs()
-        point = await after.begin(replace(left, trace_id="f" * 32, started_at=NOON + timedelta(hours=1)))
+        point = await after.begin(
+            replace(left, trace_id="f" * 32, span_id="e" * 16, started_at=NOON + timedelta(hours=1))
+        )
         assert point == ResumePoint(
             started_at=NOON,
             next_page=2,
@@ -68,7 +70,7 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
             announced=4,
             source="",
         )
-        assert [taken_up.trace_id for taken_up in await after.open_runs()] == ["f" * 32]
+        assert [(run.trace_id, run.span_id) for run in await after.open_runs()] == [("f" * 32, "e" * 16)]
         await after.keep_page(left, page("c5", number=2), ALL)
         assert (await after.begin(left)).complete
 

@@ -23,6 +23,7 @@ from adsyncd.config.dropins import read_tenants
 from adsyncd.daemon import Parts
 from adsyncd.demo.collector import Collector, ExportedSpan, open_collector
 from adsyncd.model.run import Run
+from adsyncd.runs.trace import WAITS
 from adsyncd.telemetry.instruments import METRICS
 from adsyncd.tenants.ticks import Ticker
 from support.logging_state import restored_logging
@@ -237,12 +238,23 @@ async def test_each_span_has_the_tenant_of_its_run(scene: Scene) -> None:
 async def test_runs_and_pushes_have_the_attributes_to_find_them_by(scene: Scene) -> None:
     for whole in scene.traces():
         (root,) = whole.named("sync.run")
-        assert root.attributes == {
-            "adsyncd.tenant": whole.run.tenant,
-            "adsyncd.client_id": whole.run.tenant,
-            "adsyncd.run_id": whole.run.run_id,
+        run = whole.run
+        told = dict(root.attributes)
+        waits = {name: told.pop(name) for name in list(told) if name.startswith("adsyncd.run.waits_s.")}
+        assert told == {
+            "adsyncd.tenant": run.tenant,
+            "adsyncd.client_id": run.tenant,
+            "adsyncd.run_id": run.run_id,
             "adsyncd.outcome": "succeeded",
+            "adsyncd.run.fire_time": run.fire_time.isoformat(timespec="milliseconds"),
+            "adsyncd.run.late_s": run.late_s,
+            "adsyncd.run.skipped_ticks": 0,
+            "adsyncd.run.listed": CAMPAIGNS,
+            "adsyncd.run.pushed": CAMPAIGNS,
+            **{f"adsyncd.run.{name}": 0 for name in ("skipped", "stored", "dead_lettered", "failed")},
+            **{f"adsyncd.run.{name}": getattr(run, name) for name in ("requests", "retries", "refused")},
         }
+        assert waits == {WAITS[reason]: seconds for reason, seconds in run.waits.items()}
 
 
 async def test_requests_are_told_in_the_words_of_the_http_conventions(scene: Scene) -> None:

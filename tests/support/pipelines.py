@@ -102,8 +102,9 @@ async def run(
     tally: Tally | None = None,
     tracer: Tracer | None = None,
     instruments: Instruments = SILENT,
+    before: Run | None = None,
 ) -> Run:
-    """Run the tenant for the fire time `number`; again for the same one means to take it up."""
+    """Run the tenant for the fire time `number`; again for the same one means to take it up. `before`: its record."""
     if tenant is None:
         assert isinstance(source, Source)
         tenant = a_tenant(page_size=source.page_size, run_deadline=FOREVER)
@@ -116,7 +117,7 @@ async def run(
         tracer=tracer or NoOpTracer(),
         instruments=instruments,
     )
-    return await pipeline.run(fire_time(number))
+    return await pipeline.run(fire_time(number), before)
 
 
 def fire_time(number: int) -> datetime:

@@ -30,7 +30,10 @@ Attributes = Mapping[str, str | bool | int | float]
 
 @dataclass(frozen=True, slots=True)
 class ExportedSpan:
-    """A received span. Ids are in hex, `parent_id` is None for a root; `message` describes an error."""
+    """A received span. Ids are in hex, `parent_id` is None for a root; `message` describes an error.
+
+    `links`: the trace and span ids of linked spans.
+    """
 
     resource: Attributes
     trace_id: str
@@ -42,6 +45,7 @@ class ExportedSpan:
     end_ns: int
     attributes: Attributes
     events: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
     error: bool
     message: str
 
@@ -164,6 +168,7 @@ def _spans(request: ExportTraceServiceRequest) -> Iterator[ExportedSpan]:
                     end_ns=span.end_time_unix_nano,
                     attributes=_attributes(span.attributes),
                     events=tuple(event.name for event in span.events),
+                    links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),
                     error=span.status.code == Status.STATUS_CODE_ERROR,
                     message=span.status.message,
                 )

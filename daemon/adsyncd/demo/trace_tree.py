@@ -8,7 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from adsyncd.demo.collector import ExportedSpan
-from adsyncd.telemetry.instruments import ERROR_TYPE, HTTP_RESEND_COUNT, HTTP_STATUS, URL_FULL
+from adsyncd.telemetry.instruments import ERROR_TYPE, HTTP_RESEND_COUNT, HTTP_STATUS, URL_FULL, URL_TEMPLATE
 
 _Children = dict[str | None, list[ExportedSpan]]
 
@@ -61,17 +61,18 @@ def _below(span: ExportedSpan, children: _Children) -> Iterator[ExportedSpan]:
 
 
 def _label(span: ExportedSpan, parent: ExportedSpan | None) -> Text:
-    """Return a span's name and those of its attributes that its parent does not have."""
+    """Return a span's name and those of its attributes that its parent does not have, without a run's counts."""
     label = Text.assemble((span.name, "bold"), " ", (_duration(span), "cyan"))
-    if url := span.attributes.get(URL_FULL):
-        label.append(f" {urlsplit(str(url)).path}")
+    path = urlsplit(str(span.attributes.get(URL_FULL, ""))).path
+    if path != span.attributes.get(URL_TEMPLATE, ""):  # which is part of the name
+        label.append(f" {path}")
     if status := span.attributes.get(HTTP_STATUS):
         label.append(f" {status}", "red" if span.error else "")
     if resend := span.attributes.get(HTTP_RESEND_COUNT):
         label.append(f" resend {resend}")
     said = parent.attributes if parent else {}
     for key, value in span.attributes.items():
-        if key.startswith("adsyncd.") and said.get(key) != value:
+        if key.startswith("adsyncd.") and not key.startswith("adsyncd.run.") and said.get(key) != value:
             label.append(f" {key.removeprefix('adsyncd.')}={value}", "dim")
     if span.error and not status:
         label.append(f" {span.message or span.attributes.get(ERROR_TYPE, 'error')}", "red")

@@ -134,6 +134,7 @@ class Run:
     `note`: remarks that are no error. `listing`: see Listing. `late_s`: the seconds from the oldest tick that the run
     stands for, its own or a skipped one before it, to its start. `skipped_ticks`: ticks that were skipped because the
     run was still in progress. `waits`: the seconds of the run by the reason for which it waited; the rest is none.
+    `span_id`: of its trace's root span. A resumed run has the ids of its last life.
     """
 
     tenant: str
@@ -159,6 +160,7 @@ class Run:
     late_s: float = 0.0
     skipped_ticks: int = 0
     waits: Mapping[WaitReason, float] = field(default_factory=dict, hash=False)
+    span_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

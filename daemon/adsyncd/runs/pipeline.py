@@ -17,7 +17,7 @@ from typing import Protocol
 
 import anyio
 import structlog
-from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_trace_id
+from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_span_id, format_trace_id
 
 from adsyncd.clock import Clock
 from adsyncd.duration import format_duration
@@ -27,6 +27,7 @@ from adsyncd.model.run import Outcome, ResumePoint, Run, Tally, run_id
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.progress import RunCounts
 from adsyncd.runs.pushing import CAMPAIGN_ERRORS, Pusher, PushQueue, recording
+from adsyncd.runs.trace import attributes_of, links_to
 from adsyncd.telemetry.instruments import (
     ATTEMPT,
     CAMPAIGN_ID,
@@ -34,6 +35,7 @@ from adsyncd.telemetry.instruments import (
     DEAD_LETTERS,
     ERROR_TYPE,
     FAILED,
+    FIRE_TIME,
     LISTED,
     OUTCOME,
     PAGE,
@@ -122,20 +124,32 @@ class Pipeline:
         self._pushes: PushQueue[Push]
         self._resumed = frozenset[str]()  # campaigns whose push an earlier life of the run may have sent
 
-    async def run(self, fire_time: datetime) -> Run:
-        """Run, or resume an open run of this fire time, and return its record.
+    async def run(self, fire_time: datetime, before: Run | None = None) -> Run:
+        """Run, or resume the open run `before`, which has this fire time, and return the run's record.
 
         `outcome` is None if adsyncd was stopping or the database failed: the run is open then, and can be resumed.
         Raises StoreError if it could not even begin, and RunEnded.
         """
         name = run_id(self._tenant.id, fire_time)
-        attributes = {TENANT: self._tenant.id, CLIENT_ID: self._tenant.client_id, RUN_ID: name}
+        attributes = {
+            TENANT: self._tenant.id,
+            CLIENT_ID: self._tenant.client_id,
+            RUN_ID: name,
+            FIRE_TIME: fire_time.isoformat(timespec="milliseconds"),
+        }
         with (
-            span(self._tracer, SPAN_RUN, attributes) as current,
+            span(self._tracer, SPAN_RUN, attributes, links=links_to(before)) as current,
             structlog.contextvars.bound_contextvars(tenant=self._tenant.id, run_id=name),
         ):
-            trace_id = format_trace_id(current.get_span_context().trace_id)
-            self._run = Run(self._tenant.id, name, fire_time, self._clock.now(), trace_id)
+            context = current.get_span_context()
+            self._run = Run(
+                self._tenant.id,
+                name,
+                fire_time,
+                self._clock.now(),
+                format_trace_id(context.trace_id),
+                span_id=format_span_id(context.span_id),
+            )
             point = await self._journal.begin(self._run)
             self._run = replace(self._run, started_at=point.started_at)
             self._progress = RunCounts(point, self._tally, self._tenant.sync.page_size)
@@ -145,8 +159,10 @@ class Pipeline:
                 mark_failed(current, reason)
                 log = _log.info if isinstance(reason, Stopping) else _log.warning
                 log("run left open", reason=str(reason))
-                return self._progress.left_open(self._run, str(reason))
-            current.set_attribute(OUTCOME, str(ended.outcome))
+                left = self._progress.left_open(self._run, str(reason))
+                current.set_attributes(attributes_of(left))
+                return left
+            current.set_attributes({OUTCOME: str(ended.outcome), **attributes_of(ended)})
             if ended.error is not None:
                 current.set_attribute(ERROR_TYPE, str(ended.outcome))
                 current.set_status(Status(StatusCode.ERROR, ended.error))

@@ -142,6 +142,7 @@ runs = Table(
     Column("late_s", Double, nullable=False, default=0.0),
     Column("skipped_ticks", Integer, nullable=False, default=0),
     Column("waits", WaitTimes, nullable=False, default={}),
+    Column("span_id", String(16), nullable=False, default=""),  # empty: an earlier version wrote the run
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),
     Index("runs_open", "run_id"),  # of open runs alone; to say so here would import the dialects of both databases

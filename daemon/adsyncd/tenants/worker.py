@@ -146,10 +146,11 @@ class Worker:
                 on_end=ended,
             )
             open_runs = await services.store.open_runs(tenant.id)
-            fire_time = open_runs[0].fire_time if open_runs else fire_time
+            before = open_runs[0] if open_runs else None
+            fire_time = before.fire_time if before else fire_time
             self._run_in_progress = Going(run_id(tenant.id, fire_time), services.clock.now(), tally)
             try:
-                run = await pipeline.run(fire_time)
+                run = await pipeline.run(fire_time, before)
             finally:
                 self._run_in_progress = None
             if run.outcome is not None:

@@ -21,7 +21,7 @@ def span(
     times = {"start_ns": int(start_s * 1e9), "end_ns": int((start_s + lasting_s) * 1e9)}
     about: dict[str, Any] = {"trace_id": TRACE, "attributes": {}, "error": False, "message": ""} | times | more
     return ExportedSpan(
-        resource={}, span_id=span_id, parent_id=parent_id, name=name, kind="internal", events=(), **about
+        resource={}, span_id=span_id, parent_id=parent_id, name=name, kind="internal", events=(), links=(), **about
     )
 
 

@@ -224,6 +224,22 @@ async def test_spans_say_what_failed_and_how(store: Store) -> None:
     }
 
 
+async def test_a_resumed_run_is_a_trace_with_a_link_to_the_one_before(store: Store) -> None:
+    spans = Spans()
+    left = await run(Source(page_faults={2: Stopping("stopping")}), store, tracer=spans.tracer)
+    [before] = await store.open_runs("acme")
+    assert (before.trace_id, before.span_id) == (left.trace_id, left.span_id)
+    await run(Source(), store, tracer=spans.tracer, before=before)
+    first, second = spans.named("sync.run")
+    assert first.context
+    assert [(link.context.trace_id, link.context.span_id) for link in second.links] == [
+        (first.context.trace_id, first.context.span_id)
+    ]
+    assert first.links == ()
+    assert attributes(first)["adsyncd.run.listed"] == 10
+    assert attributes(second)["adsyncd.run.pushed"] == 20
+
+
 async def test_a_run_that_failed_is_an_error_in_its_trace_and_one_that_a_stop_left_open_is_none(store: Store) -> None:
     spans = Spans()
     await run(Source(page_faults={1: SignInRefused("no")}), store, 0, tracer=spans.tracer)

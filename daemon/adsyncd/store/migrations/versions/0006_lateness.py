@@ -11,6 +11,7 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("late_s", sa.Double, nullable=False, server_default="0"))
     op.add_column("runs", sa.Column("skipped_ticks", sa.Integer, nullable=False, server_default="0"))
     op.add_column("runs", sa.Column("waits", sa.Text, nullable=False, server_default="{}"))
+    op.add_column("runs", sa.Column("span_id", sa.String(16), nullable=False, server_default=""))
     op.add_column("days", sa.Column("skipped_ticks", sa.BigInteger, nullable=False, server_default="0"))
     op.create_table(
         "unpushed",
@@ -26,5 +27,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("unpushed")
     op.drop_column("days", "skipped_ticks")
-    for name in ("waits", "skipped_ticks", "late_s"):
+    for name in ("span_id", "waits", "skipped_ticks", "late_s"):
         op.drop_column("runs", name)
