@@ -112,3 +112,13 @@ async def test_a_replay_settles_no_other_death_of_its_campaign(store: Store, err
     [late] = await store.dead_letters()
     await store.settle_replay(early, attempts=1, error=error, trace_id=TRACE)
     assert await store.dead_letters() == [late]
+
+
+async def test_the_oldest_dead_letter_of_each_tenant_is_told_with_their_number(store: Store, clock: HandClock) -> None:
+    assert await store.oldest_dead_letters() == {}
+    first = clock.now()
+    await died(store, "c1")
+    clock.instant += timedelta(hours=1)
+    await died(store, "c2", "c3", number=1)
+    await died(store, "c1", tenant="globex")
+    assert await store.oldest_dead_letters() == {"acme": (3, first), "globex": (1, first + timedelta(hours=1))}

@@ -99,3 +99,15 @@ async def test_the_requests_of_the_last_runs_that_succeeded_are_told_by_tenant(s
         await store.finish(replace(began, ended_at=NOON, outcome=outcome, requests=100 + number, listed=1, pushed=1))
     await store.begin(run("globex"))
     assert await store.recent_requests(["acme", "globex"]) == {"acme": [112, *range(110, 101, -1)], "globex": []}
+
+
+async def test_the_last_regular_runs_are_told_by_tenant(store: Store) -> None:
+    outcomes = [Outcome.SUCCEEDED] * 10 + [Outcome.PARTIAL, Outcome.FAILED, Outcome.ABANDONED]
+    for number, outcome in enumerate(outcomes):
+        began = run("acme", number)
+        await store.begin(began)
+        await store.finish(replace(began, ended_at=NOON, outcome=outcome))
+    await store.begin(run("globex"))
+    regular = await store.last_regular_runs(["acme", "globex"])
+    assert [found.run_id for found in regular["acme"]] == [run("acme", number).run_id for number in range(10, 0, -1)]
+    assert regular["globex"] == []

@@ -70,7 +70,9 @@ async def test_metrics_arrive_for_each_of_thousands_of_tenants(collector: Collec
     async with telemetry_to(collector) as telemetry:
         for number in range(3000):
             telemetry.instruments.add(PUSHED, 2, tenant=f"t-{number}")
-        telemetry.instruments.observe(QUOTA_PERMITS, lambda: {f"t-{number}": 7 for number in range(3000)})
+        telemetry.instruments.observe(
+            lambda: [(QUOTA_PERMITS.name, 7, {TENANT: f"t-{number}"}) for number in range(3000)]
+        )
         telemetry.instruments.record(RUN_DURATION, 1.5, outcome="succeeded")
     assert {tenant: point.value for tenant, point in latest(collector, PUSHED.name).items()} == {
         f"t-{number}": 2 for number in range(3000)

@@ -12,7 +12,6 @@ from typing import Any
 import anyio
 import httpx
 from anyio.abc import TaskGroup
-from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import NoOpTracer
 from pydantic import TypeAdapter
 from starlette.applications import Starlette
@@ -34,12 +33,12 @@ from adsyncd.rate.quota import Quota
 from adsyncd.runs.lease import Leases
 from adsyncd.store import Store, open_store
 from adsyncd.tasks import beside
-from adsyncd.telemetry.instruments import Instruments
 from adsyncd.tenants.services import Services
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
 from mock_api.app import create_app
 from support.accounts import an_account
+from support.metrics import Metrics
 from support.migrated import sqlite_file
 from support.platform import HEALTHY, accounts
 from support.tenants import a_tenant
@@ -116,7 +115,7 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
         },
         lambda: clock.now().timestamp(),
     )
-    instruments = Instruments(MeterProvider(shutdown_on_exit=False).get_meter("test"))
+    instruments = Metrics().instruments
     async with (
         open_store(sqlite_file(folder), clock=clock, tracer=tracer) as store,
         httpx.AsyncClient(transport=httpx.ASGITransport(platform), base_url="http://ads.invalid") as admin,

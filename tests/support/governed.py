@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from opentelemetry.metrics import Meter, NoOpMeter
+from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
 
 from adsyncd.config.profile_file import shipped_profile
@@ -90,7 +90,7 @@ class Parts:
         handler: Handler | None = None,
         *,
         permits: int = 10,
-        meter: Meter | None = None,
+        instruments: Instruments = SILENT,
         ledger: MemoryLedger | None = None,
         arrival_bound: timedelta | None = None,
         platform: Platform = PLATFORM,
@@ -116,7 +116,7 @@ class Parts:
             tally=self.tally,
             secrets=self.secrets,
             tracer=self.spans.tracer,
-            instruments=Instruments(meter) if meter else SILENT,
+            instruments=instruments,
         )
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:

@@ -5,18 +5,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from unittest.mock import AsyncMock, Mock
 
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.typing import EventDict
 
 from adsyncd.alerts import AlertWatch
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.store import Store
-from adsyncd.telemetry.instruments import DROP_INS_REFUSED, Instruments
+from adsyncd.telemetry.instruments import DROP_INS_REFUSED
 from adsyncd.tenants.registry import Registry, Ticks
 from adsyncd.tenants.reload import Reloader
 from adsyncd.tenants.supervisor import Supervisor
+from support.metrics import Metrics
 
 Logs = list[EventDict]
 
@@ -47,14 +46,13 @@ class Installation:
         self.store.open_runs.return_value = []
         for known in ("last_fire_times", "dead_letter_counts", "pauses", "last_runs"):
             getattr(self.store, known).return_value = {}
-        self.metrics = InMemoryMetricReader()
+        self.metrics = Metrics()
         self.before_loading: list[Callable[[], object]] = []
         self.told: list[str] = []
         self.loads = 0
         clock = self.clock = Clock()
         self.registry = Registry(self.supervisor, self.ticks, Mock(spec=AlertWatch), self.store, clock)
-        meter = MeterProvider([self.metrics], shutdown_on_exit=False).get_meter("test")
-        self.reloader = Reloader(self.load(), self.load, self.registry, clock, Instruments(meter), self.telling)
+        self.reloader = Reloader(self.load(), self.load, self.registry, clock, self.metrics.instruments, self.telling)
 
     def configure(self, more: str = "") -> None:
         self.write(
@@ -86,14 +84,11 @@ platforms.mixo.base_url = "https://ads"
 
     def refused(self) -> float:
         """Return what the metric says."""
-        data = self.metrics.get_metrics_data()
-        assert data
-        [metric] = data.resource_metrics[0].scope_metrics[0].metrics
-        assert metric.name == DROP_INS_REFUSED.name
-        [point] = metric.data.data_points
-        value = point.value  # type: ignore[union-attr]  # a gauge's
-        assert isinstance(value, int)
-        return value
+        [metric] = self.metrics.exported()
+        assert metric["name"] == DROP_INS_REFUSED.name
+        [point] = metric["data"]["data_points"]
+        assert isinstance(point["value"], int)
+        return point["value"]
 
 
 def told(logged: Logs, event: str) -> list[tuple[str | None, str]]:

@@ -1,6 +1,5 @@
 """A supervisor with all of its real parts, on the virtual clock, and the mock platform in the same process."""
 
-import json
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,8 +11,6 @@ from typing import Any
 import anyio
 import httpx
 from anyio.abc import TaskGroup
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from adsyncd.credentials import Credentials
 from adsyncd.host.owner import ProcessOwner
@@ -26,11 +23,12 @@ from adsyncd.rate.quota import Quota
 from adsyncd.runs.lease import Leases
 from adsyncd.runs.replay import Replayed
 from adsyncd.store import Store
-from adsyncd.telemetry.instruments import TENANT, Instruments, Metric
+from adsyncd.telemetry.instruments import Instruments, Metric
 from adsyncd.tenants.services import Services
 from adsyncd.tenants.supervisor import Supervisor
 from mock_api.app import create_app
 from support.accounts import an_account
+from support.metrics import Metrics
 from support.pipelines import fire_time
 from support.platform import HEALTHY, accounts
 from support.spans import Spans
@@ -68,7 +66,7 @@ class World:
     supervisor: Supervisor
     spans: Spans
     tasks: TaskGroup
-    metrics: InMemoryMetricReader
+    metrics: Metrics
     platform: httpx.AsyncClient
 
     def tick(self, tenant: str = "acme", number: int = 0) -> None:
@@ -98,16 +96,7 @@ class World:
 
     def measured(self, metric: Metric) -> dict[str, float]:
         """Return what a metric says, by tenant."""
-        data = self.metrics.get_metrics_data()
-        assert data
-        [resource] = json.loads(data.to_json())["resource_metrics"]
-        return {
-            point["attributes"][TENANT]: point["value"]
-            for scope in resource["scope_metrics"]
-            for measured in scope["metrics"]
-            if measured["name"] == metric.name
-            for point in measured["data"]["data_points"]
-        }
+        return self.metrics.by_tenant(metric)
 
 
 @asynccontextmanager
@@ -119,9 +108,9 @@ async def a_world(store: Store, *tenants: Tenant, **clients: Mapping[str, Any]) 
         "everyone": {**HEALTHY, "push_latency_s": 2, "campaigns": 20},
         "clients": {name.replace("_", "-"): dict(treatment) for name, treatment in clients.items()},
     }
-    clock, spans, metrics = VirtualClock(), Spans(), InMemoryMetricReader()
+    clock, spans, metrics = VirtualClock(), Spans(), Metrics()
     app = create_app(document, lambda: clock.now().timestamp())
-    instruments = Instruments(MeterProvider([metrics], shutdown_on_exit=False).get_meter("test"))
+    instruments = metrics.instruments
     supervisor = Supervisor(
         Services(
             connector=Connector(

@@ -13,7 +13,7 @@ import httpx
 from adsyncd.alerts import Alertmanager, AlertWatch, Receiver, Webhook
 from adsyncd.model.run import Outcome, Run, run_id
 from adsyncd.store import Store
-from adsyncd.telemetry.instruments import ALERT, ALERTS, TENANT, Instruments
+from adsyncd.telemetry.instruments import ALERT, ALERTS, TENANT
 from support.alertmanager import Receivers
 from support.inline_store import Disk
 from support.metrics import Metrics
@@ -45,7 +45,7 @@ class World:
             connect=lambda: httpx.ASGITransport(self.receivers.app),
             clock=self.clock,
             random=Random(1),
-            instruments=Instruments(self.metrics.meter),
+            instruments=self.metrics.instruments,
         )
         await watch.recall()
         for tenant in tenants:

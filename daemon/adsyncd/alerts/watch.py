@@ -93,7 +93,7 @@ class AlertWatch:
         """Load the alerts from the store. Raises StoreError."""
         for alert in await self._store.alerts():
             self._alerts[alert.key] = alert
-            self._instruments.set(ALERTS, int(alert.fires), tenant=alert.tenant, alert=alert.name.value)
+            self._measure(alert)
             for delivery in self._deliveries:
                 if delivery.receiver.repeat or not alert.told:
                     delivery.take(alert)
@@ -201,7 +201,7 @@ class AlertWatch:
     def _announce(self, alert: Alert) -> None:
         """Report everywhere that an alert fires or is resolved."""
         self._remember(alert)
-        self._instruments.set(ALERTS, int(alert.fires), tenant=alert.tenant, alert=alert.name.value)
+        self._measure(alert)
         get_current_span().add_event(EVENT_FIRES if alert.fires else EVENT_RESOLVED, {ALERT: alert.name.value})
         known = {"alert": alert.name.value, "severity": alert.name.severity, "tenant": alert.tenant}
         if alert.fires:
@@ -211,6 +211,14 @@ class AlertWatch:
             _log.info("alert resolved", **known, since=alert.since.isoformat())
         for delivery in self._deliveries:
             delivery.take(alert)
+
+    def _measure(self, alert: Alert) -> None:
+        """Export whether an alert fires. The series of a removed tenant ends with its alert."""
+        of = {"tenant": alert.tenant, "alert": alert.name.value, "severity": alert.name.severity}
+        if alert.fires or alert.tenant in self._tenants:
+            self._instruments.set(ALERTS, int(alert.fires), **of)
+        else:
+            self._instruments.end(ALERTS, **of)
 
     async def _told(self, alerts: Sequence[Alert]) -> None:
         """Mark delivered states as told, unless a newer state has replaced them."""

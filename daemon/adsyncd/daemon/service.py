@@ -15,9 +15,12 @@ from adsyncd.control import app, server
 from adsyncd.control.commands import Commands
 from adsyncd.daemon.once import cancel_at_next
 from adsyncd.daemon.parts import Parts, open_parts
+from adsyncd.daemon.process_metrics import process_metrics
+from adsyncd.host.loop_lag import LoopLag
 from adsyncd.host.sd_notify import open_notifier, status_line
 from adsyncd.tasks import beside
 from adsyncd.tenants.file_watch import watch
+from adsyncd.tenants.gauges import keep_letters
 from adsyncd.tenants.registry import Registry
 from adsyncd.tenants.reload import Reloader
 from adsyncd.tenants.ticks import Ticker
@@ -46,6 +49,8 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             registry = Registry(supervisor, ticker, parts.alerts, parts.store, parts.clock)
             load, telling = partial(load_guarded_settings, config, environ), partial(notifier.reloading, parts.clock)
             reloader = Reloader(settings, load, registry, parts.clock, parts.instruments, telling)
+            lag = LoopLag(parts.clock)
+            parts.instruments.observe(process_metrics(parts.clock, lag))
             first = await reloader.reload()
             vault = beside(parts.vault.run) if parts.vault else nullcontext()
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
@@ -67,6 +72,8 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                         beside(reloader.forget_gone),
                         beside(watch, reloader, config),
                         beside(ticker.keep_time, parts.clock),
+                        beside(lag.run),
+                        beside(keep_letters, parts.store, parts.instruments, lambda: supervisor.tenants),
                     ):
                         await anext(signals)
                     ticker.stop()

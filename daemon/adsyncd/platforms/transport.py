@@ -40,7 +40,7 @@ _WRITTEN = ".send_request_body.complete"  # how httpx's `trace` names the event,
 _MOST_KIB = 64  # of an answer: the worst JSON of this size blocks the event loop for a millisecond
 _LONGEST_CLOSING_S = 3600.0  # a platform that asks for more than an hour gets one request an hour
 _MOST_DOUBLINGS = 6  # of the closing, in seconds, after 429s in a row that state no wait
-
+_STATUSES = frozenset([*HTTPStatus, *range(520, 531)])  # Cloudflare's, too; a platform can't have series without end
 
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
@@ -185,7 +185,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             self._count("none", call)
             raise
         permit.cool(call.written_at)
-        self._count(f"{head.status_code // 100}xx", call)
+        self._count(str(head.status_code) if head.status_code in _STATUSES else "other", call)
         return head
 
     async def _note_written(self, call: Call, event: str, _info: object) -> None:

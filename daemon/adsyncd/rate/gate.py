@@ -25,7 +25,7 @@ from adsyncd.rate.account import Account
 from adsyncd.rate.feedback import Limit
 from adsyncd.rate.learned import Learned
 from adsyncd.rate.ledger import PermitLedger, ShapeRecord
-from adsyncd.rate.limiter import Numbers
+from adsyncd.rate.limiter import Numbers, Usage
 from adsyncd.rate.permit import Permit
 from adsyncd.rate.platform_pool import PlatformPool
 from adsyncd.rate.quota import Quota, Shape
@@ -191,6 +191,10 @@ class Gate:
     def free(self) -> int:
         """How many permits are free now."""
         return self.limiter.free(self._clock.monotonic())
+
+    def usage(self) -> list[Usage]:
+        """Return how much of each window is used. Safe in any thread."""
+        return self.limiter.usage(self._clock.monotonic())
 
     @property
     def shape(self) -> Shape:

@@ -6,6 +6,7 @@ from adsyncd.clock import Clock
 from adsyncd.rate.account import Account, Known, by_account
 from adsyncd.rate.gate import Gate
 from adsyncd.rate.ledger import PermitLedger, PermitRecord, ShapeRecord
+from adsyncd.rate.limiter import Usage
 from adsyncd.rate.platform_pool import PlatformPool
 from adsyncd.rate.quota import ClientQuota
 
@@ -51,6 +52,11 @@ class Governor:
         if pool:
             pool.serve()
         return gate
+
+    def usage(self) -> dict[str, list[Usage]]:
+        """Return how much of each window of the platforms' own quotas is used, by platform. Safe in any thread."""
+        now = self._clock.monotonic()
+        return {name: pool.limiter.usage(now) for name, pool in list(self._pools.items())}
 
     def stop(self) -> None:
         """Stop all gates: requests in flight finish, no other is sent."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from itertools import cycle
+from typing import NamedTuple
 
 from adsyncd.rate.bucket import GUARD_SHARE, Bucket
 from adsyncd.rate.quota import Quota
@@ -24,6 +25,14 @@ _ONE_BY_ONE = 500  # permits that a forecast grants one by one
 
 Numbers = list[int]
 """The permits of one grant: one in each window, and again, as often as it costs. New windows change them in place."""
+
+
+class Usage(NamedTuple):
+    """How many permits of a window of `length_ms` are out or cool."""
+
+    length_ms: int
+    requests: int
+    used: int
 
 
 class Limiter:
@@ -239,6 +248,10 @@ class Limiter:
     def free(self, now: float) -> int:
         """Return how many permits are free in the scarcest window, blocked or not. Safe in any thread."""
         return min(bucket.look(now) for bucket in self.buckets)
+
+    def usage(self, now: float) -> list[Usage]:
+        """Return how much of each window is used. Safe in any thread."""
+        return [Usage(bucket.length_ms, bucket.requests, bucket.requests - bucket.look(now)) for bucket in self.buckets]
 
     @property
     def paced(self) -> bool:

@@ -19,6 +19,7 @@ import anyio
 import structlog
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_span_id, format_trace_id
 
+from adsyncd.alerts.rules import got_through
 from adsyncd.clock import Clock
 from adsyncd.duration import format_duration
 from adsyncd.errors import AdsyncdError, BadAnswer, Rejected, Stopping, StoreError
@@ -36,6 +37,7 @@ from adsyncd.telemetry.instruments import (
     ERROR_TYPE,
     FAILED,
     FIRE_TIME,
+    LAST_SUCCESS,
     LISTED,
     OUTCOME,
     PAGE,
@@ -50,6 +52,7 @@ from adsyncd.telemetry.instruments import (
     SPAN_RUN,
     STORED,
     TENANT,
+    WAITS,
     Instruments,
     mark_failed,
     span,
@@ -201,6 +204,11 @@ class Pipeline:
         outcome, took_s = ended.outcome.value, (ended.ended_at - ended.started_at).total_seconds()
         self._instruments.set(DEAD_LETTERS, letters, tenant=ended.tenant)
         self._instruments.add(RUNS, 1, tenant=ended.tenant, outcome=outcome)
+        self._instruments.add(FAILED, ended.failed - self._tally.failed, tenant=ended.tenant)  # not pushed in time
+        for reason, waited_s in ended.waits.items():
+            self._instruments.add(WAITS, waited_s, tenant=ended.tenant, reason=reason.value)
+        if got_through(self._tenant.alerts, ended):
+            self._instruments.set(LAST_SUCCESS, ended.ended_at.timestamp(), tenant=ended.tenant)
         self._instruments.record(RUN_DURATION, took_s, outcome=outcome)
         return ended
 
@@ -274,6 +282,7 @@ class Pipeline:
             self._instruments.add(STORED, states.count(PushState.STORED), tenant=tenant)
         else:
             self._instruments.add(SAVED, states.count(PushState.SKIPPED), tenant=tenant)
+            self._instruments.add(FAILED, states.count(PushState.DEAD_LETTERED), tenant=tenant)
 
     async def _push(self, push: Push) -> None:
         """Push a campaign, and queue the outcome. Nothing is awaited in between, so no known outcome is lost."""

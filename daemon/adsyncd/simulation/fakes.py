@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -16,7 +16,8 @@ from adsyncd.credentials import Credentials
 from adsyncd.errors import CredentialsUnavailable, StoreError
 from adsyncd.model.tenant import CredentialsRef
 from adsyncd.simulation.world import World, secrets_of
-from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, Instruments, Metric
+from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, TENANT, Instruments, Metric
+from adsyncd.telemetry.series import Reading
 
 Result = TypeVar("Result")
 
@@ -93,7 +94,7 @@ class CountingInstruments(Instruments):
     def __init__(self, overlapped: Counter[str]) -> None:
         super().__init__(NoOpMeter("simulation"))
         self._overlapped = overlapped
-        self.observed: dict[Metric, Callable[[], Mapping[str, float]]] = {}
+        self._reads: list[Callable[[], Iterable[Reading]]] = []
 
     def add(self, metric: Metric, amount: float, **attributes: AttributeValue) -> None:  # noqa: ARG002 - as its parent's
         """Count skipped ticks."""
@@ -103,6 +104,11 @@ class CountingInstruments(Instruments):
     def record(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
         """Ignore it."""
 
-    def observe(self, metric: Metric, read: Callable[[], Mapping[str, float]]) -> None:
-        """Keep a gauge's callback."""
-        self.observed[metric] = read
+    def observe(self, read: Callable[[], Iterable[Reading]]) -> None:
+        """Keep the callback."""
+        self._reads.append(read)
+
+    def observed(self, metric: Metric) -> dict[str, float]:
+        """Return the values of a gauge, by tenant."""
+        values = [value for read in self._reads for value in read()]
+        return {str(attributes[TENANT]): value for name, value, attributes in values if name == metric.name}

@@ -214,7 +214,7 @@ class Lives:
             for window in tenant.quota.windows
         )
         await anyio.sleep(_RECORDED_WITHIN_S + max(most_s, default=0.0))
-        free = instruments.observed[QUOTA_PERMITS]()
+        free = instruments.observed(QUOTA_PERMITS)
         for tenant in tenants:
             if free[tenant.id] != min(window.requests for window in tenant.quota.windows):
                 self._checker.break_(Invariant.DRAINED, f"{tenant.id} has {free[tenant.id]} permits left in the end")

@@ -73,6 +73,12 @@ def count_all(connection: Connection) -> dict[str, int]:
     return {row.tenant: row.letters for row in connection.execute(query)}
 
 
+def oldest_of_all(connection: Connection) -> dict[str, tuple[int, datetime]]:
+    """Return, by tenant, the number of its dead letters and since when the oldest of them is one."""
+    query = select(table.c.tenant, func.count().label("letters"), func.min(table.c.dead_at).label("oldest"))
+    return {row.tenant: (row.letters, row.oldest) for row in connection.execute(query.group_by(table.c.tenant))}
+
+
 _THIS = and_(
     table.c.tenant == bindparam("of_tenant"),
     table.c.campaign_id == bindparam("of_campaign"),

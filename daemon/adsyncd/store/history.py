@@ -66,6 +66,21 @@ def last_runs(connection: Connection) -> dict[str, Run]:
 
 
 # Queries for each tenant are built once.
+_REGULAR = (
+    _RUN.where(table.c.tenant == bindparam("of_tenant"), table.c.outcome.in_([Outcome.SUCCEEDED, Outcome.PARTIAL]))
+    .order_by(table.c.fire_time.desc())
+    .limit(_RECENT)
+)
+
+
+def last_regular_runs(connection: Connection, tenants: Iterable[str]) -> dict[str, list[Run]]:
+    """Return, by tenant, its last ten runs that succeeded or succeeded in part, newest first."""
+    return {
+        tenant: [Run(**row) for row in connection.execute(_REGULAR, {"of_tenant": tenant}).mappings()]
+        for tenant in tenants
+    }
+
+
 _KEPT = select(func.count()).where(campaigns.c.tenant == bindparam("of_tenant"), campaigns.c.deleted_at.is_(None))
 _ANNOUNCED = (
     select(case((table.c.complete, 0), else_=table.c.announced))  # after a complete listing the total is not needed

@@ -87,6 +87,10 @@ class Reader:
         """Return, by tenant, the latest run that ended."""
         return await self._read(history.last_runs)
 
+    async def last_regular_runs(self, tenants: Sequence[str]) -> dict[str, list[Run]]:
+        """Return, by tenant, its last ten runs that succeeded or succeeded in part, newest first."""
+        return await self._read(lambda connection: history.last_regular_runs(connection, tenants))
+
     async def last_fire_times(self) -> dict[str, datetime]:
         """Return, by tenant, the latest fire time with a run."""
         return await self._read(history.last_fire_times)
@@ -128,6 +132,10 @@ class Reader:
     async def dead_letter_counts(self) -> dict[str, int]:
         """Return the number of dead letters by tenant; tenants without any are left out."""
         return await self._read(dead_letters.count_all)
+
+    async def oldest_dead_letters(self) -> dict[str, tuple[int, datetime]]:
+        """Return, by tenant, the number of its dead letters and since when the oldest of them is one."""
+        return await self._read(dead_letters.oldest_of_all)
 
     async def oldest_dead_letter(self, tenant: str) -> datetime | None:
         """Return when a tenant's oldest dead letter was written, or None if it has none."""

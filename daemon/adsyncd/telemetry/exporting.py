@@ -18,30 +18,26 @@ from opentelemetry.metrics import MeterProvider as APIMeterProvider
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, ConsoleLogRecordExporter, LogRecordExporter
-from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter, ObservableGauge, _Gauge
-from opentelemetry.sdk.metrics.export import (
-    CardinalityLimits,
-    ConsoleMetricExporter,
-    MetricExporter,
-    PeriodicExportingMetricReader,
-)
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import adsyncd
+from adsyncd.clock import SystemClock
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.telemetry.http_spans import http_duration
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.telemetry.losses import ExporterSession, Losses
+from adsyncd.telemetry.metric_readers import ExportingReader
 from adsyncd.telemetry.providers import Telemetry
+from adsyncd.telemetry.series import SeriesTable
 from adsyncd.telemetry.span_export import LeanSpanExporter
 from adsyncd.telemetry.standard_variables import wanted_exporters
 
 _FLUSH_S = 3.0
-_READING_MS = 10_000.0  # more than all series take
-_SERIES = 20_000  # of one instrument; beyond the SDK's 2,000 it would merge tenants into one series
 
 _Exporter = TypeVar("_Exporter", SpanExporter, MetricExporter, LogRecordExporter)
 
@@ -64,9 +60,10 @@ async def open_exports(environ: Mapping[str, str]) -> AsyncIterator[Telemetry]:
     )
     outlets: list[_Outlet] = []
     try:
-        meter_provider = _open_metrics(environ, resource, outlets)
+        series = SeriesTable(SystemClock())
+        meter_provider = _open_metrics(environ, resource, series, outlets)
         meter = meter_provider.get_meter("adsyncd", adsyncd.__version__)
-        instruments = Instruments(meter)
+        instruments = Instruments(meter, None if isinstance(meter_provider, NoOpMeterProvider) else series)
         tracer_provider = _open_traces(environ, resource, instruments, outlets)
         logger_provider = _open_logs(environ, resource, instruments, outlets)
     except ValueError as exc:
@@ -82,20 +79,13 @@ async def open_exports(environ: Mapping[str, str]) -> AsyncIterator[Telemetry]:
         await _flush(outlets)
 
 
-class _Reader(PeriodicExportingMetricReader):
-    """Reads as long as that takes. The SDK gives up after the time between exports, and loses all of the last one."""
-
-    def collect(self, timeout_millis: float = 0) -> None:  # type: ignore[misc]  # it is final, without another way
-        """Read and export all metrics."""
-        super().collect(timeout_millis=max(timeout_millis, _READING_MS))
-
-
-def _open_metrics(environ: Mapping[str, str], resource: Resource, outlets: list[_Outlet]) -> APIMeterProvider:
+def _open_metrics(
+    environ: Mapping[str, str], resource: Resource, series: SeriesTable, outlets: list[_Outlet]
+) -> APIMeterProvider:
     exporters = _exporters(environ, OTLPMetricExporter, ConsoleMetricExporter, Losses("metrics"))
     if not exporters:
         return NoOpMeterProvider()
-    limits: CardinalityLimits = {ObservableCounter: _SERIES, _Gauge: _SERIES, ObservableGauge: _SERIES}
-    readers = [_Reader(exporter, cardinality_limits=limits) for exporter in exporters]
+    readers = [ExportingReader(exporter, series, resource) for exporter in exporters]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     outlets.append(_Outlet(provider.shutdown, exporters))
     return provider

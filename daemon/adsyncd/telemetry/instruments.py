@@ -4,16 +4,13 @@ The names are a contract with users, who build dashboards and alerts on them.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Literal
 
 from opentelemetry.context import attach, detach
-from opentelemetry.metrics import CallbackOptions, Meter, NoOpMeter, Observation
-from opentelemetry.metrics import _Gauge as Gauge
+from opentelemetry.metrics import Meter
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
@@ -29,6 +26,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from adsyncd.errors import AdsyncdError, Stopping
+from adsyncd.telemetry.series import Reading, SeriesTable
 
 SPAN_RUN = "sync.run"
 SPAN_LIST = "campaigns.list"
@@ -57,6 +55,9 @@ WAIT_REASON = "adsyncd.wait.reason"  # the reason for a request's wait
 WAIT_UNTIL = "adsyncd.wait.until"  # the expected end of the wait when it began; ISO 8601
 ERROR_TYPE = "error.type"
 ALERT = "adsyncd.alert"  # an alert's name
+PLATFORM = "adsyncd.platform"
+WINDOW = "adsyncd.window"  # the length of a quota's window
+CPU_MODE = "cpu.mode"  # semantic conventions, "process metrics"
 STORE_WRITES = "adsyncd.store.writes"  # how many writes a transaction of the store held
 DB_SYSTEM = "db.system.name"  # semantic conventions, "database spans"
 
@@ -73,24 +74,25 @@ URL_FULL = "url.full"
 URL_TEMPLATE = "url.template"  # the path, with placeholders where its requests differ
 
 
-_Series = frozenset[tuple[str, AttributeValue]]  # the attributes of one series of a metric
-
-
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric: its kind, name, UCUM unit and description."""
+    """A metric: its kind, name, UCUM unit and description; of a histogram, the upper bounds of its buckets.
 
-    kind: Literal["counter", "histogram", "gauge"]
+    An `up-down counter` is a number of things, of which a sum makes sense.
+    """
+
+    kind: Literal["counter", "up-down counter", "histogram", "gauge"]
     name: str
     unit: str
     description: str
+    buckets: tuple[float, ...] | None = None
 
 
 LISTED = Metric("counter", "adsyncd.campaigns.listed", "{campaign}", "Campaigns that runs found in listings")
 PUSHED = Metric("counter", "adsyncd.campaigns.pushed", "{campaign}", "Campaigns that runs pushed")
 STORED = Metric("counter", "adsyncd.campaigns.stored", "{campaign}", "Campaigns that runs stored and were not to push")
 FAILED = Metric("counter", "adsyncd.campaigns.failed", "{campaign}", "Campaigns that a run could not push")
-REQUESTS = Metric("counter", "adsyncd.requests", "{request}", "Metered requests sent, by tenant and status class")
+REQUESTS = Metric("counter", "adsyncd.requests", "{request}", "Metered requests sent, by tenant and status code")
 RETRIES = Metric("counter", "adsyncd.retries", "{request}", "Requests that repeat one that failed")
 SAVED = Metric(
     "counter",
@@ -100,20 +102,42 @@ SAVED = Metric(
 )
 QUOTA_WAIT = Metric("counter", "adsyncd.quota.wait", "s", "Time that a tenant's runs waited for quota")
 QUOTA_PERMITS = Metric("gauge", "adsyncd.quota.permits", "{permit}", "Free permits in a tenant's bucket")
+QUOTA_LIMIT = Metric(
+    "gauge", "adsyncd.quota.limit", "{permit}", "Permits of a quota, by tenant or platform, and window"
+)
+QUOTA_USED = Metric(
+    "gauge", "adsyncd.quota.used", "{permit}", "Permits of a quota that are not free, by tenant or platform, and window"
+)
+WAITS = Metric("counter", "adsyncd.waits", "s", "Time that runs waited, by tenant and reason; counted when a run ends")
 BREAKER_OPEN = Metric("gauge", "adsyncd.breaker.open", "{breaker}", "1 while a host's circuit breaker is open, else 0")
-RUN_DURATION = Metric("histogram", "adsyncd.run.duration", "s", "How long runs took, by outcome")
+RUN_DURATION = Metric(
+    "histogram",
+    "adsyncd.run.duration",
+    "s",
+    "How long runs took, by outcome",
+    (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 2700, 3600),
+)
 RUNS = Metric("counter", "adsyncd.runs", "{run}", "Runs that ended, by tenant and outcome")
 RUNS_OVERLAPPED = Metric(
     "counter", "adsyncd.runs.overlapped", "{run}", "Ticks skipped: a run was in progress, here or elsewhere"
 )
 RUNS_PAUSED = Metric("counter", "adsyncd.runs.paused", "{run}", "Ticks skipped: an operator has paused the tenant")
+LAST_SUCCESS = Metric(
+    "gauge", "adsyncd.last_success", "s", "Unix time at which a tenant's last run ended that met its success rate"
+)
+SCHEDULE_INTERVAL = Metric(
+    "gauge", "adsyncd.schedule.interval", "s", "Longest time between two fire times of a tenant's schedule"
+)
 DEAD_LETTERS = Metric("gauge", "adsyncd.dead_letters", "{campaign}", "A tenant's dead letters")
+DEAD_LETTERS_OLDEST = Metric(
+    "gauge", "adsyncd.dead_letters.oldest", "s", "Unix time since which a tenant's oldest dead letter is one"
+)
 TOKEN_EXPIRES_IN = Metric(
     "gauge", "adsyncd.token.expires_in", "s", "Time until a tenant's access token expires, if that is known"
 )
 VAULT_UP = Metric("gauge", "adsyncd.vault.up", "1", "1 while Vault answers the daemon and lets it sign in, else 0")
 ALERTS = Metric(
-    "gauge", "adsyncd.alerts", "{alert}", "1 while an alert fires, by tenant and alert; 0 once it is resolved"
+    "gauge", "adsyncd.alerts", "{alert}", "1 while an alert fires, by tenant, alert and severity; 0 once it is resolved"
 )
 DROP_INS_REFUSED = Metric(
     "gauge",
@@ -127,12 +151,20 @@ TELEMETRY_LOST = Metric(
 LOG_LINES_DROPPED = Metric(
     "counter", "adsyncd.log.dropped", "{line}", "Log lines that were not written: their reader stalled or was gone"
 )
+EVENT_LOOP_LAG = Metric("gauge", "adsyncd.event_loop.lag", "s", "Longest delay of the event loop in the last minute")
+# Semantic conventions, "process metrics".
+CPU_TIME = Metric("counter", "process.cpu.time", "s", "CPU time of the process, by cpu.mode")
+MEMORY_USAGE = Metric("up-down counter", "process.memory.usage", "By", "Physical memory of the process")
+FILE_DESCRIPTORS = Metric(
+    "up-down counter", "process.unix.file_descriptor.count", "{file_descriptor}", "Open files and sockets"
+)
+UPTIME = Metric("gauge", "process.uptime", "s", "Time since the start of the process")
 
 METRICS = (
-    LISTED, PUSHED, STORED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS, BREAKER_OPEN,
-    RUN_DURATION, RUNS, RUNS_OVERLAPPED, RUNS_PAUSED, DEAD_LETTERS, TOKEN_EXPIRES_IN,
-    VAULT_UP, ALERTS, DROP_INS_REFUSED, TELEMETRY_LOST,
-    LOG_LINES_DROPPED,
+    LISTED, PUSHED, STORED, FAILED, REQUESTS, RETRIES, SAVED, QUOTA_WAIT, QUOTA_PERMITS, QUOTA_LIMIT, QUOTA_USED,
+    WAITS, BREAKER_OPEN, RUN_DURATION, RUNS, RUNS_OVERLAPPED, RUNS_PAUSED, LAST_SUCCESS, SCHEDULE_INTERVAL,
+    DEAD_LETTERS, DEAD_LETTERS_OLDEST, TOKEN_EXPIRES_IN, VAULT_UP, ALERTS, DROP_INS_REFUSED, TELEMETRY_LOST,
+    LOG_LINES_DROPPED, EVENT_LOOP_LAG, CPU_TIME, MEMORY_USAGE, FILE_DESCRIPTORS, UPTIME,
 )  # fmt: skip
 
 # Semantic conventions, too: recorded by the transport that records the HTTP spans, with their attributes.
@@ -225,63 +257,52 @@ def error_type(exc: BaseException) -> str:
 class Instruments:
     """Adds to the metrics above. An attribute `tenant="acme"` is exported as `adsyncd.tenant`.
 
-    Thread-safe. Without an exporter each call does nothing. Counters are kept here and read at each export: the SDK
-    takes 10 us for an addition.
+    Thread-safe. Counters and gauges are kept in `series`; without it nothing is. Histograms are kept by the SDK.
     """
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._is_idle = isinstance(meter, NoOpMeter)
-        self._lock = threading.Lock()
-        self._totals: dict[str, dict[_Series, float]] = {}
-        for metric in METRICS:
-            if metric.kind == "counter":
-                totals = self._totals[metric.name] = {}
-                meter.create_observable_counter(
-                    metric.name, [partial(self._observations, totals)], metric.unit, metric.description
-                )
+    def __init__(self, meter: Meter, series: SeriesTable | None = None) -> None:
+        self._series = series
         self._histograms = {
-            metric.name: meter.create_histogram(metric.name, metric.unit, metric.description)
+            metric.name: meter.create_histogram(
+                metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
+            )
             for metric in METRICS
             if metric.kind == "histogram"
         }
-        self._gauges: dict[str, Gauge] = {}  # made on first use: a gauge is either set or observed
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is exported, so that no value need be computed."""
+        return self._series is None
 
     def add(self, metric: Metric, amount: float, **attributes: AttributeValue) -> None:
-        """Add `amount`, in the metric's unit, to a counter."""
-        if self._is_idle:
-            return
-        totals, series = self._totals[metric.name], frozenset(attributes.items())
-        with self._lock:
-            totals[series] = totals.get(series, 0) + amount
-
-    def _observations(self, totals: Mapping[_Series, float], _: CallbackOptions) -> Iterable[Observation]:
-        with self._lock:
-            now = list(totals.items())
-        return [Observation(total, _prefixed(dict(series))) for series, total in now]
+        """Add `amount`, in the metric's unit, to a counter. Its series begins at 0: adding 0 begins it."""
+        if self._series is not None:
+            self._series.add(metric.name, amount, attributes)
 
     def record(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
         """Count `value`, in the metric's unit, in a histogram."""
-        self._histograms[metric.name].record(value, _prefixed(attributes))
+        self._histograms[metric.name].record(value, {f"adsyncd.{name}": of for name, of in attributes.items()})
 
     def set(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
         """Set a gauge to `value`, in the metric's unit."""
-        if metric.name not in self._gauges:
-            self._gauges[metric.name] = self._meter.create_gauge(metric.name, metric.unit, metric.description)
-        self._gauges[metric.name].set(value, _prefixed(attributes))
+        if self._series is not None:
+            self._series.set(metric.name, value, attributes)
 
-    def observe(self, metric: Metric, read: Callable[[], Mapping[str, float]]) -> None:
-        """Export the value that `read` returns for each tenant id, at each export of metrics.
+    def end(self, metric: Metric, **attributes: AttributeValue) -> None:
+        """End one series."""
+        if self._series is not None:
+            self._series.end(metric.name, attributes)
 
-        A tenant absent from the result is absent from the export. `read` runs on the exporter's thread and must return
-        a mapping that nothing changes.
+    def forget(self, tenant: str) -> None:
+        """End all series of a tenant that were added to or set."""
+        if self._series is not None:
+            self._series.forget(tenant)
+
+    def observe(self, read: Callable[[], Iterable[Reading]]) -> None:
+        """Export the values that `read` returns, at each export of metrics.
+
+        A series that is absent from the result is absent from the export. `read` runs on the exporter's thread.
         """
-
-        def callback(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(value, {TENANT: tenant}) for tenant, value in read().items()]
-
-        self._meter.create_observable_gauge(metric.name, [callback], metric.unit, metric.description)
-
-
-def _prefixed(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
-    return {f"adsyncd.{name}": value for name, value in attributes.items()}
+        if self._series is not None:
+            self._series.observe(read)

@@ -4,7 +4,7 @@ A tenant that a difference does not name is not touched. The event loop has a tu
 changes at once delay no run.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,6 +14,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from adsyncd.alerts import AlertWatch
+from adsyncd.alerts.rules import got_through
 from adsyncd.clock import Clock
 from adsyncd.model.run import Run, whole_ms
 from adsyncd.model.schedule import missed, share, trigger
@@ -46,6 +47,7 @@ class _Memory:
     due: datetime | None
     paused_since: datetime | None
     last_run: Run | None
+    last_success: datetime | None
     dead_letters: int
 
 
@@ -108,21 +110,43 @@ class Registry:
         last_fires = await self._store.last_fire_times()
         pauses, last_runs = await self._store.pauses(), await self._store.last_runs()
         letters = await self._store.dead_letter_counts()
+        successes = await self._successes(tenants, last_runs)
         memories = {}
         for tenant in sorted(tenants, key=lambda tenant: share(tenant.id)):
             due = open_runs.get(tenant.id) or missed(
                 trigger(tenant.schedule, tenant.id), last_fires.get(tenant.id), now
             )
             memories[tenant.id] = _Memory(
-                due, pauses.get(tenant.id), last_runs.get(tenant.id), letters.get(tenant.id, 0)
+                due,
+                pauses.get(tenant.id),
+                last_runs.get(tenant.id),
+                successes.get(tenant.id),
+                letters.get(tenant.id, 0),
             )
             await anyio.lowlevel.checkpoint()
         return memories
 
+    async def _successes(self, tenants: Collection[Tenant], last_runs: Mapping[str, Run]) -> dict[str, datetime]:
+        """Return when the last run of each tenant ended that met its success rate; None if it is long ago."""
+        alerts = {tenant.id: tenant.alerts for tenant in tenants}
+        latest = {run.tenant: [run] for run in last_runs.values() if run.tenant in alerts}
+        unwell = [tenant_id for tenant_id, [run] in latest.items() if not got_through(alerts[tenant_id], run)]
+        latest |= await self._store.last_regular_runs(unwell) if unwell else {}
+        found = {}
+        for tenant_id, runs in latest.items():
+            ends = [run.ended_at for run in runs if run.ended_at and got_through(alerts[tenant_id], run)]
+            if ends:
+                found[tenant_id] = ends[0]
+        return found
+
     def _add(self, tenant: Tenant, memory: _Memory) -> None:
         self.tenants[tenant.id] = tenant
         self._supervisor.add(
-            tenant, paused_since=memory.paused_since, last_run=memory.last_run, dead_letters=memory.dead_letters
+            tenant,
+            paused_since=memory.paused_since,
+            last_run=memory.last_run,
+            last_success=memory.last_success,
+            dead_letters=memory.dead_letters,
         )
         self._alerts.add(tenant)
         self._ticks.add(tenant)

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import groupby
 
 import anyio
-import structlog
 from anyio.abc import TaskGroup
 
 from adsyncd.errors import AdsyncdError, NoSuchTenant, Stopping
@@ -14,12 +12,11 @@ from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Run, Tally
 from adsyncd.model.tenant import Tenant
 from adsyncd.runs.replay import Replayed
-from adsyncd.telemetry.instruments import DEAD_LETTERS, QUOTA_PERMITS, TOKEN_EXPIRES_IN
+from adsyncd.telemetry.instruments import DEAD_LETTERS, LAST_SUCCESS
 from adsyncd.tenants.diff import Change
+from adsyncd.tenants.gauges import Gauges, begin
 from adsyncd.tenants.services import Services
 from adsyncd.tenants.worker import Worker
-
-_log = structlog.stdlib.get_logger(__name__)
 
 
 class Supervisor:
@@ -31,9 +28,8 @@ class Supervisor:
         self._replays = 0  # of several tenants at a time
         self._rest = anyio.Event()
         self._stopping = False
-        observe = services.instruments.observe
-        observe(QUOTA_PERMITS, partial(self._each, lambda worker: worker.gate.free))
-        observe(TOKEN_EXPIRES_IN, partial(self._each, lambda worker: worker.session.expires_in()))
+        gauges = Gauges(lambda: dict(self._workers), services.governor.usage, services.clock.now())
+        services.instruments.observe(gauges.read)
 
     def worker(self, tenant_id: str) -> Worker:
         """Return a tenant's worker. Raises NoSuchTenant."""
@@ -47,14 +43,19 @@ class Supervisor:
         *,
         paused_since: datetime | None = None,
         last_run: Run | None = None,
+        last_success: datetime | None = None,
         dead_letters: int | None = None,
     ) -> None:
         """Take a tenant into service, with what the store knows of it.
 
         One that was removed and still has something in progress keeps its worker, and that its own knowledge.
         """
+        instruments = self._services.instruments
+        begin(instruments, tenant)
         if dead_letters is not None:
-            self._services.instruments.set(DEAD_LETTERS, dead_letters, tenant=tenant.id)
+            instruments.set(DEAD_LETTERS, dead_letters, tenant=tenant.id)
+        if last_success is not None:
+            instruments.set(LAST_SUCCESS, last_success.timestamp(), tenant=tenant.id)
         if (worker := self._workers.get(tenant.id)) is not None:
             worker.leaving = False
             worker.change(Change(worker.tenant, tenant))
@@ -144,21 +145,9 @@ class Supervisor:
     def _at_rest(self, worker: Worker) -> None:
         if worker.leaving:
             del self._workers[worker.tenant.id]
+            self._services.instruments.forget(worker.tenant.id)
         self._wake()
 
     def _wake(self) -> None:
         self._rest.set()
         self._rest = anyio.Event()
-
-    def _each(self, measure: Callable[[Worker], float | None]) -> Mapping[str, float]:
-        """Measure each tenant. One that can't be measured is left out, and does not hide the others."""
-        measured = {}
-        for tenant_id, worker in list(self._workers.items()):
-            try:
-                value = measure(worker)
-            except Exception:  # noqa: BLE001 - one tenant's trouble never reaches another
-                _log.debug("tenant can't be measured", tenant=tenant_id, exc_info=True)
-            else:
-                if value is not None:
-                    measured[tenant_id] = value
-        return measured

@@ -9,7 +9,7 @@ from adsyncd.errors import CredentialsUnavailable
 from adsyncd.model.alert import AlertName
 from adsyncd.model.run import Listing
 from adsyncd.model.tenant import AlertSettings, Cron, Every
-from adsyncd.telemetry.instruments import ALERT, EVENT_FIRES, EVENT_RESOLVED, SPAN_RUN, span
+from adsyncd.telemetry.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, SPAN_RUN, span
 from support.alerts import an_alert
 from support.spans import Spans
 from support.tenants import a_tenant
@@ -161,12 +161,25 @@ async def test_an_alert_of_a_tenant_that_is_gone_is_resolved(world: World) -> No
     assert world.hooked() == [("gone", "runs_failing", "resolved")]
 
 
+async def test_the_metric_tells_the_severity_of_an_alert(world: World) -> None:
+    async with world.daemon() as watch:
+        await world.run(watch, FAILED, times=3)
+        await world.run(watch, PARTIAL, listed=20, pushed=1, failed=19)
+    severities = {
+        (point["attributes"][ALERT], point["attributes"]["adsyncd.severity"]): point["value"]
+        for point in world.metrics.points(ALERTS.name)
+    }
+    assert severities == {("runs_failing", "critical"): 0, ("low_success_rate", "warning"): 1}
+
+
 async def test_a_tenant_that_is_removed_neither_rings_nor_goes_on_to(world: World) -> None:
     async with world.daemon(HOOK) as watch:
         await world.run(watch, FAILED, times=3)
+        assert world.gauge() == {("acme", "runs_failing"): 1}
         watch.remove("acme")
         await world.run(watch, FAILED, after=timedelta(days=1))
         await anyio.sleep(60)
+        assert world.metrics.points(ALERTS.name) == []
     assert world.hooked() == [("acme", "runs_failing", "firing"), ("acme", "runs_failing", "resolved")]
 
 

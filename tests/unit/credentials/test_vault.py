@@ -16,7 +16,6 @@ from adsyncd.credentials.vault import AppRole, Vault, VaultToken
 from adsyncd.errors import CredentialsError, CredentialsMissing, CredentialsUnavailable
 from adsyncd.model.status import VaultState
 from adsyncd.model.tenant import VaultRef
-from adsyncd.telemetry.instruments import Instruments
 from support.clock import SetClock
 from support.fake_vault import ACCESS, DENIED, SEALED, FakeApi, fake_vault
 from support.metrics import Metrics
@@ -29,7 +28,7 @@ class World:
         self.clock = SetClock()
         self.api = FakeApi(self.clock)
         self._metrics = Metrics()
-        self.vault = fake_vault(ACCESS, self.api, self.clock, Instruments(self._metrics.meter))
+        self.vault = fake_vault(ACCESS, self.api, self.clock, self._metrics.instruments)
 
     async def read(self, path: str = "acme", role: str | None = None) -> int | None:
         return (await self.vault.read(VaultRef(path, role))).version

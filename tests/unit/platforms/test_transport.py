@@ -6,8 +6,6 @@ from datetime import timedelta
 import anyio
 import httpx
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import SecretStr
 
 from adsyncd.config.profile_file import shipped_profile
@@ -16,6 +14,7 @@ from adsyncd.platforms.call import Call, Kind
 from adsyncd.rate.ledger import Claim, PermitRecord
 from support.gates import MemoryLedger
 from support.governed import MIB, PLATFORM, TIMEOUT_S, Body, Handler, Parts, answering, raising
+from support.metrics import Metrics
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ConnectTimeout(""), httpx.PoolTimeout("")])
@@ -96,9 +95,8 @@ async def test_a_permit_that_can_not_be_put_on_record_is_given_back_and_nothing_
 
 
 async def test_requests_retries_and_refusals_are_counted_as_they_leave() -> None:
-    reader = InMemoryMetricReader()
-    provider = MeterProvider([reader], shutdown_on_exit=False)
-    parts = Parts(answering(503), meter=provider.get_meter("test"))
+    metrics = Metrics()
+    parts = Parts(answering(503), instruments=metrics.instruments)
     call = Call(Kind.LISTING)
     for handler in (
         raising(httpx.ConnectError("")),
@@ -115,17 +113,15 @@ async def test_requests_retries_and_refusals_are_counted_as_they_leave() -> None
     await parts.send()
     assert (parts.tally.requests, parts.tally.retries, parts.tally.refused) == (5, 4, 1)
     assert call.sendings == 5
-    data = reader.get_metrics_data()
-    assert data is not None
     points = {
-        (metric.name, *(value for _, value in sorted((point.attributes or {}).items()))): getattr(point, "value", None)
-        for metric in data.resource_metrics[0].scope_metrics[0].metrics
-        for point in metric.data.data_points
+        (metric["name"], *(value for _, value in sorted(point["attributes"].items()))): point["value"]
+        for metric in metrics.exported()
+        for point in metric["data"].get("data_points", [])
     }
     assert points == {
-        ("adsyncd.requests", "2xx", "acme"): 2,
-        ("adsyncd.requests", "4xx", "acme"): 1,
-        ("adsyncd.requests", "5xx", "acme"): 1,
+        ("adsyncd.requests", "200", "acme"): 2,
+        ("adsyncd.requests", "429", "acme"): 1,
+        ("adsyncd.requests", "503", "acme"): 1,
         ("adsyncd.requests", "none", "acme"): 1,
         ("adsyncd.retries", "acme"): 4,
         ("adsyncd.quota.wait", "acme"): pytest.approx(1),

@@ -4,8 +4,6 @@ from typing import Any
 
 import anyio
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from adsyncd.errors import Stopping, Unavailable
 from adsyncd.model.campaign import STATISTICS, Page
@@ -15,6 +13,7 @@ from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.listing_cache import ListingCache
 from adsyncd.store import Store, tables
 from adsyncd.telemetry.instruments import LISTED_FROM, SPAN_PAGE, Instruments
+from support.metrics import Metrics
 from support.pipelines import SILENT
 from support.pipelines import run as run_pipeline
 from support.records import campaign, rows
@@ -168,20 +167,11 @@ async def test_a_tenant_that_was_led_elsewhere_is_not_taken_back_by_what_is_kept
 
 
 async def test_requests_that_were_not_needed_are_counted(store: Store) -> None:
-    reader = InMemoryMetricReader()
-    counted = Instruments(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"))
+    metrics = Metrics()
     platform, thrifty = Platform(), replace(CACHING, sync=replace(CACHING.sync, push=PushPolicy.CHANGED))
     for number in (0, 1):
-        await run(platform, store, number, thrifty, instruments=counted)
-    data = reader.get_metrics_data()
-    assert data
-    saved = [
-        point.value  # type: ignore[union-attr]  # a sum's points have one
-        for metric in data.resource_metrics[0].scope_metrics[0].metrics
-        if metric.name == "adsyncd.requests.saved"
-        for point in metric.data.data_points
-    ]
-    assert saved == [3 + 5]
+        await run(platform, store, number, thrifty, instruments=metrics.instruments)
+    assert [point["value"] for point in metrics.points("adsyncd.requests.saved")] == [3 + 5]
 
 
 # Pages that have not changed

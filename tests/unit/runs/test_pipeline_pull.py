@@ -6,7 +6,7 @@ from adsyncd.errors import Rejected, Unavailable
 from adsyncd.model.run import Listing, Outcome, Tally
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.store import Store, tables
-from adsyncd.telemetry.instruments import SPAN_PUSH, Instruments
+from adsyncd.telemetry.instruments import SPAN_PUSH
 from support.metrics import Metrics
 from support.pipelines import FOREVER, Source, cut_off, deleted, ids, reconciles, run
 from support.records import bury, rows
@@ -76,6 +76,6 @@ async def test_dead_letters_of_a_tenant_that_pushes_no_more_stay_and_cost_no_run
 @pytest.mark.parametrize(("tenant", "stored"), [(PULLS, [20]), (PUSHES, [])])
 async def test_stored_campaigns_are_counted(store: Store, tenant: Tenant, stored: list[int]) -> None:
     metrics = Metrics()
-    await run(Source(), store, tenant=tenant, instruments=Instruments(metrics.meter))
+    await run(Source(), store, tenant=tenant, instruments=metrics.instruments)
     assert [point["value"] for point in metrics.points("adsyncd.campaigns.stored")] == stored
     assert [point["value"] for point in metrics.points("adsyncd.campaigns.listed")] == [20]

@@ -36,7 +36,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def instruments(metrics: Metrics) -> Instruments:
-    return Instruments(metrics.meter)
+    return metrics.instruments
 
 
 async def test_a_trace_that_is_not_sampled_has_an_id_and_costs_one_span() -> None:
@@ -143,7 +143,7 @@ def test_an_observed_gauge_is_read_at_export_and_forgets_who_is_gone(
     instruments: Instruments, metrics: Metrics
 ) -> None:
     permits = {"acme": 10.0, "globex": 4.0}
-    instruments.observe(QUOTA_PERMITS, lambda: dict(permits))
+    instruments.observe(lambda: [(QUOTA_PERMITS.name, value, {TENANT: of}) for of, value in permits.items()])
     assert len(metrics.points(QUOTA_PERMITS.name)) == 2
     del permits["globex"]
     (point,) = metrics.points(QUOTA_PERMITS.name)

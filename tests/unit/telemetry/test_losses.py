@@ -7,7 +7,7 @@ import structlog
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from adsyncd.telemetry.instruments import TELEMETRY_LOST, Instruments
+from adsyncd.telemetry.instruments import TELEMETRY_LOST
 from adsyncd.telemetry.losses import ExporterSession, Losses
 from support.metrics import Metrics
 
@@ -88,7 +88,7 @@ def test_what_a_full_queue_drops_is_told_and_counted() -> None:
     exporter.export = hang  # type: ignore[method-assign]
     processor = BatchSpanProcessor(exporter, max_queue_size=2, max_export_batch_size=1)
     metrics = Metrics()
-    Losses("traces", Instruments(metrics.meter)).watch_queue(processor)
+    Losses("traces", metrics.instruments).watch_queue(processor)
     tracers = TracerProvider(shutdown_on_exit=False)
     tracers.add_span_processor(processor)
     tracer = tracers.get_tracer("test")

@@ -21,10 +21,13 @@ from adsyncd.model.tenant import EnvRef, Every, Tenant
 from adsyncd.rate.quota import Quota
 from adsyncd.simulation.ticker import VirtualTicker
 from adsyncd.store import Store
+from adsyncd.telemetry.instruments import LAST_SUCCESS
 from adsyncd.tenants.diff import Diff, diff
 from adsyncd.tenants.registry import Registry
 from support.examples import examples
 from support.inline_store import Disk, inline_store
+from support.records import NOON
+from support.records import run as a_run
 from support.supervised import World, a_world, tenant
 
 MINUTE = timedelta(minutes=1)
@@ -240,3 +243,18 @@ async def test_whatever_is_edited_and_when_the_last_word_counts_nobody_runs_twic
         for client in clients:
             ledger = await served.world.ledger(client)
             assert (ledger["refused"], ledger["largest_window"] <= 10) == (0, True)
+
+
+async def test_the_last_success_is_known_from_the_start_whatever_failed_since(store: Store) -> None:
+    well: dict[str, Any] = {"ended_at": NOON, "outcome": Outcome.SUCCEEDED}
+    later: dict[str, Any] = {"ended_at": NOON + timedelta(hours=1), "outcome": Outcome.FAILED}
+    for name, number, end in [("acme", 0, well), ("acme", 1, later), ("globex", 0, well), ("hooli", 0, later)]:
+        began = a_run(name, number)
+        await store.begin(began)
+        await store.finish(replace(began, **end))
+    async with serving(store) as served:
+        for name in ("acme", "globex", "hooli", "initech"):
+            await store.pause(name, NOON)
+        await served.become(*(tenant(name, schedule=HOUR) for name in ("acme", "globex", "hooli", "initech")))
+        at = NOON.timestamp()
+        assert served.world.measured(LAST_SUCCESS) == {"acme": at, "globex": at}

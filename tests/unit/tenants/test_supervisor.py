@@ -264,3 +264,16 @@ async def test_permits_and_tokens_are_measured_for_each_tenant(store: Store) -> 
         world.supervisor.worker("acme").gate = None  # type: ignore[assignment]  # so that it can't be measured
         assert world.measured(QUOTA_PERMITS) == {"globex": 8}
         assert 3580 < world.measured(TOKEN_EXPIRES_IN)["globex"] < 3600
+
+
+async def test_the_counters_of_a_tenant_begin_with_it_and_all_its_series_end_with_it(store: Store) -> None:
+    async with a_world(store, tenant("acme"), tenant("globex")) as world:
+        assert world.measured(RUNS_OVERLAPPED) == {"acme": 0, "globex": 0}
+        world.tick()
+        world.supervisor.remove("globex")
+        world.supervisor.remove("acme")  # which has a run in progress
+        assert world.measured(RUNS_OVERLAPPED) == {"acme": 0}
+        await world.ended()
+        await anyio.sleep(1)
+        of_tenants = [metric["name"] for metric in world.metrics.exported() if metric["name"].startswith("adsyncd.")]
+        assert of_tenants == ["adsyncd.run.duration"]

@@ -226,7 +226,7 @@ async def test_a_run_whose_tenant_was_taken_over_ends_without_a_record_and_sends
         assert (run.outcome, run.pushed) == (None, 2)
         told = [(entry["log_level"], entry["event"]) for entry in logged if "taken over" in str(entry)]
         assert told == [("warning", "run left open"), ("debug", "run interrupted")]
-        assert world.measured(RUNS_OVERLAPPED) == {}
+        assert world.measured(RUNS_OVERLAPPED) == {"acme": 0}
 
 
 async def test_a_replay_waits_for_no_run_of_its_process_but_leaves_alone_whom_another_is_at_work_on(
