@@ -106,7 +106,7 @@ COVERED = {
     "unit/platforms/test_transport.py": "platforms/call",
     "unit/rate/test_limiter.py": "rate/quota rate/wait",
     "unit/runs/test_lease.py": "model/lease",
-    "unit/tenants/test_worker_status.py": "model/verdict tenants/services",
+    "unit/tenants/test_worker_status.py": "model/verdict tenants/estimate tenants/services",
     "contract/test_permits.py": "rate/ledger",
     # The governor's parts are one mechanism; its tests drive all of them.
     "unit/rate/test_gate.py": "rate/timer",

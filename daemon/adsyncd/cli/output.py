@@ -107,10 +107,12 @@ def print_runs(runs: Sequence[Run]) -> None:
     """Print runs as a table that fits the terminal, and their errors and notes below it."""
     console = new_console()
     wide = console.width >= WIDE
+    late = any(map(_is_late, runs))
     table = new_table()
     table.add_column("tenant", overflow="fold")
     table.add_column("started (UTC)", no_wrap=True)
-    table.add_column("took", justify="right", no_wrap=True)
+    for name in ("late",) * late + ("took",):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     table.add_column("pushed", justify="right", no_wrap=True)
     table.add_column("not pushed")
@@ -123,6 +125,7 @@ def print_runs(runs: Sequence[Run]) -> None:
         table.add_row(
             run.tenant,
             f"{run.started_at:{'%Y-%m-%d %H:%M:%S' if wide else '%m-%d %H:%M:%S'}}",
+            *(_late(run),) * late,
             format_duration(_whole_seconds(run.ended_at - run.started_at)) if run.ended_at else "",
             styled(run.outcome or "open", style),
             f"{run.pushed}/{run.listed}",
@@ -140,6 +143,16 @@ def print_runs(runs: Sequence[Run]) -> None:
         console.print("trace ids: --json", style="dim")
 
 
+def _is_late(run: Run) -> bool:
+    return run.late_s >= 1 or run.skipped_ticks > 0
+
+
+def _late(run: Run) -> str:
+    """Return how late a run began, and how many ticks it skipped."""
+    began = seconds(run.late_s) if run.late_s >= 1 else ""
+    return ", ".join(filter(None, (began, f"skipped {run.skipped_ticks}" if run.skipped_ticks else "")))
+
+
 def day_as_json(day: Day) -> dict[str, object]:
     """Return a day of a tenant as `runs --daily --json` prints it."""
     return asdict(day) | {"day": day.day.isoformat(), **{key: round(getattr(day, key), 3) for key in _SECONDS_OF_DAY}}
@@ -150,7 +163,8 @@ def print_days(days: Sequence[Day]) -> None:
     console, table = new_console(), new_table()
     for name in ("day (UTC)", "runs", "not succeeded", "pushed", "not pushed"):
         table.add_column(name, justify="right" if name in {"runs", "pushed"} else "left")
-    for name in ("requests", "retries", "429s", "waited", "longest run"):
+    late = any(day.skipped_ticks for day in days)
+    for name in ("requests", "retries", "429s", "waited", "longest run", *("skipped ticks",) * late):
         table.add_column(name, justify="right", no_wrap=True)
     for day in days:
         ends = {"partial": day.runs_partial, "failed": day.runs_failed, "abandoned": day.runs_abandoned}
@@ -162,6 +176,7 @@ def print_days(days: Sequence[Day]) -> None:
             _not_pushed(day),
             *(str(count) for count in (day.requests, day.retries, day.refused)),
             *(format_duration(_whole_seconds(timedelta(seconds=each))) for each in (day.waited_s, day.longest_s)),
+            *(str(day.skipped_ticks),) * late,
         )
     console.print(table)
     for day in days:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from adsyncd.cli.output import listed, new_table, styled
+from adsyncd.cli.output import listed, new_table, seconds, styled
 from adsyncd.duration import format_duration
 from adsyncd.model.run import Run
-from adsyncd.model.status import DaemonStatus, RunProgress, State, TenantStatus
+from adsyncd.model.status import DaemonStatus, RunProgress, State, TenantStatus, counted
+from adsyncd.model.verdict import Trouble
 
 _STYLES = {
     State.IDLE: "dim",
@@ -85,11 +86,11 @@ def daemon_view(
             f"{_settled(tenant.run)}/{tenant.run.announced}" if tenant.run else "",
             _in(tenant.run.done_at if tenant.run else None, now),
             _in(tenant.next_fire_time, now),
-            _ended(tenant.last_run, now),
+            _ended(tenant.last_run, now) + (", late" if _is_late(tenant) else ""),
             *(f"{tenant.permits_free}/{tenant.permits}" if tenant.permits else "",) * wide,
             *(str(tenant.dead_letters or ""),) * deadly,
         )
-    about_tenants = Group(table, *_errors(tenants))
+    about_tenants = Group(table, *_errors(tenants), *_reasons(tenants))
     about_daemon = Group(*_wrong(daemon, now), _summary(daemon, now))
     return Group(about_daemon, about_tenants) if cut else Group(about_tenants, about_daemon)
 
@@ -115,6 +116,7 @@ def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
 
 
 def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
+    yield from _verdict(tenant)
     if tenant.client_id is not None:
         yield "client id", f"{tenant.client_id} at {tenant.platform}"
     if tenant.permits:
@@ -124,11 +126,11 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
         spent = (
             f"{run.requests} requests, {run.retries} retries, {run.refused} answered 429, waited {run.waited_s:.0f} s"
         )
-        yield "run", f"{run.run_id}, {_since(run.since, now)}: {counts}; {spent}"
+        yield "run", f"{run.run_id}, {_since(run.since, now)}: {counts}; {spent}{_lateness(run)}"
     if last := tenant.last_run:
         yield (
             "last run",
-            f"{_ended(last, now)} ({last.run_id}): {_done(last)}, trace {last.trace_id}",
+            f"{_ended(last, now)} ({last.run_id}): {_done(last)}{_lateness(last)}, trace {last.trace_id}",
         )
         if last.note:
             yield "note", last.note
@@ -140,6 +142,27 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
         yield "error", tenant.error
     for problem in tenant.refused:
         yield "refused", str(problem)
+
+
+def _verdict(tenant: TenantStatus) -> Iterator[tuple[str, str]]:
+    if verdict := tenant.verdict:
+        yield "verdict", " ".join((verdict.sentence, *verdict.causes))
+        for number, fix in enumerate(verdict.fixes):
+            yield "or" if number else "fix", fix
+
+
+def _is_late(tenant: TenantStatus) -> bool:
+    return tenant.verdict is not None and tenant.verdict.trouble is Trouble.LATE
+
+
+def _reasons(tenants: Sequence[TenantStatus]) -> Iterator[Text]:
+    """Yield why tenants have troubles that are no error, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for tenant in tenants:
+        if (verdict := tenant.verdict) and verdict.trouble in {Trouble.LATE, Trouble.THROTTLED}:
+            by_reason.setdefault(verdict.reason, []).append(tenant.id)
+    for reason, ids in by_reason.items():
+        yield styled(f"{listed(ids, most=3)}: {reason}; see adsyncd status {ids[0]}", "yellow")
 
 
 def _errors(tenants: Sequence[TenantStatus]) -> Iterator[Text]:
@@ -194,6 +217,12 @@ def _counts(run: RunProgress) -> str:
         return f"{run.stored} stored, {run.failed} failed"
     stored = f", {run.stored} stored" if run.stored else ""
     return f"{run.pushed} pushed, {run.skipped} skipped{stored}, {run.dead_lettered} dead, {run.failed} failed"
+
+
+def _lateness(run: Run | RunProgress) -> str:
+    """Return how late a run began, and how many ticks it skipped."""
+    late = f", began {seconds(run.late_s)} late" if run.late_s >= 1 else ""
+    return late + (f", skipped {counted(run.skipped_ticks, 'tick')}" if run.skipped_ticks else "")
 
 
 def _done(run: Run) -> str:

@@ -9,6 +9,7 @@ from adsyncd import daemon
 from adsyncd.cli.arguments import CONFIG, Config, Json, LogLevel, TheTenant, find_tenant
 from adsyncd.cli.output import Terminal, print_json, print_runs, run_as_json
 from adsyncd.cli.progress import show_progress
+from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.host import event_loop
@@ -42,7 +43,7 @@ def sync(
 
 
 async def _sync(settings: Settings, tenant: Tenant, log_level: str, console: Console) -> Run:
-    tally = Tally()
+    tally = Tally(now=SystemClock().monotonic)
     async with (
         daemon.open_parts(settings, os.environ, log_level) as parts,
         beside(show_progress, tenant.id, tally, console),

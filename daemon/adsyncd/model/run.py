@@ -54,6 +54,13 @@ class Wait:
         return f"{self.reason} {link} {self.detail}" if self.detail else str(self.reason)
 
 
+_STORING = Wait(WaitReason.STORE)
+
+
+def _no_time() -> float:
+    return 0.0
+
+
 @dataclass(slots=True)
 class Tally:
     """The counts of a run in progress: distinct campaigns, and the requests for them.
@@ -61,9 +68,9 @@ class Tally:
     `stored`: campaigns that the run only stores, and does not push. `requests`: all metered requests that were sent;
     `retries`: those that repeat a failed one; `refused`: the 429s. `waited_s`: seconds in which at least one request
     waited for quota. `announced`: the largest total that a page named; once the listing is complete, the number of
-    campaigns. `skipped_ticks`: ticks that were skipped because the run was still in progress. `waits`: the seconds that
-    waits of each reason took. `ongoing`: the waits in progress, oldest first. `cut_short`: the wait in progress when
-    the run was cancelled.
+    campaigns. `skipped_ticks`: ticks that were skipped because the run was still in progress. `waits`: see
+    `waits_so_far`, which adds the wait in progress. `ongoing`: the waits in progress, oldest first. `cut_short`: the
+    wait in progress when the run was cancelled. `now`: a monotonic clock; without one, waits take no time.
     """
 
     listed: int = 0
@@ -81,6 +88,9 @@ class Tally:
     waits: dict[WaitReason, float] = field(default_factory=dict)
     ongoing: dict[int, Wait] = field(default_factory=dict)
     cut_short: Wait | None = None
+    now: Callable[[], float] = field(default=_no_time, repr=False, compare=False, kw_only=True)
+    _reason: WaitReason | None = field(default=None, init=False, repr=False, compare=False)  # of the oldest wait
+    _since: float = field(default=0.0, init=False, repr=False, compare=False)
 
     def waiting(
         self, reason: WaitReason, until: datetime | None = None, detail: str = ""
@@ -91,10 +101,37 @@ class Tally:
     def wait(self, now: datetime) -> Wait | None:
         """Return what the run waits for: the wait in progress that ends first, or the oldest if no end is known.
 
-        A request in line behind others learns nothing new until it is the first, so its end may be past.
+        A request in line behind others learns nothing new until it is the first, so its end may be past. Waits for the
+        database are part of a run's work, and none of these.
         """
         by_end = {wait.until: wait for wait in reversed(self.ongoing.values()) if wait.until and wait.until > now}
-        return by_end[min(by_end)] if by_end else next(iter(self.ongoing.values()), None)
+        return by_end[min(by_end)] if by_end else self.oldest_wait()
+
+    def oldest_wait(self) -> Wait | None:
+        """Return the oldest wait in progress that is not for the database."""
+        return next((wait for wait in self.ongoing.values() if wait.reason is not WaitReason.STORE), None)
+
+    def storing(self) -> AbstractContextManager[Callable[[Wait], None]]:
+        """Count a block as a wait for the database."""
+        return _Waiting(self, _STORING)
+
+    def waits_so_far(self) -> dict[WaitReason, float]:
+        """Return the seconds that the run waited, by the reason of the oldest wait at each instant."""
+        if self._reason is None:
+            return dict(self.waits)
+        taken = self.waits.get(self._reason, 0.0) + self.now() - self._since
+        return {**self.waits, self._reason: taken}
+
+    def _turn(self) -> None:
+        """Note that the oldest wait, whose reason counts, may be another one from now on."""
+        oldest = next(iter(self.ongoing.values()), None)
+        reason = oldest.reason if oldest else None
+        if reason is self._reason:
+            return
+        now = self.now()
+        if self._reason is not None:
+            self.waits[self._reason] = self.waits.get(self._reason, 0.0) + now - self._since
+        self._reason, self._since = reason, now
 
     @property
     def settled(self) -> int:
@@ -120,11 +157,13 @@ class _Waiting:
     ) -> None:
         waits = self._tally.ongoing
         if error is not None and not isinstance(error, Exception):  # cancelled
-            self._tally.cut_short = self._tally.cut_short or next(iter(waits.values()))
+            self._tally.cut_short = self._tally.cut_short or self._tally.oldest_wait()
         del waits[id(self)]
+        self._tally._turn()  # noqa: SLF001 - of the same module
 
     def _replace(self, wait: Wait) -> None:
         self._tally.ongoing[id(self)] = wait
+        self._tally._turn()  # noqa: SLF001 - of the same module
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +209,8 @@ class ResumePoint:
     `complete`: its last page is listed. `owed`: the pushes whose outcome is not known. `tally`: the counts so far, as
     far as the store knows them. `announced`: the most campaigns that a page named in all. `odd`: the odd items that it
     listed, in words. `source`: the listing that its first page belongs to. `cursor`: what leads to the next page if its
-    number does not. At its beginning the tenant has `live`
-    campaigns that are not marked deleted, of which the last complete listing `missed` some.
+    number does not. `late_s`: how late the run first began. At its beginning the tenant has `live` campaigns that are
+    not marked deleted, of which the last complete listing `missed` some.
     """
 
     started_at: datetime
@@ -183,8 +222,14 @@ class ResumePoint:
     odd: str | None = None
     source: str | None = None
     cursor: str | None = None
+    late_s: float = 0.0
     live: int = 0
     missed: int = 0
+
+
+def lateness_s(fire_time: datetime, oldest_tick: datetime | None, started_at: datetime) -> float:
+    """Return the seconds from the oldest tick that a run stands for to its start; 0 if the clock was set back."""
+    return max(0.0, (started_at - min(fire_time, oldest_tick or fire_time)).total_seconds())
 
 
 def whole_ms(instant: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """The status of tenants, the daemon and Vault, as values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -10,6 +10,7 @@ from adsyncd.model.run import Run, Tally, Wait
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.model.verdict import Verdict
 from adsyncd.rate.quota import Shape
+from adsyncd.rate.wait import WaitReason
 
 
 class State(StrEnum):
@@ -33,16 +34,19 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """A run in progress in this process, its start, and its growing counts."""
+    """A run in progress in this process, its start, its growing counts, and how late it began: see Run."""
 
     run_id: str
     since: datetime
     tally: Tally
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """The progress of a run. Its counts are those of a `Run`; `announced` is the highest total that a page named.
+    """The progress of a run. Its counts, lateness and waits are as in a `Run`.
+
+    `announced` is the highest total that a page named.
 
     `done_at` is the estimated end if only the quota limits the run; None before the first page.
     """
@@ -61,6 +65,9 @@ class RunProgress:
     refused: int
     waited_s: float
     done_at: datetime | None
+    late_s: float = 0.0
+    skipped_ticks: int = 0
+    waits: Mapping[WaitReason, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +195,8 @@ class Reloaded:
 def progress(going: Going, done_at: datetime | None) -> RunProgress:
     """Return the progress of a run."""
     counts = {name: getattr(going.tally, name) for name in RunProgress.__slots__ if name in Tally.__slots__}
-    return RunProgress(going.run_id, going.since, done_at=done_at, **counts)
+    counts["waits"] = going.tally.waits_so_far()
+    return RunProgress(going.run_id, going.since, done_at=done_at, late_s=going.late_s, **counts)
 
 
 def remaining_permits(tally: Tally, tenant: Tenant) -> int | None:

@@ -98,8 +98,11 @@ class Admission:
             if permit is not None:
                 permit.refund()
             return None
-        if permit is not None and not await permit.put_on_record(self._timeout_s):
-            return None
+        if permit is not None:
+            with self._tally.storing():
+                on_record = await permit.put_on_record(self._timeout_s)
+            if not on_record:
+                return None
         passage = self._breaker.enter(self._tenant.client_id)
         if passage is None and permit is not None:
             permit.refund()

@@ -24,7 +24,7 @@ from adsyncd.clock import Clock
 from adsyncd.duration import format_duration
 from adsyncd.errors import AdsyncdError, BadAnswer, Rejected, Stopping, StoreError
 from adsyncd.model.campaign import Page, Push, PushState, idempotency_key
-from adsyncd.model.run import Outcome, ResumePoint, Run, Tally, run_id
+from adsyncd.model.run import Outcome, ResumePoint, Run, Tally, lateness_s, run_id
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.progress import RunCounts
 from adsyncd.runs.pushing import CAMPAIGN_ERRORS, Pusher, PushQueue, recording
@@ -127,10 +127,12 @@ class Pipeline:
         self._pushes: PushQueue[Push]
         self._resumed = frozenset[str]()  # campaigns whose push an earlier life of the run may have sent
 
-    async def run(self, fire_time: datetime, before: Run | None = None) -> Run:
+    async def run(self, fire_time: datetime, before: Run | None = None, oldest_tick: datetime | None = None) -> Run:
         """Run, or resume the open run `before`, which has this fire time, and return the run's record.
 
-        `outcome` is None if adsyncd was stopping or the database failed: the run is open then, and can be resumed.
+        `oldest_tick`: the first skipped tick that the run makes up for, if any. `outcome` is None if adsyncd was
+        stopping or the database failed: the run is open then, and can be resumed.
+
         Raises StoreError if it could not even begin, and RunEnded.
         """
         name = run_id(self._tenant.id, fire_time)
@@ -145,16 +147,20 @@ class Pipeline:
             structlog.contextvars.bound_contextvars(tenant=self._tenant.id, run_id=name),
         ):
             context = current.get_span_context()
+            started_at = self._clock.now()
             self._run = Run(
                 self._tenant.id,
                 name,
                 fire_time,
-                self._clock.now(),
+                started_at,
                 format_trace_id(context.trace_id),
+                late_s=lateness_s(fire_time, oldest_tick, started_at),
+                skipped_ticks=self._tally.skipped_ticks,
                 span_id=format_span_id(context.span_id),
             )
-            point = await self._journal.begin(self._run)
-            self._run = replace(self._run, started_at=point.started_at)
+            with self._tally.storing():
+                point = await self._journal.begin(self._run)
+            self._run = replace(self._run, started_at=point.started_at, late_s=point.late_s)
             self._progress = RunCounts(point, self._tally, self._tenant.sync.page_size)
             try:
                 ended = await self._finish(await self._failure(point))
@@ -195,7 +201,7 @@ class Pipeline:
 
     async def _finish(self, failure: tuple[Outcome, str] | None) -> Run:
         """Record how the run ended, and return that."""
-        with recording(self._tally.listed):
+        with recording(self._tally.listed), self._tally.storing():
             missing = await self._journal.missing(self._run) if self._progress.lists_all else None
             ended = self._progress.ended(self._run, self._clock.now(), failure, missing)
             letters = await self._journal.finish(ended, misses=missing != (0, 0))
@@ -215,7 +221,9 @@ class Pipeline:
     async def _sync(self, point: ResumePoint) -> None:
         """List and push at the same time. After an error that concerns the whole run, pushes in flight come back."""
         sync = self._tenant.sync
-        pushes = self._pushes = PushQueue(self._push, concurrency=sync.concurrency, size=sync.page_size)
+        pushes = self._pushes = PushQueue(
+            self._push, concurrency=sync.concurrency, size=sync.page_size, storing=self._tally.storing
+        )
         with anyio.move_on_after(sync.run_deadline.total_seconds()) as deadline:
             async with pushes.filling() as queue:
                 self._resumed = frozenset(push.campaign_id for push in point.owed)
@@ -245,7 +253,7 @@ class Pipeline:
                     continue
                 finally:
                     of_earlier_life = False
-                with recording(len(page.campaigns)):
+                with recording(len(page.campaigns)), self._tally.storing():
                     fresh = await self._journal.keep_page(self._run, page, self._tenant.sync.push)
             self._progress.add_page(page, fresh)
             self._count_page(fresh)

@@ -4,12 +4,15 @@ Decided from values alone. A run succeeds only if the listing came to its end an
 the total that the platform claims is no evidence of either.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import datetime
 
 from adsyncd.errors import ListingError
 from adsyncd.model.campaign import Oddities, Page, Push, PushState, shown
 from adsyncd.model.run import Listing, Outcome, ResumePoint, Run, Tally
+from adsyncd.rate.wait import WaitReason
 from adsyncd.runs.deletion import Missing
 
 _BARREN_PAGES = 10  # in a row that bring nothing new, and announce more, end a listing
@@ -36,6 +39,8 @@ class RunCounts:
         self._first_failure: str | None = None
         for name in _RESUMED:
             setattr(tally, name, getattr(point.tally, name))
+        # Both count the ticks that were skipped since this life of the run began.
+        tally.skipped_ticks = max(tally.skipped_ticks, point.tally.skipped_ticks)
         tally.announced = tally.listed if point.complete else max(self._claimed, tally.listed)
 
     def add_page(self, page: Page, fresh: list[Push]) -> None:
@@ -162,4 +167,11 @@ class RunCounts:
         return "; ".join(notes) or None
 
     def _record(self, run: Run) -> Run:
-        return replace(run, **{name: getattr(self._tally, name) for name in _COUNTS})
+        counts = {name: getattr(self._tally, name) for name in _COUNTS}
+        counts["waits"] = {reason: ms / 1000 for reason, ms in self._waits_ms() if ms}
+        return replace(run, **counts)
+
+    def _waits_ms(self) -> Iterator[tuple[WaitReason, int]]:
+        """Yield the run's waits, rounded down, so that their sum is never longer than the run."""
+        for reason, waited_s in self._tally.waits_so_far().items():
+            yield reason, math.floor(waited_s * 1000)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
@@ -33,9 +33,17 @@ class PushQueue(Generic[Item]):
 
     `error`: the first AdsyncdError that `push`, the block that fills the queue, or the store of an outcome raised. It
     ends the queue: pushes in flight come to their end, the block is cancelled, and the remaining items are left.
+    `storing`: the block in which it waits for the store.
     """
 
-    def __init__(self, push: Callable[[Item], Awaitable[None]], *, concurrency: int, size: int = 0) -> None:
+    def __init__(
+        self,
+        push: Callable[[Item], Awaitable[None]],
+        *,
+        concurrency: int,
+        size: int = 0,
+        storing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self.error: AdsyncdError | None = None
         self._push = push
         self._concurrency = concurrency
@@ -43,6 +51,7 @@ class PushQueue(Generic[Item]):
         self._pushers = 0
         self._around: Context
         self._size = max(size, 1)
+        self._storing = storing
         self._items: asyncio.Queue[Item | None]  # with the first pusher; None is the end, and stays in it for all
         self._filling = anyio.CancelScope()
         self._unrecorded = 0
@@ -114,7 +123,7 @@ class PushQueue(Generic[Item]):
     async def _record_until_fewer_than(self, outcomes: int) -> None:
         if self._unrecorded < outcomes:
             return
-        with recording():
+        with recording(), self._storing():
             while self._unrecorded >= outcomes:
                 self._fewer = self._fewer or anyio.Event()
                 await self._fewer.wait()

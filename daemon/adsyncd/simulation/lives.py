@@ -223,7 +223,7 @@ class Lives:
         for _ in range(_ROUNDS):
             fire_time = self._clock.now()
             try:
-                run = await parts.supervisor.worker(tenant.id).sync(fire_time, Tally())
+                run = await parts.supervisor.worker(tenant.id).sync(fire_time, Tally(now=self._clock.monotonic))
             except AdsyncdError as error:
                 self._checker.break_(Invariant.DRAINED, f"{tenant.id} can't run: {error}")
                 return
@@ -234,7 +234,9 @@ class Lives:
             if self._checker.is_right_about(tenant, self._kept(tenant)):
                 break
             await anyio.sleep(1)
-            run = await parts.supervisor.worker(tenant.id).sync(fire_time := self._clock.now(), Tally())
+            run = await parts.supervisor.worker(tenant.id).sync(
+                fire_time := self._clock.now(), Tally(now=self._clock.monotonic)
+            )
         if run.fire_time != fire_time or run.outcome not in {Outcome.SUCCEEDED, Outcome.PARTIAL} or run.failed:
             self._checker.break_(Invariant.DRAINED, f"the last run of {tenant.id} is {run.outcome}: {run.error}")
 

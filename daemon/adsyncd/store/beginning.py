@@ -79,7 +79,8 @@ def _start(connection: Connection, run: Run) -> ResumePoint | None:
     ((all_of_it, live, missed),) = fetch(connection, _SOME_LIVE, {"of_tenant": run.tenant})
     if all_of_it > _COUNTED:
         return None
-    return ResumePoint(run.started_at, 1, complete=False, owed=(), tally=Tally(), live=live, missed=missed)
+    tally = Tally(skipped_ticks=run.skipped_ticks)
+    return ResumePoint(run.started_at, 1, False, (), tally, late_s=run.late_s, live=live, missed=missed)  # noqa: FBT003 - nothing is listed
 
 
 def resume_point(connection: Connection, run_id: str) -> ResumePoint:
@@ -91,7 +92,8 @@ def resume_point(connection: Connection, run_id: str) -> ResumePoint:
         next_page=row.next_page,
         complete=row.complete,
         owed=tuple(Push(push.campaign_id, PushState.PENDING, failures=push.failures) for push in owed),
-        tally=tallies(connection, [run_id])[run_id],
+        tally=replace(tallies(connection, [run_id])[run_id], skipped_ticks=row.skipped_ticks),
+        late_s=row.late_s,
         announced=row.announced,
         odd=row.error,
         source=row.source,

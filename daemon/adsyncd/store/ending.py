@@ -4,6 +4,8 @@ A tenant may have a hundred thousand campaigns, and other tenants' writes wait f
 a large tenant are marked piece by piece, each piece a write of its own, before the end is on record: a crash in between
 leaves an open run, and marks that are true each by itself. The pushes are removed after the end is on record: those
 that the last write does not remove belong to an ended run, which owes nothing, and `upkeep` removes them.
+
+The ticks that a run skipped are on record before its end, those that another process skipped, too.
 """
 
 from collections.abc import Sequence
@@ -79,7 +81,12 @@ _piece = (
 _UPTO = select(func.count(), func.max(_piece.c.campaign_id))
 _STILL_OPEN = and_(runs.c.run_id == bindparam("of_run"), runs.c.ended_at.is_(None))
 _OPEN = select(runs.c.run_id).where(_STILL_OPEN)
-_ENDED = update(runs).where(_STILL_OPEN)
+_skipped = bindparam("of_skipped_ticks", type_=runs.c.skipped_ticks.type)
+_ENDED = (
+    update(runs)
+    .where(_STILL_OPEN)
+    .values(skipped_ticks=case((runs.c.skipped_ticks > _skipped, runs.c.skipped_ticks), else_=_skipped))
+)
 _GONE = update(campaigns).where(_UNSEEN, _OF_PIECE, campaigns.c.missed_at.is_not(None))
 _MISSED = update(campaigns).where(_UNSEEN, _OF_PIECE, campaigns.c.missed_at.is_(None))
 _LETTERS_OF_GONE = delete(dead_letters).where(
@@ -111,6 +118,7 @@ def _finish(connection: Connection, item: Finish) -> Finish | None:
         found, upto = connection.execute(_UPTO, {**of_tenant, "after": item.after, "most": PIECE}).one()
     more = found == PIECE
     end = {**of_run, **record(item.run), **({} if usable else {"listed_at": None})}
+    end["of_skipped_ticks"] = end.pop("skipped_ticks")
     if not (connection.scalar(_OPEN, of_run) if more else execute_rows(connection, _ENDED, [end])):
         return None
     piece = {**of_run, **of_tenant, "after": item.after, "upto": upto}
@@ -123,6 +131,17 @@ def _finish(connection: Connection, item: Finish) -> Finish | None:
         return replace(item, after=upto)
     remove_pushes(connection, [item.run.run_id])
     return None
+
+
+# The comparison is one that no index helps with, so SQLite reads the few open runs and not all of the tenant's.
+_OPEN_OF_TENANT = select(runs.c.run_id).where(runs.c.ended_at.is_(None), runs.c.tenant + "" == bindparam("of_tenant"))
+_SKIPPED = update(runs).where(runs.c.run_id.in_(_OPEN_OF_TENANT)).values(skipped_ticks=runs.c.skipped_ticks + 1)
+
+
+def skip_tick(connection: Connection, tenants: Sequence[str]) -> list[None]:
+    """Count a skipped tick for the open run of each of these tenants, if it has one."""
+    execute_rows(connection, _SKIPPED, [{"of_tenant": tenant} for tenant in tenants])
+    return [None] * len(tenants)
 
 
 def remove_pushes(connection: Connection, run_ids: Sequence[str]) -> list[None]:

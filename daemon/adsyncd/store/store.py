@@ -53,6 +53,7 @@ _TOUCHES: dict[Operation[Any, Any], Touches] = {
     beginning.begin: lambda run: [("runs", run.tenant)],
     journal.keep: lambda item: [("runs", item.run.tenant)],
     journal.settle: lambda item: [("runs", item.run.tenant)],
+    ending.skip_tick: lambda tenant: [("runs", tenant)],
     ending.missing_of_few: lambda run: [("runs", run.tenant)],
     ending.finish: lambda item: [("runs", item.run.tenant)],
     ending.remove_pushes: lambda run_id: [("pushes", run_id)],
@@ -221,6 +222,10 @@ class Store(Reader):
         while isinstance(left, ending.Finish):
             left = await self._write(ending.finish, left)
         return left
+
+    def note_skipped_tick(self, tenant: str) -> None:
+        """Queue that a tick of a tenant was skipped because of its open run, whichever process runs it."""
+        self._writer.post(ending.skip_tick, tenant)
 
     async def remove_pushes(self, run_id: str) -> None:
         """Remove some of the pushes of a run that has ended."""

@@ -13,7 +13,7 @@ run raises ends here, so one tenant's trouble never reaches another.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from datetime import MAXYEAR, datetime, timedelta
+from datetime import datetime
 from enum import IntEnum, auto
 
 import structlog
@@ -22,8 +22,8 @@ from opentelemetry import context as telemetry
 
 from adsyncd.errors import CommandRefused, LeaseHeld, RunEnded, Stopping, StoreError
 from adsyncd.model.campaign import DeadLetter
-from adsyncd.model.run import Outcome, Run, Tally, run_id, whole_ms
-from adsyncd.model.status import Going, State, TenantStatus, progress, remaining_permits
+from adsyncd.model.run import Outcome, Run, Tally, lateness_s, run_id, whole_ms
+from adsyncd.model.status import Going, State, TenantStatus, progress
 from adsyncd.model.tenant import Tenant
 from adsyncd.model.verdict import Verdict
 from adsyncd.platforms import PlatformClient
@@ -35,6 +35,7 @@ from adsyncd.runs.pipeline import Pipeline
 from adsyncd.runs.replay import Replay, Replayed
 from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED, Metric
 from adsyncd.tenants.diff import Change
+from adsyncd.tenants.estimate import done_at
 from adsyncd.tenants.services import Services
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -74,6 +75,8 @@ class Worker:
         self._activities = Counter[_Activity]()
         self._run_in_progress: Going | None = None
         self._last_outcome: Outcome | None = None
+        self._tally = Tally()  # of the run in progress, or of the last one
+        self._skipped_since: datetime | None = None  # the first skipped tick since the last run began
         self._elsewhere = False  # at the last tick another process held the lease
         self._unrecorded: str | None = None  # why the database could not record that a run begins
         self._left_open: str | None = None  # why the latest run has no end
@@ -99,8 +102,8 @@ class Worker:
         if self.leaving:
             return
         if self.running:
-            self._count(RUNS_OVERLAPPED)
             _log.debug("tick skipped, the last run is in progress", tenant=self.tenant.id)
+            self._skip(fire_time)
         elif self._paused_since:
             self._count(RUNS_PAUSED)
         else:
@@ -147,10 +150,17 @@ class Worker:
             )
             open_runs = await services.store.open_runs(tenant.id)
             before = open_runs[0] if open_runs else None
-            fire_time = before.fire_time if before else fire_time
-            self._run_in_progress = Going(run_id(tenant.id, fire_time), services.clock.now(), tally)
+            oldest_tick, now = self._skipped_since, services.clock.now()
+            if before:
+                fire_time, late_s = before.fire_time, before.late_s
+            else:
+                late_s, self._skipped_since = lateness_s(fire_time, oldest_tick, now), None
+            self._run_in_progress = Going(run_id(tenant.id, fire_time), now, tally, late_s)
             try:
-                run = await pipeline.run(fire_time, before)
+                run = await pipeline.run(fire_time, before, oldest_tick)
+            except StoreError:  # it did not begin
+                self._skipped_since = oldest_tick or self._skipped_since
+                raise
             finally:
                 self._run_in_progress = None
             if run.outcome is not None:
@@ -229,7 +239,7 @@ class Worker:
             self.tenant.client_id,
             self.tenant.platform.name,
             wait=wait,
-            run=progress(run, self._done_at(run, now)) if run else None,
+            run=progress(run, done_at(run.tally, self.tenant, self.gate, now)) if run else None,
             next_fire_time=None if self._paused_since else next_fire_time,
             paused_since=self._paused_since,
             last_run=self._last_run,
@@ -264,12 +274,13 @@ class Worker:
     async def _ends(self, fire_time: datetime) -> bool:
         """Run once, and return whether the run has ended; a failing database or a stop leaves it open."""
         try:
-            run = await self.sync(fire_time, Tally())
+            tally = self._tally = Tally(now=self._services.clock.monotonic)
+            run = await self.sync(fire_time, tally)
         except RunEnded:  # by a write that seemed to have failed, by another process, or before the clock was put back
             _log.debug("tick skipped, its run has ended already", tenant=self.tenant.id)
             return True
         except LeaseHeld as held:
-            self._count(RUNS_OVERLAPPED)
+            self._skip(fire_time)
             log = _log.debug if self._elsewhere else _log.info
             log("tick skipped, another process is at work", tenant=self.tenant.id, reason=str(held))
             self._elsewhere = True
@@ -283,6 +294,13 @@ class Worker:
         self._left_open = None if run.outcome else run.error
         self._report(run)
         return run.outcome is not None
+
+    def _skip(self, fire_time: datetime) -> None:
+        """Count a tick that was skipped because a run is in progress, here or in another process."""
+        self._count(RUNS_OVERLAPPED)
+        self._skipped_since = self._skipped_since or fire_time
+        self._tally.skipped_ticks += 1
+        self._services.store.note_skipped_tick(self.tenant.id)
 
     def _report(self, run: Run) -> None:
         """Log how a run ended: at info or warning when the outcome changes, at debug when it repeats."""
@@ -308,17 +326,6 @@ class Worker:
         if self._paused_since:
             return State.PAUSED
         return State.ELSEWHERE if self._elsewhere else State.IDLE
-
-    def _done_at(self, run: Going, now: datetime) -> datetime | None:
-        """Return when a run will be done if nothing but the quota holds it up; None if no calendar has that date."""
-        remaining = remaining_permits(run.tally, self.tenant)
-        if remaining is None:
-            return None
-        try:
-            done_at = now + timedelta(seconds=self.gate.forecast_s(remaining, self.tenant.usual_cost))
-        except OverflowError:  # the platform claims to have so many campaigns
-            return None
-        return done_at if done_at.year < MAXYEAR else None  # readers put it into their own time zone
 
     def _count(self, metric: Metric) -> None:
         self._services.instruments.add(metric, 1, tenant=self.tenant.id)

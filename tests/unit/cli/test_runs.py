@@ -48,16 +48,14 @@ def a_run(tenant: str = "acme", number: int = 0, **changes: object) -> Run:
         requests=117,
         retries=7,
         waited_s=12.34567,
-        waits={WaitReason.QUOTA: 12.3, WaitReason.STORE: 0.0456},
-        late_s=120.00123,
-        skipped_ticks=1,
         error="3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
     )
     return replace(ended, **changes)  # type: ignore[arg-type]  # fields of a run
 
 
 def test_runs_as_json_have_the_keys_of_the_contract_newest_first(call: Call, folder: Path) -> None:
-    record(folder, a_run(number=0), a_run("globex", 1, outcome=None, ended_at=None, error=None), a_run(number=2))
+    late = a_run(waits={WaitReason.QUOTA: 12.3, WaitReason.STORE: 0.0456}, late_s=120.00123, skipped_ticks=1)
+    record(folder, late, a_run("globex", 1, outcome=None, ended_at=None, error=None), a_run(number=2))
     said = call("runs", "--json")
     printed = json.loads(said.out)
     assert said.code == 0
@@ -171,7 +169,7 @@ def test_the_days_of_a_tenant_are_shown_newest_first_with_their_last_errors(call
             "requests": 234,
             "retries": 14,
             "refused": 0,
-            "skipped_ticks": 2,
+            "skipped_ticks": 0,
             "waited_s": 24.691,
             "longest_s": 123.4,
             "error": "3 of 100 campaigns were not pushed, the first because [red]no[/] answer",
@@ -199,3 +197,17 @@ def test_no_runs_of_a_tenant_that_is_not_there_are_a_mistake(call: Call, folder:
     assert call("runs", "amce") == Said(1, "", 'error: there is no tenant "amce"; did you mean "acme"?\n')
     record(folder, a_run("amce"))  # it was there
     assert call("runs", "amce").code == 0
+
+
+def test_runs_that_began_late_or_skipped_ticks_say_so(call: Call, folder: Path) -> None:
+    record(folder, a_run(late_s=0.9), a_run(number=1, late_s=120.4, skipped_ticks=1), a_run(number=2, skipped_ticks=3))
+    header, *lines = call("runs").out.splitlines()[:4]
+    assert header.split()[3:5] == ["late", "took"]
+    assert [line.split()[3:-11] for line in lines] == [["skipped", "3"], ["2m,", "skipped", "1"], []]
+
+
+def test_days_on_which_ticks_were_skipped_say_so(call: Call, folder: Path) -> None:
+    record(folder, a_run(number=-96), a_run(number=0, skipped_ticks=2), a_run(number=1, skipped_ticks=3))
+    header, today, yesterday = call("runs", "acme", "--daily").out.splitlines()[:3]
+    assert header.endswith("skipped ticks")
+    assert (today.split()[-1], yesterday.split()[-1]) == ("5", "0")

@@ -14,6 +14,7 @@ from adsyncd.cli.status_view import daemon_view, sentence, tenant_view
 from adsyncd.errors import Problem
 from adsyncd.model.run import Outcome, Wait
 from adsyncd.model.status import DaemonStatus, RunProgress, State, TenantStatus, VaultState, VaultStatus
+from adsyncd.model.verdict import Severity, Trouble, Verdict
 from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
 from support.records import NOON, run
@@ -31,6 +32,11 @@ RUNNING = replace(IDLE, state=State.RUNNING, run=RUN)
 ENDLESS = replace(RUNNING, run=replace(RUN, done_at=None))
 WAITING = replace(RUNNING, state=State.WAITING, wait=Wait(WaitReason.QUOTA, NOON + timedelta(seconds=42)))
 DONE = "12 of 40 campaigns are done; at the present quota the rest takes until 12:16:00, in 16m"
+LATE = Verdict(
+    "acme", Trouble.LATE, Severity.WARNING, "acme is late: every second tick is skipped.",
+    "late: waits for its quota", ("It is due every 2m, and a run takes 2m 2s.", "Nothing fails."),
+    ('schedule = { every = "3m" } or less often', "have the platform allow 17 requests per 20s"),
+)  # fmt: skip
 DAEMON = DaemonStatus(
     "0.1.0", NOON - timedelta(days=2), stopping=False, tenants={State.IDLE: 1}, runs=0,
     refused=(), vault=None, breakers=(), store=None,
@@ -232,3 +238,27 @@ def test_what_others_wrote_is_escaped_in_every_view() -> None:
         lines = said.get().split("\n")
         assert all(line.isprintable() and not line.startswith("fake") for line in lines)
         assert "[bold]" in said.get()
+
+
+def test_a_late_tenant_says_by_how_much_why_and_what_would_fix_it() -> None:
+    going = replace(RUN, late_s=120.4, skipped_ticks=1)
+    last = replace(run(), ended_at=NOON, outcome=Outcome.SUCCEEDED, late_s=0.9, skipped_ticks=2)
+    lines = shown(tenant_view(replace(RUNNING, run=going, last_run=last, verdict=LATE), NOON), width=200)
+    assert lines[1:4] == [
+        "verdict acme is late: every second tick is skipped. It is due every 2m, and a run takes 2m 2s. Nothing fails.",
+        'fix schedule = { every = "3m" } or less often',
+        "or have the platform allow 17 requests per 20s",
+    ]
+    said = "\n".join(lines)
+    assert "waited 61 s, began 2m late, skipped 1 tick\n" in said
+    assert "0 of 0 pushed, skipped 2 ticks, trace" in said
+
+
+def test_the_table_names_late_tenants_though_their_runs_succeed_and_each_reason_once() -> None:
+    done = replace(IDLE, last_run=replace(run(), ended_at=NOON, outcome=Outcome.SUCCEEDED))
+    late = replace(done, verdict=LATE)
+    failing = replace(done, id="initech", verdict=replace(LATE, trouble=Trouble.FAILING, reason="503"))
+    lines = shown(daemon_view(DAEMON, [late, replace(late, id="globex"), failing], NOON))
+    assert ["succeeded 0s ago, late" in line for line in lines[1:4]] == [True, True, False]
+    assert lines[4] == "acme, globex: late: waits for its quota; see adsyncd status acme"
+    assert "503" not in "".join(lines)  # the errors tell it
