@@ -121,7 +121,8 @@ async def test_the_kernel_says_who_commands(tmp_path: Path, place: Path) -> None
             (await client.post("/v1/tenants/acme/pause")).raise_for_status()
             (await client.get("/v1/tenants")).raise_for_status()  # a question is not logged
     me = {"peer_pid": os.getpid(), "peer_uid": os.getuid(), "peer_gid": os.getgid()}
-    assert log == [{"event": "command", "command": "pause", "tenant": "acme", "log_level": "info", **me}]
+    command = {"event": "command", "command": "pause", "tenant": "acme", "outcome": "done"}
+    assert log == [{**command, "log_level": "info", **me}]
 
 
 async def test_each_connection_has_its_own_peer(place: Path) -> None:

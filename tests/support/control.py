@@ -14,11 +14,12 @@ import httpx
 from anyio.abc import TaskGroup
 from opentelemetry.trace import NoOpTracer
 from pydantic import TypeAdapter
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from adsyncd.cli.client import reaching
 from adsyncd.clock import SystemClock
 from adsyncd.control import wire
+from adsyncd.control.access import Access
 from adsyncd.control.app import application
 from adsyncd.control.commands import Commands
 from adsyncd.control.server import listening, serve
@@ -78,7 +79,7 @@ class FakeFiles:
 class Inside:
     """The inside of a daemon. `platform` are the mock platform's own endpoints."""
 
-    app: Starlette
+    app: ASGIApp
     commands: Commands
     supervisor: Supervisor
     store: Store
@@ -148,7 +149,7 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
         ticker.start()
         files = FakeFiles()
         commands = Commands(supervisor, ticker, store, files, None, runs, clock)
-        yield Inside(application(commands), commands, supervisor, store, runs, admin, files)
+        yield Inside(Access(application(commands)), commands, supervisor, store, runs, admin, files)
         ticker.stop()
         runs.cancel_scope.cancel()
 
@@ -173,7 +174,7 @@ def refused(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def served(app: Starlette, place: Path, group: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+async def served(app: ASGIApp, place: Path, group: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """Serve at `place`, and yield a client that is connected to it."""
     transport = httpx.AsyncHTTPTransport(uds=str(place))
     with listening(place, group) as listener:

@@ -1,6 +1,8 @@
 """HTTP routes of the endpoints: requests are validated, errors become problem details (RFC 9457)."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cache
 from http import HTTPStatus
@@ -68,9 +70,8 @@ def _route(endpoint: Endpoint, commands: Commands) -> Route:
 
     async def answer(request: Request) -> Response:
         asked = await _asked(endpoint, request)
-        if endpoint.method == "POST":
-            _log_command(endpoint, asked, request)
-        value = await endpoint.call(commands, asked)
+        with nullcontext() if endpoint.method == "GET" else _logged(endpoint, asked, request):
+            value = await endpoint.call(commands, asked)
         link = value.link(request.url.path, request.query_params) if isinstance(value, Listed) else None
         body = _json(answers, value.items if isinstance(value, Listed) else value)
         headers = {"link": link} if link else {}
@@ -85,11 +86,24 @@ def _adapter(answer: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
     return TypeAdapter(answer)
 
 
-def _log_command(endpoint: Endpoint, asked: Asked, request: Request) -> None:
+@contextmanager
+def _logged(endpoint: Endpoint, asked: Asked, request: Request) -> Iterator[None]:
+    """Log a command once it is over, with its outcome; also one that the stop of the daemon cuts short."""
     of = {"tenant": asked.tenant} if asked.tenant else {}
     peer = peer_of(request)
     by = {f"peer_{name}": value for name, value in asdict(peer).items()} if peer else {}
-    _log.info("command", command=endpoint.path.rpartition("/")[2], **of, **by)
+    outcome, why = "cut short", {}
+    try:
+        yield
+        outcome = "done"
+    except (CommandRefused, Stopping) as error:
+        outcome, why = "refused", {"error": str(error)}
+        raise
+    except Exception as error:
+        outcome, why = "failed", {"error": str(error) if isinstance(error, AdsyncdError) else repr(error)}
+        raise
+    finally:
+        _log.info("command", command=endpoint.path.rpartition("/")[2], outcome=outcome, **of, **why, **by)
 
 
 async def _asked(endpoint: Endpoint, request: Request) -> Asked:

@@ -11,17 +11,23 @@ from pydantic_core import core_schema
 
 import adsyncd
 from adsyncd.control import wire
+from adsyncd.control.access import SAFE_METHODS
 from adsyncd.control.endpoints import Endpoint
 
 PATH = "/v1/openapi.json"
 
 Json = dict[str, Any]
 
-# Errors of any request, and of one with a body.
+# Errors of any request, of a command, and of a request with a body.
 _ALWAYS = {
     HTTPStatus.BAD_REQUEST: "The request is not valid HTTP.",
+    HTTPStatus.MISDIRECTED_REQUEST: "The Host field is none of this server's names, or of `page.hosts`.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A parameter or the body is invalid; `detail` says where.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "A bug in adsyncd; see its log.",
+}
+_OF_COMMANDS = {
+    HTTPStatus.FORBIDDEN: "A browser sends it for a page of another origin (Origin, Sec-Fetch-Site).",
+    HTTPStatus.METHOD_NOT_ALLOWED: "The socket only reads (`page.socket`).",
 }
 _BY_ITS_BODY = {
     HTTPStatus.REQUEST_TIMEOUT: "The body does not arrive in time.",
@@ -74,6 +80,8 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
 def _operation(endpoint: Endpoint, schemas: Mapping[str, Json]) -> Json:
     refusals = {**_ALWAYS, **endpoint.refusals}
     unchanged = {"304": {"description": "The client has this answer: `If-None-Match` names its ETag."}}
+    if endpoint.method not in SAFE_METHODS:
+        refusals |= _OF_COMMANDS
     operation: Json = {"summary": endpoint.summary, "operationId": _name(endpoint)}
     if parameters := _parameters(endpoint):
         operation["parameters"] = parameters

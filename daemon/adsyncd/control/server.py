@@ -1,6 +1,6 @@
-"""The control socket: its file, its permissions, and the HTTP server on it.
+"""The control socket and the page's: the file of each, its permissions, and the HTTP server on it.
 
-The daemon binds it first of all, so that a second daemon at the same path fails at once. Clients that connect during
+The daemon binds them first of all, so that a second daemon at the same path fails at once. Clients that connect during
 the start wait until it serves.
 """
 
@@ -26,21 +26,23 @@ _GRACE_S = 2  # for answers in progress when the daemon stops
 
 
 @contextmanager
-def listening(path: Path, group: str | None) -> Iterator[socket.socket]:
+def listening(path: Path, group: str | None, table: str = "control") -> Iterator[socket.socket]:
     """Listen on a Unix socket at `path`; its owner and `group` may connect. The file is removed at the end.
 
-    Replaces the socket of a dead daemon. Raises ConfigError if the path can't be used or a live daemon listens there.
+    Replaces the socket of a dead daemon. Raises ConfigError, which names a key of `table`, if the path can't be used or
+    a live daemon listens there.
     """
-    _remove_stale(path)
+    key = f"{table}.socket"
+    _remove_stale(path, key)
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             listener.bind(str(path))
         except OSError as error:
-            raise _unusable(path, error) from error
+            raise _unusable(path, error, key) from error
         mine = path.stat().st_ino
         try:
             if group is not None:
-                _give_to(group, path)
+                _give_to(group, path, f"{table}.group")
             path.chmod(_MODE)  # bind applied the umask
             listener.listen(_BACKLOG)
             yield listener
@@ -85,17 +87,18 @@ class _Server(uvicorn.Server):
         return nullcontext()
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, key: str) -> None:
     """Remove the socket of a dead daemon. Raises ConfigError if anything else is there."""
     if not path.parent.is_dir():
         raise _wrong(
             f"there is no directory {path.parent}",
             "create it (the systemd unit does), or put the socket where the daemon may write",
+            key,
         )
     if not os.path.lexists(path):
         return
     if not path.is_socket():
-        raise _wrong(f"{path} exists and is not a socket", "remove it, or put the socket elsewhere")
+        raise _wrong(f"{path} exists and is not a socket", "remove it, or put the socket elsewhere", key)
     with socket.socket(socket.AF_UNIX) as visitor:
         visitor.settimeout(_ANSWERS_WITHIN_S)
         try:
@@ -106,26 +109,27 @@ def _remove_stale(path: Path) -> None:
         except (TimeoutError, BlockingIOError):
             pass  # alive, but busy
         except OSError as error:
-            raise _unusable(path, error) from error
-    raise _wrong(f"another adsyncd listens at {path}", "stop it, or configure another control.socket")
+            raise _unusable(path, error, key) from error
+    raise _wrong(f"another adsyncd listens at {path}", f"stop it, or configure another {key}", key)
 
 
-def _give_to(group: str, path: Path) -> None:
+def _give_to(group: str, path: Path, key: str) -> None:
     try:
         os.chown(path, -1, grp.getgrnam(group).gr_gid)
     except KeyError as error:
-        raise _wrong(f'there is no group "{group}"', f"create it: groupadd --system {group}", "group") from error
+        raise _wrong(f'there is no group "{group}"', f"create it: groupadd --system {group}", key) from error
     except PermissionError as error:
         what, fix = (
             f'the daemon is not a member of "{group}"',
             "add its user to the group (in the unit: SupplementaryGroups=)",
         )
-        raise _wrong(what, fix, "group") from error
+        raise _wrong(what, fix, key) from error
 
 
-def _unusable(path: Path, error: OSError) -> ConfigError:
-    return _wrong(f"can't listen at {path}: {error.strerror or error}", "put the socket where the daemon may write")
+def _unusable(path: Path, error: OSError, key: str) -> ConfigError:
+    reason = error.strerror or error
+    return _wrong(f"can't listen at {path}: {reason}", "put the socket where the daemon may write", key)
 
 
-def _wrong(what: str, fix: str, key: str = "socket") -> ConfigError:
-    return ConfigError([Problem(None, None, f"control.{key}", what, fix)])
+def _wrong(what: str, fix: str, key: str) -> ConfigError:
+    return ConfigError([Problem(None, None, key, what, fix)])

@@ -2,16 +2,18 @@
 
 import resource
 from collections.abc import MutableMapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
+from socket import socket
 
 import anyio
 import structlog
 
-from adsyncd.config import load_guarded_settings
+from adsyncd.config import Settings, load_guarded_settings
 from adsyncd.control import app, server
+from adsyncd.control.access import Access
 from adsyncd.control.commands import Commands
 from adsyncd.daemon.once import cancel_at_next
 from adsyncd.daemon.parts import Parts, open_parts
@@ -37,7 +39,8 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
     settings = load_guarded_settings(config, environ)
     _raise_file_limit()
     with (
-        server.listening(settings.control.socket, settings.control.group) as listener,
+        server.listening(settings.control.socket, settings.control.group) as control_listener,
+        _listening_for_readers(settings) as page_listener,
         anyio.open_signal_receiver(SIGHUP) as hangups,
         anyio.open_signal_receiver(SIGTERM, SIGINT) as signals,
         open_notifier(environ) as notifier,
@@ -56,8 +59,12 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
                 ticker.start()
                 commands = Commands(supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock)
+                application = app.application(commands)
+                controlled = Access(application, lambda: reloader.settings.page.hosts)
+                read = Access(application, lambda: reloader.settings.page.hosts, reads_only=True)
                 async with (
-                    beside(server.serve, app.application(commands), listener),
+                    beside(server.serve, controlled, control_listener),
+                    beside(server.serve, read, page_listener) if page_listener else nullcontext(),
                     beside(
                         notifier.keep,
                         lambda: _status_line(parts, tenants=len(registry.tenants), refused=len(reloader.refused)),
@@ -88,6 +95,11 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             _log.info("stopped")  # while telemetry still exports
     for late in (SIGTERM, SIGINT, SIGHUP):
         signal(late, SIG_IGN)  # all is done; a late signal would make the exit look like a failure
+
+
+def _listening_for_readers(settings: Settings) -> AbstractContextManager[socket | None]:
+    page = settings.page
+    return nullcontext() if page.socket is None else server.listening(page.socket, page.group, "page")
 
 
 def _status_line(parts: Parts, tenants: int, refused: int) -> str:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 import adsyncd
 from adsyncd.control import openapi
+from adsyncd.control.app import application
 from adsyncd.control.endpoints import ENDPOINTS
 from adsyncd.errors import StoreError
 from adsyncd.model.status import RefusedFile
@@ -263,7 +264,7 @@ async def test_the_document_is_served_and_names_each_endpoint(inside: Inside, ap
     document = await ask(api, openapi.PATH)
     assert document == json.loads(json.dumps(openapi.document(ENDPOINTS)))
     described = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
-    served = {(route.path, method) for route in inside.app.routes for method in route.methods}  # type: ignore[attr-defined]  # they are all of Starlette's Route
+    served = {(route.path, method) for route in application(inside.commands).routes for method in route.methods}  # type: ignore[attr-defined]  # they are all of Starlette's Route
     assert described == {(path, method) for path, method in served if method != "HEAD"}
 
 
