@@ -11,7 +11,8 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 PREFIX ?= /opt/adsyncd
 LOCAL ?= /usr/local
 ETC ?= /etc
-SOURCES := $(shell find daemon mock_api -name '*.py' -o -name '*.mako' -o -name '*.toml' -o -name py.typed)
+SOURCES := $(shell find daemon mock_api -name '*.py' -o -name '*.mako' -o -name '*.toml' -o -name '*.html' -o -name '*.css' -o -name '*.js' \
+  -o -name '*.svg' -o -name py.typed)
 MAN := adsyncd.1 adsyncd.toml.5 adsyncd-tenant.5 adsyncd-profile.5
 # Before what changes the running system: skip that where there is none, and for an installation into DESTDIR.
 LIVE := $(if $(DESTDIR),:,test ! -d /run/systemd/system ||)

@@ -22,6 +22,7 @@ from adsyncd.control import openapi, wire
 from adsyncd.control.commands import Commands
 from adsyncd.control.endpoints import ENDPOINTS, Asked, Endpoint, FilesRefused
 from adsyncd.control.etag import tagged
+from adsyncd.control.page.site import Site, wants_page
 from adsyncd.control.paging import Listed
 from adsyncd.control.peer import peer_of
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
@@ -40,17 +41,23 @@ _STATUSES = (
 )
 
 
-def application(commands: Commands) -> Starlette:
-    """Return the ASGI application that serves `commands`."""
+def application(commands: Commands, site: Site | None = None) -> Starlette:
+    """Return the ASGI application that serves `commands` to programs, and the pages of `site` to browsers."""
     document = _document()
 
     async def describe(_request: Request) -> Response:
         return Response(document, media_type="application/json")
 
+    async def http_error(request: Request, error: Exception) -> Response:
+        if site and isinstance(error, HTTPException) and wants_page(request):
+            return await site.error(request, error.status_code, error.detail)
+        return await _http_error(request, error)
+
+    endpoints = (_route(endpoint, commands) for endpoint in ENDPOINTS)
     app = Starlette(
-        routes=[Route(openapi.PATH, describe), *(_route(endpoint, commands) for endpoint in ENDPOINTS)],
+        routes=[Route(openapi.PATH, describe), *endpoints, *(site.routes if site else ())],
         exception_handlers={
-            HTTPException: _http_error,
+            HTTPException: http_error,
             AdsyncdError: _refused,
             ClientDisconnect: _disconnected,
             Exception: _bug,  # uvicorn logs it
