@@ -171,6 +171,9 @@ class Pipeline:
                 left = self._progress.left_open(self._run, str(reason))
                 current.set_attributes(attributes_of(left))
                 return left
+            except anyio.get_cancelled_exc_class():
+                current.set_attributes(attributes_of(self._progress.left_open(self._run, "cancelled")))
+                raise
             current.set_attributes({OUTCOME: str(ended.outcome), **attributes_of(ended)})
             if ended.error is not None:
                 current.set_attribute(ERROR_TYPE, str(ended.outcome))
