@@ -117,8 +117,10 @@ COVERED = {
     "simulation/test_{}.py": "simulation/forecast",
     "simulation/test_planted_bugs.py": "simulation/invariants simulation/promises",
     # The contract tests run them on SQLite and on PostgreSQL.
-    "contract/test_{}.py": "store/alerts store/checkup store/dead_letters store/history store/leases store/listings"
-    " store/permits store/postgres_session store/pruning store/reader store/statements store/store store/upkeep",
+    "contract/test_{}.py": "store/alerts store/checkup store/dead_letters store/failures store/history store/leases"
+    " store/listings store/permits store/postgres_session store/pruning store/reader store/search store/statements"
+    " store/store store/unpushed store/upkeep",
+    "contract/test_unpushed.py": "model/failure",
     "contract/test_journal.py": "store/beginning store/ending",
     "contract/test_two_tenants.py": "store/ending store/pauses",
 }

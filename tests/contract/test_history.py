@@ -1,10 +1,14 @@
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from adsyncd.model.campaign import PushState
 from adsyncd.model.run import Listing, Outcome
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, history, listings
+from support.plans import scans
 from support.records import NOON, page, run, settle
 
 
@@ -51,6 +55,44 @@ async def test_runs_come_newest_first_of_one_tenant_or_of_all(store: Store) -> N
     assert [found.fire_time for found in await store.open_runs()] == [run(number=n).fire_time for n in range(4)]
     assert [found.run_id for found in await store.open_runs("globex")] == [run("globex", 2).run_id]
     assert await store.last_fire_times() == {"acme": run(number=3).fire_time, "globex": run(number=2).fire_time}
+
+
+async def test_a_run_is_found_by_its_id(store: Store) -> None:
+    await store.begin(run())
+    await store.keep_page(run(), page("c1"), PushPolicy.ALL)
+    assert await store.run(run().run_id) == replace(run(), listed=1, requests=1)
+    assert await store.run(run("globex").run_id) is None
+
+
+async def test_runs_of_a_tenant_are_those_of_a_time_and_an_outcome_newest_first(store: Store) -> None:
+    for number in range(6):
+        await store.begin(run(number=number))
+        await store.begin(run("globex", number))
+        outcome = Outcome.FAILED if number % 2 else Outcome.SUCCEEDED
+        if number < 5:
+            await store.finish(replace(run(number=number), ended_at=NOON, outcome=outcome))
+
+    async def numbers(**which: Any) -> list[int]:  # noqa: ANN401 - filters
+        found = await store.runs_of("acme", **which)
+        assert {each.tenant for each in found} <= {"acme"}
+        return [int((each.fire_time - NOON) / timedelta(minutes=15)) for each in found]
+
+    at = [run(number=number).fire_time for number in range(6)]
+    assert await numbers() == [5, 4, 3, 2, 1, 0]
+    assert await numbers(limit=2) == [5, 4]
+    assert await numbers(limit=2, before=at[4]) == [3, 2]
+    assert await numbers(since=at[1], before=at[3]) == [2, 1]
+    assert await numbers(outcome=Outcome.FAILED) == [3, 1]
+    assert await numbers(outcome=Outcome.SUCCEEDED, since=at[2], limit=1) == [4]
+    assert await store.runs_of("hooli") == []
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_runs_of_a_tenant_are_found_by_an_index(store: Store) -> None:
+    with scans(store) as scanned:
+        await store.run("r")
+        await store.runs_of("acme", since=NOON, before=NOON, outcome=Outcome.FAILED)
+    assert not scanned
 
 
 async def test_what_several_tenants_ask_at_once_is_answered_to_each_for_itself(store: Store) -> None:

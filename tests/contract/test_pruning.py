@@ -116,6 +116,35 @@ async def test_a_run_with_pushes_is_not_summed_up_before_they_are_removed(
     assert run(number=-99).run_id not in await rolled_up(store)
 
 
+async def test_what_a_run_did_not_push_is_removed_with_it_a_bounded_piece_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "UNPUSHED", 4)
+    monkeypatch.setattr(pruning, "MOST_UNPUSHED", 3)
+    runs = [run(number=number) for number in range(-99, -91)]
+    for began in runs:
+        await store.begin(began)
+        for push in await store.keep_page(began, page("c1", "c2"), PushPolicy.ALL):
+            await settle(store, began, push, PushState.FAILED, error="503")
+        many = 2 if began != runs[1] else 9  # of which as many are kept as of any run
+        await store.finish(replace(began, ended_at=NOON, outcome=FAILED, failed=many + 5, untried=5))
+    pieces, left = [], 16
+    while (old := await store.old("", NOON, EVER)) and old.run_ids:
+        pieces.append(([runs.index(began) for began in runs if began.run_id in old.run_ids], old.more))
+        await store.roll_up(RollUp("acme", old.run_ids, EVER))
+        left -= 2 * len(old.run_ids)
+        kept = await rows(store, tables.unpushed)
+        assert len(kept) == left
+        assert not {row.run_id for row in kept} & set(old.run_ids)
+    assert pieces == [([0], True), ([1], True), ([2, 3], True), ([4], False)]
+
+
+async def test_what_another_process_has_summed_up_is_not_forgotten_of_an_open_run(store: Store) -> None:
+    await store.begin(run(number=-99))
+    await store.roll_up(RollUp("acme", (run(number=-99).run_id,), EVER))
+    assert [each.run_id for each in await store.open_runs()] == [run(number=-99).run_id]
+
+
 async def test_pushes_of_open_runs_are_not_those_of_ended_ones(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ending, "PIECE", 1)
     for tenant in ("acme", "globex", "hooli", "initech"):

@@ -67,6 +67,7 @@ class Model:
     complete: bool = False
     pushes: dict[str, Push] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
+    unpushed: dict[str, dict[str, tuple[PushState, int, str | None]]] = field(default_factory=dict)  # by run
 
     @property
     def run(self) -> Run:
@@ -141,7 +142,14 @@ class Model:
         self.pushes[step.key] = push
         return push
 
+    def ended(self, listing: Listing | None) -> Run:
+        number = Counter(push.state for push in self.pushes.values())
+        lost = {"dead_lettered": number[DEAD_LETTERED], "failed": number[FAILED] + number[PENDING]}
+        return replace(self.run, ended_at=NOON, listing=listing, **lost, untried=number[PENDING])  # type: ignore[arg-type]  # counts
+
     def finish(self, listing: Listing | None) -> int:
+        lost = {key: push for key, push in self.pushes.items() if push.state in {FAILED, DEAD_LETTERED}}
+        self.unpushed[self.run.run_id] = {key: self.reason(push) for key, push in lost.items()}
         for key, known in self.campaigns.items():
             if key not in self.pushes and listing in {COMPLETE, Listing.COLLAPSED}:
                 known.deleted = known.deleted or (known.missed and listing is COMPLETE)
@@ -151,6 +159,13 @@ class Model:
         self.next_page, self.announced, self.complete, self.pushes, self.contents = 1, 0, False, {}, {}
         self.number += 1
         return len(self.letters())
+
+    def reason(self, push: Push) -> tuple[PushState, int, str | None]:
+        if push.attempts:
+            return push.state, push.attempts, push.error
+        known = self.campaigns[push.campaign_id]  # it was a dead letter before, and may be none any more
+        attempts, _, error = known.letter if known.dead else (0, 0, None)
+        return push.state, attempts, error
 
     def replay(self, key: str, error: str | None) -> None:
         known = self.campaigns[key]
@@ -313,7 +328,7 @@ def rows_of(tenant: str, connection: Connection) -> dict[str, list[Row[Any]]]:
     """Return all rows of a tenant, by table."""
     of_tenant = {table.name: table.c.tenant == tenant for table in tables.metadata.sorted_tables if "tenant" in table.c}
     runs = select(tables.runs.c.run_id).where(of_tenant["runs"])
-    whose = of_tenant | {"pushes": tables.pushes.c.run_id.in_(runs)}
+    whose = of_tenant | {table.name: table.c.run_id.in_(runs) for table in (tables.pushes, tables.unpushed)}
     return {
         name: sorted(connection.execute(select(tables.metadata.tables[name]).where(condition)), key=repr)
         for name, condition in whose.items()
@@ -335,6 +350,9 @@ async def check(store: Store, model: Model) -> None:
             assert listings.page(connection, tenant, "", number) == model.kept_page(number)
         found = rows_of(tenant, connection)
         assert {row.campaign_id: as_modelled(row._mapping) for row in found["campaigns"]} == model.rows()
+        for run_id, lost in model.unpushed.items():
+            kept = [row for row in found["unpushed"] if row.run_id == run_id]
+            assert {row.campaign_id: (row.state, row.attempts, row.reason) for row in kept} == lost
         letters = {one.campaign_id: astuple(one) for one in dead_letters.find(connection, tenant, None, None)}
         assert {key: (one[4], *one[6:8], one[5]) for key, one in letters.items()} == model.letters()
         assert dead_letters.count_all(connection).get(tenant, 0) == len(letters)
@@ -359,8 +377,7 @@ async def take(step: Step, store: Store, model: Model) -> None:
         case SettlePush(key) if key in model.pushes and model.pushes[key].state not in SETTLED:
             await recorded(store, model.run, model.settle(step))
         case FinishRun(listing):
-            ended = replace(model.run, ended_at=NOON, listing=listing)
-            # Twice: the second time its pushes are gone, which must not mean that its campaigns are.
+            ended = model.ended(listing)  # twice: its pushes are gone then, which must not mean that its campaigns are
             assert [await store.finish(ended), await store.finish(ended)] == [model.finish(listing)] * 2
         case ReplayLetter(key, error):
             for letter in await store.dead_letters(model.tenant, key):

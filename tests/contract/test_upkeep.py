@@ -15,7 +15,7 @@ A_DAY = 24 * 4  # quarters of an hour
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in small pieces without a pause, and keep few runs."""
-    monkeypatch.setattr(upkeep, "PIECE", 4)
+    monkeypatch.setattr(pruning, "PIECE", 4)
     monkeypatch.setattr(pruning, "_OLD", pruning.old_runs(piece=4, latest=1, latest_alike=1))
     monkeypatch.setattr(upkeep, "_PAUSE_S", 0)
 

@@ -1,9 +1,10 @@
 """One run of one tenant: its id, its counts while it is in progress, and its record."""
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import TracebackType
 
@@ -174,6 +175,7 @@ class Run:
     stands for, its own or a skipped one before it, to its start. `skipped_ticks`: ticks that were skipped because the
     run was still in progress. `waits`: the seconds of the run by the reason for which it waited; the rest is none.
     `span_id`: of its trace's root span. A resumed run has the ids of its last life.
+    `untried`: how many of the `failed` campaigns have no outcome of their own, since the run was cut short.
     """
 
     tenant: str
@@ -200,6 +202,7 @@ class Run:
     skipped_ticks: int = 0
     waits: Mapping[WaitReason, float] = field(default_factory=dict, hash=False)
     span_id: str = ""
+    untried: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,3 +244,32 @@ def run_id(tenant_id: str, fire_time: datetime) -> str:
     """Return the name of a tenant's run for a fire time: `acme-20261125T101500.000Z`, one for one."""
     stamp = fire_time.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
     return f"{tenant_id}-{stamp}Z"
+
+
+_BEGINNING = re.compile(r"(.+)-([0-9]{4,7}|[0-9]{8}|[0-9]{8}T[0-9]{0,6}|[0-9]{8}T[0-9]{6}\.[0-9]{0,3}Z?)")
+_UNITS = {  # by digits: the longest that a time which they begin lasts
+    4: timedelta(days=366),
+    6: timedelta(days=31),
+    8: timedelta(days=1),
+    10: timedelta(hours=1),
+    12: timedelta(minutes=1),
+    14: timedelta(seconds=1),
+}
+
+
+def period_of(beginning: str) -> tuple[str, datetime, datetime] | None:
+    """Return the tenant of a run id, or of its beginning, and a time in which the fire times of such runs are.
+
+    None unless the year is in it.
+    """
+    parts = _BEGINNING.fullmatch(beginning)
+    if not parts:
+        return None
+    digits = re.sub("[^0-9]", "", parts[2])[:14]
+    known = max(length for length in _UNITS if length <= len(digits))
+    numbers = [int(digits[:4]), *(int(digits[at : at + 2]) for at in range(4, known, 2)), 1, 1]
+    try:
+        since = datetime(*numbers[: max(known // 2 - 1, 3)], tzinfo=UTC)  # type: ignore[arg-type, misc]  # at most six
+        return parts[1], since, since + _UNITS[known]
+    except (ValueError, OverflowError):
+        return None

@@ -127,12 +127,13 @@ class RunCounts:
                 listing = Listing.COLLAPSED
                 gap = f"{lost.now} of {lost.live} campaigns are missing from the listing"
         outcome, error = failure or self._judge(gap)
-        record = self._record(run)
+        record, untried = self._record(run), self._tally.listed - self._tally.settled
         return replace(
             record,
             outcome=outcome,
             error=error,
-            failed=record.failed + self._tally.listed - self._tally.settled,
+            failed=record.failed + untried,
+            untried=untried,
             ended_at=max(now, run.started_at),  # though the clock was set back
             note=self._note(),
             listing=listing,

@@ -2,7 +2,8 @@
 
 A tenant may have a hundred thousand campaigns, and other tenants' writes wait for each transaction. So the campaigns of
 a large tenant are marked piece by piece, each piece a write of its own, before the end is on record: a crash in between
-leaves an open run, and marks that are true each by itself. The pushes are removed after the end is on record: those
+leaves an open run, and marks that are true each by itself. With the end, the campaigns that were not pushed are kept:
+see `adsyncd.store.unpushed`. The pushes are removed after the end is on record: those
 that the last write does not remove belong to an ended run, which owes nothing, and `upkeep` removes them.
 
 The ticks that a run skipped are on record before its end, those that another process skipped, too.
@@ -14,7 +15,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, select, update
 
+from adsyncd.model.failure import Unpushed
 from adsyncd.model.run import Listing, Run
+from adsyncd.store import unpushed
 from adsyncd.store.beginning import record
 from adsyncd.store.dead_letters import count
 from adsyncd.store.statements import execute_rows, fetch
@@ -28,13 +31,15 @@ PIECE = 400  # rows that one write marks or removes, in a few milliseconds
 class Finish:
     """The end of a run. The campaigns up to the id `after` are marked already.
 
-    `misses`: False if its listing is known to miss no campaign, so that none is to be marked.
+    `misses`: False if its listing is known to miss no campaign, so that none is to be marked. `unpushed`: the campaigns
+    that it did not push, as many as are kept.
     """
 
     run: Run
     now: datetime
     after: str = ""
     misses: bool = True
+    unpushed: Sequence[Unpushed] = ()
 
 
 _SEEN = exists().where(pushes.c.run_id == bindparam("of_run"), pushes.c.campaign_id == campaigns.c.campaign_id)
@@ -129,6 +134,7 @@ def _finish(connection: Connection, item: Finish) -> Finish | None:
         connection.execute(_MISSED, {**piece, "missed_at": item.now})
     if more:
         return replace(item, after=upto)
+    unpushed.keep(connection, item.run.run_id, item.unpushed)
     remove_pushes(connection, [item.run.run_id])
     return None
 

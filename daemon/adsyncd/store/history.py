@@ -15,35 +15,59 @@ from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import runs as table
 
 _RECENT = 10  # runs that estimates are made from
-_RUN = select(*[table.c[field.name] for field in fields(Run)])
+RUN = select(*[table.c[field.name] for field in fields(Run)])
 
 
-_OPEN = _RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time)
+_OPEN = RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time)
 _OPEN_OF_TENANTS = _OPEN.where(table.c.tenant.in_(bindparam("of_tenants", expanding=True)))
 
 
 def open_runs(connection: Connection, tenant: str | None) -> list[Run]:
     """Return the runs that have not ended, of one tenant or of all, oldest first."""
-    return _live(connection, _OPEN) if tenant is None else open_runs_of(connection, [tenant])[0]
+    return live(connection, _OPEN) if tenant is None else open_runs_of(connection, [tenant])[0]
 
 
 def open_runs_of(connection: Connection, tenants: Sequence[str]) -> list[list[Run]]:
     """Return the runs of each of these tenants that have not ended, oldest first."""
     found: dict[str, list[Run]] = {tenant: [] for tenant in tenants}
-    for run in _live(connection, _OPEN_OF_TENANTS, {"of_tenants": [*found]}):
+    for run in live(connection, _OPEN_OF_TENANTS, {"of_tenants": [*found]}):
         found[run.tenant].append(run)
     return [found[tenant] for tenant in tenants]
 
 
 def runs(connection: Connection, tenant: str | None, limit: int) -> list[Run]:
     """Return the latest runs, of one tenant or of all, newest first."""
-    query = _RUN.order_by(table.c.fire_time.desc()).limit(limit)
-    return _live(connection, query if tenant is None else query.where(table.c.tenant == tenant))
+    query = RUN.order_by(table.c.fire_time.desc()).limit(limit)
+    return live(connection, query if tenant is None else query.where(table.c.tenant == tenant))
+
+
+def run(connection: Connection, run_id: str) -> Run | None:
+    """Return a run, or None if there is no such run."""
+    return next(iter(live(connection, RUN.where(table.c.run_id == run_id))), None)
+
+
+def runs_of(
+    connection: Connection,
+    tenant: str,
+    since: datetime | None,
+    before: datetime | None,
+    outcome: Outcome | None,
+    limit: int,
+) -> list[Run]:
+    """Return a tenant's runs with fire times from `since` on and before `before`, newest first."""
+    query = RUN.where(table.c.tenant == tenant).order_by(table.c.fire_time.desc()).limit(limit)
+    if since is not None:
+        query = query.where(table.c.fire_time >= since)
+    if before is not None:
+        query = query.where(table.c.fire_time < before)
+    if outcome is not None:
+        query = query.where(table.c.outcome == outcome)
+    return live(connection, query)
 
 
 def days(connection: Connection, tenant: str) -> list[Day]:
     """Return a tenant's ended runs by day, oldest first: those that are kept, and those that were summed up."""
-    ended = _RUN.where(table.c.tenant == tenant, table.c.ended_at.is_not(None))
+    ended = RUN.where(table.c.tenant == tenant, table.c.ended_at.is_not(None))
     kept = [Run(**row) for row in connection.execute(ended).mappings()]
     return by_day(pruning.of_tenant(connection, tenant), kept)
 
@@ -61,13 +85,13 @@ def last_runs(connection: Connection) -> dict[str, Run]:
         select(table.c.tenant, func.max(table.c.fire_time).label("fire_time")).where(ended).group_by(table.c.tenant)
     )
     newest = latest.subquery()
-    query = _RUN.join(newest, and_(newest.c.tenant == table.c.tenant, newest.c.fire_time == table.c.fire_time))
+    query = RUN.join(newest, and_(newest.c.tenant == table.c.tenant, newest.c.fire_time == table.c.fire_time))
     return {row["tenant"]: Run(**row) for row in connection.execute(query).mappings()}
 
 
 # Queries for each tenant are built once.
 _REGULAR = (
-    _RUN.where(table.c.tenant == bindparam("of_tenant"), table.c.outcome.in_([Outcome.SUCCEEDED, Outcome.PARTIAL]))
+    RUN.where(table.c.tenant == bindparam("of_tenant"), table.c.outcome.in_([Outcome.SUCCEEDED, Outcome.PARTIAL]))
     .order_by(table.c.fire_time.desc())
     .limit(_RECENT)
 )
@@ -117,7 +141,7 @@ def recent_requests(connection: Connection, tenants: Iterable[str]) -> dict[str,
     return {tenant: list(connection.scalars(_REQUESTS, {"of_tenant": tenant})) for tenant in tenants}
 
 
-def _live(connection: Connection, query: Select[Any], values: Mapping[str, object] | None = None) -> list[Run]:
+def live(connection: Connection, query: Select[Any], values: Mapping[str, object] | None = None) -> list[Run]:
     """Return the runs of `query`; open runs have their current counts."""
     found = [Run(**row) for row in connection.execute(query, values).mappings()]
     still_open = [run.run_id for run in found if run.ended_at is None]

@@ -3,19 +3,22 @@
 Each write is one bounded piece, so that the writes of runs in progress wait for a few milliseconds at most.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, exists, func, select
 
 from adsyncd.model.day import SUMS, Day, by_day
+from adsyncd.model.failure import MOST_UNPUSHED
 from adsyncd.model.run import Run
+from adsyncd.store import unpushed
 from adsyncd.store.statements import Columns, merge
 from adsyncd.store.tables import days, pushes, runs
 
 PIECE = 500  # runs that one write sums up
+UNPUSHED = 2000  # campaigns that they did not push, which it removes; one run has at most half of them
 _LOOKS = 100  # tenants that one read looks at
 LATEST = 100  # runs of a tenant that are kept however old they are: alerts judge by as many
 LATEST_ALIKE = 10  # runs of a tenant with the same outcome, likewise: plans are made from those that succeeded
@@ -23,11 +26,15 @@ LATEST_ALIKE = 10  # runs of a tenant with the same outcome, likewise: plans are
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Of a tenant: the ended runs before a day, `PIECE` at most, oldest first, and whether a sum is older than kept."""
+    """Of a tenant: the ended runs before a day, oldest first, and whether a sum is older than kept.
+
+    `more`: whether these are as many runs as one write sums up, so that there may be others.
+    """
 
     tenant: str
     run_ids: tuple[str, ...]
     outdated: bool
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ _ranked = (
     select(
         runs.c.run_id,
         runs.c.fire_time,
+        (runs.c.failed + runs.c.dead_lettered - runs.c.untried).label("unpushed"),
         func.row_number().over(order_by=_newest_first).label("newer"),
         func.row_number().over(partition_by=runs.c.outcome, order_by=_newest_first).label("newer_alike"),
     )
@@ -54,9 +62,9 @@ _ranked = (
 
 
 def old_runs(piece: int, latest: int, latest_alike: int) -> Select[Any]:
-    """Return the query for a tenant's old runs, oldest first."""
+    """Return the query for a tenant's old runs, oldest first, and the number of campaigns that each did not push."""
     return (
-        select(_ranked.c.run_id)
+        select(_ranked.c.run_id, _ranked.c.unpushed)
         .where(
             _ranked.c.fire_time < bindparam("before", type_=runs.c.fire_time.type),
             _ranked.c.newer > latest,
@@ -92,13 +100,24 @@ def old(connection: Connection, after: str, before: datetime, first_day: date) -
         first = connection.execute(_NEXT, {"after": found.tenant if found else after, "first_day": first_day}).first()
         if first is None:
             return found
-        run_ids: Iterable[str] = ()
+        found = Old(first.tenant, (), first.outdated)
         if first.fire_time < before:
-            run_ids = connection.scalars(_OLD, {"of_tenant": first.tenant, "before": before})
-        found = Old(first.tenant, tuple(run_ids), first.outdated)
+            rows = connection.execute(_OLD, {"of_tenant": first.tenant, "before": before}).all()
+            run_ids = tuple(_piece((row.run_id, row.unpushed) for row in rows))
+            found = replace(found, run_ids=run_ids, more=len(rows) == PIECE or len(run_ids) < len(rows))
         if found.run_ids or found.outdated:
             break
     return found
+
+
+def _piece(rows: Iterable[tuple[str, int]]) -> Iterator[str]:
+    """Yield the ids of runs, until as many of their campaigns were not pushed as one write removes."""
+    removed = 0
+    for run_id, lost in rows:
+        removed += min(lost, MOST_UNPUSHED)
+        if removed > UNPUSHED:
+            return
+        yield run_id
 
 
 _TAKEN = (
@@ -110,12 +129,13 @@ _DROPPED = delete(days).where(days.c.tenant == bindparam("of_tenant"), days.c.da
 
 
 def roll_up(connection: Connection, items: Sequence[RollUp]) -> list[None]:
-    """Replace runs by sums of their days, and remove sums that are too old.
+    """Replace runs by sums of their days, and remove sums that are too old, and what the runs did not push.
 
     A run counts only where its row is removed, so that two processes that sum up at the same time count it once.
     """
     for item in items:
         taken = connection.execute(_TAKEN, {"run_ids": item.run_ids}).mappings().all() if item.run_ids else []
+        unpushed.forget(connection, [row["run_id"] for row in taken])
         for day in by_day([], [Run(**row) for row in taken]):
             connection.execute(merge(connection, days, _with_later), asdict(day))
         connection.execute(_DROPPED, {"of_tenant": item.tenant, "first_day": item.first_day})

@@ -15,9 +15,23 @@ from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.campaign import DeadLetter, Page
 from adsyncd.model.day import Day
-from adsyncd.model.run import Run
+from adsyncd.model.failure import MOST_UNPUSHED, SharedReason, Unpushed
+from adsyncd.model.run import Outcome, Run
 from adsyncd.rate.ledger import PermitRecord, ShapeRecord
-from adsyncd.store import alerts, dead_letters, history, listings, pauses, permits, pruning, schema, sql
+from adsyncd.store import (
+    alerts,
+    dead_letters,
+    failures,
+    history,
+    listings,
+    pauses,
+    permits,
+    pruning,
+    schema,
+    search,
+    sql,
+    unpushed,
+)
 from adsyncd.tasks import OffLoop, in_thread
 
 READERS = 4  # at the same time
@@ -60,6 +74,54 @@ class Reader:
     async def runs(self, tenant: str | None, limit: int) -> list[Run]:
         """Return the latest runs, of one tenant or of all, newest first; open runs have their current counts."""
         return await self._read(lambda connection: history.runs(connection, tenant, limit))
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return a run, or None if there is no such run; an open run has its current counts."""
+        return await self._read(lambda connection: history.run(connection, run_id))
+
+    async def runs_of(
+        self,
+        tenant: str,
+        *,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        outcome: Outcome | None = None,
+        limit: int = 20,
+    ) -> list[Run]:
+        """Return a tenant's runs, newest first: with fire times from `since` on and before `before`, and an outcome.
+
+        Each of them may be left out. The next page is that before the fire time of the last run.
+        """
+        return await self._read(lambda connection: history.runs_of(connection, tenant, since, before, outcome, limit))
+
+    async def find_runs(self, text: str, limit: int = 20) -> list[Run]:
+        """Return the runs whose trace id or run id is `text` or begins with it, newest first.
+
+        The beginning of a trace id is at least 8 digits, and that of a run id has its year. None match any other text.
+        """
+        return await self._read(lambda connection: search.find_runs(connection, text, limit))
+
+    async def find_campaign(self, campaign_id: str, limit: int = 20) -> list[str]:
+        """Return the first tenants that have a campaign of exactly this id, also a deleted one."""
+        return await self._read(lambda connection: search.find_campaign(connection, campaign_id, limit))
+
+    async def unpushed(self, run_id: str, limit: int = MOST_UNPUSHED, after: str | None = None) -> list[Unpushed]:
+        """Return campaigns that a run did not push, the latest failure first; at most 1000 are kept of a run.
+
+        `after`: the id of the last campaign of the page before.
+        """
+        return await self._read(lambda connection: unpushed.of_run(connection, run_id, limit, after))
+
+    async def reasons(self, limit: int) -> list[SharedReason]:
+        """Return the reasons of the latest 10,000 dead letters, those of the most campaigns first."""
+        return await self._read(lambda connection: failures.reasons(connection, limit))
+
+    async def last_failures(self, run_ids: Sequence[str], limit: int) -> list[SharedReason]:
+        """Return the reasons of campaigns that failed in these runs, without dead letters, as `reasons` does.
+
+        `run_ids`: the last run of each tenant.
+        """
+        return await self._read(lambda connection: failures.of_runs(connection, run_ids, limit))
 
     async def open_runs(self, tenant: str | None = None) -> list[Run]:
         """Return the runs that have not ended, of one tenant or of all, oldest first: those to be resumed."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.campaign import DeadLetter, Page, Push
+from adsyncd.model.failure import unpushed_of
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import ResumePoint, Run
 from adsyncd.model.tenant import PushPolicy
@@ -34,6 +36,7 @@ from adsyncd.store import (
     pruning,
     schema,
     sql,
+    unpushed,
 )
 from adsyncd.store.reader import READERS, Reader
 from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
@@ -217,8 +220,13 @@ class Store(Reader):
         After a COMPLETE listing, campaigns that it and the one before missed are marked deleted, and their dead letters
         closed. After a COLLAPSED listing, campaigns are only marked missing. Campaigns are never removed. Only COMPLETE
         and KEPT listings are used again. `misses`: False if the listing is known to miss none, which saves the look.
+        Campaigns that were not pushed are kept with the end, the first 1000 of them.
         """
-        left: int | ending.Finish = ending.Finish(run, self._clock.now(), misses=misses)
+        item = ending.Finish(run, self._clock.now(), misses=misses)
+        if unpushed_of(run):  # read first: it may take long, and other writes go on
+            lost = await self._read(lambda connection: unpushed.of_open_run(connection, run.run_id))
+            item = replace(item, unpushed=lost)
+        left: int | ending.Finish = item
         while isinstance(left, ending.Finish):
             left = await self._write(ending.finish, left)
         return left

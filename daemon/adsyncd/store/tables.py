@@ -143,8 +143,10 @@ runs = Table(
     Column("skipped_ticks", Integer, nullable=False, default=0),
     Column("waits", WaitTimes, nullable=False, default={}),
     Column("span_id", String(16), nullable=False, default=""),  # empty: an earlier version wrote the run
+    Column("untried", Integer, nullable=False, default=0),
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),
+    Index("runs_trace_id", "trace_id"),
     Index("runs_open", "run_id"),  # of open runs alone; to say so here would import the dialects of both databases
 )
 
@@ -200,6 +202,7 @@ dead_letters = Table(
     Column("dead_at", Instant, nullable=False),
     Column("replayed_at", Instant),
     Column("trace_id", String(32), nullable=False),
+    Index("dead_letters_dead_at", "dead_at", "tenant", "campaign_id"),
 )
 
 listing_pages = Table(

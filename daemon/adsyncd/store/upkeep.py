@@ -13,7 +13,7 @@ import structlog
 
 from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
-from adsyncd.store.pruning import PIECE, Old, RollUp
+from adsyncd.store.pruning import Old, RollUp
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -72,7 +72,7 @@ class Upkeep:
         while old := await self._store.old(after, before, first_day):
             if old.run_ids or old.outdated:
                 await self._store.roll_up(RollUp(old.tenant, old.run_ids, first_day))
-            if len(old.run_ids) < PIECE:
+            if not old.more:
                 after = old.tenant
             await anyio.sleep(_PAUSE_S)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.model.run import Tally, Wait, lateness_s, run_id
+from adsyncd.model.run import Tally, Wait, lateness_s, period_of, run_id
 from adsyncd.rate.wait import WaitReason
 
 FIRE = datetime(2026, 11, 25, 10, 15, tzinfo=UTC)
@@ -20,6 +20,25 @@ def test_runs_a_millisecond_apart_have_names_of_their_own_that_sort_by_time() ->
     names = [run_id("acme", FIRE + timedelta(milliseconds=ms)) for ms in range(1200)]
     assert len(set(names)) == 1200
     assert names == sorted(names)
+
+
+@pytest.mark.parametrize("tenant", ["acme", "acme-2026", "a-20261125"])
+@given(after=st.timedeltas(timedelta(0), timedelta(days=365 * 900)), length=st.integers(4, 20))
+def test_the_beginning_of_a_run_id_tells_its_tenant_and_the_time_in_which_it_fired(
+    tenant: str, after: timedelta, length: int
+) -> None:
+    fire_time = FIRE + after
+    period = period_of(run_id(tenant, fire_time)[: len(tenant) + 1 + length])
+    assert period
+    assert period[0] == tenant
+    assert period[1] <= fire_time < period[2]
+
+
+@pytest.mark.parametrize(
+    "text", ["acme", "acme-202", "acme-20261325", "acme-2026112T", "-2026", "acme-0000", "acme-9999"]
+)
+def test_no_other_text_is_the_beginning_of_a_run_id(text: str) -> None:
+    assert period_of(text) is None
 
 
 def test_campaigns_whose_outcome_is_known_are_settled_whatever_it_is() -> None:

@@ -59,6 +59,7 @@ def test_the_outcome_follows_from_the_evidence_and_the_counts_reconcile(
     record = progress.ended(a_run(), LATER, failure, missing)
     assert (record.outcome, record.failed, record.error, record.ended_at) == (outcome, failed, error, LATER)
     assert record.listed == record.pushed + record.skipped + record.dead_lettered + record.failed
+    assert record.untried == 2 - len(settled)
     assert record.listing is (Listing.COLLAPSED if missing[0] else Listing.COMPLETE)
 
 

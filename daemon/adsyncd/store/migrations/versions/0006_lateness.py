@@ -12,6 +12,7 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("skipped_ticks", sa.Integer, nullable=False, server_default="0"))
     op.add_column("runs", sa.Column("waits", sa.Text, nullable=False, server_default="{}"))
     op.add_column("runs", sa.Column("span_id", sa.String(16), nullable=False, server_default=""))
+    op.add_column("runs", sa.Column("untried", sa.Integer, nullable=False, server_default="0"))
     op.add_column("days", sa.Column("skipped_ticks", sa.BigInteger, nullable=False, server_default="0"))
     op.create_table(
         "unpushed",
@@ -22,10 +23,14 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
     )
+    op.create_index("runs_trace_id", "runs", ["trace_id"])
+    op.create_index("dead_letters_dead_at", "dead_letters", ["dead_at", "tenant", "campaign_id"])
 
 
 def downgrade() -> None:
+    op.drop_index("dead_letters_dead_at", "dead_letters")
+    op.drop_index("runs_trace_id", "runs")
     op.drop_table("unpushed")
     op.drop_column("days", "skipped_ticks")
-    for name in ("span_id", "waits", "skipped_ticks", "late_s"):
+    for name in ("untried", "span_id", "waits", "skipped_ticks", "late_s"):
         op.drop_column("runs", name)
