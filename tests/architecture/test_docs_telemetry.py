@@ -5,8 +5,10 @@ import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
 from adsyncd.runs.trace import FIELDS, WAITS
+from adsyncd.store import store
 from adsyncd.telemetry import instruments, log
 from adsyncd.telemetry.standard_variables import DEFAULTS
+from adsyncd.telemetry.write_durations import write_name
 from support import page
 from support.logging_state import flush, restored_logging
 
@@ -39,8 +41,13 @@ def test_each_span_attribute_and_span_event_is_documented() -> None:
 def test_each_metric_is_documented_as_it_is() -> None:
     assert table("metric") == {
         metric.name: [metric.kind, metric.unit, metric.description]
-        for metric in (*instruments.METRICS, instruments.HTTP_DURATION)
+        for metric in (*instruments.METRICS, instruments.HTTP_DURATION, instruments.DB_DURATION)
     }
+
+
+def test_the_kinds_of_writes_that_are_named_exist() -> None:
+    named = {name for names in table("kind of write") for name in names.split("`, `")}
+    assert named <= {write_name(write) for write in store._TOUCHES}
 
 
 def test_our_defaults_for_variables_are_documented() -> None:

@@ -16,6 +16,8 @@ from adsyncd.errors import StoreError
 from adsyncd.model.campaign import PushState
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, open_store, tables
+from adsyncd.telemetry.write_durations import WriteDurations
+from support.metrics import Metrics
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
 
 
@@ -84,6 +86,21 @@ async def test_what_the_body_raises_leaves_the_store_as_it_is(url: str) -> None:
     with pytest.raises(KeyError):
         async with open_store(url, clock=HandClock(), tracer=NoOpTracer()):
             raise KeyError
+
+
+async def test_each_transaction_that_writes_is_measured(url: str) -> None:
+    metrics = Metrics()
+    async with open_store(
+        url, clock=HandClock(), tracer=NoOpTracer(), durations=WriteDurations(metrics.meter)
+    ) as store:
+        await store.begin(run())
+        await store.finish(replace(run(), ended_at=NOON))
+        with pytest.raises(StoreError):
+            await store.begin(run())
+    points = [point["attributes"] for point in metrics.points("db.client.operation.duration")]
+    assert {point["db.system.name"] for point in points} == {url.partition(":")[0]}
+    told = {(point["db.operation.name"], point.get("error.type")) for point in points}
+    assert told == {("beginning.begin", None), ("ending.finish", None), ("beginning.begin", "RunEnded")}
 
 
 class SlowClock(HandClock):

@@ -24,7 +24,9 @@ from adsyncd.daemon import Parts
 from adsyncd.demo.collector import Collector, ExportedSpan, open_collector
 from adsyncd.model.run import Run
 from adsyncd.runs.trace import WAITS
+from adsyncd.store import store
 from adsyncd.telemetry.instruments import METRICS
+from adsyncd.telemetry.write_durations import write_name
 from adsyncd.tenants.ticks import Ticker
 from support.logging_state import restored_logging
 from support.otlp import PROMPTLY, otel_environ
@@ -312,6 +314,15 @@ async def test_metrics_say_what_the_runs_say(scene: Scene) -> None:
     units = {metric.name: metric.unit for metric in METRICS}
     ours = [point for point in latest.values() if point.name.startswith("adsyncd.")]
     assert [point.name for point in ours if point.unit != units[point.name]] == []
+
+
+async def test_each_transaction_of_the_store_is_in_a_histogram(scene: Scene) -> None:
+    durations = [point for point in scene.collector.points if point.name == "db.client.operation.duration"]
+    assert {point.attributes["db.system.name"] for point in durations} == {"sqlite"}
+    kinds = {write_name(write) for write in store._TOUCHES}
+    named = {str(point.attributes["db.operation.name"]) for point in durations}
+    assert "BATCH" in named  # runs at the same time
+    assert {name.removeprefix("BATCH ") for name in named} <= kinds | {"BATCH"}
 
 
 async def test_logs_lead_to_the_trace_that_they_are_about(scene: Scene) -> None:

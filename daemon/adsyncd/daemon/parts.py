@@ -54,7 +54,9 @@ async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_
         log = configure(log_level, sys.stderr, environ.get("JOURNAL_STREAM"))
         telemetry = await stack.enter_async_context(open_telemetry(environ))
         log.export(telemetry.logger_provider, telemetry.instruments)
-        store = await stack.enter_async_context(open_store(settings.store.url, clock=clock, tracer=telemetry.tracer))
+        store = await stack.enter_async_context(
+            open_store(settings.store.url, clock=clock, tracer=telemetry.tracer, durations=telemetry.write_durations)
+        )
         owner = stack.enter_context(open_owner(clock.boot_id, entropy()))
         upkeep = Upkeep(store, clock, settings.store.keep_runs, settings.store.keep_history)
         await stack.enter_async_context(beside(upkeep.run))

@@ -1,7 +1,7 @@
 """The store: reads and writes of the rest of the program, and when the database is open."""
 
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -39,9 +39,10 @@ from adsyncd.store import (
     unpushed,
 )
 from adsyncd.store.reader import READERS, Reader
-from adsyncd.store.writer import Item, Operation, Result, Ticket, Touches, Writer
+from adsyncd.store.writer import Item, Measured, Operation, Result, Ticket, Touches, Writer
 from adsyncd.tasks import OffLoop, own_threads
 from adsyncd.telemetry.instruments import DB_SYSTEM, SPAN_STORE, STORE_WRITES, mark_failed, with_tenant
+from adsyncd.telemetry.write_durations import WriteDurations
 
 _SLOW_S = 0.1  # a write that takes longer is in the trace
 
@@ -78,8 +79,10 @@ def _permit(record: PermitRecord) -> Hashable:
 
 
 @asynccontextmanager
-async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator["Store"]:
-    """Migrate the database at `url` to this version, and open its store.
+async def open_store(
+    url: str, *, clock: Clock, tracer: Tracer, durations: WriteDurations | None = None
+) -> AsyncIterator["Store"]:
+    """Migrate the database at `url` to this version, and open its store. `durations` measures its writes.
 
     It closes after all queued writes are done, even if it is cancelled.
 
@@ -89,7 +92,10 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
     try:
         await anyio.to_thread.run_sync(_migrate, engine.execution_options(writes=True))
         with own_threads("store reader", READERS) as reading, own_threads("store writer") as writing:
-            async with store_in(engine, clock=clock, tracer=tracer, off_loop=reading, writing=writing) as store:
+            measured = None if durations is None else partial(_measured, durations, engine.dialect.name, clock)
+            async with store_in(
+                engine, clock=clock, tracer=tracer, off_loop=reading, writing=writing, measured=measured
+            ) as store:
                 yield store
     finally:
         with anyio.CancelScope(shield=True):
@@ -98,11 +104,18 @@ async def open_store(url: str, *, clock: Clock, tracer: Tracer) -> AsyncIterator
 
 @asynccontextmanager
 async def store_in(
-    engine: Engine, *, clock: Clock, tracer: Tracer, off_loop: OffLoop, writing: OffLoop | None = None
+    engine: Engine,
+    *,
+    clock: Clock,
+    tracer: Tracer,
+    off_loop: OffLoop,
+    writing: OffLoop | None = None,
+    measured: Measured | None = None,
 ) -> AsyncIterator["Store"]:
     """Open the store of a migrated database, as `open_store` does.
 
-    `off_loop` runs the calls to the database, except those that write if there is a `writing`.
+    `off_loop` runs the calls to the database, except those that write if there is a `writing`. `measured`: see
+    `Writer`.
     """
     writer = Writer(
         engine.execution_options(writes=True).begin,
@@ -110,6 +123,7 @@ async def store_in(
         fence=leases.fence,
         is_shared=lambda error: sql.cause(error) is not None,
         off_loop=writing or off_loop,
+        measured=measured,
     )
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
@@ -122,6 +136,12 @@ async def store_in(
             writer.close()
     if failure:
         raise failure
+
+
+def _measured(
+    durations: WriteDurations, system: str, clock: Clock, batch: Sequence[Ticket[Any]]
+) -> AbstractContextManager[None]:
+    return durations.of(system, (ticket.operation for ticket in batch), clock.monotonic)
 
 
 def _migrate(engine: Engine) -> None:

@@ -7,7 +7,7 @@ threads and syncs of the disk than one write.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -56,7 +56,8 @@ class Writer:
     order: if the order of kinds differs, the later one is done in another round.
 
     `begin` opens a transaction. `fence` raises an error unless all given leases are held. `is_shared` returns whether
-    an error is the database's and concerns all writes, or was caused by one of them.
+    an error is the database's and concerns all writes, or was caused by one of them. `measured` is entered around each
+    transaction, in its thread.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Writer:
         fence: Callable[[Connection, Collection[Lease]], None],
         is_shared: Callable[[Exception], bool],
         off_loop: OffLoop = in_thread,
+        measured: "Measured | None" = None,
     ) -> None:
         self._begin = begin
         self._kinds = {operation: (kind, operations[operation]) for kind, operation in enumerate(operations)}
         self._fence = fence
         self._is_shared = is_shared
         self._off_loop = off_loop
+        self._measured = measured or _unmeasured
         self._one = anyio.CapacityLimiter(1)
         self._queue = deque[Ticket[Any]]()
         self._arrived = asyncio.Event()  # something is in the queue, or it is closed
@@ -137,7 +140,7 @@ class Writer:
 
     def _transact(self, batch: list[Ticket[Any]]) -> None:
         leases = {ticket.lease for ticket in batch if ticket.lease}
-        with self._begin() as connection:
+        with self._measured(batch), self._begin() as connection:
             if leases:
                 self._fence(connection, leases)
             for group in self._grouped(batch):
@@ -158,6 +161,13 @@ class Writer:
             last.update(dict.fromkeys(touched, place))
         for place in sorted(groups):
             yield groups[place]
+
+
+Measured = Callable[[Sequence[Ticket[Any]]], AbstractContextManager[None]]
+
+
+def _unmeasured(_batch: Sequence[Ticket[Any]]) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def _answer(waiter: "asyncio.Future[Ticket[Result]]", ticket: Ticket[Result]) -> None:

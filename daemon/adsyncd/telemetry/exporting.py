@@ -36,6 +36,7 @@ from adsyncd.telemetry.providers import Telemetry
 from adsyncd.telemetry.series import SeriesTable
 from adsyncd.telemetry.span_export import LeanSpanExporter
 from adsyncd.telemetry.standard_variables import wanted_exporters
+from adsyncd.telemetry.write_durations import WriteDurations
 
 _FLUSH_S = 3.0
 
@@ -74,6 +75,7 @@ async def open_exports(environ: Mapping[str, str]) -> AsyncIterator[Telemetry]:
             instruments=instruments,
             logger_provider=logger_provider,
             http_duration=http_duration(meter),
+            write_durations=WriteDurations(meter),
         )
     finally:
         await _flush(outlets)

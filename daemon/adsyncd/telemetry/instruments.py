@@ -59,7 +59,8 @@ PLATFORM = "adsyncd.platform"
 WINDOW = "adsyncd.window"  # the length of a quota's window
 CPU_MODE = "cpu.mode"  # semantic conventions, "process metrics"
 STORE_WRITES = "adsyncd.store.writes"  # how many writes a transaction of the store held
-DB_SYSTEM = "db.system.name"  # semantic conventions, "database spans"
+DB_SYSTEM = "db.system.name"  # semantic conventions, "database spans" and "database metrics"
+DB_OPERATION = "db.operation.name"
 
 EVENT_FIRES = "alert.fires"  # of the run's span
 EVENT_RESOLVED = "alert.resolved"
@@ -169,6 +170,14 @@ METRICS = (
 
 # Semantic conventions, too: recorded by the transport that records the HTTP spans, with their attributes.
 HTTP_DURATION = Metric("histogram", "http.client.request.duration", "s", "How long requests took, up to the headers")
+
+DB_DURATION = Metric(
+    "histogram",
+    "db.client.operation.duration",
+    "s",
+    "How long transactions of the store took that write",
+    (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10),
+)
 
 
 class span:  # noqa: N801 - it is used as a function

@@ -15,6 +15,7 @@ from opentelemetry.trace import Tracer
 from adsyncd.telemetry.http_spans import TracedTransport, http_duration
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.telemetry.standard_variables import DEFAULTS, SIGNALS, wanted_exporters
+from adsyncd.telemetry.write_durations import WriteDurations
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Telemetry:
     instruments: Instruments
     logger_provider: LoggerProvider | None
     http_duration: Histogram
+    write_durations: WriteDurations
 
     def traced(self, inner: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
         """Wrap a transport: each request becomes a CLIENT span, which ends with the response's headers.
@@ -50,4 +52,5 @@ def _unexported() -> Telemetry:
     """Return telemetry that records nothing: its spans have ids, for the log and the platforms."""
     meter = NoOpMeter("adsyncd")
     provider = TracerProvider(ALWAYS_OFF, Resource.get_empty(), shutdown_on_exit=False)
-    return Telemetry(provider.get_tracer("adsyncd"), Instruments(meter), None, http_duration(meter))
+    tracer, instruments = provider.get_tracer("adsyncd"), Instruments(meter)
+    return Telemetry(tracer, instruments, None, http_duration(meter), WriteDurations(meter))
