@@ -41,6 +41,7 @@ UNNEEDED = {  # by a sync on SQLite, with neither Vault nor exporters; each take
     "hvac",  # Vault
     "opentelemetry.exporter",
     "opentelemetry.sdk.metrics",
+    "prometheus_client",
     "psycopg",
     "requests",  # Vault and exporters
     "sqlalchemy.dialects.postgresql",

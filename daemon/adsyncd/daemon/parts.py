@@ -44,15 +44,18 @@ class Parts:
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings, environ: MutableMapping[str, str], log_level: str) -> AsyncIterator[Parts]:
+async def open_parts(
+    settings: Settings, environ: MutableMapping[str, str], log_level: str, *, scraped: bool = False
+) -> AsyncIterator[Parts]:
     """Build all parts, and close them in reverse order.
 
-    `environ` is `os.environ`; logs go to standard error. Raises ConfigError and StoreError.
+    `environ` is `os.environ`; logs go to standard error. `scraped`: Prometheus may read the metrics of this process.
+    Raises ConfigError and StoreError.
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         log = configure(log_level, sys.stderr, environ.get("JOURNAL_STREAM"))
-        telemetry = await stack.enter_async_context(open_telemetry(environ))
+        telemetry = await stack.enter_async_context(open_telemetry(environ, scraped=scraped))
         log.export(telemetry.logger_provider, telemetry.instruments)
         store = await stack.enter_async_context(
             open_store(settings.store.url, clock=clock, tracer=telemetry.tracer, durations=telemetry.write_durations)

@@ -45,7 +45,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
         anyio.open_signal_receiver(SIGTERM, SIGINT) as signals,
         open_notifier(environ) as notifier,
     ):
-        async with open_parts(settings, environ, log_level) as parts:
+        async with open_parts(settings, environ, log_level, scraped=True) as parts:
             supervisor = parts.supervisor
             await parts.alerts.recall()
             ticker = Ticker(lambda tenant_id, fire_time: supervisor.tick(runs, tenant_id, fire_time))

@@ -22,11 +22,14 @@ __all__ = ["CALL", "open_telemetry"]
 CALL = "adsyncd.call"
 
 
-def open_telemetry(environ: MutableMapping[str, str]) -> "AbstractAsyncContextManager[Telemetry]":
+def open_telemetry(
+    environ: MutableMapping[str, str], *, scraped: bool = False
+) -> "AbstractAsyncContextManager[Telemetry]":
     """Set up telemetry by `environ`; at the end flush it, for three seconds at most, even when cancelled.
 
     `environ` must be `os.environ`: the SDK reads most variables there, so adsyncd's defaults are set there. Without an
-    exporter or endpoint nothing is exported; spans have ids but record nothing.
+    exporter or endpoint nothing is exported; spans have ids but record nothing. `scraped`: this process lives long
+    enough for Prometheus, and listens if `environ` says so.
 
     Raises `ConfigError` for invalid variables.
     """
@@ -36,6 +39,6 @@ def open_telemetry(environ: MutableMapping[str, str]) -> "AbstractAsyncContextMa
     try:
         from adsyncd.telemetry import providers  # noqa: PLC0415 - importing the SDK reads variables and may raise
 
-        return providers.open_telemetry(environ)
+        return providers.open_telemetry(environ, scraped=scraped)
     except ValueError as exc:
         raise ConfigError([Problem(None, None, None, str(exc), "see docs/telemetry.md")]) from exc

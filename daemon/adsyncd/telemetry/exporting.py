@@ -19,7 +19,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, ConsoleLogRecordExporter, LogRecordExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, MetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
@@ -52,7 +52,7 @@ class _Outlet:
 
 
 @asynccontextmanager
-async def open_exports(environ: Mapping[str, str]) -> AsyncIterator[Telemetry]:
+async def open_exports(environ: Mapping[str, str], *, scraped: bool) -> AsyncIterator[Telemetry]:
     """Set up the wanted exporters of a valid `environ`; see `adsyncd.telemetry.open_telemetry`."""
     resource = (
         Resource.create()
@@ -62,7 +62,7 @@ async def open_exports(environ: Mapping[str, str]) -> AsyncIterator[Telemetry]:
     outlets: list[_Outlet] = []
     try:
         series = SeriesTable(SystemClock())
-        meter_provider = _open_metrics(environ, resource, series, outlets)
+        meter_provider = _open_metrics(environ, resource, series, outlets, scraped=scraped)
         meter = meter_provider.get_meter("adsyncd", adsyncd.__version__)
         instruments = Instruments(meter, None if isinstance(meter_provider, NoOpMeterProvider) else series)
         tracer_provider = _open_traces(environ, resource, instruments, outlets)
@@ -82,14 +82,26 @@ async def open_exports(environ: Mapping[str, str]) -> AsyncIterator[Telemetry]:
 
 
 def _open_metrics(
-    environ: Mapping[str, str], resource: Resource, series: SeriesTable, outlets: list[_Outlet]
+    environ: Mapping[str, str], resource: Resource, series: SeriesTable, outlets: list[_Outlet], *, scraped: bool
 ) -> APIMeterProvider:
     exporters = _exporters(environ, OTLPMetricExporter, ConsoleMetricExporter, Losses("metrics"))
-    if not exporters:
+    readers: list[MetricReader] = [ExportingReader(exporter, series, resource) for exporter in exporters]
+    close: Callable[[], None] | None = None
+    if scraped and "prometheus" in wanted_exporters(environ, "metrics"):
+        from adsyncd.telemetry import scrapes  # noqa: PLC0415 - slow to import, and only a daemon that is scraped needs it
+
+        reader, close = scrapes.serve(environ, series, resource)
+        readers.append(reader)
+    if not readers:
         return NoOpMeterProvider()
-    readers = [ExportingReader(exporter, series, resource) for exporter in exporters]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
-    outlets.append(_Outlet(provider.shutdown, exporters))
+
+    def shutdown() -> None:
+        if close:
+            close()
+        provider.shutdown()
+
+    outlets.append(_Outlet(shutdown, exporters))
     return provider
 
 
@@ -131,6 +143,8 @@ def _exporters(
 ) -> list[_Exporter]:
     exporters = []
     for name in wanted_exporters(environ, losses.signal):
+        if name == "prometheus":
+            continue
         session = ExporterSession()
         exporter = otlp(session=session) if name == "otlp" else console(out=_standard_output())
         losses.watch_exporter(exporter, session)

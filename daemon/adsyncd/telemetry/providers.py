@@ -37,14 +37,15 @@ class Telemetry:
         return TracedTransport(inner, self.tracer, self.http_duration)
 
 
-def open_telemetry(environ: MutableMapping[str, str]) -> AbstractAsyncContextManager[Telemetry]:
+def open_telemetry(environ: MutableMapping[str, str], *, scraped: bool) -> AbstractAsyncContextManager[Telemetry]:
     """Set up telemetry by a valid `environ`; see `adsyncd.telemetry.open_telemetry`."""
     for name, value in DEFAULTS.items():
         environ.setdefault(name, value)
-    if any(wanted_exporters(environ, signal) for signal in SIGNALS):
+    wanted = {name for signal in SIGNALS for name in wanted_exporters(environ, signal)}
+    if wanted - (set() if scraped else {"prometheus"}):
         from adsyncd.telemetry.exporting import open_exports  # noqa: PLC0415 - slow to import, and only exports need it
 
-        return open_exports(environ)
+        return open_exports(environ, scraped=scraped)
     return nullcontext(_unexported())
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from adsyncd.errors import ConfigError, Problem
 from adsyncd.telemetry.variable_checks import (
+    MOST_PORT,
     Check,
     address,
     attributes,
@@ -16,6 +17,7 @@ from adsyncd.telemetry.variable_checks import (
     exporters,
     file,
     headers,
+    host,
     installed,
     one_of,
     protocol,
@@ -32,6 +34,7 @@ DEFAULTS = {  # in place of unsuitable ones of the SDK
     "OTEL_BLRP_MAX_QUEUE_SIZE": "16384",
 }
 _BATCH = "512"  # the SDK's default
+PROMETHEUS_HOST, PROMETHEUS_PORT = "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"
 
 
 def _lowered(value: str) -> str:
@@ -111,6 +114,13 @@ def wanted_exporters(environ: Mapping[str, str], signal: str) -> list[str]:
     return [name for part in names.split(",") if (name := part.strip()) != "none"]
 
 
+def scrape_address(environ: Mapping[str, str]) -> tuple[str, int]:
+    """Return the host and port at which Prometheus finds the metrics."""
+    return environ.get(PROMETHEUS_HOST, "").strip() or "localhost", int(
+        environ.get(PROMETHEUS_PORT, "").strip() or 9464
+    )
+
+
 def refuse_wrong(environ: Mapping[str, str]) -> None:
     """Raise ConfigError with every problem of the variables, if there is one."""
     if problems := find_problems(environ):
@@ -147,8 +157,11 @@ def _checks(environ: Mapping[str, str]) -> Iterator[tuple[str, Check]]:
     if wanted:
         yield from _WHERE_EXPORTED.items()
     for signal, names in wanted.items():
-        yield f"OTEL_{signal.upper()}_EXPORTER", exporters
+        yield f"OTEL_{signal.upper()}_EXPORTER", exporters("prometheus") if signal == "metrics" else exporters()
         yield from _OF_SIGNAL[signal].items()
+        if "prometheus" in names:
+            yield PROMETHEUS_HOST, host
+            yield PROMETHEUS_PORT, whole(1, MOST_PORT)
         if "otlp" in names:
             for name, check in _OTLP.items():
                 own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}"

@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 from opentelemetry.util.re import parse_env_headers
 
 MOST = 2**31 - 1
+MOST_PORT = 2**16 - 1
 
 Wrong = tuple[str, str]  # what is wrong, and the fix
 Check = Callable[[str], Wrong | None]
 
 
-def whole(least: int) -> Check:
+def whole(least: int, most: int = MOST) -> Check:
     """Expect a whole number."""
-    return _number(int, least, MOST, f"must be a whole number from {least} to {MOST}")
+    return _number(int, least, most, f"must be a whole number from {least} to {most}")
 
 
 def time_in(unit: str) -> Check:
@@ -53,11 +54,17 @@ def one_of(*values: str, fold: Callable[[str], str] = str) -> Check:
     return check
 
 
-def exporters(value: str) -> Wrong | None:
-    """Expect a list of exporters."""
-    names = [name.strip() for name in value.split(",")]
-    unknown = next((name for name in names if name not in ("otlp", "console", "none")), None)
-    return None if unknown is None else (f"{unknown!r} is not supported", "choose otlp, console or none")
+def exporters(*more: str) -> Check:
+    """Expect a list of exporters: those of all signals, or one of `more`."""
+    known = ("otlp", "console", *more, "none")
+
+    def check(value: str) -> Wrong | None:
+        names = [name.strip() for name in value.split(",")]
+        unknown = next((name for name in names if name not in known), None)
+        fix = f"choose {', '.join(known[:-1])} or none"
+        return None if unknown is None else (f"{unknown!r} is not supported", fix)
+
+    return check
 
 
 def protocol(value: str) -> Wrong | None:
@@ -86,6 +93,13 @@ def address(value: str) -> Wrong | None:
     if right and value.isprintable() and " " not in value:
         return None
     return "is not an address that begins with http:// or https://", "write it like http://collector.internal:4318"
+
+
+def host(value: str) -> Wrong | None:
+    """Expect the name or address of a host."""
+    if re.fullmatch(r"[0-9A-Za-z_.-]+|[0-9A-Fa-f:.]+", value.strip()):
+        return None
+    return "is not the name or address of a host", "write localhost or 0.0.0.0, without a port"
 
 
 def headers(value: str) -> Wrong | None:

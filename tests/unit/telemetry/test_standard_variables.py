@@ -1,6 +1,6 @@
 import pytest
 
-from adsyncd.telemetry.standard_variables import SIGNALS, find_problems, unneeded, wanted_exporters
+from adsyncd.telemetry.standard_variables import SIGNALS, find_problems, scrape_address, unneeded, wanted_exporters
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
@@ -31,9 +31,43 @@ def test_the_disabled_sdk_exports_nothing_and_is_asked_nothing() -> None:
 
 
 def test_an_unknown_exporter_is_named_with_its_variable_and_the_fix() -> None:
-    assert [str(problem) for problem in find_problems({"OTEL_METRICS_EXPORTER": "otlp,prometheus"})] == [
-        "OTEL_METRICS_EXPORTER: 'prometheus' is not supported; choose otlp, console or none"
+    assert [str(problem) for problem in find_problems({"OTEL_TRACES_EXPORTER": "otlp,prometheus"})] == [
+        "OTEL_TRACES_EXPORTER: 'prometheus' is not supported; choose otlp, console or none"
     ]
+    assert [str(problem) for problem in find_problems({"OTEL_METRICS_EXPORTER": "otlp,statsd"})] == [
+        "OTEL_METRICS_EXPORTER: 'statsd' is not supported; choose otlp, console, prometheus or none"
+    ]
+
+
+SCRAPED = {"OTEL_METRICS_EXPORTER": "otlp,prometheus"}
+
+
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "::", "fe80::1", "metrics.example.com"])
+def test_prometheus_finds_the_metrics_at_the_address_of_the_variables(host: str) -> None:
+    variables = {"OTEL_EXPORTER_PROMETHEUS_HOST": host, "OTEL_EXPORTER_PROMETHEUS_PORT": "9000"}
+    assert find_problems(SCRAPED | variables) == []
+    assert scrape_address(variables) == (host, 9000)
+    assert scrape_address(dict.fromkeys(variables, "")) == ("localhost", 9464)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "9464/tcp"])
+def test_a_port_that_is_none_is_named_where_it_is_used(port: str) -> None:
+    variables = {"OTEL_EXPORTER_PROMETHEUS_PORT": port}
+    [problem] = find_problems(SCRAPED | variables)
+    assert str(problem) == (
+        "OTEL_EXPORTER_PROMETHEUS_PORT: must be a whole number from 1 to 65535; write a number without a unit, or"
+        " remove the variable"
+    )
+    assert find_problems({"OTEL_METRICS_EXPORTER": "console"} | variables) == []
+
+
+@pytest.mark.parametrize("host", ["http://localhost", "localhost:9464", "[::1]", "a b"])
+def test_a_host_that_is_none_is_named(host: str) -> None:
+    [problem] = find_problems(SCRAPED | {"OTEL_EXPORTER_PROMETHEUS_HOST": host})
+    assert str(problem) == (
+        "OTEL_EXPORTER_PROMETHEUS_HOST: is not the name or address of a host; write localhost or 0.0.0.0, without a"
+        " port"
+    )
 
 
 def test_another_protocol_is_refused_once_for_all_signals() -> None:

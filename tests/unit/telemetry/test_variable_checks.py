@@ -21,7 +21,7 @@ CANARY = "canary-4711"
         (checks.share, ["0", "0.1", "1"], ["7", "-0.1", "nan", "half"]),
         (checks.one_of("gzip", "none"), ["gzip"], ["GZIP", "zstd"]),
         (checks.one_of("gzip", fold=str.lower), ["GZIP"], ["zstd"]),
-        (checks.exporters, ["otlp", "otlp, console", "none"], ["otlp,jaeger", "otlp,", "OTLP"]),
+        (checks.exporters("prometheus"), ["otlp", "otlp, console", "none"], ["otlp,jaeger", "otlp,", "OTLP"]),
         (checks.protocol, ["http/protobuf"], ["grpc", "http/json", "http"]),
         (
             checks.installed("opentelemetry_propagator", "tracecontext", "none"),
