@@ -1,30 +1,53 @@
-"""The routes of the pages: what each view asks of the daemon, and the answers to browsers, errors included."""
+"""The routes of the pages: what each view asks of the daemon, and the answers to browsers, errors included.
 
-from collections.abc import Awaitable, Callable, Sequence
+A command is a form: it is answered by a redirect to the tenant's page, or by that page with the reason of a refusal.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from http import HTTPStatus
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import anyio.to_thread
+import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from adsyncd.clock import Clock
+from adsyncd.control.access import reads_only
 from adsyncd.control.commands import Commands
 from adsyncd.control.overview import Bucket, Cause, QuotasPage, Reason, Show, TenantRow, TenantsPage
 from adsyncd.control.page.assets import asset
-from adsyncd.control.page.frame import Frame, frame
+from adsyncd.control.page.failures import failures_view
+from adsyncd.control.page.found import Hit, found_view, hits
+from adsyncd.control.page.frame import Frame, Notice, frame
+from adsyncd.control.page.quotas import quotas_view
 from adsyncd.control.page.rendering import html
-from adsyncd.control.page.tenants import tenants_view
+from adsyncd.control.page.run import run_view
+from adsyncd.control.page.tenant import RUNS, Story, tenant_view
+from adsyncd.control.page.tenants import tenant_path, tenants_view
 from adsyncd.control.page.trail import ROWS, trail
-from adsyncd.errors import AdsyncdError, CommandRefused
-from adsyncd.model.status import DaemonStatus
+from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
+from adsyncd.model.alert import Alert
+from adsyncd.model.failure import RunDetails, Unpushed, unpushed_of
+from adsyncd.model.run import Outcome, Run
+from adsyncd.model.status import DaemonStatus, RunProgress
+from adsyncd.model.tenant import TENANT_ID, Tenant
+
+_log = structlog.stdlib.get_logger(__name__)
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
+E = TypeVar("E", bound=StrEnum)
+_MOST_IN_AN_HOUR = 400  # runs
+_MOST_HITS = 20
+_LONGEST_QUERY = 200
 
 
 class Lists(Protocol):
@@ -51,32 +74,79 @@ class Lists(Protocol):
         """Return what failed, by reason."""
 
 
+class Records(Protocol):
+    """What the pages ask of the database. See `adsyncd.store.reader.Reader`."""
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return a run."""
+
+    async def unpushed(self, run_id: str, limit: int, after: str | None = None) -> list[Unpushed]:
+        """Return the campaigns that a run did not push."""
+
+    async def runs_of(
+        self,
+        tenant_id: str,
+        *,
+        since: datetime | None = None,
+        outcome: Outcome | None = None,
+        before: datetime | None = None,
+        limit: int = RUNS,
+    ) -> list[Run]:
+        """Return a tenant's runs, the newest first."""
+
+    async def find_runs(self, text: str, limit: int) -> list[Run]:
+        """Return the runs with this id or trace id."""
+
+    async def find_campaign(self, campaign_id: str, limit: int) -> list[str]:
+        """Return the tenants that have this campaign."""
+
+
 Answer = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The pages. `host`: the name of this machine. `trace_url`: see `page.trace_url`; it may change with a reload."""
+    """The pages. `host`: the name of this machine.
+
+    What a reload changes is asked for anew: `tenants` in service by id, `folders` of their files, and `trace_url`, the
+    address of a trace. `alerts`: those that fire.
+    """
 
     commands: Commands
     lists: Lists
+    records: Records
     clock: Clock
     host: str
+    tenants: Callable[[], Mapping[str, Tenant]] = dict
+    folders: Callable[[], Sequence[Path]] = tuple
+    alerts: Callable[[], Sequence[Alert]] = tuple
     trace_url: Callable[[], str | None] = lambda: None
 
     @property
     def routes(self) -> list[Route]:
         """The routes of all views and assets."""
+        pages: Mapping[str, Answer] = {
+            "/": self._tenants,
+            "/tenants/{tenant}": self._tenant,
+            "/tenants/{tenant}/runs/{run}": self._run,
+            "/quotas": self._quotas,
+            "/failures": self._failures,
+            "/find": self._find,
+            "/assets/{name}": _asset,
+            "/favicon.ico": _icon,
+        }
         return [
-            Route("/", self._page(self._tenants)),
-            Route("/assets/{name}", self._page(_asset)),
-            Route("/favicon.ico", self._page(_icon)),
+            *(Route(path, self._page(answer)) for path, answer in pages.items()),
+            *(
+                Route(f"/tenants/{{tenant}}/{command}", self._page(self._command), methods=["POST"])
+                for command in ("trigger", "pause", "resume")
+            ),
         ]
 
     async def error(self, request: Request, status: int, detail: str, fix: str | None = None) -> Response:
         """Return an error as a page."""
         phrase = HTTPStatus(status).phrase
-        around = frame(phrase, host=self.host, daemon=await self._daemon(), now=self.clock.now(), still=True)
+        around = await self._frame(phrase, still=True)
         sentence = f"{status}: {phrase.lower()}."
         return await _rendered(request, "error.html", around, status, sentence=sentence, detail=detail, fix=fix or "")
 
@@ -86,26 +156,149 @@ class Site:
                 return await answer(request)
             except HTTPException as error:
                 return await self.error(request, error.status_code, error.detail)
+            except NoSuchTenant as error:
+                return await self.error(request, HTTPStatus.NOT_FOUND, error.what, error.fix)
             except CommandRefused as error:
                 return await self.error(request, HTTPStatus.CONFLICT, error.what, error.fix)
-            except AdsyncdError as error:
+            except (Stopping, StoreError) as error:
                 return await self.error(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
         return answered
 
-    async def _daemon(self) -> DaemonStatus:
-        return await self.commands.status()
+    async def _frame(
+        self, title: str, daemon: DaemonStatus | None = None, *, current: str = "", asked: str = "", still: bool = False
+    ) -> Frame:
+        known = daemon or await self.commands.status()
+        now = self.clock.now()
+        return frame(title, host=self.host, daemon=known, now=now, current=current, asked=asked, still=still)
 
     async def _tenants(self, request: Request) -> Response:
-        query, now = request.query_params, self.clock.now()
-        show = _choice(query.get("show", Show.ALL))
-        here = trail(query.get("after", ""))
+        now, here = self.clock.now(), trail(request.query_params.get("after", ""))
+        show = _member(Show, request.query_params.get("show", "")) or Show.ALL
         page = await self.lists.tenants(show, platform=None, q=None, worst=True, limit=ROWS, after=here.after)
-        daemon = await self._daemon()
+        daemon = await self.commands.status()
         history = self.lists.history(now - _DAY, _HOUR)
         view = tenants_view(daemon, page, self.lists.causes(), history, now, show=show, trail=here)
-        around = frame(view.sentence, host=self.host, daemon=daemon, now=now, current="Tenants")
+        around = await self._frame(view.sentence.removesuffix("."), daemon, current="Tenants")
         return await _rendered(request, "tenants.html", around, view=view)
+
+    async def _tenant(self, request: Request) -> Response:
+        return await self._tenant_page(request, done=request.query_params.get("done", ""))
+
+    async def _tenant_page(
+        self, request: Request, status: int = HTTPStatus.OK, *, done: str = "", refused: Notice | None = None
+    ) -> Response:
+        tenant_id, now = _tenant_id(request), self.clock.now()
+        row = await self.lists.tenant(tenant_id)
+        view = tenant_view(
+            await self.commands.status(),
+            row,
+            await self._story(request, tenant_id, now),
+            now,
+            tenant=self.tenants().get(tenant_id),
+            folders=self.folders(),
+            alerts=self.alerts(),
+            trace_url=self.trace_url(),
+            reads_only=reads_only(request),
+            done=done,
+            refused=refused,
+        )
+        around = await self._frame(tenant_id, current="Tenants", still=refused is not None)
+        return await _rendered(request, "tenant.html", around, status, view=view)
+
+    async def _story(self, request: Request, tenant_id: str, now: datetime) -> Story:
+        """Return a tenant's runs; none while the database can't be used, which the page says."""
+        outcome = _member(Outcome, request.query_params.get("outcome", ""))
+        here = trail(request.query_params.get("after", ""))
+        before = _instant(here.after) if here.after else None
+        try:
+            page = await self.records.runs_of(tenant_id, outcome=outcome, before=before, limit=RUNS + 1)
+            hour = await self.records.runs_of(tenant_id, since=now - 2 * _HOUR, limit=_MOST_IN_AN_HOUR)
+        except StoreError:
+            return Story((), ())
+        return Story(page[:RUNS], hour, len(page) > RUNS, outcome, here)
+
+    async def _command(self, request: Request) -> Response:
+        tenant_id, command = _tenant_id(request), request.url.path.rpartition("/")[2]
+        outcome, why = "done", {}
+        try:
+            if command == "trigger":
+                self.commands.trigger(tenant_id)
+            elif command == "pause":
+                await self.commands.pause(tenant_id)
+            else:
+                await self.commands.resume(tenant_id)
+        except NoSuchTenant:
+            raise
+        except AdsyncdError as error:
+            outcome, why = "refused", {"error": str(error)}
+            fix = error.fix if isinstance(error, CommandRefused) else ""
+            notice = Notice("bad", error.what if isinstance(error, CommandRefused) else str(error), fix)
+            return await self._tenant_page(request, HTTPStatus.CONFLICT, refused=notice)
+        finally:
+            _log.info("command", command=command, outcome=outcome, tenant=tenant_id, **why)
+        return RedirectResponse(f"{tenant_path(tenant_id)}?done={command}", HTTPStatus.SEE_OTHER)
+
+    async def _run(self, request: Request) -> Response:
+        tenant_id, run_id, now = _tenant_id(request), request.path_params["run"], self.clock.now()
+        run = await self.records.run(run_id)
+        if run is None or run.tenant != tenant_id:
+            raise HTTPException(
+                HTTPStatus.NOT_FOUND, f"{tenant_id} has no such run, or it is older than store.keep_runs"
+            )
+        here = trail(request.query_params.get("after", ""))
+        rows = await self.records.unpushed(run_id, ROWS + 1, here.after)
+        following = rows[ROWS - 1].campaign_id if len(rows) > ROWS else None
+        more = unpushed_of(run) - ROWS * len(here.cursors) - len(rows[:ROWS])
+        view = run_view(
+            daemon := await self.commands.status(),
+            RunDetails(run, rows[:ROWS], max(0, more)),
+            now,
+            progress=await self._progress(run),
+            trace_url=self.trace_url(),
+            trail=here,
+            following=following,
+        )
+        around = await self._frame(f"{tenant_id}, {view.due.words}", daemon, current="Tenants")
+        return await _rendered(request, "run.html", around, view=view)
+
+    async def _progress(self, run: Run) -> RunProgress | None:
+        if run.outcome is not None:
+            return None
+        try:
+            return (await self.lists.tenant(run.tenant)).status.run
+        except NoSuchTenant:
+            return None
+
+    async def _quotas(self, request: Request) -> Response:
+        here = trail(request.query_params.get("after", ""))
+        page = await self.lists.quotas(ROWS, here.after)
+        daemon = await self.commands.status()
+        view = quotas_view(daemon, page, self.clock.now(), trail=here)
+        return await _rendered(request, "quotas.html", await self._frame("Quotas", daemon, current="Quotas"), view=view)
+
+    async def _failures(self, request: Request) -> Response:
+        reasons, daemon = await self.lists.reasons(), await self.commands.status()
+        view = failures_view(daemon, reasons, self.clock.now())
+        around = await self._frame("Failures", daemon, current="Failures")
+        return await _rendered(request, "failures.html", around, view=view)
+
+    async def _find(self, request: Request) -> Response:
+        text = request.query_params.get("q", "").replace("\0", "").strip()[:_LONGEST_QUERY]
+        found = await self._hits(text) if text else []
+        if len(found) == 1:
+            return RedirectResponse(found[0].href, HTTPStatus.SEE_OTHER)
+        return await _rendered(
+            request, "found.html", await self._frame("Search", asked=text, still=True), view=found_view(text, found)
+        )
+
+    async def _hits(self, text: str) -> list[Hit]:
+        page = await self.lists.tenants(Show.ALL, platform=None, q=text, worst=False, limit=_MOST_HITS, after=None)
+        tenants = [row.status.id for row in page.rows]
+        if text in tenants:
+            return hits([text], (), (), self.clock.now())
+        runs = await self.records.find_runs(text, _MOST_HITS)
+        return hits(tenants, await self.records.find_campaign(text, _MOST_HITS), runs, self.clock.now())
 
 
 def wants_page(request: Request) -> bool:
@@ -113,11 +306,29 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
 
 
-def _choice(text: str) -> Show:
+def _tenant_id(request: Request) -> str:
+    text: str = request.path_params["tenant"]
+    if re.fullmatch(TENANT_ID, text) is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such tenant")
+    return text
+
+
+def _member(kind: type[E], text: str) -> E | None:
+    """Return the member that a parameter names; None without one."""
     try:
-        return Show(text)
+        return kind(text) if text else None
     except ValueError as error:
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no list {text}") from error
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no list {text[:_LONGEST_QUERY]}") from error
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such page") from error
+    if instant.tzinfo is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such page")
+    return instant
 
 
 async def _rendered(request: Request, template: str, around: Frame, status: int = 200, **values: object) -> Response:

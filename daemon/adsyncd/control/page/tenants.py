@@ -8,7 +8,7 @@ from urllib.parse import quote
 from adsyncd.control.overview import Bucket, Cause, Load, Show, TenantRow, TenantsPage
 from adsyncd.control.page.drawing import CLOSE, Svg, bar, spark, strip
 from adsyncd.control.page.frame import Link, Notice, notices
-from adsyncd.control.page.trail import Pager, Trail, address
+from adsyncd.control.page.trail import FIRST, Pager, Trail, address
 from adsyncd.control.page.words import (
     NONE,
     Chips,
@@ -136,7 +136,7 @@ def tenants_view(
     now: datetime,
     *,
     show: Show = Show.ALL,
-    trail: Trail | None = None,
+    trail: Trail = FIRST,
 ) -> TenantsView:
     """Return the values of the page of all tenants. `history`: of the last 24 h."""
     all_of_them = page.counts.get(Show.ALL, page.total)
@@ -149,7 +149,7 @@ def tenants_view(
         causes=[_cause(cause, now) for cause in causes],
         filters=[_filter(one, page, show) for one in FILTERS],
         rows=[_row(row, now) for row in page.rows],
-        pager=(trail or Trail()).pager("/", query, shown=len(page.rows), total=page.total, following=page.next),
+        pager=trail.pager("/", query, shown=len(page.rows), total=page.total, following=page.next),
         empty=_empty(all_of_them, show),
     )
 

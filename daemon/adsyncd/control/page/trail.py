@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from adsyncd.control.page.words import number
 
@@ -32,25 +32,40 @@ class Trail:
         return self.cursors[-1] if self.cursors else None
 
     def pager(
-        self, path: str, query: Mapping[str, str], *, shown: int, total: int | None, following: str | None
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        shown: int,
+        total: int | None,
+        following: str | None,
+        rows: int = ROWS,
     ) -> Pager | None:
         """Return the links to the pages before and after this one; None if all rows are on one page.
 
-        `query`: the other parameters of the address; `following`: the cursor of the next page.
+        `query`: the other parameters of the address; `following`: the cursor of the next page; `rows`: of a full page.
         """
         if not self.cursors and following is None:
             return None
-        before = len(self.cursors) * ROWS
+        before = len(self.cursors) * rows
         of = "" if total is None else f" of {number(total)}"
         words = f"{number(before + min(1, shown))} to {number(before + shown)}{of}"
-        previous = address(path, {**query, "after": _BETWEEN.join(self.cursors[:-1])}) if self.cursors else ""
-        joined = _BETWEEN.join([*self.cursors, following]) if following is not None else ""
+        previous = address(path, {**query, "after": _joined(self.cursors[:-1])}) if self.cursors else ""
+        joined = _joined([*self.cursors, following]) if following is not None else ""
         return Pager(words, previous, address(path, {**query, "after": joined}) if 0 < len(joined) < _LONGEST else "")
+
+
+FIRST = Trail()
 
 
 def trail(after: str) -> Trail:
     """Read the trail from the parameter `after` of an address."""
-    return Trail(tuple(filter(None, after[:_LONGEST].split(_BETWEEN))))
+    return Trail(tuple(unquote(one) for one in after[:_LONGEST].split(_BETWEEN) if one))
+
+
+def _joined(cursors: Sequence[str]) -> str:
+    """Join cursors. They may be another party's ids, so they are quoted."""
+    return _BETWEEN.join(quote(one, safe="").replace(_BETWEEN, "%7E") for one in cursors)
 
 
 def address(path: str, query: Mapping[str, str]) -> str:
