@@ -26,5 +26,12 @@ async def visit(chromium: Browser, world: WatchedWorld) -> AsyncIterator[Watched
     """A page of the browser. In the end nothing has gone wrong, and it has asked no one but the daemon."""
     async with watched_page(chromium, world.address) as watched:
         yield watched
-        assert not watched.wrong
-        assert not [url for url in watched.requested if not url.startswith(f"{world.address}/")]
+        watched.check()
+
+
+@pytest.fixture
+async def visit_without_script(chromium: Browser, world: WatchedWorld) -> AsyncIterator[Watched]:
+    """A visit with JavaScript disabled."""
+    async with watched_page(chromium, world.address, java_script_enabled=False) as watched:
+        yield watched
+        watched.check()

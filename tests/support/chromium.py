@@ -34,9 +34,15 @@ class Watched:
     """A page of a browser. `wrong`: errors, dialogs and blocked content; `requested`: the address of each request."""
 
     page: Page
+    origin: str
     wrong: list[str] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)
     navigations: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Check that nothing has gone wrong, and that nothing was asked of any other origin than its own."""
+        assert not self.wrong
+        assert not [url for url in self.requested if not url.startswith(f"{self.origin}/")]
 
     async def axe(self) -> list[str]:
         """Return what axe finds wrong in the page, in lines."""
@@ -73,16 +79,16 @@ async def watched_page(browser: Browser, base_url: str, **options: Any) -> Async
     """Open a page in a context of its own. `options`: see `Browser.new_context`."""
     context = await browser.new_context(base_url=base_url, **options)
     try:
-        yield await _watched(context)
+        yield await _watched(context, base_url)
     finally:
         await context.close()
 
 
-async def _watched(context: BrowserContext) -> Watched:
+async def _watched(context: BrowserContext, origin: str) -> Watched:
     context.set_default_timeout(20_000)
     await context.add_init_script(_TOLD)
     page = await context.new_page()
-    watched = Watched(page)
+    watched = Watched(page, origin)
     page.on("console", lambda message: watched.wrong.extend(_errors(message)))
     page.on("pageerror", lambda error: watched.wrong.append(f"error: {error}"))
     page.on("request", lambda request: watched.requested.append(request.url))

@@ -38,12 +38,14 @@ CAMPAIGNS: Mapping[str, int] = {LATE: 6, REFUSING: 12, HOSTILE: 4}
 
 @dataclass(frozen=True, slots=True)
 class WatchedWorld:
-    """A daemon that runs, and its platform. `address`: the origin at which a browser reaches it."""
+    """A daemon that runs, and its platform. `address`: the origin at which a browser reaches it;
+    `reading`: the one that leads to the socket which only reads."""
 
     program: Program
     daemon: Daemon
     platform: Platform
     address: str
+    reading: str
 
     async def ask(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """Return the JSON of a path of the API."""
@@ -65,12 +67,16 @@ async def watched_world(folder: Path) -> AsyncIterator[WatchedWorld]:
     settings = {"accounts": accounts(*tenants), "everyone": {**HEALTHY, "campaigns": 2}, "clients": clients}
     program = Program(folder, environ_of(*tenants))
     async with running_platform(settings) as platform:
-        program.settings(platform.base_url, defaults={**AMPLE, "schedule": ONCE})
+        page = {"socket": str(folder / "page.sock")}
+        program.settings(platform.base_url, page=page, defaults={**AMPLE, "schedule": ONCE})
         for tenant in tenants:
             program.tenant(tenant, **KEYS.get(tenant, {}))
-        socket = folder / "control.sock"
-        async with program.daemon() as daemon, forwarded(socket) as address:
-            world = WatchedWorld(program, daemon, platform, address)
+        async with (
+            program.daemon() as daemon,
+            forwarded(folder / "control.sock") as address,
+            forwarded(folder / "page.sock") as reading,
+        ):
+            world = WatchedWorld(program, daemon, platform, address, reading)
             await daemon.logs("ready")
             await _seen(world)
             yield world
