@@ -94,6 +94,7 @@ COVERED = {
     "unit/cli/test_cli.py": "cli/arguments cli/output",
     "process/test_control.py": "cli/commands cli/status",
     "integration/test_control_client.py": "cli/client",
+    "integration/test_forwarder.py": "cli/forwarder",
     "integration/test_control_fuzz.py": "control/openapi",
     "integration/test_control_socket.py": "control/connection control/peer control/server",
     "unit/control/test_app.py": "control/endpoints control/openapi control/wire",

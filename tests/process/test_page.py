@@ -2,13 +2,27 @@
 
 import grp
 import os
+import signal
+import socket
 import stat
+import subprocess
+from collections.abc import Iterator
 
+import anyio
 import httpx
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from support.control import refused
 from support.program import Program
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let commands be ended by SIGINT, which those who start tests in the background have ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def at(program: Program, name: str) -> httpx.AsyncClient:
@@ -77,6 +91,52 @@ async def test_a_foreign_site_reads_nothing_and_pauses_nobody(program: Program) 
         assert told[0] == ("pause", "done", "")
         assert told[1][:2] == ("trigger", "refused")
         assert "acme is paused" in told[1][2]
+
+
+@pytest.mark.usefixtures("ctrl_c")
+async def test_a_browser_on_this_machine_reaches_the_page_until_ctrl_c(program: Program) -> None:
+    command = program._command("page", "--port", "0", "--no-browser")
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+        async with program.opened(*command, stderr=subprocess.STDOUT) as process:
+            assert process.stdout
+            lines = BufferedByteReceiveStream(process.stdout)
+            with anyio.fail_after(20):
+                address = (await lines.receive_until(b"\n", 999)).decode()
+            async with httpx.AsyncClient(base_url=address) as browser:
+                assert (await browser.get("v1/tenants")).json()[0]["id"] == "acme"
+                refused(await browser.get("v1/tenants", headers={"Host": "evil.example"}), 421)
+                pause = "v1/tenants/acme/pause"
+                refused(await browser.post(pause, headers={"Origin": "http://127.0.0.1:3000"}), 403)
+                assert not await is_paused(program)
+                assert (await browser.post(pause, headers={"Origin": address.rstrip("/")})).status_code == 200
+                assert await is_paused(program)
+                process.send_signal(signal.SIGINT)
+                with anyio.fail_after(20):
+                    assert await process.wait() == 0
+                    said = b"".join([lines.buffer, *[chunk async for chunk in process.stdout]]).decode()
+        assert f"ssh -L 8090:{program.folder}/control.sock {socket.gethostname()}" in said
+        assert "Traceback" not in said
+
+
+async def test_where_no_browser_can_come_the_page_says_only_what_helps(program: Program) -> None:
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+        plain = await program.run("page")
+        program.environ["SSH_CONNECTION"] = "192.0.2.1 50000 192.0.2.2 22"
+        remote = await program.run("page")
+    for ended, words in ((plain, "This is not a terminal"), (remote, "This is an SSH session")):
+        assert ended.returncode == 0
+        said = ended.stdout.decode()
+        assert said.startswith(words)
+        assert f"\n  ssh -L 8090:{program.folder}/control.sock {socket.gethostname()}\n" in said
+        assert said.endswith("and open http://127.0.0.1:8090/\n")
+
+
+async def test_without_a_daemon_there_is_no_page(program: Program) -> None:
+    ended = await program.run("page")
+    assert ended.returncode == 4
+    assert ended.stderr.decode().startswith(f"error: no daemon answers at {program.folder}/control.sock: there is no")
 
 
 async def test_a_reload_changes_the_names_at_once(program: Program) -> None:

@@ -32,6 +32,7 @@ _COMMANDS = {  # command -> its module
     "reload": "commands",
     "runs": "runs",
     "plan": "plan",
+    "page": "page",
     "simulate": "simulate",
     "demo": "demo",
     "dead-letters": "dead_letters",

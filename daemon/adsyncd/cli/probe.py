@@ -9,8 +9,8 @@ import typer
 
 from adsyncd import daemon
 from adsyncd.cli.arguments import CONFIG, Config, Json, LogLevel, TheTenant, find_tenant
+from adsyncd.cli.examined_view import print_examined
 from adsyncd.cli.output import Terminal, print_json, print_line
-from adsyncd.cli.page_view import print_examined
 from adsyncd.cli.progress import show_progress
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from adsyncd.cli.arguments import CONFIG, Config, Json
+from adsyncd.cli.examined_view import print_examined
 from adsyncd.cli.output import new_console, new_table, print_json, print_line, problem_as_json
-from adsyncd.cli.page_view import print_examined
 from adsyncd.cli.profile_view import described, direction, profile_as_json
 from adsyncd.config import DEFAULT_PATH, load_settings
 from adsyncd.config.file_access import read_regular

@@ -1,7 +1,14 @@
 """The configuration as operators write it: settings, tenants' drop-ins, and messages about their problems."""
 
 from adsyncd.config.secret_table import SecretRef
-from adsyncd.config.settings import DEFAULT_PATH, Settings, control_socket, load_guarded_settings, load_settings
+from adsyncd.config.settings import (
+    DEFAULT_PATH,
+    Settings,
+    control_socket,
+    load_guarded_settings,
+    load_settings,
+    page_socket,
+)
 from adsyncd.config.tenant_file import TenantFile
 from adsyncd.config.variables import CONFIG_VARIABLE
 
@@ -14,4 +21,5 @@ __all__ = [
     "control_socket",
     "load_guarded_settings",
     "load_settings",
+    "page_socket",
 ]

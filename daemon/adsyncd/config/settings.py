@@ -175,12 +175,22 @@ def control_socket(path: Path, environ: Mapping[str, str]) -> Path:
 
     Raises ConfigError with all problems if they hide the socket.
     """
-    file = read_toml(path, _ABSENT)
-    laid = overlay(file.data, environ, known_keys(Settings))
     try:
-        return ControlTable.model_validate(laid.data.get("control", {})).socket
+        return ControlTable.model_validate(_table("control", path, environ)).socket
     except ValidationError:
         return load_settings(path, environ).control.socket
+
+
+def page_socket(path: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the page's socket, if there is one, as `control_socket` does."""
+    try:
+        return PageTable.model_validate(_table("page", path, environ)).socket
+    except ValidationError:
+        return load_settings(path, environ).page.socket
+
+
+def _table(name: str, path: Path, environ: Mapping[str, str]) -> object:
+    return overlay(read_toml(path, _ABSENT).data, environ, known_keys(Settings)).data.get(name, {})
 
 
 def _located(found: Diagnostic, file: TomlFile, laid: Overlay) -> Problem:

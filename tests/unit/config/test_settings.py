@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from adsyncd.config import Settings, control_socket, load_guarded_settings, load_settings
+from adsyncd.config import Settings, control_socket, load_guarded_settings, load_settings, page_socket
 from adsyncd.config.page_table import PageTable
 from adsyncd.config.profile_file import shipped_profile
 from adsyncd.config.secret_table import SecretRef
@@ -234,6 +234,9 @@ def test_where_the_daemon_listens_is_known_whatever_else_is_wrong(path: Path) ->
     assert control_socket(path, {"ADSYNCD_CONTROL__SOCKET": "/run/mine.sock"}) == Path("/run/mine.sock")
     path.write_text("wach = true\n")
     assert control_socket(path, {}) == Path("/run/adsyncd/control.sock")
+    assert page_socket(path, {}) is None
+    path.write_text('wach = true\n[page]\nsocket = "/run/page.sock"\n')
+    assert page_socket(path, {}) == Path("/run/page.sock")
     path.write_text('wach = true\n[control]\nsocket = "ours.sock"\n')
     with pytest.raises(ConfigError) as caught:
         control_socket(path, {})

@@ -1,4 +1,4 @@
-"""What a page shows of a profile, on the terminal."""
+"""What one page of a listing shows of a profile, on the terminal."""
 
 from adsyncd.cli.output import new_console, new_table, print_line, styled
 from adsyncd.model.profile import Profile

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from adsyncd.cli.page_view import print_examined
+from adsyncd.cli.examined_view import print_examined
 from adsyncd.config.profile_file import shipped_profile
 from adsyncd.platforms.probe import Column, Examined
 
