@@ -8,21 +8,48 @@ import anyio
 import typer
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, find_tenant
-from adsyncd.cli.output import day_as_json, print_days, print_json, print_line, print_runs, run_as_json
+from adsyncd.cli.output import (
+    day_as_json,
+    listed,
+    new_console,
+    print_days,
+    print_json,
+    print_line,
+    print_runs,
+    run_as_json,
+)
+from adsyncd.cli.run_view import details_as_json, run_view
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
+from adsyncd.errors import AdsyncdError
 from adsyncd.model.day import Day
+from adsyncd.model.failure import RunDetails, unpushed_of
 from adsyncd.model.run import Run
 from adsyncd.store import open_reader
+
+_MOST_NAMED = 5
 
 Shown = TypeVar("Shown", Run, Day)
 
 
+_TheTenant = Annotated[
+    str | None,
+    typer.Argument(metavar="TENANT|show", help="Only this tenant's runs; or show one run,", show_default=False),
+]
+_TheRun = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN", help="by its id, its trace id, or the beginning of one of them.", show_default=False),
+]
+
+
 def runs(
-    tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Only this tenant's.")] = None,
+    tenant: _TheTenant = None,
+    run: _TheRun = None,
     config: Config = CONFIG,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Maximum number of runs or days.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Maximum number of runs, days, or campaigns of a run.")
+    ] = 20,
     daily: Annotated[bool, typer.Option("--daily", help="The tenant's ended runs summed up by day.")] = False,
     json: Json = False,
 ) -> None:
@@ -31,11 +58,28 @@ def runs(
     The daemon need not run. A run is open while it is in progress, or interrupted and not yet resumed. Requests in
     flight when a run was interrupted are not counted.
 
+    `adsyncd runs show RUN` shows what a run waited for, and each campaign that it did not push with its reason. At most
+    1000 of them are kept of a run, as long as the run.
+
     Runs are kept for store.keep_runs, and the sum of each day for store.keep_history: --daily shows both together.
 
-    Exits 0; 1 if the tenant does not exist and has no runs, or if there is no database of this version.
+    Exits 0; 1 if the tenant does not exist and has no runs, if there is no such run, or if there is no database of this
+    version.
     """
     settings = load_settings(config, os.environ)
+    if run is None:
+        _list(settings, tenant, limit, daily=daily, json=json)
+        return
+    if tenant != "show" or daily:
+        raise typer.BadParameter("to show one run, write: adsyncd runs show RUN")
+    details = anyio.run(_details, settings, run, limit)
+    if json:
+        print_json(details_as_json(details))
+    else:
+        new_console().print(run_view(details))
+
+
+def _list(settings: Settings, tenant: str | None, limit: int, *, daily: bool, json: bool) -> None:
     if daily:
         if tenant is None:
             raise typer.BadParameter("name the TENANT whose days to show", param_hint="--daily")
@@ -55,6 +99,8 @@ def _show(
     json: bool,
 ) -> None:
     if tenant is not None and not found:
+        if tenant == "show" and "show" not in read_tenants(settings).good:
+            raise typer.BadParameter("name the RUN: adsyncd runs show RUN")
         find_tenant(settings, read_tenants(settings), tenant)
     if json:
         print_json([as_json(one) for one in found])
@@ -72,3 +118,26 @@ async def _runs(settings: Settings, tenant: str | None, limit: int) -> list[Run]
 async def _days(settings: Settings, tenant: str, limit: int) -> list[Day]:
     async with open_reader(settings.store.url, clock=SystemClock()) as reader:
         return (await reader.days(tenant))[: -limit - 1 : -1]
+
+
+async def _details(settings: Settings, name: str, limit: int) -> RunDetails:
+    """Return the run of an id, or the one that begins with `name`. Raises AdsyncdError if there is none, or several."""
+    async with open_reader(settings.store.url, clock=SystemClock()) as reader:
+        run = await reader.run(name)
+        if run is None:
+            found = await reader.find_runs(name, _MOST_NAMED + 1)
+            if len(found) != 1:
+                raise AdsyncdError(_problem(name, found))
+            [run] = found
+        lost = await reader.unpushed(run.run_id, limit)
+    return RunDetails(run, lost, max(unpushed_of(run) - len(lost), 0))
+
+
+def _problem(name: str, found: Sequence[Run]) -> str:
+    """Return what is wrong with a name that is not that of one run."""
+    if not found:
+        return (
+            f"there is no run {name}; adsyncd runs --json lists the latest with their ids, and older ones are not kept"
+        )
+    names = listed([run.run_id for run in found], most=_MOST_NAMED)
+    return f"several runs begin with {name}: write one of them in full: {names}"

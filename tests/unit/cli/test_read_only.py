@@ -10,10 +10,11 @@ import pytest
 from adsyncd.store import Store, schema, sql
 from support.commands import Call, Shell, add_tenant
 from support.migrated import in_store, sqlite_file
-from support.records import bury
+from support.records import bury, run
 
 LOOKS = [
     ("runs",),
+    ("runs", "show", run().run_id),
     ("dead-letters", "list"),
     ("dead-letters", "show", "acme", "c1"),
     ("dead-letters", "replay", "--all", "--dry-run"),
