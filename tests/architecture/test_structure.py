@@ -97,7 +97,7 @@ COVERED = {
     "integration/test_forwarder.py": "cli/forwarder",
     "integration/test_control_fuzz.py": "control/openapi",
     "integration/test_control_socket.py": "control/connection control/peer control/server",
-    "unit/control/test_app.py": "control/endpoints control/openapi control/wire",
+    "unit/control/test_app.py": "control/endpoint control/endpoints control/lists control/openapi control/wire",
     # They are tested against the real thing.
     "integration/test_{}.py": "demo/openbao host/owner host/sd_notify tenants/file_watch",
     "integration/test_logs.py": "telemetry/journald",
@@ -118,9 +118,9 @@ COVERED = {
     "simulation/test_{}.py": "simulation/forecast",
     "simulation/test_planted_bugs.py": "simulation/invariants simulation/promises",
     # The contract tests run them on SQLite and on PostgreSQL.
-    "contract/test_{}.py": "store/alerts store/checkup store/dead_letters store/failures store/history store/leases"
-    " store/listings store/permits store/postgres_session store/pruning store/reader store/search store/statements"
-    " store/store store/unpushed store/upkeep",
+    "contract/test_{}.py": "store/alerts store/checkup store/dead_letters store/failures store/half_hours store/history"
+    " store/leases store/listings store/permits store/postgres_session store/pruning store/reader store/search"
+    " store/statements store/store store/unpushed store/upkeep",
     "contract/test_unpushed.py": "model/failure",
     "contract/test_journal.py": "store/beginning store/ending",
     "contract/test_two_tenants.py": "store/ending store/pauses",

@@ -34,14 +34,14 @@ async def inside(tmp_path: Path) -> AsyncIterator[Inside]:
 
 @pytest.fixture
 async def operators(inside: Inside, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    app = Access(application(inside.commands), lambda: HOSTS)
+    app = Access(application(inside.commands, inside.overview), lambda: HOSTS)
     async with served(app, tmp_path / "control.sock") as client:
         yield client
 
 
 @pytest.fixture
 async def colleagues(inside: Inside, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    app = Access(application(inside.commands), lambda: HOSTS, reads_only=True)
+    app = Access(application(inside.commands, inside.overview), lambda: HOSTS, reads_only=True)
     async with served(app, tmp_path / "page.sock") as client:
         yield client
 
@@ -168,7 +168,7 @@ async def test_a_crowd_of_colleagues_keeps_no_operator_out(
 ) -> None:
     monkeypatch.setattr(server, "_AT_ONCE", 2)
     begun, go_on = anyio.Semaphore(0), anyio.Event()
-    behind = application(inside.commands)
+    behind = application(inside.commands, inside.overview)
 
     async def slow(*args: object) -> None:
         begun.release()

@@ -21,11 +21,13 @@ from adsyncd.clock import SystemClock
 from adsyncd.control import wire
 from adsyncd.control.access import Access
 from adsyncd.control.app import application
+from adsyncd.control.attention import Overview
 from adsyncd.control.commands import Commands
 from adsyncd.control.server import listening, serve
 from adsyncd.credentials import Credentials
 from adsyncd.errors import Problem
 from adsyncd.host.owner import ProcessOwner
+from adsyncd.model.alert import Alert
 from adsyncd.model.status import RefusedFile, Reloaded
 from adsyncd.model.tenant import CredentialsRef, EnvRef, Every, Tenant
 from adsyncd.platforms import Connector
@@ -76,16 +78,25 @@ class FakeFiles:
 
 
 @dataclass(slots=True)
+class FakeAlerts:
+    """Alerts of which a test says which fire."""
+
+    firing: list[Alert] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Inside:
     """The inside of a daemon. `platform` are the mock platform's own endpoints."""
 
     app: ASGIApp
     commands: Commands
+    overview: Overview
     supervisor: Supervisor
     store: Store
     runs: TaskGroup
     platform: httpx.AsyncClient
     files: FakeFiles = field(default_factory=FakeFiles)
+    alerts: FakeAlerts = field(default_factory=FakeAlerts)
 
     async def idle(self) -> None:
         """Return once no run goes on."""
@@ -149,7 +160,10 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
         ticker.start()
         files = FakeFiles()
         commands = Commands(supervisor, ticker, store, files, None, runs, clock)
-        yield Inside(Access(application(commands)), commands, supervisor, store, runs, admin, files)
+        alerts = FakeAlerts()
+        overview = Overview(supervisor, commands.statuses, store, alerts, clock)
+        app = Access(application(commands, overview))
+        yield Inside(app, commands, overview, supervisor, store, runs, admin, files, alerts)
         ticker.stop()
         runs.cancel_scope.cancel()
 

@@ -89,6 +89,11 @@ class AlertWatch:
         self._alerts: dict[AlertKey, Alert] = {}  # those that fire, and those whose end is not delivered yet
         self._unsaved: dict[AlertKey, Alert] = {}
 
+    @property
+    def firing(self) -> list[Alert]:
+        """The alerts that fire."""
+        return [alert for alert in self._alerts.values() if alert.fires]
+
     async def recall(self) -> None:
         """Load the alerts from the store. Raises StoreError."""
         for alert in await self._store.alerts():

@@ -19,9 +19,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from adsyncd.control import openapi, wire
+from adsyncd.control.attention import Overview
 from adsyncd.control.commands import Commands
-from adsyncd.control.endpoints import ENDPOINTS, Asked, Endpoint, FilesRefused
+from adsyncd.control.endpoint import Asked, Endpoint, Subject
+from adsyncd.control.endpoints import COMMANDS, ENDPOINTS, FilesRefused
 from adsyncd.control.etag import tagged
+from adsyncd.control.lists import LISTS
 from adsyncd.control.page.site import Site, wants_page
 from adsyncd.control.paging import Listed
 from adsyncd.control.peer import peer_of
@@ -41,8 +44,8 @@ _STATUSES = (
 )
 
 
-def application(commands: Commands, site: Site | None = None) -> Starlette:
-    """Return the ASGI application that serves `commands` to programs, and the pages of `site` to browsers."""
+def application(commands: Commands, overview: Overview, site: Site | None = None) -> Starlette:
+    """Return the ASGI application: `commands` and `overview` for programs, the pages of `site` for browsers."""
     document = _document()
 
     async def describe(_request: Request) -> Response:
@@ -53,9 +56,13 @@ def application(commands: Commands, site: Site | None = None) -> Starlette:
             return await site.error(request, error.status_code, error.detail)
         return await _http_error(request, error)
 
-    endpoints = (_route(endpoint, commands) for endpoint in ENDPOINTS)
     app = Starlette(
-        routes=[Route(openapi.PATH, describe), *endpoints, *(site.routes if site else ())],
+        routes=[
+            Route(openapi.PATH, describe),
+            *(_route(endpoint, commands) for endpoint in COMMANDS),
+            *(_route(endpoint, overview) for endpoint in LISTS),
+            *(site.routes if site else ()),
+        ],
         exception_handlers={
             HTTPException: http_error,
             AdsyncdError: _refused,
@@ -72,15 +79,15 @@ def _document() -> bytes:
     return json.dumps(openapi.document(ENDPOINTS)).encode()
 
 
-def _route(endpoint: Endpoint, commands: Commands) -> Route:
+def _route(endpoint: Endpoint[Subject], subject: Subject) -> Route:
     answers = _adapter(endpoint.answer)
 
     async def answer(request: Request) -> Response:
         asked = await _asked(endpoint, request)
         with nullcontext() if endpoint.method == "GET" else _logged(endpoint, asked, request):
-            value = await endpoint.call(commands, asked)
+            value = await endpoint.call(subject, asked)
         link = value.link(request.url.path, request.query_params) if isinstance(value, Listed) else None
-        body = _json(answers, value.items if isinstance(value, Listed) else value)
+        body = _json(answers, (value.body or value.items) if isinstance(value, Listed) else value)
         headers = {"link": link} if link else {}
         response = Response(body, endpoint.status, headers, media_type="application/json")
         return response if endpoint.method == "POST" else tagged(request, response)
@@ -94,7 +101,7 @@ def _adapter(answer: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
 
 
 @contextmanager
-def _logged(endpoint: Endpoint, asked: Asked, request: Request) -> Iterator[None]:
+def _logged(endpoint: Endpoint[Any], asked: Asked, request: Request) -> Iterator[None]:
     """Log a command once it is over, with its outcome; also one that the stop of the daemon cuts short."""
     of = {"tenant": asked.tenant} if asked.tenant else {}
     peer = peer_of(request)
@@ -113,7 +120,7 @@ def _logged(endpoint: Endpoint, asked: Asked, request: Request) -> Iterator[None
         _log.info("command", command=endpoint.path.rpartition("/")[2], outcome=outcome, **of, **why, **by)
 
 
-async def _asked(endpoint: Endpoint, request: Request) -> Asked:
+async def _asked(endpoint: Endpoint[Any], request: Request) -> Asked:
     """Return the validated parameters of a request. Raises HTTPException if they are malformed or unknown."""
     query = request.query_params
     try:

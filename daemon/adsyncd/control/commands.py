@@ -1,25 +1,21 @@
 """The questions and commands that the daemon answers, as calls without HTTP."""
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
-import anyio.lowlevel
-import structlog
 from anyio.abc import TaskGroup
 
 import adsyncd
 from adsyncd.clock import Clock
 from adsyncd.control.paging import Listed, key_of, page_of, position
-from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
+from adsyncd.control.statuses import Statuses, TenantFiles
+from adsyncd.errors import CommandRefused, StoreError
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Run, Tally
-from adsyncd.model.status import DaemonStatus, RefusedFile, Reloaded, State, TenantStatus
-from adsyncd.model.tenant import Tenant
+from adsyncd.model.status import DaemonStatus, Reloaded, State, TenantStatus
 from adsyncd.runs.plan import Plan, plan
 from adsyncd.runs.replay import Replayed
 from adsyncd.store import Store
@@ -32,19 +28,10 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_log = structlog.stdlib.get_logger(__name__)
 
 
-class Files(Protocol):
+class Files(TenantFiles, Protocol):
     """The drop-ins that are in force. See `adsyncd.tenants.reload.Reloader`."""
-
-    @property
-    def refused(self) -> Sequence[RefusedFile]:
-        """The files that the last reload refused."""
-
-    @property
-    def disabled(self) -> Sequence[Tenant]:
-        """The tenants whose drop-ins disable them."""
 
     async def reload(self) -> Reloaded:
         """Reload the files, and return the changes."""
@@ -67,7 +54,6 @@ class Commands:
         clock: Clock,
     ) -> None:
         self._supervisor = supervisor
-        self._ticker = ticker
         self._store = store
         self._files = files
         self._vault = vault
@@ -75,7 +61,7 @@ class Commands:
         self._clock = clock
         self._since = clock.now()
         self._replays: set[anyio.CancelScope] = set()
-        self._logged: set[str] = set()  # tenants whose error is logged already
+        self.statuses = Statuses(supervisor, ticker, store, files)
 
     def check_ready(self) -> None:
         """Raise Stopping if the daemon no longer starts runs."""
@@ -88,12 +74,12 @@ class Commands:
             await self._store.pauses()  # any query shows whether the database works
         except StoreError as error:
             store = str(error)
-        states = [tenant.state for tenant in await self.tenants()]
+        states = Counter(member.state for member in await self.statuses.glance())
         return DaemonStatus(
             version=adsyncd.__version__,
             since=self._since,
             stopping=self._supervisor.stopping,
-            tenants={state: states.count(state) for state in State if state in states},
+            tenants={state: states[state] for state in State if state in states},
             runs=self._supervisor.runs,
             refused=[problem for refusal in self._files.refused for problem in refusal.problems],
             vault=self._vault.status if self._vault else None,
@@ -101,35 +87,9 @@ class Commands:
             store=store,
         )
 
-    async def tenants(self) -> list[TenantStatus]:
-        """Return the status of each tenant, sorted by id."""
-        return await self.statuses(self.ids())
-
-    def ids(self) -> list[str]:
-        """Return the ids of all tenants, sorted."""
-        return sorted({*self._supervisor.tenants, *self._disabled(), *self._refused()})
-
-    async def tenants_page(self, limit: int, after: str | None) -> Listed[TenantStatus]:
-        """Return a page of the tenants' statuses, sorted by id."""
-        ids = self.ids()
-        start = bisect_right(ids, str(key_of(after, str)[0])) if after else 0
-        page = page_of(ids[start : start + limit + 1], limit, position)
-        return Listed(await self.statuses(page.items), page.next)
-
-    async def statuses(self, ids: Iterable[str]) -> list[TenantStatus]:
-        """Return the status of each of these tenants that is still known."""
-        letters = await self._letter_counts()
-        disabled, refused = self._disabled(), self._refused()
-        found = []
-        for tenant_id in ids:
-            with suppress(NoSuchTenant):  # removed meanwhile
-                found.append(self._status(tenant_id, letters, disabled, refused))
-            await anyio.lowlevel.checkpoint()  # there may be thousands; let the runs proceed
-        return found
-
     async def tenant(self, tenant_id: str) -> TenantStatus:
         """Return a tenant's status."""
-        return self._status(tenant_id, await self._letter_counts(), self._disabled(), self._refused())
+        return await self.statuses.one(tenant_id)
 
     async def runs(self, tenant_id: str | None, limit: int) -> list[Run]:
         """Return the latest runs, of one tenant or of all, newest first."""
@@ -211,58 +171,9 @@ class Commands:
         for scope in self._replays:
             scope.cancel()
 
-    def _status(
-        self,
-        tenant_id: str,
-        letters: Mapping[str, int] | None,
-        disabled: Mapping[str, Tenant],
-        refused: Mapping[str, RefusedFile],
-    ) -> TenantStatus:
-        try:
-            status = self._supervisor.worker(tenant_id).status(self._ticker.next_fire_time(tenant_id))
-        except NoSuchTenant:
-            if tenant := disabled.get(tenant_id):
-                status = TenantStatus(tenant_id, State.DISABLED, tenant.client_id, tenant.platform.name)
-            elif tenant_id in refused:
-                status = TenantStatus(tenant_id, State.REFUSED)
-            else:
-                raise
-        except Exception:  # noqa: BLE001 - a bug in one tenant's status must not hide the others
-            if tenant_id not in self._logged:
-                self._logged.add(tenant_id)
-                _log.exception("tenant status failed", tenant=tenant_id)
-            status = TenantStatus(
-                tenant_id, State.UNKNOWN, error="a bug in adsyncd: the status can't be shown; see the log"
-            )
-        return replace(
-            status,
-            dead_letters=None if letters is None else letters.get(tenant_id, 0),
-            refused=refused[tenant_id].problems if tenant_id in refused else (),
-        )
-
-    def _disabled(self) -> dict[str, Tenant]:
-        return {tenant.id: tenant for tenant in self._files.disabled}
-
-    def _refused(self) -> dict[str, RefusedFile]:
-        """Return what is wrong with the files of each refused tenant, or with its platform's profile."""
-        files = self._files.refused
-        profiles = {one.platform: one.problems for one in files if one.tenant is None and one.platform is not None}
-        return {
-            one.tenant: replace(one, problems=one.problems or profiles.get(one.platform or "", ()))
-            for one in files
-            if one.tenant is not None
-        }
-
     def _refuse_disabled(self, tenant_id: str) -> None:
-        if tenant_id in self._disabled():
+        if self.statuses.is_disabled(tenant_id):
             raise CommandRefused(f"{tenant_id} is disabled", "enable it in its drop-in, and run: adsyncd reload")
-
-    async def _letter_counts(self) -> dict[str, int] | None:
-        """Return the number of dead letters by tenant, or None while the database can't be used."""
-        try:
-            return await self._store.dead_letter_counts()
-        except StoreError:
-            return None
 
 
 def letter_position(letter: DeadLetter) -> str:

@@ -1,12 +1,12 @@
 """The endpoints of /v1 in one table, from which the routes and the OpenAPI document are generated."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from adsyncd.control import wire
 from adsyncd.control.commands import Commands
+from adsyncd.control.endpoint import GONE, Asked, Endpoint
+from adsyncd.control.lists import LISTS
 from adsyncd.control.paging import Listed
 from adsyncd.errors import CommandRefused
 from adsyncd.model.campaign import PushState
@@ -14,38 +14,8 @@ from adsyncd.model.run import Run
 from adsyncd.model.status import DaemonStatus, Reloaded, TenantStatus, counted
 from adsyncd.runs.plan import Plan
 
-_GONE = {HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be used."}
 _STOPPING = {HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping, or the database can't be used."}
 _UNKNOWN = {HTTPStatus.NOT_FOUND: "There is no such tenant."}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The validated parameters of a request: the tenant in its path, its query and its order, if it has them."""
-
-    tenant: str = ""
-    query: Any = None
-    order: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A question (GET) or a command (POST).
-
-    `answer` is the type that `call` returns; of a list, it may return a page as `Listed`. `refusals` has the error
-    statuses besides those of every endpoint, each with its reason; `conflict` is the type of a 409.
-    """
-
-    method: str
-    path: str
-    summary: str
-    answer: Any
-    call: Callable[[Commands, Asked], Awaitable[object]]
-    query: type[wire.Query] = wire.Query
-    order: type[wire.Order] | None = None
-    status: HTTPStatus = HTTPStatus.OK
-    refusals: Mapping[HTTPStatus, str] = field(default_factory=dict)
-    conflict: type[wire.ProblemDetails] = wire.ProblemDetails
 
 
 class FilesRefused(CommandRefused):
@@ -93,7 +63,7 @@ async def _replay(commands: Commands, asked: Asked) -> list[wire.ReplayOutcome]:
     return [wire.ReplayOutcome.of(one.letter, one.state, one.error) for one in await commands.replay(letters)]
 
 
-ENDPOINTS = (
+COMMANDS: tuple[Endpoint[Commands], ...] = (
     Endpoint("GET", "/v1/health", "Whether the daemon answers", wire.Health, _health),
     Endpoint(
         "GET",
@@ -112,14 +82,6 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET",
-        "/v1/tenants",
-        "The status of tenants, sorted by id",
-        list[TenantStatus],
-        lambda commands, asked: commands.tenants_page(asked.query.limit, asked.query.after),
-        query=wire.TenantsQuery,
-    ),
-    Endpoint(
-        "GET",
         "/v1/tenants/{tenant}",
         "A tenant's status: its state, what it waits for and until when",
         TenantStatus,
@@ -133,7 +95,7 @@ ENDPOINTS = (
         list[Run],
         lambda commands, asked: commands.runs(asked.tenant, asked.query.limit),
         query=wire.RunsQuery,
-        refusals=_GONE,
+        refusals=GONE,
     ),
     Endpoint(
         "POST",
@@ -154,7 +116,7 @@ ENDPOINTS = (
         "Pause a tenant until it is resumed, also across restarts; a run in progress ends normally",
         TenantStatus,
         lambda commands, asked: commands.pause(asked.tenant),
-        refusals={**_UNKNOWN, **_GONE, HTTPStatus.CONFLICT: "The tenant is disabled."},
+        refusals={**_UNKNOWN, **GONE, HTTPStatus.CONFLICT: "The tenant is disabled."},
     ),
     Endpoint(
         "POST",
@@ -162,7 +124,7 @@ ENDPOINTS = (
         "Resume a tenant, from its next fire time on",
         TenantStatus,
         lambda commands, asked: commands.resume(asked.tenant),
-        refusals={**_UNKNOWN, **_GONE, HTTPStatus.CONFLICT: "The tenant is disabled."},
+        refusals={**_UNKNOWN, **GONE, HTTPStatus.CONFLICT: "The tenant is disabled."},
     ),
     Endpoint(
         "GET",
@@ -171,7 +133,7 @@ ENDPOINTS = (
         list[Run],
         lambda commands, asked: commands.runs(None, asked.query.limit),
         query=wire.RunsQuery,
-        refusals=_GONE,
+        refusals=GONE,
     ),
     Endpoint(
         "GET",
@@ -180,7 +142,7 @@ ENDPOINTS = (
         list[wire.DeadLetterAnswer],
         _dead_letters,
         query=wire.DeadLettersQuery,
-        refusals=_GONE,
+        refusals=GONE,
     ),
     Endpoint(
         "POST",
@@ -197,7 +159,7 @@ ENDPOINTS = (
         "How much of the quotas the schedules need",
         Plan,
         lambda commands, _: commands.plan(),
-        refusals=_GONE,
+        refusals=GONE,
     ),
     Endpoint(
         "POST",
@@ -209,3 +171,5 @@ ENDPOINTS = (
         conflict=wire.FilesRefusedProblem,
     ),
 )
+
+ENDPOINTS: tuple[Endpoint[Any], ...] = (*COMMANDS, *LISTS)

@@ -12,7 +12,7 @@ from pydantic_core import core_schema
 import adsyncd
 from adsyncd.control import wire
 from adsyncd.control.access import SAFE_METHODS
-from adsyncd.control.endpoints import Endpoint
+from adsyncd.control.endpoint import Endpoint
 
 PATH = "/v1/openapi.json"
 
@@ -48,7 +48,7 @@ class _Schema(GenerateJsonSchema):
         return self.mode == "serialization" or super().field_is_required(field, total)
 
 
-def document(endpoints: Sequence[Endpoint]) -> Json:
+def document(endpoints: Sequence[Endpoint[Any]]) -> Json:
     """Return the document of these endpoints, and of the document itself."""
     orders = {endpoint.order for endpoint in endpoints if endpoint.order}
     answers = {repr(endpoint.answer): endpoint.answer for endpoint in endpoints}
@@ -77,7 +77,7 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
     }
 
 
-def _operation(endpoint: Endpoint, schemas: Mapping[str, Json]) -> Json:
+def _operation(endpoint: Endpoint[Any], schemas: Mapping[str, Json]) -> Json:
     refusals = {**_ALWAYS, **endpoint.refusals}
     unchanged = {"304": {"description": "The client has this answer: `If-None-Match` names its ETag."}}
     if endpoint.method not in SAFE_METHODS:
@@ -100,7 +100,7 @@ def _operation(endpoint: Endpoint, schemas: Mapping[str, Json]) -> Json:
     return operation
 
 
-def _parameters(endpoint: Endpoint) -> list[Json]:
+def _parameters(endpoint: Endpoint[Any]) -> list[Json]:
     in_path = wire.OfOne.model_json_schema()["properties"] if "{" in endpoint.path else {}
     in_query = endpoint.query.model_json_schema().get("properties", {})
     return [
@@ -123,7 +123,7 @@ def _itself() -> Json:
     }
 
 
-def _name(endpoint: Endpoint) -> str:
+def _name(endpoint: Endpoint[Any]) -> str:
     return "_".join([endpoint.method.lower(), *re.findall(r"\w+", endpoint.path)[1:]])
 
 

@@ -20,11 +20,15 @@ _LARGEST = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
-    """A page of a list. `next`: the position of the next page, None on the last; `by`: the parameter that takes it."""
+    """A page of a list. `next`: the position of the next page, None on the last; `by`: the parameter that takes it.
+
+    `body`: the whole answer, if it has more than the items.
+    """
 
     items: Sequence[T]
     next: str | None = None
     by: str = "after"
+    body: object = None
 
     def link(self, path: str, query: Mapping[str, str]) -> str | None:
         """Return the Link header of a page that was asked for with `query` at `path`, None on the last page."""

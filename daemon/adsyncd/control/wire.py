@@ -4,13 +4,16 @@ Their keys are a contract. Instants are ISO 8601 in UTC; a duration has its unit
 """
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasPath, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from adsyncd.control import paging
+from adsyncd.control.overview import PlatformRow, QuotaRow, Show
+from adsyncd.model.alert import AlertName
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.status import Reloaded
 from adsyncd.model.tenant import TENANT_ID
@@ -61,6 +64,29 @@ class DeadLetterAnswer(Answer):
     replayed_at: datetime | None
     trace_id: str
     payload: Annotated[dict[str, Any], BeforeValidator(json.loads)]
+
+
+class AlertAnswer(Answer):
+    """An alert that fires since an instant; `summary` describes the problem when it began."""
+
+    tenant: str
+    name: AlertName
+    severity: Literal["critical", "warning"] = Field(validation_alias=AliasPath("name", "severity"))
+    since: datetime
+    summary: str
+
+
+class QuotasAnswer(Answer):
+    """The platforms, and a page of tenants with their client ids' quotas, of `total`.
+
+    `over`: how many tenants need more than the quota of their client id; `close`: how many need more than 85 % of it.
+    """
+
+    platforms: Sequence[PlatformRow]
+    tenants: Sequence[QuotaRow]
+    total: int
+    over: int
+    close: int
 
 
 class ReplayOutcome(Answer):
@@ -114,11 +140,27 @@ class RunsQuery(Query):
     limit: Limit = 20
 
 
-class TenantsQuery(Query):
-    """Selects tenants."""
+class PageQuery(Query):
+    """Selects a page of a list."""
 
     limit: Limit = paging.LIMIT
     after: After = None
+
+
+class TenantsQuery(PageQuery):
+    """Selects tenants."""
+
+    state: Show = Field(Show.ALL, description="only tenants of this kind")
+    platform: SomeText | SkipJsonSchema[None] = Field(None, description="only tenants of this platform")
+    q: SomeText | SkipJsonSchema[None] = Field(None, description="only those whose id or client id contains this text")
+    sort: Literal["id", "worst"] = Field("id", description="`worst`: those that need attention first")
+
+
+class HistoryQuery(Query):
+    """Selects a part of the last 24 hours."""
+
+    since: AwareDatetime | SkipJsonSchema[None] = Field(None, description="only from this instant on")
+    bucket: Literal["30m", "1h", "2h", "3h", "6h", "12h", "1d"] = Field("30m", description="the time of one sum")
 
 
 class DeadLettersQuery(Query):

@@ -14,6 +14,7 @@ import structlog
 from adsyncd.config import Settings, load_guarded_settings
 from adsyncd.control import app, server
 from adsyncd.control.access import Access
+from adsyncd.control.attention import Overview
 from adsyncd.control.commands import Commands
 from adsyncd.daemon.once import cancel_at_next
 from adsyncd.daemon.parts import Parts, open_parts
@@ -59,7 +60,8 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
                 ticker.start()
                 commands = Commands(supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock)
-                application = app.application(commands)
+                overview = Overview(supervisor, commands.statuses, parts.store, parts.alerts, parts.clock)
+                application = app.application(commands, overview)
                 controlled = Access(application, lambda: reloader.settings.page.hosts)
                 read = Access(application, lambda: reloader.settings.page.hosts, reads_only=True)
                 async with (
@@ -74,6 +76,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                     await notifier.ready()
                     _log.info("ready", tenants=len(first.added), due=first.due)
                     async with (
+                        beside(overview.run),
                         beside(registry.catch_up, runs),
                         beside(reloader.obey, hangups),
                         beside(reloader.forget_gone),

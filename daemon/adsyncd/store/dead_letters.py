@@ -67,9 +67,11 @@ def count(connection: Connection, tenant: str) -> int:
     return int(letters)
 
 
-def count_all(connection: Connection) -> dict[str, int]:
-    """Count the dead letters of each tenant that has any."""
+def count_all(connection: Connection, tenants: Sequence[str] | None = None) -> dict[str, int]:
+    """Count the dead letters of each tenant that has any, of all tenants or of these."""
     query = select(table.c.tenant, func.count().label("letters")).group_by(table.c.tenant)
+    if tenants is not None:
+        query = query.where(table.c.tenant.in_(tenants))
     return {row.tenant: row.letters for row in connection.execute(query)}
 
 

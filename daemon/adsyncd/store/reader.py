@@ -16,12 +16,14 @@ from adsyncd.model.alert import Alert
 from adsyncd.model.campaign import DeadLetter, Page
 from adsyncd.model.day import Day
 from adsyncd.model.failure import MOST_UNPUSHED, SharedReason, Unpushed
+from adsyncd.model.half_hour import HalfHour
 from adsyncd.model.run import Outcome, Run
 from adsyncd.rate.ledger import PermitRecord, ShapeRecord
 from adsyncd.store import (
     alerts,
     dead_letters,
     failures,
+    half_hours,
     history,
     listings,
     pauses,
@@ -157,6 +159,10 @@ class Reader:
         """Return, by tenant, the latest fire time with a run."""
         return await self._read(history.last_fire_times)
 
+    async def half_hour(self, start: datetime) -> list[HalfHour]:
+        """Return, for each tenant with a run whose fire time is in the half hour from `start` on, their sums."""
+        return await self._read(lambda connection: half_hours.half_hour(connection, start))
+
     async def recent_requests(self, tenants: Sequence[str]) -> dict[str, list[int]]:
         """Return, by tenant, the number of requests of each of its last ten successful runs."""
         return await self._read(lambda connection: history.recent_requests(connection, tenants))
@@ -191,9 +197,9 @@ class Reader:
             lambda connection: dead_letters.find(connection, tenant, campaign_id, reason, limit, after)
         )
 
-    async def dead_letter_counts(self) -> dict[str, int]:
-        """Return the number of dead letters by tenant; tenants without any are left out."""
-        return await self._read(dead_letters.count_all)
+    async def dead_letter_counts(self, tenants: Sequence[str] | None = None) -> dict[str, int]:
+        """Return the number of dead letters by tenant, of all or of these; tenants without any are left out."""
+        return await self._read(lambda connection: dead_letters.count_all(connection, tenants))
 
     async def oldest_dead_letters(self) -> dict[str, tuple[int, datetime]]:
         """Return, by tenant, the number of its dead letters and since when the oldest of them is one."""

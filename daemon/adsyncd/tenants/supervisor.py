@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
+from types import MappingProxyType
 
 import anyio
 from anyio.abc import TaskGroup
@@ -78,6 +79,11 @@ class Supervisor:
         """Raise Stopping if nothing new starts any more."""
         if self._stopping:
             raise Stopping("adsyncd is stopping: nothing new is started")
+
+    @property
+    def workers(self) -> Mapping[str, Worker]:
+        """All workers, by their tenants' ids."""
+        return MappingProxyType(self._workers)
 
     @property
     def tenants(self) -> Mapping[str, Tenant]:

@@ -52,7 +52,8 @@ class _Activity(IntEnum):  # whose hash is C's: a status looks at those of ten t
 class Worker:
     """Does everything that one tenant asks for. `on_rest` is called when its last activity has ended.
 
-    `paused_since` and `last_run`, the latest that ended, are as the store has them. `leaving`: the tenant was removed.
+    `paused_since` and `last_run`, the latest that ended, are as the store has them. `going`: the run in progress.
+    `leaving`: the tenant was removed.
     """
 
     def __init__(
@@ -70,10 +71,10 @@ class Worker:
         self._services = services
         self._on_rest = on_rest
         self._paused_since = paused_since
-        self._last_run = last_run
+        self.last_run = last_run
         self._budget = RetryBudget(services.clock.monotonic())
         self._activities = Counter[_Activity]()
-        self._run_in_progress: Going | None = None
+        self.going: Going | None = None
         self._last_outcome: Outcome | None = None
         self._tally = Tally()  # of the run in progress, or of the last one
         self._skipped_since: datetime | None = None  # the first skipped tick since the last run began
@@ -155,16 +156,16 @@ class Worker:
                 fire_time, late_s = before.fire_time, before.late_s
             else:
                 late_s, self._skipped_since = lateness_s(fire_time, oldest_tick, now), None
-            self._run_in_progress = Going(run_id(tenant.id, fire_time), now, tally, late_s)
+            self.going = Going(run_id(tenant.id, fire_time), now, tally, late_s)
             try:
                 run = await pipeline.run(fire_time, before, oldest_tick)
             except StoreError:  # it did not begin
                 self._skipped_since = oldest_tick or self._skipped_since
                 raise
             finally:
-                self._run_in_progress = None
+                self.going = None
             if run.outcome is not None:
-                self._last_run = run
+                self.last_run = run
             return run
 
     async def replay(self, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:
@@ -227,22 +228,34 @@ class Worker:
         """Whether a run was started by `tick` and has not ended yet."""
         return bool(self._activities[_Activity.RUN])
 
+    @property
+    def state(self) -> State:
+        """What the tenant does."""
+        if self.leaving:
+            return State.DRAINING
+        if self.running or self._activities[_Activity.REPLAY]:
+            run = self.going
+            return State.WAITING if run and run.tally.ongoing else State.RUNNING
+        if self._paused_since:
+            return State.PAUSED
+        return State.ELSEWHERE if self._elsewhere else State.IDLE
+
     def status(self, next_fire_time: datetime | None) -> TenantStatus:
         """Return what the tenant does and what went wrong last. `next_fire_time`: when it is due if not paused."""
-        now, run = self._services.clock.now(), self._run_in_progress
+        now, run = self._services.clock.now(), self.going
         wait = run.tally.wait(now) if run else None
-        last_error = self._last_run.error if self._last_run else None
+        last_error = self.last_run.error if self.last_run else None
         failure = self._unrecorded or self._left_open or self.session.failure or last_error
         return TenantStatus(
             self.tenant.id,
-            self._state(waiting=wait is not None),
+            self.state,
             self.tenant.client_id,
             self.tenant.platform.name,
             wait=wait,
             run=progress(run, done_at(run.tally, self.tenant, self.gate, now)) if run else None,
             next_fire_time=None if self._paused_since else next_fire_time,
             paused_since=self._paused_since,
-            last_run=self._last_run,
+            last_run=self.last_run,
             permits=self.tenant.quota.requests,
             permits_free=self.gate.free,
             shape=self.gate.shape,
@@ -317,15 +330,6 @@ class Worker:
             stored=run.stored,
             error=run.error,
         )
-
-    def _state(self, *, waiting: bool) -> State:
-        if self.leaving:
-            return State.DRAINING
-        if self.running or self._activities[_Activity.REPLAY]:
-            return State.WAITING if waiting else State.RUNNING
-        if self._paused_since:
-            return State.PAUSED
-        return State.ELSEWHERE if self._elsewhere else State.IDLE
 
     def _count(self, metric: Metric) -> None:
         self._services.instruments.add(metric, 1, tenant=self.tenant.id)

@@ -83,7 +83,7 @@ def test_the_state_is_what_the_tenant_does_now(
 
 def test_a_run_with_a_waiting_request_is_waiting() -> None:
     in_progress = going(announced=12, listed=10, pushed=2)
-    worker = a_worker(RUN, _run_in_progress=in_progress)
+    worker = a_worker(RUN, going=in_progress)
     with in_progress.tally.waiting(WaitReason.BACKOFF, LATER):
         waiting = worker.status(LATER)
     assert waiting.wait
@@ -106,7 +106,7 @@ def test_the_end_of_a_run_is_estimated_from_the_first_page_on_if_a_calendar_has_
     announced: int, done_at: datetime | None
 ) -> None:
     listed, pushed = (10, 2) if announced else (0, 0)
-    shown = a_worker(RUN, _run_in_progress=going(announced, listed, pushed)).status(LATER).run
+    shown = a_worker(RUN, going=going(announced, listed, pushed)).status(LATER).run
     assert shown
     assert (shown.announced, shown.done_at) == (announced, done_at)
 

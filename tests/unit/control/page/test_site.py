@@ -32,6 +32,7 @@ def lists() -> DrawnLists:
 async def browser(inside: Inside, lists: DrawnLists) -> AsyncIterator[httpx.AsyncClient]:
     app = application(
         inside.commands,
+        inside.overview,
         Site(
             commands=inside.commands,
             lists=lists,
@@ -204,7 +205,7 @@ async def test_a_link_is_no_command(browser: httpx.AsyncClient, command: str) ->
 
 async def test_a_socket_that_only_reads_offers_no_buttons(inside: Inside, lists: DrawnLists) -> None:
     site = Site(inside.commands, lists, inside.store, HandClock(), "sync-eu-1")
-    async with browsing(Access(application(inside.commands, site), reads_only=True)) as reader:
+    async with browsing(Access(application(inside.commands, inside.overview, site), reads_only=True)) as reader:
         assert "button" not in (await look(reader, "/tenants/acme")).tags
         assert (await reader.post("/tenants/acme/pause")).status_code == 405
 

@@ -1,0 +1,199 @@
+"""What pages and lists ask about all tenants, answered from memory: they may ask each second.
+
+store ──► last day (each half minute) ─┐
+workers, plans ──► loads ──────────────┼──► who needs attention, quotas, history
+workers' states and verdicts ──────────┘    (looked at once a second at most)
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import anyio
+import anyio.lowlevel
+import structlog
+
+from adsyncd.clock import Clock
+from adsyncd.control.census import Census, census
+from adsyncd.control.last_day import LastDay
+from adsyncd.control.loads import CLOSE, Loads, in_words, schedule_of, share_of
+from adsyncd.control.overview import Bucket, Cause, QuotaRow, QuotasPage, Show, TenantRow, TenantsPage
+from adsyncd.control.paging import Listed, key_of, position
+from adsyncd.control.statuses import Member, Statuses
+from adsyncd.errors import StoreError
+from adsyncd.model.alert import Alert
+from adsyncd.model.half_hour import HalfHour, half_hour_of, start_of
+from adsyncd.model.status import TenantStatus
+from adsyncd.tasks import OffLoop, in_thread
+from adsyncd.tenants.supervisor import Supervisor
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_REFRESH_S = 30.0
+_GLANCE_S = 1.0  # a look at all tenants is used for so long
+_DAY = 48  # half hours, after which all are read anew
+_PPM = 1_000_000
+_TURN = 500  # tenants that are looked at in one turn of the event loop
+
+
+class History(Protocol):
+    """The part of `adsyncd.store.Store` that the overview uses."""
+
+    async def half_hour(self, start: datetime) -> list[HalfHour]:
+        """Return what each tenant's runs did in half an hour."""
+
+
+class Alerts(Protocol):
+    """The part of `adsyncd.alerts.AlertWatch` that the overview uses."""
+
+    @property
+    def firing(self) -> Sequence[Alert]:
+        """The alerts that fire."""
+
+
+class Overview:
+    """Looks at all tenants. `run` has to run beside it; until then, and while the database fails, it knows less."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        statuses: Statuses,
+        store: History,
+        alerts: Alerts,
+        clock: Clock,
+        off_loop: OffLoop = in_thread,
+    ) -> None:
+        self._supervisor = supervisor
+        self._statuses = statuses
+        self._store = store
+        self._alerts = alerts
+        self._clock = clock
+        self._day = LastDay()
+        self._read_on: int | None = None  # the number of the day on which all half hours were read
+        self._loads = Loads(lambda: supervisor.workers, clock, off_loop)
+        self._glance: tuple[float, Census] | None = None
+        self._failing = False
+
+    async def run(self) -> None:
+        """Keep the last day and the loads up to date until cancelled."""
+        while True:
+            try:
+                await self.refresh()
+            except StoreError as error:  # what is known stays
+                log = _log.debug if self._failing else _log.warning
+                log("overview not refreshed", error=str(error))
+                self._failing = True
+            except Exception:  # noqa: BLE001 - a bug in what is shown must not stop what is done
+                _log.exception("overview not refreshed")
+            else:
+                self._failing = False
+            await anyio.sleep(_REFRESH_S)
+
+    async def refresh(self) -> None:
+        """Read what may have changed, and compute the loads anew. Raises StoreError."""
+        now = self._clock.now()
+        try:
+            await self._read(now)
+        finally:
+            await self._loads.refresh(lambda tenant_id: self._day.requests(tenant_id, now))
+
+    async def tenants(
+        self, show: Show, *, platform: str | None, q: str | None, worst: bool, limit: int, after: str | None
+    ) -> TenantsPage:
+        """Return a page of tenants. Raises CommandRefused if no page begins after `after`."""
+        now, everyone = self._clock.now(), await self._census()
+        total, page = everyone.page(show, platform, q, worst=worst, limit=limit, after=after)
+        rows = [self._row(status, now) for status in await self._statuses.of(page.items)]
+        return TenantsPage(rows, total, everyone.counts, page.next)
+
+    async def listed(
+        self, show: Show, *, platform: str | None, q: str | None, worst: bool, limit: int, after: str | None
+    ) -> Listed[TenantStatus]:
+        """Return the statuses of the same page."""
+        _, page = (await self._census()).page(show, platform, q, worst=worst, limit=limit, after=after)
+        return Listed(await self._statuses.of(page.items), page.next)
+
+    async def tenant(self, tenant_id: str) -> TenantRow:
+        """Return a tenant's row. Raises NoSuchTenant."""
+        return self._row(await self._statuses.one(tenant_id), self._clock.now())
+
+    def causes(self) -> list[Cause]:
+        """Return the tenants with a verdict by trouble and reason, the worst first; as the last look showed them."""
+        if self._glance is None or not self._is_fresh(self._glance[0]):
+            self._glance = self._clock.monotonic(), census(self._statuses.members(), self._is_near)
+        return self._glance[1].causes()
+
+    def history(self, since: datetime, bucket: timedelta) -> list[Bucket]:
+        """Return the sums of all tenants' runs from `since` on, for 24 h at most, by `bucket`; oldest first."""
+        return self._day.history(since, bucket, self._clock.now())
+
+    def alerts(self, limit: int, after: str | None) -> Listed[Alert]:
+        """Return a page of the alerts that fire, by tenant and name."""
+        key = key_of(after, str, str) if after else ()
+        found = sorted(alert for alert in ((*one.key, one) for one in self._alerts.firing) if alert[:2] > key)
+        page = [alert for _, _, alert in found[:limit]]
+        return Listed(page, position(*page[-1].key) if len(found) > limit else None)
+
+    async def quotas(self, limit: int, after: str | None) -> QuotasPage:
+        """Return platforms, and a page of the tenants, the one nearest to its limit first. Raises CommandRefused."""
+        key = key_of(after, int, str, str, str) if after else ()
+        ranked = list[tuple[int, str, str, str]]()
+        over = close = 0
+        for number, (tenant_id, worker) in enumerate(list(self._supervisor.workers.items())):
+            tenant = worker.tenant
+            if (load := self._loads.of(tenant)) is not None:
+                over += (load.needed or 0.0) > 1
+                close += CLOSE < (load.needed or 0.0) <= 1
+                ranked.append((-round(share_of(load) * _PPM), tenant.platform.name, tenant.client_id, tenant_id))
+            if number % _TURN == _TURN - 1:
+                await anyio.lowlevel.checkpoint()
+        total = len(ranked)
+        following = sorted(rank for rank in ranked if rank > key)
+        page = following[:limit]
+        rows = [row for rank in page if (row := self._quota(rank[-1]))]
+        more = len(following) > limit
+        platforms = self._loads.platforms(self._supervisor.open_breakers)
+        return QuotasPage(platforms, rows, total, over, close, position(*page[-1]) if more else None)
+
+    async def _read(self, now: datetime) -> None:
+        today = half_hour_of(now) // _DAY
+        day = self._day if self._read_on in {None, today} else LastDay()  # once a day anew: forgets removed tenants
+        for number in day.wanted(now):
+            day.put(number, await self._store.half_hour(start_of(number)))
+            await anyio.lowlevel.checkpoint()
+        self._day, self._read_on = day, today
+
+    async def _census(self) -> Census:
+        if self._glance is None or not self._is_fresh(self._glance[0]):
+            self._glance = self._clock.monotonic(), census(await self._statuses.glance(), self._is_near)
+        return self._glance[1]
+
+    def _is_fresh(self, at: float) -> bool:
+        return self._clock.monotonic() - at < _GLANCE_S
+
+    def _is_near(self, member: Member) -> bool:
+        return member.tenant is not None and share_of(self._loads.of(member.tenant)) > CLOSE
+
+    def _row(self, status: TenantStatus, now: datetime) -> TenantRow:
+        worker = self._supervisor.workers.get(status.id)
+        load = self._loads.of(worker.tenant) if worker else None
+        return TenantRow(status, status.verdict, self._day.marks(status.id, now), load)
+
+    def _quota(self, tenant_id: str) -> QuotaRow | None:
+        worker = self._supervisor.workers.get(tenant_id)
+        if worker is None or (load := self._loads.of(worker.tenant)) is None:
+            return None
+        tenant = worker.tenant
+        waited_s, refused = self._day.sums(tenant_id)
+        return QuotaRow(
+            tenant_id,
+            tenant.platform.name,
+            tenant.client_id,
+            load,
+            in_words(tenant.quota),
+            worker.gate.free,
+            waited_s,
+            refused,
+            schedule_of(tenant),
+            self._loads.fixes(tenant),
+        )
