@@ -78,7 +78,7 @@ async def nginx(folder: Path, control: Path) -> AsyncIterator[str]:
 async def test_the_page_is_served_under_the_proxy_s_name_to_those_whom_it_knows(tmp_path: Path) -> None:
     names = {"ads.example.com"}
     async with an_inside(tmp_path, tenant("acme")) as inside:
-        app = Access(application(inside.commands), lambda: names)
+        app = Access(application(inside.commands, inside.overview), lambda: names)
         async with (
             served(app, tmp_path / "control.sock"),
             nginx(tmp_path, tmp_path / "control.sock") as address,
