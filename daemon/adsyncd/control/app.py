@@ -1,15 +1,12 @@
 """HTTP routes of the endpoints: requests are validated, errors become problem details (RFC 9457)."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from contextlib import nullcontext
 from functools import cache
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import anyio
-import structlog
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError
 from starlette.applications import Starlette
@@ -20,6 +17,7 @@ from starlette.routing import Route
 
 from adsyncd.control import openapi, wire
 from adsyncd.control.attention import Overview
+from adsyncd.control.audit import recorded
 from adsyncd.control.commands import Commands
 from adsyncd.control.endpoint import Asked, Endpoint, Subject
 from adsyncd.control.endpoints import COMMANDS, ENDPOINTS, FilesRefused
@@ -27,11 +25,9 @@ from adsyncd.control.etag import tagged
 from adsyncd.control.lists import LISTS
 from adsyncd.control.page.site import Site, wants_page
 from adsyncd.control.paging import Listed
-from adsyncd.control.peer import peer_of
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
 
 T = TypeVar("T")
-_log = structlog.stdlib.get_logger(__name__)
 
 _LARGEST_BODY = 256 * 1024
 _BODY_S = 10.0
@@ -84,7 +80,8 @@ def _route(endpoint: Endpoint[Subject], subject: Subject) -> Route:
 
     async def answer(request: Request) -> Response:
         asked = await _asked(endpoint, request)
-        with nullcontext() if endpoint.method == "GET" else _logged(endpoint, asked, request):
+        command = endpoint.path.rpartition("/")[2]
+        with nullcontext() if endpoint.method == "GET" else recorded(request, command, asked.tenant):
             value = await endpoint.call(subject, asked)
         link = value.link(request.url.path, request.query_params) if isinstance(value, Listed) else None
         body = _json(answers, (value.body or value.items) if isinstance(value, Listed) else value)
@@ -98,26 +95,6 @@ def _route(endpoint: Endpoint[Subject], subject: Subject) -> Route:
 @cache
 def _adapter(answer: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
     return TypeAdapter(answer)
-
-
-@contextmanager
-def _logged(endpoint: Endpoint[Any], asked: Asked, request: Request) -> Iterator[None]:
-    """Log a command once it is over, with its outcome; also one that the stop of the daemon cuts short."""
-    of = {"tenant": asked.tenant} if asked.tenant else {}
-    peer = peer_of(request)
-    by = {f"peer_{name}": value for name, value in asdict(peer).items()} if peer else {}
-    outcome, why = "cut short", {}
-    try:
-        yield
-        outcome = "done"
-    except (CommandRefused, Stopping) as error:
-        outcome, why = "refused", {"error": str(error)}
-        raise
-    except Exception as error:
-        outcome, why = "failed", {"error": str(error) if isinstance(error, AdsyncdError) else repr(error)}
-        raise
-    finally:
-        _log.info("command", command=endpoint.path.rpartition("/")[2], outcome=outcome, **of, **why, **by)
 
 
 async def _asked(endpoint: Endpoint[Any], request: Request) -> Asked:

@@ -13,10 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Message, Scope
-from structlog.testing import capture_logs
 
 from adsyncd.control.access import OWN_HOSTS, Access, reads_only, refusal
-from adsyncd.errors import StoreError
 from support.control import Inside, refused
 
 HOSTS = OWN_HOSTS | {"ads.example.com", "[2001:db8::7]"}
@@ -304,31 +302,3 @@ async def test_the_host_of_an_absolute_target_is_the_one_that_an_origin_has_to_m
         headers = {"Host": "localhost:9", "Origin": origin}
         answer = await sent(Access(BEHIND), "POST", "http://localhost:8090/", headers)
         assert answer.status_code == status
-
-
-# The record of commands
-
-
-async def test_the_record_of_a_command_says_what_became_of_it(
-    inside: Inside, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fails(*_: object) -> None:
-        raise StoreError("the disk is full")
-
-    with capture_logs() as log:
-        await api.post("/v1/tenants/acme/pause")
-        await api.post("/v1/tenants/acme/trigger")
-        await api.post("/v1/tenants/hooli/pause")
-        monkeypatch.setattr(inside.store, "resume", fails)
-        await api.post("/v1/tenants/acme/resume")
-    commands = [
-        (entry["command"], entry["outcome"], entry.get("error", "").partition(";")[0])
-        for entry in log
-        if entry["event"] == "command"
-    ]
-    assert commands == [
-        ("pause", "done", ""),
-        ("trigger", "refused", "acme is paused"),
-        ("pause", "refused", 'there is no tenant "hooli"'),
-        ("resume", "failed", "the disk is full"),
-    ]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import anyio.to_thread
-import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -21,6 +20,7 @@ from starlette.routing import Route
 
 from adsyncd.clock import Clock
 from adsyncd.control.access import reads_only
+from adsyncd.control.audit import recorded
 from adsyncd.control.commands import Commands
 from adsyncd.control.overview import Bucket, Cause, QuotasPage, Reason, Show, TenantRow, TenantsPage
 from adsyncd.control.page.assets import asset
@@ -39,8 +39,6 @@ from adsyncd.model.failure import RunDetails, Unpushed, unpushed_of
 from adsyncd.model.run import Outcome, Run
 from adsyncd.model.status import DaemonStatus, RunProgress
 from adsyncd.model.tenant import TENANT_ID, Tenant
-
-_log = structlog.stdlib.get_logger(__name__)
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
@@ -220,23 +218,20 @@ class Site:
 
     async def _command(self, request: Request) -> Response:
         tenant_id, command = _tenant_id(request), request.url.path.rpartition("/")[2]
-        outcome, why = "done", {}
         try:
-            if command == "trigger":
-                self.commands.trigger(tenant_id)
-            elif command == "pause":
-                await self.commands.pause(tenant_id)
-            else:
-                await self.commands.resume(tenant_id)
+            with recorded(request, command, tenant_id):
+                if command == "trigger":
+                    self.commands.trigger(tenant_id)
+                elif command == "pause":
+                    await self.commands.pause(tenant_id)
+                else:
+                    await self.commands.resume(tenant_id)
         except NoSuchTenant:
             raise
         except AdsyncdError as error:
-            outcome, why = "refused", {"error": str(error)}
             fix = error.fix if isinstance(error, CommandRefused) else ""
             notice = Notice("bad", error.what if isinstance(error, CommandRefused) else str(error), fix)
             return await self._tenant_page(request, HTTPStatus.CONFLICT, refused=notice)
-        finally:
-            _log.info("command", command=command, outcome=outcome, tenant=tenant_id, **why)
         return RedirectResponse(f"{tenant_path(tenant_id)}?done={command}", HTTPStatus.SEE_OTHER)
 
     async def _run(self, request: Request) -> Response:

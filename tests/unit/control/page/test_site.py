@@ -195,7 +195,9 @@ async def test_a_refused_command_shows_why_on_the_tenant_s_page(inside: Inside, 
     assert answer.status_code == 409
     assert "acme is paused" in page.text
     assert "data-still" in answer.text
-    assert (await browser.post("/tenants/nobody/pause")).status_code == 404
+    with capture_logs() as logs:
+        assert (await browser.post("/tenants/nobody/pause")).status_code == 404
+    assert [one["outcome"] for one in logs if one["event"] == "command"] == ["refused"]
 
 
 @pytest.mark.parametrize("command", ["trigger", "pause", "resume"])
