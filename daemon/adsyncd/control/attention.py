@@ -17,8 +17,9 @@ from adsyncd.clock import Clock
 from adsyncd.control.census import Census, census
 from adsyncd.control.last_day import LastDay
 from adsyncd.control.loads import CLOSE, Loads, in_words, schedule_of, share_of
-from adsyncd.control.overview import Bucket, Cause, QuotaRow, QuotasPage, Show, TenantRow, TenantsPage
+from adsyncd.control.overview import Bucket, Cause, QuotaRow, QuotasPage, Reason, Show, TenantRow, TenantsPage
 from adsyncd.control.paging import Listed, key_of, position
+from adsyncd.control.reasons import Failures, Reasons
 from adsyncd.control.statuses import Member, Statuses
 from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
@@ -36,7 +37,7 @@ _PPM = 1_000_000
 _TURN = 500  # tenants that are looked at in one turn of the event loop
 
 
-class History(Protocol):
+class Records(Failures, Protocol):
     """The part of `adsyncd.store.Store` that the overview uses."""
 
     async def half_hour(self, start: datetime) -> list[HalfHour]:
@@ -58,7 +59,7 @@ class Overview:
         self,
         supervisor: Supervisor,
         statuses: Statuses,
-        store: History,
+        store: Records,
         alerts: Alerts,
         clock: Clock,
         off_loop: OffLoop = in_thread,
@@ -71,6 +72,7 @@ class Overview:
         self._day = LastDay()
         self._read_on: int | None = None  # the number of the day on which all half hours were read
         self._loads = Loads(lambda: supervisor.workers, clock, off_loop)
+        self._reasons = Reasons(store, clock)
         self._glance: tuple[float, Census] | None = None
         self._failing = False
 
@@ -122,6 +124,10 @@ class Overview:
         if self._glance is None or not self._is_fresh(self._glance[0]):
             self._glance = self._clock.monotonic(), census(self._statuses.members(), self._is_near)
         return self._glance[1].causes()
+
+    async def reasons(self) -> list[Reason]:
+        """Return what failed, by reason across tenants; some seconds old. Raises StoreError."""
+        return await self._reasons.of(self._supervisor.workers)
 
     def history(self, since: datetime, bucket: timedelta) -> list[Bucket]:
         """Return the sums of all tenants' runs from `since` on, for 24 h at most, by `bucket`; oldest first."""
