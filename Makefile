@@ -21,7 +21,7 @@ LIVE := $(if $(DESTDIR),:,test ! -d /run/systemd/system ||)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak picture lock wheel program install uninstall clean
+.PHONY: help demo test check format bench soak phoenix picture lock wheel program install uninstall clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,14 @@ soak: .venv/installed ## break it again and again, TRIALS times by each fault, i
 	ADSYNCD_TRIALS=$(TRIALS) $(BIN)/pytest -s tests/process/test_chaos.py
 	ADSYNCD_WORLDS=$(WORLDS) $(BIN)/pytest tests/simulation/test_simulation.py
 	ADSYNCD_EXAMPLES=1000 $(BIN)/pytest --numprocesses $(WORKERS) tests/unit
+	$(BIN)/pytest -rs tests/process/test_phoenix.py
+
+build/phoenix/installed:
+	$(PYTHON) -m venv build/phoenix
+	build/phoenix/bin/pip install --quiet --disable-pip-version-check arize-phoenix==20.26.1
+	@touch $@
+
+phoenix: build/phoenix/installed ## install Arize Phoenix (0.8 GB), a tracing backend to which a test of `make soak` exports
 
 picture: .venv/installed ## draw docs/demo.svg, which README.md shows, from a run of the demo
 	$(BIN)/python docs/picture.py docs/demo.svg

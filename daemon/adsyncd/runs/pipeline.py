@@ -42,6 +42,7 @@ from adsyncd.telemetry.instruments import (
     OUTCOME,
     PAGE,
     PUSHED,
+    RESUMED_FROM,
     RUN_DURATION,
     RUN_ID,
     RUNS,
@@ -142,6 +143,8 @@ class Pipeline:
             RUN_ID: name,
             FIRE_TIME: fire_time.isoformat(timespec="milliseconds"),
         }
+        if before is not None:
+            attributes[RESUMED_FROM] = before.trace_id
         with (
             span(self._tracer, SPAN_RUN, attributes, links=links_to(before)) as current,
             structlog.contextvars.bound_contextvars(tenant=self._tenant.id, run_id=name),

@@ -45,6 +45,7 @@ TENANT = "adsyncd.tenant"
 CLIENT_ID = "adsyncd.client_id"
 RUN_ID = "adsyncd.run_id"
 FIRE_TIME = "adsyncd.run.fire_time"  # ISO 8601
+RESUMED_FROM = "adsyncd.run.resumed_from"  # the trace before a resumed run's: not every backend keeps links
 CAMPAIGN_ID = "adsyncd.campaign_id"
 PAGE = "adsyncd.page"  # counted from 1
 LISTED_FROM = "adsyncd.listed_from"  # platform, unchanged (the platform said so) or cache

@@ -1,6 +1,6 @@
 """Durations of the store's transactions, by the stable semantic conventions for database clients.
 
-One record for each transaction: a transaction holds up to a thousand writes, and a record takes 6 us in the SDK.
+One record for each transaction: a transaction holds up to a thousand writes, and a record takes 10 us in the SDK.
 """
 
 from collections.abc import Callable, Iterable, Mapping

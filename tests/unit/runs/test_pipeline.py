@@ -236,6 +236,7 @@ async def test_a_resumed_run_is_a_trace_with_a_link_to_the_one_before(store: Sto
         (first.context.trace_id, first.context.span_id)
     ]
     assert first.links == ()
+    assert attributes(second)["adsyncd.run.resumed_from"] == left.trace_id
     assert attributes(first)["adsyncd.run.listed"] == 10
     assert attributes(second)["adsyncd.run.pushed"] == 20
 
