@@ -107,6 +107,9 @@ COVERED = {
     "unit/platforms/test_transport.py": "platforms/call",
     "unit/rate/test_limiter.py": "rate/quota rate/wait",
     "unit/runs/test_lease.py": "model/lease",
+    "unit/runs/test_verdict.py": "runs/facts",
+    "unit/alerts/test_rules.py": "runs/success",
+    "unit/tenants/test_worker.py": "tenants/run_log",
     "unit/tenants/test_worker_status.py": "model/verdict tenants/estimate tenants/services",
     "contract/test_permits.py": "rate/ledger",
     # The governor's parts are one mechanism; its tests drive all of them.

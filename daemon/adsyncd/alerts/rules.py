@@ -13,8 +13,13 @@ from adsyncd.model.alert import AlertName
 from adsyncd.model.run import Listing, Outcome, Run
 from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.tenant import AlertSettings, Every, Tenant
+from adsyncd.runs import lateness
+from adsyncd.runs.facts import Facts as TenantFacts
+from adsyncd.runs.success import got_through, met, through
 
 SAMPLE = 10  # campaigns that a run must list for its success rate to count
+LATE_RUNS = 3  # in a row, each of which skipped a tick
+LATE_TICKS = 3  # skipped by one run
 GROWING_RUNS = 3  # in a row, each with more dead letters than the one before
 AGED = timedelta(hours=24)
 _HISTORY = 10  # runs to search for those that did not fail
@@ -48,11 +53,11 @@ def judge(settings: AlertSettings, facts: Facts, now: datetime) -> Verdicts:
         AlertName.DEAD_LETTERS_GROWING: _growing(facts.runs),
         AlertName.DEAD_LETTERS_AGEING: _ageing(facts.oldest_dead_letter, now),
     }
-    if _met(settings, latest):
+    if met(settings, latest):
         verdicts[AlertName.LOW_SUCCESS_RATE] = None
     elif latest.listed >= SAMPLE:
         verdicts[AlertName.LOW_SUCCESS_RATE] = (
-            f"{_through(latest)} of {latest.listed} campaigns succeeded, "
+            f"{through(latest)} of {latest.listed} campaigns succeeded, "
             f"and alerts.min_success_rate is {settings.min_success_rate:g}"
         )
     if latest.listing is Listing.COLLAPSED:
@@ -68,9 +73,15 @@ def judge(settings: AlertSettings, facts: Facts, now: datetime) -> Verdicts:
     return verdicts
 
 
-def got_through(settings: AlertSettings, run: Run) -> bool:
-    """Return whether a run ended regularly and met the success rate, however few campaigns it listed."""
-    return run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) and _met(settings, run)
+def late(facts: TenantFacts) -> Verdicts:
+    """Return whether a tenant is late, by its latest runs and the one in progress, if that is known."""
+    runs_skipped = [run.skipped_ticks for run in facts.runs]
+    in_progress = facts.progress.skipped_ticks if facts.progress else 0
+    in_a_row = len(runs_skipped) >= LATE_RUNS and all(runs_skipped[:LATE_RUNS])
+    if in_a_row or max([in_progress, *runs_skipped[:1]]) >= LATE_TICKS:
+        found = lateness.late(facts)
+        return {AlertName.LATE: f"{found.sentence} {found.causes[0]}"} if found else {}
+    return {} if in_progress or any(runs_skipped[:1]) else {AlertName.LATE: None}
 
 
 def overdue_at(tenant: Tenant, since: datetime, took: timedelta) -> datetime | None:
@@ -118,14 +129,3 @@ def _ageing(oldest: datetime | None, now: datetime) -> str | None:
     if oldest is None or now - oldest < AGED:
         return None
     return f"a campaign is a dead letter since {oldest:%Y-%m-%d %H:%M} UTC; replay or discard it"
-
-
-def _through(run: Run) -> int:
-    return run.pushed + run.skipped + run.stored
-
-
-def _met(settings: AlertSettings, run: Run) -> bool:
-    """Return whether enough campaigns succeeded. Divides, so that the share is rounded as the setting was."""
-    if not run.listed:
-        return run.outcome is Outcome.SUCCEEDED
-    return _through(run) / run.listed >= settings.min_success_rate

@@ -19,12 +19,14 @@ from opentelemetry.trace import get_current_span
 
 from adsyncd.alerts.delivery import Connect, Delivery
 from adsyncd.alerts.receivers import Receiver
-from adsyncd.alerts.rules import Facts, Verdicts, got_through, judge, no_success, overdue_at, runs_needed
+from adsyncd.alerts.rules import Facts, Verdicts, judge, late, no_success, overdue_at, runs_needed
 from adsyncd.clock import Clock
 from adsyncd.errors import AdsyncdError, StoreError
 from adsyncd.model.alert import Alert, AlertKey, AlertName
 from adsyncd.model.run import Run
 from adsyncd.model.tenant import Tenant
+from adsyncd.runs.facts import Facts as TenantFacts
+from adsyncd.runs.success import got_through
 from adsyncd.telemetry.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, Instruments
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -142,8 +144,14 @@ class AlertWatch:
             return
         refusal = None if sign_in_error is None else str(sign_in_error)
         facts = Facts([past for past in known if past.ended_at], refusal, oldest)
-        self._apply(run.tenant, judge(settings, facts, now))
+        lateness = late(TenantFacts(run.tenant, now, watched.tenant, facts.runs))
+        self._apply(run.tenant, {**judge(settings, facts, now), **lateness})
         await self._save()
+
+    def skipped(self, facts: TenantFacts) -> None:
+        """Apply the rule about lateness after a tick was skipped. Its changes are saved with those of the next look."""
+        if facts.id in self._tenants:
+            self._apply(facts.id, {name: wrong for name, wrong in late(facts).items() if wrong})
 
     async def run(self) -> None:
         """Look for overdue tenants and deliver until cancelled; then deliver the rest for a few seconds."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,22 +13,28 @@ import adsyncd
 from adsyncd.clock import Clock
 from adsyncd.control.paging import Listed, key_of, page_of, position
 from adsyncd.control.statuses import Statuses, TenantFiles
-from adsyncd.errors import CommandRefused, StoreError
+from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Run, Tally
 from adsyncd.model.status import DaemonStatus, Reloaded, State, TenantStatus
+from adsyncd.model.tenant import Tenant
+from adsyncd.model.verdict import Trouble
+from adsyncd.runs.facts import Facts
 from adsyncd.runs.plan import Plan, plan
 from adsyncd.runs.replay import Replayed
+from adsyncd.runs.verdict import verdict
 from adsyncd.store import Store
 from adsyncd.store.dead_letters import LetterKey
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
+from adsyncd.tenants.worker import Worker
 
 if TYPE_CHECKING:
     from adsyncd.credentials.vault import Vault
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_JUDGED = 10  # runs by which a tenant is judged
 
 
 class Files(TenantFiles, Protocol):
@@ -88,8 +95,25 @@ class Commands:
         )
 
     async def tenant(self, tenant_id: str) -> TenantStatus:
-        """Return a tenant's status."""
-        return await self.statuses.one(tenant_id)
+        """Return a tenant's status, with a verdict by its latest runs and, if it is late, by its plan."""
+        status = await self.statuses.one(tenant_id)
+        try:
+            facts = await self._facts(self._supervisor.worker(tenant_id), status)
+        except (NoSuchTenant, StoreError):
+            return status
+        return replace(status, verdict=verdict(facts))
+
+    async def _facts(self, worker: Worker, status: TenantStatus) -> Facts:
+        """Return all that is known of a tenant. Its plan is made only if it matters: it reads from the store."""
+        runs = [run for run in await self._store.runs(status.id, _JUDGED + 1) if run.ended_at][:_JUDGED]
+        facts = replace(worker.facts(), runs=runs, refused=status.refused)
+        found = verdict(facts)
+        if found is None or found.trouble not in {Trouble.LATE, Trouble.FAILING}:
+            return facts
+        of, tenants = worker.tenant, self._supervisor.tenants.values()
+        sharing = [one for one in tenants if (one.platform.name, one.client_id) == (of.platform.name, of.client_id)]
+        [plan_of] = (await self._plan(sharing)).of(of.id).tenants
+        return replace(facts, plan=plan_of)
 
     async def runs(self, tenant_id: str | None, limit: int) -> list[Run]:
         """Return the latest runs, of one tenant or of all, newest first."""
@@ -106,10 +130,7 @@ class Commands:
 
     async def plan(self) -> Plan:
         """Compute how much of their quotas the tenants in service need."""
-        tenants = self._supervisor.tenants
-        campaigns = await self._store.campaign_counts(list(tenants))
-        requests = await self._store.recent_requests(list(tenants))
-        return plan(tenants.values(), campaigns, requests, self._clock.now())
+        return await self._plan(list(self._supervisor.tenants.values()))
 
     def trigger(self, tenant_id: str) -> datetime:
         """Start a run of a tenant, and return its fire time."""
@@ -170,6 +191,12 @@ class Commands:
         """Cancel the replays. Pushes without a recorded success stay dead letters."""
         for scope in self._replays:
             scope.cancel()
+
+    async def _plan(self, tenants: Sequence[Tenant]) -> Plan:
+        ids = [tenant.id for tenant in tenants]
+        campaigns = await self._store.campaign_counts(ids)
+        requests = await self._store.recent_requests(ids)
+        return plan(tenants, campaigns, requests, self._clock.now())
 
     def _refuse_disabled(self, tenant_id: str) -> None:
         if self.statuses.is_disabled(tenant_id):

@@ -9,9 +9,10 @@ import anyio.lowlevel
 import structlog
 
 from adsyncd.errors import NoSuchTenant, StoreError
-from adsyncd.model.status import RefusedFile, State, TenantStatus, counted
+from adsyncd.model.status import RefusedFile, State, TenantStatus
 from adsyncd.model.tenant import Tenant
-from adsyncd.model.verdict import Severity, Trouble, Verdict
+from adsyncd.model.verdict import Severity, Verdict
+from adsyncd.runs.verdict import refused_verdict
 from adsyncd.store import Store
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
@@ -166,24 +167,4 @@ def _worse(verdict: Verdict | None, refusal: RefusedFile | None) -> Verdict | No
         return verdict
     if refusal.goes_on and verdict is not None and verdict.severity is Severity.CRITICAL:
         return verdict
-    return refused_verdict(refusal.tenant, refusal)
-
-
-def refused_verdict(tenant_id: str, refusal: RefusedFile) -> Verdict:
-    """Return the verdict about a tenant whose files have errors."""
-    number = counted(len(refusal.problems), "problem")
-    if refusal.goes_on:
-        sentence = f"{tenant_id} runs with its last good settings: {number} in its files"
-        reason, severity = "files refused: the last good settings are in force", Severity.WARNING
-    else:
-        sentence = f"{tenant_id} does not run: {number} in its files"
-        reason, severity = "files refused: no run starts", Severity.CRITICAL
-    return Verdict(
-        tenant_id,
-        Trouble.REFUSED,
-        severity,
-        sentence,
-        reason,
-        causes=tuple(str(problem) for problem in refusal.problems),
-        fixes=(*dict.fromkeys(problem.fix for problem in refusal.problems if problem.fix),),
-    )
+    return refused_verdict(refusal.tenant, refusal.problems, goes_on=refusal.goes_on)

@@ -33,7 +33,7 @@ class Trouble(StrEnum):
 class Verdict:
     """The verdict about a tenant with a trouble.
 
-    `sentence`: what is wrong, with the tenant's name: `acme is late: every second tick is skipped`. `reason`: the same
+    `sentence`: what is wrong, with the tenant's name: `acme is late: every second tick is skipped.` `reason`: the same
     for a list, without the name and with no number that differs between tenants of the same cause, which it groups.
     `causes`: sentences with the numbers that explain it. `fixes`: alternatives, each a sentence or a setting, with
     numbers. `since`: when it began, if that is known.

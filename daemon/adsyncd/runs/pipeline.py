@@ -19,7 +19,6 @@ import anyio
 import structlog
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_span_id, format_trace_id
 
-from adsyncd.alerts.rules import got_through
 from adsyncd.clock import Clock
 from adsyncd.duration import format_duration
 from adsyncd.errors import AdsyncdError, BadAnswer, Rejected, Stopping, StoreError
@@ -28,6 +27,7 @@ from adsyncd.model.run import Outcome, ResumePoint, Run, Tally, lateness_s, run_
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.progress import RunCounts
 from adsyncd.runs.pushing import CAMPAIGN_ERRORS, Pusher, PushQueue, recording
+from adsyncd.runs.success import got_through
 from adsyncd.runs.trace import attributes_of, links_to
 from adsyncd.telemetry.instruments import (
     ATTEMPT,

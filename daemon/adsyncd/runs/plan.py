@@ -36,7 +36,7 @@ class TenantPlan:
     `due_s`: the shortest time between two runs. `takes_s`: the duration of a run under the quota; `shortest_s`: the
     shortest interval that the quota allows; both None if other tenants of the client id leave nothing. `share`: the
     part of the quota that the schedules of all tenants of the client id need; above 1 it is not enough. `fix`:
-    alternative ways for the tenant to keep its schedule; None if it can keep it.
+    alternative ways for the tenant to keep its schedule; None if it can keep it. `fixes`: each of them as a setting.
     """
 
     tenant: str
@@ -53,6 +53,7 @@ class TenantPlan:
     shortest_s: float | None
     share: float
     fix: str | None
+    fixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,21 +163,36 @@ def fix(
     `needs`: the duration of a run of this many requests, or None if it would never end. They take `permits`. `others`:
     the permits a second that other tenants of the client id need.
     """
-    deadline = tenant.sync.run_deadline
-    found = []
-    if needs is not None:
-        slower = [f"let it be due every {format_duration(needs)} or less often"] if needs > due else []
-        longer = [f"raise sync.run_deadline to {format_duration(needs)}"] if needs > deadline else []
-        found = [" and ".join(slower + longer)] if slower or longer else []
-    if more := _enough(tenant.quota, permits, others, due, min(due, deadline)):
-        found.append(f"have the platform allow {more}")
-    if tenant.sync.push is PushPolicy.ALL:
-        found.append('push only what changed (sync.push = "changed")')
+    found = [words for words, _ in alternatives(tenant, permits, needs, due, others)]
     time = "more time than there is" if needs is None else format_duration(needs)
     shared = " beside the others of its client id" if others else ""
     cost = "" if permits == requests else f" of {math.ceil(permits)} permits"
     need = f"a run takes up to {requests} requests{cost} and {time}{shared}, and is due every {format_duration(due)}"
     return f"{need}: {', or '.join(found)}"
+
+
+def alternatives(
+    tenant: Tenant, permits: Fraction, needs: timedelta | None, due: timedelta, others: float = 0.0
+) -> list[tuple[str, str]]:
+    """Return the alternatives of `fix`, each in words and as a setting."""
+    deadline = tenant.sync.run_deadline
+    found = []
+    if needs is not None:
+        slower = [f"let it be due every {format_duration(needs)} or less often"] if needs > due else []
+        longer = [f"raise sync.run_deadline to {format_duration(needs)}"] if needs > deadline else []
+        found = [(" and ".join(slower + longer), setting) for setting in less_often(tenant, needs, due)]
+    if more := _enough(tenant.quota, permits, others, due, min(due, deadline)):
+        found.append((f"have the platform allow {more}", f"have the platform allow {more}"))
+    if tenant.sync.push is PushPolicy.ALL:
+        found.append(('push only what changed (sync.push = "changed")', 'sync.push = "changed"'))
+    return found
+
+
+def less_often(tenant: Tenant, needs: timedelta, due: timedelta) -> list[str]:
+    """Return the settings with which a run may take this long, as one alternative; none if it may already."""
+    slower = [f'schedule = {{ every = "{format_duration(needs)}" }} or less often'] if needs > due else []
+    longer = [f'sync.run_deadline = "{format_duration(needs)}"'] if needs > tenant.sync.run_deadline else []
+    return [" and ".join(slower + longer)] if slower or longer else []
 
 
 def whole_minutes(seconds: float) -> timedelta | None:
@@ -256,7 +272,14 @@ def _of_tenant(need: _Need, sharing: _Sharing) -> TenantPlan:
         shortest_s=shortest_s,
         share=share,
         fix=None if kept else fix(tenant, need.requests, need.permits, needs, need.due, others),
+        fixes=() if kept else _settings(tenant, need.permits, needs, need.due, others),
     )
+
+
+def _settings(
+    tenant: Tenant, permits: Fraction, needs: timedelta | None, due: timedelta, others: float
+) -> tuple[str, ...]:
+    return tuple(setting for _, setting in alternatives(tenant, permits, needs, due, others))
 
 
 def _of_platform(needs: Sequence[_Need]) -> PlatformPlan:

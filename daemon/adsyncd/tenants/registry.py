@@ -14,12 +14,12 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from adsyncd.alerts import AlertWatch
-from adsyncd.alerts.rules import got_through
 from adsyncd.clock import Clock
 from adsyncd.model.run import Run, whole_ms
 from adsyncd.model.schedule import missed, share, trigger
 from adsyncd.model.status import Silence
 from adsyncd.model.tenant import Tenant
+from adsyncd.runs.success import got_through
 from adsyncd.store import Store
 from adsyncd.tenants.diff import Change, Diff
 from adsyncd.tenants.supervisor import Supervisor

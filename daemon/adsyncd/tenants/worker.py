@@ -13,6 +13,7 @@ run raises ends here, so one tenant's trouble never reaches another.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from enum import IntEnum, auto
 
@@ -30,12 +31,15 @@ from adsyncd.platforms import PlatformClient
 from adsyncd.platforms.probe import Probe
 from adsyncd.rate import Priority
 from adsyncd.rate.retry import RetryBudget
+from adsyncd.runs.facts import Facts
 from adsyncd.runs.listing_cache import ListingCache
 from adsyncd.runs.pipeline import Pipeline
 from adsyncd.runs.replay import Replay, Replayed
+from adsyncd.runs.verdict import verdict as judge
 from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED, Metric
 from adsyncd.tenants.diff import Change
 from adsyncd.tenants.estimate import done_at
+from adsyncd.tenants.run_log import log_end
 from adsyncd.tenants.services import Services
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -81,14 +85,14 @@ class Worker:
         self._elsewhere = False  # at the last tick another process held the lease
         self._unrecorded: str | None = None  # why the database could not record that a run begins
         self._left_open: str | None = None  # why the latest run has no end
-        self._verdict: Verdict | None = None
+        self._judged: tuple[Verdict | None] | None = None  # None: to be judged anew
 
     def change(self, change: Change) -> float | None:
         """Apply a change of the tenant; return for how many seconds a changed quota lets nothing through, if known.
 
         A run in progress ends with the settings that it began with, but for the quota.
         """
-        self.tenant = change.new
+        self.tenant, self._judged = change.new, None
         self.gate = self._services.governor.gate(change.new.client_quota)
         if change.signs_in_anew:
             self.session = self._services.connector.session(change.new, self._services.credentials, self.session)
@@ -114,9 +118,8 @@ class Worker:
     def trigger(self, tasks: TaskGroup) -> datetime:
         """Start a run now, as a task of `tasks`, and return its fire time. Raises CommandRefused if none can start."""
         if self.running:
-            raise CommandRefused(
-                f"a run of {self.tenant.id} is already in progress", f"see adsyncd status {self.tenant.id}"
-            )
+            name = self.tenant.id
+            raise CommandRefused(f"a run of {name} is already in progress", f"see adsyncd status {name}")
         if self.leaving:
             raise CommandRefused(f"the drop-in of {self.tenant.id} is gone", "put it back, and run: adsyncd reload")
         self.refuse_if_paused()
@@ -165,7 +168,7 @@ class Worker:
             finally:
                 self.going = None
             if run.outcome is not None:
-                self.last_run = run
+                self.last_run, self._judged = run, None
             return run
 
     async def replay(self, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:
@@ -200,13 +203,13 @@ class Worker:
             since = self._services.clock.now()
             with self._during(_Activity.COMMAND):
                 await self._services.store.pause(self.tenant.id, since)
-            self._paused_since = since
+            self._paused_since, self._judged = since, None
 
     async def resume(self) -> None:
         """End a pause: the tenant runs again from its next fire time on. Raises StoreError."""
         with self._during(_Activity.COMMAND):
             await self._services.store.resume(self.tenant.id)
-        self._paused_since = None
+        self._paused_since = self._judged = None
 
     def refuse_if_paused(self) -> None:
         """Raise CommandRefused if the tenant is paused."""
@@ -215,8 +218,17 @@ class Worker:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What is wrong with the tenant, by what the worker itself knows: its last run above all."""
-        return self._verdict
+        """What is wrong with the tenant, by what the worker itself knows; judged anew when that has changed."""
+        if self._judged is None:
+            self._judged = (judge(self.facts()),)
+        return self._judged[0]
+
+    def facts(self) -> Facts:
+        """Return what the worker itself knows of the tenant: of its ended runs, the last one."""
+        now, run = self._services.clock.now(), self.going
+        runs = (self.last_run,) if self.last_run else ()
+        known = Facts(self.tenant.id, now, self.tenant, runs, self._paused_since, self._unrecorded)
+        return replace(known, progress=progress(run, None), wait=run.tally.wait(now)) if run else known
 
     @property
     def busy(self) -> bool:
@@ -235,7 +247,7 @@ class Worker:
             return State.DRAINING
         if self.running or self._activities[_Activity.REPLAY]:
             run = self.going
-            return State.WAITING if run and run.tally.ongoing else State.RUNNING
+            return State.WAITING if run and run.tally.oldest_wait() else State.RUNNING
         if self._paused_since:
             return State.PAUSED
         return State.ELSEWHERE if self._elsewhere else State.IDLE
@@ -301,11 +313,12 @@ class Worker:
         except StoreError as error:
             log = _log.error if self._unrecorded is None else _log.debug
             log("run not recorded", tenant=self.tenant.id, error=str(error))
-            self._unrecorded = str(error)
+            self._unrecorded, self._judged = str(error), None
             return False
-        self._unrecorded, self._elsewhere = None, False
+        self._unrecorded, self._elsewhere, self._judged = None, False, None
         self._left_open = None if run.outcome else run.error
-        self._report(run)
+        log_end(run, repeats=run.outcome is self._last_outcome)
+        self._last_outcome = run.outcome
         return run.outcome is not None
 
     def _skip(self, fire_time: datetime) -> None:
@@ -314,22 +327,9 @@ class Worker:
         self._skipped_since = self._skipped_since or fire_time
         self._tally.skipped_ticks += 1
         self._services.store.note_skipped_tick(self.tenant.id)
-
-    def _report(self, run: Run) -> None:
-        """Log how a run ended: at info or warning when the outcome changes, at debug when it repeats."""
-        same, self._last_outcome = run.outcome is self._last_outcome, run.outcome
-        log = _log.debug if same else _log.info if run.outcome in (Outcome.SUCCEEDED, None) else _log.warning
-        log(
-            "run ended" if run.outcome else "run interrupted",
-            tenant=run.tenant,
-            run_id=run.run_id,
-            trace_id=run.trace_id,
-            outcome=run.outcome,
-            listed=run.listed,
-            pushed=run.pushed,
-            stored=run.stored,
-            error=run.error,
-        )
+        self._judged = None
+        if self._services.watch is not None:
+            self._services.watch.skipped(self.facts())
 
     def _count(self, metric: Metric) -> None:
         self._services.instruments.add(metric, 1, tenant=self.tenant.id)

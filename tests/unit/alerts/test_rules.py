@@ -11,7 +11,10 @@ from adsyncd.alerts import rules
 from adsyncd.model.alert import AlertName
 from adsyncd.model.run import Listing, Outcome, Run
 from adsyncd.model.tenant import AlertSettings, Cron, Every
+from adsyncd.runs.facts import Facts
+from adsyncd.runs.success import got_through
 from support.alerts import ended
+from support.judged import ACME, NOW, going, ran
 from support.records import NOON
 from support.tenants import a_tenant
 
@@ -160,7 +163,7 @@ def test_dead_letters_age_by_the_oldest() -> None:
     ],
 )
 def test_a_run_gets_through_that_comes_to_its_end_and_meets_the_rate_however_small(run: Run, through: bool) -> None:
-    assert rules.got_through(SETTINGS, run) is through
+    assert got_through(SETTINGS, run) is through
     assert (AlertName.NO_SUCCESS in judged(run)) is through
     assert judged(run).get(AlertName.NO_SUCCESS) is None
 
@@ -198,3 +201,39 @@ def test_an_alert_for_runs_that_fail_begins_and_ends_with_the_run_that_makes_it_
         in_a_row = in_a_row + 1 if outcome in (FAILED, ABANDONED) else 0
         runs = history(outcomes[number::-1])[: rules.runs_needed(settings)]
         assert (judged(*runs, settings=settings)[AlertName.RUNS_FAILING] is not None) == (in_a_row >= failures)
+
+
+@pytest.mark.parametrize(
+    ("runs", "in_progress", "state"),
+    [
+        ([1, 1, 1], None, "fires"),
+        ([1, 2, 1, 0], None, "fires"),
+        ([1, 1, 0], None, "unknown"),
+        ([1, 1], None, "unknown"),
+        ([0, 1, 1, 1], None, "fine"),
+        ([3], None, "fires"),
+        ([2], None, "unknown"),
+        ([0], None, "fine"),
+        ([], None, "fine"),
+        ([0], 3, "fires"),
+        ([], 3, "fires"),
+        ([0], 2, "unknown"),
+        ([1, 1, 1], 0, "fires"),
+        ([0, 3], 0, "fine"),
+    ],
+)
+def test_a_tenant_rings_as_late_after_three_runs_in_a_row_or_one_that_skipped_three_ticks(
+    runs: list[int], in_progress: int | None, state: str
+) -> None:
+    progress = None if in_progress is None else going(in_progress, {})
+    found = rules.late(Facts("acme", NOW, ACME, [ran(skipped_ticks=ticks) for ticks in runs], progress=progress))
+    said = found.get(AlertName.LATE, "unknown")
+    assert (said if said == "unknown" else "fine" if said is None else "fires") == state
+
+
+def test_the_summary_of_a_late_tenant_is_its_verdict() -> None:
+    assert rules.late(Facts("acme", NOW, ACME, [ran()] * 3)) == {
+        AlertName.LATE: "acme is late: every second tick is skipped. It is due every 2m, and a run takes 2m 2s. "
+        "Of that, 1m 59s (98 %) waits for the quota of 10 requests per 20s, which its 66 requests use up six times "
+        "over."
+    }

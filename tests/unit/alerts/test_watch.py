@@ -9,8 +9,12 @@ from adsyncd.errors import CredentialsUnavailable
 from adsyncd.model.alert import AlertName
 from adsyncd.model.run import Listing
 from adsyncd.model.tenant import AlertSettings, Cron, Every
+from adsyncd.rate.wait import WaitReason
+from adsyncd.runs.facts import Facts
 from adsyncd.telemetry.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, SPAN_RUN, span
 from support.alerts import an_alert
+from support.judged import going
+from support.records import NOON
 from support.spans import Spans
 from support.tenants import a_tenant
 from support.watched import FAILED, HOOK, MANAGER, PARTIAL, QUARTER, SUCCEEDED, World
@@ -262,7 +266,7 @@ async def test_each_name_can_fire_and_be_resolved(world: World) -> None:
     async with world.daemon(HOOK) as watch:
         for letters in range(1, 5):
             await world.run(watch, PARTIAL, listed=20, pushed=1, dead_lettered=letters, listing=Listing.COLLAPSED)
-        await world.run(watch, FAILED, times=3)
+        await world.run(watch, FAILED, times=3, skipped_ticks=1)
         [last, *_] = await world.store.runs("acme", 1)
         await watch.ended(last, CredentialsUnavailable("Vault is sealed"))
         await anyio.sleep(60)
@@ -273,6 +277,24 @@ async def test_each_name_can_fire_and_be_resolved(world: World) -> None:
         await world.run(watch, SUCCEEDED, listed=20, pushed=20, listing=Listing.COMPLETE)
         await anyio.sleep(1)
         assert {alert for _, alert, status in world.hooked() if status == "resolved"} == fired
+
+
+async def test_a_tick_that_a_run_in_progress_skips_rings_at_once_and_is_kept_soon(world: World) -> None:
+    async with world.daemon(HOOK) as watch:
+        for ticks, rings in [(2, []), (3, [("acme", "late", "firing")]), (4, [("acme", "late", "firing")])]:
+            progress = going(ticks, {WaitReason.QUOTA: 5000})
+            watch.skipped(Facts("acme", NOON + timedelta(hours=2), a_tenant(), progress=progress))
+            await anyio.sleep(1)
+            assert world.hooked() == rings
+        watch.skipped(Facts("unknown", NOON, a_tenant(id="unknown"), progress=going(9, {})))
+        await anyio.sleep(31)
+        assert await world.kept() == {("acme", "late")}
+        await world.run(watch, SUCCEEDED, skipped_ticks=4)
+        await world.run(watch, SUCCEEDED, skipped_ticks=1)
+        assert len(world.hooked()) == 1
+        await world.run(watch, SUCCEEDED)
+        await anyio.sleep(1)
+        assert world.hooked()[1:] == [("acme", "late", "resolved")]
 
 
 async def test_a_tenant_without_a_run_that_gets_through_rings_by_the_clock_alone(world: World) -> None:

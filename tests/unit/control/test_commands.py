@@ -1,15 +1,18 @@
 """Commands, as clients of the control API send them."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from adsyncd.model.run import Outcome
 from adsyncd.model.status import RefusedFile
+from adsyncd.rate.wait import WaitReason
 from support.control import UNCHANGED, WRONG, Inside, ask, refused, tell, tenant
-from support.records import bury
+from support.records import bury, run
 
 
 async def test_no_second_run_is_begun_beside_one_that_goes_on(inside: Inside, api: httpx.AsyncClient) -> None:
@@ -140,3 +143,52 @@ async def test_dead_letters_of_tenants_that_rest_or_are_gone_are_left(inside: In
     assert fates["of-acme"][1].startswith("acme is paused")
     assert fates["of-hooli"][1].startswith('there is no tenant "hooli"')
     assert fates["of-initech"][1].startswith("initech is disabled")
+
+
+async def test_a_late_tenant_is_judged_by_its_latest_runs_and_its_plan(inside: Inside, api: httpx.AsyncClient) -> None:
+    assert (await ask(api, "/v1/tenants/acme"))["verdict"] is None
+    for number in range(4):
+        this = run(number=2 * number)
+        took = timedelta(minutes=22)
+        await inside.store.begin(this)
+        await inside.store.finish(
+            replace(
+                this,
+                ended_at=this.started_at + took,
+                outcome=Outcome.SUCCEEDED,
+                listed=60,
+                pushed=60,
+                requests=66,
+                skipped_ticks=1,
+                waits={WaitReason.QUOTA: 1300.0},
+            )
+        )
+    verdict = (await ask(api, "/v1/tenants/acme"))["verdict"]
+    assert (verdict["trouble"], verdict["severity"]) == ("late", "warning")
+    assert verdict["sentence"] == "acme is late: every second tick is skipped."
+    assert "and a run takes 22m. Of that, 21m 40s (98 %) waits for the quota" in verdict["causes"][0]
+    assert verdict["fixes"]
+    [planned] = [one for one in (await ask(api, "/v1/plan"))["tenants"] if one["tenant"] == "acme"]
+    assert not planned["fixes"] or verdict["fixes"] == planned["fixes"]
+
+
+async def test_a_paused_tenant_and_refused_files_have_their_verdicts_in_the_list_too(
+    inside: Inside, api: httpx.AsyncClient
+) -> None:
+    await tell(api, "/v1/tenants/acme/pause")
+    inside.files.refused = [
+        RefusedFile("globex", (WRONG,), goes_on=True),
+        RefusedFile("hooli", (WRONG,), goes_on=False),
+    ]
+    listed = {one["id"]: one["verdict"] for one in await ask(api, "/v1/tenants")}
+    assert {name: verdict["trouble"] for name, verdict in listed.items() if verdict} == {
+        "acme": "paused",
+        "globex": "files refused",
+        "hooli": "files refused",
+    }
+    for name, verdict in listed.items():
+        own = (await ask(api, f"/v1/tenants/{name}"))["verdict"]
+        assert (own and own["trouble"]) == (verdict and verdict["trouble"])
+    assert [listed[name]["severity"] for name in ("acme", "globex", "hooli")] == ["note", "warning", "critical"]
+    await tell(api, "/v1/tenants/acme/resume")
+    assert (await ask(api, "/v1/tenants/acme"))["verdict"] is None

@@ -40,9 +40,9 @@ async def test_files_with_errors_are_a_verdict_with_their_fixes(inside: Inside) 
     hooli, acme = await inside.commands.statuses.of(["hooli", "acme"])
     assert hooli.verdict is not None
     assert (hooli.verdict.trouble, hooli.verdict.severity) == (Trouble.REFUSED, Severity.CRITICAL)
-    assert hooli.verdict.sentence == "hooli does not run: 2 problems in its files"
+    assert hooli.verdict.sentence == "hooli does not run: 2 problems in its files."
     assert hooli.verdict.fixes == (WRONG.fix,)
     assert acme.verdict is not None
     assert acme.verdict.severity is Severity.WARNING
-    assert acme.verdict.sentence == "acme runs with its last good settings: 1 problem in its files"
+    assert acme.verdict.sentence == "acme runs with its last good settings: 1 problem in its files."
     assert hooli.verdict.reason != acme.verdict.reason

@@ -138,6 +138,6 @@ def test_permits_are_shown_with_the_shape_in_which_they_are_granted() -> None:
 
 def test_the_status_has_the_worker_s_verdict() -> None:
     late = Verdict("acme", Trouble.LATE, Severity.WARNING, "acme is late: every second tick is skipped.", "late")
-    worker = a_worker(_verdict=late)
+    worker = a_worker(_judged=(late,))
     assert worker.status(LATER).verdict is worker.verdict is late
     assert a_worker().status(LATER).verdict is None
