@@ -96,10 +96,10 @@ class CountingInstruments(Instruments):
         self._overlapped = overlapped
         self._reads: list[Callable[[], Iterable[Reading]]] = []
 
-    def add(self, metric: Metric, amount: float, **attributes: AttributeValue) -> None:  # noqa: ARG002 - as its parent's
+    def add(self, metric: Metric, amount: float, **attributes: AttributeValue) -> None:
         """Count skipped ticks."""
         if metric is RUNS_OVERLAPPED:
-            self._overlapped[str(attributes["tenant"])] += 1
+            self._overlapped[str(attributes["tenant"])] += int(amount)  # a tenant's counter begins with 0
 
     def record(self, metric: Metric, value: float, **attributes: AttributeValue) -> None:
         """Ignore it."""
