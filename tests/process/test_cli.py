@@ -39,6 +39,7 @@ UNNEEDED = {  # by a sync on SQLite, with neither Vault nor exporters; each take
     "apscheduler.schedulers",  # ticks
     "google.protobuf",  # exporters
     "hvac",  # Vault
+    "jinja2",  # the pages
     "opentelemetry.exporter",
     "opentelemetry.sdk.metrics",
     "prometheus_client",

@@ -13,7 +13,7 @@ from adsyncd.control.page.words import percent, several
 
 _STEP = 4  # width of a mark and the gap to the next one
 _STRIP_HEIGHT = 16
-_HEIGHTS = {Mark.NOTHING: 2, Mark.SUCCEEDED: 8, Mark.LATE: 5, Mark.PARTIAL: 12, Mark.FAILED: 16}
+_MIDDLES = {Mark.NOTHING: 15, Mark.SUCCEEDED: 12, Mark.LATE: 13, Mark.PARTIAL: 10, Mark.FAILED: 8}  # page.css: widths
 _CLASSES = {Mark.NOTHING: "none", Mark.SUCCEEDED: "ok", Mark.LATE: "late", Mark.PARTIAL: "part", Mark.FAILED: "bad"}
 _WORDS = {Mark.SUCCEEDED: "well", Mark.LATE: "late", Mark.PARTIAL: "partial", Mark.FAILED: "failed"}
 _SPARK = (74, 24)
@@ -46,16 +46,16 @@ class Span:
 
 def strip(day: Sequence[Mark]) -> Svg:
     """Draw the marks of a day, each half hour a bar whose height and colour tell how it went."""
-    paths, x = [], 0
+    lines: dict[Mark, list[str]] = {}
+    x = 0
     for mark, group in groupby(day):
-        number = len(list(group))
-        height = _HEIGHTS[mark]
+        length = sum(_STEP for _ in group)
         # One stroke with gaps stands for a row of equal bars.
-        middle = _STRIP_HEIGHT - height / 2
-        paths.append(f'<path class="m m-{_CLASSES[mark]}" d="M{x} {_n(middle)}h{number * _STEP - 1}"/>')
-        x += number * _STEP
-    counts = ", ".join(f"{sum(one is mark for one in day)} {words}" for mark, words in _WORDS.items())
-    return _svg(max(1, x), _STRIP_HEIGHT, "".join(paths), f"last 24 hours in half hours: {counts}")
+        lines.setdefault(mark, []).append(f"M{x} {_MIDDLES[mark]}h{length - 1}")
+        x += length
+    paths = "".join(f'<path class="m m-{_CLASSES[mark]}" d="{"".join(rows)}"/>' for mark, rows in lines.items())
+    counts = ", ".join(f"{day.count(mark)} {words}" for mark, words in _WORDS.items())
+    return _svg(max(1, x), _STRIP_HEIGHT, paths, f"last 24 hours in half hours: {counts}")
 
 
 def spark(values: Sequence[float]) -> Svg:

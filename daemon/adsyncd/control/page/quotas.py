@@ -78,7 +78,7 @@ def _platform(one: PlatformRow) -> PlatformItem:
     return PlatformItem(
         name=one.platform,
         quota=f"{one.quota}, for its {tenants} together" if one.quota else f"no quota of its own, {tenants}",
-        load=quota(one.load, 260),
+        load=quota(one.load, 210),
         free="" if one.free is None else number(one.free),
         breaker=one.breaker or "",
     )

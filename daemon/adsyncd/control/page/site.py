@@ -5,6 +5,7 @@ A command is a form: it is answered by a redirect to the tenant's page, or by th
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,7 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import anyio.to_thread
+from anyio import to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -95,6 +96,9 @@ class Records(Protocol):
     async def find_runs(self, text: str, limit: int) -> list[Run]:
         """Return the runs with this id or trace id."""
 
+    async def dead_letter_counts(self) -> dict[str, int]:
+        """Return the number of dead letters by tenant."""
+
     async def find_campaign(self, campaign_id: str, limit: int) -> list[str]:
         """Return the tenants that have this campaign."""
 
@@ -167,8 +171,19 @@ class Site:
         self, title: str, daemon: DaemonStatus | None = None, *, current: str = "", asked: str = "", still: bool = False
     ) -> Frame:
         known = daemon or await self.commands.status()
-        now = self.clock.now()
-        return frame(title, host=self.host, daemon=known, now=now, current=current, asked=asked, still=still)
+        now, failures = self.clock.now(), None
+        with suppress(StoreError):
+            failures = sum((await self.records.dead_letter_counts()).values())
+        return frame(
+            title,
+            host=self.host,
+            daemon=known,
+            now=now,
+            current=current,
+            failures=failures,
+            asked=asked,
+            still=still,
+        )
 
     async def _tenants(self, request: Request) -> Response:
         now, here = self.clock.now(), trail(request.query_params.get("after", ""))
@@ -176,7 +191,8 @@ class Site:
         page = await self.lists.tenants(show, platform=None, q=None, worst=True, limit=ROWS, after=here.after)
         daemon = await self.commands.status()
         history = self.lists.history(now - _DAY, _HOUR)
-        view = tenants_view(daemon, page, self.lists.causes(), history, now, show=show, trail=here)
+        causes = self.lists.causes()
+        view = await to_thread.run_sync(lambda: tenants_view(daemon, page, causes, history, now, show=show, trail=here))
         around = await self._frame(view.sentence.removesuffix("."), daemon, current="Tenants")
         return await _rendered(request, "tenants.html", around, view=view)
 
@@ -328,7 +344,7 @@ def _instant(text: str) -> datetime:
 
 async def _rendered(request: Request, template: str, around: Frame, status: int = 200, **values: object) -> Response:
     """Render in a thread: a hundred rows take some milliseconds, in which the runs go on."""
-    return await anyio.to_thread.run_sync(lambda: html(request, template, around, status, **values))
+    return await to_thread.run_sync(lambda: html(request, template, around, status, **values))
 
 
 async def _asset(request: Request) -> Response:

@@ -78,6 +78,7 @@ class TenantView:
     severity: str
     does: Does
     causes: Sequence[str]
+    now: Sequence[str]
     fixes: Sequence[str]
     since: When | None
     notices: Sequence[Notice]
@@ -128,7 +129,8 @@ def tenant_view(
         sentence=f"{verdict.sentence}." if verdict else _well(status),
         severity=verdict.severity if verdict else "",
         does=does(status, verdict),
-        causes=[*(verdict.causes if verdict else ()), *_now(status, now)],
+        causes=verdict.causes if verdict else (),
+        now=list(_now(status, now)),
         fixes=verdict.fixes if verdict else (),
         since=at(verdict.since, now) if verdict and verdict.since else None,
         notices=[*([refused] if refused else told), *notices(daemon, now)],

@@ -22,10 +22,11 @@ def test_a_strip_has_one_stroke_for_each_row_of_equal_marks() -> None:
     assert [(one.get("class"), one.get("d")) for one in root] == [
         ("m m-ok", "M0 12h179"),
         ("m m-bad", "M180 8h7"),
-        ("m m-late", "M188 13.5h3"),
+        ("m m-late", "M188 13h3"),
     ]
     assert root.get("aria-label") == "last 24 hours in half hours: 45 well, 1 late, 0 partial, 2 failed"
     drawn(drawing.strip([]))
+    assert len(drawing.strip([Mark(one % 5) for one in range(48)])) < 900  # the longest there is
 
 
 @pytest.mark.parametrize("needed", [None, 0.0, 0.41, 0.9, 1.0, 1.2, 2.75, 1e9])

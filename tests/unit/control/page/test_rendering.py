@@ -1,5 +1,8 @@
 """Templates: what strangers wrote stays text, and what is missing is an error."""
 
+import subprocess
+import sys
+
 import jinja2
 import pytest
 from starlette.requests import Request
@@ -68,3 +71,8 @@ def test_a_page_whose_content_is_known_is_not_sent_again() -> None:
 
 def test_half_a_surrogate_pair_is_no_error() -> None:
     assert html(request(), "error.html", AROUND, sentence="x\ud800", detail="y", fix="").status_code == 200
+
+
+def test_a_daemon_that_nobody_looks_at_imports_no_templates() -> None:
+    told = "import sys, adsyncd.daemon.service as _; print(sorted({'jinja2', 'markupsafe'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", told], capture_output=True, check=True, text=True).stdout == "[]\n"

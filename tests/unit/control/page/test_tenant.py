@@ -35,8 +35,8 @@ def test_a_late_tenant_says_why_and_what_would_help() -> None:
     assert shown.severity == "warning"
     assert shown.causes[0] == "It is due every 2m, and a run takes 2m 02s."
     assert shown.fixes[0].startswith("schedule")
-    assert "44 of 60 campaigns are done" in " ".join(shown.causes)
-    assert "It waits for the quota until 12:00:09." in shown.causes
+    assert "44 of 60 campaigns are done" in " ".join(shown.now)
+    assert "It waits for the quota until 12:00:09." in shown.now
 
 
 @pytest.mark.parametrize(
