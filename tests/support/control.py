@@ -23,6 +23,7 @@ from adsyncd.control.access import Access
 from adsyncd.control.app import application
 from adsyncd.control.attention import Overview
 from adsyncd.control.commands import Commands
+from adsyncd.control.page.site import Site
 from adsyncd.control.server import listening, serve
 from adsyncd.credentials import Credentials
 from adsyncd.errors import Problem
@@ -162,7 +163,8 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
         commands = Commands(supervisor, ticker, store, files, None, runs, clock)
         alerts = FakeAlerts()
         overview = Overview(supervisor, commands.statuses, store, alerts, clock)
-        app = Access(application(commands, overview))
+        site = Site(commands, overview, store, clock, "a-host", tenants=lambda: supervisor.tenants)
+        app = Access(application(commands, overview, site))
         yield Inside(app, commands, overview, supervisor, store, runs, admin, files, alerts)
         ticker.stop()
         runs.cancel_scope.cancel()

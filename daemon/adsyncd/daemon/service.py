@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
-from socket import socket
+from socket import gethostname, socket
 
 import anyio
 import structlog
@@ -16,6 +16,7 @@ from adsyncd.control import app, server
 from adsyncd.control.access import Access
 from adsyncd.control.attention import Overview
 from adsyncd.control.commands import Commands
+from adsyncd.control.page.site import Site
 from adsyncd.daemon.once import cancel_at_next
 from adsyncd.daemon.parts import Parts, open_parts
 from adsyncd.daemon.process_metrics import process_metrics
@@ -61,7 +62,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                 ticker.start()
                 commands = Commands(supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock)
                 overview = Overview(supervisor, commands.statuses, parts.store, parts.alerts, parts.clock)
-                application = app.application(commands, overview)
+                application = app.application(commands, overview, _site(commands, overview, parts, reloader))
                 controlled = Access(application, lambda: reloader.settings.page.hosts)
                 read = Access(application, lambda: reloader.settings.page.hosts, reads_only=True)
                 async with (
@@ -98,6 +99,20 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             _log.info("stopped")  # while telemetry still exports
     for late in (SIGTERM, SIGINT, SIGHUP):
         signal(late, SIG_IGN)  # all is done; a late signal would make the exit look like a failure
+
+
+def _site(commands: Commands, overview: Overview, parts: Parts, reloader: Reloader) -> Site:
+    return Site(
+        commands,
+        overview,
+        parts.store,
+        parts.clock,
+        gethostname(),
+        tenants=lambda: parts.supervisor.tenants,
+        folders=lambda: reloader.settings.tenants_dirs,
+        alerts=lambda: parts.alerts.firing,
+        trace_url=lambda: reloader.settings.page.trace_url,
+    )
 
 
 def _listening_for_readers(settings: Settings) -> AbstractContextManager[socket | None]:

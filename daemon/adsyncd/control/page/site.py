@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from anyio import to_thread
 from starlette.exceptions import HTTPException
@@ -23,20 +23,21 @@ from adsyncd.clock import Clock
 from adsyncd.control.access import reads_only
 from adsyncd.control.audit import recorded
 from adsyncd.control.commands import Commands
-from adsyncd.control.overview import Bucket, Cause, QuotasPage, Reason, Show, TenantRow, TenantsPage
+from adsyncd.control.overview import Reason, Show
 from adsyncd.control.page.assets import asset
-from adsyncd.control.page.failures import failures_view
+from adsyncd.control.page.failures import failures_view, of_letters
 from adsyncd.control.page.found import Hit, found_view, hits
 from adsyncd.control.page.frame import Frame, Notice, frame
 from adsyncd.control.page.quotas import quotas_view
 from adsyncd.control.page.rendering import html
 from adsyncd.control.page.run import run_view
+from adsyncd.control.page.sources import Lists, Records
 from adsyncd.control.page.tenant import RUNS, Story, tenant_view
 from adsyncd.control.page.tenants import tenant_path, tenants_view
 from adsyncd.control.page.trail import ROWS, trail
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
 from adsyncd.model.alert import Alert
-from adsyncd.model.failure import RunDetails, Unpushed, unpushed_of
+from adsyncd.model.failure import RunDetails, unpushed_of
 from adsyncd.model.run import Outcome, Run
 from adsyncd.model.status import DaemonStatus, RunProgress
 from adsyncd.model.tenant import TENANT_ID, Tenant
@@ -47,60 +48,6 @@ E = TypeVar("E", bound=StrEnum)
 _MOST_IN_AN_HOUR = 400  # runs
 _MOST_HITS = 20
 _LONGEST_QUERY = 200
-
-
-class Lists(Protocol):
-    """What the pages ask of all tenants. See `adsyncd.control.overview.Overview`."""
-
-    async def tenants(
-        self, show: Show, *, platform: str | None, q: str | None, worst: bool, limit: int, after: str | None
-    ) -> TenantsPage:
-        """Return a page of tenants."""
-
-    async def tenant(self, tenant_id: str) -> TenantRow:
-        """Return a tenant. Raises NoSuchTenant."""
-
-    def causes(self) -> Sequence[Cause]:
-        """Return what is wrong, by cause."""
-
-    def history(self, since: datetime, bucket: timedelta) -> Sequence[Bucket]:
-        """Return the runs since an instant, summed up by buckets."""
-
-    async def quotas(self, limit: int, after: str | None) -> QuotasPage:
-        """Return the platforms and a page of client ids."""
-
-    async def reasons(self) -> Sequence[Reason]:
-        """Return what failed, by reason."""
-
-
-class Records(Protocol):
-    """What the pages ask of the database. See `adsyncd.store.reader.Reader`."""
-
-    async def run(self, run_id: str) -> Run | None:
-        """Return a run."""
-
-    async def unpushed(self, run_id: str, limit: int, after: str | None = None) -> list[Unpushed]:
-        """Return the campaigns that a run did not push."""
-
-    async def runs_of(
-        self,
-        tenant_id: str,
-        *,
-        since: datetime | None = None,
-        outcome: Outcome | None = None,
-        before: datetime | None = None,
-        limit: int = RUNS,
-    ) -> list[Run]:
-        """Return a tenant's runs, the newest first."""
-
-    async def find_runs(self, text: str, limit: int) -> list[Run]:
-        """Return the runs with this id or trace id."""
-
-    async def dead_letter_counts(self) -> dict[str, int]:
-        """Return the number of dead letters by tenant."""
-
-    async def find_campaign(self, campaign_id: str, limit: int) -> list[str]:
-        """Return the tenants that have this campaign."""
 
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -122,6 +69,7 @@ class Site:
     tenants: Callable[[], Mapping[str, Tenant]] = dict
     folders: Callable[[], Sequence[Path]] = tuple
     alerts: Callable[[], Sequence[Alert]] = tuple
+    reasons: Callable[[], Awaitable[Sequence[Reason]]] | None = None
     trace_url: Callable[[], str | None] = lambda: None
 
     @property
@@ -289,10 +237,13 @@ class Site:
         return await _rendered(request, "quotas.html", await self._frame("Quotas", daemon, current="Quotas"), view=view)
 
     async def _failures(self, request: Request) -> Response:
-        reasons, daemon = await self.lists.reasons(), await self.commands.status()
+        reasons, daemon = await self._reasons(), await self.commands.status()
         view = failures_view(daemon, reasons, self.clock.now())
         around = await self._frame("Failures", daemon, current="Failures")
         return await _rendered(request, "failures.html", around, view=view)
+
+    async def _reasons(self) -> Sequence[Reason]:
+        return await self.reasons() if self.reasons else of_letters(await self.records.reasons(ROWS))
 
     async def _find(self, request: Request) -> Response:
         text = request.query_params.get("q", "").replace("\0", "").strip()[:_LONGEST_QUERY]

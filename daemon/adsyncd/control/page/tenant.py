@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+from adsyncd.control.loads import in_words, schedule_of
 from adsyncd.control.overview import TenantRow
 from adsyncd.control.page.drawing import Span, Svg, hour
 from adsyncd.control.page.frame import Link, Notice, notices
@@ -18,9 +19,7 @@ from adsyncd.model.alert import Alert
 from adsyncd.model.run import Outcome, Run
 from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.status import DaemonStatus, State, TenantStatus
-from adsyncd.model.tenant import CredentialsRef, EnvRef, Every, PushPolicy, Schedule, SystemdRef, Tenant
-from adsyncd.rate.quota import Quota as TheQuota
-from adsyncd.rate.quota import Shape
+from adsyncd.model.tenant import CredentialsRef, EnvRef, PushPolicy, SystemdRef, Tenant
 
 RUNS = 25  # of a page
 _HOUR = timedelta(hours=1)
@@ -153,21 +152,6 @@ def tenant_view(
     )
 
 
-def in_words(schedule: Schedule) -> str:
-    """Return a schedule in words."""
-    if isinstance(schedule, Every):
-        return f"every {format_duration(schedule.interval)}"
-    return f"{schedule.expression} ({schedule.timezone})"
-
-
-def quota_in_words(of: TheQuota) -> str:
-    """Return a quota in words: `10 requests per 20s, 200 per 1h`."""
-    first, *others = of.windows
-    words = f"{number(first.requests)} requests per {format_duration(first.per)}"
-    also = "".join(f", {number(one.requests)} per {format_duration(one.per)}" for one in others)
-    return f"{words}{also}{', paced' if of.shape is Shape.PACED else ''}"
-
-
 def _well(status: TenantStatus) -> str:
     if status.state is State.DISABLED:
         return f"{status.id} is disabled."
@@ -263,8 +247,8 @@ def _settings(status: TenantStatus, tenant: Tenant | None, folders: Sequence[Pat
         yield Pair("File", f"{folder}/{status.id}.toml", code=True)
     if tenant is None:
         return
-    yield Pair("Schedule", in_words(tenant.schedule))
-    yield Pair("Quota", quota_in_words(tenant.quota))
+    yield Pair("Schedule", schedule_of(tenant))
+    yield Pair("Quota", in_words(tenant.quota))
     if status.permits:
         yield Pair("Free now", f"{number(status.permits_free)} of {several(status.permits, 'permit')}")
     yield Pair("Pushes", _PUSHES[tenant.sync.push])
