@@ -13,6 +13,9 @@ OTHERS = ("/var/log/", "/var/lib/systemd/", "/etc/machine-id", "/etc/passwd-", "
           "/etc/gshadow-", "/etc/subuid", "/etc/subgid", "/etc/.pwd.lock", "/var/cache/", "/var/tmp/")  # fmt: skip
 
 
+WATCHED = ("prometheus/adsyncd.rules.yml", "grafana/adsyncd.json")
+
+
 @pytest.fixture
 def fresh(checkout: Path) -> Iterator[Machine]:
     with booted(checkout) as machine:
@@ -32,6 +35,10 @@ def test_an_installation_that_was_used_leaves_nothing_of_its_own_behind(fresh: M
     assert fresh.run("id", "--user", "--name", "adsyncd").stdout == "adsyncd\n"
     assert fresh.run("adsyncd", "--version").stdout.startswith("adsyncd ")
     assert fresh.run("adsyncd", "check").stdout == "0 tenants ready, 0 problems\n"
+    shared = fresh.run("find", "/usr/local/share/adsyncd", "-type", "f").stdout.split()
+    assert set(shared) == {f"/usr/local/share/adsyncd/{name}" for name in WATCHED}
+    for name in WATCHED:
+        assert fresh.run("cat", f"/usr/local/share/adsyncd/{name}").stdout == (CHECKOUT / name).read_text()
     fresh.run("systemctl", "enable", "--now", "adsyncd")
     said = fresh.run(*make("uninstall")).stdout
     assert "Kept /var/lib/adsyncd" in said

@@ -149,6 +149,7 @@ class Connector:
         if host not in self._breakers:
             on_change = partial(self._measure_breaker, host)
             self._breakers[host] = Breaker(host, self.clock, self.random, on_change)
+            on_change()
         return self._breakers[host]
 
     def _measure_breaker(self, host: str) -> None:

@@ -56,6 +56,7 @@ class Log(LineQueue):
 
     def export(self, provider: LoggerProvider | None, instruments: Instruments) -> None:
         """Pass each event to `provider`, if there is one, and count dropped lines in a metric."""
+        instruments.add(LOG_LINES_DROPPED, 0)
         self.dropped = lambda: instruments.add(LOG_LINES_DROPPED, 1)
         self._render_by(*([_Exporter(provider)] if provider else []))
 

@@ -44,6 +44,8 @@ class Losses:
         self._lock = threading.Lock()
         self._lost: int | None = None  # since the loss began; None if there is none
         self._losing = False  # since the last good export
+        if instruments:
+            instruments.add(TELEMETRY_LOST, 0, signal=signal)
 
     def lose(self, items: int, cause: str = "queue full") -> None:
         """Count lost items."""

@@ -276,4 +276,4 @@ async def test_the_counters_of_a_tenant_begin_with_it_and_all_its_series_end_wit
         await world.ended()
         await anyio.sleep(1)
         of_tenants = [metric["name"] for metric in world.metrics.exported() if metric["name"].startswith("adsyncd.")]
-        assert of_tenants == ["adsyncd.run.duration"]
+        assert of_tenants == ["adsyncd.run.duration", "adsyncd.breaker.open"]
