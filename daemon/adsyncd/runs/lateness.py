@@ -109,7 +109,7 @@ def late(facts: Facts) -> Verdict | None:
         return None
     example = _example(facts, skipping)
     due, rarest = _due(tenant, facts)
-    once = len(skipping) + bool(skipped_now) == 1 and max(skipped_now, *(run.skipped_ticks for run in skipping), 0) == 1
+    once = len(skipping) + bool(skipped_now) == max(skipped_now, _most_skipped(skipping)) == 1
     if once and example.took_s < due.total_seconds():
         return None
     part, part_s = example.largest_part()
@@ -140,19 +140,20 @@ def late(facts: Facts) -> Verdict | None:
 
 
 def _example(facts: Facts, skipping: list[Run]) -> _Example:
-    """Return the run that explains best why ticks are skipped: the latest one, or one in progress that takes longer."""
-    found = None
-    if skipping and skipping[0].ended_at:
-        run = skipping[0]
-        took_s = (skipping[0].ended_at - run.started_at).total_seconds()
-        found = _Example(False, took_s, run.waits, run.listed, run.requests, run.retries)  # noqa: FBT003 - it has ended
-    if progress := facts.progress:
-        took_s = (facts.now - progress.since).total_seconds()
-        if found is None or (progress.skipped_ticks and took_s > found.took_s):
-            now = progress
-            found = _Example(True, took_s, now.waits, now.listed, now.requests, now.retries)  # noqa: FBT003 - it goes on
-    assert found  # noqa: S101 - one of them skipped a tick
-    return found
+    """Return the run that explains best why ticks are skipped.
+
+    That is the latest one, or the one in progress if it has skipped more ticks than those before it.
+    """
+    if (progress := facts.progress) and progress.skipped_ticks > _most_skipped(skipping):
+        took_s, now = (facts.now - progress.since).total_seconds(), progress
+        return _Example(True, took_s, now.waits, now.listed, now.requests, now.retries)  # noqa: FBT003 - in progress
+    run = skipping[0]
+    took_s = (run.ended_at - run.started_at).total_seconds() if run.ended_at else 0.0
+    return _Example(False, took_s, run.waits, run.listed, run.requests, run.retries)  # noqa: FBT003 - not in progress
+
+
+def _most_skipped(runs: list[Run]) -> int:
+    return max((run.skipped_ticks for run in runs), default=0)
 
 
 def _due(tenant: Tenant, facts: Facts) -> tuple[timedelta, timedelta]:
@@ -163,7 +164,7 @@ def _due(tenant: Tenant, facts: Facts) -> tuple[timedelta, timedelta]:
 def _skipped(skipping: list[Run], skipped_now: int) -> str:
     """Return in words which ticks are skipped."""
     each = {run.skipped_ticks for run in skipping}
-    if skipped_now > max(each, default=0):
+    if skipped_now > _most_skipped(skipping):
         return f"its run in progress has skipped {counted(skipped_now, 'tick')}"
     if len(skipping) == 1:
         return f"its last run skipped {counted(max(each), 'tick')}"

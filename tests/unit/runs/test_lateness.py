@@ -212,7 +212,13 @@ def test_a_platform_with_small_pages_leaves_no_page_size_to_raise() -> None:
     assert not any("page_size" in fix for fix in found.fixes)
 
 
-def test_a_run_in_progress_that_takes_longer_than_any_is_the_one_to_look_at() -> None:
+def test_a_run_in_progress_that_has_skipped_no_more_than_others_is_not_over_yet() -> None:
+    found = late(ran(), ran(), progress=going(1, {B: 350}))
+    assert found.sentence == "acme is late: every second tick is skipped."
+    assert found.causes[0] == EXPLAINED
+
+
+def test_a_run_in_progress_that_skips_more_than_any_is_the_one_to_look_at() -> None:
     found = late(ran(), progress=going(3, {B: 350}), wait=Wait(B))
     assert found.sentence == "acme is late: its run in progress has skipped 3 ticks."
     assert found.causes[0] == (
