@@ -119,8 +119,8 @@ def hour(due: Iterable[datetime], skipped: Iterable[datetime], runs: Iterable[Sp
         clock = f"{instant.astimezone(UTC):%H:%M}"
         parts.append(f'<text class="label" x="{here}" y="94" text-anchor="middle">{clock}</text>')
     parts.append('<text class="label" x="0" y="31">due</text><text class="label" x="0" y="62">runs</text>')
-    parts += [f'<circle class="ran" cx="{_n(x(one))}" cy="27" r="4"/>' for one in ran]
     parts += [f'<circle class="skipped" cx="{_n(x(one))}" cy="27" r="4"/>' for one in missed]
+    parts += [f'<circle class="ran" cx="{_n(x(one))}" cy="27" r="4"/>' for one in ran]
     for span in spans:
         place = f'x="{_n(x(span.begin))}" width="{_n(max(2.0, x(span.end) - x(span.begin)))}"'
         waited = 20 * min(1.0, max(0.0, span.waited))

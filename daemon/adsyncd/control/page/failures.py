@@ -8,7 +8,6 @@ from datetime import datetime
 from adsyncd.control.overview import Failed, Reason
 from adsyncd.control.page.frame import Notice, notices
 from adsyncd.control.page.words import Chips, Foreign, When, capital, chips, for_, foreign, number, several
-from adsyncd.model.failure import SharedReason
 from adsyncd.model.status import DaemonStatus
 
 _LONGEST_REASON = 200  # that a filter of dead letters accepts
@@ -40,15 +39,6 @@ class FailuresView:
 def failures_view(daemon: DaemonStatus, reasons: Sequence[Reason], now: datetime) -> FailuresView:
     """Return the values of the page of failures."""
     return FailuresView(_sentence(reasons), notices(daemon, now), [_row(one, now) for one in reasons])
-
-
-def of_letters(shared: Sequence[SharedReason]) -> list[Reason]:
-    """Return the reasons of dead letters with what happens next."""
-    then = "runs skip them until they change or are replayed"
-    return [
-        Reason(Failed.DEAD_LETTERS, one.reason or "unknown", one.campaigns, one.tenants, one.number, one.since, then)
-        for one in shared
-    ]
 
 
 def _sentence(reasons: Sequence[Reason]) -> str:

@@ -23,9 +23,9 @@ from adsyncd.clock import Clock
 from adsyncd.control.access import reads_only
 from adsyncd.control.audit import recorded
 from adsyncd.control.commands import Commands
-from adsyncd.control.overview import Reason, Show
+from adsyncd.control.overview import Show
 from adsyncd.control.page.assets import asset
-from adsyncd.control.page.failures import failures_view, of_letters
+from adsyncd.control.page.failures import failures_view
 from adsyncd.control.page.found import Hit, found_view, hits
 from adsyncd.control.page.frame import Frame, Notice, frame
 from adsyncd.control.page.quotas import quotas_view
@@ -69,7 +69,6 @@ class Site:
     tenants: Callable[[], Mapping[str, Tenant]] = dict
     folders: Callable[[], Sequence[Path]] = tuple
     alerts: Callable[[], Sequence[Alert]] = tuple
-    reasons: Callable[[], Awaitable[Sequence[Reason]]] | None = None
     trace_url: Callable[[], str | None] = lambda: None
 
     @property
@@ -237,13 +236,10 @@ class Site:
         return await _rendered(request, "quotas.html", await self._frame("Quotas", daemon, current="Quotas"), view=view)
 
     async def _failures(self, request: Request) -> Response:
-        reasons, daemon = await self._reasons(), await self.commands.status()
+        reasons, daemon = await self.lists.reasons(), await self.commands.status()
         view = failures_view(daemon, reasons, self.clock.now())
         around = await self._frame("Failures", daemon, current="Failures")
         return await _rendered(request, "failures.html", around, view=view)
-
-    async def _reasons(self) -> Sequence[Reason]:
-        return await self.reasons() if self.reasons else of_letters(await self.records.reasons(ROWS))
 
     async def _find(self, request: Request) -> Response:
         text = request.query_params.get("q", "").replace("\0", "").strip()[:_LONGEST_QUERY]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from adsyncd.control.overview import Bucket, Cause, QuotasPage, Show, TenantRow, TenantsPage
-from adsyncd.model.failure import SharedReason, Unpushed
+from adsyncd.control.overview import Bucket, Cause, QuotasPage, Reason, Show, TenantRow, TenantsPage
+from adsyncd.model.failure import Unpushed
 from adsyncd.model.run import Outcome, Run
 
 
@@ -28,6 +28,9 @@ class Lists(Protocol):
 
     async def quotas(self, limit: int, after: str | None) -> QuotasPage:
         """Return the platforms and a page of client ids."""
+
+    async def reasons(self) -> Sequence[Reason]:
+        """Return what failed, by reason."""
 
 
 class Records(Protocol):
@@ -55,9 +58,6 @@ class Records(Protocol):
 
     async def dead_letter_counts(self) -> dict[str, int]:
         """Return the number of dead letters by tenant."""
-
-    async def reasons(self, limit: int) -> list[SharedReason]:
-        """Return the reasons of dead letters."""
 
     async def find_campaign(self, campaign_id: str, limit: int) -> list[str]:
         """Return the tenants that have this campaign."""

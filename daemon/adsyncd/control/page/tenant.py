@@ -125,7 +125,7 @@ def tenant_view(
         id=status.id,
         path=path,
         place=" / ".join(filter(None, [status.platform, status.client_id and f"client id {status.client_id}"])),
-        sentence=f"{verdict.sentence}." if verdict else _well(status),
+        sentence=f"{verdict.sentence.removesuffix('.')}." if verdict else _well(status),
         severity=verdict.severity if verdict else "",
         does=does(status, verdict),
         causes=verdict.causes if verdict else (),

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from adsyncd.control.overview import Bucket, Cause, Load, Show, TenantRow, TenantsPage
+from adsyncd.control.overview import Bucket, Cause, Load, Mark, Show, TenantRow, TenantsPage
 from adsyncd.control.page.drawing import CLOSE, Svg, bar, spark, strip
 from adsyncd.control.page.frame import Link, Notice, notices
 from adsyncd.control.page.trail import FIRST, Pager, Trail, address
@@ -19,6 +19,7 @@ from adsyncd.control.page.words import (
     chips,
     for_,
     foreign,
+    iso,
     number,
     percent,
     several,
@@ -40,6 +41,9 @@ FILTERS = {
     Show.PAUSED: "Paused",
     Show.REFUSED: "Refused files",
 }
+_DAY = timedelta(days=1)
+_HALF_HOUR = timedelta(minutes=30)
+_SUCCEEDED = {Mark.SUCCEEDED, Mark.LATE}
 _STATES = {
     State.IDLE: "idle",
     State.RUNNING: "running",
@@ -52,7 +56,7 @@ _STATES = {
     State.UNKNOWN: "failing",
 }
 _SEE = {
-    Show.LATE: Link("see its quotas", "/quotas"),
+    Show.LATE: Link("see the quotas", "/quotas"),
     Show.NEAR_QUOTA: Link("see the quotas", "/quotas"),
     Show.PARTIAL: Link("see the failures", "/failures"),
 }
@@ -240,10 +244,15 @@ def _cause(cause: Cause, now: datetime) -> CauseItem:
         reason=capital(cause.reason),
         extent=several(cause.number, "tenant"),
         fix=cause.fix,
-        see=_SEE.get(cause.trouble),
+        see=_see(cause),
         tenants=chips(cause.tenants, cause.number, address("/", {"show": cause.trouble})),
         since=for_(cause.since, now) if cause.since else None,
     )
+
+
+def _see(cause: Cause) -> Link | None:
+    late_otherwise = cause.trouble is Show.LATE and "quota" not in cause.reason
+    return None if late_otherwise else _SEE.get(cause.trouble)
 
 
 def _row(row: TenantRow, now: datetime) -> TenantItem:
@@ -263,11 +272,14 @@ def _row(row: TenantRow, now: datetime) -> TenantItem:
 
 
 def _success(row: TenantRow, now: datetime) -> tuple[When | None, bool]:
-    """Return when the tenant's last run succeeded, and whether that is too long ago for what is wrong with it."""
+    """Return when a run of the tenant succeeded last, to half an hour, and whether none did today."""
     last = row.status.last_run
     if last and last.ended_at and last.outcome is Outcome.SUCCEEDED:
         return ago(last.ended_at, now), False
-    return None, last is not None
+    for age, mark in enumerate(reversed(row.day)):
+        if mark in _SUCCEEDED:
+            return ago(now - age * _HALF_HOUR, now), False
+    return (When(iso(now - _DAY), "none in 24 h"), True) if any(row.day) else (None, False)
 
 
 def _pushed(status: TenantStatus) -> str:

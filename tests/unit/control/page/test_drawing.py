@@ -61,7 +61,7 @@ def test_an_hour_shows_ticks_and_runs_inside_its_frame() -> None:
     assert root.get("aria-label") == "the last hour: 1 tick ran, 1 skipped; 2 runs"
     for rect in root.iter("rect"):
         assert 60 <= float(rect.get("x", 0)) <= float(rect.get("x", 0)) + float(rect.get("width", 0)) <= 1212.1
-    assert [one.get("class") for one in root.iter("circle")] == ["ran", "skipped"]
+    assert [one.get("class") for one in root.iter("circle")] == ["skipped", "ran"]
 
 
 def test_an_hour_of_a_schedule_of_seconds_stays_small() -> None:

@@ -14,6 +14,7 @@ from adsyncd.control.page.rendering import POLICY
 from adsyncd.control.page.site import Site
 from adsyncd.errors import StoreError
 from adsyncd.model.verdict import Trouble
+from support.canaries import forms
 from support.control import Inside
 from support.drawn import DrawnLists, Html, a_row, a_verdict, well_formed
 from support.records import HandClock
@@ -39,7 +40,6 @@ async def browser(inside: Inside, lists: DrawnLists) -> AsyncIterator[httpx.Asyn
             records=inside.store,
             clock=HandClock(),
             host="sync-eu-1",
-            reasons=lists.reasons,
             tenants=lambda: inside.supervisor.tenants,
             trace_url=lambda: TRACES,
         ),
@@ -239,3 +239,14 @@ async def test_without_the_database_pages_say_so(
         assert "The database can't be used: the disk is full" in (await look(browser, path)).text
     assert "the disk is full" in (await look(browser, "/tenants/acme/runs/x", 503)).text
     assert "the disk is full" in (await look(browser, "/find?q=zzz", 503)).text
+
+
+async def test_no_page_shows_a_secret_or_a_payload(inside: Inside, browser: httpx.AsyncClient) -> None:
+    await inside.platform.post("/_settings", json={"clients": {"acme": {"rejected": ["cmp-0003"]}}})
+    for _ in range(3):
+        path = await a_run_of(inside)
+    [letter] = await inside.store.dead_letters("acme", None, None)
+    secrets = [*forms("pw-acme"), *forms("acme@example.com"), letter.payload.encode(), letter.idempotency_key.encode()]
+    for shown in ("/", "/tenants/acme", path, "/quotas", "/failures", "/find?q=a", "/tenants/nobody"):
+        content = (await browser.get(shown)).content
+        assert not [secret for secret in secrets if secret in content], shown

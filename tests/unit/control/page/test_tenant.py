@@ -65,6 +65,13 @@ def test_the_commands_that_a_tenant_would_refuse_are_not_offered(row: TenantRow,
     assert view(row, reads_only=True).buttons == []
 
 
+def test_a_sentence_ends_with_one_full_stop() -> None:
+    row = ROW["acme"]
+    assert row.verdict
+    ended = replace(row, verdict=replace(row.verdict, sentence="acme is late: its last run skipped 1 tick."))
+    assert view(ended).sentence == "acme is late: its last run skipped 1 tick."
+
+
 def test_skipped_ticks_are_drawn_where_the_schedule_has_them() -> None:
     drawn = view(story=Story(RUNS, RUNS), tenant=EVERY).hour
     assert 'aria-label="the last hour: 15 ticks ran, 15 skipped; 15 runs"' in drawn

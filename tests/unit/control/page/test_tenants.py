@@ -82,8 +82,6 @@ def test_a_cause_has_its_tenants_its_fix_and_the_list_of_all() -> None:
         5,
         "/?show=late",
     )
-    assert late.see
-    assert late.see.href == "/quotas"
     assert refused.since is None
     assert (paused.severity, paused.reason) == ("note", "Paused")
 
@@ -132,3 +130,16 @@ def test_the_next_page_keeps_the_list() -> None:
     assert pager
     assert (pager.words, pager.next) == ("101 to 200 of 250", "/?show=late&after=xyz~abc")
     assert tenant_path("a/b") == "/tenants/a%2Fb"
+
+
+def test_the_last_success_is_known_from_the_last_run_or_the_last_day() -> None:
+    found = {name: row.success and row.success.words for name, row in rows().items()}
+    assert found["acme"] == "2m ago"
+    assert found["soylent"] == "1h ago"
+    assert (found["umbrella"], rows()["umbrella"].overdue) == ("none in 24 h", True)
+    assert (found["fresh"], rows()["fresh"].overdue) == (None, False)
+
+
+def test_only_a_cause_that_is_about_quotas_leads_to_them() -> None:
+    late = [replace(CAUSES[1], reason=reason) for reason in ("late: runs wait for quota", "late: the database")]
+    assert [cause.see and cause.see.href for cause in view(late).causes] == ["/quotas", None]
