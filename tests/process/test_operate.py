@@ -318,6 +318,9 @@ async def test_the_variables_of_each_backend_make_it_receive_what_it_takes(globe
         )
 
 
+NOT_HERE = {"adsyncd.run.resumed_from"}  # the tenant's one run is not resumed
+
+
 async def test_what_queries_ask_for_is_on_the_spans_that_they_name(globex: Program) -> None:
     async with exporting(globex, "Jaeger") as backend:
         spans = backend.collector.spans
@@ -326,9 +329,9 @@ async def test_what_queries_ask_for_is_on_the_spans_that_they_name(globex: Progr
     assert len(clauses) >= len(table)
     for clause in clauses:
         name = clause.split('"')[1]
-        asked = set(re.findall(r"span\.([a-z_.]+)", clause))
+        asked = set(re.findall(r"span\.([a-z_.]+)", clause)) - NOT_HERE
         assert any(span.name == name and asked <= span.attributes.keys() for span in spans), clause
     for _, _, jaeger in table:
         name, tag = jaeger.replace("`", "").split(": ")
-        asked = {tag.partition("=")[0]} - {"error"}
+        asked = {one.partition("=")[0] for one in tag.split(" ")} - {"error"} - NOT_HERE
         assert any(span.name == name and asked <= span.attributes.keys() for span in spans), jaeger
