@@ -1,6 +1,7 @@
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from adsyncd.demo.collector import Attributes, ExportedSpan
@@ -62,6 +63,24 @@ def test_a_request_shows_path_status_and_resend() -> None:
     assert drawn(span("a", None, "GET", attributes=attributes, error=True))[1:] == [
         "└── GET 1.00 s /api/campaigns 503 resend 1"
     ]
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "shown"),
+    [
+        ("/campaigns", "/campaigns", "GET /campaigns 1.00 s 200"),
+        ("/campaigns/{campaign_id}", "/campaigns/c-7", "GET /campaigns/{campaign_id} 1.00 s /campaigns/c-7 200"),
+    ],
+)
+def test_a_request_shows_its_path_only_where_its_name_does_not_tell(template: str, path: str, shown: str) -> None:
+    url = f"https://ads.example.com{path}"
+    attributes: Attributes = {"url.full": url, "url.template": template, "http.response.status_code": 200}
+    assert drawn(span("a", None, f"GET {template}", attributes=attributes))[1:] == [f"└── {shown}"]
+
+
+def test_a_run_is_shown_without_its_counts() -> None:
+    attributes: Attributes = {"adsyncd.tenant": "acme", "adsyncd.run.listed": 12}
+    assert drawn(span("a", None, "sync.run", attributes=attributes))[1:] == ["└── sync.run 1.00 s tenant=acme"]
 
 
 def test_an_error_shows_its_message_or_else_its_type() -> None:
