@@ -3,9 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from adsyncd.model.half_hour import HALF_HOUR, HalfHour
 from adsyncd.model.run import Outcome, Run, run_id
 from adsyncd.store import Store
+from support.plans import scans
 from support.records import NOON, run
 
 
@@ -49,3 +52,11 @@ async def test_the_runs_of_a_half_hour_are_summed_up_by_tenant(store: Store) -> 
 async def test_dead_letters_are_counted_of_the_tenants_that_are_asked_about(store: Store) -> None:
     assert await store.dead_letter_counts([]) == {}
     assert await store.dead_letter_counts(["acme"]) == {}
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_a_half_hour_and_the_letters_of_some_tenants_are_found_by_indexes(store: Store) -> None:
+    with scans(store) as scanned:
+        await store.half_hour(NOON)
+        await store.dead_letter_counts(["acme", "globex"])
+    assert not scanned

@@ -153,3 +153,15 @@ async def test_the_last_regular_runs_are_told_by_tenant(store: Store) -> None:
     regular = await store.last_regular_runs(["acme", "globex"])
     assert [found.run_id for found in regular["acme"]] == [run("acme", number).run_id for number in range(10, 0, -1)]
     assert regular["globex"] == []
+
+
+async def test_the_runs_of_all_tenants_are_listed_page_after_page(store: Store) -> None:
+    for tenant, number in (("acme", 0), ("Globex", 0), ("globex", 0), ("acme", 1), ("acme", 2)):
+        await store.begin(run(tenant, number))
+    seen, after = list[str](), None
+    while page := await store.runs_after(2, after):
+        seen += [one.run_id for one in page]
+        after = page[-1].fire_time, page[-1].run_id
+    assert len(seen) == len(set(seen)) == 5
+    assert seen == [one.run_id for one in await store.runs_after(10)]
+    assert seen[:2] == [run(number=2).run_id, run(number=1).run_id]

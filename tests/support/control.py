@@ -162,7 +162,7 @@ async def an_inside(folder: Path, *tenants: Tenant) -> AsyncIterator[Inside]:
         files = FakeFiles()
         commands = Commands(supervisor, ticker, store, files, None, runs, clock)
         alerts = FakeAlerts()
-        overview = Overview(supervisor, commands.statuses, store, alerts, clock)
+        overview = Overview(supervisor, commands, store, alerts, clock)
         site = Site(commands, overview, store, clock, "a-host", tenants=lambda: supervisor.tenants)
         app = Access(application(commands, overview, site))
         yield Inside(app, commands, overview, supervisor, store, runs, admin, files, alerts)

@@ -5,8 +5,10 @@ workers, plans ──► loads ──────────────┼─�
 workers' states and verdicts ──────────┘    (looked at once a second at most)
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -15,12 +17,13 @@ import structlog
 
 from adsyncd.clock import Clock
 from adsyncd.control.census import Census, census
+from adsyncd.control.commands import Commands
 from adsyncd.control.last_day import LastDay
-from adsyncd.control.loads import CLOSE, Loads, in_words, schedule_of, share_of
+from adsyncd.control.loads import Loads, in_words, schedule_of
 from adsyncd.control.overview import Bucket, Cause, QuotaRow, QuotasPage, Reason, Show, TenantRow, TenantsPage
 from adsyncd.control.paging import Listed, key_of, position
 from adsyncd.control.reasons import Failures, Reasons
-from adsyncd.control.statuses import Member, Statuses
+from adsyncd.control.statuses import Member
 from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.half_hour import HalfHour, half_hour_of, start_of
@@ -33,8 +36,6 @@ _log = structlog.stdlib.get_logger(__name__)
 _REFRESH_S = 30.0
 _GLANCE_S = 1.0  # a look at all tenants is used for so long
 _DAY = 48  # half hours, after which all are read anew
-_PPM = 1_000_000
-_TURN = 500  # tenants that are looked at in one turn of the event loop
 
 
 class Records(Failures, Protocol):
@@ -58,17 +59,20 @@ class Overview:
     def __init__(
         self,
         supervisor: Supervisor,
-        statuses: Statuses,
+        commands: Commands,
         store: Records,
         alerts: Alerts,
         clock: Clock,
         off_loop: OffLoop = in_thread,
     ) -> None:
         self._supervisor = supervisor
-        self._statuses = statuses
+        self._commands = commands
+        self._statuses = commands.statuses
         self._store = store
         self._alerts = alerts
         self._clock = clock
+        self._off_loop = off_loop
+        self._one_at_a_time = anyio.CapacityLimiter(1)
         self._day = LastDay()
         self._read_on: int | None = None  # the number of the day on which all half hours were read
         self._loads = Loads(lambda: supervisor.workers, clock, off_loop)
@@ -116,8 +120,8 @@ class Overview:
         return Listed(await self._statuses.of(page.items), page.next)
 
     async def tenant(self, tenant_id: str) -> TenantRow:
-        """Return a tenant's row. Raises NoSuchTenant."""
-        return self._row(await self._statuses.one(tenant_id), self._clock.now())
+        """Return a tenant's row, with all that is known of its trouble. Raises NoSuchTenant."""
+        return self._row(await self._commands.tenant(tenant_id), self._clock.now())
 
     def causes(self) -> list[Cause]:
         """Return the tenants with a verdict by trouble and reason, the worst first; as the last look showed them."""
@@ -142,31 +146,25 @@ class Overview:
 
     async def quotas(self, limit: int, after: str | None) -> QuotasPage:
         """Return platforms, and a page of the tenants, the one nearest to its limit first. Raises CommandRefused."""
-        key = key_of(after, int, str, str, str) if after else ()
-        ranked = list[tuple[int, str, str, str]]()
-        over = close = 0
-        for number, (tenant_id, worker) in enumerate(list(self._supervisor.workers.items())):
-            tenant = worker.tenant
-            if (load := self._loads.of(tenant)) is not None:
-                over += (load.needed or 0.0) > 1
-                close += CLOSE < (load.needed or 0.0) <= 1
-                ranked.append((-round(share_of(load) * _PPM), tenant.platform.name, tenant.client_id, tenant_id))
-            if number % _TURN == _TURN - 1:
-                await anyio.lowlevel.checkpoint()
-        total = len(ranked)
-        following = sorted(rank for rank in ranked if rank > key)
-        page = following[:limit]
-        rows = [row for rank in page if (row := self._quota(rank[-1]))]
-        more = len(following) > limit
+        ranked, start = self._loads.ranked, 0
+        if after:
+            share, platform, client_id, tenant_id = key_of(after, int, str, str, str)
+            start = bisect_right(ranked, (int(share), str(platform), str(client_id), str(tenant_id)))
+        page = ranked[start : start + limit]
+        rows = list[QuotaRow]()
+        for rank in page:
+            rows += self._quota(rank[-1])
+            await anyio.lowlevel.checkpoint()
+        following = position(*page[-1]) if start + limit < len(ranked) else None
         platforms = self._loads.platforms(self._supervisor.open_breakers)
-        return QuotasPage(platforms, rows, total, over, close, position(*page[-1]) if more else None)
+        return QuotasPage(platforms, rows, len(ranked), self._loads.over, self._loads.close, following)
 
     async def _read(self, now: datetime) -> None:
         today = half_hour_of(now) // _DAY
         day = self._day if self._read_on in {None, today} else LastDay()  # once a day anew: forgets removed tenants
         for number in day.wanted(now):
-            day.put(number, await self._store.half_hour(start_of(number)))
-            await anyio.lowlevel.checkpoint()
+            found = await self._store.half_hour(start_of(number))
+            await self._off_loop(partial(day.put, number, found), limiter=self._one_at_a_time)
         self._day, self._read_on = day, today
 
     async def _census(self) -> Census:
@@ -178,20 +176,21 @@ class Overview:
         return self._clock.monotonic() - at < _GLANCE_S
 
     def _is_near(self, member: Member) -> bool:
-        return member.tenant is not None and share_of(self._loads.of(member.tenant)) > CLOSE
+        return self._loads.is_near(member.id)
 
     def _row(self, status: TenantStatus, now: datetime) -> TenantRow:
         worker = self._supervisor.workers.get(status.id)
         load = self._loads.of(worker.tenant) if worker else None
         return TenantRow(status, status.verdict, self._day.marks(status.id, now), load)
 
-    def _quota(self, tenant_id: str) -> QuotaRow | None:
+    def _quota(self, tenant_id: str) -> Iterator[QuotaRow]:
+        """Yield a tenant's row, if it is still in service."""
         worker = self._supervisor.workers.get(tenant_id)
         if worker is None or (load := self._loads.of(worker.tenant)) is None:
-            return None
+            return
         tenant = worker.tenant
         waited_s, refused = self._day.sums(tenant_id)
-        return QuotaRow(
+        yield QuotaRow(
             tenant_id,
             tenant.platform.name,
             tenant.client_id,

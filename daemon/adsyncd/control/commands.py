@@ -11,10 +11,11 @@ from anyio.abc import TaskGroup
 
 import adsyncd
 from adsyncd.clock import Clock
-from adsyncd.control.paging import Listed, key_of, page_of, position
+from adsyncd.control.paging import MOST, Listed, key_of, page_of, position
 from adsyncd.control.statuses import Statuses, TenantFiles
 from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
 from adsyncd.model.campaign import DeadLetter, PushState
+from adsyncd.model.failure import SharedReason
 from adsyncd.model.run import Run, Tally
 from adsyncd.model.status import DaemonStatus, Reloaded, State, TenantStatus
 from adsyncd.model.tenant import Tenant
@@ -25,6 +26,7 @@ from adsyncd.runs.replay import Replayed
 from adsyncd.runs.verdict import verdict
 from adsyncd.store import Store
 from adsyncd.store.dead_letters import LetterKey
+from adsyncd.store.history import RunKey
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
 from adsyncd.tenants.worker import Worker
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FEW = 20  # tenants whose plan takes some milliseconds
 _JUDGED = 10  # runs by which a tenant is judged
 
 
@@ -119,6 +122,15 @@ class Commands:
         """Return the latest runs, of one tenant or of all, newest first."""
         return await self._store.runs(tenant_id, limit)
 
+    async def all_runs(self, limit: int, after: str | None) -> Listed[Run]:
+        """Return a page of the runs of all tenants, newest first."""
+        found = await self._store.runs_after(limit + 1, _run_key(after) if after else None)
+        return page_of(found, limit, lambda run: position(_micros(run.fire_time), run.run_id))
+
+    async def reasons(self, limit: int) -> list[SharedReason]:
+        """Return the reasons of dead letters, those of the most campaigns first."""
+        return await self._store.reasons(limit)
+
     async def dead_letters(
         self, tenant_id: str | None, reason: str | None, limit: int, after: str | None = None
     ) -> Listed[DeadLetter]:
@@ -129,8 +141,14 @@ class Commands:
         return page_of(found, limit, letter_position)
 
     async def plan(self) -> Plan:
-        """Compute how much of their quotas the tenants in service need."""
-        return await self._plan(list(self._supervisor.tenants.values()))
+        """Compute how much of their quotas the tenants in service need. Raises CommandRefused for too many tenants."""
+        tenants = list(self._supervisor.tenants.values())
+        if len(tenants) > MOST:
+            raise CommandRefused(
+                f"a plan of {len(tenants)} tenants takes this process too long: the most are {MOST}",
+                "run adsyncd plan, which asks no daemon; /v1/quotas has each tenant's need",
+            )
+        return await self._plan(tenants)
 
     def trigger(self, tenant_id: str) -> datetime:
         """Start a run of a tenant, and return its fire time."""
@@ -196,7 +214,10 @@ class Commands:
         ids = [tenant.id for tenant in tenants]
         campaigns = await self._store.campaign_counts(ids)
         requests = await self._store.recent_requests(ids)
-        return plan(tenants, campaigns, requests, self._clock.now())
+        now = self._clock.now()
+        if len(tenants) <= _FEW:
+            return plan(tenants, campaigns, requests, now)
+        return await anyio.to_thread.run_sync(lambda: plan(tenants, campaigns, requests, now))
 
     def _refuse_disabled(self, tenant_id: str) -> None:
         if self.statuses.is_disabled(tenant_id):
@@ -205,10 +226,19 @@ class Commands:
 
 def letter_position(letter: DeadLetter) -> str:
     """Return the position of a dead letter in the list of all."""
-    return position((letter.dead_at - _EPOCH) // _MICROSECOND, letter.tenant, letter.campaign_id)
+    return position(_micros(letter.dead_at), letter.tenant, letter.campaign_id)
 
 
 def letter_key(after: str) -> LetterKey:
     """Return the sort key of a position in the list of dead letters. Raises CommandRefused."""
     at, tenant_id, campaign_id = key_of(after, int, str, str)
     return _EPOCH + int(at) * _MICROSECOND, str(tenant_id), str(campaign_id)
+
+
+def _run_key(after: str) -> RunKey:
+    at, run_id = key_of(after, int, str)
+    return _EPOCH + int(at) * _MICROSECOND, str(run_id)
+
+
+def _micros(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND

@@ -10,6 +10,7 @@ from adsyncd.control.lists import LISTS
 from adsyncd.control.paging import Listed
 from adsyncd.errors import CommandRefused
 from adsyncd.model.campaign import PushState
+from adsyncd.model.failure import SharedReason
 from adsyncd.model.run import Run
 from adsyncd.model.status import DaemonStatus, Reloaded, TenantStatus, counted
 from adsyncd.runs.plan import Plan
@@ -42,8 +43,12 @@ async def _trigger(commands: Commands, asked: Asked) -> wire.Triggered:
     return wire.Triggered(tenant=asked.tenant, fire_time=commands.trigger(asked.tenant))
 
 
-async def _dead_letters(commands: Commands, asked: Asked) -> Listed[wire.DeadLetterAnswer]:
+async def _dead_letters(commands: Commands, asked: Asked) -> Listed[wire.DeadLetterAnswer] | list[SharedReason]:
     query = asked.query
+    if query.group:
+        if query.tenant or query.reason or query.after:
+            raise CommandRefused("group=reason goes with `limit` alone", "leave out tenant, reason and after")
+        return await commands.reasons(query.limit)
     page = await commands.dead_letters(query.tenant, query.reason, query.limit, query.after)
     return Listed([wire.DeadLetterAnswer.model_validate(letter) for letter in page.items], page.next)
 
@@ -131,15 +136,15 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
         "/v1/runs",
         "The latest runs of all tenants, newest first",
         list[Run],
-        lambda commands, asked: commands.runs(None, asked.query.limit),
+        lambda commands, asked: commands.all_runs(asked.query.limit, asked.query.after),
         query=wire.RunsQuery,
         refusals=GONE,
     ),
     Endpoint(
         "GET",
         "/v1/dead-letters",
-        "Dead letters (campaigns that runs skip), oldest first",
-        list[wire.DeadLetterAnswer],
+        "Dead letters (campaigns that runs skip), oldest first, or how many have which reason",
+        list[wire.DeadLetterAnswer] | list[SharedReason],
         _dead_letters,
         query=wire.DeadLettersQuery,
         refusals=GONE,
@@ -159,7 +164,7 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
         "How much of the quotas the schedules need",
         Plan,
         lambda commands, _: commands.plan(),
-        refusals=GONE,
+        refusals={**GONE, HTTPStatus.CONFLICT: "There are more than 1,000 tenants."},
     ),
     Endpoint(
         "POST",

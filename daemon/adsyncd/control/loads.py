@@ -4,7 +4,7 @@ A full plan of ten thousand tenants takes seconds, so only client ids of which s
 and the rest of the process has most of the time in between.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -23,12 +23,15 @@ from adsyncd.tenants.worker import Worker
 
 CLOSE = 0.85  # of a quota
 _HOUR_S = 3600.0
+_PPM = 1_000_000
 _BATCH_S = 0.02  # of planning at a time
 _REST = 4  # times as long nothing is planned
 _SELDOM = 100  # times as long the same client id is not planned again
+_TURN = 200  # tenants that are looked at in one turn of the event loop
 _ALIKE = 0.1  # a change of a run's campaigns or requests by less changes no plan
 
 Client = tuple[str, str]  # platform, client id
+Rank = tuple[int, str, str, str]  # how far from its limit in millionths, platform, client id, tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,27 @@ class _Need:
 
 @dataclass(slots=True)
 class _Known:
-    """The loads as they were computed last."""
+    """The loads as they were computed last. `ranked`: the tenants, the one nearest to its limit first; `near`: to it.
+
+    `over`, `close`: how many tenants need more than the quota of their client id, or more than 85 % of it.
+    """
 
     clients: dict[Client, Load] = field(default_factory=dict)
     platforms: list[tuple[PlatformRow, str]] = field(default_factory=list)  # each with one of its tenants
+    ranked: list[Rank] = field(default_factory=list)
+    near: set[str] = field(default_factory=set)
+    over: int = 0
+    close: int = 0
+
+    def rank(self, client: Client, load: Load, tenants: Collection[str]) -> None:
+        """Take the tenants of a client id."""
+        share, needed = share_of(load), load.needed or 0.0
+        self.ranked += [(-round(share * _PPM), *client, tenant_id) for tenant_id in tenants]
+        if share > CLOSE:
+            self.near.update(tenants)
+        if needed > CLOSE:
+            self.over += len(tenants) if needed > 1 else 0
+            self.close += len(tenants) if needed <= 1 else 0
 
 
 class Loads:
@@ -90,6 +110,25 @@ class Loads:
         """Return what would let a tenant keep its schedule; nothing if it can."""
         need = self._needs.get(_client(tenant))
         return need.fixes.get(tenant.id, ()) if need else ()
+
+    def is_near(self, tenant_id: str) -> bool:
+        """Return whether a tenant's client id needs or uses more than 85 % of its quota."""
+        return tenant_id in self._known.near
+
+    @property
+    def ranked(self) -> Sequence[Rank]:
+        """The tenants, the one nearest to its limit first."""
+        return self._known.ranked
+
+    @property
+    def over(self) -> int:
+        """How many tenants need more than the quota of their client id."""
+        return self._known.over
+
+    @property
+    def close(self) -> int:
+        """How many of the others need more than 85 % of it."""
+        return self._known.close
 
     @property
     def clients(self) -> Mapping[Client, Load]:
@@ -113,11 +152,17 @@ class Loads:
     async def refresh(self, requests: Callable[[str], float]) -> None:
         """Compute what has changed. `requests`: how many requests a tenant's ended runs of the last hour sent."""
         groups = dict[Client, dict[str, _Basis]]()
-        for tenant_id, worker in list(self._workers().items()):
+        for number, (tenant_id, worker) in enumerate(list(self._workers().items())):
             groups.setdefault(_client(worker.tenant), {})[tenant_id] = self._basis(worker)
+            await _turn(number)
         for client in self._needs.keys() - groups.keys():
             del self._needs[client]
-        await self._plan({client: bases for client, bases in groups.items() if self._is_due(client, bases)})
+        due = dict[Client, Mapping[str, _Basis]]()
+        for number, (client, bases) in enumerate(groups.items()):
+            if self._is_due(client, bases):
+                due[client] = bases
+            await _turn(number)
+        await self._plan(due)
         await self._sum_up(groups, requests)
 
     def _basis(self, worker: Worker) -> _Basis:
@@ -159,7 +204,7 @@ class Loads:
         """Compute the loads anew from what is known of each client id."""
         known, by_platform = _Known(), dict[str, list[Client]]()
         used = dict[Client, float]()
-        for client, bases in groups.items():
+        for number, (client, bases) in enumerate(groups.items()):
             by_platform.setdefault(client[0], []).append(client)
             used[client] = sum(
                 (requests(tenant_id) + self._running(tenant_id)) * basis.tenant.usual_cost
@@ -167,18 +212,20 @@ class Loads:
             )
             need, one = self._needs[client], next(iter(bases.values())).tenant
             used_share = takes_s(used[client], one.quota) / _HOUR_S
-            known.clients[client] = Load(need.share if need.known else None, used_share)
-            await anyio.lowlevel.checkpoint()
+            load = known.clients[client] = Load(need.share if need.known else None, used_share)
+            known.rank(client, load, bases)
+            await _turn(number)
+        known.ranked.sort()
         for platform, clients in sorted(by_platform.items()):
             tenant = next(iter(groups[clients[0]].values())).tenant
-            load = None
+            whole = None
             if (shared := tenant.platform.quota) is not None:
                 needs = [self._needs[client] for client in clients]
                 needed = takes_s(sum(need.rate for need in needs), shared) if all(n.known for n in needs) else None
-                load = Load(needed, takes_s(sum(used[client] for client in clients), shared) / _HOUR_S)
-            number = sum(len(groups[client]) for client in clients)
+                whole = Load(needed, takes_s(sum(used[client] for client in clients), shared) / _HOUR_S)
+            tenants = sum(len(groups[client]) for client in clients)
             quota = in_words(shared) if shared else None
-            known.platforms.append((PlatformRow(platform, number, quota, load, free=None, breaker=None), tenant.id))
+            known.platforms.append((PlatformRow(platform, tenants, quota, whole, free=None, breaker=None), tenant.id))
         known.platforms.sort(key=lambda one: (one[0].load is None, -share_of(one[0].load)))
         self._known = known
 
@@ -189,6 +236,12 @@ class Loads:
             return 0.0
         lasts_s = (self._clock.now() - going.since).total_seconds()
         return going.tally.requests * min(1.0, _HOUR_S / max(lasts_s, 1.0))
+
+
+async def _turn(number: int) -> None:
+    """Let the event loop have a turn now and then: there may be thousands of tenants."""
+    if number % _TURN == _TURN - 1:
+        await anyio.lowlevel.checkpoint()
 
 
 def share_of(load: Load | None) -> float:

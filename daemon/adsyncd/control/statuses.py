@@ -82,11 +82,15 @@ class Statuses:
 
     def members(self) -> Iterator[Member]:
         """Yield all tenants, sorted by id."""
-        outside = self._outside()
+        outside, workers, broken = self._outside(), self._supervisor.workers, self._broken
         for tenant_id in self._sorted(outside):
+            worker = workers.get(tenant_id)
+            if worker is not None and tenant_id not in outside.refused and tenant_id not in broken:
+                yield Member(tenant_id, worker.state, worker.verdict, worker.tenant)
+                continue
             refusal = outside.refused.get(tenant_id)
-            if worker := self._supervisor.workers.get(tenant_id):
-                state = State.UNKNOWN if tenant_id in self._broken else worker.state
+            if worker is not None:
+                state = State.UNKNOWN if tenant_id in broken else worker.state
                 yield Member(tenant_id, state, _worse(worker.verdict, refusal), worker.tenant)
             elif tenant := outside.disabled.get(tenant_id):
                 yield Member(tenant_id, State.DISABLED, _worse(None, refusal), tenant)

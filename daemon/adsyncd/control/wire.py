@@ -138,6 +138,7 @@ class RunsQuery(Query):
     """Selects the latest runs."""
 
     limit: Limit = 20
+    after: After = None
 
 
 class PageQuery(Query):
@@ -168,6 +169,7 @@ class DeadLettersQuery(Query):
 
     tenant: TenantId | SkipJsonSchema[None] = Field(None, description="only this tenant's")
     reason: SomeText | SkipJsonSchema[None] = Field(None, description="only those whose reason contains this text")
+    group: Literal["reason"] | SkipJsonSchema[None] = Field(None, description="count the dead letters by reason")
     limit: Limit = paging.LIMIT
     after: After = None
 

@@ -61,7 +61,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
                 ticker.start()
                 commands = Commands(supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock)
-                overview = Overview(supervisor, commands.statuses, parts.store, parts.alerts, parts.clock)
+                overview = Overview(supervisor, commands, parts.store, parts.alerts, parts.clock)
                 application = app.application(commands, overview, _site(commands, overview, parts, reloader))
                 controlled = Access(application, lambda: reloader.settings.page.hosts)
                 read = Access(application, lambda: reloader.settings.page.hosts, reads_only=True)

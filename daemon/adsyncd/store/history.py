@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, literal, or_, select
 
 from adsyncd.model.day import Day, by_day
 from adsyncd.model.run import Outcome, Run, Tally
@@ -13,6 +13,8 @@ from adsyncd.store import pruning
 from adsyncd.store.beginning import tallies
 from adsyncd.store.tables import campaigns
 from adsyncd.store.tables import runs as table
+
+RunKey = tuple[datetime, str]  # fire time, run id: the order of the list of all runs
 
 _RECENT = 10  # runs that estimates are made from
 RUN = select(*[table.c[field.name] for field in fields(Run)])
@@ -39,6 +41,16 @@ def runs(connection: Connection, tenant: str | None, limit: int) -> list[Run]:
     """Return the latest runs, of one tenant or of all, newest first."""
     query = RUN.order_by(table.c.fire_time.desc()).limit(limit)
     return live(connection, query if tenant is None else query.where(table.c.tenant == tenant))
+
+
+def runs_after(connection: Connection, limit: int, after: RunKey | None) -> list[Run]:
+    """Return the runs of all tenants, newest first; `after`: only those that follow this sort key."""
+    query = RUN.order_by(table.c.fire_time.desc(), table.c.run_id.desc()).limit(limit)
+    if after is not None:
+        fire_time, run_id = after
+        at = literal(fire_time, table.c.fire_time.type)
+        query = query.where(table.c.fire_time <= at, or_(table.c.fire_time < at, table.c.run_id < run_id))
+    return live(connection, query)
 
 
 def run(connection: Connection, run_id: str) -> Run | None:

@@ -77,6 +77,10 @@ class Reader:
         """Return the latest runs, of one tenant or of all, newest first; open runs have their current counts."""
         return await self._read(lambda connection: history.runs(connection, tenant, limit))
 
+    async def runs_after(self, limit: int, after: history.RunKey | None = None) -> list[Run]:
+        """Return the runs of all tenants, newest first; `after`: only those that follow this sort key."""
+        return await self._read(lambda connection: history.runs_after(connection, limit, after))
+
     async def run(self, run_id: str) -> Run | None:
         """Return a run, or None if there is no such run; an open run has its current counts."""
         return await self._read(lambda connection: history.run(connection, run_id))

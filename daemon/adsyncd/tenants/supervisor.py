@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
-from types import MappingProxyType
 
 import anyio
 from anyio.abc import TaskGroup
@@ -83,7 +82,7 @@ class Supervisor:
     @property
     def workers(self) -> Mapping[str, Worker]:
         """All workers, by their tenants' ids."""
-        return MappingProxyType(self._workers)
+        return self._workers
 
     @property
     def tenants(self) -> Mapping[str, Tenant]:

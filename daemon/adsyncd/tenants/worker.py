@@ -245,7 +245,8 @@ class Worker:
         """What the tenant does."""
         if self.leaving:
             return State.DRAINING
-        if self.running or self._activities[_Activity.REPLAY]:
+        activities = self._activities
+        if activities.get(_Activity.RUN) or activities.get(_Activity.REPLAY):
             run = self.going
             return State.WAITING if run and run.tally.oldest_wait() else State.RUNNING
         if self._paused_since:

@@ -173,3 +173,15 @@ def test_quotas_and_schedules_are_said_in_words() -> None:
     assert in_words(quota) == "10 requests per 1m, 1000 per 1d"
     assert schedule_of(a_tenant(schedule=EVERY_HOUR)) == "every 1h"
     assert schedule_of(a_tenant(schedule=Cron("0 7 * * *", "Europe/Berlin"))) == "0 7 * * * (Europe/Berlin)"
+
+
+async def test_tenants_are_ranked_and_counted_by_what_their_client_ids_need(world: World) -> None:
+    for name, requests in (("little", 22), ("close", 90), ("over", 110)):
+        world.tenant(name, listed=requests * 10 // 11, requests=requests)
+    world.tenant("new")
+    world.tenant("busy", listed=20, requests=22)
+    world.sent["busy"] = 95
+    await world.refresh()
+    assert [rank[-1] for rank in world.loads.ranked] == ["over", "busy", "close", "little", "new"]
+    assert (world.loads.over, world.loads.close) == (1, 1)
+    assert [name for name in world.workers if world.loads.is_near(name)] == ["close", "over", "busy"]

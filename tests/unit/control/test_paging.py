@@ -82,3 +82,38 @@ async def test_tenants_and_dead_letters_are_read_page_after_page(inside: Inside,
         refused(await api.get(f"{path}?after=x"), 409)
         refused(await api.get(f"{path}?after=%00"), 422)
         assert await ask(api, f"{path}?limit=1000")
+
+
+async def test_runs_of_all_tenants_are_read_page_after_page_also_those_of_one_instant(
+    inside: Inside, api: httpx.AsyncClient
+) -> None:
+    for name in ("acme", "globex", "initech"):
+        await bury(inside.store, name, "c1")  # all at noon
+    seen, following = list[str](), "/v1/runs?limit=2"
+    while following:
+        answer = await api.get(following)
+        seen += [one["tenant"] for one in answer.json()]
+        following = answer.links.get("next", {}).get("url", "")
+    assert seen == ["initech", "globex", "acme"]
+
+
+async def test_dead_letters_are_counted_by_reason(inside: Inside, api: httpx.AsyncClient) -> None:
+    await bury(inside.store, "acme", "c1", "c2")
+    await bury(inside.store, "globex", "c1")
+    [one] = await ask(api, "/v1/dead-letters?group=reason")
+    assert (one["reason"], one["campaigns"], one["tenants"], one["number"]) == (
+        "422: over budget",
+        3,
+        ["acme", "globex"],
+        2,
+    )
+    refused(await api.get("/v1/dead-letters?group=reason&tenant=acme"), 409)
+    refused(await api.get("/v1/dead-letters?group=tenant"), 422)
+
+
+async def test_a_plan_of_too_many_tenants_is_refused(
+    inside: Inside, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len((await ask(api, "/v1/plan"))["tenants"]) == len(inside.supervisor.tenants)
+    monkeypatch.setattr("adsyncd.control.commands.MOST", 1)
+    assert "adsyncd plan" in str(refused(await api.get("/v1/plan"), 409)["fix"])
