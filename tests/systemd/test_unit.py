@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from support.page import blocks, read, section
 from support.service import CHECKOUT, Service, until
 
 
@@ -72,3 +73,24 @@ async def test_files_that_are_refused_show_in_the_status(service: Service) -> No
     await until(lambda: service.show("StatusText") == "0 tenants; 0 runs in progress; 1 file refused")
     [entry] = service.journal("-p", "err")
     assert "/etc/adsyncd/tenants.d/globex.toml" in json.dumps(entry)
+
+
+def test_sockets_for_groups_need_a_line_in_the_unit_and_are_gone_with_the_service(service: Service) -> None:
+    page = {"socket": "/run/adsyncd/page.sock", "group": "marketing"}
+    service.machine.run("groupadd", "--system", "--force", "marketing")
+    service.settings(page=page)
+    assert service.systemctl("start", check=False).returncode != 0
+    assert 'page.group: the daemon is not a member of "marketing"' in service.show("StatusText")
+    [example] = blocks(section(read("systemd.md"), "Sockets for groups"), "ini")
+    [line] = [line for line in example.splitlines() if line.startswith("SupplementaryGroups=")]
+    service.override(line.replace("operators ", ""))
+    service.systemctl("start")
+    shown = service.machine.run("stat", "--format=%a %U %G", "/run/adsyncd/control.sock", page["socket"]).stdout
+    assert shown.splitlines() == ["660 adsyncd adsyncd", "660 adsyncd marketing"]
+    ask = "import socket; socket.socket(socket.AF_UNIX).connect('/run/adsyncd/page.sock')"
+    python = service.machine.run("readlink", "-f", "/opt/adsyncd/bin/python").stdout.strip()
+    as_colleague = ["setpriv", "--reuid=4711", "--regid=marketing", "--clear-groups", python, "-c"]
+    service.machine.run(*as_colleague, ask)
+    assert service.machine.run(*as_colleague, ask.replace("page", "control"), check=False).returncode != 0
+    service.systemctl("stop")
+    assert not service.machine.path("/run/adsyncd").exists()
