@@ -1,4 +1,4 @@
-"""One browser for each worker, one daemon for each file, and visits in which nothing may go wrong."""
+"""One browser and one daemon for each worker, which tests leave as they found it, and visits without any mistake."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ async def chromium() -> AsyncIterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def world(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> AsyncIterator[WatchedWorld]:  # noqa: ARG001 - without a browser there is nothing to start
     async with watched_world(tmp_path_factory.mktemp("world")) as running:
         yield running
