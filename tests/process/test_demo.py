@@ -11,11 +11,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+import anyio
+import httpx
 import pytest
 from rich.console import Console
 
+from adsyncd.cli.forwarder import forwarding
 from adsyncd.demo.scene import Scene
 from adsyncd.demo.story import play
 from adsyncd.errors import AdsyncdError
@@ -126,6 +130,26 @@ async def test_it_fails_when_the_platform_allows_less_than_the_daemon_believes(
     scene = Scene(campaigns=12, quota=Quota(10, timedelta(milliseconds=500)), surprises={"quota_requests": 6})
     with pytest.raises(AdsyncdError, match=r"(?m)^acme: \d+ requests were refused for quota$"):
         await play(scene, Console(file=io.StringIO()), "adsyncd")
+
+
+async def test_it_stays_with_its_page_until_ctrl_c(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    scene, text, codes = Scene(campaigns=12, quota=Quota(20, timedelta(milliseconds=500))), io.StringIO(), list[int]()
+
+    page = re.compile("^Page +(http:.*/)$", re.MULTILINE)
+
+    async def stay() -> None:
+        forward = partial(forwarding, uids={os.getuid()})
+        codes.append(await play(scene, Console(file=text), "adsyncd", forward))
+
+    with anyio.fail_after(90):
+        async with anyio.create_task_group() as tasks, httpx.AsyncClient(trust_env=False, timeout=30) as browser:
+            tasks.start_soon(stay)
+            while (found := page.search(text.getvalue())) is None:  # noqa: ASYNC110 - as a reader would
+                await anyio.sleep(0.1)
+            assert "All 4 tenants are well." in (await browser.get(found[1])).text
+            signal.raise_signal(signal.SIGINT)
+    assert codes == [0]
 
 
 def test_ctrl_c_at_a_terminal_ends_all_of_it(place: Path) -> None:

@@ -1,8 +1,11 @@
 """`adsyncd demo`: the whole system on this machine."""
 
+import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import anyio
 import typer
@@ -10,17 +13,24 @@ import typer
 from adsyncd.cli.output import Terminal
 
 
-def demo() -> None:
+def demo(
+    stay: Annotated[bool, typer.Option("--stay", help="Serve the daemon's page in the end, until Ctrl-C.")] = False,
+) -> None:
     """Show the whole system on this machine, in under a minute.
 
     Starts OpenBao, a mock platform that sometimes fails, and the daemon with three tenants, all on 127.0.0.1; then
     shows their progress, the result of each tenant, and the trace of a run. It stops everything that it started, and
     keeps the database in a new folder of /tmp for inspection. Exits 1 if a result is not as expected.
+
+    With --stay, the daemon runs on in the end, and the address of its page is printed.
     """
-    from adsyncd.demo.scene import Scene  # noqa: PLC0415 - slow to import, and only for this command
+    from adsyncd.cli.forwarder import forwarding  # noqa: PLC0415 - slow to import, and only for this command
+    from adsyncd.cli.page import users  # noqa: PLC0415
+    from adsyncd.demo.scene import Scene  # noqa: PLC0415
     from adsyncd.demo.story import play  # noqa: PLC0415
 
-    raise typer.Exit(anyio.run(play, Scene(), _Console(), _called()))
+    forward = partial(forwarding, uids=users(os.getuid(), os.environ)) if stay else None
+    raise typer.Exit(anyio.run(play, Scene(), _Console(), _called(), forward))
 
 
 def _called() -> str:

@@ -76,6 +76,11 @@ def print_places(console: Console, folder: Folder, command: str) -> None:
     )
 
 
+def print_page(console: Console, address: str) -> None:
+    """Print the address of the daemon's page."""
+    _print_lines(console, "", f"Page     {address}", "         served to your user until Ctrl-C")
+
+
 def print_log(console: Console, folder: Folder) -> None:
     """Print the end of the daemon's log."""
     lines = folder.log.read_text().splitlines() if folder.log.exists() else []

@@ -10,7 +10,9 @@ OpenBao ── credentials ──► daemon ── requests ──► mock platf
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM, Signals
 
 import anyio
@@ -27,7 +29,7 @@ from adsyncd.demo.openbao import openbao
 from adsyncd.demo.platform import MockPlatform, mock_platform
 from adsyncd.demo.process import running
 from adsyncd.demo.progress import progress, progress_of
-from adsyncd.demo.report import print_evidence, print_log, print_parts, print_places, print_trace
+from adsyncd.demo.report import print_evidence, print_log, print_page, print_parts, print_places, print_trace
 from adsyncd.demo.scene import Scene, secret_path
 from adsyncd.errors import AdsyncdError
 from adsyncd.model.run import Run
@@ -42,17 +44,23 @@ _FAREWELL_S = 10.0
 _ALL = 100  # more than the demo's runs
 
 
-async def play(scene: Scene, console: Console, command: str) -> int:
+Forward = Callable[[Path], AbstractAsyncContextManager[str]]
+"""Forwards an address, which it yields, to a Unix socket."""
+
+
+async def play(scene: Scene, console: Console, command: str, forward: Forward | None = None) -> int:
     """Play the scene, show it on `console`, and return the exit code: 0, or 130 when a signal stopped it.
 
-    `command` is what the user calls adsyncd by. SIGINT, SIGTERM and SIGHUP end everything in order. Raises
-    AdsyncdError when a part can't be started or ends by itself, and when anything is not as `judge` wants it.
+    `command` is what the user calls adsyncd by. With `forward`, the daemon and its page stay in the end, until a signal
+    ends them. SIGINT, SIGTERM and SIGHUP end everything in order. Raises AdsyncdError when a part can't be started or
+    ends by itself, and when anything is not as `judge` wants it.
     """
+    judged = anyio.Event()
     with anyio.open_signal_receiver(SIGINT, SIGTERM, SIGHUP) as signals, anyio.CancelScope() as stage:
         async with beside(_cancel_at_first, signals, stage, console):
-            await _play(scene, console, command)
+            await _play(scene, console, command, judged, forward)
             return 0
-    return _INTERRUPTED
+    return 0 if judged.is_set() else _INTERRUPTED
 
 
 async def _cancel_at_first(signals: AsyncIterator[Signals], scope: anyio.CancelScope, console: Console) -> None:
@@ -61,7 +69,7 @@ async def _cancel_at_first(signals: AsyncIterator[Signals], scope: anyio.CancelS
     console.print("stopping")
 
 
-async def _play(scene: Scene, console: Console, command: str) -> None:
+async def _play(scene: Scene, console: Console, command: str, judged: anyio.Event, forward: Forward | None) -> None:
     console.print("Starting OpenBao, a mock platform and a collector on 127.0.0.1")
     credentials = scene.credentials(secrets.token_urlsafe)
     settings = scene.platform(credentials)
@@ -81,6 +89,9 @@ async def _play(scene: Scene, console: Console, command: str) -> None:
             print_evidence(console, scene, evidence)
             print_places(console, folder, command)
             judge(evidence, scene.campaigns)
+            judged.set()
+            if forward:
+                await _stay(console, folder, role.secret_id, collector, forward)
         except AdsyncdError:
             print_log(console, folder)
             raise
@@ -90,15 +101,29 @@ async def _run_daemon(
     scene: Scene, console: Console, folder: Folder, secret_id: SecretStr, collector: Collector
 ) -> list[Run]:
     """Run the daemon until each tenant's run has ended, and return these runs."""
-    command = [sys.executable, "-m", "adsyncd", "run", "--config", str(folder.config)]
     async with (
         open_store(folder.store_url, clock=SystemClock(), tracer=NoOpTracer()) as store,
-        running(command, folder.log, _environ(secret_id, collector), _FAREWELL_S) as daemon,
+        running(_run(folder), folder.log, _environ(secret_id, collector), _FAREWELL_S) as daemon,
     ):
         runs = await _watch(scene, console, store, collector, daemon)
     if daemon.returncode:
         raise AdsyncdError(f"the daemon was asked to stop and ended with {daemon.returncode}")
     return runs
+
+
+async def _stay(console: Console, folder: Folder, secret_id: SecretStr, collector: Collector, forward: Forward) -> None:
+    """Run the daemon again, and serve its page until it ends or this is cancelled."""
+    log, socket = folder.path / "page.log", folder.path / "control.sock"
+    async with running(_run(folder), log, _environ(secret_id, collector), _FAREWELL_S) as daemon:
+        while daemon.returncode is None and not socket.exists():  # noqa: ASYNC110 - another process makes it
+            await anyio.sleep(_POLL_S)
+        async with forward(socket) as address:
+            print_page(console, address)
+            raise AdsyncdError(f"the daemon ended by itself, with {await daemon.wait()}: see {log}")
+
+
+def _run(folder: Folder) -> list[str]:
+    return [sys.executable, "-m", "adsyncd", "run", "--config", str(folder.config)]
 
 
 def _environ(secret_id: SecretStr, collector: Collector) -> dict[str, str]:
