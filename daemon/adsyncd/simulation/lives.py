@@ -17,7 +17,7 @@ from random import Random
 import anyio
 from anyio.abc import TaskGroup
 from opentelemetry.trace import NoOpTracer
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from adsyncd.alerts import AlertWatch
 from adsyncd.daemon import Parts
@@ -38,7 +38,7 @@ from adsyncd.simulation.ticker import VirtualTicker
 from adsyncd.simulation.virtual_time import START, VirtualClock
 from adsyncd.simulation.world import End, Jump, Life, PlatformChange, Span, World
 from adsyncd.store.store import Store, store_in
-from adsyncd.store.tables import campaigns
+from adsyncd.store.tables import campaigns, runs
 from adsyncd.tasks import at_once, beside
 from adsyncd.telemetry.instruments import QUOTA_PERMITS, Instruments
 from adsyncd.tenants.diff import Diff
@@ -247,6 +247,18 @@ class Lives:
             self._checker.check_campaigns(tenant, self._kept(tenant))
         self._checker.check_database(dump(self._engine))
         self._checker.check_progress()
+        self._check_skipped_ticks()
+
+    def _check_skipped_ticks(self) -> None:
+        """Check that runs stand for no more skipped ticks than there were. A crash may lose the last ones."""
+        with self._engine.connect() as connection:
+            on_record = connection.execute(
+                select(runs.c.tenant, func.sum(runs.c.skipped_ticks)).group_by(runs.c.tenant)
+            )
+            for tenant, skipped in on_record:
+                if skipped > self.overlapped[tenant]:
+                    what = f"{tenant} has {skipped} skipped ticks on record, and skipped {self.overlapped[tenant]}"
+                    self._checker.break_(Invariant.RECONCILED, what)
 
     def _kept(self, tenant: Tenant) -> set[str]:
         """Return a tenant's campaigns that the store has not marked deleted."""

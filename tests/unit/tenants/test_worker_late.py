@@ -8,6 +8,8 @@ import pytest
 
 from adsyncd.host.owner import ProcessOwner
 from adsyncd.model.run import Outcome, Run, run_id
+from adsyncd.model.tenant import Every
+from adsyncd.model.verdict import Trouble
 from adsyncd.rate.quota import Quota
 from adsyncd.rate.wait import WaitReason
 from adsyncd.runs.lease import Leases
@@ -136,3 +138,33 @@ async def test_the_time_of_a_run_is_split_by_what_it_waited_for(
     assert max(run.waits, key=lambda each: run.waits[each]) is reason
     assert run.waits[reason] >= 1
     assert sum(run.waits.values()) <= took_s
+
+
+async def test_the_verdict_follows_what_the_worker_knows(store: Store) -> None:
+    async with a_world(store, tenant("acme", quota=SCARCE, schedule=Every(timedelta(seconds=20)))) as world:
+        worker = world.supervisor.worker("acme")
+        assert worker.verdict is None
+        began = tick(world)
+        await anyio.sleep(21)
+        assert worker.verdict is None
+        tick(world)
+        late = worker.verdict
+        assert late
+        assert (late.trouble, late.sentence) == (Trouble.LATE, "acme is late: its run in progress has skipped 1 tick.")
+        assert worker.verdict is late  # it is judged only when something changes
+        await ended(world, began)
+        await anyio.sleep(1)
+        assert worker.status(None).verdict is worker.verdict
+        assert worker.verdict
+        assert worker.verdict.sentence == "acme is late: its last run skipped 1 tick."
+        assert (
+            "waits for the quota of 10 requests per 20s, which its 22 requests use up twice over"
+            in (worker.verdict.causes[0])
+        )
+        await worker.pause()
+        assert worker.verdict
+        assert worker.verdict.trouble is Trouble.PAUSED
+        await worker.resume()
+        await ended(world, tick(world))
+        await anyio.sleep(1)
+        assert worker.verdict is None
