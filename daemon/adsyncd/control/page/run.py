@@ -143,7 +143,7 @@ def _said(run: Run, unpushed: Sequence[Unpushed]) -> Iterator[str]:
         yield f"{number(tried)} failed{_reasons(unpushed, PushState.FAILED)}. {again}"
     if run.untried:
         yield f"{number(run.untried)} were not tried: the run was cut short."
-    if run.error:
+    if run.error and not (unpushed and run.outcome is Outcome.PARTIAL and run.error.endswith(" were not pushed")):
         yield f"Error: {foreign(run.error, _LONGEST_REASON).short}"
     if run.note:
         yield f"Note: {foreign(run.note, _LONGEST_REASON).short}"

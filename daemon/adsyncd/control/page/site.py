@@ -138,8 +138,10 @@ class Site:
         page = await self.lists.tenants(show, platform=None, q=None, worst=True, limit=ROWS, after=here.after)
         daemon = await self.commands.status()
         history = self.lists.history(now - _DAY, _HOUR)
-        causes = self.lists.causes()
-        view = await to_thread.run_sync(lambda: tenants_view(daemon, page, causes, history, now, show=show, trail=here))
+        causes, alerts = self.lists.causes(), len(self.alerts())
+        view = await to_thread.run_sync(
+            lambda: tenants_view(daemon, page, causes, history, now, show=show, trail=here, alerts=alerts)
+        )
         around = await self._frame(view.sentence.removesuffix("."), daemon, current="Tenants")
         return await _rendered(request, "tenants.html", around, view=view)
 

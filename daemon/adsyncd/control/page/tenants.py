@@ -141,13 +141,14 @@ def tenants_view(
     *,
     show: Show = Show.ALL,
     trail: Trail = FIRST,
+    alerts: int = 0,
 ) -> TenantsView:
-    """Return the values of the page of all tenants. `history`: of the last 24 h."""
+    """Return the values of the page of all tenants. `history`: of the last 24 h; `alerts`: how many fire."""
     all_of_them = page.counts.get(Show.ALL, page.total)
     query = {"show": "" if show is Show.ALL else show}
     return TenantsView(
         sentence=_sentence(all_of_them, causes),
-        lede=list(_lede(all_of_them, page, causes, daemon)),
+        lede=_lede(all_of_them, page, causes, daemon, alerts),
         notices=notices(daemon, now),
         facts=_facts(history),
         causes=[_cause(cause, now) for cause in causes],
@@ -195,7 +196,9 @@ def _number_of(causes: Sequence[Cause], *, noted: bool) -> int:
     return sum(cause.number for cause in causes if (cause.severity is Severity.NOTE) is noted)
 
 
-def _lede(total: int, page: TenantsPage, causes: Sequence[Cause], daemon: DaemonStatus) -> list[tuple[str, bool]]:
+def _lede(
+    total: int, page: TenantsPage, causes: Sequence[Cause], daemon: DaemonStatus, alerts: int
+) -> list[tuple[str, bool]]:
     wrong, noted = _number_of(causes, noted=False), _number_of(causes, noted=True)
     off = daemon.tenants.get(State.DISABLED, 0)
     well = max(0, total - wrong - noted - off)
@@ -206,6 +209,8 @@ def _lede(total: int, page: TenantsPage, causes: Sequence[Cause], daemon: Daemon
         said += [(number(well), True), (" keep their schedule. " if well != 1 else " keeps its schedule. ", False)]
         said += [(number(running), True), (" run now, " if running != 1 else " runs now, ", False)]
         said += [(number(waiting), True), (" wait. " if waiting != 1 else " waits. ", False)]
+    if alerts:
+        said += [(number(alerts), True), (" alerts fire. " if alerts != 1 else " alert fires. ", False)]
     vault = daemon.vault
     up = [f"Vault is {vault.state}"] if vault and not vault.error else []
     up += [] if daemon.store else ["the database is up"]

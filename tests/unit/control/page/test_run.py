@@ -80,6 +80,12 @@ def test_facts_say_what_took_the_time() -> None:
     assert next(iter(view().facts)).small == "began on time"
 
 
+def test_an_error_that_repeats_the_sentence_is_left_out() -> None:
+    error = "4 of 25 campaigns were not pushed"
+    assert "Error" not in " ".join(view(UNPUSHED, outcome=Outcome.PARTIAL, failed=4, error=error).said)
+    assert "Error" in " ".join(view(UNPUSHED, outcome=Outcome.PARTIAL, failed=4, error=f"{error}; 2 odd items").said)
+
+
 def test_errors_notes_and_untried_campaigns_are_told() -> None:
     said = " ".join(view(outcome=Outcome.ABANDONED, failed=4, untried=4, error="boom\n", note="odd").said)
     assert said == r"4 were not tried: the run was cut short. Error: boom\n Note: odd"

@@ -143,3 +143,8 @@ def test_the_last_success_is_known_from_the_last_run_or_the_last_day() -> None:
 def test_only_a_cause_that_is_about_quotas_leads_to_them() -> None:
     late = [replace(CAUSES[1], reason=reason) for reason in ("late: runs wait for quota", "late: the database")]
     assert [cause.see and cause.see.href for cause in view(late).causes] == ["/quotas", None]
+
+
+def test_alerts_that_fire_are_counted() -> None:
+    assert "2 alerts fire. " in said(view(alerts=2))
+    assert "1 alert fires. " in said(view(alerts=1))
