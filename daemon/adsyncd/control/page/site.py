@@ -136,9 +136,9 @@ class Site:
         now, here = self.clock.now(), trail(request.query_params.get("after", ""))
         show = _member(Show, request.query_params.get("show", "")) or Show.ALL
         page = await self.lists.tenants(show, platform=None, q=None, worst=True, limit=ROWS, after=here.after)
+        causes, alerts = self.lists.causes(), len(self.alerts())  # at once: from the same look at all tenants
         daemon = await self.commands.status()
         history = self.lists.history(now - _DAY, _HOUR)
-        causes, alerts = self.lists.causes(), len(self.alerts())
         view = await to_thread.run_sync(
             lambda: tenants_view(daemon, page, causes, history, now, show=show, trail=here, alerts=alerts)
         )
