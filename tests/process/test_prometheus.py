@@ -155,6 +155,9 @@ async def test_a_port_in_use_stops_a_start_with_the_reason(world: World, tmp_pat
     assert ended.returncode == os.EX_CONFIG
     assert b"OTEL_EXPORTER_PROMETHEUS_PORT: can't listen at 127.0.0.1:" in ended.stderr
     assert b"Address already in use; choose a free port, or stop the program that has it" in ended.stderr
+    checked = await other.run("check")
+    assert (checked.returncode, b"Address already in use" in checked.stdout) == (1, True)
+    assert (await world.program.run("check")).returncode == 0  # its own daemon has the port
 
 
 async def test_a_sync_beside_the_daemon_serves_nothing(world: World) -> None:

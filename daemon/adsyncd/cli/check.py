@@ -1,7 +1,9 @@
 """`adsyncd check`: validate the settings and all drop-ins."""
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -27,7 +29,7 @@ from adsyncd.runs.plan import ASSUMED_CAMPAIGNS, plan
 from adsyncd.store import open_reader
 from adsyncd.store.checkup import Checkup, check_up
 from adsyncd.store.sql import file_of
-from adsyncd.telemetry.standard_variables import find_problems
+from adsyncd.telemetry.standard_variables import find_problems, wanted_exporters
 
 Store = Annotated[bool, typer.Option("--store", help="Also check the database, without migrating or repairing it.")]
 
@@ -44,7 +46,7 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
 
     Exits 0 if everything is valid, 1 if there is a problem.
     """
-    found = Checkup()
+    found, settings = Checkup(), None
     try:
         settings = load_guarded_settings(config, os.environ)
         tenants = read_tenants(settings)
@@ -55,7 +57,10 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
             found = check_up(settings.store.url)
     except ConfigError as error:
         problems, warnings, ready = error.problems, [], 0
-    problems = [*problems, *find_problems(os.environ), *found.problems]
+    variables = find_problems(os.environ)
+    if settings is not None and not variables:
+        variables = _address_taken(settings)
+    problems = [*problems, *variables, *found.problems]
     if json:
         print_json(
             [{"severity": "error"} | problem_as_json(problem) for problem in problems]
@@ -72,6 +77,24 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
         counts += [counted(len(warnings), "warning")] if warnings else []
         print_line(", ".join(counts), err=bool(problems))
     raise typer.Exit(1 if problems else 0)
+
+
+def _address_taken(settings: Settings) -> list[Problem]:
+    """Return why the daemon can't listen for Prometheus, unless it runs and has the address itself."""
+    if "prometheus" not in wanted_exporters(os.environ, "metrics"):
+        return []
+    with socket.socket(socket.AF_UNIX) as control, suppress(OSError):
+        control.settimeout(1)
+        control.connect(str(settings.control.socket))
+        return []
+    from adsyncd.telemetry.scrapes import listen  # noqa: PLC0415 - slow to import
+
+    try:
+        for listener in listen(os.environ):
+            listener.close()
+    except ConfigError as error:
+        return list(error.problems)
+    return []
 
 
 async def _costs(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:
