@@ -73,6 +73,8 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         once = {"umbrella": {"rejected": rejected(1)}, "initech": {"push_latency_s": 2.5}}
         await platform.change(clients=once)
         assert (await program.run("trigger", "umbrella")).returncode == 0
+        program.tenant("initech", schedule=OFTEN, credentials={"vault": "adsyncd/initech"})
+        assert (await program.run("reload")).returncode == 0
         yield World(program, prometheus)
 
 
@@ -93,7 +95,7 @@ async def installed(program: Program, platform: Platform, stack: AsyncExitStack)
     for tenant in TENANTS:
         password = "wrong" if tenant == "hooli" else f"pw-{tenant}"
         await vault.put_secret(f"adsyncd/{tenant}", {"email": f"{tenant}@example.com", "password": password})
-        schedule = {"umbrella": ONCE, "initech": OFTEN, "hooli": OFTEN}.get(tenant, SELDOM)
+        schedule = {"umbrella": ONCE, "initech": ONCE, "hooli": OFTEN}.get(tenant, SELDOM)
         program.tenant(tenant, schedule=schedule, credentials={"vault": f"adsyncd/{tenant}"})
 
 
