@@ -143,7 +143,7 @@ class Pipeline:
             RUN_ID: name,
             FIRE_TIME: fire_time.isoformat(timespec="milliseconds"),
         }
-        if before is not None:
+        if before is not None and before.trace_id.strip("0"):  # else telemetry was disabled
             attributes[RESUMED_FROM] = before.trace_id
         with (
             span(self._tracer, SPAN_RUN, attributes, links=links_to(before)) as current,

@@ -241,6 +241,15 @@ async def test_a_resumed_run_is_a_trace_with_a_link_to_the_one_before(store: Sto
     assert attributes(second)["adsyncd.run.pushed"] == 20
 
 
+async def test_a_run_whose_earlier_life_had_no_trace_names_none(store: Store) -> None:
+    await run(Source(page_faults={2: Stopping("stopping")}), store)
+    [before] = await store.open_runs("acme")
+    spans = Spans()
+    await run(Source(), store, tracer=spans.tracer, before=before)
+    [root] = spans.named("sync.run")
+    assert (root.links, attributes(root).get("adsyncd.run.resumed_from")) == ((), None)
+
+
 async def test_a_run_that_failed_is_an_error_in_its_trace_and_one_that_a_stop_left_open_is_none(store: Store) -> None:
     spans = Spans()
     await run(Source(page_faults={1: SignInRefused("no")}), store, 0, tracer=spans.tracer)
