@@ -59,9 +59,13 @@ async def test_colleagues_see_what_operators_see_and_command_nothing(program: Pr
         async with at(program, "page.sock") as colleague, at(program, "control.sock") as operator:
             seen = [(await one.get("/v1/tenants/acme")).json() for one in (colleague, operator)]
             assert seen[0] == seen[1]
-            answer = await colleague.post("/v1/tenants/acme/pause")
-            assert refused(answer, 405)["fix"] == "send commands to control.socket"
-            assert answer.headers["allow"] == "GET, HEAD"
+            for path in ("/v1/tenants/acme/pause", "/tenants/acme/pause"):
+                answer = await colleague.post(path)
+                assert refused(answer, 405)["fix"] == "send commands to control.socket"
+                assert answer.headers["allow"] == "GET, HEAD"
+            for one, buttons in ((colleague, 0), (operator, 2)):
+                shown = await one.get("/tenants/acme", headers={"Accept": "text/html"})
+                assert (shown.status_code, shown.text.count('<form method="post"')) == (200, buttons)
         assert not await is_paused(program)
         assert daemon.events("command") == []
     assert not (program.folder / "page.sock").exists()
@@ -81,7 +85,9 @@ async def test_a_foreign_site_reads_nothing_and_pauses_nobody(program: Program) 
                 ({"Host": "localhost:8090", "Sec-Fetch-Site": "cross-site"}, 403),
             ):
                 refused(await browser.post(pause, headers=headers), status)
-            assert "acme" not in (await browser.get("/v1/tenants", headers={"Host": "evil.example"})).text
+            for path in ("/", "/tenants/acme", "/v1/tenants", "/no/such"):
+                assert "acme" not in (await browser.get(path, headers={"Host": "evil.example"})).text
+            refused(await browser.post("/tenants/acme/pause", headers={"Origin": "https://evil.example"}), 403)
             assert not await is_paused(program)
             ours = {"Host": "ads.example.com", "Origin": "https://ads.example.com", "Sec-Fetch-Site": "same-origin"}
             assert (await browser.post(pause, headers=ours)).status_code == 200
