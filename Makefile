@@ -67,8 +67,9 @@ build/phoenix/installed:
 
 phoenix: build/phoenix/installed ## install Arize Phoenix (0.8 GB), a tracing backend to which a test of `make soak` exports
 
-picture: .venv/installed ## draw docs/demo.svg, which README.md shows, from a run of the demo
+picture: .venv/installed ## draw docs/demo.svg from a run of the demo, and docs/page/*.png from the pages of a daemon
 	$(BIN)/python docs/picture.py docs/demo.svg
+	ADSYNCD_PICTURES=1 $(BIN)/pytest -q tests/browser/test_pictures.py
 
 mutants: .venv/installed ## change the program in one place at a time, in files whose path contains ONLY, and see that a test fails
 	$(BIN)/python tests/mutate.py $(ONLY)
