@@ -262,7 +262,7 @@ def _need(bases: Mapping[str, _Basis], now: datetime, clock: Clock) -> _Need:
         dict(bases),
         sum(one.permits / one.due_s for one in found),
         max((one.share for one in found), default=0.0),
-        {one.tenant: (one.fix,) for one in found if one.fix},
+        {one.tenant: one.fixes for one in found if one.fixes},
         clock.monotonic() + _SELDOM * (clock.monotonic() - began),
     )
 
