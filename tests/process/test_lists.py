@@ -33,7 +33,7 @@ async def test_each_list_answers_of_the_real_daemon(program: Program, platform: 
         program.daemon() as daemon,
         httpx.AsyncClient(transport=transport, base_url="http://adsyncd", timeout=30) as api,
     ):
-        await daemon.logs("ready")
+        await daemon.logs("ready", times=2)
         (await api.post("/v1/tenants/acme/pause")).raise_for_status()
         waiting = await until(api, "/v1/tenants?state=waiting", len)
         assert [one["id"] for one in waiting] == ["globex"]
