@@ -85,7 +85,7 @@ async def test_tenants_of_one_client_id_share_its_load_and_one_that_needs_too_mu
     await world.refresh()
     for tenant in both:
         assert shares(world.loads.of(tenant)) == about(1.76, 0.3)
-        assert "let it be due every" in world.loads.fixes(tenant)[0]
+        assert world.loads.fixes(tenant)[0].startswith("schedule = { every = ")
     assert world.planned == [["acme", "globex"]]
 
 
