@@ -18,7 +18,8 @@
     ├── OutOfResources       this machine can't open a connection: wait; costs no attempt
     ├── Stopping             adsyncd is stopping: resume at the next start
     ├── CommandRefused       a command can't be executed in the current state
-    │   └── NoSuchTenant     unknown tenant
+    │   ├── NoSuchTenant     unknown tenant
+    │   └── NoSuchRun        unknown run
     ├── NoDaemon             no daemon answers a command: start it
     ├── DaemonBusy           the daemon does not answer a command in time: retry, see its log
     ├── ListingError         the pages are no consistent listing: give up
@@ -202,6 +203,10 @@ class CommandRefused(AdsyncdError):
 
 class NoSuchTenant(CommandRefused):
     """No tenant has the given id."""
+
+
+class NoSuchRun(CommandRefused):
+    """The tenant has no run of the given id, or none that is still kept."""
 
 
 class NoDaemon(AdsyncdError):

@@ -12,7 +12,7 @@ from hypothesis import settings
 from adsyncd.control import openapi
 from adsyncd.control.endpoints import ENDPOINTS
 from support.control import an_inside, tenant
-from support.records import bury
+from support.records import bury, run
 from support.web import serving
 
 api = schemathesis.openapi.from_dict(openapi.document(ENDPOINTS))
@@ -29,6 +29,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
         portal.call(bury, inside.store, "acme", "c1", "c2")
         yield stack.enter_context(portal.wrap_async_context_manager(serving(inside.app)))
+
+
+@api.include(path="/v1/tenants/{tenant}/runs/{run}").parametrize()
+@settings(max_examples=15, derandomize=True)
+def test_a_run_that_there_is_is_described(case: schemathesis.Case[Any], address: str) -> None:
+    case.path_parameters = {"tenant": "acme", "run": run().run_id}  # no other way leads to one
+    case.call_and_validate(address, timeout=10)
 
 
 @api.parametrize()

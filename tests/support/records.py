@@ -70,4 +70,5 @@ async def bury(store: Store, tenant: str, *ids: str, reason: str = "422: over bu
     await store.begin(this)
     for push in await store.keep_page(this, page(*ids), PushPolicy.ALL):
         await settle(store, this, push, PushState.DEAD_LETTERED, attempts=5, error=reason)
-    await store.finish(replace(this, ended_at=NOON, outcome=Outcome.PARTIAL))
+    counts = {"listed": len(ids), "dead_lettered": len(ids)}
+    await store.finish(replace(this, ended_at=NOON, outcome=Outcome.PARTIAL, **counts))  # type: ignore[arg-type]  # counts

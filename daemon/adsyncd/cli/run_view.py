@@ -15,11 +15,10 @@ _KEYS = ("campaign_id", "name", "state", "reason", "attempts", "since")
 
 
 def details_as_json(details: RunDetails) -> dict[str, object]:
-    """Return a run as `runs show --json` prints it: the keys of `runs --json`, and the campaigns it did not push."""
+    """Return a run as `runs show --json` prints it: as in `runs --json`, and the campaigns that it did not push."""
     lost = [asdict(one) | {"since": one.since.isoformat()} for one in details.unpushed]
     return {
-        **run_as_json(details.run),
-        "untried": details.run.untried,
+        "run": run_as_json(details.run) | {"untried": details.run.untried},
         "unpushed": [{key: one[key] for key in _KEYS} for one in lost],
         "more": details.more,
     }
@@ -28,10 +27,8 @@ def details_as_json(details: RunDetails) -> dict[str, object]:
 def run_view(details: RunDetails) -> RenderableType:
     """Return a run in words, and a table of the campaigns that it did not push."""
     run = details.run
-    facts = Table.grid(padding=(0, 2))
-    for name, value in _facts(run):
-        facts.add_row(name, value)
-    parts: list[RenderableType] = [styled(_headline(run), "bold"), facts]
+    facts = [f"{name:<10} {value}" for name, value in _facts(run)]
+    parts: list[RenderableType] = [styled(_headline(run), "bold"), *facts]
     if details.unpushed:
         parts += ["", "not pushed, the latest first:", _unpushed(details)]
     if details.more:

@@ -76,7 +76,8 @@ def runs(
     if json:
         print_json(details_as_json(details))
     else:
-        new_console().print(run_view(details))
+        console = new_console()
+        console.print(run_view(details), soft_wrap=not console.is_terminal)
 
 
 def _list(settings: Settings, tenant: str | None, limit: int, *, daily: bool, json: bool) -> None:

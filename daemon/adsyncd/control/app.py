@@ -25,7 +25,7 @@ from adsyncd.control.etag import tagged
 from adsyncd.control.lists import LISTS
 from adsyncd.control.page.site import Site, wants_page
 from adsyncd.control.paging import Listed
-from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
+from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchRun, NoSuchTenant, Stopping, StoreError
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ _BODY_S = 10.0
 
 _STATUSES = (
     (NoSuchTenant, HTTPStatus.NOT_FOUND),
+    (NoSuchRun, HTTPStatus.NOT_FOUND),
     (CommandRefused, HTTPStatus.CONFLICT),
     (Stopping, HTTPStatus.SERVICE_UNAVAILABLE),
     (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -104,9 +105,9 @@ async def _asked(endpoint: Endpoint[Any], request: Request) -> Asked:
         if len(query) != len(query.multi_items()):
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "a query parameter is repeated")
         return Asked(
-            wire.OfOne.model_validate(request.path_params).tenant if request.path_params else "",
-            endpoint.query.model_validate(dict(query)),
-            endpoint.order.model_validate_json(await _body(request)) if endpoint.order else None,
+            **wire.of_path(endpoint.path).model_validate(request.path_params).model_dump(),
+            query=endpoint.query.model_validate(dict(query)),
+            order=endpoint.order.model_validate_json(await _body(request)) if endpoint.order else None,
         )
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, one['loc'])) or 'body'}: {_reason(one)}" for one in error.errors()]

@@ -11,12 +11,12 @@ from anyio.abc import TaskGroup
 
 import adsyncd
 from adsyncd.clock import Clock
-from adsyncd.control.paging import MOST, Listed, key_of, page_of, position
+from adsyncd.control.paging import LIMIT, MOST, Listed, key_of, page_of, position
 from adsyncd.control.statuses import Statuses, TenantFiles
-from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
+from adsyncd.errors import CommandRefused, NoSuchRun, NoSuchTenant, StoreError
 from adsyncd.model.campaign import DeadLetter, PushState
-from adsyncd.model.failure import SharedReason
-from adsyncd.model.run import Run, Tally
+from adsyncd.model.failure import RunDetails, SharedReason, unpushed_of
+from adsyncd.model.run import Outcome, Run, Tally
 from adsyncd.model.status import DaemonStatus, Reloaded, State, TenantStatus
 from adsyncd.model.tenant import Tenant
 from adsyncd.model.verdict import Trouble
@@ -131,6 +131,28 @@ class Commands:
         """Return the reasons of dead letters, those of the most campaigns first."""
         return await self._store.reasons(limit)
 
+    async def runs_of(
+        self,
+        tenant_id: str,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        outcome: Outcome | None = None,
+        limit: int = LIMIT,
+    ) -> Listed[Run]:
+        """Return a page of a tenant's runs, newest first, with fire times from `since` on and before `before`."""
+        found = await self._store.runs_of(tenant_id, since=since, before=before, outcome=outcome, limit=limit + 1)
+        return replace(page_of(found, limit, run_position), by="before")
+
+    async def run(self, tenant_id: str, run_id: str, limit: int = LIMIT) -> RunDetails:
+        """Return a tenant's run with the first campaigns that it did not push. Raises NoSuchRun."""
+        run = await self._store.run(run_id)
+        if run is None or run.tenant != tenant_id:
+            raise NoSuchRun(
+                f"{tenant_id} has no run {run_id}", f"see /v1/tenants/{tenant_id}/runs; older ones are not kept"
+            )
+        lost = await self._store.unpushed(run_id, limit)
+        return RunDetails(run, lost, max(unpushed_of(run) - len(lost), 0))
+
     async def dead_letters(
         self, tenant_id: str | None, reason: str | None, limit: int, after: str | None = None
     ) -> Listed[DeadLetter]:
@@ -222,6 +244,11 @@ class Commands:
     def _refuse_disabled(self, tenant_id: str) -> None:
         if self.statuses.is_disabled(tenant_id):
             raise CommandRefused(f"{tenant_id} is disabled", "enable it in its drop-in, and run: adsyncd reload")
+
+
+def run_position(run: Run) -> str:
+    """Return the instant before which the runs of the next page of a tenant are."""
+    return f"{run.fire_time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def letter_position(letter: DeadLetter) -> str:

@@ -14,9 +14,10 @@ GONE = {HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be used."}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The validated parameters of a request: the tenant in its path, its query and its order, if it has them."""
+    """The validated parameters of a request: the tenant and the run in its path, its query and its order, if any."""
 
     tenant: str = ""
+    run: str = ""
     query: Any = None
     order: Any = None
 

@@ -10,7 +10,7 @@ from adsyncd.control.lists import LISTS
 from adsyncd.control.paging import Listed
 from adsyncd.errors import CommandRefused
 from adsyncd.model.campaign import PushState
-from adsyncd.model.failure import SharedReason
+from adsyncd.model.failure import RunDetails, SharedReason
 from adsyncd.model.run import Run
 from adsyncd.model.status import DaemonStatus, Reloaded, TenantStatus, counted
 from adsyncd.runs.plan import Plan
@@ -98,9 +98,18 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
         "/v1/tenants/{tenant}/runs",
         "A tenant's latest runs, newest first; also of a removed tenant",
         list[Run],
-        lambda commands, asked: commands.runs(asked.tenant, asked.query.limit),
-        query=wire.RunsQuery,
+        lambda commands, asked: commands.runs_of(asked.tenant, **dict(asked.query)),
+        query=wire.RunsOfTenantQuery,
         refusals=GONE,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/tenants/{tenant}/runs/{run}",
+        "A run, and the campaigns that it did not push, the latest failure first",
+        RunDetails,
+        lambda commands, asked: commands.run(asked.tenant, asked.run, asked.query.limit),
+        query=wire.RunQuery,
+        refusals={**GONE, HTTPStatus.NOT_FOUND: "The tenant has no such run, or it is no longer kept."},
     ),
     Endpoint(
         "POST",

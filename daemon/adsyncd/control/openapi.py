@@ -101,7 +101,7 @@ def _operation(endpoint: Endpoint[Any], schemas: Mapping[str, Json]) -> Json:
 
 
 def _parameters(endpoint: Endpoint[Any]) -> list[Json]:
-    in_path = wire.OfOne.model_json_schema()["properties"] if "{" in endpoint.path else {}
+    in_path = wire.of_path(endpoint.path).model_json_schema().get("properties", {})
     in_query = endpoint.query.model_json_schema().get("properties", {})
     return [
         *({"name": name, "in": "path", "required": True, "schema": schema} for name, schema in in_path.items()),

@@ -4,29 +4,50 @@ Their keys are a contract. Instants are ISO 8601 in UTC; a duration has its unit
 """
 
 import json
+import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasPath, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasPath, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from adsyncd.control import paging
 from adsyncd.control.overview import PlatformRow, QuotaRow, Show
 from adsyncd.model.alert import AlertName
 from adsyncd.model.campaign import DeadLetter, PushState
+from adsyncd.model.run import Outcome
 from adsyncd.model.status import Reloaded
 from adsyncd.model.tenant import TENANT_ID
+
+_DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")  # a mere number is none, though Pydantic takes it for seconds
 
 PROBLEM_JSON = "application/problem+json"
 
 TenantId = Annotated[str, Field(pattern=f"^{TENANT_ID}$")]
+RunId = Annotated[str, Field(pattern=rf"^{TENANT_ID}-[0-9]{{8}}T[0-9]{{6}}\.[0-9]{{3}}Z$")]
 SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL has no NUL
 Limit = Annotated[int, Field(ge=1, le=paging.MOST, description="maximum number of items")]
 After = Annotated[
     Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$", max_length=2000)] | SkipJsonSchema[None],
     Field(description="where the page begins: as the Link header of the page before says"),
 ]
+
+
+def _is_written(text: str) -> str:
+    if not _DATE.match(text):
+        raise ValueError("write an instant as 2026-11-25T12:00:00Z")
+    return text
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("beyond the calendar") from error
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_is_written), AfterValidator(_in_utc)] | SkipJsonSchema[None]
 
 
 class Answer(BaseModel):
@@ -134,11 +155,39 @@ class OfOne(Query):
     tenant: TenantId
 
 
+class OfRun(OfOne):
+    """The tenant and the run in the path."""
+
+    run: RunId
+
+
+def of_path(path: str) -> type[Query]:
+    """Return the type of the parameters in the path of an endpoint."""
+    if "{run}" in path:
+        return OfRun
+    return OfOne if "{tenant}" in path else Query
+
+
 class RunsQuery(Query):
     """Selects the latest runs."""
 
     limit: Limit = 20
     after: After = None
+
+
+class RunsOfTenantQuery(Query):
+    """Selects the latest runs of a tenant that match the filters, by their fire times."""
+
+    since: Instant = Field(None, description="only runs from this instant on")
+    before: Instant = Field(None, description="only runs before this instant; the next page has that of the last run")
+    outcome: Outcome | SkipJsonSchema[None] = Field(None, description="only runs that ended so")
+    limit: Limit = 20
+
+
+class RunQuery(Query):
+    """Selects the first campaigns that a run did not push."""
+
+    limit: Limit = paging.LIMIT
 
 
 class PageQuery(Query):
@@ -160,7 +209,7 @@ class TenantsQuery(PageQuery):
 class HistoryQuery(Query):
     """Selects a part of the last 24 hours."""
 
-    since: AwareDatetime | SkipJsonSchema[None] = Field(None, description="only from this instant on")
+    since: Instant = Field(None, description="only from this instant on")
     bucket: Literal["30m", "1h", "2h", "3h", "6h", "12h", "1d"] = Field("30m", description="the time of one sum")
 
 

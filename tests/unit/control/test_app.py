@@ -19,10 +19,11 @@ from adsyncd.control import openapi
 from adsyncd.control.app import application
 from adsyncd.control.endpoints import ENDPOINTS
 from adsyncd.errors import StoreError
+from adsyncd.model.run import Outcome
 from adsyncd.model.status import RefusedFile
 from adsyncd.rate.wait import WaitReason
 from support.control import SCARCE, UNCHANGED, WRONG, Inside, ask, refused, tell, tenant
-from support.records import bury
+from support.records import bury, run
 
 
 async def used_up(api: httpx.AsyncClient) -> Mapping[str, Any]:
@@ -73,6 +74,69 @@ async def test_a_run_that_ended_is_the_last_one(inside: Inside, api: httpx.Async
     assert (last["outcome"], last["pushed"], last["fire_time"]) == ("succeeded", 12, triggered["fire_time"])
     assert await ask(api, "/v1/tenants/acme/runs") == await ask(api, "/v1/runs?limit=1") == [last]
     assert await ask(api, "/v1/tenants/globex/runs") == []
+
+
+async def test_a_run_has_the_campaigns_that_it_did_not_push_and_how_many_more_there_are(
+    inside: Inside, api: httpx.AsyncClient
+) -> None:
+    await bury(inside.store, "acme", "c1", "c2", "c3")
+    [recorded] = await inside.store.runs("acme", 1)
+    path = f"/v1/tenants/acme/runs/{recorded.run_id}"
+    answer = await ask(api, path)
+    assert answer["run"] == (await ask(api, "/v1/tenants/acme/runs"))[0]
+    assert [one["campaign_id"] for one in answer["unpushed"]] == ["c3", "c2", "c1"]
+    first = {**answer["unpushed"][0], "since": None}
+    assert first == {
+        "campaign_id": "c3",
+        "state": "dead_lettered",
+        "reason": "422: over budget",
+        "attempts": 5,
+        "since": None,
+        "name": "",
+    }
+    assert answer["more"] == 0
+    cut = await ask(api, f"{path}?limit=2")
+    assert ([one["campaign_id"] for one in cut["unpushed"]], cut["more"]) == (["c3", "c2"], 1)
+
+
+@pytest.mark.parametrize("path", [f"acme/runs/{run('acme', 7).run_id}", f"globex/runs/{run('acme').run_id}"])
+async def test_a_run_that_there_is_not_or_of_another_tenant_is_not_found(
+    inside: Inside, api: httpx.AsyncClient, path: str
+) -> None:
+    await bury(inside.store, "acme", "c1")
+    answer = await api.get(f"/v1/tenants/{path}")
+    tenant_id, run_id = path.split("/runs/")
+    assert (answer.status_code, answer.json()["detail"]) == (404, f"{tenant_id} has no run {run_id}")
+    assert f"/v1/tenants/{tenant_id}/runs" in answer.json()["fix"]
+
+
+async def test_runs_of_a_tenant_are_paged_and_filtered(inside: Inside, api: httpx.AsyncClient) -> None:
+    for number in range(5):
+        began = run("acme", number)
+        await inside.store.begin(began)
+        outcome = Outcome.FAILED if number % 2 else Outcome.SUCCEEDED
+        await inside.store.finish(replace(began, ended_at=began.started_at, outcome=outcome))
+    path: str | None = "/v1/tenants/acme/runs?limit=2"
+    pages = []
+    while path:
+        answer = await api.get(path)
+        pages.append([one["run_id"] for one in answer.raise_for_status().json()])
+        path = answer.links["next"]["url"] if "next" in answer.links else None
+    ids = [run("acme", number).run_id for number in range(5)]
+    assert pages == [[ids[4], ids[3]], [ids[2], ids[1]], [ids[0]]]
+    since = f"{run('acme', 2).fire_time:%Y-%m-%dT%H:%M:%SZ}"
+    for query, found in (("outcome=failed", [3, 1]), (f"since={since}", [4, 3, 2]), (f"before={since}", [1, 0])):
+        runs = await ask(api, f"/v1/tenants/acme/runs?{query}")
+        assert [one["run_id"] for one in runs] == [ids[number] for number in found]
+    following = (await api.get("/v1/tenants/acme/runs?limit=1&outcome=failed")).links["next"]["url"]
+    assert [one["run_id"] for one in (await api.get(following)).json()] == [ids[1]]
+
+
+@pytest.mark.parametrize(
+    "query", ["since=yesterday", "before=2026-11-25T12:00:00", "before=0001-01-01T00:00:00%2B14:00", "outcome=open"]
+)
+async def test_a_time_without_a_zone_and_an_unknown_outcome_are_refused(api: httpx.AsyncClient, query: str) -> None:
+    assert (await api.get(f"/v1/tenants/acme/runs?{query}")).status_code == 422
 
 
 async def test_what_went_wrong_last_is_told_until_it_goes_well(inside: Inside, api: httpx.AsyncClient) -> None:
