@@ -245,7 +245,7 @@ async def test_the_plan_is_of_those_that_are_served(api: httpx.AsyncClient) -> N
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/v2/health", 404),
         ("GET", "/v1/tenants/", 404),
         ("GET", "/v2/health", 404),
         ("GET", "/v1/tenants/hooli", 404),
