@@ -194,7 +194,7 @@ async def test_while_the_database_is_gone_it_answers_what_it_knows(
     async def gone(*_: object) -> None:
         raise StoreError("the disk is gone")
 
-    for question in ("pauses", "dead_letter_counts", "runs", "pause"):
+    for question in ("pauses", "dead_letter_counts", "runs_after", "pause"):
         monkeypatch.setattr(inside.store, question, gone)
     assert (await ask(api, "/v1/status"))["store"] == "the disk is gone"
     assert (await ask(api, "/v1/tenants/acme"))["dead_letters"] is None
@@ -318,7 +318,7 @@ async def test_a_mistake_of_ours_says_nothing_of_it(
     async def mistaken(*_: object) -> None:
         raise RuntimeError("canary")
 
-    monkeypatch.setattr(inside.store, "runs", mistaken)
+    monkeypatch.setattr(inside.store, "runs_after", mistaken)
     answer = await api.get("/v1/runs")
     assert refused(answer, 500)["detail"] == "a bug in adsyncd"
     assert "canary" not in answer.text
