@@ -62,8 +62,9 @@ def test_it_is_small_and_takes_nothing_from_the_network_or_from_the_machine() ->
 
 
 def test_its_parts_are_those_of_the_demo(console: Console, folder: Folder) -> None:
-    vault, platform, _, collector = re.findall(r"http://127\.0\.0\.1:\d+", SVG)
-    print_parts(console, SCENE, folder, vault=vault, platform=platform, collector=collector)
+    vault, platform, _, collector, page = re.findall(r"http://127\.0\.0\.1:\d+/?", SVG)
+    platform = platform.removesuffix("/")
+    print_parts(console, SCENE, folder, vault=vault, platform=platform, collector=collector, page=page)
     assert LINES[1 : 1 + len(printed(console))] == printed(console)
 
 

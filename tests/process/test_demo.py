@@ -129,7 +129,7 @@ async def test_it_fails_when_the_platform_allows_less_than_the_daemon_believes(
     monkeypatch.setattr("tempfile.tempdir", str(place))
     scene = Scene(campaigns=12, quota=Quota(10, timedelta(milliseconds=500)), surprises={"quota_requests": 6})
     with pytest.raises(AdsyncdError, match=r"(?m)^acme: \d+ requests were refused for quota$"):
-        await play(scene, Console(file=io.StringIO()), "adsyncd")
+        await play(scene, Console(file=io.StringIO()), "adsyncd", partial(forwarding, uids={os.getuid()}))
 
 
 async def test_it_stays_with_its_page_until_ctrl_c(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ async def test_it_stays_with_its_page_until_ctrl_c(place: Path, monkeypatch: pyt
 
     async def stay() -> None:
         forward = partial(forwarding, uids={os.getuid()})
-        codes.append(await play(scene, Console(file=text), "adsyncd", forward))
+        codes.append(await play(scene, Console(file=text), "adsyncd", forward, stay=True))
 
     with anyio.fail_after(90):
         async with anyio.create_task_group() as tasks, httpx.AsyncClient(trust_env=False, timeout=30) as browser:

@@ -14,7 +14,9 @@ from adsyncd.cli.output import Terminal
 
 
 def demo(
-    stay: Annotated[bool, typer.Option("--stay", help="Serve the daemon's page in the end, until Ctrl-C.")] = False,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep the daemon and its page in the end, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Show the whole system on this machine, in under a minute.
 
@@ -22,15 +24,15 @@ def demo(
     shows their progress, the result of each tenant, and the trace of a run. It stops everything that it started, and
     keeps the database in a new folder of /tmp for inspection. Exits 1 if a result is not as expected.
 
-    With --stay, the daemon runs on in the end, and the address of its page is printed.
+    The daemon's page is served at an address that is printed first, for as long as the demo lasts.
     """
     from adsyncd.cli.forwarder import forwarding  # noqa: PLC0415 - slow to import, and only for this command
     from adsyncd.cli.page import users  # noqa: PLC0415
     from adsyncd.demo.scene import Scene  # noqa: PLC0415
     from adsyncd.demo.story import play  # noqa: PLC0415
 
-    forward = partial(forwarding, uids=users(os.getuid(), os.environ)) if stay else None
-    raise typer.Exit(anyio.run(play, Scene(), _Console(), _called(), forward))
+    forward = partial(forwarding, uids=users(os.getuid(), os.environ))
+    raise typer.Exit(anyio.run(partial(play, Scene(), _Console(), _called(), forward, stay=stay)))
 
 
 def _called() -> str:

@@ -58,6 +58,7 @@ class Folder:
         self.database = self.path / "adsyncd.db"
         self.profile = self.path / "orbit.toml"
         self.log = self.path / "daemon.log"
+        self.socket = self.path / "control.sock"
         self.store_url = f"sqlite:///{self.database}"
 
     def write(self, scene: Scene, *, vault: str, role_id: str, platform: str) -> None:
@@ -75,7 +76,7 @@ class Folder:
                 platform=_quoted(platform),
                 profile=_quoted(str(self.profile)),
                 orbit=_quoted(f"{platform}/orbit"),
-                socket=_quoted(str(self.path / "control.sock")),
+                socket=_quoted(str(self.socket)),
             )
         )
         for tenant in scene.everybody:

@@ -19,8 +19,10 @@ _ALIKE = 2  # spans of a kind that are drawn, so that a trace fits the screen
 _LOG_LINES = 15
 
 
-def print_parts(console: Console, scene: Scene, folder: Folder, *, vault: str, platform: str, collector: str) -> None:
-    """Print the parts and where they run; the last three arguments are addresses."""
+def print_parts(
+    console: Console, scene: Scene, folder: Folder, *, vault: str, platform: str, collector: str, page: str
+) -> None:
+    """Print the parts and where they run; the last four arguments are addresses."""
     quota = f"{scene.quota.requests} requests per {format_duration(scene.quota.per)} (in production: per minute)"
     each = f"each tenant has {scene.campaigns} campaigns and a quota of {quota}"
     parts = Table.grid(padding=(0, 2))
@@ -32,6 +34,7 @@ def print_parts(console: Console, scene: Scene, folder: Folder, *, vault: str, p
     parts.add_row("platform", f"{platform}/orbit", orbit)
     parts.add_row("collector", collector, "receives traces, metrics and logs")
     parts.add_row("daemon", str(folder.path), "its settings, the second platform's profile, drop-ins, database and log")
+    parts.add_row("page", page, "what the daemon does, for a browser: served while the demo lasts")
     console.print(parts, highlight=False)
     console.print()
 
@@ -77,7 +80,7 @@ def print_places(console: Console, folder: Folder, command: str) -> None:
 
 
 def print_page(console: Console, address: str) -> None:
-    """Print the address of the daemon's page."""
+    """Print that the daemon's page stays."""
     _print_lines(console, "", f"Page     {address}", "         served to your user until Ctrl-C")
 
 

@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM, Signals
 
@@ -48,17 +48,17 @@ Forward = Callable[[Path], AbstractAsyncContextManager[str]]
 """Forwards an address, which it yields, to a Unix socket."""
 
 
-async def play(scene: Scene, console: Console, command: str, forward: Forward | None = None) -> int:
+async def play(scene: Scene, console: Console, command: str, forward: Forward, *, stay: bool = False) -> int:
     """Play the scene, show it on `console`, and return the exit code: 0, or 130 when a signal stopped it.
 
-    `command` is what the user calls adsyncd by. With `forward`, the daemon and its page stay in the end, until a signal
-    ends them. SIGINT, SIGTERM and SIGHUP end everything in order. Raises AdsyncdError when a part can't be started or
-    ends by itself, and when anything is not as `judge` wants it.
+    `command` is what the user calls adsyncd by. `forward` serves the daemon's page. With `stay`, the daemon and its
+    page last until a signal comes. SIGINT, SIGTERM and SIGHUP end everything in order. Raises AdsyncdError when a part
+    can't be started or ends by itself, and when anything is not as `judge` wants it.
     """
     judged = anyio.Event()
     with anyio.open_signal_receiver(SIGINT, SIGTERM, SIGHUP) as signals, anyio.CancelScope() as stage:
         async with beside(_cancel_at_first, signals, stage, console):
-            await _play(scene, console, command, judged, forward)
+            await _play(scene, console, command, judged, forward, stay=stay)
             return 0
     return 0 if judged.is_set() else _INTERRUPTED
 
@@ -69,18 +69,32 @@ async def _cancel_at_first(signals: AsyncIterator[Signals], scope: anyio.CancelS
     console.print("stopping")
 
 
-async def _play(scene: Scene, console: Console, command: str, judged: anyio.Event, forward: Forward | None) -> None:
+async def _play(
+    scene: Scene, console: Console, command: str, judged: anyio.Event, forward: Forward, *, stay: bool
+) -> None:
     console.print("Starting OpenBao, a mock platform and a collector on 127.0.0.1")
     credentials = scene.credentials(secrets.token_urlsafe)
     settings = scene.platform(credentials)
-    async with openbao() as vault, mock_platform(settings) as platform, open_collector() as collector:
+    async with (
+        openbao() as vault,
+        mock_platform(settings) as platform,
+        open_collector() as collector,
+        AsyncExitStack() as stack,
+    ):
         for tenant, content in credentials.items():
             await vault.put_secret(secret_path(tenant), content)
         role = await vault.put_role("adsyncd", secret_path("*"))
         folder = Folder()
         folder.write(scene, vault=vault.address, role_id=role.role_id, platform=platform.base_url)
+        page = await stack.enter_async_context(forward(folder.socket))
         print_parts(
-            console, scene, folder, vault=vault.address, platform=platform.base_url, collector=collector.endpoint
+            console,
+            scene,
+            folder,
+            vault=vault.address,
+            platform=platform.base_url,
+            collector=collector.endpoint,
+            page=page,
         )
         try:
             runs = await _run_daemon(scene, console, folder, role.secret_id, collector)
@@ -90,8 +104,8 @@ async def _play(scene: Scene, console: Console, command: str, judged: anyio.Even
             print_places(console, folder, command)
             judge(evidence, scene.campaigns)
             judged.set()
-            if forward:
-                await _stay(console, folder, role.secret_id, collector, forward)
+            if stay:
+                await _stay(console, folder, role.secret_id, collector, page)
         except AdsyncdError:
             print_log(console, folder)
             raise
@@ -111,15 +125,14 @@ async def _run_daemon(
     return runs
 
 
-async def _stay(console: Console, folder: Folder, secret_id: SecretStr, collector: Collector, forward: Forward) -> None:
-    """Run the daemon again, and serve its page until it ends or this is cancelled."""
-    log, socket = folder.path / "page.log", folder.path / "control.sock"
+async def _stay(console: Console, folder: Folder, secret_id: SecretStr, collector: Collector, page: str) -> None:
+    """Run the daemon again until it ends or this is cancelled."""
+    log = folder.path / "page.log"
     async with running(_run(folder), log, _environ(secret_id, collector), _FAREWELL_S) as daemon:
-        while daemon.returncode is None and not socket.exists():  # noqa: ASYNC110 - another process makes it
+        while daemon.returncode is None and not folder.socket.exists():  # noqa: ASYNC110 - another process makes it
             await anyio.sleep(_POLL_S)
-        async with forward(socket) as address:
-            print_page(console, address)
-            raise AdsyncdError(f"the daemon ended by itself, with {await daemon.wait()}: see {log}")
+        print_page(console, page)
+        raise AdsyncdError(f"the daemon ended by itself, with {await daemon.wait()}: see {log}")
 
 
 def _run(folder: Folder) -> list[str]:

@@ -63,7 +63,13 @@ def test_what_is_to_be_copied_is_on_one_line_and_survives_a_shell(
 def test_addresses_are_shown_whole_however_narrow_the_terminal_is(out: io.StringIO, folder: Folder) -> None:
     narrow = Console(file=out, width=50)
     print_parts(
-        narrow, Scene(), folder, vault="http://127.0.0.1:8200", platform="http://127.0.0.1:1", collector="http://c"
+        narrow,
+        Scene(),
+        folder,
+        vault="http://127.0.0.1:8200",
+        platform="http://127.0.0.1:1",
+        page="http://page/",
+        collector="http://c",
     )
     assert "…" not in out.getvalue()
 

@@ -1,5 +1,6 @@
 """The view of one run: what was not pushed first, and why; then what took its time, and what was pushed."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from adsyncd.model.run import Outcome, Run
 from adsyncd.model.status import DaemonStatus, RunProgress
 
 _LATE_S = 1.0
+_NOT_PUSHED = re.compile("[0-9]+ of [0-9]+ campaigns were not pushed(?:, the first because (.*))?", re.DOTALL)
 _MOST_REASONS = 5
 _LONGEST_REASON = 300
 
@@ -143,10 +145,16 @@ def _said(run: Run, unpushed: Sequence[Unpushed]) -> Iterator[str]:
         yield f"{number(tried)} failed{_reasons(unpushed, PushState.FAILED)}. {again}"
     if run.untried:
         yield f"{number(run.untried)} were not tried: the run was cut short."
-    if run.error and not (unpushed and run.outcome is Outcome.PARTIAL and run.error.endswith(" were not pushed")):
+    if run.error and not _is_said(run.error, unpushed):
         yield f"Error: {foreign(run.error, _LONGEST_REASON).short}"
     if run.note:
         yield f"Note: {foreign(run.note, _LONGEST_REASON).short}"
+
+
+def _is_said(error: str, unpushed: Sequence[Unpushed]) -> bool:
+    """Return whether an error says no more than that campaigns which are shown were not pushed."""
+    found = _NOT_PUSHED.fullmatch(error)
+    return found is not None and found[1] in {None, *(one.reason for one in unpushed)} and bool(unpushed)
 
 
 def _reasons(unpushed: Sequence[Unpushed], state: PushState) -> str:

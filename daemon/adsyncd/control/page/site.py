@@ -153,20 +153,21 @@ class Site:
     ) -> Response:
         tenant_id, now = _tenant_id(request), self.clock.now()
         row = await self.lists.tenant(tenant_id)
+        folders = [folder for folder in self.folders() if (folder / f"{tenant_id}.toml").exists()]
         view = tenant_view(
-            await self.commands.status(),
+            daemon := await self.commands.status(),
             row,
             await self._story(request, tenant_id, now),
             now,
             tenant=self.tenants().get(tenant_id),
-            folders=self.folders(),
+            file=folders[-1] / f"{tenant_id}.toml" if folders else None,  # the one in the latest directory counts
             alerts=self.alerts(),
             trace_url=self.trace_url(),
             reads_only=reads_only(request),
             done=done,
             refused=refused,
         )
-        around = await self._frame(tenant_id, current="Tenants", still=refused is not None)
+        around = await self._frame(tenant_id, daemon, current="Tenants", still=refused is not None)
         return await _rendered(request, "tenant.html", around, status, view=view)
 
     async def _story(self, request: Request, tenant_id: str, now: datetime) -> Story:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 
 from adsyncd.control.loads import in_words, schedule_of
@@ -110,7 +109,7 @@ def tenant_view(
     now: datetime,
     *,
     tenant: Tenant | None = None,
-    folders: Sequence[Path] = (),
+    file: Path | None = None,
     alerts: Sequence[Alert] = (),
     trace_url: str | None = None,
     reads_only: bool = False,
@@ -148,7 +147,7 @@ def tenant_view(
             rows=RUNS,
         ),
         campaigns=list(_campaigns(status, now)),
-        settings=list(_settings(status, tenant, folders)),
+        settings=list(_settings(tenant, status, file)),
     )
 
 
@@ -241,10 +240,10 @@ def _campaigns(status: TenantStatus, now: datetime) -> Iterator[Pair]:
         yield Pair("Next run", until(status.next_fire_time, now).words)
 
 
-def _settings(status: TenantStatus, tenant: Tenant | None, folders: Sequence[Path]) -> Iterator[Pair]:
+def _settings(tenant: Tenant | None, status: TenantStatus, file: Path | None) -> Iterator[Pair]:
     """Yield the settings in force: of credentials, their place alone."""
-    for folder in islice(folders, 1):
-        yield Pair("File", f"{folder}/{status.id}.toml", code=True)
+    if file is not None:
+        yield Pair("File", str(file), code=True)
     if tenant is None:
         return
     yield Pair("Schedule", schedule_of(tenant))

@@ -83,7 +83,11 @@ def test_facts_say_what_took_the_time() -> None:
 def test_an_error_that_repeats_the_sentence_is_left_out() -> None:
     error = "4 of 25 campaigns were not pushed"
     assert "Error" not in " ".join(view(UNPUSHED, outcome=Outcome.PARTIAL, failed=4, error=error).said)
-    assert "Error" in " ".join(view(UNPUSHED, outcome=Outcome.PARTIAL, failed=4, error=f"{error}; 2 odd items").said)
+    first = f"{error}, the first because {UNPUSHED[0].reason}"
+    assert "Error" not in " ".join(view(UNPUSHED, outcome=Outcome.PARTIAL, failed=4, error=first).said)
+    for more in (f"{error}; 2 odd items", f"{first}; 2 odd items", f"{error}, the first because of what is not shown"):
+        assert "Error" in " ".join(view(UNPUSHED, outcome=Outcome.PARTIAL, failed=4, error=more).said)
+    assert "Error" in " ".join(view([], outcome=Outcome.PARTIAL, failed=4, error=error).said)
 
 
 def test_errors_notes_and_untried_campaigns_are_told() -> None:

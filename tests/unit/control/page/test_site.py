@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -210,6 +211,21 @@ async def test_a_socket_that_only_reads_offers_no_buttons(inside: Inside, lists:
     async with browsing(Access(application(inside.commands, inside.overview, site), reads_only=True)) as reader:
         assert "button" not in (await look(reader, "/tenants/acme")).tags
         assert (await reader.post("/tenants/acme/pause")).status_code == 405
+
+
+async def test_of_two_files_of_a_tenant_the_one_that_counts_is_named(
+    inside: Inside, lists: DrawnLists, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in ("low", "high", "none")]
+    for folder in folders:
+        folder.mkdir()
+    for folder in folders[:2]:
+        (folder / "acme.toml").touch()
+    site = Site(inside.commands, lists, inside.store, HandClock(), "sync-eu-1", folders=lambda: folders)
+    async with browsing(Access(application(inside.commands, inside.overview, site))) as browser:
+        text = (await browser.get("/tenants/acme")).text
+    assert f"{tmp_path}/high/acme.toml" in text
+    assert f"{tmp_path}/low" not in text
 
 
 async def test_one_hit_is_shown_at_once_and_several_as_a_list(inside: Inside, browser: httpx.AsyncClient) -> None:

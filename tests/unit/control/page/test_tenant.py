@@ -112,7 +112,7 @@ def test_the_result_of_a_command_is_told_and_no_other_word_of_the_address() -> N
     ],
 )
 def test_of_credentials_the_place_alone_is_shown(ref: VaultRef | EnvRef | SystemdRef, place: str) -> None:
-    shown = view(tenant=replace(EVERY, credentials=ref), folders=[Path("/etc/adsyncd/tenants.d")])
+    shown = view(tenant=replace(EVERY, credentials=ref), file=Path("/etc/adsyncd/tenants.d/acme.toml"))
     settings = {pair.name: pair.value for pair in shown.settings}
     assert settings["Credentials"] == place
     assert settings["File"] == "/etc/adsyncd/tenants.d/acme.toml"
