@@ -38,11 +38,8 @@ http {{
 
 
 @asynccontextmanager
-async def nginx(folder: Path, control: Path) -> AsyncIterator[str]:
+async def running_nginx(program: str, folder: Path, control: Path) -> AsyncIterator[str]:
     """Run nginx with the example of the docs, at a free port of this machine without TLS, and yield its address."""
-    program = shutil.which("nginx")
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     sites = re.sub(r"^\s*ssl_certificate.*$", "", EXAMPLE, flags=re.MULTILINE)
@@ -75,13 +72,22 @@ async def nginx(folder: Path, control: Path) -> AsyncIterator[str]:
             process.kill()
 
 
-async def test_the_page_is_served_under_the_proxy_s_name_to_those_whom_it_knows(tmp_path: Path) -> None:
+@pytest.fixture
+def nginx() -> str:
+    """The path of nginx."""
+    program = shutil.which("nginx")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    return program
+
+
+async def test_the_page_is_served_under_the_proxy_s_name_to_those_whom_it_knows(tmp_path: Path, nginx: str) -> None:
     names = {"ads.example.com"}
     async with an_inside(tmp_path, tenant("acme")) as inside:
         app = Access(application(inside.commands, inside.overview), lambda: names)
         async with (
             served(app, tmp_path / "control.sock"),
-            nginx(tmp_path, tmp_path / "control.sock") as address,
+            running_nginx(nginx, tmp_path, tmp_path / "control.sock") as address,
             httpx.AsyncClient(base_url=address, headers={"Host": "ads.example.com"}) as browser,
         ):
             assert (await browser.get("/v1/tenants")).status_code == 401
