@@ -88,6 +88,21 @@ async def test_runs_of_a_tenant_are_those_of_a_time_and_an_outcome_newest_first(
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_of_a_run_whose_counts_are_known_none_are_made(store: Store) -> None:
+    going = run()
+    await store.begin(going)
+    await store.keep_page(going, page("a", "b"), PushPolicy.ALL)
+    name = going.run_id
+    for found, counted in (
+        (await store.runs_of("acme"), 2),
+        (await store.runs_of("acme", going=name), 0),
+        (await store.runs("acme", 1, going=name), 0),
+        ([await store.run(name, going=name)], 0),
+        ([await store.run(name, going="another")], 2),
+    ):
+        assert [one and one.listed for one in found] == [counted]
+
+
 async def test_runs_of_a_tenant_are_found_by_an_index(store: Store) -> None:
     with scans(store) as scanned:
         await store.run("r")

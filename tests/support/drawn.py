@@ -1,6 +1,6 @@
 """Tenants, causes, quotas and failures for the pages to show: late ones, refused campaigns, hosts that are down."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
@@ -172,8 +172,9 @@ REASONS = (
 
 @dataclass
 class DrawnLists:
-    """What the pages ask of all tenants, as a test says."""
+    """What the pages ask of all tenants, as a test says; `daemon` tells its status."""
 
+    daemon: Callable[[], Coroutine[Any, Any, DaemonStatus]]
     rows: Sequence[TenantRow] = ROWS
     found: Sequence[Cause] = CAUSES
     buckets: Sequence[Bucket] = field(default_factory=lambda: HISTORY)

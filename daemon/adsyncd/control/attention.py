@@ -2,7 +2,7 @@
 
 store ──► last day (each half minute) ─┐
 workers, plans ──► loads ──────────────┼──► who needs attention, quotas, history
-workers' states and verdicts ──────────┘    (looked at once a second at most)
+workers' states and verdicts ──────────┘    (looked at once a second at most, and for 0.5 % of the time)
 """
 
 from bisect import bisect_right
@@ -27,14 +27,15 @@ from adsyncd.control.statuses import Member
 from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.half_hour import HalfHour, half_hour_of, start_of
-from adsyncd.model.status import TenantStatus
+from adsyncd.model.status import DaemonStatus, TenantStatus
 from adsyncd.tasks import OffLoop, in_thread
 from adsyncd.tenants.supervisor import Supervisor
 
 _log = structlog.stdlib.get_logger(__name__)
 
 _REFRESH_S = 30.0
-_GLANCE_S = 1.0  # a look at all tenants is used for so long
+_GLANCE_S = 1.0  # a look at all tenants is used for so long at least
+_GLANCE_LENGTHS = 200  # and for so many times as long as it took
 _DAY = 48  # half hours, after which all are read anew
 
 
@@ -77,7 +78,7 @@ class Overview:
         self._read_on: int | None = None  # the number of the day on which all half hours were read
         self._loads = Loads(lambda: supervisor.workers, clock, off_loop)
         self._reasons = Reasons(store, clock)
-        self._glance: tuple[float, Census] | None = None
+        self._glance: tuple[float, Census] | None = None  # with the time until which it is used
         self._failing = False
 
     async def run(self) -> None:
@@ -123,11 +124,13 @@ class Overview:
         """Return a tenant's row, with all that is known of its trouble. Raises NoSuchTenant."""
         return self._row(await self._commands.tenant(tenant_id), self._clock.now())
 
+    async def daemon(self) -> DaemonStatus:
+        """Return the daemon's status, with the tenants of the last look at them."""
+        return await self._commands.status((await self._census()).states)
+
     def causes(self) -> list[Cause]:
         """Return the tenants with a verdict by trouble and reason, the worst first; as the last look showed them."""
-        if self._glance is None or not self._is_fresh(self._glance[0]):
-            self._glance = self._clock.monotonic(), census(self._statuses.members(), self._is_near)
-        return self._glance[1].causes()
+        return list(self._glance[1].causes) if self._glance else []
 
     async def reasons(self) -> list[Reason]:
         """Return what failed, by reason across tenants; some seconds old. Raises StoreError."""
@@ -168,12 +171,12 @@ class Overview:
         self._day, self._read_on = day, today
 
     async def _census(self) -> Census:
-        if self._glance is None or not self._is_fresh(self._glance[0]):
-            self._glance = self._clock.monotonic(), census(await self._statuses.glance(), self._is_near)
+        began = self._clock.monotonic()
+        if self._glance is None or began >= self._glance[0]:
+            seen = census(await self._statuses.glance(), self._is_near)
+            now = self._clock.monotonic()
+            self._glance = now + max(_GLANCE_S, _GLANCE_LENGTHS * (now - began)), seen
         return self._glance[1]
-
-    def _is_fresh(self, at: float) -> bool:
-        return self._clock.monotonic() - at < _GLANCE_S
 
     def _is_near(self, member: Member) -> bool:
         return self._loads.is_near(member.id)

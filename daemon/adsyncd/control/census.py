@@ -1,7 +1,7 @@
 """All tenants at one moment: how many there are of each kind, and which needs attention first."""
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -37,11 +37,17 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """`members` by id, in the order of ids; `worst`: the same, the worst first; `shown`: the ids of each kind."""
+    """`members` by id, in the order of ids; `worst`: the same, the worst first; `shown`: the ids of each kind.
+
+    `states`: how many members are in each state. `causes`: the members with a verdict by trouble and reason, the worst
+    first.
+    """
 
     members: Mapping[str, Member]
     worst: Sequence[Rank]
     shown: Mapping[Show, Collection[str]]
+    states: Mapping[State, int]
+    causes: Sequence[Cause]
 
     @property
     def counts(self) -> dict[Show, int]:
@@ -57,7 +63,8 @@ class Census:
         """
         matches = self._filter(show, platform, q)
         if worst:
-            ranks = [rank for rank in self.worst if matches(rank[-1])]
+            all_of_them = show is Show.ALL and platform is None and not q
+            ranks = self.worst if all_of_them else [rank for rank in self.worst if matches(rank[-1])]
             start = bisect_right(ranks, _rank_in(after)) if after else 0
             page = ranks[start : start + limit]
             ids, more = [rank[-1] for rank in page], start + limit < len(ranks)
@@ -66,16 +73,6 @@ class Census:
         start = bisect_right(found, str(key_of(after, str)[0])) if after else 0
         ids = found[start : start + limit]
         return len(found), Listed(ids, position(ids[-1]) if start + limit < len(found) else None)
-
-    def causes(self) -> list[Cause]:
-        """Return the tenants with a verdict by trouble and reason, the worst first."""
-        groups = defaultdict[tuple[Trouble, str], list[Verdict]](list)
-        for rank in self.worst:
-            if (verdict := self.members[rank[-1]].verdict) is None:
-                break
-            groups[verdict.trouble, verdict.reason].append(verdict)
-        found = [_cause(verdicts) for verdicts in groups.values()]
-        return sorted(found, key=lambda cause: (_SEVERITIES[cause.severity], -cause.number))
 
     def _filter(self, show: Show, platform: str | None, q: str | None) -> Callable[[str], bool]:
         shown, part = self.shown[show], q.casefold() if q else None
@@ -110,7 +107,23 @@ def census(members: Iterable[Member], is_near: Callable[[Member], bool]) -> Cens
         ranked.append(_rank(member, near=near))
         if member.verdict is not None:
             shown[_SHOWS[member.verdict.trouble]].add(member.id)
-    return Census(by_id, [*sorted(ranked), *well], {**shown, Show.ALL: by_id.keys()})
+    ranked.sort()
+    verdicts = [verdict for rank in ranked if (verdict := by_id[rank[-1]].verdict)]
+    return Census(
+        by_id,
+        [*ranked, *well],
+        {**shown, Show.ALL: by_id.keys()},
+        Counter(member.state for member in by_id.values()),
+        _causes(verdicts),
+    )
+
+
+def _causes(verdicts: Iterable[Verdict]) -> list[Cause]:
+    groups = defaultdict[tuple[Trouble, str], list[Verdict]](list)
+    for verdict in verdicts:
+        groups[verdict.trouble, verdict.reason].append(verdict)
+    found = [_cause(alike) for alike in groups.values()]
+    return sorted(found, key=lambda cause: (_SEVERITIES[cause.severity], -cause.number))
 
 
 def _rank(member: Member, *, near: bool) -> Rank:

@@ -1,7 +1,7 @@
 """The questions and commands that the daemon answers, as calls without HTTP."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -77,14 +77,15 @@ class Commands:
         """Raise Stopping if the daemon no longer starts runs."""
         self._supervisor.refuse_if_stopping()
 
-    async def status(self) -> DaemonStatus:
-        """Return the daemon's status."""
+    async def status(self, states: Mapping[State, int] | None = None) -> DaemonStatus:
+        """Return the daemon's status. `states`: the number of tenants by state, from a look at them that was made."""
         store = None
         try:
             await self._store.pauses()  # any query shows whether the database works
         except StoreError as error:
             store = str(error)
-        states = Counter(member.state for member in await self.statuses.glance())
+        if states is None:
+            states = Counter(member.state for member in await self.statuses.glance())
         return DaemonStatus(
             version=adsyncd.__version__,
             since=self._since,
@@ -108,7 +109,9 @@ class Commands:
 
     async def _facts(self, worker: Worker, status: TenantStatus) -> Facts:
         """Return all that is known of a tenant. Its plan is made only if it matters: it reads from the store."""
-        runs = [run for run in await self._store.runs(status.id, _JUDGED + 1) if run.ended_at][:_JUDGED]
+        going = worker.going.run_id if worker.going else None
+        known = await self._store.runs(status.id, _JUDGED + 1, going=going)
+        runs = [run for run in known if run.ended_at][:_JUDGED]
         facts = replace(worker.facts(), runs=runs, refused=status.refused)
         found = verdict(facts)
         if found is None or found.trouble not in {Trouble.LATE, Trouble.FAILING}:

@@ -161,6 +161,14 @@ class Bucket:
             heappop(order)
         return order[0][0]
 
+    def nth_at(self, count: int, now: float) -> float:
+        """Return when the last of `count` permits can be granted, if all are granted and answered at once."""
+        returns = sorted(max(now, free_at) for free_at in self._until.values())
+        returns += [now + self.cools_for] * len(self.out)
+        rounds, place = divmod(count - 1, max(1, self.requests))
+        place -= self.requests - len(returns)  # the free ones come first
+        return (now if place < 0 else returns[place]) + rounds * self.cools_for
+
     def allow(self, requests: int) -> None:
         """Hold so many permits from now on. Cooling permits go on cooling."""
         self.requests = requests

@@ -22,6 +22,7 @@ from adsyncd.rate.wait import Block, WaitReason, last_to_end
 _UNKNOWN_SPREAD = 0.01  # of a window, until responses have shown the spread
 _ANSWERS = 32  # the latest responses, which show how far arrivals are spread
 _ONE_BY_ONE = 500  # permits that a forecast grants one by one
+_MOST_ONE_BY_ONE = 2000  # grants, some 10 ms; of more, a forecast takes each window by itself
 
 Numbers = list[int]
 """The permits of one grant: one in each window, and again, as often as it costs. New windows change them in place."""
@@ -216,19 +217,28 @@ class Limiter:
     def nth_at(self, count: int, now: float, cost: int = 1) -> float:
         """Return when the last of `count` grants of `cost` can be made, if each request is answered at once.
 
-        It takes no longer for huge counts: after the first grants, the tightest window repeats itself.
+        It takes no longer for huge counts: after the first grants, the tightest window repeats itself. In a window of
+        thousands, grants are not made one by one: what several such windows cost each other is left out then.
         """
         tightest = max(self.buckets, key=lambda bucket: bucket.cools_for / max(1, bucket.requests // cost))
         a_round = max(1, tightest.requests // cost)
         round_s = max(tightest.cools_for, self.space_after(cost) * a_round)
         rounds = max(0, count - math.ceil(_ONE_BY_ONE / cost)) // a_round
-        at = copy(self).rehearse(count - rounds * a_round, now, cost) + rounds * round_s
+        first = count - rounds * a_round
+        grant = self.estimate if first > _MOST_ONE_BY_ONE else copy(self).rehearse
+        at = grant(first, now, cost) + rounds * round_s
         stated = [
             until + (count - left // cost - 1) // a_round * round_s
             for left, until in self._left
             if left // cost < count
         ]
-        return max([at, *stated]) if rounds else at
+        return max([at, *stated]) if rounds or first > _MOST_ONE_BY_ONE else at
+
+    def estimate(self, count: int, now: float, cost: int) -> float:
+        """Return when the last of `count` grants of `cost` is made, as if each window were the only one."""
+        begins = self.opens_at(now, cost)
+        spaced = (now if begins is None else begins) + self.space_after(cost) * (count - 1)
+        return max([spaced, *(bucket.nth_at(count * cost, now) for bucket in self.buckets)])
 
     def rehearse(self, count: int, now: float, cost: int) -> float:
         """Make `count` grants of `cost`, each answered at once, and return when the last was made. Only for a copy."""

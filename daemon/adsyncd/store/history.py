@@ -37,10 +37,10 @@ def open_runs_of(connection: Connection, tenants: Sequence[str]) -> list[list[Ru
     return [found[tenant] for tenant in tenants]
 
 
-def runs(connection: Connection, tenant: str | None, limit: int) -> list[Run]:
+def runs(connection: Connection, tenant: str | None, limit: int, going: str | None) -> list[Run]:
     """Return the latest runs, of one tenant or of all, newest first."""
     query = RUN.order_by(table.c.fire_time.desc()).limit(limit)
-    return live(connection, query if tenant is None else query.where(table.c.tenant == tenant))
+    return live(connection, query if tenant is None else query.where(table.c.tenant == tenant), going=going)
 
 
 def runs_after(connection: Connection, limit: int, after: RunKey | None) -> list[Run]:
@@ -53,9 +53,9 @@ def runs_after(connection: Connection, limit: int, after: RunKey | None) -> list
     return live(connection, query)
 
 
-def run(connection: Connection, run_id: str) -> Run | None:
+def run(connection: Connection, run_id: str, going: str | None) -> Run | None:
     """Return a run, or None if there is no such run."""
-    return next(iter(live(connection, RUN.where(table.c.run_id == run_id))), None)
+    return next(iter(live(connection, RUN.where(table.c.run_id == run_id), going=going)), None)
 
 
 def runs_of(
@@ -65,6 +65,7 @@ def runs_of(
     before: datetime | None,
     outcome: Outcome | None,
     limit: int,
+    going: str | None,
 ) -> list[Run]:
     """Return a tenant's runs with fire times from `since` on and before `before`, newest first."""
     query = RUN.where(table.c.tenant == tenant).order_by(table.c.fire_time.desc()).limit(limit)
@@ -74,7 +75,7 @@ def runs_of(
         query = query.where(table.c.fire_time < before)
     if outcome is not None:
         query = query.where(table.c.outcome == outcome)
-    return live(connection, query)
+    return live(connection, query, going=going)
 
 
 def days(connection: Connection, tenant: str) -> list[Day]:
@@ -153,10 +154,19 @@ def recent_requests(connection: Connection, tenants: Iterable[str]) -> dict[str,
     return {tenant: list(connection.scalars(_REQUESTS, {"of_tenant": tenant})) for tenant in tenants}
 
 
-def live(connection: Connection, query: Select[Any], values: Mapping[str, object] | None = None) -> list[Run]:
-    """Return the runs of `query`; open runs have their current counts."""
+def live(
+    connection: Connection,
+    query: Select[Any],
+    values: Mapping[str, object] | None = None,
+    *,
+    going: str | None = None,
+) -> list[Run]:
+    """Return the runs of `query`; open runs have their current counts, but for the run `going`.
+
+    Counting takes as long as the run has campaigns, and the process that runs it has its counts at hand.
+    """
     found = [Run(**row) for row in connection.execute(query, values).mappings()]
-    still_open = [run.run_id for run in found if run.ended_at is None]
+    still_open = [run.run_id for run in found if run.ended_at is None and run.run_id != going]
     counts = tallies(connection, still_open) if still_open else {}
     return [_with(counts[run.run_id], run) if run.run_id in counts else run for run in found]
 

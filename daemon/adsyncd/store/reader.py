@@ -73,17 +73,20 @@ class Reader:
         self._off_loop = off_loop
         self._readers = anyio.CapacityLimiter(READERS)
 
-    async def runs(self, tenant: str | None, limit: int) -> list[Run]:
-        """Return the latest runs, of one tenant or of all, newest first; open runs have their current counts."""
-        return await self._read(lambda connection: history.runs(connection, tenant, limit))
+    async def runs(self, tenant: str | None, limit: int, *, going: str | None = None) -> list[Run]:
+        """Return the latest runs, of one tenant or of all, newest first; open runs have their current counts.
+
+        The run `going` has not: the caller knows them.
+        """
+        return await self._read(lambda connection: history.runs(connection, tenant, limit, going))
 
     async def runs_after(self, limit: int, after: history.RunKey | None = None) -> list[Run]:
         """Return the runs of all tenants, newest first; `after`: only those that follow this sort key."""
         return await self._read(lambda connection: history.runs_after(connection, limit, after))
 
-    async def run(self, run_id: str) -> Run | None:
-        """Return a run, or None if there is no such run; an open run has its current counts."""
-        return await self._read(lambda connection: history.run(connection, run_id))
+    async def run(self, run_id: str, *, going: str | None = None) -> Run | None:
+        """Return a run, or None if there is no such run; an open run has its current counts, but for `going`."""
+        return await self._read(lambda connection: history.run(connection, run_id, going))
 
     async def runs_of(
         self,
@@ -93,12 +96,16 @@ class Reader:
         before: datetime | None = None,
         outcome: Outcome | None = None,
         limit: int = 20,
+        going: str | None = None,
     ) -> list[Run]:
         """Return a tenant's runs, newest first: with fire times from `since` on and before `before`, and an outcome.
 
-        Each of them may be left out. The next page is that before the fire time of the last run.
+        Each of them may be left out. The next page is that before the fire time of the last run. Open runs have their
+        current counts, but for the run `going`.
         """
-        return await self._read(lambda connection: history.runs_of(connection, tenant, since, before, outcome, limit))
+        return await self._read(
+            lambda connection: history.runs_of(connection, tenant, since, before, outcome, limit, going)
+        )
 
     async def find_runs(self, text: str, limit: int = 20) -> list[Run]:
         """Return the runs whose trace id or run id is `text` or begins with it, newest first.

@@ -99,7 +99,7 @@ def test_causes_group_verdicts_by_trouble_and_reason() -> None:
     late = [member(f"t{number}", Trouble.LATE, hours_ago=number, reason="the quota") for number in range(1, 8)]
     found = taken(
         *late, member("x", Trouble.LATE, reason="429s"), member("y", Trouble.FAILING, Severity.CRITICAL)
-    ).causes()
+    ).causes
     assert [(cause.trouble, cause.reason, cause.number) for cause in found] == [
         (Show.FAILING, "so", 1),
         (Show.LATE, "the quota", 7),

@@ -38,8 +38,8 @@ from adsyncd.control.page.trail import ROWS, trail
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.failure import RunDetails, unpushed_of
-from adsyncd.model.run import Outcome, Run
-from adsyncd.model.status import DaemonStatus, RunProgress
+from adsyncd.model.run import Outcome
+from adsyncd.model.status import DaemonStatus, RunProgress, TenantStatus
 from adsyncd.model.tenant import TENANT_ID, Tenant
 
 _DAY = timedelta(days=1)
@@ -117,7 +117,7 @@ class Site:
     async def _frame(
         self, title: str, daemon: DaemonStatus | None = None, *, current: str = "", asked: str = "", still: bool = False
     ) -> Frame:
-        known = daemon or await self.commands.status()
+        known = daemon or await self.lists.daemon()
         now, failures = self.clock.now(), None
         with suppress(StoreError):
             failures = sum((await self.records.dead_letter_counts()).values())
@@ -137,7 +137,7 @@ class Site:
         show = _member(Show, request.query_params.get("show", "")) or Show.ALL
         page = await self.lists.tenants(show, platform=None, q=None, worst=True, limit=ROWS, after=here.after)
         causes, alerts = self.lists.causes(), len(self.alerts())  # at once: from the same look at all tenants
-        daemon = await self.commands.status()
+        daemon = await self.lists.daemon()
         history = self.lists.history(now - _DAY, _HOUR)
         view = await to_thread.run_sync(
             lambda: tenants_view(daemon, page, causes, history, now, show=show, trail=here, alerts=alerts)
@@ -155,9 +155,9 @@ class Site:
         row = await self.lists.tenant(tenant_id)
         folders = [folder for folder in self.folders() if (folder / f"{tenant_id}.toml").exists()]
         view = tenant_view(
-            daemon := await self.commands.status(),
+            daemon := await self.lists.daemon(),
             row,
-            await self._story(request, tenant_id, now),
+            await self._story(request, row.status, now),
             now,
             tenant=self.tenants().get(tenant_id),
             file=folders[-1] / f"{tenant_id}.toml" if folders else None,  # the one in the latest directory counts
@@ -170,14 +170,15 @@ class Site:
         around = await self._frame(tenant_id, daemon, current="Tenants", still=refused is not None)
         return await _rendered(request, "tenant.html", around, status, view=view)
 
-    async def _story(self, request: Request, tenant_id: str, now: datetime) -> Story:
+    async def _story(self, request: Request, status: TenantStatus, now: datetime) -> Story:
         """Return a tenant's runs; none while the database can't be used, which the page says."""
+        of, going = status.id, status.run.run_id if status.run else None
         outcome = _member(Outcome, request.query_params.get("outcome", ""))
         here = trail(request.query_params.get("after", ""))
         before = _instant(here.after) if here.after else None
         try:
-            page = await self.records.runs_of(tenant_id, outcome=outcome, before=before, limit=RUNS + 1)
-            hour = await self.records.runs_of(tenant_id, since=now - 2 * _HOUR, limit=_MOST_IN_AN_HOUR)
+            page = await self.records.runs_of(of, outcome=outcome, before=before, limit=RUNS + 1, going=going)
+            hour = await self.records.runs_of(of, since=now - 2 * _HOUR, limit=_MOST_IN_AN_HOUR, going=going)
         except StoreError:
             return Story((), ())
         return Story(page[:RUNS], hour, len(page) > RUNS, outcome, here)
@@ -202,7 +203,8 @@ class Site:
 
     async def _run(self, request: Request) -> Response:
         tenant_id, run_id, now = _tenant_id(request), request.path_params["run"], self.clock.now()
-        run = await self.records.run(run_id)
+        progress = await self._progress(tenant_id, run_id)
+        run = await self.records.run(run_id, going=progress.run_id if progress else None)
         if run is None or run.tenant != tenant_id:
             raise HTTPException(
                 HTTPStatus.NOT_FOUND, f"{tenant_id} has no such run, or it is older than store.keep_runs"
@@ -212,10 +214,10 @@ class Site:
         following = rows[ROWS - 1].campaign_id if len(rows) > ROWS else None
         more = unpushed_of(run) - ROWS * len(here.cursors) - len(rows[:ROWS])
         view = run_view(
-            daemon := await self.commands.status(),
+            daemon := await self.lists.daemon(),
             RunDetails(run, rows[:ROWS], max(0, more)),
             now,
-            progress=await self._progress(run),
+            progress=progress,
             trace_url=self.trace_url(),
             trail=here,
             following=following,
@@ -223,23 +225,23 @@ class Site:
         around = await self._frame(f"{tenant_id}, {view.due.words}", daemon, current="Tenants")
         return await _rendered(request, "run.html", around, view=view)
 
-    async def _progress(self, run: Run) -> RunProgress | None:
-        if run.outcome is not None:
-            return None
+    async def _progress(self, tenant_id: str, run_id: str) -> RunProgress | None:
+        """Return the progress of a run, if it is the tenant's run in progress."""
         try:
-            return (await self.lists.tenant(run.tenant)).status.run
-        except NoSuchTenant:
+            progress = (await self.commands.statuses.one(tenant_id)).run
+        except NoSuchTenant:  # its runs are kept for a while
             return None
+        return progress if progress and progress.run_id == run_id else None
 
     async def _quotas(self, request: Request) -> Response:
         here = trail(request.query_params.get("after", ""))
         page = await self.lists.quotas(ROWS, here.after)
-        daemon = await self.commands.status()
+        daemon = await self.lists.daemon()
         view = quotas_view(daemon, page, self.clock.now(), trail=here)
         return await _rendered(request, "quotas.html", await self._frame("Quotas", daemon, current="Quotas"), view=view)
 
     async def _failures(self, request: Request) -> Response:
-        reasons, daemon = await self.lists.reasons(), await self.commands.status()
+        reasons, daemon = await self.lists.reasons(), await self.lists.daemon()
         view = failures_view(daemon, reasons, self.clock.now())
         around = await self._frame("Failures", daemon, current="Failures")
         return await _rendered(request, "failures.html", around, view=view)

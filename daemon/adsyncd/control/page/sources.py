@@ -7,6 +7,7 @@ from typing import Protocol
 from adsyncd.control.overview import Bucket, Cause, QuotasPage, Reason, Show, TenantRow, TenantsPage
 from adsyncd.model.failure import Unpushed
 from adsyncd.model.run import Outcome, Run
+from adsyncd.model.status import DaemonStatus
 
 
 class Lists(Protocol):
@@ -19,6 +20,9 @@ class Lists(Protocol):
 
     async def tenant(self, tenant_id: str) -> TenantRow:
         """Return a tenant. Raises NoSuchTenant."""
+
+    async def daemon(self) -> DaemonStatus:
+        """Return the daemon's status."""
 
     def causes(self) -> Sequence[Cause]:
         """Return what is wrong, by cause."""
@@ -36,8 +40,8 @@ class Lists(Protocol):
 class Records(Protocol):
     """What the pages ask of the database. See `adsyncd.store.reader.Reader`."""
 
-    async def run(self, run_id: str) -> Run | None:
-        """Return a run."""
+    async def run(self, run_id: str, *, going: str | None = None) -> Run | None:
+        """Return a run; without its counts if it is `going`."""
 
     async def unpushed(self, run_id: str, limit: int, after: str | None = None) -> list[Unpushed]:
         """Return the campaigns that a run did not push."""
@@ -50,8 +54,9 @@ class Records(Protocol):
         outcome: Outcome | None = None,
         before: datetime | None = None,
         limit: int = 20,
+        going: str | None = None,
     ) -> list[Run]:
-        """Return a tenant's runs, the newest first."""
+        """Return a tenant's runs, the newest first; the run `going` without its counts."""
 
     async def find_runs(self, text: str, limit: int) -> list[Run]:
         """Return the runs with this id or trace id."""

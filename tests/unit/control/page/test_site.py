@@ -26,8 +26,8 @@ HOSTILE = "<script>alert(1)</script>\"'&\N{RIGHT-TO-LEFT OVERRIDE}"
 
 
 @pytest.fixture
-def lists() -> DrawnLists:
-    return DrawnLists()
+def lists(inside: Inside) -> DrawnLists:
+    return DrawnLists(inside.commands.status)
 
 
 @pytest.fixture
