@@ -87,7 +87,6 @@ async def test_runs_of_a_tenant_are_those_of_a_time_and_an_outcome_newest_first(
     assert await store.runs_of("hooli") == []
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_of_a_run_whose_counts_are_known_none_are_made(store: Store) -> None:
     going = run()
     await store.begin(going)
@@ -103,6 +102,7 @@ async def test_of_a_run_whose_counts_are_known_none_are_made(store: Store) -> No
         assert [one and one.listed for one in found] == [counted]
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_runs_of_a_tenant_are_found_by_an_index(store: Store) -> None:
     with scans(store) as scanned:
         await store.run("r")
