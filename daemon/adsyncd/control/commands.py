@@ -85,13 +85,15 @@ class Commands:
         except StoreError as error:
             store = str(error)
         if states is None:
-            states = Counter(member.state for member in await self.statuses.glance())
+            states, runs = Counter(member.state for member in await self.statuses.glance()), self._supervisor.runs
+        else:
+            runs = sum(states.get(state, 0) for state in (State.RUNNING, State.WAITING))
         return DaemonStatus(
             version=adsyncd.__version__,
             since=self._since,
             stopping=self._supervisor.stopping,
             tenants={state: states[state] for state in State if state in states},
-            runs=self._supervisor.runs,
+            runs=runs,
             refused=[problem for refusal in self._files.refused for problem in refusal.problems],
             vault=self._vault.status if self._vault else None,
             breakers=self._supervisor.open_breakers,
