@@ -1,7 +1,8 @@
 """Serves all metrics to Prometheus, by the SDK's exporter, in a thread with an event loop of its own.
 
-So a scrape of thousands of tenants holds up no run, and metrics show a daemon whose event loop is stuck. Connections
-are bounded in number and time; of too many, the oldest is closed. Only a process that is scraped imports this.
+So the event loop of the runs goes on during a scrape of thousands of tenants, and metrics show a daemon whose event
+loop is stuck. Connections are bounded in number and time; of too many, the oldest is closed. Only a process that is
+scraped imports this.
 """
 
 import gzip
