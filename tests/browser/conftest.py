@@ -1,4 +1,7 @@
-"""One browser and one daemon for each worker, which tests leave as they found it, and visits without any mistake."""
+"""One browser and one daemon for each file, which its tests leave as they found it, and visits without any mistake.
+
+No longer: anyio keeps one event loop while an asynchronous fixture lives, and many tests have a loop of their own.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -9,13 +12,13 @@ from support.chromium import Watched, running_chromium, watched_page
 from support.watched_world import WatchedWorld, watched_world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def chromium() -> AsyncIterator[Browser]:
     async with running_chromium() as browser:
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> AsyncIterator[WatchedWorld]:  # noqa: ARG001 - without a browser there is nothing to start
     async with watched_world(tmp_path_factory.mktemp("world")) as running:
         yield running
