@@ -17,6 +17,12 @@ def program(tmp_path: Path) -> Program:
     return Program(tmp_path, environ_of("acme", "globex"))
 
 
+def answering_pushes_in(latency_s: float) -> dict[str, object]:
+    """Return the settings of a platform that answers pushes in so many seconds."""
+    everyone = {**HEALTHY, "campaigns": CAMPAIGNS, "push_latency_s": latency_s}
+    return {"accounts": accounts("acme", "globex"), "everyone": everyone}
+
+
 def install(program: Program, platform: Platform) -> None:
     """Let acme be due more often than its quota allows; globex has all that it needs."""
     program.settings(platform.base_url)
@@ -25,11 +31,7 @@ def install(program: Program, platform: Platform) -> None:
 
 
 async def test_a_tenant_that_skips_every_second_tick_is_late_everywhere(program: Program) -> None:
-    settings = {
-        "accounts": accounts("acme", "globex"),
-        "everyone": {**HEALTHY, "campaigns": CAMPAIGNS, "push_latency_s": 0},
-    }
-    async with running_platform(settings) as platform:
+    async with running_platform(answering_pushes_in(0)) as platform:
         install(program, platform)
         async with program.daemon() as daemon:
             await daemon.logs("alert fires")
@@ -63,11 +65,7 @@ async def test_a_tenant_that_skips_every_second_tick_is_late_everywhere(program:
 
 
 async def test_a_skipped_tick_outlives_a_daemon_that_is_killed(program: Program) -> None:
-    settings = {
-        "accounts": accounts("acme", "globex"),
-        "everyone": {**HEALTHY, "campaigns": CAMPAIGNS, "push_latency_s": 5},
-    }
-    async with running_platform(settings) as platform:
+    async with running_platform(answering_pushes_in(5)) as platform:
         install(program, platform)
         async with program.started() as daemon:
             with anyio.fail_after(60):

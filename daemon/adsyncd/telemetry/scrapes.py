@@ -154,7 +154,7 @@ class ScrapeServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Close all connections and listeners; an answer that is being made is waited for, for a moment."""
+        """Close all connections and listeners. An answer in progress may be finished within two seconds."""
         if self._serving.wait(_CLOSING_S):
             with suppress(anyio.RunFinishedError):
                 anyio.from_thread.run_sync(self._scope.cancel, token=self._token)
