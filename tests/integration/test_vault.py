@@ -81,14 +81,21 @@ class TestRefusals:
 
     async def test_a_namespace_has_its_own_secrets_and_a_wrong_one_is_told(self, server: OpenBao) -> None:
         await server.ask("POST", "sys/namespaces/team")
-        engine = {"type": "kv", "options": {"version": "2"}}
-        await server.ask("POST", "sys/mounts/secret", engine, namespace="team")
+        await server.mount_kv(namespace="team")
         theirs = {"email": "ads@team.example", "password": "pw"}
         await server.ask("POST", "secret/data/adsyncd/acme", {"data": theirs}, namespace="team")
         team = await read(replace(by_token(server), namespace="team"))
         assert team.secret("email").get_secret_value() == "ads@team.example"
         with pytest.raises(CredentialsMissing, match=r"no such namespace.*check vault\.namespace"):
             await read(replace(by_token(server), namespace="nobody"))
+
+    async def test_an_engine_that_upgrades_its_data_serves_soon(self, server: OpenBao) -> None:
+        await server.ask("POST", "sys/mounts/old", {"type": "kv"})
+        for number in range(300):  # enough for the upgrade to last longer than a request
+            await server.ask("POST", f"old/tenant-{number}", ACME)
+        await server.ask("POST", "sys/mounts/old/tune", {"options": {"version": "2"}})
+        await server.serving("old")
+        assert await read(replace(by_token(server), mount="old"), "tenant-7") == CREDENTIALS
 
     async def test_where_approle_is_not_enabled_the_error_says_so(self, server: OpenBao, role: Role) -> None:
         await server.ask("POST", "sys/namespaces/bare")

@@ -62,6 +62,28 @@ class OpenBao:
         answer.raise_for_status()
         return answer.json() if answer.content else {}
 
+    async def mount_kv(self, *, namespace: str = "") -> None:
+        """Mount a KV version 2 engine at `secret`, and return when it serves requests."""
+        engine = {"type": "kv", "options": {"version": "2"}}
+        await self.ask("POST", "sys/mounts/secret", engine, namespace=namespace)
+        await self.serving("secret", namespace=namespace)
+
+    async def serving(self, mount: str, *, namespace: str = "") -> None:
+        """Wait until the KV engine at `mount` serves requests: it answers 400 while it upgrades its data to version 2.
+
+        Raises `httpx.HTTPStatusError` if it does not within 30 s.
+        """
+        deadline = anyio.current_time() + _START_S
+        while True:
+            try:
+                await self.ask("GET", f"{mount}/config", namespace=namespace)
+            except httpx.HTTPStatusError as exc:
+                if exc.response.status_code != httpx.codes.BAD_REQUEST or anyio.current_time() > deadline:
+                    raise
+                await anyio.sleep(_POLL_S)  # no call of its API waits for the upgrade
+            else:
+                return
+
     async def put_secret(self, path: str, content: Mapping[str, str]) -> None:
         """Write a new version of the secret at `path` of the mount `secret`."""
         await self.ask("POST", f"secret/data/{path}", {"data": content})
@@ -149,6 +171,6 @@ async def _initialized(http: httpx.AsyncClient, address: str, process: Process) 
     http.headers["X-Vault-Token"] = keys["root_token"]
     server = OpenBao(address, process, SecretStr(keys["root_token"]), SecretStr(keys["keys"][0]), http)
     await server.unseal()
-    await server.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    await server.mount_kv()
     await server.ask("POST", "sys/auth/approle", {"type": "approle"})
     return server
