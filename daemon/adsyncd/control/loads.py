@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from adsyncd.clock import Clock
-from adsyncd.control.overview import Load, PlatformRow
+from adsyncd.control.overview import CLOSE, Load, PlatformRow
 from adsyncd.duration import format_duration
 from adsyncd.model.tenant import Every, Tenant
 from adsyncd.platforms.requests import address
@@ -21,7 +21,6 @@ from adsyncd.runs.plan import plan, takes_s
 from adsyncd.tasks import OffLoop
 from adsyncd.tenants.worker import Worker
 
-CLOSE = 0.85  # of a quota
 _HOUR_S = 3600.0
 _PPM = 1_000_000
 _BATCH_S = 0.02  # of planning at a time
@@ -129,11 +128,6 @@ class Loads:
     def close(self) -> int:
         """How many of the others need more than 85 % of it."""
         return self._known.close
-
-    @property
-    def clients(self) -> Mapping[Client, Load]:
-        """The load of each client id of a platform."""
-        return self._known.clients
 
     def platforms(self, breakers: Sequence[str]) -> list[PlatformRow]:
         """Return each platform, the one nearest to its limit first. `breakers`: why circuit breakers are open."""

@@ -8,6 +8,8 @@ from enum import IntEnum, StrEnum
 from adsyncd.model.status import TenantStatus
 from adsyncd.model.verdict import Severity, Verdict
 
+CLOSE = 0.85  # share of a quota above which a client id is close to its limit
+
 
 class Show(StrEnum):
     """Which tenants a list has. A tenant may be in several."""

@@ -63,10 +63,6 @@ class Statuses:
         self._known: frozenset[str] = frozenset()
         self._broken: set[str] = set()  # tenants whose status can't be shown; that is logged already
 
-    def ids(self) -> tuple[str, ...]:
-        """Return the ids of all tenants, sorted. They are sorted again only if they have changed."""
-        return self._sorted(self._outside())
-
     def is_disabled(self, tenant_id: str) -> bool:
         """Return whether a tenant's drop-in disables it."""
         return any(tenant.id == tenant_id for tenant in self._files.disabled)
@@ -112,6 +108,7 @@ class Statuses:
         return self._status(tenant_id, await self._letter_counts([tenant_id]), self._outside())
 
     def _sorted(self, outside: _Outside) -> tuple[str, ...]:
+        """Return the ids of all tenants, sorted. They are sorted again only if they have changed."""
         workers = self._supervisor.workers
         known = workers.keys() | outside.disabled.keys() | outside.refused.keys()
         if known != self._known:

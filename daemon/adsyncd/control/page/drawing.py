@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from adsyncd.control.overview import Load, Mark
+from adsyncd.control.overview import CLOSE, Load, Mark
 from adsyncd.control.page.words import percent, several
 
 _STEP = 4  # width of a mark and the gap to the next one
@@ -19,7 +19,6 @@ _WORDS = {Mark.SUCCEEDED: "well", Mark.LATE: "late", Mark.PARTIAL: "partial", Ma
 _SPARK = (74, 24)
 _FULL = 0.72  # part of a bar's width that stands for 100 %
 _MOST = 1 / _FULL  # the largest share that fits; more is cut
-CLOSE = 0.85  # share of a quota above which a client id is close to it
 _HOUR = timedelta(hours=1)
 _LEFT, _RIGHT, _WIDTH = 60, 1210, 1240
 _MOST_DOTS = 400

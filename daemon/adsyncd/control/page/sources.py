@@ -11,7 +11,7 @@ from adsyncd.model.status import DaemonStatus
 
 
 class Lists(Protocol):
-    """What the pages ask of all tenants. See `adsyncd.control.overview.Overview`."""
+    """What the pages ask of all tenants. See `adsyncd.control.attention.Overview`."""
 
     async def tenants(
         self, show: Show, *, platform: str | None, q: str | None, worst: bool, limit: int, after: str | None

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from adsyncd.control.overview import Bucket, Cause, Load, Mark, Show, TenantRow, TenantsPage
-from adsyncd.control.page.drawing import CLOSE, Svg, bar, spark, strip
+from adsyncd.control.overview import CLOSE, Bucket, Cause, Load, Mark, Show, TenantRow, TenantsPage
+from adsyncd.control.page.drawing import Svg, bar, spark, strip
 from adsyncd.control.page.frame import Link, Notice, notices
 from adsyncd.control.page.trail import FIRST, Pager, Trail, address
 from adsyncd.control.page.words import (
