@@ -106,7 +106,9 @@ async def test_a_run_in_progress_counts_with_its_requests_of_the_last_hour(world
     assert load.used == about(0.5)
     world.workers["acme"].going = Going("x", NOON + HOUR, Tally(requests=20))  # the clock was put back
     await world.refresh()
-    assert world.loads.clients["mixo", "acme"].used == about(0.2)
+    load = world.loads.of(tenant)
+    assert load is not None
+    assert load.used == about(0.2)
 
 
 async def test_only_what_has_changed_is_planned_again(world: World) -> None:
@@ -122,13 +124,15 @@ async def test_only_what_has_changed_is_planned_again(world: World) -> None:
     acme.last_run = replace(acme.last_run, listed=0, outcome=Outcome.FAILED)  # shows nothing
     await world.refresh()
     assert world.planned == []
-    world.tenant("acme", listed=80, requests=88, quota=Quota(200, HOUR))  # another quota
+    tenant = world.tenant("acme", listed=80, requests=88, quota=Quota(200, HOUR))  # another quota
     await world.refresh()
     assert world.planned == [["acme"]]
-    assert world.loads.clients["mixo", "acme"].needed == about(0.44)
-    del world.workers["globex"]
+    load = world.loads.of(tenant)
+    assert load is not None
+    assert load.needed == about(0.44)
+    globex = world.workers.pop("globex")
     await world.refresh()
-    assert world.loads.clients.keys() == {("mixo", "acme")}
+    assert world.loads.of(globex.tenant) is None
 
 
 async def test_what_takes_long_to_plan_is_planned_again_only_after_a_while(
