@@ -1,8 +1,5 @@
 """What the real daemon's runs did not push, and why, as `runs show` and the control socket say it after other runs."""
 
-from typing import Any
-
-import anyio
 import httpx
 
 from support.platform import Platform
@@ -12,15 +9,6 @@ REFUSED = ["cmp-0002", "cmp-0005", "cmp-0007"]
 REASON = "the platform answered 422: Unprocessable Entity this campaign can't be synced"
 
 
-async def ended(program: Program, least: int) -> list[dict[str, Any]]:
-    """Return the runs that ended, newest first, once there are so many."""
-    with anyio.fail_after(60):
-        while True:
-            runs = [run for run in await program.ask("runs", "acme") if run["outcome"]]
-            if len(runs) >= least:
-                return runs
-
-
 async def test_the_first_run_and_the_latest_both_say_what_was_refused_and_why(
     program: Program, platform: Platform
 ) -> None:
@@ -28,7 +16,7 @@ async def test_the_first_run_and_the_latest_both_say_what_was_refused_and_why(
     program.tenant("acme", schedule={"every": "1s"})
     async with program.daemon() as daemon:
         await daemon.logs("run ended")
-        runs = await ended(program, least=4)
+        runs = await program.ended("acme", 4)
         first, latest = runs[-1], runs[0]
         shown = [await program.ask("runs", "show", run["run_id"]) for run in (first, latest)]
         transport = httpx.AsyncHTTPTransport(uds=str(program.folder / "control.sock"))

@@ -76,8 +76,11 @@ async def running_chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def watched_page(browser: Browser, base_url: str, **options: Any) -> AsyncIterator[Watched]:  # noqa: ANN401 - of a context
-    """Open a page in a context of its own. `options`: see `Browser.new_context`."""
-    context = await browser.new_context(base_url=base_url, **options)
+    """Open a page in a context of its own, without animations: one that never ends takes a core without a GPU.
+
+    `options`: see `Browser.new_context`.
+    """
+    context = await browser.new_context(base_url=base_url, reduced_motion="reduce", **options)
     try:
         yield await _watched(context, base_url)
     finally:

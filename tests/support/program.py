@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,13 @@ class Program:
     async def runs(self) -> dict[str, dict[str, Any]]:
         """Return each tenant's latest run, as `runs --json` prints it."""
         return {run["tenant"]: run for run in reversed(await self.ask("runs", "--limit", "1000"))}
+
+    async def ended(self, tenant: str, least: int) -> list[dict[str, Any]]:
+        """Return a tenant's runs that ended, newest first, once there are so many. Its database is a file."""
+        with anyio.fail_after(60):
+            while _ended(self.folder / "adsyncd.db", tenant) < least:  # noqa: ASYNC110 - another process writes it
+                await anyio.sleep(0.1)
+        return [run for run in await self.ask("runs", tenant) if run["outcome"]]
 
     @asynccontextmanager
     async def opened(self, *command: str, **streams: Any) -> AsyncIterator[Process]:  # noqa: ANN401 - files or numbers
@@ -118,6 +126,13 @@ class Daemon:
             while len(self.events(event)) < times and self.process.returncode is None:  # noqa: ASYNC110 - a file
                 await anyio.sleep(0.05)
         assert len(self.events(event)) >= times, self.log.read_text()
+
+
+def _ended(database: Path, tenant: str) -> int:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        query = "SELECT count(*) FROM runs WHERE tenant = ? AND outcome IS NOT NULL"
+        [(ended,)] = connection.execute(query, [tenant])
+    return int(ended)
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
