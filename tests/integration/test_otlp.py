@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from adsyncd.demo.collector import Collector, ExportedPoint, open_collector
+from adsyncd.model.status import Export
 from adsyncd.telemetry import open_telemetry
 from adsyncd.telemetry.instruments import OUTCOME, PUSHED, QUOTA_PERMITS, RUN_DURATION, TENANT, span
 from adsyncd.telemetry.log import configure
@@ -203,7 +204,10 @@ async def test_an_outage_is_told_once_and_export_goes_on_after_it(collector: Col
     only_traces = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
     with structlog.testing.capture_logs() as events:
         async with telemetry_to(collector, **only_traces) as telemetry:
+            assert telemetry.exports() == {"traces": Export()}
             for number in range(1, 6):
+                if number == 3:
+                    assert telemetry.exports() == {"traces": Export(works=False, cause="HTTP 400")}
                 collector.status = 400 if number <= 3 else 200
                 telemetry.tracer.start_span(f"span {number}").end()
                 await collector.wait_for(requested(number))

@@ -181,6 +181,7 @@ class DrawnLists:
     platforms: Sequence[PlatformRow] = PLATFORMS
     client_ids: Sequence[QuotaRow] = field(default_factory=lambda: QUOTAS)
     failures: Sequence[Reason] = REASONS
+    free: Sequence[tuple[datetime, float]] = ()
 
     async def tenants(
         self,
@@ -204,6 +205,9 @@ class DrawnLists:
             if row.status.id == tenant_id:
                 return row
         raise NoSuchTenant(f"no tenant {tenant_id}", "see adsyncd status")
+
+    def free_permits(self, tenant_id: str) -> Sequence[tuple[datetime, float]]:  # noqa: ARG002 - a test says it
+        return self.free
 
     def causes(self) -> Sequence[Cause]:
         return self.found

@@ -184,6 +184,9 @@ def _wrong(daemon: DaemonStatus, now: datetime) -> Iterator[Text]:
         yield styled(f"Vault: {vault.state} {_since(vault.since, now)}: {vault.error}", "red")
     if daemon.store:
         yield styled(f"database: {daemon.store}", "red")
+    for signal, export in daemon.telemetry.items():
+        if export.cause is not None:
+            yield styled(f"telemetry: {signal} are being lost: {export.cause}", "yellow")
 
 
 def _summary(daemon: DaemonStatus, now: datetime) -> str:

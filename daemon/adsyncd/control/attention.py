@@ -2,6 +2,7 @@
 
 store ──► last day (each half minute) ─┐
 workers, plans ──► loads ──────────────┼──► who needs attention, quotas, history
+workers' permits (each ten seconds) ───┤
 workers' states and verdicts ──────────┘    (looked at once a second at most, and for 0.5 % of the time)
 """
 
@@ -18,6 +19,7 @@ import structlog
 from adsyncd.clock import Clock
 from adsyncd.control.census import Census, census
 from adsyncd.control.commands import Commands
+from adsyncd.control.free_permits import FreePermits
 from adsyncd.control.last_day import LastDay
 from adsyncd.control.loads import Loads, in_words, schedule_of
 from adsyncd.control.overview import Bucket, Cause, QuotaRow, QuotasPage, Reason, Show, TenantRow, TenantsPage
@@ -28,7 +30,7 @@ from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.half_hour import HalfHour, half_hour_of, start_of
 from adsyncd.model.status import DaemonStatus, TenantStatus
-from adsyncd.tasks import OffLoop, in_thread
+from adsyncd.tasks import OffLoop, beside, in_thread
 from adsyncd.tenants.supervisor import Supervisor
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -78,11 +80,16 @@ class Overview:
         self._read_on: int | None = None  # the number of the day on which all half hours were read
         self._loads = Loads(lambda: supervisor.workers, clock, off_loop)
         self._reasons = Reasons(store, clock)
+        self._free = FreePermits(lambda: supervisor.workers, clock)
         self._glance: tuple[float, Census] | None = None  # with the time until which it is used
         self._failing = False
 
     async def run(self) -> None:
-        """Keep the last day and the loads up to date until cancelled."""
+        """Keep the last day, the last hour and the loads up to date until cancelled."""
+        async with beside(self._free.run):
+            await self._keep_refreshing()
+
+    async def _keep_refreshing(self) -> None:
         while True:
             try:
                 await self.refresh()
@@ -127,6 +134,10 @@ class Overview:
     async def daemon(self) -> DaemonStatus:
         """Return the daemon's status, with the tenants of the last look at them."""
         return await self._commands.status((await self._census()).states)
+
+    def free_permits(self, tenant_id: str) -> list[tuple[datetime, float]]:
+        """Return the share of a tenant's permits that was free at instants of the last hour, oldest first."""
+        return self._free.of(tenant_id)
 
     def causes(self) -> list[Cause]:
         """Return the tenants with a verdict by trouble and reason, the worst first; as the last look showed them."""

@@ -1,7 +1,7 @@
 """The questions and commands that the daemon answers, as calls without HTTP."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +17,7 @@ from adsyncd.errors import CommandRefused, NoSuchRun, NoSuchTenant, StoreError
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.failure import RunDetails, SharedReason, unpushed_of
 from adsyncd.model.run import Outcome, Run, Tally
-from adsyncd.model.status import DaemonStatus, Reloaded, State, TenantStatus
+from adsyncd.model.status import DaemonStatus, Export, Reloaded, State, TenantStatus
 from adsyncd.model.tenant import Tenant
 from adsyncd.model.verdict import Trouble
 from adsyncd.runs.facts import Facts
@@ -62,6 +62,7 @@ class Commands:
         vault: "Vault | None",
         runs: TaskGroup,
         clock: Clock,
+        exports: Callable[[], Mapping[str, Export]] = dict,
     ) -> None:
         self._supervisor = supervisor
         self._store = store
@@ -69,6 +70,7 @@ class Commands:
         self._vault = vault
         self._runs = runs
         self._clock = clock
+        self._exports = exports
         self._since = clock.now()
         self._replays: set[anyio.CancelScope] = set()
         self.statuses = Statuses(supervisor, ticker, store, files)
@@ -98,6 +100,7 @@ class Commands:
             vault=self._vault.status if self._vault else None,
             breakers=self._supervisor.open_breakers,
             store=store,
+            telemetry=self._exports(),
         )
 
     async def tenant(self, tenant_id: str) -> TenantStatus:

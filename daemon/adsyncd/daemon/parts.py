@@ -1,7 +1,7 @@
 """The parts that the daemon and a single sync have in common, built and closed."""
 
 import sys
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from adsyncd.config.settings import ReceiversTable
 from adsyncd.credentials import CredentialsReader
 from adsyncd.host.garbage import seldom_collecting
 from adsyncd.host.owner import open_owner
+from adsyncd.model.status import Export
 from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
 from adsyncd.runs.lease import Leases
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a daemon or of a single sync. A single sync sends no alerts: its `alerts` watch no tenant."""
+    """The parts of a daemon or of a single sync. A single sync sends no alerts: its `alerts` watch no tenant.
+
+    `exports`: see `adsyncd.telemetry.providers.Telemetry`.
+    """
 
     supervisor: Supervisor
     store: Store
@@ -41,6 +45,7 @@ class Parts:
     alerts: AlertWatch
     instruments: Instruments
     vault: "Vault | None" = None
+    exports: Callable[[], Mapping[str, Export]] = dict
 
 
 @asynccontextmanager
@@ -103,7 +108,7 @@ async def open_parts(
             )
         )
         stack.enter_context(seldom_collecting())
-        yield Parts(supervisor, store, clock, alerts, telemetry.instruments, vault)
+        yield Parts(supervisor, store, clock, alerts, telemetry.instruments, vault, telemetry.exports)
 
 
 def _receivers(table: ReceiversTable) -> list[Receiver]:

@@ -60,7 +60,9 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             vault = beside(parts.vault.run) if parts.vault else nullcontext()
             async with beside(parts.alerts.run), vault, anyio.create_task_group() as runs:
                 ticker.start()
-                commands = Commands(supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock)
+                commands = Commands(
+                    supervisor, ticker, parts.store, reloader, parts.vault, runs, parts.clock, parts.exports
+                )
                 overview = Overview(supervisor, commands, parts.store, parts.alerts, parts.clock)
                 application = app.application(commands, overview, _site(commands, overview, parts, reloader))
                 controlled = Access(application, lambda: reloader.settings.page.hosts)

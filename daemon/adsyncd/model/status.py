@@ -134,11 +134,20 @@ class VaultStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """How the export of one signal goes. `works`: None until the first one has ended; `cause`: of a loss."""
+
+    works: bool | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """The status of the daemon: the number of tenants by state, the number of runs in progress, and its errors.
 
     `refused`: the problems of files. `vault`: None without Vault. `breakers`: the platforms' hosts with an open circuit
-    breaker, and why. `store`: why the database can't be used, or None.
+    breaker, and why. `store`: why the database can't be used, or None. `telemetry`: the signals that are to be
+    exported.
     """
 
     version: str
@@ -150,6 +159,7 @@ class DaemonStatus:
     vault: VaultStatus | None
     breakers: Sequence[str]
     store: str | None
+    telemetry: Mapping[str, Export] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

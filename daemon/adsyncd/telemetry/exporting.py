@@ -49,6 +49,7 @@ class _Outlet:
 
     shutdown: Callable[[], None]
     exporters: Sequence[SpanExporter | MetricExporter | LogRecordExporter]
+    losses: Losses
 
 
 @asynccontextmanager
@@ -76,6 +77,7 @@ async def open_exports(environ: Mapping[str, str], *, scraped: bool) -> AsyncIte
             logger_provider=logger_provider,
             http_duration=http_duration(meter),
             write_durations=WriteDurations(meter),
+            exports=lambda: {outlet.losses.signal: outlet.losses.state for outlet in outlets if outlet.exporters},
         )
     finally:
         await _flush(outlets)
@@ -84,7 +86,8 @@ async def open_exports(environ: Mapping[str, str], *, scraped: bool) -> AsyncIte
 def _open_metrics(
     environ: Mapping[str, str], resource: Resource, series: SeriesTable, outlets: list[_Outlet], *, scraped: bool
 ) -> APIMeterProvider:
-    exporters = _exporters(environ, OTLPMetricExporter, ConsoleMetricExporter, Losses("metrics"))
+    losses = Losses("metrics")
+    exporters = _exporters(environ, OTLPMetricExporter, ConsoleMetricExporter, losses)
     readers: list[MetricReader] = [ExportingReader(exporter, series, resource) for exporter in exporters]
     close: Callable[[], None] | None = None
     if scraped and "prometheus" in wanted_exporters(environ, "metrics"):
@@ -101,7 +104,7 @@ def _open_metrics(
             close()
         provider.shutdown()
 
-    outlets.append(_Outlet(shutdown, exporters))
+    outlets.append(_Outlet(shutdown, exporters, losses))
     return provider
 
 
@@ -115,7 +118,7 @@ def _open_traces(
         processor = BatchSpanProcessor(exporter)
         losses.watch_queue(processor)
         provider.add_span_processor(processor)
-    outlets.append(_Outlet(provider.shutdown, exporters))
+    outlets.append(_Outlet(provider.shutdown, exporters, losses))
     return provider
 
 
@@ -131,7 +134,7 @@ def _open_logs(
         processor = BatchLogRecordProcessor(exporter)
         losses.watch_queue(processor)
         provider.add_log_record_processor(processor)
-    outlets.append(_Outlet(provider.shutdown, exporters))
+    outlets.append(_Outlet(provider.shutdown, exporters, losses))
     return provider
 
 

@@ -10,6 +10,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExp
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
+from adsyncd.model.status import Export
 from adsyncd.telemetry.instruments import TELEMETRY_LOST, Instruments
 
 _log = structlog.get_logger(__name__)
@@ -43,16 +44,24 @@ class Losses:
         self._instruments = instruments
         self._lock = threading.Lock()
         self._lost: int | None = None  # since the loss began; None if there is none
+        self._cause = ""  # of the loss
         self._losing = False  # since the last good export
+        self._kept: bool | None = None  # whether an export succeeded
         if instruments:
             instruments.add(TELEMETRY_LOST, 0, signal=signal)
+
+    @property
+    def state(self) -> Export:
+        """How the export goes."""
+        with self._lock:
+            return Export(self._kept) if self._lost is None else Export(False, self._cause)  # noqa: FBT003 - it does not work
 
     def lose(self, items: int, cause: str = "queue full") -> None:
         """Count lost items."""
         with self._lock:
             began = self._lost is None
             self._lost = items + (self._lost or 0)
-            self._losing = True
+            self._cause, self._losing = cause, True
         if self._instruments:
             self._instruments.add(TELEMETRY_LOST, items, signal=self.signal)
         if began:
@@ -62,7 +71,7 @@ class Losses:
         """Record a successful export."""
         with self._lock:
             lost, losing = self._lost, self._losing
-            self._losing = False
+            self._losing, self._kept = False, True
             if losing or lost is None:
                 return
             self._lost = None

@@ -1,6 +1,6 @@
 """The tracer and the instruments of all parts, with exporters only if the environment asks for one."""
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Tracer
 
+from adsyncd.model.status import Export
 from adsyncd.telemetry.http_spans import TracedTransport, http_duration
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.telemetry.standard_variables import DEFAULTS, SIGNALS, wanted_exporters
@@ -20,13 +21,17 @@ from adsyncd.telemetry.write_durations import WriteDurations
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """The tracer and instruments that all parts use. `logger_provider` is None if no logs are exported."""
+    """The tracer and instruments that all parts use. `logger_provider` is None if no logs are exported.
+
+    `exports` returns how the export of each wanted signal goes.
+    """
 
     tracer: Tracer
     instruments: Instruments
     logger_provider: LoggerProvider | None
     http_duration: Histogram
     write_durations: WriteDurations
+    exports: Callable[[], Mapping[str, Export]] = dict
 
     def traced(self, inner: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
         """Wrap a transport: each request becomes a CLIENT span, which ends with the response's headers.

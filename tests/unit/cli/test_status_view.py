@@ -13,7 +13,7 @@ from adsyncd.cli.output import Terminal
 from adsyncd.cli.status_view import daemon_view, sentence, tenant_view
 from adsyncd.errors import Problem
 from adsyncd.model.run import Outcome, Wait
-from adsyncd.model.status import DaemonStatus, RunProgress, State, TenantStatus, VaultState, VaultStatus
+from adsyncd.model.status import DaemonStatus, Export, RunProgress, State, TenantStatus, VaultState, VaultStatus
 from adsyncd.model.verdict import Severity, Trouble, Verdict
 from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
@@ -158,6 +158,7 @@ def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
         vault=VaultStatus(VaultState.SEALED, NOON - timedelta(minutes=2), "unseal it"),
         breakers=["ads: nothing but failures"],
         store="the disk is full",
+        telemetry={"traces": Export(works=False, cause="HTTP 503"), "metrics": Export(works=True)},
     )
     lines = shown(daemon_view(daemon, [replace(WAITING, error="[red]503"), refused], NOON))
     assert lines[0] == "tenant state waits for campaigns done in next in last run permits"
@@ -168,6 +169,7 @@ def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
         "circuit breaker open: ads: nothing but failures",
         "Vault: sealed since 11:58:00: unseal it",
         "database: the disk is full",
+        "telemetry: traces are being lost: HTTP 503",
         "adsyncd 0.1.0 since 2026-11-23 12:00: 1 waiting, 1 refused",
     ]
 

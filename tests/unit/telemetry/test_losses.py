@@ -7,6 +7,7 @@ import structlog
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from adsyncd.model.status import Export
 from adsyncd.telemetry.instruments import TELEMETRY_LOST
 from adsyncd.telemetry.losses import ExporterSession, Losses
 from support.metrics import Metrics
@@ -58,11 +59,14 @@ def test_while_all_is_well_nothing_is_logged(exports: Exports) -> None:
 def test_an_outage_is_logged_when_it_begins_and_when_it_ends_with_what_was_lost(exports: Exports) -> None:
     exports.session.cause = "HTTP 503"
     with structlog.testing.capture_logs() as events:
+        assert exports.losses.state == Export()
         exports.fail()
         exports.fail()
+        assert exports.losses.state == Export(works=False, cause="HTTP 503")
         exports.succeed()
         exports.succeed()
         exports.succeed()
+        assert exports.losses.state == Export(works=True)
     assert events == [BEGAN | {"cause": "HTTP 503"}, ENDED | {"lost": 2 * ITEMS}]
 
 

@@ -3,7 +3,7 @@
 Colours and strokes are classes of page.css: the content security policy allows no inline style.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -21,6 +21,7 @@ _FULL = 0.72  # part of a bar's width that stands for 100 %
 _MOST = 1 / _FULL  # the largest share that fits; more is cut
 _HOUR = timedelta(hours=1)
 _LEFT, _RIGHT, _WIDTH = 60, 1210, 1240
+_TOP_OF_PERMITS, _BOTTOM = 86, 120
 _MOST_DOTS = 400
 
 
@@ -41,6 +42,14 @@ class Span:
     begin: datetime
     end: datetime
     waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class Permits:
+    """The free permits in the drawing of an hour, of `most`: the share that is free at instants, oldest first."""
+
+    most: int
+    free: Sequence[tuple[datetime, float]] = ()
 
 
 def strip(day: Sequence[Mark]) -> Svg:
@@ -99,8 +108,10 @@ def times(parts: Mapping[str, float], words: str, width: int = 210) -> Svg:
     return _svg(width, 12, "".join(drawn), words)
 
 
-def hour(due: Iterable[datetime], skipped: Iterable[datetime], runs: Iterable[Span], now: datetime) -> Svg:
-    """Draw a tenant's last hour: a dot for each tick that ran or was skipped, and a bar for each run."""
+def hour(
+    due: Iterable[datetime], skipped: Iterable[datetime], runs: Iterable[Span], permits: Permits, now: datetime
+) -> Svg:
+    """Draw a tenant's last hour: a dot for each tick that ran or was skipped, a bar for each run, its free permits."""
     begin = now - _HOUR
 
     def x(instant: datetime) -> float:
@@ -114,9 +125,9 @@ def hour(due: Iterable[datetime], skipped: Iterable[datetime], runs: Iterable[Sp
     for minutes in range(0, 61, 10):
         instant = begin + timedelta(minutes=minutes)
         here = _n(x(instant))
-        parts.append(f'<line class="grid" x1="{here}" x2="{here}" y1="14" y2="78"/>')
+        parts.append(f'<line class="grid" x1="{here}" x2="{here}" y1="14" y2="{_BOTTOM}"/>')
         clock = f"{instant.astimezone(UTC):%H:%M}"
-        parts.append(f'<text class="label" x="{here}" y="94" text-anchor="middle">{clock}</text>')
+        parts.append(f'<text class="label" x="{here}" y="{_BOTTOM + 16}" text-anchor="middle">{clock}</text>')
     parts.append('<text class="label" x="0" y="31">due</text><text class="label" x="0" y="62">runs</text>')
     parts += [f'<circle class="skipped" cx="{_n(x(one))}" cy="27" r="4"/>' for one in missed]
     parts += [f'<circle class="ran" cx="{_n(x(one))}" cy="27" r="4"/>' for one in ran]
@@ -126,9 +137,28 @@ def hour(due: Iterable[datetime], skipped: Iterable[datetime], runs: Iterable[Sp
         parts.append(f'<rect class="work" {place} y="48" height="20"/>')
         if waited:
             parts.append(f'<rect class="wait" {place} y="{_n(68 - waited)}" height="{_n(waited)}"/>')
+    parts += _free(permits, begin, now, x)
     words = f"the last hour: {several(len(ran), 'tick')} ran, {len(missed)} skipped; {several(len(spans), 'run')}"
     label = f'role="img" aria-label="{words}"'
-    return Svg(f'<svg {label} class="hour" viewBox="0 0 {_WIDTH} 100">{"".join(parts)}</svg>')
+    return Svg(f'<svg {label} class="hour" viewBox="0 0 {_WIDTH} {_BOTTOM + 22}">{"".join(parts)}</svg>')
+
+
+def _free(permits: Permits, begin: datetime, now: datetime, x: Callable[[datetime], float]) -> Iterator[str]:
+    """Draw a line of the free permits. Of a row of equal values, only the first and the last are points of it."""
+    shown = [(at, share) for at, share in permits.free if begin <= at <= now]
+    if not shown:
+        return
+    height = _BOTTOM - _TOP_OF_PERMITS
+    yield f'<text class="label" x="0" y="{_TOP_OF_PERMITS + height / 2 + 4:.0f}">free</text>'
+    for value, y in ((permits.most, _TOP_OF_PERMITS), (0, _BOTTOM)):
+        yield f'<text class="label" x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{value:,}</text>'
+    points = []
+    for before, (at, share), after in zip([None, *shown], shown, [*shown[1:], None], strict=False):
+        if before is None or after is None or not before[1] == share == after[1]:
+            points.append(f"{_n(x(at))},{_n(_BOTTOM - height * min(1.0, max(0.0, share)))}")
+    line, first, last = " ".join(points), _n(x(shown[0][0])), _n(x(shown[-1][0]))
+    yield f'<polygon class="area" points="{first},{_BOTTOM} {line} {last},{_BOTTOM}"/>'
+    yield f'<polyline class="line" points="{line}"/>'
 
 
 def _svg(width: int, height: int, shapes: str, label: str) -> Svg:

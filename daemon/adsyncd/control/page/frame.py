@@ -70,6 +70,9 @@ def notices(daemon: DaemonStatus, now: datetime) -> list[Notice]:
     if daemon.vault and daemon.vault.error:
         since = at(daemon.vault.since, now).words
         found.append(Notice("bad", f"Vault: {daemon.vault.state} since {since}: {daemon.vault.error}"))
+    lost = [f"{signal} ({export.cause})" for signal, export in daemon.telemetry.items() if export.cause is not None]
+    if lost:
+        found.append(Notice("warn", f"Telemetry is being lost: {', '.join(lost)}"))
     if daemon.stopping:
         found.append(Notice("warn", "The daemon is stopping: it starts no more runs."))
     return found

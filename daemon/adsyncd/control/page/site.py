@@ -181,7 +181,7 @@ class Site:
             hour = await self.records.runs_of(of, since=now - 2 * _HOUR, limit=_MOST_IN_AN_HOUR, going=going)
         except StoreError:
             return Story((), ())
-        return Story(page[:RUNS], hour, len(page) > RUNS, outcome, here)
+        return Story(page[:RUNS], hour, len(page) > RUNS, outcome, here, self.lists.free_permits(of))
 
     async def _command(self, request: Request) -> Response:
         tenant_id, command = _tenant_id(request), request.url.path.rpartition("/")[2]

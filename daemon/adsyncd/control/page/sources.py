@@ -21,6 +21,9 @@ class Lists(Protocol):
     async def tenant(self, tenant_id: str) -> TenantRow:
         """Return a tenant. Raises NoSuchTenant."""
 
+    def free_permits(self, tenant_id: str) -> Sequence[tuple[datetime, float]]:
+        """Return the share of a tenant's permits that was free at instants of the last hour, oldest first."""
+
     async def daemon(self) -> DaemonStatus:
         """Return the daemon's status."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adsyncd.control.loads import in_words, schedule_of
 from adsyncd.control.overview import TenantRow
-from adsyncd.control.page.drawing import Span, Svg, hour
+from adsyncd.control.page.drawing import Permits, Span, Svg, hour
 from adsyncd.control.page.frame import Link, Notice, notices
 from adsyncd.control.page.runs import RunItem, duration_s, in_progress, run_item, run_path, waited_share
 from adsyncd.control.page.tenants import Does, Quota, does, quota, tenant_path
@@ -93,13 +93,17 @@ class TenantView:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A tenant's runs: a `page` of them, of one `outcome` or all, and those of the `hour`. `more`: on later pages."""
+    """A tenant's runs: a `page` of them, of one `outcome` or all, and those of the `hour`. `more`: on later pages.
+
+    `free`: the share of its permits that was free at instants of the last hour, oldest first.
+    """
 
     page: Sequence[Run]
     hour: Sequence[Run]
     more: bool = False
     outcome: Outcome | None = None
     trail: Trail = FIRST
+    free: Sequence[tuple[datetime, float]] = ()
 
 
 def tenant_view(
@@ -135,7 +139,7 @@ def tenant_view(
         buttons=[] if reads_only else list(_buttons(status, path)),
         alerts=[_alert(one, now) for one in alerts if one.tenant == status.id],
         quota=quota(row.load, 150),
-        hour=_hour(story.hour, status, tenant, now),
+        hour=_hour(story, status, tenant, now),
         filters=list(_filters(path, story.outcome)),
         runs=[run_item(in_progress(run, status.run), now, trace_url) for run in story.page],
         pager=story.trail.pager(
@@ -198,11 +202,12 @@ def _filters(path: str, current: Outcome | None) -> Iterator[Link]:
         yield Link(capital(outcome), address(path, {"outcome": outcome}), current=current is outcome)
 
 
-def _hour(runs: Sequence[Run], status: TenantStatus, tenant: Tenant | None, now: datetime) -> Svg:
-    known = [in_progress(run, status.run) for run in runs]
+def _hour(story: Story, status: TenantStatus, tenant: Tenant | None, now: datetime) -> Svg:
+    known = [in_progress(run, status.run) for run in story.hour]
     spans = [Span(run.started_at, run.ended_at or now, waited_share(run, now)) for run in known]
     missed = [tick for run in known for tick in _skipped(run, tenant, now)]
-    return hour([run.fire_time for run in known], missed, spans, now)
+    free = [*story.free, (now, status.permits_free / status.permits)] if status.permits else []
+    return hour([run.fire_time for run in known], missed, spans, Permits(status.permits, free), now)
 
 
 def _skipped(run: Run, tenant: Tenant | None, now: datetime) -> Iterator[datetime]:

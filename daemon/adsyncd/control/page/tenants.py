@@ -214,6 +214,8 @@ def _lede(
     vault = daemon.vault
     up = [f"Vault is {vault.state}"] if vault and not vault.error else []
     up += [] if daemon.store else ["the database is up"]
+    exported = [export.works for export in daemon.telemetry.values()]
+    up += ["telemetry is exported"] if exported and all(exported) else []
     return [*said, (f"{capital(', '.join(up))}.", False)] if up else said
 
 

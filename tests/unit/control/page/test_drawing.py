@@ -5,7 +5,7 @@ import pytest
 
 from adsyncd.control.overview import Load, Mark
 from adsyncd.control.page import drawing
-from adsyncd.control.page.drawing import Span, Svg
+from adsyncd.control.page.drawing import Permits, Span, Svg
 from support.records import NOON
 
 
@@ -57,7 +57,7 @@ def test_a_sparkline_stands_any_values(values: list[float]) -> None:
 def test_an_hour_shows_ticks_and_runs_inside_its_frame() -> None:
     begin = NOON - timedelta(hours=2)
     spans = [Span(begin, NOON, 0.98), Span(begin, begin, 0.1), Span(NOON, NOON + timedelta(hours=9), 0.0)]
-    root = drawn(drawing.hour([NOON, begin], [NOON - timedelta(minutes=1)], spans, NOON))
+    root = drawn(drawing.hour([NOON, begin], [NOON - timedelta(minutes=1)], spans, Permits(10), NOON))
     assert root.get("aria-label") == "the last hour: 1 tick ran, 1 skipped; 2 runs"
     for rect in root.iter("rect"):
         assert 60 <= float(rect.get("x", 0)) <= float(rect.get("x", 0)) + float(rect.get("width", 0)) <= 1212.1
@@ -66,7 +66,24 @@ def test_an_hour_shows_ticks_and_runs_inside_its_frame() -> None:
 
 def test_an_hour_of_a_schedule_of_seconds_stays_small() -> None:
     ticks = [NOON - timedelta(seconds=one) for one in range(3600)]
-    assert len(drawing.hour(ticks, ticks, [Span(one, one, 0.5) for one in ticks], NOON)) < 150_000
+    permits = Permits(10, [(one, one.second % 2) for one in reversed(ticks)])
+    assert len(drawing.hour(ticks, ticks, [Span(one, one, 0.5) for one in ticks], permits, NOON)) < 200_000
+
+
+def test_an_hour_has_a_line_of_the_free_permits_inside_its_frame() -> None:
+    ago = [NOON - timedelta(seconds=one) for one in (7200, 3000, 2000, 1500, 1000, 500, 0, -60)]
+    shares = [1.0, 1.0, 1.0, 1.0, 0.0, 0.5, 7.0, 1.0]
+    root = drawn(drawing.hour((), (), (), Permits(1000, list(zip(ago, shares, strict=True))), NOON))
+    [line] = root.iter("polyline")
+    points = [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
+    assert [round(y) for _, y in points] == [86, 86, 120, 103, 86]  # the second of three equal ones is left out
+    assert [round(x) for x, _ in points] == [252, 731, 891, 1050, 1210]
+    assert {"1,000", "0", "free"} <= {text.text for text in root.iter("text")}
+
+
+def test_an_hour_without_samples_has_no_line() -> None:
+    root = drawn(drawing.hour((), (), (), Permits(0), NOON))
+    assert not list(root.iter("polyline"))
 
 
 def test_what_took_the_time_fits_whatever_the_shares() -> None:

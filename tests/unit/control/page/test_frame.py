@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from adsyncd.control.page.frame import Link, Notice, frame, notices
-from adsyncd.model.status import VaultState, VaultStatus
+from adsyncd.model.status import Export, VaultState, VaultStatus
 from support.drawn import UP
 from support.records import NOON
 
@@ -28,4 +28,14 @@ def test_the_database_vault_and_a_stop_are_told_on_top() -> None:
         Notice("bad", "The database can't be used: the disk is full"),
         Notice("bad", "Vault: sealed since 12:00:00: unseal it"),
         Notice("warn", "The daemon is stopping: it starts no more runs."),
+    ]
+
+
+def test_telemetry_that_is_being_lost_is_told_with_the_cause() -> None:
+    exported = replace(UP, telemetry={"traces": Export(works=True), "logs": Export()})
+    assert notices(exported, NOON) == []
+    lost = {"traces": Export(works=False, cause="HTTP 503"), "logs": Export(works=False, cause="queue full")}
+    lossy = replace(UP, telemetry={**lost, "metrics": Export(works=True)})
+    assert notices(lossy, NOON) == [
+        Notice("warn", "Telemetry is being lost: traces (HTTP 503), logs (queue full)"),
     ]

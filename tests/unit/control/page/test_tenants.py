@@ -8,7 +8,7 @@ import pytest
 from adsyncd.control.overview import Cause, Show, TenantsPage
 from adsyncd.control.page.tenants import TenantItem, TenantsView, does, quota, tenant_path, tenants_view
 from adsyncd.control.page.trail import trail
-from adsyncd.model.status import State, VaultState, VaultStatus
+from adsyncd.model.status import Export, State, VaultState, VaultStatus
 from support.drawn import CAUSES, HISTORY, ROWS, UP, a_row
 from support.records import NOON
 
@@ -53,6 +53,20 @@ def test_without_tenants_it_says_how_to_add_one() -> None:
     assert "drop-in" in shown.empty
     assert said(shown) == "Vault is up, the database is up."
     assert [fact.value for fact in shown.facts] == ["0", "0", "0", "0", "0 s"]
+
+
+@pytest.mark.parametrize(
+    ("telemetry", "said_of_it"),
+    [
+        ({"traces": Export(works=True), "logs": Export(works=True)}, ", telemetry is exported."),
+        ({"traces": Export(works=False, cause="HTTP 503"), "logs": Export(works=True)}, "."),
+        ({"traces": Export(works=True), "logs": Export()}, "."),
+        ({}, "."),
+    ],
+)
+def test_telemetry_is_said_to_be_exported_only_if_all_of_it_was(telemetry: dict[str, Export], said_of_it: str) -> None:
+    shown = tenants_view(replace(UP, telemetry=telemetry), TenantsPage((), 0, {}, None), (), [], NOON)
+    assert said(shown) == f"Vault is up, the database is up{said_of_it}"
 
 
 def test_what_is_down_is_not_said_to_be_up() -> None:
