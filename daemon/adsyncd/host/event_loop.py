@@ -1,10 +1,15 @@
-"""The event loop of all commands: asyncio's, with DNS lookups in threads of their own.
+"""The event loop of all commands: asyncio's, with two differences.
 
-asyncio shares six threads for lookups: one platform whose name servers do not answer would keep the tenants of every
-other platform from connecting, and the process from ending.
+DNS lookups have threads of their own. asyncio shares six: one platform whose name servers do not answer would keep the
+tenants of every other platform from connecting, and the process from ending.
+
+What arrived while the process was frozen (SIGSTOP, a frozen cgroup, a machine's sleep) is read before time-outs fire.
+Linux ends the wait for events with EINTR then (signal(7)), and Python makes "no event" of that if the wait is over. So
+an answer that had been there for long would be taken for one that did not come.
 """
 
 import asyncio
+import selectors
 import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -23,11 +28,21 @@ def run(function: Callable[[*Arguments], Awaitable[T]], *arguments: *Arguments) 
     return anyio.run(function, *arguments, backend_options={"loop_factory": EventLoop})
 
 
+class _Selector(selectors.DefaultSelector):
+    """Looks once more, without waiting, before it says that nothing has happened while it waited."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return the files that are ready, with their events; none after `timeout` seconds."""
+        ready: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)
+        waited = timeout is None or timeout > 0
+        return super().select(0) if waited and not ready else ready
+
+
 class EventLoop(asyncio.SelectorEventLoop):
     """Looks up each host in a thread of its own. Concurrent lookups of a host share it; no exit waits for it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_Selector())
         self._lookups: dict[Asked, Future[list[Any]]] = {}
 
     async def getaddrinfo(

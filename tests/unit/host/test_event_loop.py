@@ -1,5 +1,10 @@
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import anyio
@@ -98,3 +103,36 @@ def test_each_look_up_asks_anew_once_the_last_one_is_over(name_servers: NameServ
 
     run(main)
     assert name_servers.asked == ["ads.test", "ads.test"]
+
+
+RECEIVES = """
+import socket, sys
+import anyio
+from anyio.abc import SocketStream
+from adsyncd.host.event_loop import run
+
+async def main():
+    async with await SocketStream.from_socket(socket.socket(fileno=int(sys.argv[1]))) as peer:
+        await peer.send(b"waits")
+        answer = b"timed out"
+        with anyio.move_on_after(1.5):
+            answer = await peer.receive()
+        await peer.send(answer)
+
+run(main)
+"""
+
+
+def test_what_arrives_while_the_process_is_frozen_comes_before_the_end_of_its_time() -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(20)
+    command = [sys.executable, "-c", RECEIVES, str(theirs.fileno())]
+    with ours, theirs, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as process:
+        assert ours.recv(100) == b"waits"
+        time.sleep(0.1)  # until the process waits for its event loop's next event
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        ours.sendall(b"an answer")
+        time.sleep(1.6)  # longer than its time
+        process.send_signal(signal.SIGCONT)
+        assert ours.recv(100) == b"an answer"
