@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import anyio
+import anyio.lowlevel
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -29,6 +30,12 @@ async def beside(
         tasks.cancel_scope.cancel()
     if failure:
         raise failure
+
+
+async def give_way(number: int, every: int = 200) -> None:
+    """Let the event loop have a turn after each `every` items of a long row. `number`: of the item, from 0."""
+    if number % every == every - 1:
+        await anyio.lowlevel.checkpoint()
 
 
 class OffLoop(Protocol):

@@ -2,10 +2,11 @@ import threading
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from adsyncd.errors import StoreError
-from adsyncd.tasks import at_once, beside, in_thread, own_threads
+from adsyncd.tasks import at_once, beside, give_way, in_thread, own_threads
 
 
 async def wait(ended: list[str]) -> None:
@@ -111,3 +112,17 @@ async def test_where_threads_are_not_allowed_a_call_is_made_at_once() -> None:
     assert await at_once(threading.get_ident, limiter=one) == threading.get_ident()
     with pytest.raises(ValueError, match="in vain"):
         await at_once(fail, limiter=one)
+
+
+async def test_in_a_long_row_others_have_a_turn_now_and_then() -> None:
+    turns = list[None]()
+
+    async def other() -> None:
+        while True:
+            turns.append(None)
+            await anyio.lowlevel.checkpoint()
+
+    async with beside(other):
+        for number in range(1000):
+            await give_way(number, 100)
+        assert len(turns) == 10

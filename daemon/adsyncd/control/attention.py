@@ -7,10 +7,10 @@ workers' states and verdicts ──────────┘    (looked at onc
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -19,7 +19,7 @@ import structlog
 from adsyncd.clock import Clock
 from adsyncd.control.census import Census, census
 from adsyncd.control.commands import Commands
-from adsyncd.control.free_permits import FreePermits
+from adsyncd.control.free_permits import EVERY_S, FreePermits
 from adsyncd.control.last_day import LastDay
 from adsyncd.control.loads import Loads, in_words, schedule_of
 from adsyncd.control.overview import Bucket, Cause, QuotaRow, QuotasPage, Reason, Show, TenantRow, TenantsPage
@@ -82,26 +82,26 @@ class Overview:
         self._reasons = Reasons(store, clock)
         self._free = FreePermits(lambda: supervisor.workers, clock)
         self._glance: tuple[float, Census] | None = None  # with the time until which it is used
-        self._failing = False
 
     async def run(self) -> None:
         """Keep the last day, the last hour and the loads up to date until cancelled."""
-        async with beside(self._free.run):
-            await self._keep_refreshing()
+        async with beside(self._keep, self._free.sample, EVERY_S):
+            await self._keep(self.refresh, _REFRESH_S)
 
-    async def _keep_refreshing(self) -> None:
+    async def _keep(self, refresh: Callable[[], Coroutine[Any, Any, None]], every_s: float) -> None:
+        """Call `refresh` again and again. While it fails, what is known stays."""
+        failing = False
         while True:
             try:
-                await self.refresh()
-            except StoreError as error:  # what is known stays
-                log = _log.debug if self._failing else _log.warning
-                log("overview not refreshed", error=str(error))
-                self._failing = True
+                await refresh()
+                failing = False
+            except StoreError as error:
+                (_log.debug if failing else _log.warning)("overview not refreshed", error=str(error))
+                failing = True
             except Exception:  # noqa: BLE001 - a bug in what is shown must not stop what is done
-                _log.exception("overview not refreshed")
-            else:
-                self._failing = False
-            await anyio.sleep(_REFRESH_S)
+                (_log.debug if failing else _log.error)("overview not refreshed", exc_info=True)
+                failing = True
+            await anyio.sleep(every_s)
 
     async def refresh(self) -> None:
         """Read what may have changed, and compute the loads anew. Raises StoreError."""

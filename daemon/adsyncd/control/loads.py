@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import anyio
-import anyio.lowlevel
 
 from adsyncd.clock import Clock
 from adsyncd.control.overview import CLOSE, Load, PlatformRow
@@ -18,7 +17,7 @@ from adsyncd.model.tenant import Every, Tenant
 from adsyncd.platforms.requests import address
 from adsyncd.rate.quota import Quota
 from adsyncd.runs.plan import plan, takes_s
-from adsyncd.tasks import OffLoop
+from adsyncd.tasks import OffLoop, give_way
 from adsyncd.tenants.worker import Worker
 
 _HOUR_S = 3600.0
@@ -26,7 +25,6 @@ _PPM = 1_000_000
 _BATCH_S = 0.02  # of planning at a time
 _REST = 4  # times as long nothing is planned
 _SELDOM = 100  # times as long the same client id is not planned again
-_TURN = 200  # tenants that are looked at in one turn of the event loop
 _ALIKE = 0.1  # a change of a run's campaigns or requests by less changes no plan
 
 Client = tuple[str, str]  # platform, client id
@@ -148,14 +146,14 @@ class Loads:
         groups = dict[Client, dict[str, _Basis]]()
         for number, (tenant_id, worker) in enumerate(list(self._workers().items())):
             groups.setdefault(_client(worker.tenant), {})[tenant_id] = self._basis(worker)
-            await _turn(number)
+            await give_way(number)
         for client in self._needs.keys() - groups.keys():
             del self._needs[client]
         due = dict[Client, Mapping[str, _Basis]]()
         for number, (client, bases) in enumerate(groups.items()):
             if self._is_due(client, bases):
                 due[client] = bases
-            await _turn(number)
+            await give_way(number)
         await self._plan(due)
         await self._sum_up(groups, requests)
 
@@ -208,7 +206,7 @@ class Loads:
             used_share = takes_s(used[client], one.quota) / _HOUR_S
             load = known.clients[client] = Load(need.share if need.known else None, used_share)
             known.rank(client, load, bases)
-            await _turn(number)
+            await give_way(number)
         known.ranked.sort()
         for platform, clients in sorted(by_platform.items()):
             tenant = next(iter(groups[clients[0]].values())).tenant
@@ -230,12 +228,6 @@ class Loads:
             return 0.0
         lasts_s = (self._clock.now() - going.since).total_seconds()
         return going.tally.requests * min(1.0, _HOUR_S / max(lasts_s, 1.0))
-
-
-async def _turn(number: int) -> None:
-    """Let the event loop have a turn now and then: there may be thousands of tenants."""
-    if number % _TURN == _TURN - 1:
-        await anyio.lowlevel.checkpoint()
 
 
 def share_of(load: Load | None) -> float:

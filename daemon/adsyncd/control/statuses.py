@@ -14,6 +14,7 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.model.verdict import Severity, Verdict
 from adsyncd.runs.verdict import refused_verdict
 from adsyncd.store import Store
+from adsyncd.tasks import give_way
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
 
@@ -70,10 +71,9 @@ class Statuses:
     async def glance(self) -> list[Member]:
         """Return all tenants, sorted by id; the event loop has turns in between."""
         found = list[Member]()
-        for member in self.members():
+        for number, member in enumerate(self.members()):
             found.append(member)
-            if len(found) % _TURN == 0:
-                await anyio.lowlevel.checkpoint()
+            await give_way(number, _TURN)
         return found
 
     def members(self) -> Iterator[Member]:

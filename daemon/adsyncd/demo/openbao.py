@@ -71,18 +71,18 @@ class OpenBao:
     async def serving(self, mount: str, *, namespace: str = "") -> None:
         """Wait until the KV engine at `mount` serves requests: it answers 400 while it upgrades its data to version 2.
 
-        Raises `httpx.HTTPStatusError` if it does not within 30 s.
+        Raises `TimeoutError` if it does not within 30 s, and `httpx.HTTPStatusError` for another refusal.
         """
-        deadline = anyio.current_time() + _START_S
-        while True:
-            try:
-                await self.ask("GET", f"{mount}/config", namespace=namespace)
-            except httpx.HTTPStatusError as exc:
-                if exc.response.status_code != httpx.codes.BAD_REQUEST or anyio.current_time() > deadline:
-                    raise
-                await anyio.sleep(_POLL_S)  # no call of its API waits for the upgrade
-            else:
-                return
+        with anyio.fail_after(_START_S):
+            while True:
+                try:
+                    await self.ask("GET", f"{mount}/config", namespace=namespace)
+                except httpx.HTTPStatusError as exc:
+                    if exc.response.status_code != httpx.codes.BAD_REQUEST:
+                        raise
+                    await anyio.sleep(_POLL_S)  # no call of its API waits for the upgrade
+                else:
+                    return
 
     async def put_secret(self, path: str, content: Mapping[str, str]) -> None:
         """Write a new version of the secret at `path` of the mount `secret`."""

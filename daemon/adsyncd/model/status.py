@@ -135,10 +135,15 @@ class VaultStatus:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """How the export of one signal goes. `works`: None until the first one has ended; `cause`: of a loss."""
+    """How the export of one signal goes. `succeeded`: at least once; `cause`: why items are being lost, or None."""
 
-    works: bool | None = None
+    succeeded: bool = False
     cause: str | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether an export has succeeded and nothing is being lost."""
+        return self.succeeded and self.cause is None
 
 
 @dataclass(frozen=True, slots=True)

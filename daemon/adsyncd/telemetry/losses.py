@@ -43,10 +43,10 @@ class Losses:
         self.signal = signal
         self._instruments = instruments
         self._lock = threading.Lock()
-        self._lost: int | None = None  # since the loss began; None if there is none
-        self._cause = ""  # of the loss
+        self._lost = 0  # since the loss began
+        self._cause: str | None = None  # of the loss; None if there is none
         self._losing = False  # since the last good export
-        self._kept: bool | None = None  # whether an export succeeded
+        self._succeeded = False  # an export, ever
         if instruments:
             instruments.add(TELEMETRY_LOST, 0, signal=signal)
 
@@ -54,13 +54,13 @@ class Losses:
     def state(self) -> Export:
         """How the export goes."""
         with self._lock:
-            return Export(self._kept) if self._lost is None else Export(False, self._cause)  # noqa: FBT003 - it does not work
+            return Export(self._succeeded, self._cause)
 
     def lose(self, items: int, cause: str = "queue full") -> None:
         """Count lost items."""
         with self._lock:
-            began = self._lost is None
-            self._lost = items + (self._lost or 0)
+            began = self._cause is None
+            self._lost += items
             self._cause, self._losing = cause, True
         if self._instruments:
             self._instruments.add(TELEMETRY_LOST, items, signal=self.signal)
@@ -70,11 +70,10 @@ class Losses:
     def keep(self) -> None:
         """Record a successful export."""
         with self._lock:
-            lost, losing = self._lost, self._losing
-            self._losing, self._kept = False, True
-            if losing or lost is None:
+            losing, self._losing, self._succeeded = self._losing, False, True
+            if losing or self._cause is None:
                 return
-            self._lost = None
+            lost, self._lost, self._cause = self._lost, 0, None
         _log.info("telemetry is exported again", signal=self.signal, lost=lost)
 
     def watch_exporter(

@@ -158,7 +158,7 @@ def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
         vault=VaultStatus(VaultState.SEALED, NOON - timedelta(minutes=2), "unseal it"),
         breakers=["ads: nothing but failures"],
         store="the disk is full",
-        telemetry={"traces": Export(works=False, cause="HTTP 503"), "metrics": Export(works=True)},
+        telemetry={"traces": Export(cause="HTTP 503"), "metrics": Export(succeeded=True)},
     )
     lines = shown(daemon_view(daemon, [replace(WAITING, error="[red]503"), refused], NOON))
     assert lines[0] == "tenant state waits for campaigns done in next in last run permits"

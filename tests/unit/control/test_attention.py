@@ -15,6 +15,7 @@ from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
 from adsyncd.model.alert import Alert, AlertName
 from adsyncd.model.half_hour import HALF_HOUR
 from adsyncd.model.status import RefusedFile
+from adsyncd.tasks import beside
 from support.control import WRONG, Inside, an_inside, ask, refused, tell, tenant
 from support.records import NOON
 
@@ -177,3 +178,21 @@ async def test_each_day_is_read_anew_so_that_tenants_that_are_gone_are_forgotten
     monkeypatch.setattr(inside.overview._clock, "now", lambda: now + timedelta(days=1))
     await inside.overview.refresh()
     assert inside.overview._day is not old
+
+
+async def test_permits_that_can_not_be_read_stop_nothing_and_are_logged_once(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EVERY_S", "_REFRESH_S"):
+        monkeypatch.setattr(f"adsyncd.control.attention.{name}", 0.001)
+    worker = inside.supervisor.worker("globex")
+    with capture_logs() as logged, anyio.fail_after(10):
+        async with beside(inside.overview.run):
+            with monkeypatch.context() as broken:
+                broken.setattr(worker, "gate", None)
+                while len(logged) < 3:  # noqa: ASYNC110 - until it has tried again
+                    await anyio.sleep(0.001)
+            while not inside.overview.free_permits("acme"):  # noqa: ASYNC110 - until it has looked again
+                await anyio.sleep(0.001)
+    assert [one["log_level"] for one in logged][:3] == ["error", "debug", "debug"]
+    assert {share for _, share in inside.overview.free_permits("globex")} == {1.0}

@@ -22,9 +22,13 @@ async def test_a_glance_shows_tenants_with_and_without_workers_in_the_order_of_t
     assert [one.id for one in await statuses.of(["acme", "globex", "hooli", "initech"])] == [one.id for one in found]
 
 
-async def test_a_glance_follows_what_comes_and_goes(inside: Inside) -> None:
+async def test_ids_are_sorted_again_only_when_they_change(inside: Inside) -> None:
     statuses = inside.commands.statuses
     assert [one.id for one in statuses.members()] == ["acme", "globex"]
+    before = statuses._ids
+    assert before == ("acme", "globex")
+    assert list(statuses.members())
+    assert statuses._ids is before
     inside.supervisor.add(tenant("dunder"))
     inside.supervisor.remove("globex")
     assert [one.id for one in statuses.members()] == ["acme", "dunder"]

@@ -62,11 +62,11 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends_with_what_was_lost(
         assert exports.losses.state == Export()
         exports.fail()
         exports.fail()
-        assert exports.losses.state == Export(works=False, cause="HTTP 503")
+        assert exports.losses.state == Export(cause="HTTP 503")
         exports.succeed()
         exports.succeed()
         exports.succeed()
-        assert exports.losses.state == Export(works=True)
+        assert exports.losses.state == Export(succeeded=True)
     assert events == [BEGAN | {"cause": "HTTP 503"}, ENDED | {"lost": 2 * ITEMS}]
 
 

@@ -32,10 +32,10 @@ def test_the_database_vault_and_a_stop_are_told_on_top() -> None:
 
 
 def test_telemetry_that_is_being_lost_is_told_with_the_cause() -> None:
-    exported = replace(UP, telemetry={"traces": Export(works=True), "logs": Export()})
+    exported = replace(UP, telemetry={"traces": Export(succeeded=True), "logs": Export()})
     assert notices(exported, NOON) == []
-    lost = {"traces": Export(works=False, cause="HTTP 503"), "logs": Export(works=False, cause="queue full")}
-    lossy = replace(UP, telemetry={**lost, "metrics": Export(works=True)})
+    lost = {"traces": Export(cause="HTTP 503"), "logs": Export(cause="queue full")}
+    lossy = replace(UP, telemetry={**lost, "metrics": Export(succeeded=True)})
     assert notices(lossy, NOON) == [
         Notice("warn", "Telemetry is being lost: traces (HTTP 503), logs (queue full)"),
     ]

@@ -58,9 +58,9 @@ def test_without_tenants_it_says_how_to_add_one() -> None:
 @pytest.mark.parametrize(
     ("telemetry", "said_of_it"),
     [
-        ({"traces": Export(works=True), "logs": Export(works=True)}, ", telemetry is exported."),
-        ({"traces": Export(works=False, cause="HTTP 503"), "logs": Export(works=True)}, "."),
-        ({"traces": Export(works=True), "logs": Export()}, "."),
+        ({"traces": Export(succeeded=True), "logs": Export(succeeded=True)}, ", telemetry is exported."),
+        ({"traces": Export(cause="HTTP 503"), "logs": Export(succeeded=True)}, "."),
+        ({"traces": Export(succeeded=True), "logs": Export()}, "."),
         ({}, "."),
     ],
 )
