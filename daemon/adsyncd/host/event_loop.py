@@ -3,9 +3,9 @@
 DNS lookups have threads of their own. asyncio shares six: one platform whose name servers do not answer would keep the
 tenants of every other platform from connecting, and the process from ending.
 
-What arrived while the process was frozen (SIGSTOP, a frozen cgroup, a machine's sleep) is read before time-outs fire.
-Linux ends the wait for events with EINTR then (signal(7)), and Python makes "no event" of that if the wait is over. So
-an answer that had been there for long would be taken for one that did not come.
+Data that arrived while the process was stopped (SIGSTOP) is read before timeouts fire. After SIGCONT, Linux ends
+epoll_wait(2) with EINTR (signal(7)), and Python reports no events if the timeout has passed. So asyncio's own loop
+gives up an answer that has arrived.
 """
 
 import asyncio

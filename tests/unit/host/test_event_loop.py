@@ -123,7 +123,7 @@ run(main)
 """
 
 
-def test_what_arrives_while_the_process_is_frozen_comes_before_the_end_of_its_time() -> None:
+def test_data_that_arrives_while_the_process_is_stopped_is_read_before_the_timeout_fires() -> None:
     ours, theirs = socket.socketpair()
     ours.settimeout(20)
     command = [sys.executable, "-c", RECEIVES, str(theirs.fileno())]
@@ -133,6 +133,6 @@ def test_what_arrives_while_the_process_is_frozen_comes_before_the_end_of_its_ti
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED)
         ours.sendall(b"an answer")
-        time.sleep(1.6)  # longer than its time
+        time.sleep(1.6)  # longer than its timeout
         process.send_signal(signal.SIGCONT)
         assert ours.recv(100) == b"an answer"
