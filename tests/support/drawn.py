@@ -16,12 +16,12 @@ from adsyncd.control.overview import (
     QuotaRow,
     QuotasPage,
     Reason,
-    Show,
     TenantRow,
     TenantsPage,
 )
 from adsyncd.errors import NoSuchTenant
 from adsyncd.model.run import Outcome, Run, Wait, run_id
+from adsyncd.model.selection import Selection, Show
 from adsyncd.model.status import DaemonStatus, RunProgress, State, TenantStatus, VaultState, VaultStatus
 from adsyncd.model.verdict import Severity, Trouble, Verdict
 from adsyncd.rate.wait import WaitReason
@@ -185,14 +185,13 @@ class DrawnLists:
 
     async def tenants(
         self,
-        show: Show,  # noqa: ARG002 - a test says what there is
+        selection: Selection,
         *,
-        platform: str | None,  # noqa: ARG002 - as above
-        q: str | None,
-        worst: bool,  # noqa: ARG002 - as above
+        worst: bool,  # noqa: ARG002 - a test says what there is
         limit: int,
         after: str | None,
     ) -> TenantsPage:
+        q = selection.q
         fitting = [row for row in self.rows if q is None or q in row.status.id]
         rows, following = _page(fitting, limit, after)
         counts: Mapping[Show, int] = {

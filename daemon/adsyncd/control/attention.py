@@ -22,13 +22,14 @@ from adsyncd.control.commands import Commands
 from adsyncd.control.free_permits import EVERY_S, FreePermits
 from adsyncd.control.last_day import LastDay
 from adsyncd.control.loads import Loads, in_words, schedule_of
-from adsyncd.control.overview import Bucket, Cause, QuotaRow, QuotasPage, Reason, Show, TenantRow, TenantsPage
+from adsyncd.control.overview import Bucket, Cause, QuotaRow, QuotasPage, Reason, TenantRow, TenantsPage
 from adsyncd.control.paging import Listed, key_of, position
 from adsyncd.control.reasons import Failures, Reasons
 from adsyncd.control.statuses import Member
 from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.half_hour import HalfHour, half_hour_of, start_of
+from adsyncd.model.selection import Selection
 from adsyncd.model.status import DaemonStatus, TenantStatus
 from adsyncd.tasks import OffLoop, beside, in_thread
 from adsyncd.tenants.supervisor import Supervisor
@@ -111,20 +112,16 @@ class Overview:
         finally:
             await self._loads.refresh(lambda tenant_id: self._day.requests(tenant_id, now))
 
-    async def tenants(
-        self, show: Show, *, platform: str | None, q: str | None, worst: bool, limit: int, after: str | None
-    ) -> TenantsPage:
+    async def tenants(self, selection: Selection, *, worst: bool, limit: int, after: str | None) -> TenantsPage:
         """Return a page of tenants. Raises CommandRefused if no page begins after `after`."""
         now, everyone = self._clock.now(), await self._census()
-        total, page = everyone.page(show, platform, q, worst=worst, limit=limit, after=after)
+        total, page = everyone.page(selection, worst=worst, limit=limit, after=after)
         rows = [self._row(status, now) for status in await self._statuses.of(page.items)]
         return TenantsPage(rows, total, everyone.counts, page.next)
 
-    async def listed(
-        self, show: Show, *, platform: str | None, q: str | None, worst: bool, limit: int, after: str | None
-    ) -> Listed[TenantStatus]:
+    async def listed(self, selection: Selection, *, worst: bool, limit: int, after: str | None) -> Listed[TenantStatus]:
         """Return the statuses of the same page."""
-        _, page = (await self._census()).page(show, platform, q, worst=worst, limit=limit, after=after)
+        _, page = (await self._census()).page(selection, worst=worst, limit=limit, after=after)
         return Listed(await self._statuses.of(page.items), page.next)
 
     async def tenant(self, tenant_id: str) -> TenantRow:
@@ -133,7 +130,12 @@ class Overview:
 
     async def daemon(self) -> DaemonStatus:
         """Return the daemon's status, with the tenants of the last look at them."""
-        return await self._commands.status((await self._census()).states)
+        everyone = await self._census()
+        return await self._commands.status(everyone.states, everyone.counts)
+
+    async def names(self, selection: Selection, limit: int, after: str | None) -> Listed[str]:
+        """Return a page of the ids of the tenants that are selected, sorted. Raises CommandRefused."""
+        return (await self._census()).page(selection, worst=False, limit=limit, after=after)[1]
 
     def free_permits(self, tenant_id: str) -> list[tuple[datetime, float]]:
         """Return the share of a tenant's permits that was free at instants of the last hour, oldest first."""
@@ -142,6 +144,10 @@ class Overview:
     def causes(self) -> list[Cause]:
         """Return the tenants with a verdict by trouble and reason, the worst first; as the last look showed them."""
         return list(self._glance[1].causes) if self._glance else []
+
+    async def current_causes(self) -> list[Cause]:
+        """Return the causes, after a look if the last one is too old."""
+        return list((await self._census()).causes)
 
     async def reasons(self) -> list[Reason]:
         """Return what failed, by reason across tenants; some seconds old. Raises StoreError."""

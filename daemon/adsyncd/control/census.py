@@ -4,11 +4,13 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import islice
 
-from adsyncd.control.overview import Cause, Show
+from adsyncd.control.overview import Cause
 from adsyncd.control.paging import Listed, key_of, position
 from adsyncd.control.statuses import Member
+from adsyncd.model.selection import Selection, Show
 from adsyncd.model.status import State
 from adsyncd.model.verdict import Severity, Trouble, Verdict
 
@@ -54,17 +56,14 @@ class Census:
         """How many tenants there are of each kind."""
         return {show: len(self.shown[show]) for show in Show}
 
-    def page(
-        self, show: Show, platform: str | None, q: str | None, *, worst: bool, limit: int, after: str | None
-    ) -> tuple[int, Listed[str]]:
-        """Return how many tenants match, and the ids of a page of them. Raises CommandRefused for a bad `after`.
+    def page(self, selection: Selection, *, worst: bool, limit: int, after: str | None) -> tuple[int, Listed[str]]:
+        """Return how many tenants are selected, and the ids of a page of them. Raises CommandRefused for a bad `after`.
 
-        `q`: a part of the id or the client id. A tenant that moved since the page before may be missing or come twice.
+        A tenant that moved since the page before may be missing or come twice.
         """
-        matches = self._filter(show, platform, q)
+        matches = self._filter(selection)
         if worst:
-            all_of_them = show is Show.ALL and platform is None and not q
-            ranks = self.worst if all_of_them else [rank for rank in self.worst if matches(rank[-1])]
+            ranks = self.worst if selection.everything else [rank for rank in self.worst if matches(rank[-1])]
             start = bisect_right(ranks, _rank_in(after)) if after else 0
             page = ranks[start : start + limit]
             ids, more = [rank[-1] for rank in page], start + limit < len(ranks)
@@ -74,11 +73,15 @@ class Census:
         ids = found[start : start + limit]
         return len(found), Listed(ids, position(ids[-1]) if start + limit < len(found) else None)
 
-    def _filter(self, show: Show, platform: str | None, q: str | None) -> Callable[[str], bool]:
-        shown, part = self.shown[show], q.casefold() if q else None
+    def _filter(self, selection: Selection) -> Callable[[str], bool]:
+        kinds = [] if Show.ALL in selection.kinds else [self.shown[kind] for kind in selection.kinds]
+        platform, pattern = selection.platform, selection.match
+        part = selection.q.casefold() if selection.q else None
 
         def matches(tenant_id: str) -> bool:
-            if show is not Show.ALL and tenant_id not in shown:
+            if kinds and not any(tenant_id in kind for kind in kinds):
+                return False
+            if pattern is not None and not fnmatchcase(tenant_id, pattern):
                 return False
             tenant = self.members[tenant_id].tenant
             if platform is not None and (tenant is None or tenant.platform.name != platform):

@@ -17,6 +17,7 @@ from adsyncd.errors import CommandRefused, NoSuchRun, NoSuchTenant, StoreError
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.failure import RunDetails, SharedReason, unpushed_of
 from adsyncd.model.run import Outcome, Run, Tally
+from adsyncd.model.selection import Show
 from adsyncd.model.status import DaemonStatus, Export, Reloaded, State, TenantStatus
 from adsyncd.model.tenant import Tenant
 from adsyncd.model.verdict import Trouble
@@ -79,8 +80,13 @@ class Commands:
         """Raise Stopping if the daemon no longer starts runs."""
         self._supervisor.refuse_if_stopping()
 
-    async def status(self, states: Mapping[State, int] | None = None) -> DaemonStatus:
-        """Return the daemon's status. `states`: the number of tenants by state, from a look at them that was made."""
+    async def status(
+        self, states: Mapping[State, int] | None = None, counts: Mapping[Show, int] | None = None
+    ) -> DaemonStatus:
+        """Return the daemon's status.
+
+        `states` and `counts`: the number of tenants by state and of each kind, from a look at them that was made.
+        """
         store = None
         try:
             await self._store.pauses()  # any query shows whether the database works
@@ -96,6 +102,7 @@ class Commands:
             stopping=self._supervisor.stopping,
             tenants={state: states[state] for state in State if state in states},
             runs=runs,
+            counts=counts or {},
             refused=[problem for refusal in self._files.refused for problem in refusal.problems],
             vault=self._vault.status if self._vault else None,
             breakers=self._supervisor.open_breakers,

@@ -12,7 +12,7 @@ from adsyncd.errors import CommandRefused
 from adsyncd.model.campaign import PushState
 from adsyncd.model.failure import RunDetails, SharedReason
 from adsyncd.model.run import Run
-from adsyncd.model.status import DaemonStatus, Reloaded, TenantStatus, counted
+from adsyncd.model.status import Reloaded, TenantStatus, counted
 from adsyncd.runs.plan import Plan
 
 _STOPPING = {HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping, or the database can't be used."}
@@ -77,13 +77,6 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
         wire.Health,
         _ready,
         refusals={HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping."},
-    ),
-    Endpoint(
-        "GET",
-        "/v1/status",
-        "The daemon's status",
-        DaemonStatus,
-        lambda commands, _: commands.status(),
     ),
     Endpoint(
         "GET",

@@ -5,22 +5,21 @@ from datetime import UTC, datetime
 from adsyncd.control import wire
 from adsyncd.control.attention import Overview
 from adsyncd.control.endpoint import Asked, Endpoint
-from adsyncd.control.overview import Bucket, QuotaRow
+from adsyncd.control.overview import Bucket, Cause, QuotaRow
 from adsyncd.control.paging import Listed
 from adsyncd.duration import parse_duration
-from adsyncd.model.status import TenantStatus
+from adsyncd.model.status import DaemonStatus, TenantStatus
 
 
 async def _tenants(overview: Overview, asked: Asked) -> Listed[TenantStatus]:
     query: wire.TenantsQuery = asked.query
-    return await overview.listed(
-        query.state,
-        platform=query.platform,
-        q=query.q,
-        worst=query.sort == "worst",
-        limit=query.limit,
-        after=query.after,
-    )
+    worst = query.sort == "worst"
+    return await overview.listed(query.selection, worst=worst, limit=query.limit, after=query.after)
+
+
+async def _names(overview: Overview, asked: Asked) -> Listed[str]:
+    query: wire.NamesQuery = asked.query
+    return await overview.names(query.selection, query.limit, query.after)
 
 
 async def _alerts(overview: Overview, asked: Asked) -> Listed[wire.AlertAnswer]:
@@ -44,11 +43,33 @@ async def _quotas(overview: Overview, asked: Asked) -> Listed[QuotaRow]:
 LISTS: tuple[Endpoint[Overview], ...] = (
     Endpoint(
         "GET",
+        "/v1/status",
+        "The daemon's status",
+        DaemonStatus,
+        lambda overview, _: overview.daemon(),
+    ),
+    Endpoint(
+        "GET",
         "/v1/tenants",
         "The status of tenants, sorted by id or the worst first",
         list[TenantStatus],
         _tenants,
         query=wire.TenantsQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/names",
+        "The ids of tenants, sorted",
+        list[str],
+        _names,
+        query=wire.NamesQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/causes",
+        "What is wrong: the tenants with the same trouble for the same reason, the worst first",
+        list[Cause],
+        lambda overview, _: overview.current_causes(),
     ),
     Endpoint(
         "GET",

@@ -5,24 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 
+from adsyncd.model.selection import Show
 from adsyncd.model.status import TenantStatus
 from adsyncd.model.verdict import Severity, Verdict
 
 CLOSE = 0.85  # share of a quota above which a client id is close to its limit
-
-
-class Show(StrEnum):
-    """Which tenants a list has. A tenant may be in several."""
-
-    ALL = "all"
-    FAILING = "failing"
-    LATE = "late"
-    PARTIAL = "partial"
-    WAITING = "waiting"
-    RUNNING = "running"
-    NEAR_QUOTA = "near-quota"
-    PAUSED = "paused"
-    REFUSED = "refused"
 
 
 class Mark(IntEnum):

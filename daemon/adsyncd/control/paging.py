@@ -14,6 +14,7 @@ from adsyncd.errors import CommandRefused
 T = TypeVar("T")
 LIMIT = 100  # items of a page by default
 MOST = 1000
+MOST_NAMES = 10_000
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LARGEST = 2**53
 

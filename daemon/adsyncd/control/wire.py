@@ -13,10 +13,11 @@ from pydantic import AfterValidator, AliasPath, AwareDatetime, BaseModel, Before
 from pydantic.json_schema import SkipJsonSchema
 
 from adsyncd.control import paging
-from adsyncd.control.overview import PlatformRow, QuotaRow, Show
+from adsyncd.control.overview import PlatformRow, QuotaRow
 from adsyncd.model.alert import AlertName
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Outcome
+from adsyncd.model.selection import Selection, Show
 from adsyncd.model.status import Reloaded
 from adsyncd.model.tenant import TENANT_ID
 
@@ -28,6 +29,8 @@ TenantId = Annotated[str, Field(pattern=f"^{TENANT_ID}$")]
 RunId = Annotated[str, Field(pattern=rf"^{TENANT_ID}-[0-9]{{8}}T[0-9]{{6}}\.[0-9]{{3}}Z$")]
 SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL has no NUL
 Limit = Annotated[int, Field(ge=1, le=paging.MOST, description="maximum number of items")]
+_KIND = f"({'|'.join(Show)})"
+Kinds = Annotated[str, Field(pattern=f"^{_KIND}(,{_KIND}){{0,{len(Show) - 1}}}$")]
 After = Annotated[
     Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$", max_length=2000)] | SkipJsonSchema[None],
     Field(description="where the page begins: as the Link header of the page before says"),
@@ -197,12 +200,30 @@ class PageQuery(Query):
     after: After = None
 
 
-class TenantsQuery(PageQuery):
+class SelectionQuery(Query):
     """Selects tenants."""
 
-    state: Show = Field(Show.ALL, description="only tenants of this kind")
+    state: Kinds = Field(Show.ALL.value, description=f"only tenants of one of these kinds: {', '.join(Show)}")
     platform: SomeText | SkipJsonSchema[None] = Field(None, description="only tenants of this platform")
+    match: SomeText | SkipJsonSchema[None] = Field(None, description="only those whose id matches this shell pattern")
     q: SomeText | SkipJsonSchema[None] = Field(None, description="only those whose id or client id contains this text")
+
+    @property
+    def selection(self) -> Selection:
+        """The selected tenants."""
+        return Selection(frozenset(map(Show, self.state.split(","))), self.platform, self.match, self.q)
+
+
+class NamesQuery(SelectionQuery):
+    """Selects a page of tenants' ids."""
+
+    limit: Annotated[int, Field(ge=1, le=paging.MOST_NAMES, description="maximum number of items")] = paging.MOST_NAMES
+    after: After = None
+
+
+class TenantsQuery(SelectionQuery, PageQuery):
+    """Selects a page of tenants."""
+
     sort: Literal["id", "worst"] = Field("id", description="`worst`: those that need attention first")
 
 

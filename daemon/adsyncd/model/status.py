@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from adsyncd.errors import Problem
 from adsyncd.model.run import Run, Tally, Wait
+from adsyncd.model.selection import Show
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.model.verdict import Verdict
 from adsyncd.rate.quota import Shape
@@ -152,7 +153,7 @@ class DaemonStatus:
 
     `refused`: the problems of files. `vault`: None without Vault. `breakers`: the platforms' hosts with an open circuit
     breaker, and why. `store`: why the database can't be used, or None. `telemetry`: the signals that are to be
-    exported.
+    exported. `counts`: the number of tenants of each kind.
     """
 
     version: str
@@ -165,6 +166,7 @@ class DaemonStatus:
     breakers: Sequence[str]
     store: str | None
     telemetry: Mapping[str, Export] = field(default_factory=dict)
+    counts: Mapping[Show, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from adsyncd.control.overview import Mark, Show
+from adsyncd.control.overview import Mark
 from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
 from adsyncd.model.alert import Alert, AlertName
 from adsyncd.model.half_hour import HALF_HOUR
+from adsyncd.model.selection import EVERYTHING, Selection, Show
 from adsyncd.model.status import RefusedFile
 from adsyncd.tasks import beside
 from support.control import WRONG, Inside, an_inside, ask, refused, tell, tenant
@@ -35,7 +36,7 @@ async def ran(inside: Inside, api: httpx.AsyncClient, *names: str) -> None:
 
 
 async def listed(inside: Inside, show: Show = Show.ALL, *, worst: bool = True) -> list[str]:
-    page = await inside.overview.tenants(show, platform=None, q=None, worst=worst, limit=100, after=None)
+    page = await inside.overview.tenants(Selection(frozenset({show})), worst=worst, limit=100, after=None)
     return [row.status.id for row in page.rows]
 
 
@@ -69,9 +70,9 @@ async def test_the_strip_shows_the_runs_of_all_tenants(inside: Inside, api: http
 async def test_a_list_says_who_needs_attention_first_and_why(inside: Inside, api: httpx.AsyncClient) -> None:
     inside.files.refused = [RefusedFile("hooli", (WRONG,), goes_on=False)]
     await tell(api, "/v1/tenants/globex/pause")
-    page = await inside.overview.tenants(Show.ALL, platform=None, q=None, worst=True, limit=2, after=None)
+    page = await inside.overview.tenants(EVERYTHING, worst=True, limit=2, after=None)
     assert (page.rows[0].status.id, page.total, page.counts[Show.PAUSED]) == ("hooli", 4, 1)
-    following = await inside.overview.tenants(Show.ALL, platform=None, q=None, worst=True, limit=2, after=page.next)
+    following = await inside.overview.tenants(EVERYTHING, worst=True, limit=2, after=page.next)
     assert len({row.status.id for row in (*page.rows, *following.rows)}) == 4
     assert following.next is None
     [cause, *_] = inside.overview.causes()

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adsyncd.control.census import Census, census
-from adsyncd.control.overview import Show
 from adsyncd.control.paging import position
 from adsyncd.control.statuses import Member
 from adsyncd.errors import CommandRefused
+from adsyncd.model.selection import EVERYTHING, Selection, Show
 from adsyncd.model.status import State
 from adsyncd.model.verdict import Severity, Trouble, Verdict
 from support.records import NOON
@@ -40,9 +40,15 @@ def taken(*members: Member, near: Sequence[str] = ()) -> Census:
 
 
 def ids(
-    found: Census, show: Show = Show.ALL, *, worst: bool = True, platform: str | None = None, q: str | None = None
+    found: Census,
+    *kinds: Show,
+    worst: bool = True,
+    platform: str | None = None,
+    match: str | None = None,
+    q: str | None = None,
 ) -> list[str]:
-    return list(found.page(show, platform, q, worst=worst, limit=1000, after=None)[1].items)
+    selection = Selection(frozenset(kinds), platform, match, q)
+    return list(found.page(selection, worst=worst, limit=1000, after=None)[1].items)
 
 
 def test_the_worst_come_first() -> None:
@@ -93,6 +99,20 @@ def test_a_list_has_the_tenants_of_a_platform_or_with_a_text() -> None:
     assert ids(found, q="ACME") == ["acme", "globex"]
     assert ids(found, platform=found.members["acme"].tenant.platform.name, q="glo") == ["globex"]  # type: ignore[union-attr]
     assert ids(found, platform="nowhere") == []
+    assert ids(found, match="*o*") == ["globex", "hooli"]
+    assert ids(found, match="glob") == []
+
+
+def test_a_list_has_the_tenants_of_any_of_several_kinds() -> None:
+    found = taken(
+        member("a", Trouble.LATE),
+        member("b", Trouble.PAUSED, Severity.NOTE),
+        member("c", Trouble.FAILING, Severity.CRITICAL),
+        member("d"),
+    )
+    assert ids(found, Show.LATE, Show.PAUSED) == ["a", "b"]
+    assert ids(found, Show.LATE, Show.PAUSED, match="[!a]") == ["b"]
+    assert ids(found, Show.LATE, Show.ALL) == ids(found) == ["c", "a", "b", "d"]
 
 
 def test_causes_group_verdicts_by_trouble_and_reason() -> None:
@@ -123,7 +143,7 @@ MANY = st.lists(MEMBERS, max_size=30, unique_by=lambda one: one.id)
 def test_while_nothing_changes_each_tenant_is_on_exactly_one_page(some: list[Member], limit: int, worst: bool) -> None:
     found, seen, after = taken(*some, near=[one.id for one in some[::3]]), list[str](), None
     while True:
-        total, page = found.page(Show.ALL, None, None, worst=worst, limit=limit, after=after)
+        total, page = found.page(EVERYTHING, worst=worst, limit=limit, after=after)
         assert total == len(some)
         seen += page.items
         if (after := page.next) is None:
@@ -137,7 +157,7 @@ def test_while_nothing_changes_each_tenant_is_on_exactly_one_page(some: list[Mem
 def test_tenants_may_come_go_and_move_between_pages(lives: list[list[Member]], limit: int, worst: bool) -> None:
     after, seen = None, list[str]()
     for some in lives:
-        total, page = taken(*some).page(Show.ALL, None, None, worst=worst, limit=limit, after=after)
+        total, page = taken(*some).page(EVERYTHING, worst=worst, limit=limit, after=after)
         assert len(page.items) <= limit
         assert total == len(some)
         assert set(page.items) <= {one.id for one in some}
@@ -151,4 +171,4 @@ def test_tenants_may_come_go_and_move_between_pages(lives: list[list[Member]], l
 @pytest.mark.parametrize("after", ["x", position("acme"), position(1, 2, 3, 4), position(1, 2, 3, "4", "acme")])
 def test_a_position_of_another_list_is_refused(after: str) -> None:
     with pytest.raises(CommandRefused):
-        taken(member("a")).page(Show.ALL, None, None, worst=True, limit=1, after=after)
+        taken(member("a")).page(EVERYTHING, worst=True, limit=1, after=after)

@@ -23,7 +23,6 @@ from adsyncd.clock import Clock
 from adsyncd.control.access import reads_only
 from adsyncd.control.audit import recorded
 from adsyncd.control.commands import Commands
-from adsyncd.control.overview import Show
 from adsyncd.control.page.assets import asset
 from adsyncd.control.page.failures import failures_view
 from adsyncd.control.page.found import Hit, found_view, hits
@@ -39,6 +38,7 @@ from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping,
 from adsyncd.model.alert import Alert
 from adsyncd.model.failure import RunDetails, unpushed_of
 from adsyncd.model.run import Outcome
+from adsyncd.model.selection import Selection, Show
 from adsyncd.model.status import DaemonStatus, RunProgress, TenantStatus
 from adsyncd.model.tenant import TENANT_ID, Tenant
 
@@ -135,7 +135,7 @@ class Site:
     async def _tenants(self, request: Request) -> Response:
         now, here = self.clock.now(), trail(request.query_params.get("after", ""))
         show = _member(Show, request.query_params.get("show", "")) or Show.ALL
-        page = await self.lists.tenants(show, platform=None, q=None, worst=True, limit=ROWS, after=here.after)
+        page = await self.lists.tenants(Selection(frozenset({show})), worst=True, limit=ROWS, after=here.after)
         causes, alerts = self.lists.causes(), len(self.alerts())  # at once: from the same look at all tenants
         daemon = await self.lists.daemon()
         history = self.lists.history(now - _DAY, _HOUR)
@@ -256,7 +256,7 @@ class Site:
         )
 
     async def _hits(self, text: str) -> list[Hit]:
-        page = await self.lists.tenants(Show.ALL, platform=None, q=text, worst=False, limit=_MOST_HITS, after=None)
+        page = await self.lists.tenants(Selection(q=text), worst=False, limit=_MOST_HITS, after=None)
         tenants = [row.status.id for row in page.rows]
         if text in tenants:
             return hits([text], (), (), self.clock.now())

@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from adsyncd.control.overview import Bucket, Cause, QuotasPage, Reason, Show, TenantRow, TenantsPage
+from adsyncd.control.overview import Bucket, Cause, QuotasPage, Reason, TenantRow, TenantsPage
 from adsyncd.model.failure import Unpushed
 from adsyncd.model.run import Outcome, Run
+from adsyncd.model.selection import Selection
 from adsyncd.model.status import DaemonStatus
 
 
 class Lists(Protocol):
     """What the pages ask of all tenants. See `adsyncd.control.attention.Overview`."""
 
-    async def tenants(
-        self, show: Show, *, platform: str | None, q: str | None, worst: bool, limit: int, after: str | None
-    ) -> TenantsPage:
+    async def tenants(self, selection: Selection, *, worst: bool, limit: int, after: str | None) -> TenantsPage:
         """Return a page of tenants."""
 
     async def tenant(self, tenant_id: str) -> TenantRow:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from adsyncd.control.overview import CLOSE, Bucket, Cause, Load, Mark, Show, TenantRow, TenantsPage
+from adsyncd.control.overview import CLOSE, Bucket, Cause, Load, Mark, TenantRow, TenantsPage
 from adsyncd.control.page.drawing import Svg, bar, spark, strip
 from adsyncd.control.page.frame import Link, Notice, notices
 from adsyncd.control.page.trail import FIRST, Pager, Trail, address
@@ -27,6 +27,7 @@ from adsyncd.control.page.words import (
     until,
 )
 from adsyncd.model.run import Outcome
+from adsyncd.model.selection import Show
 from adsyncd.model.status import DaemonStatus, State, TenantStatus
 from adsyncd.model.verdict import Severity, Trouble, Verdict
 

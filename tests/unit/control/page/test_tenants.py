@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from adsyncd.control.overview import Cause, Show, TenantsPage
+from adsyncd.control.overview import Cause, TenantsPage
 from adsyncd.control.page.tenants import TenantItem, TenantsView, does, quota, tenant_path, tenants_view
 from adsyncd.control.page.trail import trail
+from adsyncd.model.selection import Show
 from adsyncd.model.status import Export, State, VaultState, VaultStatus
 from support.drawn import CAUSES, HISTORY, ROWS, UP, a_row
 from support.records import NOON
