@@ -17,6 +17,7 @@
     │   └── Rejected         a 4xx that a retry won't fix: give up
     ├── OutOfResources       this machine can't open a connection: wait; costs no attempt
     ├── Stopping             adsyncd is stopping: resume at the next start
+    ├── RunCancelled         a run ends before its time: for good, or resumed by the next one
     ├── CommandRefused       a command can't be executed in the current state
     │   ├── NoSuchTenant     unknown tenant
     │   └── NoSuchRun        unknown run
@@ -190,6 +191,14 @@ class OutOfResources(AdsyncdError):
 
 class Stopping(AdsyncdError):
     """adsyncd is stopping and starts nothing new. The next start resumes interrupted runs."""
+
+
+class RunCancelled(AdsyncdError):
+    """A run is to end before its time. `resumable`: it stays open, and the tenant's next run resumes it."""
+
+    def __init__(self, message: str, *, resumable: bool) -> None:
+        super().__init__(message)
+        self.resumable = resumable
 
 
 class CommandRefused(AdsyncdError):

@@ -111,7 +111,7 @@ COVERED = {
     "unit/runs/test_verdict.py": "runs/facts",
     "unit/alerts/test_rules.py": "runs/success",
     "unit/tenants/test_worker.py": "tenants/run_log",
-    "unit/tenants/test_worker_status.py": "model/verdict tenants/estimate tenants/services",
+    "unit/tenants/test_worker_status.py": "model/verdict tenants/condition tenants/estimate tenants/services",
     "contract/test_permits.py": "rate/ledger",
     # The governor's parts are one mechanism; its tests drive all of them.
     "unit/rate/test_gate.py": "rate/timer",

@@ -70,6 +70,45 @@ async def test_status_shows_what_tenants_wait_for_and_what_became_of_them(progra
         )
 
 
+async def test_a_run_is_cancelled_by_command_for_good_or_to_be_resumed(program: Program, platform: Platform) -> None:
+    program.tenant("globex", quota={"requests": 5, "per": "1h"}, sync={"run_deadline": "1d"})
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")  # of acme
+        assert "no run of acme is in progress; see adsyncd status acme" in await run(program, "cancel", "acme", code=1)
+        assert 'there is no tenant "hooli"' in await run(program, "cancel", "hooli", code=1)
+        await platform.reach_effects("globex", 4)
+        open_run = json.loads(await run(program, "cancel", "globex", "--resumable", "--json"))
+        assert (open_run["tenant"], open_run["resumable"]) == ("globex", True)
+        await daemon.logs("run left open")
+        globex = await status_of(program, "globex")
+        assert (globex["state"], globex["run"], globex["last_run"]) == ("idle", None, None)
+        await run(program, "trigger", "globex")
+        await until_waiting(program, "globex")
+        said = await run(program, "cancel", "globex")
+        assert said == f"the run {open_run['run_id']} ends as abandoned; see adsyncd status globex\n"
+        await daemon.logs("run ended", 2)
+        globex = await status_of(program, "globex")
+        assert (globex["state"], globex["error"], globex["verdict"]) == ("idle", None, None)
+        last = globex["last_run"]
+        assert (last["run_id"], last["outcome"], last["note"]) == (
+            open_run["run_id"],
+            "abandoned",
+            "cancelled by an operator",
+        )
+        assert (last["pushed"], last["failed"], last["untried"]) == (4, last["listed"] - 4, last["listed"] - 4)
+        commands = [(one["command"], one["tenant"], one["outcome"]) for one in daemon.events("command")]
+        assert commands[0] == ("cancel", "acme", "refused")
+        assert commands[-1] == ("cancel", "globex", "done")
+        assert not daemon.events("alert fires")
+
+
+async def until_waiting(program: Program, tenant: str) -> None:
+    """Return once a request of a tenant's run waits."""
+    with anyio.fail_after(30):
+        while (await status_of(program, tenant))["state"] != "waiting":  # noqa: ASYNC110 - another process
+            await anyio.sleep(0.1)
+
+
 async def test_a_tenant_is_run_by_command(program: Program, platform: Platform) -> None:
     async with program.daemon() as daemon:
         await daemon.logs("run ended")

@@ -16,6 +16,7 @@ from adsyncd.errors import Throttled
 from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Platform
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.halt import Halt
 from adsyncd.platforms.transport import GovernedTransport
 from adsyncd.platforms.wire import parse
 from adsyncd.platforms.words import Secrets
@@ -66,7 +67,13 @@ class Body(httpx.AsyncByteStream):
 
 def a_transport(handler: Handler, **parts: Any) -> GovernedTransport:  # noqa: ANN401 - what a transport works with
     """Return a transport to a platform that answers as `handler` does, on the virtual clock."""
-    silent: dict[str, Any] = {"tally": Tally(), "secrets": Secrets(), "tracer": NoOpTracer(), "instruments": SILENT}
+    silent: dict[str, Any] = {
+        "halt": Halt(),
+        "tally": Tally(),
+        "secrets": Secrets(),
+        "tracer": NoOpTracer(),
+        "instruments": SILENT,
+    }
     timed: dict[str, Any] = {"clock": VirtualClock(), "random": Random(7)}
     return GovernedTransport(httpx.MockTransport(handler), **(silent | timed | {"parse_page": parse_page} | parts))
 

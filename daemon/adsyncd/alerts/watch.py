@@ -126,10 +126,10 @@ class AlertWatch:
     async def ended(self, run: Run, sign_in_error: AdsyncdError | None) -> None:
         """Apply the rules after a run that was just recorded. `sign_in_error`: why the last sign-in failed, if it did.
 
-        Changes become events of the current span. Tenants that are not watched are ignored. Raises nothing: after a
-        failure of the store, the next run is judged.
+        Changes become events of the current span. Tenants that are not watched are ignored, and so is a run that an
+        operator cancelled. Raises nothing: after a failure of the store, the next run is judged.
         """
-        if run.tenant not in self._tenants:
+        if run.tenant not in self._tenants or run.was_cancelled:
             return
         watched = self._tenants[run.tenant]
         settings = watched.tenant.alerts
@@ -143,7 +143,7 @@ class AlertWatch:
             _log.warning("alerts not judged", tenant=run.tenant, error=str(error))
             return
         refusal = None if sign_in_error is None else str(sign_in_error)
-        facts = Facts([past for past in known if past.ended_at], refusal, oldest)
+        facts = Facts([past for past in known if past.ended_at and not past.was_cancelled], refusal, oldest)
         lateness = late(TenantFacts(run.tenant, now, watched.tenant, facts.runs))
         self._apply(run.tenant, {**judge(settings, facts, now), **lateness})
         await self._save()

@@ -27,6 +27,7 @@ _COMMANDS = {  # command -> its module
     "probe": "probe",
     "status": "status",
     "trigger": "commands",
+    "cancel": "commands",
     "pause": "commands",
     "resume": "commands",
     "reload": "commands",

@@ -1,6 +1,6 @@
 """The client of the control API: HTTP over the daemon's socket."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -39,9 +39,17 @@ class Client:
         self._http = http
         self._place = place
 
-    async def ask(self, method: str, path: str, answers: TypeAdapter[T], *, within_s: float = ANSWERS_WITHIN_S) -> T:
-        """Return the answer, within `within_s` seconds. Raises DaemonBusy, NoDaemon and Refused."""
-        return (await self._ask(method, path, answers, within_s))[0]
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        answers: TypeAdapter[T],
+        *,
+        order: Mapping[str, object] | None = None,
+        within_s: float = ANSWERS_WITHIN_S,
+    ) -> T:
+        """Return the answer to a request, with `order` for a body. Raises DaemonBusy, NoDaemon and Refused."""
+        return (await self._ask(method, path, answers, within_s, order))[0]
 
     async def ask_all(self, path: str, answers: TypeAdapter[list[T]]) -> list[T]:
         """Return all items of a list, page after page. Raises as `ask` does."""
@@ -55,11 +63,18 @@ class Client:
                 break
         raise self._not_adsyncd("with pages without an end")
 
-    async def _ask(self, method: str, path: str, answers: TypeAdapter[T], within_s: float) -> tuple[T, str]:
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        answers: TypeAdapter[T],
+        within_s: float,
+        order: Mapping[str, object] | None = None,
+    ) -> tuple[T, str]:
         """Return the answer, and the path of the next page or an empty text."""
         try:
             with anyio.fail_after(within_s):
-                status, body, following = await self._exchange(method, path)
+                status, body, following = await self._exchange(method, path, order)
         except TimeoutError as error:
             raise DaemonBusy(
                 f"the daemon at {self._place} has not answered within {within_s:g} s; see its log"
@@ -75,10 +90,10 @@ class Client:
                 raise DaemonBusy(f"the daemon at {self._place} is busy with too many requests; try again") from error
             raise self._not_adsyncd(f"with status {status}") from error
 
-    async def _exchange(self, method: str, path: str) -> tuple[int, bytes, str]:
+    async def _exchange(self, method: str, path: str, order: Mapping[str, object] | None) -> tuple[int, bytes, str]:
         """Return the status, the raw body (a compressed one could expand beyond the limit) and the next page's path."""
         body = bytearray()
-        async with self._http.stream(method, path, headers={"Accept-Encoding": "identity"}) as answer:
+        async with self._http.stream(method, path, json=order, headers={"Accept-Encoding": "identity"}) as answer:
             async for chunk in answer.aiter_raw():
                 body += chunk
                 if len(body) > _LARGEST_ANSWER:

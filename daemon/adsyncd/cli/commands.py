@@ -1,8 +1,9 @@
-"""`adsyncd trigger`, `pause`, `resume` and `reload`: commands to the daemon."""
+"""`adsyncd trigger`, `cancel`, `pause`, `resume` and `reload`: commands to the daemon."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import anyio
 import typer
@@ -20,6 +21,7 @@ from adsyncd.model.status import Reloaded, TenantStatus
 T = TypeVar("T")
 _RELOADED_WITHIN_S = 300.0
 
+_CANCELLED = TypeAdapter(wire.Cancelled)
 _TRIGGERED = TypeAdapter(wire.Triggered)
 _TENANT = TypeAdapter(TenantStatus)
 _RELOADED = TypeAdapter(Reloaded)
@@ -38,6 +40,32 @@ def trigger(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> N
         print_json(_TRIGGERED.dump_python(triggered, mode="json"))
     else:
         print_line(f"a run of {tenant} starts; see adsyncd status {tenant} --watch")
+
+
+def cancel(
+    tenant: TheTenant,
+    resumable: Annotated[
+        bool, typer.Option("--resumable", help="Leave the run open, so that the tenant's next run resumes it.")
+    ] = False,
+    config: Config = CONFIG,
+    json: Json = False,
+) -> None:
+    """End a tenant's run in progress.
+
+    Requests in flight finish, and their outcomes are recorded; nothing more is sent. The run ends as abandoned, with
+    the note that an operator cancelled it, and no alert counts it as a failure. A run that has not begun leaves nothing
+    on record. Replays go on. The daemon refuses while no run of the tenant is in progress.
+
+    Exits 0 once the run ends, 1 if it is refused, 4 if there is no daemon, 5 if it does not answer in time.
+    """
+    cancelled = _tell(config, _of(tenant, "cancel"), _CANCELLED, order={"resumable": resumable})
+    if json:
+        print_json(_CANCELLED.dump_python(cancelled, mode="json"))
+    elif cancelled.run_id is None:
+        print_line(f"the run of {tenant} does not begin")
+    else:
+        then = "stays open, and the next run resumes it" if resumable else "ends as abandoned"
+        print_line(f"the run {cancelled.run_id} {then}; see adsyncd status {tenant}")
 
 
 def pause(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:
@@ -82,12 +110,18 @@ def _of(tenant: str, command: str) -> str:
     return f"{path_of(tenant)}/{command}"
 
 
-def _tell(config: Path, path: str, answers: TypeAdapter[T], within_s: float = ANSWERS_WITHIN_S) -> T:
+def _tell(
+    config: Path,
+    path: str,
+    answers: TypeAdapter[T],
+    within_s: float = ANSWERS_WITHIN_S,
+    order: Mapping[str, object] | None = None,
+) -> T:
     socket = control_socket(config, os.environ)
 
     async def told() -> T:
         async with reaching(socket) as daemon:
-            return await daemon.ask("POST", path, answers, within_s=within_s)
+            return await daemon.ask("POST", path, answers, order=order, within_s=within_s)
 
     return anyio.run(told)
 

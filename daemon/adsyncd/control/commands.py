@@ -123,7 +123,7 @@ class Commands:
         """Return all that is known of a tenant. Its plan is made only if it matters: it reads from the store."""
         going = worker.going.run_id if worker.going else None
         known = await self._store.runs(status.id, _JUDGED + 1, going=going)
-        runs = [run for run in known if run.ended_at][:_JUDGED]
+        runs = [run for run in known if run.ended_at and not run.was_cancelled][:_JUDGED]
         facts = replace(worker.facts(), runs=runs, refused=status.refused)
         found = verdict(facts)
         if found is None or found.trouble not in {Trouble.LATE, Trouble.FAILING}:
@@ -193,6 +193,13 @@ class Commands:
         worker = self._supervisor.worker(tenant_id)
         self.check_ready()
         return worker.trigger(self._runs)
+
+    async def cancel(self, tenant_id: str, *, resumable: bool) -> str | None:
+        """End a tenant's run in progress; return its id, or None if it has not begun. See `Worker.cancel`."""
+        self._refuse_disabled(tenant_id)
+        worker = self._supervisor.worker(tenant_id)
+        self.check_ready()
+        return worker.cancel(resumable=resumable)
 
     async def pause(self, tenant_id: str) -> TenantStatus:
         """Pause a tenant until it is resumed, and return its status."""

@@ -43,6 +43,12 @@ async def _trigger(commands: Commands, asked: Asked) -> wire.Triggered:
     return wire.Triggered(tenant=asked.tenant, fire_time=commands.trigger(asked.tenant))
 
 
+async def _cancel(commands: Commands, asked: Asked) -> wire.Cancelled:
+    resumable = asked.order.resumable
+    run_id = await commands.cancel(asked.tenant, resumable=resumable)
+    return wire.Cancelled(tenant=asked.tenant, run_id=run_id, resumable=resumable)
+
+
 async def _dead_letters(commands: Commands, asked: Asked) -> Listed[wire.DeadLetterAnswer] | list[SharedReason]:
     query = asked.query
     if query.group:
@@ -115,6 +121,20 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
             **_UNKNOWN,
             **_STOPPING,
             HTTPStatus.CONFLICT: "A run of the tenant is in progress, or the tenant is paused or disabled.",
+        },
+    ),
+    Endpoint(
+        "POST",
+        "/v1/tenants/{tenant}/cancel",
+        "End a tenant's run in progress, for good or to be resumed; its requests in flight may finish",
+        wire.Cancelled,
+        _cancel,
+        order=wire.CancelOrder,
+        status=HTTPStatus.ACCEPTED,
+        refusals={
+            **_UNKNOWN,
+            **_STOPPING,
+            HTTPStatus.CONFLICT: "No run of the tenant is in progress, or it ends already, or the tenant is disabled.",
         },
     ),
     Endpoint(

@@ -64,7 +64,7 @@ def failed_runs(workers: Mapping[str, Worker]) -> list[Reason]:
         run, verdict = worker.last_run, worker.verdict
         if verdict is not None and verdict.trouble is Trouble.FAILING:
             groups[verdict.reason].append((tenant_id, verdict.since))
-        elif run is not None and run.outcome in {Outcome.FAILED, Outcome.ABANDONED}:
+        elif run is not None and not run.was_cancelled and run.outcome in {Outcome.FAILED, Outcome.ABANDONED}:
             groups[run.error or _UNKNOWN].append((tenant_id, run.ended_at))
     found = [
         Reason(

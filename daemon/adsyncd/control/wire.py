@@ -72,6 +72,14 @@ class Triggered(Answer):
     fire_time: datetime
 
 
+class Cancelled(Answer):
+    """A run ends; `run_id` is null if it had not begun."""
+
+    tenant: str
+    run_id: str | None
+    resumable: bool
+
+
 class DeadLetterAnswer(Answer):
     """A campaign that runs skip; `payload` is the campaign as the platform lists it."""
 
@@ -268,6 +276,12 @@ class All(Order):
     """All dead letters."""
 
     all: Literal[True]
+
+
+class CancelOrder(Order):
+    """End a run for good, or leave it open, so that the next run resumes it."""
+
+    resumable: bool = False
 
 
 class ReplayOrder(Order):

@@ -17,13 +17,16 @@ class Outcome(StrEnum):
 
     `SUCCEEDED`: the listing is complete, and every campaign was pushed, skipped or stored. `PARTIAL`: some campaigns
     failed or could not be read, or the listing collapsed. `FAILED`: the listing failed. `ABANDONED`: the deadline
-    passed.
+    passed, or an operator cancelled the run.
     """
 
     SUCCEEDED = "succeeded"
     PARTIAL = "partial"
     FAILED = "failed"
     ABANDONED = "abandoned"
+
+
+CANCELLED = "cancelled by an operator"
 
 
 class Listing(StrEnum):
@@ -203,6 +206,11 @@ class Run:
     waits: Mapping[WaitReason, float] = field(default_factory=dict, hash=False)
     span_id: str = ""
     untried: int = 0
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether an operator ended it. Such a run is no evidence: it neither failed nor succeeded."""
+        return self.outcome is Outcome.ABANDONED and self.error is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from adsyncd.errors import WaitTooLong
 from adsyncd.model.run import Tally, Wait
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.call import Authority, Call
+from adsyncd.platforms.halt import Halt
 from adsyncd.rate import Gate, Permit
 from adsyncd.rate.breaker import Breaker, Passage
 from adsyncd.rate.wait import WaitReason
@@ -54,6 +55,7 @@ class Admission:
         tenant: Tenant,
         gate: Gate,
         breaker: Breaker,
+        halt: Halt,
         tally: Tally,
         clock: Clock,
         tracer: Tracer,
@@ -62,6 +64,7 @@ class Admission:
         self._tenant = tenant
         self._gate = gate
         self._breaker = breaker
+        self._halt = halt
         self._tally = tally
         self._clock = clock
         self._tracer = tracer
@@ -74,8 +77,9 @@ class Admission:
     async def admit(self, request: httpx.Request, call: Call, *, again: bool) -> Permit | None:
         """Wait for the breaker, then for a permit; an unmetered request needs none.
 
-        A request that comes `again` is the first in its line. Raises `WaitTooLong` and `Stopping`.
+        A request that comes `again` is the first in its line. Raises `WaitTooLong`, `Stopping` and `RunCancelled`.
         """
+        self._halt.check()
         if self._breaker.holds(self._tenant.client_id):
             await self._hold(request.url.host)
         if not call.metered:
@@ -114,6 +118,7 @@ class Admission:
         with (
             span(self._tracer, SPAN_BREAKER_WAIT, attributes) as current,
             self._tally.waiting(WaitReason.BREAKER) as tell,
+            self._halt.waiting(),
         ):
 
             def on_wait(wait_s: float) -> None:
@@ -141,6 +146,7 @@ class Admission:
             span(self._tracer, SPAN_QUOTA_WAIT) as current,
             self._wait(),
             self._tally.waiting(WaitReason.QUOTA) as tell,
+            self._halt.waiting(),
         ):
 
             def on_wait(reason: WaitReason, opens_at: float | None) -> None:

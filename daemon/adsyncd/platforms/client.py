@@ -20,6 +20,7 @@ from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.halt import Halt
 from adsyncd.platforms.paging import Pages
 from adsyncd.platforms.probe import Probe
 from adsyncd.platforms.prober import Prober
@@ -69,6 +70,7 @@ class PlatformClient:
         tally: Tally,
         shared: "Connector",
         pushes: Priority,
+        halt: Halt,
     ) -> None:
         self._http = requests
         self._tenant = tenant
@@ -79,6 +81,7 @@ class PlatformClient:
         self._tally = tally
         self._shared = shared
         self._pushes = pushes
+        self._halt = halt
         self._policy = Policy(tenant.sync.max_attempts)
         self._profile = profile = tenant.platform.profile
         self._requests = ProfileRequests(requests, tenant)
@@ -214,7 +217,11 @@ class PlatformClient:
     async def _wait(self, reason: WaitReason, wait_s: float, why: str) -> None:
         until = self._shared.clock.now() + timedelta(seconds=wait_s)
         attributes = {WAIT_REASON: reason, WAIT_UNTIL: until.isoformat(timespec="milliseconds")}
-        with span(self._shared.tracer, SPAN_RETRY_WAIT, attributes), self._tally.waiting(reason, until, why):
+        with (
+            span(self._shared.tracer, SPAN_RETRY_WAIT, attributes),
+            self._tally.waiting(reason, until, why),
+            self._halt.waiting(),
+        ):
             await self._gate.pause(wait_s)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:

@@ -19,6 +19,7 @@ from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.client import PlatformClient
+from adsyncd.platforms.halt import Halt
 from adsyncd.platforms.json_text import parsed
 from adsyncd.platforms.profile_requests import constant_headers, values_of
 from adsyncd.platforms.reading import Listed, Reader
@@ -78,8 +79,10 @@ class Connector:
         *,
         budget: RetryBudget,
         pushes: Priority = Priority.PUSH,
+        halt: Halt | None = None,
     ) -> AsyncIterator[PlatformClient]:
-        """Open a client for one run. `tally` counts what it does."""
+        """Open a client for one run. `tally` counts what it does; `halt` ends it."""
+        halt = halt or Halt()
         connections = tenant.sync.concurrency + 1  # the pushes and the listing
         timeout_s = tenant.sync.timeout.total_seconds()
         route = find_route(tenant.platform, self.tls, self._trusting, self.environ)
@@ -97,6 +100,7 @@ class Connector:
             tenant=tenant,
             gate=gate,
             via=route.via,
+            halt=halt,
             tally=tally,
             secrets=session.secrets,
             clock=self.clock,
@@ -119,7 +123,7 @@ class Connector:
                     timeout_s,
                 )
             authority = TokenAuthority(sign_ins, tenant, session, gate, tally, self.clock)
-            yield PlatformClient(requests, authority, tenant, session, gate, budget, tally, self, pushes)
+            yield PlatformClient(requests, authority, tenant, session, gate, budget, tally, self, pushes, halt)
 
     async def parse_page(self, body: bytes) -> object:
         """Return the JSON of a page. Raises `BadAnswer`. See `read`."""

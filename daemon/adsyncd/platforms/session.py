@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from adsyncd.clock import Clock
 from adsyncd.credentials import Credentials, CredentialsSource
-from adsyncd.errors import AdsyncdError, CredentialsUnavailable, SignInRefused
+from adsyncd.errors import AdsyncdError, CredentialsUnavailable, RunCancelled, SignInRefused
 from adsyncd.model.schedule import share
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.words import Secrets
@@ -173,6 +173,8 @@ class Session:
             try:
                 with span(self._tracer, SPAN_TOKEN):
                     self._token = await self._sign_in(sign_in)
+            except RunCancelled:
+                raise  # says nothing about the sign-in
             except AdsyncdError as error:
                 if isinstance(error, SignInRefused):
                     self.refused = None  # or one odd answer would end the use of a token that does not expire

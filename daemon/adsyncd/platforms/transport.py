@@ -24,6 +24,7 @@ from adsyncd.model.run import Tally
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.admission import Admission
 from adsyncd.platforms.call import Call, Kind
+from adsyncd.platforms.halt import Halt
 from adsyncd.platforms.parts import fill
 from adsyncd.platforms.verdict import meaning
 from adsyncd.platforms.wire import most_page_mib, parse
@@ -59,6 +60,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         tenant: Tenant,
         gate: Gate,
         breaker: Breaker,
+        halt: Halt,
         tally: Tally,
         secrets: Secrets,
         via: str = "",
@@ -80,6 +82,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
             tenant=tenant,
             gate=gate,
             breaker=breaker,
+            halt=halt,
             tally=tally,
             clock=clock,
             tracer=tracer,
@@ -100,7 +103,7 @@ class GovernedTransport(httpx.AsyncBaseTransport):
         """Send a request in its turn, and return the answer with its body. An error status may come without its body.
 
         Raises what signing in raises, `Unavailable`, `BadAnswer`, `Unconfirmed` for a push, `OutOfResources`,
-        `Throttled` for a 429 to a metered request, `WaitTooLong`, `Stopping` and `StoreError`.
+        `Throttled` for a 429 to a metered request, `WaitTooLong`, `Stopping`, `RunCancelled` and `StoreError`.
         """
         call, passage, again = Call.of(request), None, False
         while passage is None:

@@ -21,10 +21,11 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, format_span_id
 
 from adsyncd.clock import Clock
 from adsyncd.duration import format_duration
-from adsyncd.errors import AdsyncdError, BadAnswer, Rejected, Stopping, StoreError
+from adsyncd.errors import AdsyncdError, BadAnswer, Rejected, RunCancelled, Stopping, StoreError
 from adsyncd.model.campaign import Page, Push, PushState, idempotency_key
 from adsyncd.model.run import Outcome, ResumePoint, Run, Tally, lateness_s, run_id
 from adsyncd.model.tenant import PushPolicy, Tenant
+from adsyncd.platforms.halt import Halt
 from adsyncd.runs.progress import RunCounts
 from adsyncd.runs.pushing import CAMPAIGN_ERRORS, Pusher, PushQueue, recording
 from adsyncd.runs.success import got_through
@@ -100,7 +101,8 @@ class Journal(Protocol):
 class Pipeline:
     """Runs one tenant once. `tally` counts its progress, which others may watch.
 
-    `on_end` is called with the record of a run that ended, while its span is still open.
+    `halt` ends it before its time. `on_begin` is called once the store has recorded that it begins, and `on_end` with
+    the record of a run that ended, while its span is still open.
     """
 
     def __init__(
@@ -113,6 +115,8 @@ class Pipeline:
         clock: Clock,
         tracer: Tracer,
         instruments: Instruments,
+        halt: Halt | None = None,
+        on_begin: Callable[[], None] | None = None,
         on_end: Callable[[Run], Awaitable[None]] | None = None,
     ) -> None:
         self._tenant = tenant
@@ -122,6 +126,8 @@ class Pipeline:
         self._clock = clock
         self._tracer = tracer
         self._instruments = instruments
+        self._halt = halt or Halt()
+        self._on_begin = on_begin
         self._on_end = on_end
         self._run: Run
         self._progress: RunCounts
@@ -132,7 +138,7 @@ class Pipeline:
         """Run, or resume the open run `before`, which has this fire time, and return the run's record.
 
         `oldest_tick`: the first skipped tick that the run makes up for, if any. `outcome` is None if adsyncd was
-        stopping or the database failed: the run is open then, and can be resumed.
+        stopping, the database failed, or an operator wants that: the run is open then, and can be resumed.
 
         Raises StoreError if it could not even begin, and RunEnded.
         """
@@ -163,13 +169,15 @@ class Pipeline:
             )
             with self._tally.storing():
                 point = await self._journal.begin(self._run)
+            if self._on_begin is not None:
+                self._on_begin()
             self._run = replace(self._run, started_at=point.started_at, late_s=point.late_s)
             self._progress = RunCounts(point, self._tally, self._tenant.sync.page_size)
             try:
                 ended = await self._finish(await self._failure(point))
-            except (Stopping, StoreError) as reason:
+            except (Stopping, StoreError, RunCancelled) as reason:
                 mark_failed(current, reason)
-                log = _log.info if isinstance(reason, Stopping) else _log.warning
+                log = _log.warning if isinstance(reason, StoreError) else _log.info
                 log("run left open", reason=str(reason))
                 left = self._progress.left_open(self._run, str(reason))
                 current.set_attributes(attributes_of(left))
@@ -185,15 +193,19 @@ class Pipeline:
                 await self._on_end(ended)
             return ended
 
-    async def _failure(self, point: ResumePoint) -> tuple[Outcome, str] | None:
+    async def _failure(self, point: ResumePoint) -> tuple[Outcome, str | None] | None:
         """List and push all, and return the outcome and error if that was cut short.
 
-        Raises Stopping and StoreError, which leave the run open.
+        Raises Stopping, StoreError and a RunCancelled that is resumable, which leave the run open.
         """
         try:
             await self._sync(point)
         except (Stopping, StoreError):
             raise
+        except RunCancelled as cancelled:
+            if cancelled.resumable:
+                raise
+            return Outcome.ABANDONED, None
         except TimeoutError:
             late = f"not done within run_deadline ({format_duration(self._tenant.sync.run_deadline)})"
             wait = self._tally.cut_short
@@ -205,7 +217,7 @@ class Pipeline:
             return Outcome.FAILED, "internal error: see the log"
         return None
 
-    async def _finish(self, failure: tuple[Outcome, str] | None) -> Run:
+    async def _finish(self, failure: tuple[Outcome, str | None] | None) -> Run:
         """Record how the run ended, and return that."""
         with recording(self._tally.listed), self._tally.storing():
             missing = await self._journal.missing(self._run) if self._progress.lists_all else None
@@ -232,6 +244,7 @@ class Pipeline:
         )
         with anyio.move_on_after(sync.run_deadline.total_seconds()) as deadline:
             async with pushes.filling() as queue:
+                self._halt.tell(pushes.end)
                 self._resumed = frozenset(push.campaign_id for push in point.owed)
                 for push in point.owed:
                     await queue.send(push)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from adsyncd.errors import ListingError
 from adsyncd.model.campaign import Oddities, Page, Push, PushState, shown
-from adsyncd.model.run import Listing, Outcome, ResumePoint, Run, Tally
+from adsyncd.model.run import CANCELLED, Listing, Outcome, ResumePoint, Run, Tally
 from adsyncd.rate.wait import WaitReason
 from adsyncd.runs.deletion import Missing
 
@@ -112,13 +112,13 @@ class RunCounts:
         return None if pieced else self._evidence
 
     def ended(
-        self, run: Run, now: datetime, failure: tuple[Outcome, str] | None, missing: tuple[int, int] | None
+        self, run: Run, now: datetime, failure: tuple[Outcome, str | None] | None, missing: tuple[int, int] | None
     ) -> Run:
         """Return the record of a run that ended now.
 
-        `failure`: the outcome and error if it was cut short. `missing`: of a run that `lists_all`, how many campaigns
-        the listing misses, and how many of them the last complete listing missed, too. Campaigns whose push is not
-        settled count as failed.
+        `failure`: the outcome and error if it was cut short; an operator's cancellation is no error. `missing`: of a
+        run that `lists_all`, how many campaigns the listing misses, and how many of them the last complete listing
+        missed, too. Campaigns whose push is not settled count as failed.
         """
         listing, gap = self._listing, None
         if missing:
@@ -135,7 +135,7 @@ class RunCounts:
             failed=record.failed + untried,
             untried=untried,
             ended_at=max(now, run.started_at),  # though the clock was set back
-            note=self._note(),
+            note=self._note(*[CANCELLED] * (outcome is Outcome.ABANDONED and error is None)),
             listing=listing,
         )
 
@@ -155,9 +155,9 @@ class RunCounts:
             wrong.append(f"{gap}: none is marked deleted unless the next listing agrees")
         return (Outcome.PARTIAL, "; ".join(wrong)) if wrong else (Outcome.SUCCEEDED, None)
 
-    def _note(self) -> str | None:
+    def _note(self, *before: str) -> str | None:
         """Return what is remarkable in the listing and no fault of the run."""
-        notes = []
+        notes = list(before)
         listed = self._tally.listed + self._odd.lost
         if self._evidence is Listing.COMPLETE and self._claimed not in {0, listed}:
             notes.append(f"the platform named {self._claimed} campaigns in all and listed {listed}")

@@ -73,12 +73,12 @@ class PushQueue(Generic[Item]):
                         if self._pushers:
                             await self._items.put(None)
                     except AdsyncdError as error:
-                        self._end(error)
+                        self.end(error)
         finally:
             try:
                 await self._record_until_fewer_than(1)
             except StoreError as error:
-                self._end(error)
+                self.end(error)
 
     async def send(self, item: Item) -> None:
         """Queue an item; wait while the queue is full."""
@@ -101,7 +101,7 @@ class PushQueue(Generic[Item]):
             if error is None:
                 recorded()
             else:
-                self._end(error)
+                self.end(error)
             if self._fewer is not None:
                 self._fewer.set()
                 self._fewer = None
@@ -118,7 +118,7 @@ class PushQueue(Generic[Item]):
                     return
                 await self._push(item)
         except AdsyncdError as error:
-            self._end(error)
+            self.end(error)
 
     async def _record_until_fewer_than(self, outcomes: int) -> None:
         if self._unrecorded < outcomes:
@@ -128,7 +128,8 @@ class PushQueue(Generic[Item]):
                 self._fewer = self._fewer or anyio.Event()
                 await self._fewer.wait()
 
-    def _end(self, error: AdsyncdError) -> None:
+    def end(self, error: AdsyncdError) -> None:
+        """End the queue because of an error; the first one counts."""
         self.error = self.error or error
         self._filling.cancel()
         if self._pushers and self._items.empty():  # some may wait for an item

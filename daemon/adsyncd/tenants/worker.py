@@ -10,35 +10,30 @@ everything in progress end. The same holds for a removed tenant, whose worker is
 run raises ends here, so one tenant's trouble never reaches another.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import replace
 from datetime import datetime
-from enum import IntEnum, auto
 
 import structlog
 from anyio.abc import TaskGroup
 from opentelemetry import context as telemetry
 
-from adsyncd.errors import CommandRefused, LeaseHeld, RunEnded, Stopping, StoreError
+from adsyncd.errors import CommandRefused, LeaseHeld, RunCancelled, RunEnded, Stopping, StoreError
 from adsyncd.model.campaign import DeadLetter
-from adsyncd.model.run import Outcome, Run, Tally, lateness_s, run_id, whole_ms
-from adsyncd.model.status import Going, State, TenantStatus, progress
+from adsyncd.model.run import CANCELLED, Outcome, Run, Tally, lateness_s, run_id, whole_ms
+from adsyncd.model.status import Going
 from adsyncd.model.tenant import Tenant
-from adsyncd.model.verdict import Verdict
 from adsyncd.platforms import PlatformClient
+from adsyncd.platforms.halt import Halt
 from adsyncd.platforms.probe import Probe
 from adsyncd.rate import Priority
 from adsyncd.rate.retry import RetryBudget
-from adsyncd.runs.facts import Facts
 from adsyncd.runs.listing_cache import ListingCache
 from adsyncd.runs.pipeline import Pipeline
 from adsyncd.runs.replay import Replay, Replayed
-from adsyncd.runs.verdict import verdict as judge
 from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED, Metric
+from adsyncd.tenants.condition import Activity, Condition
 from adsyncd.tenants.diff import Change
-from adsyncd.tenants.estimate import done_at
 from adsyncd.tenants.run_log import log_end
 from adsyncd.tenants.services import Services
 
@@ -47,18 +42,8 @@ _log = structlog.stdlib.get_logger(__name__)
 _RESUME_S = 30.0  # between two attempts to resume a run that a failing database left open
 
 
-class _Activity(IntEnum):  # whose hash is C's: a status looks at those of ten thousand tenants
-    RUN = auto()
-    REPLAY = auto()
-    COMMAND = auto()
-
-
-class Worker:
-    """Does everything that one tenant asks for. `on_rest` is called when its last activity has ended.
-
-    `paused_since` and `last_run`, the latest that ended, are as the store has them. `going`: the run in progress.
-    `leaving`: the tenant was removed.
-    """
+class Worker(Condition):
+    """Does everything that one tenant asks for. `on_rest` is called when its last activity has ended."""
 
     def __init__(
         self,
@@ -68,24 +53,13 @@ class Worker:
         paused_since: datetime | None = None,
         last_run: Run | None = None,
     ) -> None:
-        self.tenant = tenant
-        self.session = services.connector.session(tenant, services.credentials)
-        self.gate = services.governor.gate(tenant.client_quota)
-        self.leaving = False
-        self._services = services
+        super().__init__(tenant, services, paused_since, last_run)
         self._on_rest = on_rest
-        self._paused_since = paused_since
-        self.last_run = last_run
         self._budget = RetryBudget(services.clock.monotonic())
-        self._activities = Counter[_Activity]()
-        self.going: Going | None = None
+        self._halt = Halt()  # of the run in progress, or of the last one
         self._last_outcome: Outcome | None = None
         self._tally = Tally()  # of the run in progress, or of the last one
         self._skipped_since: datetime | None = None  # the first skipped tick since the last run began
-        self._elsewhere = False  # at the last tick another process held the lease
-        self._unrecorded: str | None = None  # why the database could not record that a run begins
-        self._left_open: str | None = None  # why the latest run has no end
-        self._judged: tuple[Verdict | None] | None = None  # None: to be judged anew
 
     def change(self, change: Change) -> float | None:
         """Apply a change of the tenant; return for how many seconds a changed quota lets nothing through, if known.
@@ -112,7 +86,8 @@ class Worker:
         elif self._paused_since:
             self._count(RUNS_PAUSED)
         else:
-            self._activities[_Activity.RUN] += 1
+            self._activities[Activity.RUN] += 1
+            self._halt = Halt()
             tasks.start_soon(self._contained, fire_time)
 
     def trigger(self, tasks: TaskGroup) -> datetime:
@@ -127,15 +102,35 @@ class Worker:
         self.tick(tasks, fire_time)
         return fire_time
 
-    async def sync(self, fire_time: datetime, tally: Tally) -> Run:
-        """Run now, counting in `tally`, and return the run's record.
+    def cancel(self, *, resumable: bool) -> str | None:
+        """End the run in progress; return its id, or None if it has not begun yet. Raises CommandRefused without one.
+
+        Its requests in flight may finish, and it sends nothing more. A run that has not begun leaves nothing on record.
+        Any other ends as abandoned, or is `resumable`: then it stays open, and the next run resumes it.
+        """
+        name = self.tenant.id
+        if not self.running:
+            raise CommandRefused(f"no run of {name} is in progress", f"see adsyncd status {name}")
+        if self._halt.reason is not None:
+            raise CommandRefused(f"the run of {name} ends already: {self._halt.reason}", f"see adsyncd status {name}")
+        then = "; the next run resumes it" if resumable else ""
+        self._halt.halt(RunCancelled(f"{CANCELLED}{then}", resumable=resumable))
+        return self.going.run_id if self.going else None
+
+    async def sync(self, fire_time: datetime, tally: Tally, halt: Halt | None = None) -> Run:
+        """Run now, counting in `tally`, and return the run's record. `halt` ends it before its time.
 
         An open run is resumed in place of the one for `fire_time`. The store is asked for it each time: memory does not
         tell whether a failed write took place, nor what another process did. Raises StoreError, and LeaseHeld while
-        another process works on the tenant.
+        another process works on the tenant, and RunCancelled if it is to end before it has begun.
         """
-        services = self._services
-        async with services.leases.hold(self.tenant.id, self.gate.pause) as lease, self._client(tally) as client:
+        services, halt, gate = self._services, halt or Halt(), self.gate
+
+        async def pause(wait_s: float) -> None:
+            with halt.waiting():
+                await gate.pause(wait_s)
+
+        async with services.leases.hold(self.tenant.id, pause) as lease, self._client(tally, halt=halt) as client:
             tenant, session = self.tenant, self.session
 
             async def ended(run: Run) -> None:
@@ -150,6 +145,7 @@ class Worker:
                 clock=services.clock,
                 tracer=services.tracer,
                 instruments=services.instruments,
+                halt=halt,
                 on_end=ended,
             )
             open_runs = await services.store.open_runs(tenant.id)
@@ -168,7 +164,7 @@ class Worker:
             finally:
                 self.going = None
             if run.outcome is not None:
-                self.last_run, self._judged = run, None
+                self.note_end(run)
             return run
 
     async def replay(self, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:
@@ -181,7 +177,7 @@ class Worker:
         if profile.push is None:
             what = f"{self.tenant.id} can't replay: the profile {profile.name} of its platform has no push"
             raise CommandRefused(what, f"discard them: adsyncd dead-letters discard --tenant {self.tenant.id}")
-        with self._during(_Activity.REPLAY):
+        with self._during(Activity.REPLAY):
             async with (
                 services.leases.hold(self.tenant.id, self.gate.pause) as lease,
                 self._client(tally, Priority.REPLAY) as client,
@@ -201,13 +197,13 @@ class Worker:
         """Start nothing until the tenant is resumed, also after a restart. Raises StoreError."""
         if self._paused_since is None:
             since = self._services.clock.now()
-            with self._during(_Activity.COMMAND):
+            with self._during(Activity.COMMAND):
                 await self._services.store.pause(self.tenant.id, since)
             self._paused_since, self._judged = since, None
 
     async def resume(self) -> None:
         """End a pause: the tenant runs again from its next fire time on. Raises StoreError."""
-        with self._during(_Activity.COMMAND):
+        with self._during(Activity.COMMAND):
             await self._services.store.resume(self.tenant.id)
         self._paused_since = self._judged = None
 
@@ -216,69 +212,11 @@ class Worker:
         if self._paused_since:
             raise CommandRefused(f"{self.tenant.id} is paused", f"resume it first: adsyncd resume {self.tenant.id}")
 
-    @property
-    def verdict(self) -> Verdict | None:
-        """What is wrong with the tenant, by what the worker itself knows; judged anew when that has changed."""
-        if self._judged is None:
-            self._judged = (judge(self.facts()),)
-        return self._judged[0]
-
-    def facts(self) -> Facts:
-        """Return what the worker itself knows of the tenant: of its ended runs, the last one."""
-        now, run = self._services.clock.now(), self.going
-        runs = (self.last_run,) if self.last_run else ()
-        known = Facts(self.tenant.id, now, self.tenant, runs, self._paused_since, self._unrecorded)
-        return replace(known, progress=progress(run, None), wait=run.tally.wait(now)) if run else known
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything is in progress."""
-        return bool(self._activities.total())
-
-    @property
-    def running(self) -> bool:
-        """Whether a run was started by `tick` and has not ended yet."""
-        return bool(self._activities[_Activity.RUN])
-
-    @property
-    def state(self) -> State:
-        """What the tenant does."""
-        if self.leaving:
-            return State.DRAINING
-        activities = self._activities
-        if activities.get(_Activity.RUN) or activities.get(_Activity.REPLAY):
-            run = self.going
-            return State.WAITING if run and run.tally.oldest_wait() else State.RUNNING
-        if self._paused_since:
-            return State.PAUSED
-        return State.ELSEWHERE if self._elsewhere else State.IDLE
-
-    def status(self, next_fire_time: datetime | None) -> TenantStatus:
-        """Return what the tenant does and what went wrong last. `next_fire_time`: when it is due if not paused."""
-        now, run = self._services.clock.now(), self.going
-        wait = run.tally.wait(now) if run else None
-        last_error = self.last_run.error if self.last_run else None
-        failure = self._unrecorded or self._left_open or self.session.failure or last_error
-        return TenantStatus(
-            self.tenant.id,
-            self.state,
-            self.tenant.client_id,
-            self.tenant.platform.name,
-            wait=wait,
-            run=progress(run, done_at(run.tally, self.tenant, self.gate, now)) if run else None,
-            next_fire_time=None if self._paused_since else next_fire_time,
-            paused_since=self._paused_since,
-            last_run=self.last_run,
-            permits=self.tenant.quota.requests,
-            permits_free=self.gate.free,
-            shape=self.gate.shape,
-            error=str(failure) if failure else None,
-            verdict=self.verdict,
-        )
-
-    def _client(self, tally: Tally, pushes: Priority = Priority.PUSH) -> AbstractAsyncContextManager[PlatformClient]:
+    def _client(
+        self, tally: Tally, pushes: Priority = Priority.PUSH, halt: Halt | None = None
+    ) -> AbstractAsyncContextManager[PlatformClient]:
         return self._services.connector.client(
-            self.tenant, self.session, self.gate, tally, budget=self._budget, pushes=pushes
+            self.tenant, self.session, self.gate, tally, budget=self._budget, pushes=pushes, halt=halt
         )
 
     async def _contained(self, fire_time: datetime) -> None:
@@ -289,19 +227,22 @@ class Worker:
         structlog.contextvars.clear_contextvars()
         try:
             while not await self._ends(fire_time):
-                await self.gate.pause(_RESUME_S)
+                with self._halt.waiting():
+                    await self.gate.pause(_RESUME_S)
         except Stopping:
             pass  # the next start resumes the run
+        except RunCancelled as cancelled:
+            _log.info("run cancelled before it began", tenant=self.tenant.id, reason=str(cancelled))
         except Exception:  # noqa: BLE001 - one tenant's trouble never reaches another
             _log.exception("run broke down", tenant=self.tenant.id)
         finally:
-            self._end(_Activity.RUN)
+            self._end(Activity.RUN)
 
     async def _ends(self, fire_time: datetime) -> bool:
-        """Run once, and return whether the run has ended; a failing database or a stop leaves it open."""
+        """Run once, and return whether nothing is left to do; a failing database or a stop leaves the run open."""
         try:
             tally = self._tally = Tally(now=self._services.clock.monotonic)
-            run = await self.sync(fire_time, tally)
+            run = await self.sync(fire_time, tally, self._halt)
         except RunEnded:  # by a write that seemed to have failed, by another process, or before the clock was put back
             _log.debug("tick skipped, its run has ended already", tenant=self.tenant.id)
             return True
@@ -320,7 +261,7 @@ class Worker:
         self._left_open = None if run.outcome else run.error
         log_end(run, repeats=run.outcome is self._last_outcome)
         self._last_outcome = run.outcome
-        return run.outcome is not None
+        return run.outcome is not None or self._halt.reason is not None
 
     def _skip(self, fire_time: datetime) -> None:
         """Count a tick that was skipped because a run is in progress, here or in another process."""
@@ -336,14 +277,14 @@ class Worker:
         self._services.instruments.add(metric, 1, tenant=self.tenant.id)
 
     @contextmanager
-    def _during(self, activity: _Activity) -> Iterator[None]:
+    def _during(self, activity: Activity) -> Iterator[None]:
         self._activities[activity] += 1
         try:
             yield
         finally:
             self._end(activity)
 
-    def _end(self, activity: _Activity) -> None:
+    def _end(self, activity: Activity) -> None:
         self._activities[activity] -= 1
         if not self.busy:
             self._on_rest(self)

@@ -13,12 +13,13 @@ from adsyncd.model.status import Going, State
 from adsyncd.model.verdict import Severity, Trouble, Verdict
 from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
+from adsyncd.tenants.condition import Activity
 from adsyncd.tenants.services import Services
-from adsyncd.tenants.worker import Worker, _Activity
+from adsyncd.tenants.worker import Worker
 from support.records import NOON, HandClock, run
 from support.tenants import a_tenant
 
-RUN, REPLAY, COMMAND = _Activity
+RUN, REPLAY, COMMAND = Activity
 LATER = NOON + timedelta(minutes=15)
 PARTIAL = replace(run(), ended_at=NOON, outcome=Outcome.PARTIAL, error="1 of 2 campaigns were not pushed")
 
@@ -37,7 +38,7 @@ class Gate:
 
 
 def a_worker(
-    *activities: _Activity,
+    *activities: Activity,
     paused_since: datetime | None = None,
     last_run: Run | None = None,
     failure: AdsyncdError | None = None,
@@ -76,7 +77,7 @@ def going(announced: int = 0, listed: int = 0, pushed: int = 0) -> Going:
     ],
 )
 def test_the_state_is_what_the_tenant_does_now(
-    activities: list[_Activity], fields: dict[str, Any], state: State
+    activities: list[Activity], fields: dict[str, Any], state: State
 ) -> None:
     assert a_worker(*activities, **fields).status(LATER).state is state
 

@@ -107,6 +107,8 @@ def _sentence(run: Run) -> str:
     verb, campaigns = _verb(run), several(run.listed, "campaign")
     if run.outcome is None:
         return f"The run is in progress: {number(done + run.skipped + failed)} of {campaigns} are done."
+    if run.was_cancelled:
+        return f"An operator cancelled the run: {number(done)} of {campaigns} were {verb}."
     if run.outcome is Outcome.ABANDONED:
         return f"The run passed its deadline: {number(done)} of {campaigns} were {verb}."
     if run.outcome is Outcome.FAILED:
@@ -131,7 +133,7 @@ def _verb(run: Run) -> str:
 
 
 def _severity(run: Run) -> str:
-    if run.outcome in {Outcome.FAILED, Outcome.ABANDONED}:
+    if run.outcome in {Outcome.FAILED, Outcome.ABANDONED} and not run.was_cancelled:
         return "critical"
     return "warning" if run.failed or run.dead_lettered or run.outcome is Outcome.PARTIAL else ""
 

@@ -57,7 +57,11 @@ def test_what_was_not_pushed_is_told_first_with_its_reasons_and_what_helps() -> 
         ({"pushed": 24, "failed": 1}, "24 of 25 campaigns were pushed, 1 was not."),
         ({"outcome": Outcome.FAILED, "pushed": 0}, "The run failed: it could not list all campaigns."),
         ({"outcome": Outcome.FAILED, "pushed": 3}, "The run failed: it could not list all campaigns; 3 were pushed."),
-        ({"outcome": Outcome.ABANDONED, "pushed": 9}, "The run passed its deadline: 9 of 25 campaigns were pushed."),
+        (
+            {"outcome": Outcome.ABANDONED, "pushed": 9, "error": "not done within run_deadline (30m)"},
+            "The run passed its deadline: 9 of 25 campaigns were pushed.",
+        ),
+        ({"outcome": Outcome.ABANDONED, "pushed": 9}, "An operator cancelled the run: 9 of 25 campaigns were pushed."),
         ({"outcome": None, "ended_at": None, "pushed": 9}, "The run is in progress: 9 of 25 campaigns are done."),
     ],
 )

@@ -1,0 +1,115 @@
+"""One tenant as its worker knows it: what is in progress, what went wrong last, and how that looks to an operator."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+from enum import IntEnum, auto
+
+from adsyncd.model.run import Run
+from adsyncd.model.status import Going, State, TenantStatus, progress
+from adsyncd.model.tenant import Tenant
+from adsyncd.model.verdict import Verdict
+from adsyncd.runs.facts import Facts
+from adsyncd.runs.verdict import verdict as judge
+from adsyncd.tenants.estimate import done_at
+from adsyncd.tenants.services import Services
+
+
+class Activity(IntEnum):  # whose hash is C's: a status looks at those of ten thousand tenants
+    """What may be in progress for a tenant."""
+
+    RUN = auto()
+    REPLAY = auto()
+    COMMAND = auto()
+
+
+class Condition:
+    """The state of one tenant, which its worker changes.
+
+    `paused_since` and `last_run`, the latest that ended, are as the store has them. `going`: the run in progress.
+    `leaving`: the tenant was removed.
+    """
+
+    def __init__(
+        self, tenant: Tenant, services: Services, paused_since: datetime | None = None, last_run: Run | None = None
+    ) -> None:
+        self.tenant = tenant
+        self.session = services.connector.session(tenant, services.credentials)
+        self.gate = services.governor.gate(tenant.client_quota)
+        self.leaving = False
+        self.last_run = last_run
+        self.going: Going | None = None
+        self._evidence = last_run if last_run and not last_run.was_cancelled else None
+        self._services = services
+        self._paused_since = paused_since
+        self._activities = Counter[Activity]()
+        self._elsewhere = False  # at the last tick another process held the lease
+        self._unrecorded: str | None = None  # why the database could not record that a run begins
+        self._left_open: str | None = None  # why the latest run has no end
+        self._judged: tuple[Verdict | None] | None = None  # None: to be judged anew
+
+    def note_end(self, run: Run) -> None:
+        """Note that a run ended. One that an operator cancelled says nothing about the tenant."""
+        self.last_run, self._judged = run, None
+        if not run.was_cancelled:
+            self._evidence = run
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What is wrong with the tenant, by what the worker itself knows; judged anew when that has changed."""
+        if self._judged is None:
+            self._judged = (judge(self.facts()),)
+        return self._judged[0]
+
+    def facts(self) -> Facts:
+        """Return what the worker itself knows of the tenant: of its ended runs, the last one that says something."""
+        now, run = self._services.clock.now(), self.going
+        runs = (self._evidence,) if self._evidence else ()
+        known = Facts(self.tenant.id, now, self.tenant, runs, self._paused_since, self._unrecorded)
+        return replace(known, progress=progress(run, None), wait=run.tally.wait(now)) if run else known
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is in progress."""
+        return bool(self._activities.total())
+
+    @property
+    def running(self) -> bool:
+        """Whether a run was started by `tick` and has not ended yet."""
+        return bool(self._activities[Activity.RUN])
+
+    @property
+    def state(self) -> State:
+        """What the tenant does."""
+        if self.leaving:
+            return State.DRAINING
+        activities = self._activities
+        if activities.get(Activity.RUN) or activities.get(Activity.REPLAY):
+            run = self.going
+            return State.WAITING if run and run.tally.oldest_wait() else State.RUNNING
+        if self._paused_since:
+            return State.PAUSED
+        return State.ELSEWHERE if self._elsewhere else State.IDLE
+
+    def status(self, next_fire_time: datetime | None) -> TenantStatus:
+        """Return what the tenant does and what went wrong last. `next_fire_time`: when it is due if not paused."""
+        now, run = self._services.clock.now(), self.going
+        wait = run.tally.wait(now) if run else None
+        last_error = self._evidence.error if self._evidence else None
+        failure = self._unrecorded or self._left_open or self.session.failure or last_error
+        return TenantStatus(
+            self.tenant.id,
+            self.state,
+            self.tenant.client_id,
+            self.tenant.platform.name,
+            wait=wait,
+            run=progress(run, done_at(run.tally, self.tenant, self.gate, now)) if run else None,
+            next_fire_time=None if self._paused_since else next_fire_time,
+            paused_since=self._paused_since,
+            last_run=self.last_run,
+            permits=self.tenant.quota.requests,
+            permits_free=self.gate.free,
+            shape=self.gate.shape,
+            error=str(failure) if failure else None,
+            verdict=self.verdict,
+        )
