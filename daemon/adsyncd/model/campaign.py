@@ -98,7 +98,7 @@ class Push:
     """A push that a run must make or has made.
 
     `attempts`: the requests that cost an attempt. `failures`: in how many of the tenant's last runs in a row, before
-    this one, the campaign failed.
+    this one, the campaign failed. `key`: its idempotency key if its tenant had another name, else None.
     """
 
     campaign_id: str
@@ -106,6 +106,7 @@ class Push:
     attempts: int = 0
     error: str | None = None
     failures: int = 0
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,7 +328,7 @@ class Pipeline:
         self._instruments.add(metric, 1, tenant=self._tenant.id)
 
     async def _pushed(self, push: Push, current: Span) -> Push:
-        key = idempotency_key(self._tenant.id, push.campaign_id, self._run.run_id)
+        key = push.key or idempotency_key(self._tenant.id, push.campaign_id, self._run.run_id)
         try:
             attempts = await self._source.push(push.campaign_id, key, again=push.campaign_id in self._resumed)
         except CAMPAIGN_ERRORS as error:

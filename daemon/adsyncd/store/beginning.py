@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, exists, func, or_, select
 
 from adsyncd.errors import RunEnded
-from adsyncd.model.campaign import Push, PushState
+from adsyncd.model.campaign import Push, PushState, idempotency_key
 from adsyncd.model.run import ResumePoint, Run, Tally
 from adsyncd.store.statements import execute_rows, fetch, upsert
 from adsyncd.store.tables import campaigns, pushes, runs
@@ -49,7 +49,7 @@ _SOME_LIVE = select(
     func.count(case((_is_live, _some.c.missed_at))),
 )
 _OWED = (
-    select(pushes.c.campaign_id, pushes.c.failures)
+    select(pushes.c.campaign_id, pushes.c.failures, pushes.c.idempotency_key)
     .where(pushes.c.run_id == bindparam("run"), pushes.c.state == PushState.PENDING)
     .order_by(pushes.c.campaign_id)
 )
@@ -91,7 +91,12 @@ def resume_point(connection: Connection, run_id: str) -> ResumePoint:
         started_at=row.started_at,
         next_page=row.next_page,
         complete=row.complete,
-        owed=tuple(Push(push.campaign_id, PushState.PENDING, failures=push.failures) for push in owed),
+        owed=tuple(
+            Push(
+                campaign_id, PushState.PENDING, failures=failures, key=_other_key(row.tenant, campaign_id, run_id, key)
+            )
+            for campaign_id, failures, key in owed
+        ),
         tally=replace(tallies(connection, [run_id])[run_id], skipped_ticks=row.skipped_ticks),
         late_s=row.late_s,
         announced=row.announced,
@@ -103,6 +108,11 @@ def resume_point(connection: Connection, run_id: str) -> ResumePoint:
         return point
     live, missed = connection.execute(_LIVE, {"of_tenant": row.tenant}).one()
     return replace(point, live=live, missed=missed)
+
+
+def _other_key(tenant: str, campaign_id: str, run_id: str, key: str) -> str | None:
+    """Return the key under which an earlier life of a run may have sent a push, if its tenant had another name then."""
+    return None if key == idempotency_key(tenant, campaign_id, run_id) else key
 
 
 def tallies(connection: Connection, run_ids: Sequence[str]) -> dict[str, Tally]:

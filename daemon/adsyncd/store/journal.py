@@ -29,7 +29,7 @@ from adsyncd.store.statements import Columns, Insert, Query, execute_rows, fetch
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
 _LISTED = [field.name for field in fields(Campaign) if field.name != "id"]  # columns that a listing fills
-_OF_PUSH = [field.name for field in fields(Push)]
+_OF_PUSH = [field.name for field in fields(Push) if field.name != "key"]
 
 PIECE = 50  # campaigns that one write keeps, in a few milliseconds: other tenants' writes wait for it
 

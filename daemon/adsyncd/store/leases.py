@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from adsyncd.errors import LeaseLost
 from adsyncd.model.lease import Lease
@@ -43,6 +43,7 @@ _TAKE = (
 )
 _MINE = and_(_OF_TENANT, table.c.owner == bindparam("of_owner"), table.c.fence == bindparam("of_fence"))
 _GIVE = update(table).where(_MINE).values(owner="")
+_REMOVE = delete(table).where(_MINE)
 _BEAT = update(table).where(_MINE).values(beat=table.c.beat + 1)
 _HOLDERS = (
     select(table.c.tenant, table.c.owner, table.c.fence)
@@ -78,6 +79,11 @@ def give(connection: Connection, items: Sequence[Lease]) -> list[None]:
     """Free leases, except those that were taken over."""
     execute_rows(connection, _GIVE, _keys(items))
     return [None] * len(items)
+
+
+def remove(connection: Connection, lease: Lease) -> None:
+    """Remove a lease with its tenant, unless it was taken over."""
+    execute_rows(connection, _REMOVE, _keys([lease]))
 
 
 def beat(connection: Connection, items: Sequence[Sequence[Lease]]) -> list[None]:

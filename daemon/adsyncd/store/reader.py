@@ -48,11 +48,12 @@ async def open_reader(url: str, *, clock: Clock) -> AsyncIterator["Reader"]:
     Raises StoreError if there is no database or its schema is not this version's; the message says what is missing.
     """
     engine = sql.reading_engine(url)
-    await anyio.to_thread.run_sync(_see_that_it_is_ours, engine)
+    await anyio.to_thread.run_sync(see_that_it_is_ours, engine)
     yield Reader(engine, clock, in_thread)
 
 
-def _see_that_it_is_ours(engine: Engine) -> None:
+def see_that_it_is_ours(engine: Engine) -> None:
+    """Raise StoreError if there is no database, or its schema is not this version's. Blocks."""
     try:
         wrong = sql.look(engine, schema.unreadable)
     except SQLAlchemyError as error:
@@ -113,6 +114,10 @@ class Reader:
         The beginning of a trace id is at least 8 digits, and that of a run id has its year. None match any other text.
         """
         return await self._read(lambda connection: search.find_runs(connection, text, limit))
+
+    async def stored_tenants(self) -> list[str]:
+        """Return the tenants that have campaigns or runs, sorted."""
+        return await self._read(search.stored_tenants)
 
     async def find_campaign(self, campaign_id: str, limit: int = 20) -> list[str]:
         """Return the first tenants that have a campaign of exactly this id, also a deleted one."""

@@ -2,7 +2,7 @@
 
 import re
 
-from sqlalchemy import Connection, bindparam, exists, func, select
+from sqlalchemy import CTE, Column, Connection, bindparam, exists, func, select
 
 from adsyncd.model.run import Run, period_of
 from adsyncd.store.history import RUN, live
@@ -30,14 +30,28 @@ def find_runs(connection: Connection, text: str, limit: int) -> list[Run]:
 
 # The first tenant, and from each the next: two look-ups a tenant. An index by campaign id would be the largest of all,
 # and each new campaign would pay for it.
-_first = select(func.min(campaigns.c.tenant).label("tenant")).cte("tenants", recursive=True)
-_next = select(func.min(campaigns.c.tenant)).where(campaigns.c.tenant > _first.c.tenant).scalar_subquery()
-_tenants = _first.union_all(select(_next).where(_first.c.tenant.is_not(None)))
+def _tenants_of(column: Column[str]) -> CTE:
+    first = select(func.min(column).label("tenant")).cte(f"tenants_of_{column.table.name}", recursive=True)
+    following = select(func.min(column)).where(column > first.c.tenant).scalar_subquery()
+    return first.union_all(select(following).where(first.c.tenant.is_not(None)))
+
+
+_tenants = _tenants_of(campaigns.c.tenant)
 _HAVE = (
     select(_tenants.c.tenant)
     .where(exists().where(campaigns.c.tenant == _tenants.c.tenant, campaigns.c.campaign_id == bindparam("of_campaign")))
     .limit(bindparam("most"))
 )
+
+
+_STORED = [
+    select(found.c.tenant).where(found.c.tenant.is_not(None)) for found in (_tenants, _tenants_of(runs.c.tenant))
+]
+
+
+def stored_tenants(connection: Connection) -> list[str]:
+    """Return the tenants that have campaigns or runs, sorted."""
+    return sorted({tenant for query in _STORED for tenant in connection.scalars(query)})
 
 
 def find_campaign(connection: Connection, campaign_id: str, limit: int) -> list[str]:
