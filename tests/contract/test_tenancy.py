@@ -18,7 +18,7 @@ from adsyncd.model.run import Outcome, Run
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Shape
-from adsyncd.store import Store, pruning, tables, tenancy
+from adsyncd.store import Store, open_reader, pruning, tables, tenancy
 from adsyncd.store.checkup import check_up
 from adsyncd.store.tenancy import Permits, Records, Tenancy, open_tenancy
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
@@ -218,9 +218,12 @@ async def test_permits_of_client_ids_that_are_in_use_or_may_still_count_stay(sto
     for client_id in ("gone", "shared", "learned"):
         store.note_shape(ShapeRecord("mixo", client_id, "q", Shape.PACED, strict=False, since=NOON))
     await store.pause("acme", NOON)  # after what was only queued
-    async with open_tenancy(url, clock=clock) as tenants:
+    async with open_tenancy(url, clock=clock) as tenants, open_reader(url, clock=clock) as reader:
+        of_this_boot = await reader.spent_permits({("mixo", "rebooted")})
         permits = await tenants.remove_permits({("mixo", "shared"), ("other", "gone")})
-    assert permits == Permits(removed=1, kept=3)
+    assert permits == Permits(removed=1, kept=3, kept_s=None)
+    assert (of_this_boot.removed, of_this_boot.kept) == (2, 2)
+    assert of_this_boot.kept_s == pytest.approx(90, abs=5)
     assert {record.client_id for record in await store.permits()} == {"shared", "recent", "out", "rebooted", ""}
     assert {record.client_id for record in await store.shapes()} == {"shared"}
 

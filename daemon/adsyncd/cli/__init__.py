@@ -32,6 +32,8 @@ _COMMANDS = {  # command -> its module
     "resume": "commands",
     "reload": "commands",
     "runs": "runs",
+    "forget": "tenancy",
+    "rename": "tenancy",
     "plan": "plan",
     "page": "page",
     "simulate": "simulate",

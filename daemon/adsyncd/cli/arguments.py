@@ -1,6 +1,7 @@
 """The arguments and options that commands share, and how a tenant is found by its id."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +9,7 @@ import typer
 
 from adsyncd.config import CONFIG_VARIABLE, DEFAULT_PATH, Settings
 from adsyncd.config.dropins import Tenants
-from adsyncd.errors import ConfigError, Problem
+from adsyncd.errors import AdsyncdError, ConfigError, Problem
 from adsyncd.model.tenant import Tenant
 
 Config = Annotated[
@@ -23,6 +24,13 @@ Level = Literal["debug", "info", "warning", "error"]
 LogLevel = Annotated[Level, typer.Option("--log-level", help="Lowest level that is logged, to standard error.")]
 
 TheTenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id: the name of its drop-in.")]
+
+
+def not_stored(tenant_id: str, stored: Sequence[str]) -> AdsyncdError:
+    """Return the error about a tenant of which nothing is stored. `stored`: those of which something is."""
+    near = difflib.get_close_matches(tenant_id, stored, n=1)
+    fix = f'did you mean "{near[0]}"?' if near else "its first run stores what it lists"
+    return AdsyncdError(f'nothing is stored of a tenant "{tenant_id}"; {fix}')
 
 
 def find_tenant(settings: Settings, tenants: Tenants, tenant_id: str) -> Tenant:

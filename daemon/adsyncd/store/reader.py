@@ -1,6 +1,6 @@
 """The store's queries, and a reader for commands that only read."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from adsyncd.clock import Clock
-from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.campaign import DeadLetter, Page
 from adsyncd.model.day import Day
@@ -32,6 +31,7 @@ from adsyncd.store import (
     schema,
     search,
     sql,
+    tenancy,
     unpushed,
 )
 from adsyncd.tasks import OffLoop, in_thread
@@ -48,18 +48,8 @@ async def open_reader(url: str, *, clock: Clock) -> AsyncIterator["Reader"]:
     Raises StoreError if there is no database or its schema is not this version's; the message says what is missing.
     """
     engine = sql.reading_engine(url)
-    await anyio.to_thread.run_sync(see_that_it_is_ours, engine)
+    await anyio.to_thread.run_sync(schema.see_that_it_is_ours, engine)
     yield Reader(engine, clock, in_thread)
-
-
-def see_that_it_is_ours(engine: Engine) -> None:
-    """Raise StoreError if there is no database, or its schema is not this version's. Blocks."""
-    try:
-        wrong = sql.look(engine, schema.unreadable)
-    except SQLAlchemyError as error:
-        raise sql.store_error(engine.url, error) from error
-    if wrong:
-        raise StoreError(f"{sql.name(engine.url)}: {wrong}")
 
 
 class Reader:
@@ -114,6 +104,15 @@ class Reader:
         The beginning of a trace id is at least 8 digits, and that of a run id has its year. None match any other text.
         """
         return await self._read(lambda connection: search.find_runs(connection, text, limit))
+
+    async def records(self, tenant: str) -> tenancy.Records:
+        """Count what is stored of a tenant."""
+        return await self._read(lambda connection: tenancy.count(connection, tenant))
+
+    async def spent_permits(self, in_use: Collection[tenancy.Client]) -> tenancy.Permits:
+        """Count the permits on record of client ids that are not in use: see `tenancy.spent_permits`."""
+        at = self._clock.boot_id, self._clock.since_boot()
+        return await self._read(lambda connection: tenancy.spent_permits(connection, in_use, *at)[1])
 
     async def stored_tenants(self) -> list[str]:
         """Return the tenants that have campaigns or runs, sorted."""

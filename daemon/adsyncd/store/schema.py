@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, String, column, inspect, select, table
+from sqlalchemy import Connection, Engine, String, column, inspect, select, table
+from sqlalchemy.exc import SQLAlchemyError
 
 from adsyncd.errors import StoreError
-from adsyncd.store.sql import lock_schema, misfit, name
+from adsyncd.store.sql import lock_schema, look, misfit, name, store_error
 from adsyncd.store.sqlite_file import back_up
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -57,6 +58,16 @@ def unreadable(connection: Connection) -> str | None:
         later = f"the daemon's next start migrates it to {revisions[-1]}; until then, use the version that made it"
         return f"an older adsyncd made its schema {present}; {later}"
     return f"a newer adsyncd made its schema {present}; use that one, or restore a backup"
+
+
+def see_that_it_is_ours(engine: Engine) -> None:
+    """Raise StoreError if this version can't read the database of a reading engine, or there is none. Blocks."""
+    try:
+        wrong = look(engine, unreadable)
+    except SQLAlchemyError as error:
+        raise store_error(engine.url, error) from error
+    if wrong:
+        raise StoreError(f"{name(engine.url)}: {wrong}")
 
 
 def known() -> list[str]:

@@ -5,9 +5,10 @@ What is removed in pieces is consistent after each: open runs are ended first, a
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 import anyio
@@ -15,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Row,
     Table,
     UpdateBase,
     bindparam,
@@ -30,8 +32,7 @@ from adsyncd.clock import Clock
 from adsyncd.errors import CommandRefused
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import Outcome
-from adsyncd.store import leases, sql
-from adsyncd.store.reader import see_that_it_is_ours
+from adsyncd.store import leases, schema, sql
 from adsyncd.store.tables import (
     alerts,
     campaigns,
@@ -73,10 +74,14 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """Permits on record of client ids that no drop-in has: those that were removed, and those that may still count."""
+    """Permits on record of client ids that no drop-in has: those that are removed, and those that may still count.
+
+    `kept_s`: the kept ones stop counting after so many seconds, None if that is unknown.
+    """
 
     removed: int = 0
     kept: int = 0
+    kept_s: float | None = 0.0
 
 
 _of_tenant = bindparam("of_tenant", type_=runs.c.tenant.type)
@@ -183,34 +188,49 @@ def _renaming(old: str) -> list[UpdateBase]:
     ]
 
 
-def remove_permits(connection: Connection, in_use: Collection[Client], boot_id: str, since_boot: float) -> Permits:
-    """Remove the permits on record, and the learned shapes, of client ids that are not in use.
+def spent_permits(
+    connection: Connection, in_use: Collection[Client], boot_id: str, since_boot: float
+) -> tuple[list[Client], Permits]:
+    """Return the client ids not in use whose permits no longer count at their platform, and what is theirs.
 
-    Permits that may still count at their platform stay, with all others of their client id: those that are not free
-    for as long as the longest of its windows, and those of another boot, of which nobody can tell how long ago it was.
+    The permits of a client id count, all of them, until each is free for as long as the longest of its windows. Nobody
+    can tell how long ago another boot's were free.
     """
-    of_client: dict[Client, list[Any]] = {}
-    for row in connection.execute(select(permits)):
+    of_client: dict[Client, list[Row[Any]]] = {}
+    for row in connection.execute(select(permits).order_by(permits.c.platform, permits.c.client_id)):
         of_client.setdefault((row.platform, row.client_id), []).append(row)
     for platform, client_id in connection.execute(select(shapes.c.platform, shapes.c.client_id)):
         of_client.setdefault((platform, client_id), [])
-    removed = kept = 0
-    for (platform, client_id), rows in sorted(of_client.items()):
-        if (platform, client_id) in in_use or not client_id:  # an empty one is the platform's own quota
+    spent, counts = list[Client](), Permits()
+    for client, rows in of_client.items():
+        if client in in_use or not client[1]:  # an empty one is the platform's own quota
             continue
-        if _may_count(rows, boot_id, since_boot):
-            kept += len(rows)
-            continue
-        removed += len(rows)
+        left_s = _counts_for(rows, boot_id, since_boot)
+        if left_s == 0:
+            spent.append(client)
+            counts = replace(counts, removed=counts.removed + len(rows))
+        else:
+            known_s = None if left_s is None or counts.kept_s is None else max(counts.kept_s, left_s)
+            counts = replace(counts, kept=counts.kept + len(rows), kept_s=known_s)
+    return spent, counts
+
+
+def _counts_for(rows: Sequence[Row[Any]], boot_id: str, since_boot: float) -> float | None:
+    """Return for how many seconds permits may still count, or None if that is unknown."""
+    if any(row.boot_id != boot_id for row in rows):
+        return None
+    longest_s: float = max((row.window_ms for row in rows), default=0) / 1000
+    free_at: float = max((row.free_at for row in rows), default=-inf)
+    return max(0.0, free_at + longest_s - since_boot)
+
+
+def remove_permits(connection: Connection, in_use: Collection[Client], boot_id: str, since_boot: float) -> Permits:
+    """Remove the permits on record, and the learned shapes, of the client ids of `spent_permits`."""
+    spent, counts = spent_permits(connection, in_use, boot_id, since_boot)
+    for platform, client_id in spent:
         for table in (permits, shapes):
-            gone = delete(table).where(table.c.platform == platform, table.c.client_id == client_id)
-            connection.execute(gone)
-    return Permits(removed, kept)
-
-
-def _may_count(rows: Sequence[Any], boot_id: str, since_boot: float) -> bool:
-    longest_s = max((row.window_ms for row in rows), default=0) / 1000
-    return any(row.boot_id != boot_id or row.free_at + longest_s > since_boot for row in rows)
+            connection.execute(delete(table).where(table.c.platform == platform, table.c.client_id == client_id))
+    return counts
 
 
 @asynccontextmanager
@@ -219,7 +239,7 @@ async def open_tenancy(url: str, *, clock: Clock) -> AsyncIterator["Tenancy"]:
 
     Raises StoreError if there is no database or its schema is not this version's.
     """
-    await anyio.to_thread.run_sync(see_that_it_is_ours, sql.reading_engine(url))
+    await anyio.to_thread.run_sync(schema.see_that_it_is_ours, sql.reading_engine(url))
     engine = sql.engine(url, connections=1).execution_options(writes=True)
     try:
         yield Tenancy(engine, clock)
