@@ -98,6 +98,7 @@ COVERED = {
     "integration/test_control_fuzz.py": "control/openapi",
     "integration/test_control_socket.py": "control/connection control/peer control/server",
     "unit/control/test_app.py": "control/endpoint control/endpoints control/lists control/openapi control/wire",
+    "unit/control/test_bulk.py": "control/orders",
     "unit/control/page/test_site.py": "control/page/sources",
     # They are tested against the real thing.
     "integration/test_{}.py": "demo/openbao host/owner host/sd_notify tenants/file_watch",

@@ -1,8 +1,9 @@
 """The command line: commands, their output and their exit codes.
 
 Exit codes: 0 success; 1 failure, standard error says why; 2 usage error; 3 a sync or replay did not push some
-campaigns; 4 no daemon; 5 the daemon does not answer in time; 6 a probe can't read the credentials; 7 its sign-in fails;
-8 its page can't be listed; 9 or not be read as the profile says; 78 invalid settings.
+campaigns, or a command was refused for some tenants; 4 no daemon; 5 the daemon does not answer in time; 6 a probe can't
+read the credentials; 7 its sign-in fails; 8 its page can't be listed; 9 or not be read as the profile says; 78 invalid
+settings.
 """
 
 import errno

@@ -3,43 +3,61 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import anyio
 import typer
 from pydantic import TypeAdapter
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, TheTenant
+from adsyncd.cli.bulk import DryRun, Every, Order, TheTenants, exit_code, in_lines, order_of
 from adsyncd.cli.client import ANSWERS_WITHIN_S, Refused, path_of, reaching
 from adsyncd.cli.output import listed, print_json, print_line
+from adsyncd.cli.selection import selecting
 from adsyncd.cli.status_view import sentence, silence
 from adsyncd.clock import SystemClock
 from adsyncd.config import control_socket
 from adsyncd.control import wire
+from adsyncd.control.orders import TenantOutcome
+from adsyncd.model.selection import EVERYTHING, Selection
 from adsyncd.model.status import Reloaded, TenantStatus
 
 T = TypeVar("T")
 _RELOADED_WITHIN_S = 300.0
+_MANY_WITHIN_S = 120.0  # 10,000 tenants take seconds
 
 _CANCELLED = TypeAdapter(wire.Cancelled)
 _TRIGGERED = TypeAdapter(wire.Triggered)
 _TENANT = TypeAdapter(TenantStatus)
 _RELOADED = TypeAdapter(Reloaded)
+_OUTCOMES = TypeAdapter(list[TenantOutcome])
 
 
-def trigger(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:
-    """Have the daemon run a tenant now, besides its schedule.
+@selecting
+def trigger(
+    tenant: TheTenants = None,
+    every: Every = False,
+    dry_run: DryRun = False,
+    config: Config = CONFIG,
+    json: Json = False,
+    selection: Selection = EVERYTHING,
+) -> None:
+    """Have the daemon run tenants now, besides their schedules: named ones, selected ones, or --all.
 
     An interrupted run is resumed. The daemon refuses while a run of the tenant is in progress, and while the tenant is
     paused. `adsyncd status TENANT --watch` shows the progress.
 
-    Exits 0 once the run starts, 1 if it is refused, 4 if there is no daemon, 5 if it does not answer in time.
+    Exits 0 once the runs start, 1 if it is refused for all tenants, 3 for some, 4 if there is no daemon, 5 if it does
+    not answer in time.
     """
-    triggered = _tell(config, _of(tenant, "trigger"), _TRIGGERED)
+    order = order_of(tenant, selection, every=every, dry_run=dry_run)
+    if not isinstance(order, str):
+        _print_outcomes("trigger", config, order, json=json)
+    triggered = _tell(config, _of(order, "trigger"), _TRIGGERED)
     if json:
         print_json(_TRIGGERED.dump_python(triggered, mode="json"))
     else:
-        print_line(f"a run of {tenant} starts; see adsyncd status {tenant} --watch")
+        print_line(f"a run of {order} starts; see adsyncd status {order} --watch")
 
 
 def cancel(
@@ -68,22 +86,48 @@ def cancel(
         print_line(f"the run {cancelled.run_id} {then}; see adsyncd status {tenant}")
 
 
-def pause(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:
-    """Pause a tenant until it is resumed, also across restarts of the daemon.
+@selecting
+def pause(
+    tenant: TheTenants = None,
+    every: Every = False,
+    dry_run: DryRun = False,
+    config: Config = CONFIG,
+    json: Json = False,
+    selection: Selection = EVERYTHING,
+) -> None:
+    """Pause tenants until they are resumed, also across restarts: named ones, selected ones, or --all.
 
-    Its ticks are skipped. A run in progress ends normally; an interrupted run waits.
+    Their ticks are skipped. A run in progress ends normally; an interrupted run waits.
 
-    Exits 0 once that is recorded, 1 if it is refused, 4 if there is no daemon, 5 if it does not answer in time.
+    Exits 0 once that is recorded, 1 if it is refused for all tenants, 3 for some, 4 if there is no daemon, 5 if it does
+    not answer in time.
     """
-    _print(_tell(config, _of(tenant, "pause"), _TENANT), json=json)
+    order = order_of(tenant, selection, every=every, dry_run=dry_run)
+    if not isinstance(order, str):
+        _print_outcomes("pause", config, order, json=json)
+    _print(_tell(config, _of(order, "pause"), _TENANT), json=json)
 
 
-def resume(tenant: TheTenant, config: Config = CONFIG, json: Json = False) -> None:
-    """Resume a paused tenant, from its next fire time on; `adsyncd trigger` runs it now.
+@selecting
+def resume(
+    tenant: TheTenants = None,
+    every: Every = False,
+    dry_run: DryRun = False,
+    config: Config = CONFIG,
+    json: Json = False,
+    selection: Selection = EVERYTHING,
+) -> None:
+    """Resume paused tenants, from their next fire times on: named ones, selected ones, or --all.
 
-    Exits 0 once that is recorded, 1 if it is refused, 4 if there is no daemon, 5 if it does not answer in time.
+    `adsyncd trigger` runs them now.
+
+    Exits 0 once that is recorded, 1 if it is refused for all tenants, 3 for some, 4 if there is no daemon, 5 if it does
+    not answer in time.
     """
-    _print(_tell(config, _of(tenant, "resume"), _TENANT), json=json)
+    order = order_of(tenant, selection, every=every, dry_run=dry_run)
+    if not isinstance(order, str):
+        _print_outcomes("resume", config, order, json=json)
+    _print(_tell(config, _of(order, "resume"), _TENANT), json=json)
 
 
 def reload(config: Config = CONFIG, json: Json = False) -> None:
@@ -124,6 +168,17 @@ def _tell(
             return await daemon.ask("POST", path, answers, order=order, within_s=within_s)
 
     return anyio.run(told)
+
+
+def _print_outcomes(command: str, config: Path, order: Order, *, json: bool) -> NoReturn:
+    """Give a command to several tenants, print the outcome of each, and exit with the code of all."""
+    outcomes = _tell(config, f"/v1/{command}", _OUTCOMES, _MANY_WITHIN_S, order)
+    if json:
+        print_json(_OUTCOMES.dump_python(outcomes, mode="json"))
+    else:
+        for line in in_lines(command, outcomes, dry_run=bool(order["dry_run"])):
+            print_line(line)
+    raise typer.Exit(exit_code(outcomes))
 
 
 def _print(tenant: TenantStatus, *, json: bool) -> None:

@@ -1,6 +1,7 @@
 """HTTP routes of the endpoints: requests are validated, errors become problem details (RFC 9457)."""
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from starlette.routing import Route
 from adsyncd.control import openapi, wire
 from adsyncd.control.attention import Overview
 from adsyncd.control.audit import recorded
+from adsyncd.control.bulk import BULK, Bulk
 from adsyncd.control.commands import Commands
 from adsyncd.control.endpoint import Asked, Endpoint, Subject
 from adsyncd.control.endpoints import COMMANDS, ENDPOINTS, FilesRefused
@@ -43,7 +45,7 @@ _STATUSES = (
 
 def application(commands: Commands, overview: Overview, site: Site | None = None) -> Starlette:
     """Return the ASGI application: `commands` and `overview` for programs, the pages of `site` for browsers."""
-    document = _document()
+    document, bulk = _document(), Bulk(commands, overview)
 
     async def describe(_request: Request) -> Response:
         return Response(document, media_type="application/json")
@@ -56,8 +58,9 @@ def application(commands: Commands, overview: Overview, site: Site | None = None
     app = Starlette(
         routes=[
             Route(openapi.PATH, describe),
-            *(_route(endpoint, commands) for endpoint in COMMANDS),
+            *(_route(endpoint, commands, overview.look_again) for endpoint in COMMANDS),
             *(_route(endpoint, overview) for endpoint in LISTS),
+            *(_route(endpoint, bulk, overview.look_again) for endpoint in BULK),
             *(site.routes if site else ()),
         ],
         exception_handlers={
@@ -76,14 +79,16 @@ def _document() -> bytes:
     return json.dumps(openapi.document(ENDPOINTS)).encode()
 
 
-def _route(endpoint: Endpoint[Subject], subject: Subject) -> Route:
+def _route(endpoint: Endpoint[Subject], subject: Subject, commanded: Callable[[], None] | None = None) -> Route:
     answers = _adapter(endpoint.answer)
 
     async def answer(request: Request) -> Response:
         asked = await _asked(endpoint, request)
         command = endpoint.path.rpartition("/")[2]
-        with nullcontext() if endpoint.method == "GET" else recorded(request, command, asked.tenant):
+        with nullcontext() if endpoint.method == "GET" else recorded(request, command, asked.tenant, asked.notes):
             value = await endpoint.call(subject, asked)
+        if commanded and endpoint.method != "GET":
+            commanded()
         link = value.link(request.url.path, request.query_params) if isinstance(value, Listed) else None
         body = _json(answers, (value.body or value.items) if isinstance(value, Listed) else value)
         headers = {"link": link} if link else {}

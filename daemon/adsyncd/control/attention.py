@@ -187,12 +187,22 @@ class Overview:
             await self._off_loop(partial(day.put, number, found), limiter=self._one_at_a_time)
         self._day, self._read_on = day, today
 
-    async def _census(self) -> Census:
+    async def look(self) -> Census:
+        """Return all tenants as they are now."""
         began = self._clock.monotonic()
-        if self._glance is None or began >= self._glance[0]:
-            seen = census(await self._statuses.glance(), self._is_near)
-            now = self._clock.monotonic()
-            self._glance = now + max(_GLANCE_S, _GLANCE_LENGTHS * (now - began)), seen
+        seen = census(await self._statuses.glance(), self._is_near)
+        now = self._clock.monotonic()
+        self._glance = now + max(_GLANCE_S, _GLANCE_LENGTHS * (now - began)), seen
+        return seen
+
+    def look_again(self) -> None:
+        """Have the next question look at all tenants, since a command has changed them."""
+        if self._glance is not None:
+            self._glance = self._clock.monotonic(), self._glance[1]
+
+    async def _census(self) -> Census:
+        if self._glance is None or self._clock.monotonic() >= self._glance[0]:
+            return await self.look()
         return self._glance[1]
 
     def _is_near(self, member: Member) -> bool:

@@ -61,17 +61,22 @@ class Census:
 
         A tenant that moved since the page before may be missing or come twice.
         """
-        matches = self._filter(selection)
         if worst:
+            matches = self._filter(selection)
             ranks = self.worst if selection.everything else [rank for rank in self.worst if matches(rank[-1])]
             start = bisect_right(ranks, _rank_in(after)) if after else 0
             page = ranks[start : start + limit]
             ids, more = [rank[-1] for rank in page], start + limit < len(ranks)
             return len(ranks), Listed(ids, position(*page[-1]) if more else None)
-        found = [tenant_id for tenant_id in self.members if matches(tenant_id)]
+        found = self.ids(selection)
         start = bisect_right(found, str(key_of(after, str)[0])) if after else 0
         ids = found[start : start + limit]
         return len(found), Listed(ids, position(ids[-1]) if start + limit < len(found) else None)
+
+    def ids(self, selection: Selection) -> list[str]:
+        """Return the ids of the tenants that are selected, sorted."""
+        matches = self._filter(selection)
+        return [tenant_id for tenant_id in self.members if matches(tenant_id)]
 
     def _filter(self, selection: Selection) -> Callable[[str], bool]:
         kinds = [] if Show.ALL in selection.kinds else [self.shown[kind] for kind in selection.kinds]

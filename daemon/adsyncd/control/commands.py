@@ -187,6 +187,10 @@ class Commands:
             )
         return await self._plan(tenants)
 
+    def worker(self, tenant_id: str) -> Worker:
+        """Return the worker of a tenant in service."""
+        return self._supervisor.worker(tenant_id)
+
     def trigger(self, tenant_id: str) -> datetime:
         """Start a run of a tenant, and return its fire time."""
         self._refuse_disabled(tenant_id)

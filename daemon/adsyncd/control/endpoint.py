@@ -14,12 +14,16 @@ GONE = {HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be used."}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The validated parameters of a request: the tenant and the run in its path, its query and its order, if any."""
+    """The validated parameters of a request: the tenant and the run in its path, its query and its order, if any.
+
+    `notes`: fields that a command adds to its line in the log; of these, `outcome` replaces `done`.
+    """
 
     tenant: str = ""
     run: str = ""
     query: Any = None
     order: Any = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from adsyncd.control import wire
+from adsyncd.control.bulk import BULK
 from adsyncd.control.commands import Commands
 from adsyncd.control.endpoint import GONE, Asked, Endpoint
 from adsyncd.control.lists import LISTS
@@ -199,4 +200,4 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
     ),
 )
 
-ENDPOINTS: tuple[Endpoint[Any], ...] = (*COMMANDS, *LISTS)
+ENDPOINTS: tuple[Endpoint[Any], ...] = (*COMMANDS, *BULK, *LISTS)

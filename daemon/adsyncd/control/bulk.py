@@ -1,0 +1,184 @@
+"""Commands to many tenants at once. The daemon decides which are meant, when it takes the command.
+
+Each tenant has an outcome of its own: one that refuses keeps no other back. Writes go side by side, so that the store
+commits them in groups.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+
+import anyio
+
+from adsyncd.control.attention import Overview
+from adsyncd.control.census import Census
+from adsyncd.control.commands import Commands
+from adsyncd.control.endpoint import Asked, Endpoint
+from adsyncd.control.orders import Effect, Named, Selected, TenantOutcome, TenantsOrder, sums
+from adsyncd.control.statuses import Member
+from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
+from adsyncd.model.selection import EVERYTHING, Selection
+from adsyncd.model.status import State
+from adsyncd.tasks import give_way
+from adsyncd.tenants.worker import Worker
+
+_AT_ONCE = 100  # tenants whose command is in progress
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """`changes`: whether it would change something for a tenant; raises CommandRefused. `act` does it.
+
+    `starts`: it starts something, which a daemon that stops refuses.
+    """
+
+    changes: Callable[[Worker], bool]
+    act: Callable[[Commands, Worker], Awaitable[None]]
+    starts: bool = False
+
+
+async def _pause(_commands: Commands, worker: Worker) -> None:
+    await worker.pause()
+
+
+async def _resume(_commands: Commands, worker: Worker) -> None:
+    await worker.resume()  # also if it is not paused: a write that seemed to fail may have paused it on record
+
+
+async def _trigger(commands: Commands, worker: Worker) -> None:
+    commands.trigger(worker.tenant.id)
+
+
+def _starts(worker: Worker) -> bool:
+    if worker.running:
+        raise CommandRefused("a run is already in progress", f"see adsyncd status {worker.tenant.id}")
+    worker.refuse_if_paused()
+    return True
+
+
+_PAUSE = _Command(lambda worker: worker.facts().paused_since is None, _pause)
+_RESUME = _Command(lambda worker: worker.facts().paused_since is not None, _resume)
+_TRIGGER = _Command(_starts, _trigger, starts=True)
+
+
+class Bulk:
+    """Executes commands on the tenants that an order means.
+
+    Its methods raise CommandRefused if the order can mean no tenant, and Stopping.
+    """
+
+    def __init__(self, commands: Commands, overview: Overview) -> None:
+        self._commands = commands
+        self._overview = overview
+
+    async def tell(self, command: _Command, order: TenantsOrder) -> list[TenantOutcome]:
+        """Execute a command on each tenant that `order` means, or only foresee it; return their outcomes by id."""
+        if command.starts:
+            self._commands.check_ready()
+        everyone = await self._overview.look()
+        meant = _meant(order, everyone)
+        outcomes = dict[str, TenantOutcome]()
+        turn, failed = anyio.CapacityLimiter(_AT_ONCE), list[StoreError]()
+
+        async def one(tenant_id: str) -> None:
+            async with turn:
+                try:
+                    if failed:  # it would fail for each tenant, after a wait of seconds
+                        raise failed[0]
+                    changes = await self._one(command, tenant_id, everyone.members, dry_run=order.dry_run)
+                except (CommandRefused, Stopping, StoreError) as error:
+                    failed.extend([error] if isinstance(error, StoreError) else [])
+                    outcomes[tenant_id] = _refused(tenant_id, error)
+                else:
+                    effect = Effect.DONE if changes else Effect.UNCHANGED
+                    outcomes[tenant_id] = TenantOutcome(tenant=tenant_id, outcome=effect)
+
+        async with anyio.create_task_group() as tasks:
+            for number, tenant_id in enumerate(meant):
+                tasks.start_soon(one, tenant_id)
+                await give_way(number, _AT_ONCE)
+        return [outcomes[tenant_id] for tenant_id in meant]
+
+    async def _one(self, command: _Command, tenant_id: str, members: Mapping[str, Member], *, dry_run: bool) -> bool:
+        """Return whether the command changes something for a tenant, after executing it. Raises as `tell` collects."""
+        match members.get(tenant_id):
+            case Member(state=State.DISABLED):
+                raise CommandRefused("it is disabled", "enable it in its drop-in, and run: adsyncd reload")
+            case Member(state=State.REFUSED):
+                raise CommandRefused("its files were never valid", "see adsyncd check")
+            case None:
+                raise NoSuchTenant("there is no such tenant", "adsyncd status lists all")
+        worker = self._commands.worker(tenant_id)
+        changes = command.changes(worker)
+        if not dry_run:
+            await command.act(self._commands, worker)
+        return changes
+
+
+def _meant(order: TenantsOrder, everyone: Census) -> Sequence[str]:
+    """Return the ids of the tenants that an order means: named ones in its order, others sorted.
+
+    Raises CommandRefused if no tenant, of whatever kind, has the platform and the id that the selection says.
+    """
+    match order.tenants:
+        case Named(ids=ids):
+            return list(dict.fromkeys(ids))
+        case Selected(selection=conditions):
+            selection = conditions.selection
+        case _:
+            selection = EVERYTHING
+    found = everyone.ids(selection)
+    always = Selection(platform=selection.platform, match=selection.match, q=selection.q)
+    if not found and not everyone.ids(always):
+        raise CommandRefused(f"no tenant has {' and '.join(_in_words(always))}", "adsyncd status lists all")
+    return found
+
+
+def _in_words(selection: Selection) -> Iterator[str]:
+    if selection.platform:
+        yield f'the platform "{selection.platform}"'
+    if selection.match:
+        yield f'an id that matches "{selection.match}"'
+    if selection.q:
+        yield f'an id or client id with "{selection.q}"'
+    if selection.everything:
+        yield "a drop-in"
+
+
+def _refused(tenant_id: str, error: AdsyncdError) -> TenantOutcome:
+    what, fix = (error.what, error.fix) if isinstance(error, CommandRefused) else (str(error), None)
+    return TenantOutcome(tenant=tenant_id, outcome=Effect.REFUSED, error=what, fix=fix)
+
+
+async def _told(bulk: Bulk, asked: Asked, command: _Command) -> list[TenantOutcome]:
+    order: TenantsOrder = asked.order
+    asked.notes.update(order.noted())
+    outcomes = await bulk.tell(command, order)
+    found = sums(outcomes)
+    asked.notes.update(found)
+    if outcomes and found[Effect.REFUSED] == len(outcomes):
+        asked.notes["outcome"] = "refused"
+    return outcomes
+
+
+def _endpoint(path: str, summary: str, command: _Command) -> Endpoint[Bulk]:
+    return Endpoint(
+        "POST",
+        path,
+        summary,
+        list[TenantOutcome],
+        partial(_told, command=command),
+        order=TenantsOrder,
+        refusals={
+            HTTPStatus.CONFLICT: "The selection has no condition, or one that no tenant can satisfy.",
+            HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping.",
+        },
+    )
+
+
+BULK: tuple[Endpoint[Bulk], ...] = (
+    _endpoint("/v1/pause", "Pause tenants, and return the outcome of each", _PAUSE),
+    _endpoint("/v1/resume", "Resume tenants, and return the outcome of each", _RESUME),
+    _endpoint("/v1/trigger", "Start a run of each of these tenants, and return the outcome of each", _TRIGGER),
+)

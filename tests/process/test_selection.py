@@ -1,0 +1,90 @@
+"""Many tenants at once, by the real commands and the real daemon: bulk commands, and the runs of selected tenants."""
+
+import json
+from collections import Counter
+from typing import Any
+
+from support.platform import Platform
+from support.program import Daemon, Program
+
+SHOPS = [f"shop-{number:02}" for number in range(30)]
+OTHERS = [f"eu-{number}" for number in range(10)]
+
+
+async def call(program: Program, *arguments: str, code: int = 0) -> list[str]:
+    """Run a command that ends with this exit code, and return its lines."""
+    ended = await program.run(*arguments)
+    assert ended.returncode == code, (ended.stdout + ended.stderr).decode()
+    assert b"Traceback" not in ended.stderr
+    return (ended.stdout + ended.stderr).decode().splitlines()
+
+
+async def outcomes(program: Program, *arguments: str, code: int = 0) -> dict[str, str]:
+    """Run a bulk command that ends with this exit code, and return the outcome of each tenant."""
+    told: list[dict[str, Any]] = json.loads("".join(await call(program, *arguments, "--json", code=code)))
+    return {one["tenant"]: one["outcome"] for one in told}
+
+
+async def test_one_command_does_what_has_to_be_done_to_many_tenants(program: Program, platform: Platform) -> None:
+    await platform.treat(campaigns=2)
+    for name in (*SHOPS, *OTHERS):
+        program.tenant(name, client_id="acme", credentials={"env": "ACME"})
+    program.tenant("off", enabled=False)
+    program.tenant("bad", page_sise=3)
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended", times=40)
+        await _pauses_and_resumes(program)
+        await _triggers_all(program, platform)
+    _is_one_line_each(daemon)
+
+
+async def _pauses_and_resumes(program: Program) -> None:
+    *lines, total = await call(program, "pause", "--match", "shop-*", "--dry-run")
+    assert lines == [f"{name}: would be paused" for name in SHOPS]
+    assert total == "30 would be paused"
+    *lines, total = await call(program, "pause", "--match", "shop-*")
+    assert lines == [f"{name}: paused" for name in SHOPS]
+    assert total == "30 paused"
+    assert (await program.ask("status"))["daemon"]["counts"]["paused"] == len(SHOPS)
+    said = await call(program, "pause", SHOPS[0], OTHERS[0], "eu-99", "off", code=3)
+    assert said == [
+        f"{SHOPS[0]}: unchanged, it was paused before",
+        f"{OTHERS[0]}: paused",
+        "eu-99: refused: there is no such tenant; adsyncd status lists all",
+        "off: refused: it is disabled; enable it in its drop-in, and run: adsyncd reload",
+        "1 paused, 1 unchanged, 2 refused",
+    ]
+    assert await outcomes(program, "resume", "--paused") == dict.fromkeys([OTHERS[0], *SHOPS], "done")
+    assert await call(program, "pause", "--match", "shp-*", code=1) == [
+        'error: no tenant has an id that matches "shp-*"; adsyncd status lists all'
+    ]
+    assert "select tenants: TENANT..." in " ".join(await call(program, "pause", code=2))
+
+
+async def _triggers_all(program: Program, platform: Platform) -> None:
+    await call(program, "pause", OTHERS[1])
+    foreseen = await outcomes(program, "trigger", "--all", "--dry-run", code=3)
+    told = await outcomes(program, "trigger", "--all", code=3)
+    assert told == foreseen
+    assert Counter(told.values()) == {"done": 39, "refused": 3}
+    assert {name for name, outcome in told.items() if outcome == "refused"} == {"bad", "off", OTHERS[1]}
+    await platform.reach_effects("acme", 2 * (40 + 39))
+    assert set(await outcomes(program, "trigger", "off", "bad", code=1)) == {"off", "bad"}
+
+
+def _is_one_line_each(daemon: Daemon) -> None:
+    said = [(one["command"], one["outcome"], one.get("tenants")) for one in daemon.events("command")]
+    assert said == [
+        ("pause", "done", {"match": "shop-*"}),
+        ("pause", "done", {"match": "shop-*"}),
+        ("pause", "done", f"{SHOPS[0]}, {OTHERS[0]}, eu-99, off"),
+        ("resume", "done", {"state": ["paused"]}),
+        ("pause", "refused", {"match": "shp-*"}),
+        ("pause", "done", None),
+        ("trigger", "done", "all"),
+        ("trigger", "done", "all"),
+        ("trigger", "refused", "off, bad"),
+    ]
+    first, second = daemon.events("command")[:2]
+    assert (first["dry_run"], first["done"]) == (True, 30)
+    assert (second.get("dry_run"), second["done"], second["unchanged"], second["refused"]) == (None, 30, 0, 0)
