@@ -10,6 +10,8 @@ from sqlalchemy import Engine, text
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import open_store, schema
 from adsyncd.store.checkup import check_up
+from adsyncd.store.sqlite_file import RESTORE
+from support.damaged import damage
 from support.records import HandClock, page, run
 
 of_files = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -81,8 +83,8 @@ def test_rows_that_belong_to_nothing_are_a_problem(used: str, engine: Engine) ->
             )
         )
     assert [problem.partition("url: ")[2] for problem in told(used)] == [
-        "2 pushes belong to no run; restore a backup",
-        "1 dead letters belong to no campaign; restore a backup",
+        f"2 pushes belong to no run; {RESTORE}",
+        f"1 dead letters belong to no campaign; {RESTORE}",
     ]
 
 
@@ -94,11 +96,14 @@ def test_a_database_that_is_not_there_is_a_problem_and_is_not_made(url: str, fil
 
 
 @of_files
-def test_damage_is_a_problem(used: str, file: Path) -> None:
-    whole = file.read_bytes()
-    page_size = int.from_bytes(whole[16:18], "big")
-    file.write_bytes(whole[: 3 * page_size] + b"\xff" * page_size + whole[4 * page_size :])
-    assert any("it is damaged" in problem for problem in told(used))
+@pytest.mark.parametrize("page", [0, 3], ids=["the schema", "a table"])
+def test_damage_is_a_problem_with_its_way_out(used: str, file: Path, page: int) -> None:
+    damage(file, page)
+    problems = told(used)
+    assert problems
+    for problem in problems:
+        assert problem.startswith(f"{file}: store.url: it is damaged: ")
+        assert problem.endswith(f"; {RESTORE}")
 
 
 @of_files
@@ -106,7 +111,8 @@ def test_what_is_no_database_is_a_problem(url: str, file: Path) -> None:
     file.write_text("no database " * 1000)
     file.chmod(0o600)
     [problem] = told(url)
-    assert problem.endswith("adsyncd.db: it is not an SQLite database")
+    fix = f"name the right file, or if it was one: {RESTORE}"
+    assert problem.endswith(f"adsyncd.db: it is not an SQLite database; {fix}")
 
 
 @of_files

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from adsyncd.store import schema, sql
+from adsyncd.store.sqlite_file import RESTORE
+from support.damaged import damage
+from support.migrated import sqlite_file
 from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
 from support.program import AMPLE, Program
 
@@ -40,6 +43,30 @@ async def test_without_its_file_the_daemon_sends_nothing_calls_nothing_done_and_
         ledger = await platform.ledger("acme")
         assert all(list(keys.values()) == [1] for keys in ledger["effects"].values())
         assert ledger["refused"] == 0
+
+
+async def test_each_command_on_a_damaged_file_says_what_to_do_next(tmp_path: Path) -> None:
+    program = Program(tmp_path, environ_of("acme"))
+    program.settings("http://127.0.0.1:1")  # nobody listens, and nothing is sent
+    program.tenant("acme")
+    file = Path(sqlite_file(tmp_path).removeprefix("sqlite:///"))
+    damage(file)
+    wrong = f"error: {file}: it is damaged; see adsyncd check --store, then {RESTORE}\n"
+    assert RESTORE.endswith("#backup-and-restore")
+    for command in (["runs"], ["dead-letters", "list"], ["forget", "globex", "--yes"], ["sync", "acme"]):
+        done = await program.run(*command)
+        assert (command, done.returncode, done.stderr.decode()) == (command, 1, wrong)
+    async with program.started() as daemon:
+        assert await daemon.process.wait() == 1
+    assert wrong in daemon.log.read_text()
+    checked = await program.run("check", "--store")
+    assert checked.returncode == 1
+    said = (checked.stdout + checked.stderr).decode()
+    assert f"{file}: store.url: it is damaged: " in said
+    assert f"; {RESTORE}\n" in said
+    damage(file, 0)
+    schema_gone = await program.run("runs")
+    assert (schema_gone.returncode, schema_gone.stderr.decode()) == (1, wrong)
 
 
 CAMPAIGNS = 12

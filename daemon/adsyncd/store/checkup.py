@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Connection, exists, func, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from adsyncd.errors import Problem, StoreError
 from adsyncd.store import schema, sql
+from adsyncd.store.sqlite_file import RESTORE, is_damage
 from adsyncd.store.tables import campaigns, dead_letters, pushes, runs
 
 _MB = 1_000_000
@@ -74,6 +75,12 @@ def _database(url: str, file: Path | None) -> Checkup:
 
     try:
         return sql.look(engine, look)
+    except DBAPIError as error:
+        if not is_damage(error.orig):
+            raise sql.store_error(engine.url, error) from error
+        found = Checkup()
+        found.wrong(file, f"it is damaged: {error.orig}", RESTORE)
+        return found
     except SQLAlchemyError as error:
         raise sql.store_error(engine.url, error) from error
 
@@ -83,7 +90,7 @@ def _integrity(connection: Connection, file: Path, found: Checkup) -> None:
     if first == "ok":
         found.facts.append("SQLite finds it intact")
     else:
-        found.wrong(file, f"it is damaged: {first}", "stop the daemon and restore a backup")
+        found.wrong(file, f"it is damaged: {first}", RESTORE)
 
 
 def _schema(connection: Connection, file: Path | None, found: Checkup) -> bool:
@@ -113,6 +120,6 @@ def _rows(connection: Connection, file: Path | None, found: Checkup) -> None:
     counts = {words: connection.execute(query).scalar_one() for words, query in lost.items()}
     for words, count in counts.items():
         if count:
-            found.wrong(file, f"{count} {words}", "restore a backup")
+            found.wrong(file, f"{count} {words}", RESTORE)
     if not any(counts.values()):
         found.facts.append("every push belongs to a run, every dead letter to a campaign")

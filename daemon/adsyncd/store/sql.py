@@ -47,6 +47,8 @@ _DEFAULTS: dict[str, dict[str, str]] = {
 _FIXED: dict[str, dict[str, str]] = {"sqlite": {}, "postgresql": {"client_encoding": "utf8"}}
 _OF_WRITERS = {"target_session_attrs": "read-write"}  # of several hosts the primary, not a demoted one
 
+_DAMAGED = f"it is damaged; see adsyncd check --store, then {sqlite_file.RESTORE}"
+
 # By prefix of the code (SQLite's name, PostgreSQL's SQLSTATE): errors of the database, not of a single statement.
 _CAUSES = {
     "SQLITE_FULL": "the disk is full",
@@ -54,8 +56,8 @@ _CAUSES = {
     "SQLITE_LOCKED": "another process keeps it locked",
     "SQLITE_READONLY": "it is read-only",
     "SQLITE_CANTOPEN": "it can't be opened",
-    "SQLITE_NOTADB": "it is not an SQLite database",
-    "SQLITE_CORRUPT": "it is damaged",
+    "SQLITE_NOTADB": f"it is not an SQLite database; name the right file, or if it was one: {sqlite_file.RESTORE}",
+    "SQLITE_CORRUPT": _DAMAGED,
     "SQLITE_IOERR": "its disk has an I/O error",
     "53100": "the disk is full",
     "53300": "its server has no connection left",
@@ -66,6 +68,8 @@ _CAUSES = {
     "3D000": "there is no such database",
     "28": "the user or password was refused",
     "42501": "the user lacks a right",
+    "XX001": _DAMAGED,
+    "XX002": _DAMAGED,
 }
 
 _WORDS = {  # for errors without a code of their own

@@ -17,6 +17,7 @@ from adsyncd.errors import StoreError
 
 _ASK_AGAIN_S = 0.01  # retry interval where SQLite does not wait for a lock
 _LOOKS = 5
+RESTORE = "stop the daemon and restore a backup, as in docs/operate.md#backup-and-restore"
 _WRITE_AHEAD = b"\x02\x02"  # in the header of a file in WAL mode
 
 
@@ -64,7 +65,7 @@ def configure(engine: Engine, patience_s: float) -> None:
             raise _missing("it was deleted or replaced while adsyncd used it; put it back, or restart adsyncd")
         emptied = emptied or (used and not _size(file))
         if emptied:  # permanently: a later file does not fit the log
-            raise _missing("it was emptied while adsyncd used it; stop adsyncd, and restore a backup")
+            raise _missing(f"it was emptied while adsyncd used it; {RESTORE}")
 
     event.listen(engine, "do_connect", see_that_it_is_there)  # otherwise SQLite would create a new file
 
@@ -143,7 +144,13 @@ def back_up(connection: Connection, label: str) -> None:
             source.backup(target)
         unfinished.replace(copy)
     except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{file}: it can't be copied to {copy.name} before it is migrated: {error}") from error
+        fix = f"; {RESTORE}" if is_damage(error) else ""
+        raise StoreError(f"{file}: it can't be copied to {copy.name} before it is migrated: {error}{fix}") from error
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Return whether SQLite says that a file is damaged."""
+    return str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_CORRUPT")
 
 
 def _write_ahead(connection: sqlite3.Connection, patience_s: float) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from adsyncd.errors import StoreError
-from adsyncd.store import sql
+from adsyncd.store import sql, sqlite_file
 from support.descriptors import exhausted
 
 SECRET = "postgresql://sync:canary-7f3a@db.internal:5433/adsyncd?sslmode=require"
@@ -129,7 +129,8 @@ def test_a_file_that_is_no_database_is_told_from_one(tmp_path: Path) -> None:
     engine = sql.engine(f"sqlite:///{tmp_path}/adsyncd.db", connections=1)
     with pytest.raises(DBAPIError) as caught:
         engine.connect()
-    assert sql.cause(caught.value) == "it is not an SQLite database"
+    fix = f"name the right file, or if it was one: {sqlite_file.RESTORE}"
+    assert sql.cause(caught.value) == f"it is not an SQLite database; {fix}"
 
 
 @pytest.mark.parametrize(
