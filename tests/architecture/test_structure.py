@@ -114,6 +114,7 @@ COVERED = {
     "unit/tenants/test_worker.py": "tenants/run_log",
     "unit/tenants/test_worker_status.py": "model/verdict tenants/condition tenants/estimate tenants/services",
     "contract/test_permits.py": "rate/ledger",
+    "contract/test_run_selection.py": "store/run_selection",
     # The governor's parts are one mechanism; its tests drive all of them.
     "unit/rate/test_gate.py": "rate/timer",
     "unit/rate/test_quota_changes.py": "rate/silences",

@@ -4,6 +4,9 @@ import json
 from collections import Counter
 from typing import Any
 
+import anyio
+
+from adsyncd.clock import SystemClock
 from support.platform import Platform
 from support.program import Daemon, Program
 
@@ -35,6 +38,7 @@ async def test_one_command_does_what_has_to_be_done_to_many_tenants(program: Pro
         await daemon.logs("run ended", times=40)
         await _pauses_and_resumes(program)
         await _triggers_all(program, platform)
+        await _shows_runs_of_some(program, platform, daemon)
     _is_one_line_each(daemon)
 
 
@@ -72,6 +76,24 @@ async def _triggers_all(program: Program, platform: Platform) -> None:
     assert set(await outcomes(program, "trigger", "off", "bad", code=1)) == {"off", "bad"}
 
 
+async def _shows_runs_of_some(program: Program, platform: Platform, daemon: Daemon) -> None:
+    """Fail the runs of some tenants, and find them by outcome, time, pattern and kind."""
+    await platform.treat(campaigns=2, fault="html")
+    began = SystemClock().now()
+    await call(program, "trigger", *SHOPS[:4])
+    with anyio.fail_after(60):
+        while sum(one["outcome"] == "failed" for one in daemon.events("run ended")) < 4:  # noqa: ASYNC110 - a file
+            await anyio.sleep(0.05)
+    failed = ("runs", "--since", began.isoformat(), "--outcome", "failed")
+    assert {one["tenant"] for one in await program.ask(*failed, "--match", "shop-0[01]")} == set(SHOPS[:2])
+    header, *lines = await call(program, *failed, "--failing")
+    assert header.split()[:2] == ["tenant", "due"]
+    assert {line.split()[0] for line in lines[:4]} == set(SHOPS[:4])
+    [error] = lines[4:]
+    assert error.startswith("4 runs of ")
+    assert await call(program, "runs", "--until", began.isoformat(), "-o", "failed") == ["no such runs"]
+
+
 def _is_one_line_each(daemon: Daemon) -> None:
     said = [(one["command"], one["outcome"], one.get("tenants")) for one in daemon.events("command")]
     assert said == [
@@ -84,6 +106,7 @@ def _is_one_line_each(daemon: Daemon) -> None:
         ("trigger", "done", "all"),
         ("trigger", "done", "all"),
         ("trigger", "refused", "off, bad"),
+        ("trigger", "done", ", ".join(SHOPS[:4])),
     ]
     first, second = daemon.events("command")[:2]
     assert (first["dry_run"], first["done"]) == (True, 30)

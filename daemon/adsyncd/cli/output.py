@@ -6,7 +6,7 @@ Every command writes through this module, which escapes control characters in te
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, TextIO
@@ -33,6 +33,7 @@ RUN_KEYS = (
 _SECONDS_OF_DAY = ("waited_s", "longest_s")
 
 WIDE = 120  # columns of a terminal that fits all, such as trace ids
+_NAMED = 3  # tenants whose runs have the same error
 _UNBOUND = 160  # without a terminal everything fits
 
 _STYLES = {
@@ -110,7 +111,7 @@ def print_runs(runs: Sequence[Run]) -> None:
     late = any(map(_is_late, runs))
     table = new_table()
     table.add_column("tenant", overflow="fold")
-    table.add_column("started (UTC)", no_wrap=True)
+    table.add_column("due (UTC)", no_wrap=True)
     for name in ("late",) * late + ("took",):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
@@ -124,7 +125,7 @@ def print_runs(runs: Sequence[Run]) -> None:
         style = _STYLES[run.outcome]
         table.add_row(
             run.tenant,
-            f"{run.started_at:{'%Y-%m-%d %H:%M:%S' if wide else '%m-%d %H:%M:%S'}}",
+            f"{run.fire_time:{'%Y-%m-%d %H:%M:%S' if wide else '%m-%d %H:%M:%S'}}",
             *(_late(run),) * late,
             format_duration(_whole_seconds(run.ended_at - run.started_at)) if run.ended_at else "",
             styled(run.outcome or "open", style),
@@ -134,13 +135,30 @@ def print_runs(runs: Sequence[Run]) -> None:
             *([run.trace_id] if wide else []),
         )
     console.print(table)
-    for run in runs:
-        if run.error:
-            console.print(f"{run.run_id}: {run.error}", style=_STYLES[run.outcome], soft_wrap=True)
-        if run.note:
-            console.print(f"{run.run_id}: {run.note}", style="dim", soft_wrap=True)
+    for runs_alike, text, style in _remarks(runs):
+        console.print(f"{_of_runs(runs_alike)}: {text}", style=style, soft_wrap=True)
     if not wide:
         console.print("trace ids: --json", style="dim")
+
+
+def _remarks(runs: Iterable[Run]) -> Iterator[tuple[Sequence[Run], str, str]]:
+    """Yield each error and each note once, with the runs that have it and a style."""
+    found = dict[tuple[str, str], list[Run]]()
+    for run in runs:
+        if run.error:
+            found.setdefault((run.error, _STYLES[run.outcome]), []).append(run)
+        if run.note:
+            found.setdefault((run.note, "dim"), []).append(run)
+    for (text, style), alike in found.items():
+        yield alike, text, style
+
+
+def _of_runs(runs: Sequence[Run]) -> str:
+    """Return the one run's id, or the number of runs and their tenants."""
+    if len(runs) == 1:
+        return runs[0].run_id
+    tenants = list(dict.fromkeys(run.tenant for run in runs))
+    return f"{len(runs)} runs of {listed(tenants, most=_NAMED)}"
 
 
 def _is_late(run: Run) -> bool:

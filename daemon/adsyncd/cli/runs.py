@@ -2,12 +2,17 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import anyio
 import typer
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, find_tenant
+from adsyncd.cli.chosen import chosen
+from adsyncd.cli.instants import Since, Until
 from adsyncd.cli.output import (
     day_as_json,
     listed,
@@ -19,20 +24,35 @@ from adsyncd.cli.output import (
     run_as_json,
 )
 from adsyncd.cli.run_view import details_as_json, run_view
+from adsyncd.cli.selection import selecting
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.errors import AdsyncdError
 from adsyncd.model.day import Day
 from adsyncd.model.failure import RunDetails, unpushed_of
-from adsyncd.model.run import Run
+from adsyncd.model.run import Outcome, Run
+from adsyncd.model.selection import EVERYTHING, Selection
 from adsyncd.store import open_reader
+from adsyncd.store.run_selection import EARLIEST, LATEST, RunSelection
 
 _MOST_NAMED = 5
 
 Shown = TypeVar("Shown", Run, Day)
 
 
+class _End(StrEnum):
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+    OPEN = "open"
+
+
+_Outcomes = Annotated[
+    list[_End] | None,
+    typer.Option("--outcome", "-o", help="Only runs that ended so, or are open; may be repeated.", show_default=False),
+]
 _TheTenant = Annotated[
     str | None,
     typer.Argument(metavar="TENANT|show", help="Only this tenant's runs; or show one run,", show_default=False),
@@ -43,32 +63,53 @@ _TheRun = Annotated[
 ]
 
 
+@selecting
 def runs(
     tenant: _TheTenant = None,
     run: _TheRun = None,
+    since: Since = None,
+    until: Until = None,
+    outcome: _Outcomes = None,
     config: Config = CONFIG,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, help="Maximum number of runs, days, or campaigns of a run.")
     ] = 20,
     daily: Annotated[bool, typer.Option("--daily", help="The tenant's ended runs summed up by day.")] = False,
     json: Json = False,
+    selection: Selection = EVERYTHING,
 ) -> None:
-    """Show the latest runs, newest first, with their errors and trace ids.
+    """Show the latest runs by the time at which they were due, newest first, with their errors and trace ids.
 
-    The daemon need not run. A run is open while it is in progress, or interrupted and not yet resumed. Requests in
-    flight when a run was interrupted are not counted.
+    The daemon need not run, except for --failing, --late, --waiting and --paused. A run is open while it is in
+    progress, or interrupted and not yet resumed. Requests in flight when a run was interrupted are not counted.
+
+    An error that several of the runs shown have is printed once, with the number of these runs.
 
     `adsyncd runs show RUN` shows what a run waited for, and each campaign that it did not push with its reason. At most
     1000 of them are kept of a run, as long as the run.
 
     Runs are kept for store.keep_runs, and the sum of each day for store.keep_history: --daily shows both together.
 
-    Exits 0; 1 if the tenant does not exist and has no runs, if there is no such run, or if there is no database of this
-    version.
+    Exits 0; 1 if the tenant does not exist and has no runs, if no tenant has the platform or the pattern, if there is
+    no such run, or if there is no database of this version; 4 or 5 if a daemon is needed and does not answer.
     """
+    wanted = RunSelection(
+        None if tenant is None else [tenant],
+        since or EARLIEST,
+        until or LATEST,
+        frozenset(None if one is _End.OPEN else Outcome(one) for one in outcome or ()),
+    )
+    if (run or daily) and (wanted.narrowed or not selection.everything):
+        raise typer.BadParameter("--daily and show RUN take no other selection of runs")
+    if tenant is not None and not selection.everything:
+        raise typer.BadParameter("name a TENANT, or select tenants by options")
     settings = load_settings(config, os.environ)
     if run is None:
-        _list(settings, tenant, limit, daily=daily, json=json)
+        if daily:
+            _show_days(settings, tenant, limit, json=json)
+        else:
+            found = anyio.run(_runs, settings, config, selection, wanted, limit)
+            _show(found, run_as_json, print_runs, settings, tenant, json=json, none=_none(selection, wanted))
         return
     if tenant != "show" or daily:
         raise typer.BadParameter("to show one run, write: adsyncd runs show RUN")
@@ -80,14 +121,17 @@ def runs(
         console.print(run_view(details), soft_wrap=not console.is_terminal)
 
 
-def _list(settings: Settings, tenant: str | None, limit: int, *, daily: bool, json: bool) -> None:
-    if daily:
-        if tenant is None:
-            raise typer.BadParameter("name the TENANT whose days to show", param_hint="--daily")
-        days = anyio.run(_days, settings, tenant, limit)
-        _show(days, day_as_json, print_days, settings, tenant, json=json)
-    else:
-        _show(anyio.run(_runs, settings, tenant, limit), run_as_json, print_runs, settings, tenant, json=json)
+def _show_days(settings: Settings, tenant: str | None, limit: int, *, json: bool) -> None:
+    if tenant is None:
+        raise typer.BadParameter("name the TENANT whose days to show", param_hint="--daily")
+    days = anyio.run(_days, settings, tenant, limit)
+    _show(days, day_as_json, print_days, settings, tenant, json=json, none="no runs of {} yet")
+
+
+def _none(selection: Selection, wanted: RunSelection) -> str:
+    """Return the line for no runs; {} stands for the tenant."""
+    narrowed = wanted.narrowed or not selection.everything
+    return f"no {'such ' * narrowed}runs{' of {}' * (wanted.tenants is not None)}{'' if narrowed else ' yet'}"
 
 
 def _show(
@@ -98,8 +142,9 @@ def _show(
     tenant: str | None,
     *,
     json: bool,
+    none: str,
 ) -> None:
-    if tenant is not None and not found:
+    if tenant is not None and not found and tenant not in anyio.run(_stored, settings):
         if tenant == "show" and "show" not in read_tenants(settings).good:
             raise typer.BadParameter("name the RUN: adsyncd runs show RUN")
         find_tenant(settings, read_tenants(settings), tenant)
@@ -108,12 +153,19 @@ def _show(
     elif found:
         show(found)
     else:
-        print_line(f"no runs{f' of {tenant}' if tenant else ''} yet")
+        print_line(none.format(tenant))
 
 
-async def _runs(settings: Settings, tenant: str | None, limit: int) -> list[Run]:
+async def _runs(settings: Settings, config: Path, selection: Selection, wanted: RunSelection, limit: int) -> list[Run]:
     async with open_reader(settings.store.url, clock=SystemClock()) as reader:
-        return await reader.runs(tenant, limit)
+        if not selection.everything:
+            wanted = replace(wanted, tenants=await chosen(selection, config, await reader.stored_tenants()))
+        return await reader.latest_runs(wanted, limit)
+
+
+async def _stored(settings: Settings) -> list[str]:
+    async with open_reader(settings.store.url, clock=SystemClock()) as reader:
+        return await reader.stored_tenants()
 
 
 async def _days(settings: Settings, tenant: str, limit: int) -> list[Day]:

@@ -4,7 +4,7 @@ Each tenant has an outcome of its own: one that refuses keeps no other back. Wri
 commits them in groups.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -131,19 +131,8 @@ def _meant(order: TenantsOrder, everyone: Census) -> Sequence[str]:
     found = everyone.ids(selection)
     always = Selection(platform=selection.platform, match=selection.match, q=selection.q)
     if not found and not everyone.ids(always):
-        raise CommandRefused(f"no tenant has {' and '.join(_in_words(always))}", "adsyncd status lists all")
+        raise CommandRefused(f"no tenant has {always.in_words() or 'a drop-in'}", "adsyncd status lists all")
     return found
-
-
-def _in_words(selection: Selection) -> Iterator[str]:
-    if selection.platform:
-        yield f'the platform "{selection.platform}"'
-    if selection.match:
-        yield f'an id that matches "{selection.match}"'
-    if selection.q:
-        yield f'an id or client id with "{selection.q}"'
-    if selection.everything:
-        yield "a drop-in"
 
 
 def _refused(tenant_id: str, error: AdsyncdError) -> TenantOutcome:

@@ -45,5 +45,12 @@ class Selection:
             if value := getattr(self, name):
                 yield name, value
 
+    def in_words(self) -> str:
+        """Return what its tenants have besides their kinds: `the platform "mixo" and an id that matches "shop-*"`."""
+        words = [f'the platform "{self.platform}"'] if self.platform else []
+        words += [f'an id that matches "{self.match}"'] if self.match else []
+        words += [f'an id or client id with "{self.q}"'] if self.q else []
+        return " and ".join(words)
+
 
 EVERYTHING = Selection()

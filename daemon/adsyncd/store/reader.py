@@ -28,6 +28,7 @@ from adsyncd.store import (
     pauses,
     permits,
     pruning,
+    run_selection,
     schema,
     search,
     sql,
@@ -70,6 +71,10 @@ class Reader:
         The run `going` has not: the caller knows them.
         """
         return await self._read(lambda connection: history.runs(connection, tenant, limit, going))
+
+    async def latest_runs(self, selection: run_selection.RunSelection, limit: int) -> list[Run]:
+        """Return the latest of the selected runs, newest first; open runs have their current counts."""
+        return await self._read(lambda connection: run_selection.latest(connection, selection, limit))
 
     async def runs_after(self, limit: int, after: history.RunKey | None = None) -> list[Run]:
         """Return the runs of all tenants, newest first; `after`: only those that follow this sort key."""

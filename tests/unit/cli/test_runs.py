@@ -11,7 +11,7 @@ from adsyncd.cli import output
 from adsyncd.model.run import Outcome, Run
 from adsyncd.rate.wait import WaitReason
 from adsyncd.store import Store
-from support.commands import COLOUR, Call, Said
+from support.commands import COLOUR, Call, Said, add_tenant
 from support.migrated import in_store, sqlite_file
 from support.records import run
 
@@ -101,7 +101,7 @@ def test_runs_are_a_plain_table_with_trace_ids_where_there_is_no_terminal(call: 
     assert COLOUR not in said.out
     header, opened, ended, error = said.out.splitlines()
     assert header.split() == [
-        *("tenant", "started", "(UTC)", "took", "outcome", "pushed", "not", "pushed"),
+        *("tenant", "due", "(UTC)", "took", "outcome", "pushed", "not", "pushed"),
         *("requests", "retries", "429s", "trace", "id"),
     ]
     assert opened.split() == ["globex", "2026-11-25", "12:15:00", "open", "0/0", f"{1:032x}"]
@@ -211,3 +211,82 @@ def test_days_on_which_ticks_were_skipped_say_so(call: Call, folder: Path) -> No
     header, today, yesterday = call("runs", "acme", "--daily").out.splitlines()[:3]
     assert header.endswith("skipped ticks")
     assert (today.split()[-1], yesterday.split()[-1]) == ("5", "0")
+
+
+def test_an_error_that_runs_share_is_printed_once_with_their_number_and_first_tenants(call: Call, folder: Path) -> None:
+    refused = [a_run(name, number, error="connection refused") for number, name in enumerate("abcde")]
+    others = [a_run("a", 5, error="connection refused"), a_run("a", 6, error="other")]
+    record(folder, *refused, *others, *(a_run(name, 7, error=None, note="a note") for name in "fg"))
+    assert [line for line in call("runs").out.splitlines() if ": " in line] == [
+        "2 runs of g, f: a note",
+        "a-20261125T133000.000Z: other",
+        "6 runs of a, e, d and 2 more: connection refused",
+    ]
+
+
+def test_the_two_runs_of_one_tenant_name_it_once(call: Call, folder: Path) -> None:
+    record(folder, a_run(error="refused"), a_run(number=1, error="refused"))
+    assert call("runs").out.splitlines()[-1] == "2 runs of acme: refused"
+
+
+def test_runs_are_sorted_by_the_time_that_is_shown(call: Call, folder: Path) -> None:
+    first = a_run(number=0, error=None)
+    resumed = replace(first, started_at=first.started_at + timedelta(hours=5), late_s=18000.0)
+    record(folder, resumed, a_run(number=1, error=None))
+    header, *lines = call("runs").out.splitlines()
+    assert header.split()[1] == "due"
+    assert [line.split()[2] for line in lines] == ["12:15:00", "12:00:00"]
+
+
+def numbers(said: Said) -> list[tuple[str, str]]:
+    """Return the tenants of runs as JSON, and the minutes of their fire times."""
+    assert said.code == 0, said.err
+    return [(each["tenant"], each["fire_time"][11:16]) for each in json.loads(said.out)]
+
+
+def test_runs_are_selected_by_time_outcome_and_tenants(call: Call, folder: Path) -> None:
+    add_tenant(folder, "shop-1")
+    record(
+        folder,
+        a_run(),
+        a_run("shop-1", 1, outcome=Outcome.FAILED),
+        a_run("shop-2", 2, outcome=None, ended_at=None, error=None),  # a removed one
+        a_run("acme", 3, outcome=Outcome.FAILED),
+    )
+    noon = "2026-11-25T12:00:00Z"
+    times = ("--since", noon.replace("12:00", "12:15"), "--until", noon.replace("12:00", "12:45"))
+    assert numbers(call("runs", "--json", *times)) == [("shop-2", "12:30"), ("shop-1", "12:15")]
+    assert numbers(call("runs", "--json", "--outcome", "failed")) == [("acme", "12:45"), ("shop-1", "12:15")]
+    assert numbers(call("runs", "--json", "-o", "open", "-o", "partial")) == [("shop-2", "12:30"), ("acme", "12:00")]
+    assert numbers(call("runs", "--json", "--match", "shop-*", "-o", "failed")) == [("shop-1", "12:15")]
+    assert numbers(call("runs", "--json", "--platform", "mixo", "-n", "2")) == [("acme", "12:45"), ("shop-1", "12:15")]
+    assert numbers(call("runs", "acme", "--json", "--until", noon.replace("12:00", "12:01"))) == [("acme", "12:00")]
+
+
+def test_no_such_runs_are_no_mistake_but_a_pattern_without_a_tenant_is_one(call: Call, folder: Path) -> None:
+    record(folder, a_run(), a_run("gone"))
+    assert call("runs", "--outcome", "failed") == Said(0, "no such runs\n", "")
+    assert call("runs", "gone", "--outcome", "failed") == Said(0, "no such runs of gone\n", "")
+    assert call("runs", "acme", "--since", "2026-11-26T00:00:00Z") == Said(0, "no such runs of acme\n", "")
+    said = call("runs", "--match", "shp-*")
+    assert said == Said(1, "", 'error: no tenant has an id that matches "shp-*"; adsyncd status lists all\n')
+    assert call("runs", "amce", "--since", "2h").err == 'error: there is no tenant "amce"; did you mean "acme"?\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("acme", "--match", "a*"), "name a TENANT, or select tenants"),
+        (("acme", "--daily", "--since", "2h"), "take no other selection"),
+        (("show", "acme-2026", "--outcome", "failed"), "take no other selection"),
+        (("--since", "yesterday"), "write how long ago it was"),
+        (("--outcome", "faled"), "is not one of"),
+    ],
+)
+def test_what_does_not_go_together_is_a_usage_error(
+    call: Call, folder: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    record(folder, a_run())
+    said = call("runs", *arguments)
+    assert said.code == 2
+    assert words in " ".join(said.err.replace("│", " ").split())

@@ -21,3 +21,9 @@ def test_no_condition_selects_everything() -> None:
             Selection(q="a"),
         )
     )
+
+
+def test_the_conditions_besides_kinds_are_said_in_words() -> None:
+    selection = Selection(frozenset({Show.LATE}), "mixo", "a*", "x")
+    assert selection.in_words() == 'the platform "mixo" and an id that matches "a*" and an id or client id with "x"'
+    assert EVERYTHING.in_words() == ""

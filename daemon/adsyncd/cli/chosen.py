@@ -1,0 +1,50 @@
+"""Which of the tenants that have records are selected, with a daemon only where it alone knows."""
+
+import os
+from collections.abc import Collection
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+
+from adsyncd.cli.client import reaching
+from adsyncd.cli.selection import names
+from adsyncd.config import control_socket, load_settings
+from adsyncd.config.dropins import read_tenants
+from adsyncd.errors import AdsyncdError
+from adsyncd.model.selection import Selection
+from adsyncd.model.tenant import Tenant
+
+
+async def chosen(selection: Selection, config: Path, stored: Collection[str]) -> list[str] | None:
+    """Return the ids of the selected tenants, sorted, or None for all: of those that the daemon has, or are `stored`.
+
+    The daemon knows of what kinds tenants are; without kinds it need not run. Raises AdsyncdError if no tenant, of
+    whatever kind, has the platform and an id that matches.
+    """
+    if selection.everything:
+        return None
+    always = replace(selection, kinds=frozenset())
+    if selection.kinds:
+        async with reaching(control_socket(config, os.environ)) as daemon:
+            found = await names(daemon, selection)
+            some = bool(found) or always.everything or bool(await names(daemon, always))
+    else:
+        found = sorted(filter(partial(_matches, selection), stored))
+        some = bool(found) and selection.platform is None
+        if not some:
+            platforms = {one.id: one.platform.name for one in _drop_ins(config)}
+            named = [each for each in platforms if selection.platform in {None, platforms[each]}]
+            some = any(_matches(selection, each) for each in named)
+            found = [each for each in found if each in named]
+    if not some:
+        raise AdsyncdError(f"no tenant has {always.in_words()}; adsyncd status lists all")
+    return found
+
+
+def _matches(selection: Selection, tenant_id: str) -> bool:
+    return selection.match is None or fnmatchcase(tenant_id, selection.match)
+
+
+def _drop_ins(config: Path) -> Collection[Tenant]:
+    return read_tenants(load_settings(config, os.environ)).good.values()
