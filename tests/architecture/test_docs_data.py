@@ -3,11 +3,15 @@
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from adsyncd.cli import campaigns as cli_campaigns
 from adsyncd.store import schema, tables
+from adsyncd.store.stored_campaigns import StoredCampaign
 from support import page
 from support.migrated import sqlite_file
 
@@ -52,3 +56,35 @@ def test_the_query_works_on_the_database(tmp_path: Path) -> None:
 def test_the_schema_with_the_view_is_named() -> None:
     [file] = Path(schema.__file__).with_name("migrations").glob("versions/*_campaigns_current.py")
     assert f"(schema {file.name.partition('_')[0]})" in PAGE
+
+
+def test_the_example_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+    def stored(campaign_id: str, name: str, budget: float | None = None, **more: object) -> StoredCampaign:
+        values = dict.fromkeys(field.name for field in fields(StoredCampaign))
+        values |= {"campaign_id": campaign_id, "name": name, "status": "active", "budget": budget, "currency": "EUR"}
+        return StoredCampaign(**{**values, **more})  # type: ignore[arg-type]  # as they are named
+
+    cli_campaigns._print_table(
+        [
+            stored("cmp-0001", "Spring sale", 100.5, synced_at=noon),
+            stored("cmp-0002", "Brand", 80, dead_since=noon),
+            stored(
+                *("cmp-0003", "Retargeting"),
+                status="paused",
+                synced_at=datetime(2026, 11, 24, 9, tzinfo=UTC),
+                missing_since=noon,
+            ),
+        ]
+    )
+    [example] = re.findall(r"^\$ adsyncd campaigns acme[^\n]*\n(.*?)^and 37 more", PAGE, re.DOTALL | re.MULTILINE)
+    said = capsys.readouterr().out
+    assert [line.split() for line in example.splitlines()] == [line.split() for line in said.splitlines()]
+
+
+def test_what_json_has_beside_the_view_is_named() -> None:
+    text = page.section(PAGE, "adsyncd campaigns")
+    columns = {name for name, *_ in VIEW}
+    for name in {*cli_campaigns.COLUMNS, "payload"}:
+        assert f"`{name}`" in text or f"`{name}`" in columns

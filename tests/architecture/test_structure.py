@@ -126,7 +126,7 @@ COVERED = {
     # The contract tests run them on SQLite and on PostgreSQL.
     "contract/test_{}.py": "store/alerts store/checkup store/dead_letters store/failures store/half_hours store/history"
     " store/leases store/listings store/permits store/postgres_session store/pruning store/reader store/search"
-    " store/statements store/store store/tenancy store/unpushed store/upkeep",
+    " store/statements store/store store/stored_campaigns store/tenancy store/unpushed store/upkeep",
     "contract/test_unpushed.py": "model/failure",
     "contract/test_journal.py": "store/beginning store/ending",
     "contract/test_two_tenants.py": "store/ending store/pauses",

@@ -33,6 +33,7 @@ _COMMANDS = {  # command -> its module
     "resume": "commands",
     "reload": "commands",
     "runs": "runs",
+    "campaigns": "campaigns",
     "forget": "tenancy",
     "rename": "tenancy",
     "plan": "plan",

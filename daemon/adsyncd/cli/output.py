@@ -3,6 +3,7 @@
 Every command writes through this module, which escapes control characters in texts from outside.
 """
 
+import csv
 import json
 import os
 import sys
@@ -83,6 +84,37 @@ def give_up(stream: TextIO) -> None:
 def print_json(value: object) -> None:
     """Print a value as indented JSON, in printable ASCII only."""
     _write(json.dumps(value, indent=2))
+
+
+class JsonList:
+    """A list that may be long: each item is printed at once, on a line of its own, in printable ASCII only."""
+
+    def __init__(self) -> None:
+        self._is_empty = True
+
+    def add(self, value: object) -> None:
+        """Print an item."""
+        sys.stdout.write(f"{'[' if self._is_empty else ','}\n{json.dumps(value)}")
+        self._is_empty = False
+
+    def close(self) -> None:
+        """End the list."""
+        _write("[]" if self._is_empty else "\n]")
+
+
+def print_csv(rows: Iterable[Sequence[str | float | None]]) -> None:
+    """Print lines of CSV (RFC 4180). An absent value is empty.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it (OWASP, CSV injection).
+    """
+    lines = csv.writer(sys.stdout, lineterminator="\r\n")
+    for row in rows:
+        lines.writerow([_as_text(value) if isinstance(value, str) else value for value in row])
+    sys.stdout.flush()
+
+
+def _as_text(value: str) -> str:
+    return f"'{escaped(value)}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else escaped(value)
 
 
 def _write(text: str, *, err: bool = False) -> None:

@@ -32,6 +32,7 @@ from adsyncd.store import (
     schema,
     search,
     sql,
+    stored_campaigns,
     tenancy,
     unpushed,
 )
@@ -122,6 +123,24 @@ class Reader:
     async def stored_tenants(self) -> list[str]:
         """Return the tenants that have campaigns or runs, sorted."""
         return await self._read(search.stored_tenants)
+
+    async def campaigns(
+        self,
+        tenant: str,
+        wanted: stored_campaigns.CampaignFilter,
+        limit: int,
+        after: str | None = None,
+        *,
+        payload: bool = False,
+    ) -> list[stored_campaigns.StoredCampaign]:
+        """Return stored campaigns of a tenant, by id; `after`: only those that follow this id."""
+        return await self._read(
+            lambda connection: stored_campaigns.page(connection, tenant, wanted, after, limit, payload=payload)
+        )
+
+    async def campaign_count(self, tenant: str, wanted: stored_campaigns.CampaignFilter) -> int:
+        """Count the stored campaigns of a tenant that match."""
+        return await self._read(lambda connection: stored_campaigns.count(connection, tenant, wanted))
 
     async def find_campaign(self, campaign_id: str, limit: int = 20) -> list[str]:
         """Return the first tenants that have a campaign of exactly this id, also a deleted one."""
