@@ -6,6 +6,7 @@ import sys
 
 from benchmarks import (
     fairness,
+    first_start,
     idle,
     isolation,
     journal,
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "reading": reading.measure,
     "reload": reload.measure,
     "scale": scale.measure,
+    "first_start": first_start.measure,
     "pages": pages.measure,
     "savings": savings.measure,
     "matrix": matrix.measure,

@@ -96,6 +96,9 @@ def daemon_view(
 
 
 def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
+    if tenant.turn is not None:
+        yield f"waits for its turn to begin; at most {counted(tenant.turn, 'run')} come first"
+        return
     if wait := tenant.wait:
         until = f" until {_at(wait.until, now)}" if wait.until else ""
         yield f"waits for the {wait.reason}{until}" + (f" ({wait.detail})" if wait.detail else "")
@@ -196,6 +199,8 @@ def _summary(daemon: DaemonStatus, now: datetime) -> str:
 
 
 def _waits(tenant: TenantStatus, now: datetime) -> str:
+    if tenant.turn is not None:
+        return "turn to begin"
     if tenant.wait is None:
         return ""
     return f"{tenant.wait.reason} {_in(tenant.wait.until, now)}".strip()

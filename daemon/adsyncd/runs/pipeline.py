@@ -101,8 +101,8 @@ class Journal(Protocol):
 class Pipeline:
     """Runs one tenant once. `tally` counts its progress, which others may watch.
 
-    `halt` ends it before its time. `on_begin` is called once the store has recorded that it begins, and `on_end` with
-    the record of a run that ended, while its span is still open.
+    `halt` ends it before its time. `on_begin` is called once the store has recorded that it begins, before its first
+    request, and `on_end` with the record of a run that ended, while its span is still open.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Pipeline:
         tracer: Tracer,
         instruments: Instruments,
         halt: Halt | None = None,
-        on_begin: Callable[[], None] | None = None,
+        on_begin: Callable[[], Awaitable[None]] | None = None,
         on_end: Callable[[Run], Awaitable[None]] | None = None,
     ) -> None:
         self._tenant = tenant
@@ -169,8 +169,6 @@ class Pipeline:
             )
             with self._tally.storing():
                 point = await self._journal.begin(self._run)
-            if self._on_begin is not None:
-                self._on_begin()
             self._run = replace(self._run, started_at=point.started_at, late_s=point.late_s)
             self._progress = RunCounts(point, self._tally, self._tenant.sync.page_size)
             try:
@@ -199,6 +197,8 @@ class Pipeline:
         Raises Stopping, StoreError and a RunCancelled that is resumable, which leave the run open.
         """
         try:
+            if self._on_begin is not None:
+                await self._on_begin()
             await self._sync(point)
         except (Stopping, StoreError):
             raise

@@ -39,6 +39,7 @@ class Condition:
         self.leaving = False
         self.last_run = last_run
         self.going: Going | None = None
+        self._turn = services.turns.turn()  # of the run that was started last
         self._evidence = last_run if last_run and not last_run.was_cancelled else None
         self._services = services
         self._paused_since = paused_since
@@ -86,7 +87,8 @@ class Condition:
         activities = self._activities
         if activities.get(Activity.RUN) or activities.get(Activity.REPLAY):
             run = self.going
-            return State.WAITING if run and run.tally.oldest_wait() else State.RUNNING
+            waits = run.tally.oldest_wait() if run else self._turn.ahead is not None
+            return State.WAITING if waits else State.RUNNING
         if self._paused_since:
             return State.PAUSED
         return State.ELSEWHERE if self._elsewhere else State.IDLE
@@ -103,6 +105,7 @@ class Condition:
             self.tenant.client_id,
             self.tenant.platform.name,
             wait=wait,
+            turn=self._turn.ahead,
             run=progress(run, done_at(run.tally, self.tenant, self.gate, now)) if run else None,
             next_fire_time=None if self._paused_since else next_fire_time,
             paused_since=self._paused_since,

@@ -24,8 +24,6 @@ from adsyncd.store import Store
 from adsyncd.tenants.diff import Change, Diff
 from adsyncd.tenants.supervisor import Supervisor
 
-_CATCH_UP_GAP_S = 0.05  # between runs that are already due, so that they don't sign in all at once
-
 
 class Ticks(Protocol):
     """The schedules of tenants. See `adsyncd.tenants.ticks.Ticker`."""
@@ -94,17 +92,20 @@ class Registry:
         await self._store.resume(tenant_id)
 
     async def catch_up(self, runs: TaskGroup) -> None:
-        """Start the runs that are already due as tasks of `runs`, one soon after the other, until cancelled."""
+        """Start the runs that are already due as tasks of `runs`, until cancelled; each begins when its turn comes."""
         while True:
             while self._due:
                 tenant_id = next(iter(self._due))
                 self._supervisor.tick(runs, tenant_id, self._due.pop(tenant_id))
-                await anyio.sleep(_CATCH_UP_GAP_S)
+                await anyio.lowlevel.checkpoint()
             self._more_due = anyio.Event()
             await self._more_due.wait()
 
     async def _recall(self, tenants: Collection[Tenant]) -> dict[str, _Memory]:
-        """Return what the store knows of tenants, by id, in the order in which they catch up."""
+        """Return what the store knows of tenants, by id, in the order in which they catch up.
+
+        Those whose runs were cut off come first.
+        """
         now = whole_ms(self._clock.now())
         open_runs = {run.tenant: run.fire_time for run in await self._store.open_runs()}
         last_fires = await self._store.last_fire_times()
@@ -112,7 +113,7 @@ class Registry:
         letters = await self._store.dead_letter_counts()
         successes = await self._successes(tenants, last_runs)
         memories = {}
-        for tenant in sorted(tenants, key=lambda tenant: share(tenant.id)):
+        for tenant in sorted(tenants, key=lambda tenant: (tenant.id not in open_runs, share(tenant.id))):
             due = open_runs.get(tenant.id) or missed(
                 trigger(tenant.schedule, tenant.id), last_fires.get(tenant.id), now
             )

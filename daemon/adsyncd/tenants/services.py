@@ -1,6 +1,6 @@
 """The parts of the daemon that the workers of all tenants share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opentelemetry.trace import Tracer
 
@@ -12,6 +12,7 @@ from adsyncd.rate import Governor
 from adsyncd.runs.lease import Leases
 from adsyncd.store import Store
 from adsyncd.telemetry.instruments import Instruments
+from adsyncd.tenants.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,4 @@ class Services:
     tracer: Tracer
     instruments: Instruments
     watch: AlertWatch | None = None
+    turns: Turns = field(default_factory=Turns)

@@ -65,7 +65,7 @@ class Supervisor:
     def remove(self, tenant_id: str) -> None:
         """Start no run for a tenant any more, and drop its worker once nothing is in progress for it."""
         worker = self.worker(tenant_id)
-        worker.leaving = True
+        worker.leave()
         if not worker.busy:
             self._at_rest(worker)
 
@@ -135,8 +135,9 @@ class Supervisor:
         return replayed
 
     def stop(self) -> None:
-        """Send nothing new. Requests in flight may finish; their runs stay open."""
+        """Send nothing new. Requests in flight may finish; their runs stay open. Runs that have not begun stay due."""
         self._stopping = True
+        self._services.turns.stop()
         self._services.governor.stop()
         self._services.connector.stop()
 

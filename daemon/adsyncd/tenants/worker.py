@@ -5,9 +5,10 @@
     pause, resume ─► on record, then in force               │
                                                             └─► the last one has ended ─► on_rest
 
-A tick is skipped and counted while a run is in progress or the tenant is paused. A pause starts nothing more and lets
-everything in progress end. The same holds for a removed tenant, whose worker is dropped at rest, and for a stop. What a
-run raises ends here, so one tenant's trouble never reaches another.
+A tick is skipped and counted while a run is in progress or the tenant is paused. Few runs begin at a time; the others
+wait for their turn. A pause starts nothing more, also no run that waits, and lets everything in progress end. The same
+holds for a removed tenant, whose worker is dropped at rest, and for a stop. What a run raises ends here, so one
+tenant's trouble never reaches another.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from adsyncd.platforms.halt import Halt
 from adsyncd.platforms.probe import Probe
 from adsyncd.rate import Priority
 from adsyncd.rate.retry import RetryBudget
+from adsyncd.rate.wait import WaitReason
 from adsyncd.runs.listing_cache import ListingCache
 from adsyncd.runs.pipeline import Pipeline
 from adsyncd.runs.replay import Replay, Replayed
@@ -36,6 +38,7 @@ from adsyncd.tenants.condition import Activity, Condition
 from adsyncd.tenants.diff import Change
 from adsyncd.tenants.run_log import log_end
 from adsyncd.tenants.services import Services
+from adsyncd.tenants.turns import Turn, Turns
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -80,14 +83,17 @@ class Worker(Condition):
         """
         if self.leaving:
             return
-        if self.running:
+        if self._turn.ahead is not None:  # the run that waits stands for this tick, too
+            _log.debug("tick skipped, the last run waits for its turn", tenant=self.tenant.id)
+            self._count(RUNS_OVERLAPPED)
+        elif self.running:
             _log.debug("tick skipped, the last run is in progress", tenant=self.tenant.id)
             self._skip(fire_time)
         elif self._paused_since:
             self._count(RUNS_PAUSED)
         else:
             self._activities[Activity.RUN] += 1
-            self._halt = Halt()
+            self._halt, self._turn = Halt(), self._services.turns.turn()
             tasks.start_soon(self._contained, fire_time)
 
     def trigger(self, tasks: TaskGroup) -> datetime:
@@ -117,21 +123,29 @@ class Worker(Condition):
         self._halt.halt(RunCancelled(f"{CANCELLED}{then}", resumable=resumable))
         return self.going.run_id if self.going else None
 
-    async def sync(self, fire_time: datetime, tally: Tally, halt: Halt | None = None) -> Run:
+    async def sync(self, fire_time: datetime, tally: Tally, halt: Halt | None = None, turn: Turn | None = None) -> Run:
         """Run now, counting in `tally`, and return the run's record. `halt` ends it before its time.
+
+        `turn`: its turn to begin, which ends once it has begun.
 
         An open run is resumed in place of the one for `fire_time`. The store is asked for it each time: memory does not
         tell whether a failed write took place, nor what another process did. Raises StoreError, and LeaseHeld while
         another process works on the tenant, and RunCancelled if it is to end before it has begun.
         """
-        services, halt, gate = self._services, halt or Halt(), self.gate
+        services, halt, turn, gate = self._services, halt or Halt(), turn or Turns().turn(), self.gate
 
         async def pause(wait_s: float) -> None:
             with halt.waiting():
-                await gate.pause(wait_s)
+                await turn.step_aside(gate.pause, wait_s)
 
         async with services.leases.hold(self.tenant.id, pause) as lease, self._client(tally, halt=halt) as client:
             tenant, session = self.tenant, self.session
+
+            async def begun() -> None:
+                _log.debug("run begins", resumed=before is not None)
+                turn.end()
+                with tally.waiting(WaitReason.RESOURCES, detail="other runs begin first"), halt.waiting():
+                    await turn.go_on()
 
             async def ended(run: Run) -> None:
                 if services.watch is not None:
@@ -146,6 +160,7 @@ class Worker(Condition):
                 tracer=services.tracer,
                 instruments=services.instruments,
                 halt=halt,
+                on_begin=begun,
                 on_end=ended,
             )
             open_runs = await services.store.open_runs(tenant.id)
@@ -200,12 +215,18 @@ class Worker(Condition):
             with self._during(Activity.COMMAND):
                 await self._services.store.pause(self.tenant.id, since)
             self._paused_since, self._judged = since, None
+            self._leave_line("paused")
 
     async def resume(self) -> None:
         """End a pause: the tenant runs again from its next fire time on. Raises StoreError."""
         with self._during(Activity.COMMAND):
             await self._services.store.resume(self.tenant.id)
         self._paused_since = self._judged = None
+
+    def leave(self) -> None:
+        """Start nothing more, since the tenant was removed."""
+        self.leaving = True
+        self._leave_line("removed")
 
     def refuse_if_paused(self) -> None:
         """Raise CommandRefused if the tenant is paused."""
@@ -241,8 +262,11 @@ class Worker(Condition):
     async def _ends(self, fire_time: datetime) -> bool:
         """Run once, and return whether nothing is left to do; a failing database or a stop leaves the run open."""
         try:
+            with self._halt.waiting():
+                await self._turn.take()
+            self._halt.check()
             tally = self._tally = Tally(now=self._services.clock.monotonic)
-            run = await self.sync(fire_time, tally, self._halt)
+            run = await self.sync(fire_time, tally, self._halt, self._turn)
         except RunEnded:  # by a write that seemed to have failed, by another process, or before the clock was put back
             _log.debug("tick skipped, its run has ended already", tenant=self.tenant.id)
             return True
@@ -257,11 +281,18 @@ class Worker(Condition):
             log("run not recorded", tenant=self.tenant.id, error=str(error))
             self._unrecorded, self._judged = str(error), None
             return False
+        finally:
+            self._turn.end()
         self._unrecorded, self._elsewhere, self._judged = None, False, None
         self._left_open = None if run.outcome else run.error
         log_end(run, repeats=run.outcome is self._last_outcome)
         self._last_outcome = run.outcome
         return run.outcome is not None or self._halt.reason is not None
+
+    def _leave_line(self, why: str) -> None:
+        """Give up the run that waits for its turn to begin, if there is one; the next start or tick makes up for it."""
+        if self._turn.ahead is not None:
+            self._halt.halt(RunCancelled(why, resumable=True))
 
     def _skip(self, fire_time: datetime) -> None:
         """Count a tick that was skipped because a run is in progress, here or in another process."""

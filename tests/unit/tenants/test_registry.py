@@ -1,7 +1,8 @@
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio.abc import TaskGroup
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from adsyncd.alerts import AlertWatch
 from adsyncd.errors import StoreError
-from adsyncd.model.run import Outcome, Run
+from adsyncd.model.run import Outcome, Run, run_id
+from adsyncd.model.schedule import share
 from adsyncd.model.status import State
 from adsyncd.model.tenant import EnvRef, Every, Tenant
 from adsyncd.rate.quota import Quota
@@ -24,6 +27,7 @@ from adsyncd.store import Store
 from adsyncd.telemetry.instruments import LAST_SUCCESS
 from adsyncd.tenants.diff import Diff, diff
 from adsyncd.tenants.registry import Registry
+from adsyncd.tenants.turns import AT_ONCE
 from support.examples import examples
 from support.inline_store import Disk, inline_store
 from support.records import NOON
@@ -104,23 +108,53 @@ async def test_who_is_put_back_before_he_is_due_again_is_not_due(store: Store) -
         assert len(await runs(store, "acme")) == 1
 
 
-async def test_who_goes_before_his_turn_to_catch_up_has_no_run(store: Store) -> None:
-    names = [f"t{number}" for number in range(20)]
-    async with serving(store, **{name: {} for name in names}) as served:
+async def test_who_goes_before_his_turn_to_catch_up_has_no_run() -> None:
+    names = [f"t{number}" for number in range(60)]
+    disk = Disk(takes_s=0.1)
+    async with inline_store(disk) as store, serving(store, **{name: {} for name in names}) as served:
         await served.become(*(tenant(name, schedule=HOUR) for name in names))
         await served.become()
         await anyio.sleep(60)
-        assert len(await store.runs(None, 99)) <= 1  # the first in the line
+        assert len(await store.runs(None, 99)) <= AT_ONCE  # those whose turn had come
 
 
-async def test_those_who_are_due_begin_one_soon_after_the_other(store: Store) -> None:
-    names = [f"t{number}" for number in range(20)]
-    async with serving(store, **{name: {} for name in names}) as served:
+async def test_those_who_are_due_begin_as_fast_as_the_database_records_it_and_a_few_at_a_time() -> None:
+    names = [f"t{number}" for number in range(60)]
+    disk = Disk(takes_s=0.1)
+    async with inline_store(disk) as store, serving(store, **{name: {} for name in names}) as served:
         await served.become(*(tenant(name, schedule=HOUR) for name in names))
-        await anyio.sleep(2)
-        begun = sorted(run.started_at for run in await store.runs(None, 99))
-    assert len(begun) == 20
-    assert timedelta(seconds=0.9) < begun[-1] - begun[0] < timedelta(seconds=1.1)
+        workers = served.world.supervisor.workers.values()
+        await anyio.sleep(0.05)
+        turns = [worker.status(None).turn for worker in workers]
+        assert sorted(turn for turn in turns if turn is not None) == list(range(60 - AT_ONCE))
+        assert Counter(worker.state for worker in workers) == {State.RUNNING: AT_ONCE, State.WAITING: 60 - AT_ONCE}
+        await anyio.sleep(5)
+        assert all(worker.status(None).turn is None for worker in workers)
+        assert len({run.tenant for run in await store.runs(None, 99)}) == 60
+
+
+async def test_those_whose_runs_were_cut_off_begin_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"t{number}" for number in range(60)]
+    cut_off = {"t7", "t21", "t40"}
+    for name in cut_off:
+        await store.begin(replace(a_run(tenant=name), fire_time=NOON, started_at=NOON, run_id=run_id(name, NOON)))
+    begun = list[str]()
+
+    async with a_world(store, **{name: {} for name in names}) as world:
+        served = Served(world)
+        tick = world.supervisor.tick
+
+        def noted(tasks: TaskGroup, tenant_id: str, fire_time: datetime) -> None:
+            begun.append(tenant_id)
+            tick(tasks, tenant_id, fire_time)
+
+        monkeypatch.setattr(world.supervisor, "tick", noted)
+        await served.become(*(tenant(name, schedule=HOUR) for name in names))
+        world.tasks.start_soon(served.registry.catch_up, world.tasks)
+        await anyio.sleep(60)
+        assert len(begun) == 60
+        assert set(begun[:3]) == cut_off
+        assert begun[3:] == sorted(set(names) - cut_off, key=share)
 
 
 async def test_who_is_not_named_in_a_difference_is_not_touched(store: Store) -> None:

@@ -19,6 +19,7 @@ from adsyncd.simulation.virtual_time import START
 from adsyncd.store import Store
 from adsyncd.telemetry.instruments import DEAD_LETTERS, QUOTA_PERMITS, RUNS_OVERLAPPED, TOKEN_EXPIRES_IN
 from adsyncd.tenants.diff import Change
+from adsyncd.tenants.turns import AT_ONCE
 from support.inline_store import Disk
 from support.supervised import World, a_world, tenant
 
@@ -200,12 +201,27 @@ async def test_a_stop_waits_until_a_command_is_on_record(store: Store, disk: Dis
         assert await store.pauses() == {"acme": START}
 
 
-async def test_a_run_that_begins_after_the_stop_sends_nothing(world: World) -> None:
+async def test_no_run_begins_after_the_stop(world: World) -> None:
     world.supervisor.stop()
     world.tick()
     await world.supervisor.drain(timedelta(seconds=60))
     assert (await world.ledger())["accepted"] == 0
-    assert [run.outcome for run in await world.store.runs("acme", 9)] == [None]
+    assert await world.store.runs("acme", 9) == []
+
+
+async def test_a_stop_leaves_those_due_that_wait_for_their_turn(store: Store, disk: Disk) -> None:
+    names = [f"t{number}" for number in range(40)]
+    disk.takes_s = 5
+    async with a_world(store, *map(tenant, names)) as world:
+        for name in names:
+            world.tick(name)
+        await anyio.sleep(1)
+        before = anyio.current_time()
+        await world.supervisor.drain(timedelta(seconds=60))
+        assert anyio.current_time() - before < 30  # for what the database had in hand
+        disk.takes_s = 0
+        begun = {run.tenant for run in await store.runs(None, 99)}
+    assert len(begun) <= AT_ONCE
 
 
 @pytest.mark.parametrize("waits_for", ["nothing", "the database", "another process"])

@@ -15,6 +15,7 @@ from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
 from adsyncd.tenants.condition import Activity
 from adsyncd.tenants.services import Services
+from adsyncd.tenants.turns import Turns
 from adsyncd.tenants.worker import Worker
 from support.records import NOON, HandClock, run
 from support.tenants import a_tenant
@@ -45,7 +46,7 @@ def a_worker(
     **fields: Any,  # noqa: ANN401 - its own
 ) -> Worker:
     """Return a worker for which `activities` are in progress."""
-    services = Mock(spec=Services, clock=HandClock())
+    services = Mock(spec=Services, clock=HandClock(), turns=Turns())
     services.connector.session.return_value = SimpleNamespace(failure=failure)
     services.governor.gate.return_value = Gate()
     worker = Worker(a_tenant(), services, lambda _: None, paused_since, last_run)

@@ -168,6 +168,8 @@ def _now(status: TenantStatus, now: datetime) -> Iterator[str]:
         of = f"{number(done)} of {several(run.announced, 'campaign')} are done" if run.announced else "it lists"
         until_ = f"; at this quota the rest takes until {at(run.done_at, now).words}" if run.done_at else ""
         yield f"A run is in progress since {at(run.since, now).words}: {of}{until_}."
+    if status.turn is not None:
+        yield f"Its run waits for its turn to begin; at most {several(status.turn, 'run')} come first."
     if wait := status.wait:
         end = f" until {at(wait.until, now).words}" if wait.until else ""
         yield f"It waits for the {wait}{end}."

@@ -162,6 +162,8 @@ def tenants_view(
 
 def does(status: TenantStatus, verdict: Verdict | None) -> Does:
     """Return what a tenant does, in a few words. One that is idle and fails is shown as failing."""
+    if status.turn is not None and status.state is State.WAITING:
+        return Does("waits for its turn to begin", "waiting")
     if status.wait and status.state is State.WAITING:
         return Does(f"waits for {status.wait.reason}", "waiting")
     if status.state is State.IDLE and verdict and verdict.trouble in {Trouble.FAILING, Trouble.REFUSED}:
