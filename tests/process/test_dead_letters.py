@@ -174,6 +174,18 @@ async def test_a_replay_that_cannot_be_tried_says_why_and_leaves_all_as_it_was(w
     assert await world.letters() == dead
 
 
+async def test_a_mistyped_tenant_is_an_error_and_a_pattern_selects_tenants(world: World) -> None:
+    mistyped = await world.program.run("dead-letters", "list", "--tenant", "amce")
+    assert (mistyped.returncode, mistyped.stdout) == (1, b"")
+    assert mistyped.stderr == b'error: there is no tenant "amce"; did you mean "acme"?\n'
+    assert await world.call("list", "--match", "a*", "--reason", "422") == (0, await world.letters())
+    assert (await world.call("replay", "--match", "b*", "--dry-run"))[0] == 1
+    await world.heal()
+    code, replayed = await world.call("replay", "--match", "a*", "--reason", "422")
+    assert (code, {each["outcome"] for each in replayed}) == (0, {"pushed"})
+    assert await world.letters() == []
+
+
 async def test_what_is_discarded_the_next_run_pushes_afresh(world: World) -> None:
     dead = await world.letters()
     await world.heal()

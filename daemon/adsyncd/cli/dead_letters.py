@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
+from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -14,8 +16,10 @@ from rich.console import Console
 
 from adsyncd import daemon
 from adsyncd.cli.arguments import CONFIG, Config, Json, LogLevel, find_tenant
+from adsyncd.cli.chosen import chosen
 from adsyncd.cli.output import Terminal, letter_as_json, print_json, print_letter, print_letters, print_line
 from adsyncd.cli.progress import show_progress
+from adsyncd.cli.selection import selecting
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
@@ -24,6 +28,7 @@ from adsyncd.escaping import escaped
 from adsyncd.host import event_loop
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Tally
+from adsyncd.model.selection import EVERYTHING, Selection
 from adsyncd.runs.replay import Replayed
 from adsyncd.store import open_reader, open_store
 from adsyncd.tasks import beside
@@ -41,12 +46,13 @@ _TheCampaign = Annotated[str | None, typer.Argument(metavar="CAMPAIGN", help="an
 
 
 @dataclass(frozen=True, slots=True)
-class _Selection:
-    """The selected dead letters: a named one, or those that match."""
+class _Letters:
+    """The selected dead letters: a named one, or those that match. `tenants`: of which tenants besides."""
 
     tenant: str | None
     campaign_id: str | None
     reason: str | None
+    tenants: Selection = EVERYTHING
 
 
 def application() -> typer.Typer:
@@ -61,10 +67,21 @@ def application() -> typer.Typer:
     return app
 
 
-def list_(config: Config = CONFIG, tenant: _OfTenant = None, reason: _ForReason = None, json: Json = False) -> None:
-    """List dead letters, oldest first. The daemon need not run."""
-    settings = load_settings(config, os.environ)
-    _print(anyio.run(_find, settings, _Selection(tenant, None, reason)), json=json)
+@selecting
+def list_(
+    config: Config = CONFIG,
+    tenant: _OfTenant = None,
+    reason: _ForReason = None,
+    json: Json = False,
+    selection: Selection = EVERYTHING,
+) -> None:
+    """List dead letters, oldest first. The daemon need not run, except for --failing, --late, --waiting and --paused.
+
+    Exits 0; 1 if there is no such tenant, or none has the platform or the pattern; 4 or 5 if a daemon is needed and
+    does not answer.
+    """
+    letters = _Letters(tenant, None, reason, _of_tenants(tenant, selection))
+    _print(anyio.run(_find, load_settings(config, os.environ), config, letters), json=json)
 
 
 def show(
@@ -74,14 +91,14 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a dead letter in detail, with the campaign as the platform lists it."""
-    settings = load_settings(config, os.environ)
-    [letter] = anyio.run(_find, settings, _Selection(tenant, campaign, None))
+    [letter] = anyio.run(_find, load_settings(config, os.environ), config, _Letters(tenant, campaign, None))
     if json:
         print_json(letter_as_json(letter))
     else:
         print_letter(letter)
 
 
+@selecting
 def replay(
     tenant: _TheTenant = None,
     campaign: _TheCampaign = None,
@@ -92,6 +109,7 @@ def replay(
     dry_run: _DryRun = False,
     json: Json = False,
     log_level: LogLevel = "warning",
+    selection: Selection = EVERYTHING,
 ) -> None:
     """Push dead letters again, now and without a daemon, each with its original idempotency key.
 
@@ -99,14 +117,15 @@ def replay(
     requests in flight may finish; the rest stays unchanged. Tenants that another process, such as the daemon, works on
     are skipped. Each tenant's quota is kept, so that many dead letters take long.
 
-    Exits 0 when all were pushed, 3 when some were not, 1 when none was tried.
+    Exits 0 when all were pushed, 3 when some were not, 1 when none was tried, or if there is no such tenant; 4 or 5 if
+    a daemon is needed (--failing, --late, --waiting, --paused) and does not answer.
     """
-    selection = _selection(tenant, campaign, of_tenant, reason, every=every)
+    letters = _letters(tenant, campaign, of_tenant, reason, selection, every=every)
     settings = load_settings(config, os.environ)
     if dry_run:
-        _print(anyio.run(_find, settings, selection), json=json)
+        _print(anyio.run(_find, settings, config, letters), json=json)
         return
-    replayed = event_loop.run(_replay, settings, selection, log_level, Terminal(stderr=True))
+    replayed = event_loop.run(_replay, settings, config, letters, log_level, Terminal(stderr=True))
     if json:
         print_json([_outcome_as_json(each) for each in replayed])
     else:
@@ -114,6 +133,7 @@ def replay(
     raise typer.Exit(_exit_code(replayed))
 
 
+@selecting
 def discard(
     tenant: _TheTenant = None,
     campaign: _TheCampaign = None,
@@ -123,55 +143,85 @@ def discard(
     every: _Every = False,
     dry_run: _DryRun = False,
     json: Json = False,
+    selection: Selection = EVERYTHING,
 ) -> None:
     """Delete dead letters without pushing them: the tenants' next runs push the campaigns like any other.
 
     Each starts afresh, with all attempts and a new idempotency key, and becomes a dead letter again if the cause is not
     fixed. To skip a campaign for good, keep its dead letter; it ends when the campaign changes or is deleted upstream.
+
+    Exits 0; 1 if there is no such dead letter or tenant; 4 or 5 if a daemon is needed (--failing, --late, --waiting,
+    --paused) and does not answer.
     """
-    selection = _selection(tenant, campaign, of_tenant, reason, every=every)
+    selected = _letters(tenant, campaign, of_tenant, reason, selection, every=every)
     settings = load_settings(config, os.environ)
-    letters = anyio.run(_find if dry_run else _discard, settings, selection)
+    letters = anyio.run(_find if dry_run else _discard, settings, config, selected)
     _print(letters, json=json)
     if letters and not (json or dry_run):
         print_line(f"{len(letters)} discarded")
 
 
-def _selection(
-    tenant: str | None, campaign: str | None, of_tenant: str | None, reason: str | None, *, every: bool
-) -> _Selection:
+def _letters(
+    tenant: str | None,
+    campaign: str | None,
+    of_tenant: str | None,
+    reason: str | None,
+    selection: Selection,
+    *,
+    every: bool,
+) -> _Letters:
     """Return the selection of the arguments. A missing argument never selects everything."""
-    ways = [tenant is not None, of_tenant is not None or reason is not None, every]
-    if sum(ways) != 1:
-        raise typer.BadParameter("select dead letters: TENANT CAMPAIGN, or --tenant and --reason, or --all")
+    narrowed = of_tenant is not None or reason is not None or not selection.everything
+    if sum((tenant is not None, narrowed, every)) != 1:
+        raise typer.BadParameter(
+            "select dead letters: TENANT CAMPAIGN, or --tenant and --reason, or options that select tenants, or --all"
+        )
     if tenant is not None and campaign is None:
         raise typer.BadParameter(f"name a campaign, or use --tenant {escaped(tenant)} for all of this tenant")
-    return _Selection(tenant or of_tenant, campaign, reason)
+    return _Letters(tenant or of_tenant, campaign, reason, _of_tenants(of_tenant, selection))
 
 
-async def _find(settings: Settings, selection: _Selection) -> list[DeadLetter]:
-    """Return the selected dead letters. Raises AdsyncdError if a named campaign has none."""
-    tenant, campaign_id = selection.tenant, selection.campaign_id
+def _of_tenants(tenant: str | None, selection: Selection) -> Selection:
+    if tenant is not None and not selection.everything:
+        raise typer.BadParameter("name one --tenant, or select tenants by other options")
+    return selection
+
+
+async def _find(settings: Settings, config: Path, selected: _Letters) -> list[DeadLetter]:
+    """Return the selected dead letters.
+
+    Raises AdsyncdError if a named campaign has none, and if a named tenant neither has records nor a drop-in.
+    """
+    tenant, campaign_id = selected.tenant, selected.campaign_id
     async with open_reader(settings.store.url, clock=SystemClock()) as reader:
-        found = await reader.dead_letters(tenant, campaign_id, selection.reason)
+        if not selected.tenants.everything:
+            dying, stored = await reader.dead_letter_counts(), await reader.stored_tenants()
+            of = set(await chosen(selected.tenants, config, stored) or ())
+            some = [await reader.dead_letters(each, None, selected.reason) for each in dying if each in of]
+            return sorted(chain.from_iterable(some), key=lambda one: (one.dead_at, one.tenant, one.campaign_id))
+        found = await reader.dead_letters(tenant, campaign_id, selected.reason)
         if campaign_id is not None and not found:
-            every = await reader.dead_letters(tenant, None, selection.reason)
+            every = await reader.dead_letters(tenant, None, selected.reason)
             found = [letter for letter in every if escaped(letter.campaign_id) == campaign_id]  # as it is shown
+        if tenant is not None and not found and tenant not in await reader.stored_tenants():
+            find_tenant(settings, read_tenants(settings), tenant)
     if campaign_id is not None and len(found) != 1:
         what = "is not a dead letter" if not found else "names several dead letters: see list --json"
         raise AdsyncdError(f"campaign {campaign_id} of tenant {tenant} {what}")
     return found
 
 
-async def _discard(settings: Settings, selection: _Selection) -> list[DeadLetter]:
-    if letters := await _find(settings, selection):
+async def _discard(settings: Settings, config: Path, selected: _Letters) -> list[DeadLetter]:
+    if letters := await _find(settings, config, selected):
         async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
             await store.discard(letters)
     return letters
 
 
-async def _replay(settings: Settings, selection: _Selection, log_level: str, console: Console) -> list[Replayed]:
-    if not (letters := await _find(settings, selection)):
+async def _replay(
+    settings: Settings, config: Path, selected: _Letters, log_level: str, console: Console
+) -> list[Replayed]:
+    if not (letters := await _find(settings, config, selected)):
         return []
     tally = Tally(listed=len(letters))
     async with daemon.open_parts(settings, os.environ, log_level) as parts:

@@ -9,11 +9,14 @@ import anyio
 import typer
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, find_tenant
+from adsyncd.cli.chosen import chosen
 from adsyncd.cli.output import plan_as_json, print_json, print_line, print_plan
+from adsyncd.cli.selection import selecting
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.errors import StoreError
+from adsyncd.model.selection import EVERYTHING, Selection
 from adsyncd.model.tenant import Tenant
 from adsyncd.runs.plan import ASSUMED_CAMPAIGNS
 from adsyncd.runs.plan import plan as make_plan
@@ -42,16 +45,24 @@ async def _read(url: str, tenants: Sequence[str]) -> History:
         return History(await reader.campaign_counts(tenants), await reader.recent_requests(tenants))
 
 
+@selecting
 def plan(
     tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Only this tenant and its platform.")] = None,
     config: Config = CONFIG,
     json: Json = False,
+    selection: Selection = EVERYTHING,
 ) -> None:
     """Compute how much of the quotas the schedules need, with a fix for those that need too much.
 
     It reads the drop-ins, and from the store each tenant's number of campaigns and the requests of its last runs. The
-    daemon need not run, and nothing is sent. Exits 0 if the quotas are enough for every schedule, 1 if not.
+    daemon need not run, except for --failing, --late, --waiting and --paused, and nothing is sent. Options select which
+    tenants are shown; the quota that a client id or a platform has counts for all that share it.
+
+    Exits 0 if the quotas are enough for the schedules shown, 1 if not, or if there is no such tenant; 4 or 5 if a
+    daemon is needed and does not answer.
     """
+    if tenant is not None and not selection.everything:
+        raise typer.BadParameter("name a TENANT, or select tenants by options")
     settings = load_settings(config, os.environ)
     read = read_tenants(settings)
     if tenant is not None:
@@ -63,11 +74,15 @@ def plan(
     found = make_plan(tenants, history.campaigns, history.requests, SystemClock().now())
     if tenant is not None:
         found = found.of(tenant)
+    if (selected := anyio.run(chosen, selection, config, [one.id for one in tenants])) is not None:
+        found = found.of(*selected)
     if unknown := sum(not one.known for one in found.tenants):
         assumed = f"assuming {ASSUMED_CAMPAIGNS} campaigns each"
         print_line(f"note: {unknown} of {len(found.tenants)} tenants have never been listed; {assumed}", err=True)
     if json:
         print_json(plan_as_json(found))
+    elif selected is not None and not found.tenants:
+        print_line("no tenant is selected")
     else:
         print_plan(found)
     raise typer.Exit(1 if found.fixes else 0)

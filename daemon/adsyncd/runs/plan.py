@@ -84,9 +84,10 @@ class Plan:
         found |= {f"platform {one.platform}": one.fix for one in self.platforms}
         return {name: fix for name, fix in found.items() if fix}
 
-    def of(self, tenant_id: str) -> "Plan":
-        """Return the plan of one tenant and its platform."""
-        tenants = tuple(one for one in self.tenants if one.tenant == tenant_id)
+    def of(self, *tenant_ids: str) -> "Plan":
+        """Return the plan of these tenants and their platforms."""
+        ids = set(tenant_ids)
+        tenants = tuple(one for one in self.tenants if one.tenant in ids)
         names = {one.platform for one in tenants}
         return Plan(tenants, tuple(one for one in self.platforms if one.platform in names))
 

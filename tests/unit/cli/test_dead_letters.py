@@ -11,7 +11,7 @@ import pytest
 from adsyncd.cli.output import letter_as_json
 from adsyncd.model.campaign import DeadLetter, idempotency_key
 from adsyncd.store import Store
-from support.commands import Call, Said, Shell
+from support.commands import Call, Said, Shell, add_tenant
 from support.migrated import in_store, sqlite_file
 from support.records import bury, run
 
@@ -19,7 +19,9 @@ KEYS = [
     "tenant", "campaign_id", "run_id", "idempotency_key", "content_hash", "reason", "attempts", "failures",
     "owed_at", "dead_at", "replayed_at", "trace_id", "payload",
 ]  # fmt: skip
-ONE_OF_THREE = "select dead letters: TENANT CAMPAIGN, or --tenant and --reason, or --all"
+ONE_OF_THREE = (
+    "select dead letters: TENANT CAMPAIGN, or --tenant and --reason, or options that select tenants, or --all"
+)
 
 
 async def three_die(store: Store) -> None:
@@ -73,7 +75,6 @@ def test_dead_letters_are_a_table_that_repeats_reasons_as_they_are(call: Call) -
     assert heads.split() == ["tenant", "campaign", "died", "(UTC)", "attempts", "reason"]
     assert first.split() == ["acme", "c1", "2026-11-25", "12:00:00", "5", "422:", "over", "budget"]
     assert last.rstrip().endswith("503: [red]later[/]")
-    assert call("list", "--tenant", "nobody") == Said(0, "no dead letters\n", "")
 
 
 EVIL = "\x1b]52;c;cm0gLXJmIC8=\x07\x9b31m\u202e[red]x[/]\u2028\nfake: line"
@@ -190,3 +191,32 @@ def test_the_dead_letters_of_a_tenant_that_is_gone_are_not_tried(call: Call, url
     assert last.startswith('globex c9: there is no tenant "globex"')
     assert counts == "3 not tried"
     assert len(left(url)) == 3
+
+
+def test_options_select_the_tenants_whose_dead_letters_are_meant(call: Call, shell: Shell, url: str) -> None:
+    add_tenant(shell.folder, "acme")
+    assert campaigns(call("list", "--json", "--match", "*e*")) == ["c1", "c2", "c9"]
+    assert campaigns(call("list", "--json", "--match", "glo*")) == ["c9"]
+    assert campaigns(call("list", "--json", "--platform", "mixo")) == ["c1", "c2"]
+    assert campaigns(call("list", "--json", "--match", "glo*", "--reason", "budget")) == []
+    assert campaigns(call("replay", "--json", "--match", "a*", "--dry-run")) == ["c1", "c2"]
+    assert campaigns(call("discard", "--json", "--match", "a*", "--reason", "budget")) == ["c1", "c2"]
+    assert [letter.campaign_id for letter in left(url)] == ["c9"]
+
+
+def test_a_tenant_that_nothing_knows_is_a_mistake_and_a_removed_one_is_none(call: Call, shell: Shell) -> None:
+    add_tenant(shell.folder, "hooli")
+    for command in (("list",), ("replay", "--dry-run"), ("discard", "--dry-run")):
+        said = call(*command, "--tenant", "holi")
+        assert said == Said(1, "", 'error: there is no tenant "holi"; did you mean "hooli"?\n')
+    assert call("list", "--tenant", "hooli") == Said(0, "no dead letters\n", "")
+    assert call("list", "--tenant", "globex", "--reason", "budget") == Said(0, "no dead letters\n", "")
+    said = call("list", "--match", "shp-*")
+    assert said == Said(1, "", 'error: no tenant has an id that matches "shp-*"; adsyncd status lists all\n')
+
+
+@pytest.mark.parametrize("command", ["list", "replay", "discard"])
+def test_one_tenant_is_named_or_some_are_selected(call: Call, command: str) -> None:
+    said = call(command, "--tenant", "acme", "--match", "a*")
+    assert said.code == 2
+    assert "name one --tenant, or select tenants by other options" in said.err.replace("\n", " ")

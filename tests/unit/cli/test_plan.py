@@ -90,3 +90,21 @@ def test_a_store_that_cannot_be_read_is_named_and_no_obstacle(plan: Plan, tmp_pa
     assert said.code == 0
     assert said.err.startswith("note: the number of campaigns is unknown: ")
     assert "adsyncd.db" in said.err
+
+
+def test_options_select_what_is_shown_and_the_others_still_count(plan: Plan) -> None:
+    said = plan("--match", "a*", "--json", acme="15m", globex="1h")
+    assert list(planned(said)) == ["acme"]
+    [platform] = json.loads(said.out)["platforms"]
+    assert (platform["tenants"], platform["share"]) == (2, 0.459)
+    assert list(planned(plan("--platform", "mixo", "--json"))) == ["acme", "globex"]
+    assert plan("--match", "b*").err.endswith(
+        'error: no tenant has an id that matches "b*"; adsyncd status lists all\n'
+    )
+    assert plan("acme", "--match", "a*").code == 2
+
+
+def test_only_the_tenants_shown_decide_the_exit_code(plan: Plan) -> None:
+    assert plan("--match", "acme", acme="1h", globex="5m").code == 1  # its platform's quota is too small
+    with_room = plan("--match", "acme", acme="1h", globex="10m")
+    assert (with_room.code, "globex" in with_room.out) == (0, False)
