@@ -137,16 +137,22 @@ async def _refuse_if_served(settings: Settings, tenant: str) -> None:
             status = await daemon.ask("GET", path_of(tenant), _TENANT)
         except NoDaemon:
             return
-        except Refused as refused:
-            if refused.problem.status == HTTPStatus.NOT_FOUND:
+        except Refused as answer:
+            if answer.problem.status == HTTPStatus.NOT_FOUND:
                 return
             raise
+    if refused := refusal(status):
+        raise refused
+
+
+def refusal(status: TenantStatus) -> CommandRefused | None:
+    """Return why a tenant's records may not be changed while the daemon says this of it; None if they may."""
+    name = status.id
+    if status.state is State.DISABLED:
+        return None
     if status.state is State.DRAINING:
-        raise CommandRefused(
-            f"a run or a replay of {tenant} is in progress", f"wait for its end: adsyncd status {tenant}"
-        )
-    if status.state is not State.DISABLED:
-        raise CommandRefused(f"the daemon serves {tenant}", "move its file away, then: adsyncd reload")
+        return CommandRefused(f"a run or a replay of {name} is in progress", f"wait for its end: adsyncd status {name}")
+    return CommandRefused(f"the daemon serves {name}", "move its file away, then: adsyncd reload")
 
 
 async def _stored(settings: Settings, tenant: str) -> Records:

@@ -9,7 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from adsyncd.cli.tenancy import refusal
 from adsyncd.clock import SystemClock
+from adsyncd.model.status import State, TenantStatus
 from adsyncd.rate.ledger import Claim, PermitRecord
 from adsyncd.store import Store, open_reader
 from adsyncd.store.tenancy import Records
@@ -187,3 +189,12 @@ def test_a_name_that_no_drop_in_can_have_is_a_usage_error(call: Call, new: str, 
     said = call("rename", "acme", new)
     assert said.code == 2
     assert wrong in said.err
+
+
+@pytest.mark.parametrize("state", State)
+def test_no_records_are_changed_of_a_tenant_that_the_daemon_serves(state: State) -> None:
+    said = refusal(TenantStatus("acme", state, "acme", "mixo"))
+    wrong = f"the daemon serves acme; {AWAY}"
+    draining = "a run or a replay of acme is in progress; wait for its end: adsyncd status acme"
+    expected = {State.DISABLED: None, State.DRAINING: draining}.get(state, wrong)
+    assert (said and str(said)) == expected
