@@ -68,16 +68,14 @@ def forget(
     if not (yes or dry_run or sys.stdin.isatty()):
         raise typer.BadParameter("there is no terminal to ask on; to delete without a question: --yes")
     settings = load_settings(config, os.environ)
-    tenants = read_tenants(settings)
-    _refuse_if_in_force(tenants, tenant)
-    anyio.run(_refuse_if_served, settings, tenant)
-    in_use = _in_use(tenants, tenant)
+    in_use = _in_use(_not_in_force(settings, tenant), tenant)
     found = anyio.run(_forgettable, settings, tenant, in_use)
     if not (yes or dry_run):
         for line in (*_lines(f"{tenant} has", *found), "delete all of it? [y/N]"):
             print_line(line, err=True)
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise AdsyncdError("nothing was deleted, since the answer was not y")
+        in_use = _in_use(_not_in_force(settings, tenant), tenant)  # the answer may have taken long
     records, permits = found if dry_run else anyio.run(_forget, settings, tenant, in_use)
     if json:
         of_permits = None if permits is None else asdict(permits)
@@ -110,9 +108,8 @@ def rename(
     if not re.fullmatch(TENANT_ID, new):
         raise typer.BadParameter("it is not a valid tenant id: use at most 63 of a-z, 0-9 and -", param_hint="NEW")
     settings = load_settings(config, os.environ)
-    _refuse_if_in_force(read_tenants(settings), old)
-    for name in (old, new):
-        anyio.run(_refuse_if_served, settings, name)
+    _not_in_force(settings, old)
+    anyio.run(_refuse_if_served, settings, new)
     records = anyio.run(_renamable, settings, old, new) if dry_run else anyio.run(_rename, settings, old, new)
     if json:
         print_json({"tenant": old, "renamed_to": new, "dry_run": dry_run, "records": asdict(records)})
@@ -120,7 +117,9 @@ def rename(
         print_line(f"{old} {'would become' if dry_run else 'is now'} {new}: {_counted(records)}")
 
 
-def _refuse_if_in_force(tenants: Tenants, tenant: str) -> None:
+def _not_in_force(settings: Settings, tenant: str) -> Tenants:
+    """Return all drop-ins. Raises AdsyncdError if one of the tenant is in force, here or in the daemon."""
+    tenants = read_tenants(settings)
     away = "move its file away, then: adsyncd reload"
     if tenant in tenants.bad:
         raise CommandRefused(f"{tenant} has a drop-in that is refused, so an earlier version may be in force", away)
@@ -128,6 +127,8 @@ def _refuse_if_in_force(tenants: Tenants, tenant: str) -> None:
         raise ConfigError(tenants.directories)
     if tenant in tenants.good and tenants.good[tenant].enabled:
         raise CommandRefused(f"the drop-in of {tenant} is in force", away)
+    anyio.run(_refuse_if_served, settings, tenant)
+    return tenants
 
 
 async def _refuse_if_served(settings: Settings, tenant: str) -> None:

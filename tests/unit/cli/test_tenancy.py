@@ -96,6 +96,22 @@ def test_on_a_terminal_it_says_what_there_is_and_asks_first(
     assert left(url) == (Records() if deleted else ACME)
 
 
+def test_a_drop_in_that_came_back_before_the_answer_is_seen(
+    call: Call, url: str, tmp_path: Path, answering: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering("")
+
+    def answer() -> str:
+        add_tenant(tmp_path, "acme")
+        return "y\n"
+
+    monkeypatch.setattr(sys.stdin, "readline", answer)
+    said = call("forget", "acme")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.endswith(f"error: the drop-in of acme is in force; {AWAY}\n")
+    assert left(url) == ACME
+
+
 def test_without_a_terminal_it_is_refused_unless_asked_not_to_ask(call: Call, url: str) -> None:
     said = call("forget", "acme")
     assert (said.code, said.out) == (2, "")
