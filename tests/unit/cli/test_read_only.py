@@ -19,12 +19,19 @@ LOOKS = [
     ("dead-letters", "show", "acme", "c1"),
     ("dead-letters", "replay", "--all", "--dry-run"),
     ("dead-letters", "discard", "--all", "--dry-run"),
+    ("campaigns", "acme"),
+    ("campaigns", "acme", "--csv"),
     ("plan",),
     ("simulate", "--hours", "0.1", "--healthy"),
     ("check", "--store"),
 ]
-# What changes dead letters makes and migrates no database for it, either.
-CHANGES = [("dead-letters", "replay", "--all"), ("dead-letters", "discard", "--all")]
+# What changes dead letters and tenants makes and migrates no database for it, either.
+CHANGES = [
+    ("dead-letters", "replay", "--all"),
+    ("dead-letters", "discard", "--all"),
+    ("forget", "globex", "--yes"),
+    ("rename", "globex", "apex"),
+]
 looks = pytest.mark.parametrize("command", LOOKS, ids=" ".join)
 all_of_them = pytest.mark.parametrize("command", [*LOOKS, *CHANGES], ids=" ".join)
 
