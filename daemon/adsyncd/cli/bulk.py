@@ -23,6 +23,7 @@ _WORDS = {  # command -> done, and unchanged
     "trigger": ("triggered", ""),
     "pause": ("paused", "it was paused before"),
     "resume": ("resumed", "it was not paused"),
+    "cancel": ("cancelled", "no run was in progress"),
 }
 
 

@@ -9,7 +9,7 @@ import anyio
 import typer
 from pydantic import TypeAdapter
 
-from adsyncd.cli.arguments import CONFIG, Config, Json, TheTenant
+from adsyncd.cli.arguments import CONFIG, Config, Json
 from adsyncd.cli.bulk import DryRun, Every, Order, TheTenants, exit_code, in_lines, order_of
 from adsyncd.cli.client import ANSWERS_WITHIN_S, Refused, path_of, reaching
 from adsyncd.cli.output import listed, print_json, print_line
@@ -60,30 +60,39 @@ def trigger(
         print_line(f"a run of {order} starts; see adsyncd status {order} --watch")
 
 
+@selecting
 def cancel(
-    tenant: TheTenant,
+    tenant: TheTenants = None,
+    every: Every = False,
     resumable: Annotated[
         bool, typer.Option("--resumable", help="Leave the run open, so that the tenant's next run resumes it.")
     ] = False,
+    dry_run: DryRun = False,
     config: Config = CONFIG,
     json: Json = False,
+    selection: Selection = EVERYTHING,
 ) -> None:
-    """End a tenant's run in progress.
+    """End the runs in progress of tenants: named ones, selected ones, or --all.
 
     Requests in flight finish, and their outcomes are recorded; nothing more is sent. The run ends as abandoned, with
     the note that an operator cancelled it, and no alert counts it as a failure. A run that has not begun leaves nothing
-    on record. Replays go on. The daemon refuses while no run of the tenant is in progress.
+    on record. Replays go on. Of one named tenant, the daemon refuses while no run is in progress; of several, that
+    changes nothing.
 
-    Exits 0 once the run ends, 1 if it is refused, 4 if there is no daemon, 5 if it does not answer in time.
+    Exits 0 once the runs end, 1 if it is refused for all tenants, 3 for some, 4 if there is no daemon, 5 if it does not
+    answer in time.
     """
-    cancelled = _tell(config, _of(tenant, "cancel"), _CANCELLED, order={"resumable": resumable})
+    order = order_of(tenant, selection, every=every, dry_run=dry_run)
+    if not isinstance(order, str):
+        _print_outcomes("cancel", config, {**order, "resumable": resumable}, json=json)
+    cancelled = _tell(config, _of(order, "cancel"), _CANCELLED, order={"resumable": resumable})
     if json:
         print_json(_CANCELLED.dump_python(cancelled, mode="json"))
     elif cancelled.run_id is None:
-        print_line(f"the run of {tenant} does not begin")
+        print_line(f"the run of {order} does not begin")
     else:
         then = "stays open, and the next run resumes it" if resumable else "ends as abandoned"
-        print_line(f"the run {cancelled.run_id} {then}; see adsyncd status {tenant}")
+        print_line(f"the run {cancelled.run_id} {then}; see adsyncd status {order}")
 
 
 @selecting

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import anyio
 
@@ -15,7 +16,7 @@ from adsyncd.control.attention import Overview
 from adsyncd.control.census import Census
 from adsyncd.control.commands import Commands
 from adsyncd.control.endpoint import Asked, Endpoint
-from adsyncd.control.orders import Effect, Named, Selected, TenantOutcome, TenantsOrder, sums
+from adsyncd.control.orders import CancelsOrder, Effect, Named, Selected, TenantOutcome, TenantsOrder, sums
 from adsyncd.control.statuses import Member
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
 from adsyncd.model.selection import EVERYTHING, Selection
@@ -30,29 +31,36 @@ _AT_ONCE = 100  # tenants whose command is in progress
 class _Command:
     """`changes`: whether it would change something for a tenant; raises CommandRefused. `act` does it.
 
-    `starts`: it starts something, which a daemon that stops refuses.
+    `starts`: it starts or ends runs, which a daemon that stops refuses.
     """
 
     changes: Callable[[Worker], bool]
-    act: Callable[[Commands, Worker], Awaitable[None]]
+    act: Callable[[Commands, Worker, Any], Awaitable[None]]
     starts: bool = False
 
 
-async def _pause(_commands: Commands, worker: Worker) -> None:
+async def _pause(_commands: Commands, worker: Worker, _order: TenantsOrder) -> None:
     await worker.pause()
 
 
-async def _resume(_commands: Commands, worker: Worker) -> None:
+async def _resume(_commands: Commands, worker: Worker, _order: TenantsOrder) -> None:
     await worker.resume()  # also if it is not paused: a write that seemed to fail may have paused it on record
 
 
-async def _trigger(commands: Commands, worker: Worker) -> None:
+async def _trigger(commands: Commands, worker: Worker, _order: TenantsOrder) -> None:
     commands.trigger(worker.tenant.id)
+
+
+async def _cancel(commands: Commands, worker: Worker, order: CancelsOrder) -> None:
+    if worker.running:
+        await commands.cancel(worker.tenant.id, resumable=order.resumable)
 
 
 def _starts(worker: Worker) -> bool:
     if worker.running:
         raise CommandRefused("a run is already in progress", f"see adsyncd status {worker.tenant.id}")
+    if worker.leaving:
+        raise CommandRefused("its drop-in is gone", "put it back, and run: adsyncd reload")
     worker.refuse_if_paused()
     return True
 
@@ -60,6 +68,7 @@ def _starts(worker: Worker) -> bool:
 _PAUSE = _Command(lambda worker: worker.facts().paused_since is None, _pause)
 _RESUME = _Command(lambda worker: worker.facts().paused_since is not None, _resume)
 _TRIGGER = _Command(_starts, _trigger, starts=True)
+_CANCEL = _Command(lambda worker: worker.running, _cancel, starts=True)
 
 
 class Bulk:
@@ -86,7 +95,7 @@ class Bulk:
                 try:
                     if failed:  # it would fail for each tenant, after a wait of seconds
                         raise failed[0]
-                    changes = await self._one(command, tenant_id, everyone.members, dry_run=order.dry_run)
+                    changes = await self._one(command, tenant_id, everyone.members, order)
                 except (CommandRefused, Stopping, StoreError) as error:
                     failed.extend([error] if isinstance(error, StoreError) else [])
                     outcomes[tenant_id] = _refused(tenant_id, error)
@@ -100,7 +109,7 @@ class Bulk:
                 await give_way(number, _AT_ONCE)
         return [outcomes[tenant_id] for tenant_id in meant]
 
-    async def _one(self, command: _Command, tenant_id: str, members: Mapping[str, Member], *, dry_run: bool) -> bool:
+    async def _one(self, command: _Command, tenant_id: str, members: Mapping[str, Member], order: TenantsOrder) -> bool:
         """Return whether the command changes something for a tenant, after executing it. Raises as `tell` collects."""
         match members.get(tenant_id):
             case Member(state=State.DISABLED):
@@ -111,8 +120,8 @@ class Bulk:
                 raise NoSuchTenant("there is no such tenant", "adsyncd status lists all")
         worker = self._commands.worker(tenant_id)
         changes = command.changes(worker)
-        if not dry_run:
-            await command.act(self._commands, worker)
+        if not order.dry_run:
+            await command.act(self._commands, worker, order)
         return changes
 
 
@@ -151,14 +160,14 @@ async def _told(bulk: Bulk, asked: Asked, command: _Command) -> list[TenantOutco
     return outcomes
 
 
-def _endpoint(path: str, summary: str, command: _Command) -> Endpoint[Bulk]:
+def _endpoint(path: str, summary: str, command: _Command, order: type[TenantsOrder] = TenantsOrder) -> Endpoint[Bulk]:
     return Endpoint(
         "POST",
         path,
         summary,
         list[TenantOutcome],
         partial(_told, command=command),
-        order=TenantsOrder,
+        order=order,
         refusals={
             HTTPStatus.CONFLICT: "The selection has no condition, or one that no tenant can satisfy.",
             HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping.",
@@ -170,4 +179,10 @@ BULK: tuple[Endpoint[Bulk], ...] = (
     _endpoint("/v1/pause", "Pause tenants, and return the outcome of each", _PAUSE),
     _endpoint("/v1/resume", "Resume tenants, and return the outcome of each", _RESUME),
     _endpoint("/v1/trigger", "Start a run of each of these tenants, and return the outcome of each", _TRIGGER),
+    _endpoint(
+        "/v1/cancel",
+        "End the runs in progress of tenants, for good or to be resumed, and return the outcome of each",
+        _CANCEL,
+        CancelsOrder,
+    ),
 )

@@ -81,6 +81,16 @@ class TenantsOrder(Order):
         return {"tenants": "all", **dry}
 
 
+class CancelsOrder(TenantsOrder):
+    """The end of some tenants' runs in progress; `resumable` leaves them open, so that the next runs resume them."""
+
+    resumable: bool = False
+
+    def noted(self) -> dict[str, object]:
+        """Return the command's tenants as the log has them."""
+        return {**super().noted(), **({"resumable": True} if self.resumable else {})}
+
+
 def sums(outcomes: Iterable[TenantOutcome]) -> dict[str, int]:
     """Return how many tenants there are of each outcome."""
     found = dict.fromkeys(Effect, 0)

@@ -54,6 +54,7 @@ def test_exactly_one_of_the_three_is_given(names: list[str] | None, selection: S
     ("command", "dry_run", "lines"),
     [
         ("pause", False, ["acme: paused", "globex: unchanged, it was paused before"]),
+        ("cancel", False, ["acme: cancelled", "globex: unchanged, no run was in progress"]),
         ("resume", True, ["acme: would be resumed", "globex: unchanged, it was not paused"]),
     ],
 )

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from adsyncd.clock import SystemClock
 from adsyncd.control import bulk
 from adsyncd.errors import StoreError
+from adsyncd.model.run import Outcome
 from adsyncd.model.status import RefusedFile
 from adsyncd.tasks import beside
 from support.control import WRONG, Inside, an_inside, ask, refused, tell, tenant
@@ -99,6 +100,27 @@ async def test_triggered_tenants_run_but_for_those_that_refuse(inside: Inside, a
     assert {run.tenant for run in await inside.store.runs(None, 10)} == {"acme", "shop-1", "shop-2"}
 
 
+@pytest.mark.parametrize(("resumable", "ends"), [(False, Outcome.ABANDONED), (True, None)])
+async def test_runs_in_progress_are_cancelled_for_good_or_to_be_resumed(
+    inside: Inside, api: httpx.AsyncClient, resumable: bool, ends: Outcome | None
+) -> None:
+    await inside.treat(push_latency_s=0.2)
+    begun = await outcomes(api, "trigger", {"tenants": {"ids": ["acme", "shop-1"]}})
+    assert set(begun.values()) == {"done"}
+    with anyio.fail_after(20):
+        while not all(inside.supervisor.worker(name).going for name in begun):  # noqa: ASYNC110 - begun by the command
+            await anyio.sleep(0.01)
+    dry = {**ALL, "resumable": resumable, "dry_run": True}
+    expected = {**dict.fromkeys(begun, "done"), "globex": "unchanged", "shop-2": "unchanged"}
+    foreseen = await outcomes(api, "cancel", dry)
+    assert {name: foreseen[name] for name in expected} == expected
+    with capture_logs() as log:
+        assert await outcomes(api, "cancel", {**dry, "dry_run": False}) == foreseen
+    assert next(one for one in log if one["event"] == "command").get("resumable", False) is resumable
+    await inside.idle()
+    assert {run.tenant: run.outcome for run in await inside.store.runs(None, 10)} == dict.fromkeys(begun, ends)
+
+
 @pytest.mark.parametrize(
     ("conditions", "detail"),
     [
@@ -165,13 +187,13 @@ async def test_a_command_to_many_tenants_is_one_line_in_the_log(api: httpx.Async
 
 
 async def test_two_thousand_tenants_are_paused_within_seconds_while_others_have_turns(tmp_path: Path) -> None:
-    clock, gaps = SystemClock(), list[float]()
+    clock, turns = SystemClock(), 0
 
     async def others() -> None:
+        nonlocal turns
         while True:
-            began = clock.monotonic()
             await anyio.sleep(0.001)
-            gaps.append(clock.monotonic() - began)
+            turns += 1
 
     async with an_inside(tmp_path, *(tenant(f"t{number:04}") for number in range(2000))) as inside:
         transport = httpx.ASGITransport(inside.app)
@@ -181,6 +203,5 @@ async def test_two_thousand_tenants_are_paused_within_seconds_while_others_have_
             took_s = clock.monotonic() - began
         assert (len(told), set(told.values())) == (2000, {"done"})
         assert len(await inside.store.pauses()) == 2000
-    assert took_s < 10  # 0.5 s on an idle machine
-    assert max(gaps) < took_s / 2
-    assert len(gaps) > 20
+    assert took_s < 10  # less than 1 s on an idle machine
+    assert turns > 20  # over a hundred on an idle machine
