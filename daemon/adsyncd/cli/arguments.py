@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from adsyncd.cli.output import listed
 from adsyncd.config import CONFIG_VARIABLE, DEFAULT_PATH, Settings
 from adsyncd.config.dropins import Tenants
 from adsyncd.errors import AdsyncdError, ConfigError, Problem
@@ -29,7 +30,10 @@ TheTenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's i
 def not_stored(tenant_id: str, stored: Sequence[str]) -> AdsyncdError:
     """Return the error about a tenant of which nothing is stored. `stored`: those of which something is."""
     near = difflib.get_close_matches(tenant_id, stored, n=1)
-    fix = f'did you mean "{near[0]}"?' if near else "its first run stores what it lists"
+    known = (
+        f"there are records of {listed(stored, most=5)}" if stored else "the first run of a tenant stores what it lists"
+    )
+    fix = f'did you mean "{near[0]}"?' if near else known
     return AdsyncdError(f'nothing is stored of a tenant "{tenant_id}"; {fix}')
 
 

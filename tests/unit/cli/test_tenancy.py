@@ -70,7 +70,7 @@ def test_a_forgotten_tenant_leaves_nothing_behind_and_others_stay(call: Call, ur
     assert (left(url), left(url, "globex")) == (Records(), Records(campaigns=1, dead_letters=1, runs=1, unpushed=1))
     said = call("forget", "acme", "--yes")
     assert (said.code, said.out) == (1, "")
-    assert said.err == 'error: nothing is stored of a tenant "acme"; its first run stores what it lists\n'
+    assert said.err == 'error: nothing is stored of a tenant "acme"; there are records of globex\n'
 
 
 def test_json_has_the_counts_of_what_was_deleted(call: Call) -> None:
@@ -117,6 +117,12 @@ def test_without_a_terminal_it_is_refused_unless_asked_not_to_ask(call: Call, ur
     assert (said.code, said.out) == (2, "")
     assert "there is no terminal to ask on" in said.err
     assert left(url) == ACME
+
+
+def test_without_any_records_it_says_where_they_come_from(shell: Shell, tmp_path: Path) -> None:
+    sqlite_file(tmp_path)
+    wrong = 'error: nothing is stored of a tenant "acme"; the first run of a tenant stores what it lists\n'
+    assert shell.call("forget", "acme", "--yes") == Said(1, "", wrong)
 
 
 def test_a_typing_mistake_is_met_with_what_was_meant(call: Call) -> None:
