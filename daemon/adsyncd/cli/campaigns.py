@@ -12,10 +12,10 @@ import typer
 from rich.text import Text
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, not_stored
+from adsyncd.cli.instants import instant
 from adsyncd.cli.output import JsonList, new_console, new_table, print_csv, print_line, styled
 from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
-from adsyncd.duration import parse_duration
 from adsyncd.store import Reader, open_reader
 from adsyncd.store.stored_campaigns import CampaignFilter, StoredCampaign
 
@@ -27,7 +27,10 @@ _TheId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only the
 _Name = Annotated[str | None, typer.Option("--name", metavar="TEXT", help="Only those whose name contains this text.")]
 _Status = Annotated[str | None, typer.Option("--status", metavar="TEXT", help="Only those with this status.")]
 _Since = Annotated[
-    str | None, typer.Option("--synced-since", metavar="2h", help="Only those that were pushed in this time.")
+    str | None,
+    typer.Option(
+        "--synced-since", metavar="TIME", help='Only those that were pushed from then on: "2h" ago, or an instant.'
+    ),
 ]
 _Dead = Annotated[bool, typer.Option("--dead", help="Only those that are dead letters.")]
 _Deleted = Annotated[bool, typer.Option("--deleted", help="Those that were deleted upstream, instead of the others.")]
@@ -61,7 +64,7 @@ def campaigns(
     """
     if csv and json:
         raise typer.BadParameter("choose one of --csv and --json")
-    wanted = CampaignFilter(campaign_id, name, status, _ago(synced_since), deleted, dead)
+    wanted = CampaignFilter(campaign_id, name, status, _instant(synced_since), deleted, dead)
     url = load_settings(config, os.environ).store.url
     if csv:
         anyio.run(_print_csv, url, tenant, wanted, limit)
@@ -71,11 +74,9 @@ def campaigns(
         anyio.run(_print_text, url, tenant, wanted, limit or _SHOWN)
 
 
-def _ago(text: str | None) -> datetime | None:
-    if text is None:
-        return None
+def _instant(text: str | None) -> datetime | None:
     try:
-        return SystemClock().now() - parse_duration(text)
+        return None if text is None else instant(text, SystemClock().now())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--synced-since") from error
 

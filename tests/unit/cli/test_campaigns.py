@@ -96,6 +96,7 @@ def test_the_first_are_shown_and_how_many_more_there_are(call: Call) -> None:
         (["--status", "Active"], ["cmp-1", "cmp-2"]),
         (["--dead"], ["cmp-2"]),
         (["--deleted"], ["gone"]),
+        (["--synced-since", "2026-11-25T13:00:00+01:00"], ["cmp-1", "cmp-3"]),
         (["--synced-since", "1h"], []),  # it was at noon of a day that is long over, or to come
         (["--limit", "2"], ["cmp-1", "cmp-2"]),
     ],
@@ -190,7 +191,10 @@ def test_a_typing_mistake_is_met_with_what_was_meant(call: Call, form: list[str]
 
 @pytest.mark.parametrize(
     ("options", "wrong"),
-    [(["--csv", "--json"], "choose one of --csv and --json"), (["--synced-since", "soon"], "expected a duration")],
+    [
+        (["--csv", "--json"], "choose one of --csv and --json"),
+        (["--synced-since", "soon"], "write how long ago it was"),
+    ],
 )
 def test_options_that_make_no_sense_are_usage_errors(call: Call, options: list[str], wrong: str) -> None:
     said = call("acme", *options)
