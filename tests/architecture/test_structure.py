@@ -93,6 +93,7 @@ COVERED = {
     # Commands are tested as users call them, and what is behind the socket as a client sees it.
     "unit/cli/test_cli.py": "cli/arguments cli/output",
     "process/test_control.py": "cli/commands cli/status",
+    "process/test_client.py": "cli/log_level",
     "integration/test_control_client.py": "cli/client",
     "integration/test_forwarder.py": "cli/forwarder",
     "integration/test_control_fuzz.py": "control/openapi",

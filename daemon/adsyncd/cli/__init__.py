@@ -9,18 +9,20 @@ settings.
 import errno
 import gc
 import os
+import signal
 import sys
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 import adsyncd
+from adsyncd.cli.failure import exit_code, is_json_wanted, tell, tell_bug, tell_usage
 from adsyncd.cli.output import give_up, print_error, print_line
-from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
+from adsyncd.errors import AdsyncdError
 
-_EXIT: dict[type[AdsyncdError], int] = {NoDaemon: 4, DaemonBusy: 5}
 _COMMANDS = {  # command -> its module
     "run": "run",
     "check": "check",
@@ -32,6 +34,7 @@ _COMMANDS = {  # command -> its module
     "pause": "commands",
     "resume": "commands",
     "reload": "commands",
+    "log-level": "log_level",
     "runs": "runs",
     "campaigns": "campaigns",
     "forget": "tenancy",
@@ -64,7 +67,7 @@ def application(only: str | None = None) -> typer.Typer:
         if name in _GROUPS:
             app.add_typer(module.application(), name=name)
         else:
-            app.command()(getattr(module, name))
+            app.command(name)(getattr(module, name.replace("-", "_")))
     return app
 
 
@@ -72,17 +75,14 @@ def main() -> None:
     """Run the command in the arguments. Errors that adsyncd raises on purpose are shown as one line."""
     _open_standard_streams()
     os.environ.pop("OTEL_PYTHON_CONTEXT", None)  # an unknown name would raise; the default is contextvars
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # characters outside its encoding are escaped
-            stream.reconfigure(errors="backslashreplace")
     try:
-        gc.disable()  # imports leave no garbage, and the search for it is a twentieth of them
-        command = application(only=next(iter(sys.argv[1:]), None))
-        gc.enable()
-        command()
+        sys.exit(_call())
     except AdsyncdError as error:
-        print_error(error)
-        sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))
+        code = exit_code(error)
+        tell(error, code)
+        sys.exit(code)
+    except TyperException as error:  # which typer itself shows, but not as JSON
+        sys.exit(tell_usage(error))
     except OSError as error:
         if error.errno == errno.ENOSPC:
             print_error(AdsyncdError(f"the output can't be written: {error.strerror}"))
@@ -91,6 +91,21 @@ def main() -> None:
         for stream in (sys.stdout, sys.stderr):
             give_up(stream)
         sys.exit(1)
+    except Exception as error:
+        if is_json_wanted():
+            tell_bug(error)
+        raise
+
+
+def _call() -> int:
+    """Import and run the command in the arguments, and return its exit code."""
+    gc.disable()  # imports leave no garbage, and the search for it is a twentieth of them
+    command = application(only=next(iter(sys.argv[1:]), None))
+    gc.enable()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `adsyncd.__main__`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    code: int | None = command(standalone_mode=not is_json_wanted())
+    return code or 0
 
 
 def _open_standard_streams() -> None:
@@ -104,6 +119,9 @@ def _open_standard_streams() -> None:
         stream or open(number, mode, closefd=False)  # noqa: SIM115 - a descriptor, not a path
         for number, (stream, mode) in enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
     )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # characters outside its encoding are escaped
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _version(wanted: bool) -> None:

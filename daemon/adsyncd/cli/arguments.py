@@ -1,6 +1,7 @@
 """The arguments and options that commands share, and how a tenant is found by its id."""
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from adsyncd.cli.output import listed
-from adsyncd.config import CONFIG_VARIABLE, DEFAULT_PATH, Settings
+from adsyncd.config import CONFIG_VARIABLE, DEFAULT_PATH, LOG_LEVEL_VARIABLE, Settings, control_socket
 from adsyncd.config.dropins import Tenants
 from adsyncd.errors import AdsyncdError, ConfigError, Problem
 from adsyncd.model.tenant import Tenant
@@ -19,12 +20,30 @@ Config = Annotated[
 ]
 CONFIG = DEFAULT_PATH
 
+Socket = Annotated[
+    Path | None,
+    typer.Option(
+        "--socket",
+        envvar="ADSYNCD_CONTROL__SOCKET",
+        metavar="PATH",
+        help="The daemon's control socket; the settings are not read then.",
+    ),
+]
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 Level = Literal["debug", "info", "warning", "error"]
-LogLevel = Annotated[Level, typer.Option("--log-level", help="Lowest level that is logged, to standard error.")]
+LogLevel = Annotated[
+    Level,
+    typer.Option("--log-level", envvar=LOG_LEVEL_VARIABLE, help="Lowest level that is logged, to standard error."),
+]
 
 TheTenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id: the name of its drop-in.")]
+
+
+def asked_at(config: Path, socket: Path | None) -> Path:
+    """Return the socket of the daemon to ask. Raises ConfigError if no --socket names it and the settings hide it."""
+    return control_socket(config, os.environ) if socket is None else socket
 
 
 def not_stored(tenant_id: str, stored: Sequence[str]) -> AdsyncdError:

@@ -1,6 +1,5 @@
 """`adsyncd trigger`, `cancel`, `pause`, `resume` and `reload`: commands to the daemon."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -9,14 +8,13 @@ import anyio
 import typer
 from pydantic import TypeAdapter
 
-from adsyncd.cli.arguments import CONFIG, Config, Json
+from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at
 from adsyncd.cli.bulk import DryRun, Every, Order, TheTenants, exit_code, in_lines, order_of
 from adsyncd.cli.client import ANSWERS_WITHIN_S, Refused, path_of, reaching
 from adsyncd.cli.output import listed, print_json, print_line
 from adsyncd.cli.selection import selecting
 from adsyncd.cli.status_view import sentence, silence
 from adsyncd.clock import SystemClock
-from adsyncd.config import control_socket
 from adsyncd.control import wire
 from adsyncd.control.orders import TenantOutcome
 from adsyncd.model.selection import EVERYTHING, Selection
@@ -39,6 +37,7 @@ def trigger(
     every: Every = False,
     dry_run: DryRun = False,
     config: Config = CONFIG,
+    socket: Socket = None,
     json: Json = False,
     selection: Selection = EVERYTHING,
 ) -> None:
@@ -52,8 +51,8 @@ def trigger(
     """
     order = order_of(tenant, selection, every=every, dry_run=dry_run)
     if not isinstance(order, str):
-        _print_outcomes("trigger", config, order, json=json)
-    triggered = _tell(config, _of(order, "trigger"), _TRIGGERED)
+        _print_outcomes("trigger", asked_at(config, socket), order, json=json)
+    triggered = _tell(asked_at(config, socket), _of(order, "trigger"), _TRIGGERED)
     if json:
         print_json(_TRIGGERED.dump_python(triggered, mode="json"))
     else:
@@ -69,6 +68,7 @@ def cancel(
     ] = False,
     dry_run: DryRun = False,
     config: Config = CONFIG,
+    socket: Socket = None,
     json: Json = False,
     selection: Selection = EVERYTHING,
 ) -> None:
@@ -84,8 +84,8 @@ def cancel(
     """
     order = order_of(tenant, selection, every=every, dry_run=dry_run)
     if not isinstance(order, str):
-        _print_outcomes("cancel", config, {**order, "resumable": resumable}, json=json)
-    cancelled = _tell(config, _of(order, "cancel"), _CANCELLED, order={"resumable": resumable})
+        _print_outcomes("cancel", asked_at(config, socket), {**order, "resumable": resumable}, json=json)
+    cancelled = _tell(asked_at(config, socket), _of(order, "cancel"), _CANCELLED, order={"resumable": resumable})
     if json:
         print_json(_CANCELLED.dump_python(cancelled, mode="json"))
     elif cancelled.run_id is None:
@@ -101,6 +101,7 @@ def pause(
     every: Every = False,
     dry_run: DryRun = False,
     config: Config = CONFIG,
+    socket: Socket = None,
     json: Json = False,
     selection: Selection = EVERYTHING,
 ) -> None:
@@ -113,8 +114,8 @@ def pause(
     """
     order = order_of(tenant, selection, every=every, dry_run=dry_run)
     if not isinstance(order, str):
-        _print_outcomes("pause", config, order, json=json)
-    _print(_tell(config, _of(order, "pause"), _TENANT), json=json)
+        _print_outcomes("pause", asked_at(config, socket), order, json=json)
+    _print(_tell(asked_at(config, socket), _of(order, "pause"), _TENANT), json=json)
 
 
 @selecting
@@ -123,6 +124,7 @@ def resume(
     every: Every = False,
     dry_run: DryRun = False,
     config: Config = CONFIG,
+    socket: Socket = None,
     json: Json = False,
     selection: Selection = EVERYTHING,
 ) -> None:
@@ -135,11 +137,11 @@ def resume(
     """
     order = order_of(tenant, selection, every=every, dry_run=dry_run)
     if not isinstance(order, str):
-        _print_outcomes("resume", config, order, json=json)
-    _print(_tell(config, _of(order, "resume"), _TENANT), json=json)
+        _print_outcomes("resume", asked_at(config, socket), order, json=json)
+    _print(_tell(asked_at(config, socket), _of(order, "resume"), _TENANT), json=json)
 
 
-def reload(config: Config = CONFIG, json: Json = False) -> None:
+def reload(config: Config = CONFIG, socket: Socket = None, json: Json = False) -> None:
     """Have the daemon reload its settings and drop-ins, and wait until that is done.
 
     Unchanged tenants are not touched. A tenant with invalid files keeps their last good version.
@@ -147,7 +149,7 @@ def reload(config: Config = CONFIG, json: Json = False) -> None:
     Exits 0 if all files are valid, 1 with every problem, 4 if there is no daemon, 5 if it does not answer in time.
     """
     try:
-        reloaded = _tell(config, "/v1/reload", _RELOADED, within_s=_RELOADED_WITHIN_S)
+        reloaded = _tell(asked_at(config, socket), "/v1/reload", _RELOADED, within_s=_RELOADED_WITHIN_S)
     except Refused as refused:
         if not isinstance(refused.problem, wire.FilesRefusedProblem):
             raise
@@ -164,14 +166,12 @@ def _of(tenant: str, command: str) -> str:
 
 
 def _tell(
-    config: Path,
+    socket: Path,
     path: str,
     answers: TypeAdapter[T],
     within_s: float = ANSWERS_WITHIN_S,
     order: Mapping[str, object] | None = None,
 ) -> T:
-    socket = control_socket(config, os.environ)
-
     async def told() -> T:
         async with reaching(socket) as daemon:
             return await daemon.ask("POST", path, answers, order=order, within_s=within_s)
@@ -179,9 +179,9 @@ def _tell(
     return anyio.run(told)
 
 
-def _print_outcomes(command: str, config: Path, order: Order, *, json: bool) -> NoReturn:
+def _print_outcomes(command: str, socket: Path, order: Order, *, json: bool) -> NoReturn:
     """Give a command to several tenants, print the outcome of each, and exit with the code of all."""
-    outcomes = _tell(config, f"/v1/{command}", _OUTCOMES, _MANY_WITHIN_S, order)
+    outcomes = _tell(socket, f"/v1/{command}", _OUTCOMES, _MANY_WITHIN_S, order)
     if json:
         print_json(_OUTCOMES.dump_python(outcomes, mode="json"))
     else:

@@ -3,12 +3,12 @@
 import os
 import shlex
 import signal
-import socket
 import sys
 import webbrowser
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated
 
 import anyio
@@ -16,7 +16,7 @@ import anyio.to_thread
 import typer
 from pydantic import TypeAdapter
 
-from adsyncd.cli.arguments import CONFIG, Config
+from adsyncd.cli.arguments import CONFIG, Config, Socket
 from adsyncd.cli.client import reaching
 from adsyncd.cli.forwarder import forwarding
 from adsyncd.cli.output import print_line
@@ -29,6 +29,7 @@ _REMOTE_PORT = 8090
 
 def page(
     config: Config = CONFIG,
+    socket: Socket = None,
     port: Annotated[
         int | None,
         typer.Option("--port", min=0, max=65535, help="Port of 127.0.0.1 to serve the page at. Default: a free one."),
@@ -44,7 +45,7 @@ def page(
 
     Exits 0; 1 if the port can't be used, 4 if there is no daemon, 5 if it does not answer in time.
     """
-    place = _readable(control_socket(config, os.environ), partial(page_socket, config, os.environ))
+    place = socket or _readable(control_socket(config, os.environ), partial(page_socket, config, os.environ))
     anyio.run(_find, place)
     if port is None and (why := no_use(os.environ, is_terminal=sys.stdout.isatty())):
         print_line(f"{why}. On the machine of your browser, run")
@@ -98,4 +99,4 @@ def has_display(environ: Mapping[str, str], uid: int) -> bool:
 
 
 def _ssh(place: Path) -> str:
-    return f"ssh -L {_REMOTE_PORT}:{shlex.quote(str(place))} {socket.gethostname()}"
+    return f"ssh -L {_REMOTE_PORT}:{shlex.quote(str(place))} {gethostname()}"

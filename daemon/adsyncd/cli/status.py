@@ -1,6 +1,5 @@
 """`adsyncd status`: the state of the daemon and its tenants."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +10,11 @@ from pydantic import TypeAdapter
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from adsyncd.cli.arguments import CONFIG, Config, Json
+from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at
 from adsyncd.cli.client import Client, path_of, reaching
 from adsyncd.cli.output import WIDE, new_console, print_json, styled
 from adsyncd.cli.status_view import daemon_view, tenant_view
 from adsyncd.clock import SystemClock
-from adsyncd.config import control_socket
 from adsyncd.control.paging import MOST
 from adsyncd.errors import DaemonBusy, NoDaemon
 from adsyncd.model.status import DaemonStatus, TenantStatus
@@ -32,6 +30,7 @@ _ALL = f"/v1/tenants?limit={MOST}"
 def status(
     tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Details of this tenant.")] = None,
     config: Config = CONFIG,
+    at: Socket = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh each second, until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:
@@ -41,7 +40,7 @@ def status(
 
     Exits 0; 1 if there is no such tenant, 4 if there is no daemon, 5 if it does not answer in time.
     """
-    socket = control_socket(config, os.environ)
+    socket = asked_at(config, at)
     console = new_console()
     if watch and (json or not console.is_terminal):
         raise typer.BadParameter("--watch needs a terminal: drop it, or drop --json and the redirection")

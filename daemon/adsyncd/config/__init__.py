@@ -1,20 +1,20 @@
 """The configuration as operators write it: settings, tenants' drop-ins, and messages about their problems."""
 
+from adsyncd.config.one_table import control_socket, page_socket, store_settings
 from adsyncd.config.secret_table import SecretRef
 from adsyncd.config.settings import (
     DEFAULT_PATH,
     Settings,
-    control_socket,
     load_guarded_settings,
     load_settings,
-    page_socket,
 )
 from adsyncd.config.tenant_file import TenantFile
-from adsyncd.config.variables import CONFIG_VARIABLE
+from adsyncd.config.variables import CONFIG_VARIABLE, LOG_LEVEL_VARIABLE
 
 __all__ = [
     "CONFIG_VARIABLE",
     "DEFAULT_PATH",
+    "LOG_LEVEL_VARIABLE",
     "SecretRef",
     "Settings",
     "TenantFile",
@@ -22,4 +22,5 @@ __all__ = [
     "load_guarded_settings",
     "load_settings",
     "page_socket",
+    "store_settings",
 ]

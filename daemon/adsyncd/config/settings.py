@@ -38,7 +38,7 @@ from adsyncd.config.variables import CONFIG_VARIABLE, Overlay, overlay
 from adsyncd.errors import ConfigError, Problem
 
 DEFAULT_PATH = Path("/etc/adsyncd/adsyncd.toml")
-_ABSENT = f"create it, or name another with --config or {CONFIG_VARIABLE}"
+ABSENT = f"create it, or name another with --config or {CONFIG_VARIABLE}"
 
 
 class StoreTable(ConfigTable):
@@ -156,7 +156,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 
     Raises ConfigError with all problems.
     """
-    file = read_toml(path, _ABSENT)
+    file = read_toml(path, ABSENT)
     laid = overlay(file.data, environ, known_keys(Settings))
 
     try:
@@ -165,35 +165,13 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         found = diagnose(error, Settings)
     if found or laid.problems:
-        problems = [_located(one, file, laid) for one in found]
+        problems = [located(one, file, laid) for one in found]
         raise ConfigError(sorted([*problems, *laid.problems], key=in_order))
     return settings
 
 
-def control_socket(path: Path, environ: Mapping[str, str]) -> Path:
-    """Return the control socket, even if other settings are wrong: a running daemon keeps its earlier ones.
-
-    Raises ConfigError with all problems if they hide the socket.
-    """
-    try:
-        return ControlTable.model_validate(_table("control", path, environ)).socket
-    except ValidationError:
-        return load_settings(path, environ).control.socket
-
-
-def page_socket(path: Path, environ: Mapping[str, str]) -> Path | None:
-    """Return the page's socket, if there is one, as `control_socket` does."""
-    try:
-        return PageTable.model_validate(_table("page", path, environ)).socket
-    except ValidationError:
-        return load_settings(path, environ).page.socket
-
-
-def _table(name: str, path: Path, environ: Mapping[str, str]) -> object:
-    return overlay(read_toml(path, _ABSENT).data, environ, known_keys(Settings)).data.get(name, {})
-
-
-def _located(found: Diagnostic, file: TomlFile, laid: Overlay) -> Problem:
+def located(found: Diagnostic, file: TomlFile, laid: Overlay) -> Problem:
+    """Return the problem of a diagnostic, at the variable or the line that set its key."""
     if variable := laid.variable(found.key):
         return Problem(None, None, variable, found.what, found.fix)
     path, line = place(found.key, [file])

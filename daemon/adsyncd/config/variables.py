@@ -11,8 +11,9 @@ from adsyncd.config.toml_file import Key
 from adsyncd.errors import Problem
 
 CONFIG_VARIABLE = "ADSYNCD_CONFIG"
+LOG_LEVEL_VARIABLE = "ADSYNCD_LOG_LEVEL"
 
-_PREFIX = "ADSYNCD_"
+PREFIX = "ADSYNCD_"
 _NEAR = 0.8
 
 
@@ -40,14 +41,14 @@ def overlay(data: dict[str, Any], environ: Mapping[str, str], known: Collection[
     names = {"__".join(key).upper() for key in known}
     result = Overlay(data, {}, [])
     for name in sorted(environ):  # a table comes before the keys in it
-        if not name.startswith(_PREFIX) or name == CONFIG_VARIABLE:
+        if not name.startswith(PREFIX) or name in {CONFIG_VARIABLE, LOG_LEVEL_VARIABLE}:
             continue
-        bare = name.removeprefix(_PREFIX)
+        bare = name.removeprefix(PREFIX)
         key = tuple(bare.lower().split("__"))
         if len(key) > 1 or key[:1] in known:
             _lay(key, name, environ[name], result)
         elif near := get_close_matches(bare, names, 1, _NEAR):
-            result.problems.append(Problem(None, None, name, "unknown variable", f"did you mean {_PREFIX}{near[0]}?"))
+            result.problems.append(Problem(None, None, name, "unknown variable", f"did you mean {PREFIX}{near[0]}?"))
     return result
 
 

@@ -15,6 +15,7 @@ from adsyncd.model.failure import RunDetails, SharedReason
 from adsyncd.model.run import Run
 from adsyncd.model.status import Reloaded, TenantStatus, counted
 from adsyncd.runs.plan import Plan
+from adsyncd.telemetry import log
 
 _STOPPING = {HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping, or the database can't be used."}
 _UNKNOWN = {HTTPStatus.NOT_FOUND: "There is no such tenant."}
@@ -38,6 +39,15 @@ async def _health(_commands: Commands, _asked: Asked) -> wire.Health:
 async def _ready(commands: Commands, _asked: Asked) -> wire.Health:
     commands.check_ready()
     return wire.Health()
+
+
+async def _log_level(_commands: Commands, _asked: Asked) -> wire.LogLevel:
+    return wire.LogLevel.model_validate({"level": log.level()})
+
+
+async def _set_log_level(_commands: Commands, asked: Asked) -> wire.LogLevel:
+    log.set_level(asked.order.level)
+    return wire.LogLevel(level=asked.order.level)
 
 
 async def _trigger(commands: Commands, asked: Asked) -> wire.Triggered:
@@ -188,6 +198,15 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
         Plan,
         lambda commands, _: commands.plan(),
         refusals={**GONE, HTTPStatus.CONFLICT: "There are more than 1,000 tenants."},
+    ),
+    Endpoint("GET", "/v1/log-level", "The lowest level that the daemon logs", wire.LogLevel, _log_level),
+    Endpoint(
+        "POST",
+        "/v1/log-level",
+        "Log from another level on, until the daemon restarts",
+        wire.LogLevel,
+        _set_log_level,
+        order=wire.LogLevelOrder,
     ),
     Endpoint(
         "POST",

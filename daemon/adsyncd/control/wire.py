@@ -65,6 +65,12 @@ class Health(Answer):
     status: Literal["ok"] = "ok"
 
 
+class LogLevel(Answer):
+    """The lowest level of the daemon's own messages that is logged."""
+
+    level: Literal["debug", "info", "warning", "error"]
+
+
 class Triggered(Answer):
     """A run starts; an interrupted run of the tenant is resumed instead of a new one."""
 
@@ -256,6 +262,12 @@ class Order(BaseModel):
     """Base of the bodies; unknown keys are errors."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class LogLevelOrder(Order):
+    """Log from this level on, until the daemon restarts."""
+
+    level: Literal["debug", "info", "warning", "error"]
 
 
 class OfTenant(Order):

@@ -40,6 +40,10 @@ _ATTRIBUTES = {"tenant": TENANT, "run_id": RUN_ID, "exception": "exception.stack
 _NOT_ATTRIBUTES = META | {"_record", "_from_structlog"}
 
 
+LEVELS = ("debug", "info", "warning", "error")
+_OURS = "adsyncd"  # the logger above all of the program
+
+
 class Log(LineQueue):
     """Writes everything that is logged to a stream, and after `export` to OpenTelemetry, too."""
 
@@ -88,7 +92,7 @@ def configure(level: str, stream: TextIO, journal_stream: str | None = None) -> 
     )
     log = Log(stream, described, journal_stream)
     logging.basicConfig(handlers=[log], level=max(threshold, logging.WARNING), force=True)
-    logging.getLogger("adsyncd").setLevel(threshold)
+    logging.getLogger(_OURS).setLevel(threshold)
     for name in _MUTED:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
@@ -96,6 +100,16 @@ def configure(level: str, stream: TextIO, journal_stream: str | None = None) -> 
     threading.excepthook = _log_thread_crash
     sys.unraisablehook = _log_unraisable
     return log
+
+
+def level() -> str:
+    """Return the lowest level of adsyncd's own messages that is logged."""
+    return logging.getLevelName(logging.getLogger(_OURS).getEffectiveLevel()).lower()
+
+
+def set_level(name: str) -> None:
+    """Log adsyncd's own messages from this level on, until the process ends."""
+    logging.getLogger(_OURS).setLevel(logging.getLevelNamesMapping()[name.upper()])
 
 
 def _is_journal(stream: TextIO, journal_stream: str | None) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from adsyncd.config import Settings, control_socket, load_guarded_settings, load_settings, page_socket
+from adsyncd.config import Settings, load_guarded_settings, load_settings
 from adsyncd.config.page_table import PageTable
 from adsyncd.config.profile_file import shipped_profile
 from adsyncd.config.secret_table import SecretRef
@@ -226,21 +226,6 @@ def test_the_page_s_socket_is_another_one_than_the_control_socket(path: Path) ->
     [problem] = problems(path, '[page]\nsocket = "/run/adsyncd/control.sock"')
     assert (problem.line, problem.key) == (2, "page.socket")
     assert "is the control socket; name another path" in str(problem)
-
-
-def test_where_the_daemon_listens_is_known_whatever_else_is_wrong(path: Path) -> None:
-    path.write_text('wach = true\n[control]\nsocket = "/run/ours.sock"\n')
-    assert control_socket(path, {}) == Path("/run/ours.sock")
-    assert control_socket(path, {"ADSYNCD_CONTROL__SOCKET": "/run/mine.sock"}) == Path("/run/mine.sock")
-    path.write_text("wach = true\n")
-    assert control_socket(path, {}) == Path("/run/adsyncd/control.sock")
-    assert page_socket(path, {}) is None
-    path.write_text('wach = true\n[page]\nsocket = "/run/page.sock"\n')
-    assert page_socket(path, {}) == Path("/run/page.sock")
-    path.write_text('wach = true\n[control]\nsocket = "ours.sock"\n')
-    with pytest.raises(ConfigError) as caught:
-        control_socket(path, {})
-    assert [problem.key for problem in caught.value.problems] == ["wach", "control.socket"]
 
 
 def test_the_daemon_s_settings_are_refused_if_others_may_change_them(path: Path) -> None:
