@@ -44,6 +44,10 @@ async def status_of(program: Program, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("command", [("status",), ("trigger", "acme"), ("reload", "--json")])
 async def test_without_a_daemon_a_command_that_asks_it_says_so(program: Program, command: tuple[str, ...]) -> None:
     said = await run(program, *command, code=4)
+    if "--json" in command:
+        problem = json.loads(said)
+        assert (problem["title"], problem["exit"]) == ("No daemon", 4)
+        said = f"error: {problem['detail']}"
     assert said.startswith(f"error: no daemon answers at {program.folder}/control.sock: there is no such socket")
 
 
