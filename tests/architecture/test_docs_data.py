@@ -14,6 +14,7 @@ from adsyncd.store import schema, tables
 from adsyncd.store.stored_campaigns import StoredCampaign
 from support import page
 from support.migrated import sqlite_file
+from support.zone import in_zone
 
 PAGE = page.read("data.md")
 READABLE = re.findall(r"^\| column of `(\w+)` \|", PAGE, re.MULTILINE)
@@ -66,18 +67,19 @@ def test_the_example_is_what_the_command_prints(capsys: pytest.CaptureFixture[st
         values |= {"campaign_id": campaign_id, "name": name, "status": "active", "budget": budget, "currency": "EUR"}
         return StoredCampaign(**{**values, **more})  # type: ignore[arg-type]  # as they are named
 
-    cli_campaigns._print_table(
-        [
-            stored("cmp-0001", "Spring sale", 100.5, synced_at=noon),
-            stored("cmp-0002", "Brand", 80, dead_since=noon),
-            stored(
-                *("cmp-0003", "Retargeting"),
-                status="paused",
-                synced_at=datetime(2026, 11, 24, 9, tzinfo=UTC),
-                missing_since=noon,
-            ),
-        ]
-    )
+    with in_zone("Europe/Berlin"):
+        cli_campaigns._print_table(
+            [
+                stored("cmp-0001", "Spring sale", 100.5, synced_at=noon),
+                stored("cmp-0002", "Brand", 80, dead_since=noon),
+                stored(
+                    *("cmp-0003", "Retargeting"),
+                    status="paused",
+                    synced_at=datetime(2026, 11, 24, 9, tzinfo=UTC),
+                    missing_since=noon,
+                ),
+            ]
+        )
     [example] = re.findall(r"^\$ adsyncd campaigns acme[^\n]*\n(.*?)^and 37 more", PAGE, re.DOTALL | re.MULTILINE)
     said = capsys.readouterr().out
     assert [line.split() for line in example.splitlines()] == [line.split() for line in said.splitlines()]

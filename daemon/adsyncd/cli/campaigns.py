@@ -2,7 +2,7 @@
 
 import json as json_
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Annotated
@@ -14,6 +14,7 @@ from rich.text import Text
 from adsyncd.cli.arguments import CONFIG, Config, Json, not_stored
 from adsyncd.cli.instants import instant
 from adsyncd.cli.output import JsonList, new_console, new_table, print_csv, print_line, styled
+from adsyncd.cli.times import TO_THE_MINUTE, column
 from adsyncd.clock import SystemClock
 from adsyncd.config import load_settings
 from adsyncd.store import Reader, open_reader
@@ -96,17 +97,17 @@ async def _print_text(url: str, tenant: str, wanted: CampaignFilter, limit: int)
         print_line(f"and {more:,} more: see --limit, or --csv and --json for all")
 
 
-def _print_table(found: Iterable[StoredCampaign]) -> None:
+def _print_table(found: Sequence[StoredCampaign]) -> None:
     table = new_table()
-    for column in ("campaign", "name"):
-        table.add_column(column, overflow="fold")
+    for name in ("campaign", "name"):
+        table.add_column(name, overflow="fold")
     table.add_column("status")
     table.add_column("budget", justify="right", no_wrap=True)
-    table.add_column("pushed (UTC)", no_wrap=True)
+    heading, times = column("pushed", (one.synced_at for one in found), TO_THE_MINUTE)
+    table.add_column(heading, no_wrap=True)
     table.add_column("state")
-    for one in found:
+    for one, pushed in zip(found, times, strict=True):
         budget = "" if one.budget is None else f"{one.budget:,.2f} {one.currency or ''}".rstrip()
-        pushed = "" if one.synced_at is None else f"{one.synced_at:%Y-%m-%d %H:%M}"
         table.add_row(one.campaign_id, one.name or "", one.status or "", budget, pushed, _state(one))
     new_console().print(table)
 

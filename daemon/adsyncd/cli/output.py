@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adsyncd.cli.table import Rows
+from adsyncd.cli.times import TO_THE_SECOND, column, full
 from adsyncd.duration import format_duration
 from adsyncd.errors import AdsyncdError, ConfigError, Problem
 from adsyncd.escaping import escaped, escaped_lines
@@ -143,7 +144,8 @@ def print_runs(runs: Sequence[Run]) -> None:
     late = any(map(_is_late, runs))
     table = new_table()
     table.add_column("tenant", overflow="fold")
-    table.add_column("due (UTC)", no_wrap=True)
+    heading, due = column("due", (run.fire_time for run in runs), TO_THE_SECOND if wide else "%m-%d %H:%M:%S")
+    table.add_column(heading, no_wrap=True)
     for name in ("late",) * late + ("took",):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
@@ -153,11 +155,11 @@ def print_runs(runs: Sequence[Run]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     if wide:
         table.add_column("trace id", no_wrap=True)
-    for run in runs:
+    for run, fire_time in zip(runs, due, strict=True):
         style = _STYLES[run.outcome]
         table.add_row(
             run.tenant,
-            f"{run.fire_time:{'%Y-%m-%d %H:%M:%S' if wide else '%m-%d %H:%M:%S'}}",
+            fire_time,
             *(_late(run),) * late,
             format_duration(_whole_seconds(run.ended_at - run.started_at)) if run.ended_at else "",
             styled(run.outcome or "open", style),
@@ -242,19 +244,20 @@ def letter_as_json(letter: DeadLetter) -> dict[str, object]:
 def print_letters(letters: Sequence[DeadLetter]) -> None:
     """Print dead letters as a table."""
     table = new_table()
-    for name in ("tenant", "campaign", "died (UTC)"):
+    heading, times = column("died", (letter.dead_at for letter in letters))
+    for name in ("tenant", "campaign", heading):
         table.add_column(name, overflow="fold")
     table.add_column("attempts", justify="right", no_wrap=True)
     table.add_column("reason", overflow="fold")
-    for letter in letters:
-        died = f"{letter.dead_at:%Y-%m-%d %H:%M:%S}"
+    for letter, died in zip(letters, times, strict=True):
         table.add_row(letter.tenant, letter.campaign_id, died, str(letter.attempts), letter.reason)
     new_console().print(table)
 
 
 def print_letter(letter: DeadLetter) -> None:
     """Print a dead letter in detail."""
-    for key, value in letter_as_json(letter).items():
+    instants = {key: full(value) for key, value in asdict(letter).items() if isinstance(value, datetime)}
+    for key, value in (letter_as_json(letter) | instants).items():
         if key == "payload":
             _write(f"payload: {escaped_lines(json.dumps(value, indent=2, ensure_ascii=False))}")
         else:

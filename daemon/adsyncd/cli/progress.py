@@ -1,9 +1,12 @@
 """The progress bar of a sync or a replay."""
 
+from datetime import datetime
+
 import anyio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from adsyncd.cli.times import brief
 from adsyncd.clock import SystemClock
 from adsyncd.model.run import Tally, Wait
 
@@ -30,10 +33,11 @@ async def show_progress(name: str, tally: Tally, console: Console) -> None:
 
 def _doing(tally: Tally) -> str:
     retries = f"{tally.retries} retries" if tally.retries else ""
-    wait = tally.wait(SystemClock().now())
-    return ", ".join(part for part in (retries, _waits(wait) if wait else "") if part)
+    now = SystemClock().now()
+    wait = tally.wait(now)
+    return ", ".join(part for part in (retries, _waits(wait, now) if wait else "") if part)
 
 
-def _waits(wait: Wait) -> str:
-    until = f" until {wait.until.astimezone():%H:%M:%S}" if wait.until else ""
+def _waits(wait: Wait, now: datetime) -> str:
+    until = f" until {brief(wait.until, now)}" if wait.until else ""
     return f"waiting for {wait.reason}{until}"

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from adsyncd.cli.output import new_table, run_as_json, seconds, styled
+from adsyncd.cli.times import column, full
 from adsyncd.model.failure import RunDetails, Unpushed
 from adsyncd.model.run import Run
 from adsyncd.model.status import counted
@@ -45,7 +46,7 @@ def _headline(run: Run) -> str:
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "tenant", run.tenant
     late = f", {seconds(run.late_s)} late" if run.late_s >= 1 else ""
-    yield "started", f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC{late}"
+    yield "started", f"{full(run.started_at)}{late}"
     if run.skipped_ticks:
         yield "skipped", f"{counted(run.skipped_ticks, 'tick')} of its tenant while it was in progress"
     if run.ended_at:
@@ -82,15 +83,16 @@ def _unpushed(details: RunDetails) -> Table:
     for name in ("campaign", "name", "state"):
         table.add_column(name, overflow="fold")
     table.add_column("attempts", justify="right", no_wrap=True)
-    table.add_column("since (UTC)", no_wrap=True)
+    heading, times = column("since", (one.since for one in details.unpushed))
+    table.add_column(heading, no_wrap=True)
     table.add_column("reason", overflow="fold")
-    for one in details.unpushed:
+    for one, since in zip(details.unpushed, times, strict=True):
         table.add_row(
             one.campaign_id,
             one.name or "",
             _state(one),
             str(one.attempts),
-            f"{one.since:%Y-%m-%d %H:%M:%S}",
+            since,
             one.reason or "",
         )
     return table

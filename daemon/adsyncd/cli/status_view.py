@@ -1,12 +1,13 @@
 """The status of the daemon and its tenants as sentences and tables."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from adsyncd.cli.output import listed, new_table, seconds, styled
+from adsyncd.cli.times import aware, brief
 from adsyncd.duration import format_duration
 from adsyncd.model.run import Run
 from adsyncd.model.status import DaemonStatus, RunProgress, State, TenantStatus, counted
@@ -24,7 +25,6 @@ _STYLES = {
     State.UNKNOWN: "red",
 }
 _MINUTE = timedelta(minutes=1)
-_DAY = timedelta(days=1)
 
 
 def sentence(tenant: TenantStatus, now: datetime) -> str:
@@ -240,36 +240,22 @@ def _done(run: Run) -> str:
 
 
 def _at(instant: datetime, now: datetime) -> str:
-    return f"{_local(instant, now)}, in {_in(instant, now)}"
+    return f"{brief(instant, now)}, in {_in(instant, now)}"
 
 
 def _since(instant: datetime | None, now: datetime) -> str:
-    return f"since {_local(instant, now)}" if instant else ""
+    return f"since {brief(instant, now)}" if instant else ""
 
 
 def silence(tenant: str, until: datetime, now: datetime) -> str:
     """Return a line that says until when a changed quota keeps a tenant from sending."""
-    return f"{tenant}: quota changed; no request before {_local(until, now)} ({_in(until, now)})"
-
-
-def _local(instant: datetime, now: datetime) -> str:
-    instant = _aware(instant)
-    try:
-        here = instant.astimezone()
-    except OverflowError:  # beyond the last date of the calendar
-        here = instant
-    return f"{here:%H:%M:%S}" if abs(instant - now) < _DAY else f"{here:%Y-%m-%d %H:%M}"
+    return f"{tenant}: quota changed; no request before {brief(until, now)} ({_in(until, now)})"
 
 
 def _in(instant: datetime | None, now: datetime) -> str:
     """Return the time left until an instant: in seconds up to ten minutes, then in minutes."""
     if instant is None:
         return ""
-    left = max(_aware(instant) - _aware(now), timedelta(0))
+    left = max(aware(instant) - aware(now), timedelta(0))
     unit = timedelta(seconds=1) if left < 10 * _MINUTE else _MINUTE
     return format_duration(-(-left // unit) * unit)
-
-
-def _aware(instant: datetime) -> datetime:
-    """Treat an instant without a time zone as UTC: adsyncd sends none, but another server might."""
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -5,6 +5,14 @@ from pathlib import Path
 import pytest
 
 from support.commands import Call, Shell, add_tenant, install
+from support.zone import in_zone
+
+
+@pytest.fixture(autouse=True)
+def _zone() -> Iterator[None]:
+    """Be where local time is not UTC."""
+    with in_zone("Europe/Berlin"):
+        yield
 
 
 @pytest.fixture

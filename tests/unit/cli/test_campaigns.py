@@ -64,10 +64,10 @@ def test_a_table_says_what_the_platform_listed_and_what_became_of_it(call: Call)
     assert (said.code, said.err) == (0, "")
     lines = [" ".join(line.split()) for line in said.out.splitlines()]
     assert lines == [
-        "campaign name status budget pushed (UTC) state",
-        "cmp-1 Spring sale active 100.50 EUR 2026-11-25 12:00",
+        "campaign name status budget pushed (+01:00) state",
+        "cmp-1 Spring sale active 100.50 EUR 2026-11-25 13:00",
         "cmp-2 Brand active dead letter",
-        r'cmp-3 =HYPERLINK("http://x","\x1b[31mred\x1b[0m")\nnext -paused -1,234.50 2026-11-25 12:00',
+        r'cmp-3 =HYPERLINK("http://x","\x1b[31mred\x1b[0m")\nnext -paused -1,234.50 2026-11-25 13:00',
     ]
 
 

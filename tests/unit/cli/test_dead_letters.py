@@ -72,8 +72,8 @@ def test_dead_letters_are_a_table_that_repeats_reasons_as_they_are(call: Call) -
     said = call("list")
     assert (said.code, said.err) == (0, "")
     heads, first, _, last = said.out.splitlines()
-    assert heads.split() == ["tenant", "campaign", "died", "(UTC)", "attempts", "reason"]
-    assert first.split() == ["acme", "c1", "2026-11-25", "12:00:00", "5", "422:", "over", "budget"]
+    assert heads.split() == ["tenant", "campaign", "died", "(+01:00)", "attempts", "reason"]
+    assert first.split() == ["acme", "c1", "2026-11-25", "13:00:00", "5", "422:", "over", "budget"]
     assert last.rstrip().endswith("503: [red]later[/]")
 
 

@@ -21,7 +21,7 @@ SALE = "Spring [red]sale[/]"
 SAID = """\
 acme-20261125T120000.000Z: partial, 1 of 4 campaigns pushed
 tenant     acme
-started    2026-11-25 12:00:00 UTC, 4m10s late
+started    2026-11-25 13:00:00+01:00, 4m10s late
 skipped    2 ticks of its tenant while it was in progress
 took       2m3s; waited: 1m40s quota, 20s backoff, 3s without a wait
 campaigns  4 listed, 1 pushed, 1 failed, 1 dead, 1 never tried
@@ -30,9 +30,9 @@ error      not done within run_deadline
 trace      5bd66ef5095369c7b0d1f8f4bd33716a
 
 not pushed, the latest first:
-campaign name                state         attempts since (UTC)         reason
-c1       Spring [red]sale[/] dead lettered        1 2026-11-25 12:00:00 422: over budget
-c2                           failed               5 2026-11-25 12:00:00 503: gone
+campaign name                state         attempts since (+01:00)      reason
+c1       Spring [red]sale[/] dead lettered        1 2026-11-25 13:00:00 422: over budget
+c2                           failed               5 2026-11-25 13:00:00 503: gone
 """
 
 

@@ -101,12 +101,12 @@ def test_runs_are_a_plain_table_with_trace_ids_where_there_is_no_terminal(call: 
     assert COLOUR not in said.out
     header, opened, ended, error = said.out.splitlines()
     assert header.split() == [
-        *("tenant", "due", "(UTC)", "took", "outcome", "pushed", "not", "pushed"),
+        *("tenant", "due", "(+01:00)", "took", "outcome", "pushed", "not", "pushed"),
         *("requests", "retries", "429s", "trace", "id"),
     ]
-    assert opened.split() == ["globex", "2026-11-25", "12:15:00", "open", "0/0", f"{1:032x}"]
+    assert opened.split() == ["globex", "2026-11-25", "13:15:00", "open", "0/0", f"{1:032x}"]
     assert ended.split() == [
-        *("acme", "2026-11-25", "12:00:00", "2m3s", "partial", "97/100"),
+        *("acme", "2026-11-25", "13:00:00", "2m3s", "partial", "97/100"),
         *("2", "failed,", "1", "dead", "117", "7", "0", "0" * 32),
     ]
     assert error == f"{run().run_id}: 3 of 100 campaigns were not pushed, the first because [red]no[/] answer"
@@ -235,7 +235,7 @@ def test_runs_are_sorted_by_the_time_that_is_shown(call: Call, folder: Path) -> 
     record(folder, resumed, a_run(number=1, error=None))
     header, *lines = call("runs").out.splitlines()
     assert header.split()[1] == "due"
-    assert [line.split()[2] for line in lines] == ["12:15:00", "12:00:00"]
+    assert [line.split()[2] for line in lines] == ["13:15:00", "13:00:00"]
 
 
 def numbers(said: Said) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 import io
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from adsyncd.model.verdict import Severity, Trouble, Verdict
 from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
 from support.records import NOON, run
+from support.zone import in_zone
 
 WRONG = Problem(Path("acme.toml"), 3, "quota", "is no table", "write quota = { ... }")
 IDLE = TenantStatus(
@@ -31,7 +31,7 @@ RUN = RunProgress(
 RUNNING = replace(IDLE, state=State.RUNNING, run=RUN)
 ENDLESS = replace(RUNNING, run=replace(RUN, done_at=None))
 WAITING = replace(RUNNING, state=State.WAITING, wait=Wait(WaitReason.QUOTA, NOON + timedelta(seconds=42)))
-DONE = "12 of 40 campaigns are done; at the present quota the rest takes until 12:16:00, in 16m"
+DONE = "12 of 40 campaigns are done; at the present quota the rest takes until 12:16:00+00:00, in 16m"
 LATE = Verdict(
     "acme", Trouble.LATE, Severity.WARNING, "acme is late: every second tick is skipped.",
     "late: waits for its quota", ("It is due every 2m, and a run takes 2m 2s.", "Nothing fails."),
@@ -46,11 +46,8 @@ DAEMON = DaemonStatus(
 @pytest.fixture(autouse=True, params=["UTC"])
 def _zone(request: pytest.FixtureRequest) -> Iterator[None]:
     """Be in a time zone: Greenwich's, unless a test says otherwise."""
-    with pytest.MonkeyPatch.context() as environ:
-        environ.setenv("TZ", request.param)
-        time.tzset()
+    with in_zone(request.param):
         yield
-    time.tzset()
 
 
 def shown(view: RenderableType, width: int = 160) -> list[str]:
@@ -71,10 +68,10 @@ def table_at(width: int, tenants: list[TenantStatus]) -> list[str]:
 @pytest.mark.parametrize(
     ("tenant", "words"),
     [
-        (IDLE, "acme is idle until 12:03:00, in 3m"),
-        (replace(IDLE, next_fire_time=NOON + timedelta(days=3)), "acme is idle until 2026-11-28 12:00, in 3d"),
+        (IDLE, "acme is idle until 12:03:00+00:00, in 3m"),
+        (replace(IDLE, next_fire_time=NOON + timedelta(days=3)), "acme is idle until 2026-11-28 12:00+00:00, in 3d"),
         (replace(IDLE, next_fire_time=None), "acme is idle"),
-        (WAITING, f"acme waits for the quota until 12:00:42, in 42s; {DONE}"),
+        (WAITING, f"acme waits for the quota until 12:00:42+00:00, in 42s; {DONE}"),
         (
             replace(WAITING, wait=Wait(WaitReason.CREDENTIALS), run=replace(RUN, announced=0, done_at=None)),
             "acme waits for the credentials; its campaigns are not listed yet",
@@ -88,15 +85,15 @@ def table_at(width: int, tenants: list[TenantStatus]) -> list[str]:
         ),
         (
             replace(IDLE, state=State.PAUSED, paused_since=NOON - timedelta(hours=1)),
-            "acme is paused since 11:00:00; resume it with: adsyncd resume acme",
+            "acme is paused since 11:00:00+00:00; resume it with: adsyncd resume acme",
         ),
         (
             replace(IDLE, state=State.ELSEWHERE),
-            "acme was run by another process at its last tick; the next tick is at 12:03:00, in 3m",
+            "acme was run by another process at its last tick; the next tick is at 12:03:00+00:00, in 3m",
         ),
         (
             replace(WAITING, wait=Wait(WaitReason.BREAKER, NOON + timedelta(seconds=42), "ads.example.com: no answer")),
-            f"acme waits for the circuit breaker until 12:00:42, in 42s (ads.example.com: no answer); {DONE}",
+            f"acme waits for the circuit breaker until 12:00:42+00:00, in 42s (ads.example.com: no answer); {DONE}",
         ),
         (TenantStatus("acme", State.DISABLED, "acme", "mixo"), "acme is disabled by its drop-in"),
         (TenantStatus("acme", State.REFUSED), "acme can't run: its files are invalid"),
@@ -112,7 +109,7 @@ def test_of_a_tenant_that_only_pulls_the_campaigns_are_stored() -> None:
     tenant = replace(RUNNING, run=going, last_run=last)
     assert sentence(tenant, NOON) == "acme runs; 20 campaigns are done"  # and nobody knows how many there are
     lines = shown(tenant_view(tenant, NOON))
-    assert any("since 11:55:00: 20 stored, 0 failed; 14 requests" in line for line in lines)
+    assert any("since 11:55:00+00:00: 20 stored, 0 failed; 14 requests" in line for line in lines)
     assert any("30 of 30 stored" in line for line in lines)
 
 
@@ -137,12 +134,12 @@ def test_of_one_tenant_all_is_shown() -> None:
         "client id acme-1 at mixo",
         "permits 7 of 10 are free, shape burst",
         (
-            "run acme-20261125T120000.000Z, since 11:55:00: 9 pushed, 2 skipped, 0 dead, 1 failed; "
+            "run acme-20261125T120000.000Z, since 11:55:00+00:00: 9 pushed, 2 skipped, 0 dead, 1 failed; "
             "14 requests, 3 retries, 1 answered 429, waited 61 s"
         ),
         f"last run partial 7m ago ({last.run_id}): 2 of 3 pushed, trace {last.trace_id}",
         "note the platform named 5",
-        "next run 12:03:00, in 3m",
+        "next run 12:03:00+00:00, in 3m",
         "dead letters 2, see adsyncd dead-letters list --tenant acme",
         "error 1 of 3 campaigns were not pushed",
         f"refused {WRONG}",
@@ -167,10 +164,10 @@ def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
         "acme: [red]503",
         str(WRONG),
         "circuit breaker open: ads: nothing but failures",
-        "Vault: sealed since 11:58:00: unseal it",
+        "Vault: sealed since 11:58:00+00:00: unseal it",
         "database: the disk is full",
         "telemetry: traces are being lost: HTTP 503",
-        "adsyncd 0.1.0 since 2026-11-23 12:00: 1 waiting, 1 refused",
+        "adsyncd 0.1.0 since 2026-11-23 12:00+00:00: 1 waiting, 1 refused",
     ]
 
 
@@ -212,7 +209,7 @@ def test_a_time_to_wait_is_never_told_too_short(after: float, words: str) -> Non
 
 @pytest.mark.parametrize("_zone", ["Asia/Tokyo"], indirect=True)
 def test_instants_are_local_ones() -> None:
-    assert sentence(IDLE, NOON) == "acme is idle until 21:03:00, in 3m"
+    assert sentence(IDLE, NOON) == "acme is idle until 21:03:00+09:00, in 3m"
 
 
 @pytest.mark.parametrize("_zone", ["Asia/Tokyo", "America/New_York"], indirect=True)
