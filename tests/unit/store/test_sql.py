@@ -117,6 +117,9 @@ def sqlite_error(name: str) -> sqlite3.OperationalError:
         (psycopg.errors.LockNotAvailable(), "another process keeps it locked"),
         (psycopg.errors.ReadOnlySqlTransaction(), "it is read-only"),
         (psycopg.errors.InsufficientPrivilege(), "the user lacks a right"),
+        (psycopg.errors.DataCorrupted(), f"it is damaged; see adsyncd check --store, then {sqlite_file.RESTORE}"),
+        (psycopg.errors.IndexCorrupted(), f"it is damaged; see adsyncd check --store, then {sqlite_file.RESTORE}"),
+        (sqlite_error("SQLITE_CORRUPT_INDEX"), f"it is damaged; see adsyncd check --store, then {sqlite_file.RESTORE}"),
         (psycopg.OperationalError("connection refused\n\tIs the server running?"), "connection refused"),
     ],
 )
