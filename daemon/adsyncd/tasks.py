@@ -32,6 +32,13 @@ async def beside(
         raise failure
 
 
+async def side_by_side(*tasks: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run tasks at the same time, until all have ended."""
+    async with anyio.create_task_group() as group:
+        for task in tasks:
+            group.start_soon(task)
+
+
 async def give_way(number: int, every: int = 200) -> None:
     """Let the event loop have a turn after each `every` items of a long row. `number`: of the item, from 0."""
     if number % every == every - 1:

@@ -15,6 +15,7 @@ from adsyncd.errors import LeaseLost
 from adsyncd.host.owner import ProcessOwner
 from adsyncd.model.campaign import PushState
 from adsyncd.model.lease import Lease
+from adsyncd.model.run import Outcome
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.runs.lease import Leases
 from adsyncd.store import Store, leases, open_store, sql, tables
@@ -191,3 +192,33 @@ async def whole_run_of(store: Store, tenant: str) -> None:
     for push in await store.keep_page(run(tenant), page("c1", "c2", "c3"), ALL):
         await settle(store, run(tenant), push, PushState.PUSHED)
     await store.finish(replace(run(tenant), ended_at=NOON))
+
+
+async def test_what_other_processes_hold_is_known_and_that_they_were_at_work(store: Store) -> None:
+    mine, theirs = f"mine-{uuid.uuid4().hex}", f"theirs-{uuid.uuid4().hex}"
+    _, before = await store.leases_of_others(mine)
+    await store.take_lease(mine, "me")
+    lease = await store.take_lease(theirs, "they")
+    held, total = await store.leases_of_others("me")
+    assert [one for one in held if one.tenant in {mine, theirs}] == [lease]
+    assert total == before + 2
+    await store.give_lease(lease)
+    held, total = await store.leases_of_others("me")
+    assert (theirs in {one.tenant for one in held}, total) == (False, before + 2)
+    await store.give_lease(await store.take_lease(theirs, "they"))
+    assert (await store.leases_of_others("me"))[1] == before + 3
+    fences = await store.fences()
+    assert (fences[mine], fences[theirs], sum(fences.values())) == (1, 2, before + 3)
+
+
+async def test_the_last_run_of_some_tenants_is_the_latest_that_ended(store: Store) -> None:
+    acme, globex = f"acme-{uuid.uuid4().hex}", f"globex-{uuid.uuid4().hex}"
+    for number in range(3):
+        begun = run(acme, number)
+        await store.begin(begun)
+        if number < 2:
+            await store.finish(replace(begun, ended_at=begun.started_at, outcome=Outcome.SUCCEEDED), misses=False)
+    await store.begin(run(globex))
+    found = await store.last_runs_of([acme, globex, "nobody"])
+    assert {tenant: one.run_id for tenant, one in found.items()} == {acme: run(acme, 1).run_id}
+    assert found[acme] == (await store.last_runs())[acme]

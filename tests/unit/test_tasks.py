@@ -6,7 +6,7 @@ import anyio.lowlevel
 import pytest
 
 from adsyncd.errors import StoreError
-from adsyncd.tasks import at_once, beside, give_way, in_thread, own_threads
+from adsyncd.tasks import at_once, beside, give_way, in_thread, own_threads, side_by_side
 
 
 async def wait(ended: list[str]) -> None:
@@ -126,3 +126,18 @@ async def test_in_a_long_row_others_have_a_turn_now_and_then() -> None:
         for number in range(1000):
             await give_way(number, 100)
         assert len(turns) == 10
+
+
+async def test_tasks_run_at_the_same_time_until_all_have_ended() -> None:
+    met, ended = anyio.Event(), list[str]()
+
+    async def first() -> None:
+        await met.wait()
+        ended.append("first")
+
+    async def second() -> None:
+        met.set()
+        ended.append("second")
+
+    await side_by_side(first, second)
+    assert ended == ["second", "first"]

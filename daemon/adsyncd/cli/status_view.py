@@ -35,7 +35,7 @@ def sentence(tenant: TenantStatus, now: datetime) -> str:
         case State.PAUSED:
             does = f"is paused {_since(tenant.paused_since, now)}; resume it with: adsyncd resume {tenant.id}"
         case State.ELSEWHERE:
-            does = "was run by another process at its last tick" + (
+            does = f"runs elsewhere: {tenant.holder or 'another process'} works on it" + (
                 f"; the next tick is at {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else ""
             )
         case State.DISABLED:

@@ -43,6 +43,7 @@ class Parts:
     store: Store
     clock: Clock
     alerts: AlertWatch
+    leases: Leases
     instruments: Instruments
     vault: "Vault | None" = None
     exports: Callable[[], Mapping[str, Export]] = dict
@@ -108,7 +109,7 @@ async def open_parts(
             )
         )
         stack.enter_context(seldom_collecting())
-        yield Parts(supervisor, store, clock, alerts, telemetry.instruments, vault, telemetry.exports)
+        yield Parts(supervisor, store, clock, alerts, leases, telemetry.instruments, vault, telemetry.exports)
 
 
 def _receivers(table: ReceiversTable) -> list[Receiver]:

@@ -22,7 +22,8 @@ from adsyncd.daemon.parts import Parts, open_parts
 from adsyncd.daemon.process_metrics import process_metrics
 from adsyncd.host.loop_lag import LoopLag
 from adsyncd.host.sd_notify import open_notifier, status_line
-from adsyncd.tasks import beside
+from adsyncd.tasks import beside, side_by_side
+from adsyncd.tenants.elsewhere import Elsewhere
 from adsyncd.tenants.file_watch import watch
 from adsyncd.tenants.gauges import keep_letters
 from adsyncd.tenants.registry import Registry
@@ -54,6 +55,10 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
             registry = Registry(supervisor, ticker, parts.alerts, parts.store, parts.clock)
             load, telling = partial(load_guarded_settings, config, environ), partial(notifier.reloading, parts.clock)
             reloader = Reloader(settings, load, registry, parts.clock, parts.instruments, telling)
+            elsewhere = Elsewhere(
+                parts.store, parts.leases, lambda: supervisor.workers, parts.alerts, parts.instruments
+            )
+            await elsewhere.begin()
             lag = LoopLag(parts.clock)
             parts.instruments.observe(process_metrics(parts.clock, lag))
             first = await reloader.reload()
@@ -78,15 +83,17 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                 ):
                     await notifier.ready()
                     _log.info("ready", tenants=len(first.added), due=first.due)
-                    async with (
-                        beside(overview.run),
-                        beside(registry.catch_up, runs),
-                        beside(reloader.obey, hangups),
-                        beside(reloader.forget_gone),
-                        beside(watch, reloader, config),
-                        beside(ticker.keep_time, parts.clock),
-                        beside(lag.run),
-                        beside(keep_letters, parts.store, parts.instruments, lambda: supervisor.tenants),
+                    async with beside(
+                        side_by_side,
+                        overview.run,
+                        partial(registry.catch_up, runs),
+                        elsewhere.run,
+                        partial(reloader.obey, hangups),
+                        reloader.forget_gone,
+                        partial(watch, reloader, config),
+                        partial(ticker.keep_time, parts.clock),
+                        lag.run,
+                        partial(keep_letters, parts.store, parts.instruments, lambda: supervisor.tenants),
                     ):
                         await anext(signals)
                     ticker.stop()

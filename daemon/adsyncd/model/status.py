@@ -17,8 +17,8 @@ from adsyncd.rate.wait import WaitReason
 class State(StrEnum):
     """The state of a tenant.
 
-    `WAITING`: it runs, and a request waits, or its run waits for its turn to begin. `ELSEWHERE`: another process worked
-    on it at its last tick. `DRAINING`: its drop-in is gone, its last run is in progress. `DISABLED`: by its drop-in.
+    `WAITING`: it runs, and a request waits, or its run waits for its turn to begin. `ELSEWHERE`: another process works
+    on it. `DRAINING`: its drop-in is gone, its last run is in progress. `DISABLED`: by its drop-in.
     `REFUSED`: its files were never valid. `UNKNOWN`: a bug in adsyncd.
     """
 
@@ -76,10 +76,10 @@ class TenantStatus:
     """The status of a tenant.
 
     `wait` is the wait of its requests that ends first; `turn`, while its run waits for its turn to begin, how many runs
-    begin before it, at most; `last_run` the latest that ended; `permits_free` how many of
-    `permits` are free now, and `shape` how they are granted. `error` is the last error since the last success;
-    `refused` the problems of its files, whose last good version is in force. A disabled or refused tenant has no
-    permits. `verdict`: what is wrong with it; None if nothing is.
+    begin before it, at most; `holder` the other process that works on it; `last_run` the latest that ended;
+    `permits_free` how many of `permits` are free now, and `shape` how they are granted. `error` is the last error since
+    the last success; `refused` the problems of its files, whose last good version is in force. A disabled or refused
+    tenant has no permits. `verdict`: what is wrong with it; None if nothing is.
     """
 
     id: str
@@ -88,6 +88,7 @@ class TenantStatus:
     platform: str | None = None
     wait: Wait | None = None
     turn: int | None = None
+    holder: str | None = None
     run: RunProgress | None = None
     next_fire_time: datetime | None = None
     paused_since: datetime | None = None

@@ -10,7 +10,8 @@ process takes the lease over if the holder is known to have ended, or the beat h
 A stalled holder learns from its fencing token (`fence`) that it was replaced: the store refuses its writes.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -63,10 +64,11 @@ class Leases:
     """The leases of this process. Another process may take one over `ttl_s` seconds after its last beat."""
 
     def __init__(self, ledger: LeaseLedger, owner: LeaseOwner, ttl_s: float = TTL_S) -> None:
+        self.owner = owner
         self._ledger = ledger
-        self._owner = owner
         self._ttl_s = ttl_s
         self._holds: dict[str, _Hold] = {}
+        self._takes = Counter[str]()
 
     @asynccontextmanager
     async def hold(self, tenant: str, pause: Callable[[float], Awaitable[None]] = anyio.sleep) -> AsyncIterator[Lease]:
@@ -92,6 +94,11 @@ class Leases:
                     with suppress(StoreError):  # then it expires
                         await self._ledger.give_lease(hold.lease)
 
+    def count_takes(self) -> Mapping[str, int]:
+        """Return how often this process has taken leases since the last call, by tenant: their fences grew by that."""
+        takes, self._takes = self._takes, Counter()
+        return takes
+
     async def run(self) -> None:
         """Renew the beats of all held leases, until cancelled."""
         while True:
@@ -101,19 +108,25 @@ class Leases:
                     await self._ledger.beat_leases(held)
 
     async def _take(self, tenant: str, pause: Callable[[float], Awaitable[None]]) -> Lease:
-        seen = lease = await self._ledger.take_lease(tenant, self._owner.id)
+        seen = lease = await self._ledger.take_lease(tenant, self.owner.id)
         looks = 0
-        while lease.owner != self._owner.id:
+        while lease.owner != self.owner.id:
             if lease != seen:
-                raise LeaseHeld(_holder(lease))
-            over = seen if looks == _LOOKS or self._owner.is_gone(seen.owner) else None
+                raise LeaseHeld(_held(lease))
+            over = seen if looks == _LOOKS or self.owner.is_gone(seen.owner) else None
             if over is None:
                 await pause(self._ttl_s / _LOOKS)
                 looks += 1
-            lease = await self._ledger.take_lease(tenant, self._owner.id, over)
+            lease = await self._ledger.take_lease(tenant, self.owner.id, over)
+        self._takes[tenant] += 1
         return lease
 
 
-def _holder(lease: Lease) -> str:
-    holder, tenant = lease.owner.partition(";")[0], lease.tenant
-    return f"{holder} is working on tenant {tenant}: wait until it is done, or see `adsyncd status {tenant}`"
+def holder(lease: Lease) -> str:
+    """Return the process that holds a lease, in words."""
+    return lease.owner.partition(";")[0]
+
+
+def _held(lease: Lease) -> str:
+    tenant = lease.tenant
+    return f"{holder(lease)} is working on tenant {tenant}: wait until it is done, or see `adsyncd status {tenant}`"

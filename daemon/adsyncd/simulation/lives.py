@@ -292,7 +292,7 @@ class Lives:
         nobody = AlertWatch(
             [], store, connect=lambda: wire, clock=self._clock, random=connector.random, instruments=instruments
         )
-        return Parts(supervisor, store, self._clock, nobody, instruments)
+        return Parts(supervisor, store, self._clock, nobody, leases, instruments)
 
 
 def sign_in_hosts(world: World, platforms: Mapping[str, Application]) -> dict[str, Application]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
-from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 
 from adsyncd.errors import LeaseLost
 from adsyncd.model.lease import Lease
@@ -51,6 +51,24 @@ _HOLDERS = (
     .order_by(table.c.tenant)
     .with_for_update(read=True)
 )
+
+
+_OF_OTHERS = select(*[table.c[field.name] for field in fields(Lease)]).where(
+    table.c.owner != "", table.c.owner != bindparam("own")
+)
+_SUM = select(func.coalesce(func.sum(table.c.fence), 0))
+_FENCES = select(table.c.tenant, table.c.fence)
+
+
+def of_others(connection: Connection, owner: str) -> tuple[list[Lease], int]:
+    """Return the leases that others than `owner` hold, and the sum of all fences."""
+    held = [Lease(*row) for row in connection.execute(_OF_OTHERS, {"own": owner})]
+    return held, int(connection.scalar(_SUM) or 0)
+
+
+def fences(connection: Connection) -> dict[str, int]:
+    """Return the fence of each tenant that ever had a lease."""
+    return {row.tenant: row.fence for row in connection.execute(_FENCES)}
 
 
 def take(connection: Connection, items: Sequence[Take]) -> list[Lease]:

@@ -16,6 +16,7 @@ from adsyncd.model.campaign import DeadLetter, Page
 from adsyncd.model.day import Day
 from adsyncd.model.failure import MOST_UNPUSHED, SharedReason, Unpushed
 from adsyncd.model.half_hour import HalfHour
+from adsyncd.model.lease import Lease
 from adsyncd.model.run import Outcome, Run
 from adsyncd.rate.ledger import PermitRecord, ShapeRecord
 from adsyncd.store import (
@@ -24,6 +25,7 @@ from adsyncd.store import (
     failures,
     half_hours,
     history,
+    leases,
     listings,
     pauses,
     permits,
@@ -189,6 +191,18 @@ class Reader:
     async def last_runs(self) -> dict[str, Run]:
         """Return, by tenant, the latest run that ended."""
         return await self._read(history.last_runs)
+
+    async def last_runs_of(self, tenants: Collection[str]) -> dict[str, Run]:
+        """Return, by tenant, the latest run that ended, of these tenants."""
+        return await self._read(lambda connection: history.last_runs_of(connection, tenants))
+
+    async def leases_of_others(self, owner: str) -> tuple[list[Lease], int]:
+        """Return the leases that others than `owner` hold, and the sum of all fences."""
+        return await self._read(lambda connection: leases.of_others(connection, owner))
+
+    async def fences(self) -> dict[str, int]:
+        """Return the fence of each tenant that ever had a lease: it grows with each change of hands."""
+        return await self._read(leases.fences)
 
     async def last_regular_runs(self, tenants: Sequence[str]) -> dict[str, list[Run]]:
         """Return, by tenant, its last ten runs that succeeded or succeeded in part, newest first."""

@@ -44,7 +44,8 @@ class Condition:
         self._services = services
         self._paused_since = paused_since
         self._activities = Counter[Activity]()
-        self._elsewhere = False  # at the last tick another process held the lease
+        self.elsewhere: str | None = None  # the other process that works on it
+        self._excused: Exception | None = None  # a sign-in that failed before another process succeeded
         self._unrecorded: str | None = None  # why the database could not record that a run begins
         self._left_open: str | None = None  # why the latest run has no end
         self._judged: tuple[Verdict | None] | None = None  # None: to be judged anew
@@ -54,6 +55,25 @@ class Condition:
         self.last_run, self._judged = run, None
         if not run.was_cancelled:
             self._evidence = run
+
+    def learn(self, run: Run) -> bool:
+        """Note the last run that is on record; return whether another process has ended it."""
+        known = self.last_run
+        if known and (run.fire_time < known.fire_time or (run.run_id, run.ended_at) == (known.run_id, known.ended_at)):
+            return False
+        self._left_open, self._excused = None, self.session.failure
+        self.note_end(run)
+        return True
+
+    def learn_pause(self, since: datetime | None) -> None:
+        """Note the pause that is on record, unless a command is about to change it."""
+        if not self._activities[Activity.COMMAND]:
+            self._paused_since, self._judged = since, None
+
+    @property
+    def paused_since(self) -> datetime | None:
+        """Since when the tenant is paused, or None."""
+        return self._paused_since
 
     @property
     def verdict(self) -> Verdict | None:
@@ -91,14 +111,15 @@ class Condition:
             return State.WAITING if waits else State.RUNNING
         if self._paused_since:
             return State.PAUSED
-        return State.ELSEWHERE if self._elsewhere else State.IDLE
+        return State.ELSEWHERE if self.elsewhere else State.IDLE
 
     def status(self, next_fire_time: datetime | None) -> TenantStatus:
         """Return what the tenant does and what went wrong last. `next_fire_time`: when it is due if not paused."""
         now, run = self._services.clock.now(), self.going
         wait = run.tally.wait(now) if run else None
         last_error = self._evidence.error if self._evidence else None
-        failure = self._unrecorded or self._left_open or self.session.failure or last_error
+        refusal = self.session.failure if self.session.failure is not self._excused else None
+        failure = self._unrecorded or self._left_open or refusal or last_error
         return TenantStatus(
             self.tenant.id,
             self.state,
@@ -106,6 +127,7 @@ class Condition:
             self.tenant.platform.name,
             wait=wait,
             turn=self._turn.ahead,
+            holder=self.elsewhere,
             run=progress(run, done_at(run.tally, self.tenant, self.gate, now)) if run else None,
             next_fire_time=None if self._paused_since else next_fire_time,
             paused_since=self._paused_since,

@@ -61,6 +61,7 @@ class Worker(Condition):
         self._budget = RetryBudget(services.clock.monotonic())
         self._halt = Halt()  # of the run in progress, or of the last one
         self._last_outcome: Outcome | None = None
+        self._kept_off = False  # by another process, at the last tick
         self._tally = Tally()  # of the run in progress, or of the last one
         self._skipped_since: datetime | None = None  # the first skipped tick since the last run began
 
@@ -272,9 +273,9 @@ class Worker(Condition):
             return True
         except LeaseHeld as held:
             self._skip(fire_time)
-            log = _log.debug if self._elsewhere else _log.info
+            log = _log.debug if self._kept_off else _log.info
             log("tick skipped, another process is at work", tenant=self.tenant.id, reason=str(held))
-            self._elsewhere = True
+            self._kept_off = True
             return True
         except StoreError as error:
             log = _log.error if self._unrecorded is None else _log.debug
@@ -283,7 +284,7 @@ class Worker(Condition):
             return False
         finally:
             self._turn.end()
-        self._unrecorded, self._elsewhere, self._judged = None, False, None
+        self._unrecorded, self._kept_off, self._judged = None, False, None
         self._left_open = None if run.outcome else run.error
         log_end(run, repeats=run.outcome is self._last_outcome)
         self._last_outcome = run.outcome

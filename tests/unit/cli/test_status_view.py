@@ -89,7 +89,7 @@ def table_at(width: int, tenants: list[TenantStatus]) -> list[str]:
         ),
         (
             replace(IDLE, state=State.ELSEWHERE),
-            "acme was run by another process at its last tick; the next tick is at 12:03:00+00:00, in 3m",
+            "acme runs elsewhere: another process works on it; the next tick is at 12:03:00+00:00, in 3m",
         ),
         (
             replace(WAITING, wait=Wait(WaitReason.BREAKER, NOON + timedelta(seconds=42), "ads.example.com: no answer")),
