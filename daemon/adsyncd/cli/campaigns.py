@@ -16,7 +16,7 @@ from adsyncd.cli.instants import instant
 from adsyncd.cli.output import JsonList, new_console, new_table, print_csv, print_line, styled
 from adsyncd.cli.times import TO_THE_MINUTE, column
 from adsyncd.clock import SystemClock
-from adsyncd.config import load_settings
+from adsyncd.config import store_settings
 from adsyncd.store import Reader, open_reader
 from adsyncd.store.stored_campaigns import CampaignFilter, StoredCampaign
 
@@ -66,7 +66,7 @@ def campaigns(
     if csv and json:
         raise typer.BadParameter("choose one of --csv and --json")
     wanted = CampaignFilter(campaign_id, name, status, _instant(synced_since), deleted, dead)
-    url = load_settings(config, os.environ).store.url
+    url = store_settings(config, os.environ).store.url
     if csv:
         anyio.run(_print_csv, url, tenant, wanted, limit)
     elif json:

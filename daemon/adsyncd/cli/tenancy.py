@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
 from pydantic import TypeAdapter
 
-from adsyncd.cli.arguments import CONFIG, Config, Json, not_stored
+from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at, not_stored
 from adsyncd.cli.client import Refused, path_of, reaching
 from adsyncd.cli.output import print_json, print_line, seconds
 from adsyncd.clock import SystemClock, entropy
@@ -52,6 +53,7 @@ def forget(
     yes: _Yes = False,
     dry_run: _DryRun = False,
     json: Json = False,
+    socket: Socket = None,
 ) -> None:
     """Delete all that is stored of a tenant: its campaigns, dead letters, runs, sums of days, and its pause.
 
@@ -67,15 +69,15 @@ def forget(
     """
     if not (yes or dry_run or sys.stdin.isatty()):
         raise typer.BadParameter("there is no terminal to ask on; to delete without a question: --yes")
-    settings = load_settings(config, os.environ)
-    in_use = _in_use(_not_in_force(settings, tenant), tenant)
+    settings, at = load_settings(config, os.environ), asked_at(config, socket)
+    in_use = _in_use(_not_in_force(settings, tenant, at), tenant)
     found = anyio.run(_forgettable, settings, tenant, in_use)
     if not (yes or dry_run):
         for line in (*_lines(f"{tenant} has", *found), "delete all of it? [y/N]"):
             print_line(line, err=True)
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise AdsyncdError("nothing was deleted, since the answer was not y")
-        in_use = _in_use(_not_in_force(settings, tenant), tenant)  # the answer may have taken long
+        in_use = _in_use(_not_in_force(settings, tenant, at), tenant)  # the answer may have taken long
     records, permits = found if dry_run else anyio.run(_forget, settings, tenant, in_use)
     if json:
         of_permits = None if permits is None else asdict(permits)
@@ -91,6 +93,7 @@ def rename(
     config: Config = CONFIG,
     dry_run: _DryRun = False,
     json: Json = False,
+    socket: Socket = None,
 ) -> None:
     """Give all that is stored of a tenant to another id, so that a renamed drop-in goes on where it was.
 
@@ -107,9 +110,9 @@ def rename(
         raise typer.BadParameter("OLD and NEW are the same")
     if not re.fullmatch(TENANT_ID, new):
         raise typer.BadParameter("it is not a valid tenant id: use at most 63 of a-z, 0-9 and -", param_hint="NEW")
-    settings = load_settings(config, os.environ)
-    _not_in_force(settings, old)
-    anyio.run(_refuse_if_served, settings, new)
+    settings, at = load_settings(config, os.environ), asked_at(config, socket)
+    _not_in_force(settings, old, at)
+    anyio.run(_refuse_if_served, at, new)
     records = anyio.run(_renamable, settings, old, new) if dry_run else anyio.run(_rename, settings, old, new)
     if json:
         print_json({"tenant": old, "renamed_to": new, "dry_run": dry_run, "records": asdict(records)})
@@ -117,7 +120,7 @@ def rename(
         print_line(f"{old} {'would become' if dry_run else 'is now'} {new}: {_counted(records)}")
 
 
-def _not_in_force(settings: Settings, tenant: str) -> Tenants:
+def _not_in_force(settings: Settings, tenant: str, at: Path) -> Tenants:
     """Return all drop-ins. Raises AdsyncdError if one of the tenant is in force, here or in the daemon."""
     tenants = read_tenants(settings)
     away = "move its file away, then: adsyncd reload"
@@ -127,13 +130,13 @@ def _not_in_force(settings: Settings, tenant: str) -> Tenants:
         raise ConfigError(tenants.directories)
     if tenant in tenants.good and tenants.good[tenant].enabled:
         raise CommandRefused(f"the drop-in of {tenant} is in force", away)
-    anyio.run(_refuse_if_served, settings, tenant)
+    anyio.run(_refuse_if_served, at, tenant)
     return tenants
 
 
-async def _refuse_if_served(settings: Settings, tenant: str) -> None:
+async def _refuse_if_served(at: Path, tenant: str) -> None:
     """Raise CommandRefused if a daemon answers and serves the tenant."""
-    async with reaching(settings.control.socket) as daemon:
+    async with reaching(at) as daemon:
         try:
             status = await daemon.ask("GET", path_of(tenant), _TENANT)
         except NoDaemon:

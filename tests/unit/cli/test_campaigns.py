@@ -204,3 +204,9 @@ def test_options_that_make_no_sense_are_usage_errors(call: Call, options: list[s
     said = call("acme", *options)
     assert said.code == 2
     assert wrong in (said.out if "--json" in options else said.err)
+
+
+def test_the_store_s_own_settings_are_enough(call: Call, tmp_path: Path) -> None:
+    settings = tmp_path / "adsyncd.toml"
+    settings.write_text(settings.read_text() + "\n[vault]\naddres = 1\n")
+    assert ids(call("acme", "--json")) == ["cmp-1", "cmp-2", "cmp-3"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from adsyncd.cli import tenancy
 from adsyncd.cli.tenancy import refusal
 from adsyncd.clock import SystemClock
 from adsyncd.model.status import State, TenantStatus
@@ -220,3 +221,27 @@ def test_no_records_are_changed_of_a_tenant_that_the_daemon_serves(state: State)
     draining = "a run or a replay of acme is in progress; wait for its end: adsyncd status acme"
     expected = {State.DISABLED: None, State.DRAINING: draining}.get(state, wrong)
     assert (said and str(said)) == expected
+
+
+@pytest.mark.parametrize("command", [["forget", "acme", "--yes"], ["rename", "acme", "apex"]])
+def test_the_daemon_at_the_named_socket_is_asked(
+    call: Call, tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[tuple[Path, str]]()
+
+    async def note(at: Path, tenant: str) -> None:
+        asked.append((at, tenant))
+
+    monkeypatch.setattr(tenancy, "_refuse_if_served", note)
+    assert call(*command, "--socket", str(tmp_path / "theirs")).code == 0
+    assert {at for at, _ in asked} == {tmp_path / "theirs"}
+    assert [name for _, name in asked] == command[1 : 1 + len(asked)]
+
+
+def test_a_refusal_is_a_problem_in_json(call: Call, tmp_path: Path) -> None:
+    add_tenant(tmp_path, "acme")
+    for command in (["forget", "acme", "--yes", "--json"], ["rename", "acme", "apex", "--json"]):
+        said = call(*command)
+        assert (said.code, said.err) == (1, "")
+        problem = json.loads(said.out)
+        assert (problem["detail"], problem["fix"]) == (f"the drop-in of acme is in force; {AWAY}", AWAY)
