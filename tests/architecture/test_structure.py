@@ -94,11 +94,14 @@ COVERED = {
     "unit/cli/test_cli.py": "cli/arguments cli/output",
     "process/test_control.py": "cli/commands cli/status",
     "process/test_client.py": "cli/log_level",
+    "unit/cli/test_plan.py": "cli/plan_view",
+    "unit/config/test_plain_socket.py": "config/names",
     "integration/test_control_client.py": "cli/client",
     "integration/test_forwarder.py": "cli/forwarder",
     "integration/test_control_fuzz.py": "control/openapi",
     "integration/test_control_socket.py": "control/connection control/peer control/server",
-    "unit/control/test_app.py": "control/endpoint control/endpoints control/lists control/openapi control/wire",
+    "unit/control/test_app.py": "control/endpoint control/endpoints control/lists control/openapi control/problem"
+    " control/wire",
     "unit/control/test_bulk.py": "control/orders",
     "unit/control/page/test_site.py": "control/page/sources",
     # They are tested against the real thing.

@@ -4,15 +4,20 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from adsyncd import config as settings_of
 from adsyncd.cli.output import listed
-from adsyncd.config import CONFIG_VARIABLE, DEFAULT_PATH, LOG_LEVEL_VARIABLE, Settings, control_socket
-from adsyncd.config.dropins import Tenants
+from adsyncd.config.names import CONFIG_VARIABLE, DEFAULT_PATH, LOG_LEVEL_VARIABLE
+from adsyncd.config.plain_socket import plain_socket
 from adsyncd.errors import AdsyncdError, ConfigError, Problem
-from adsyncd.model.tenant import Tenant
+
+if TYPE_CHECKING:
+    from adsyncd.config import Settings
+    from adsyncd.config.dropins import Tenants
+    from adsyncd.model.tenant import Tenant
 
 Config = Annotated[
     Path,
@@ -43,7 +48,9 @@ TheTenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's i
 
 def asked_at(config: Path, socket: Path | None) -> Path:
     """Return the socket of the daemon to ask. Raises ConfigError if no --socket names it and the settings hide it."""
-    return control_socket(config, os.environ) if socket is None else socket
+    if socket is not None:
+        return socket
+    return plain_socket(config, os.environ) or settings_of.control_socket(config, os.environ)
 
 
 def not_stored(tenant_id: str, stored: Sequence[str]) -> AdsyncdError:
@@ -56,7 +63,7 @@ def not_stored(tenant_id: str, stored: Sequence[str]) -> AdsyncdError:
     return AdsyncdError(f'nothing is stored of a tenant "{tenant_id}"; {fix}')
 
 
-def find_tenant(settings: Settings, tenants: Tenants, tenant_id: str) -> Tenant:
+def find_tenant(settings: "Settings", tenants: "Tenants", tenant_id: str) -> "Tenant":
     """Return a tenant by its id. Raises ConfigError with its problems, or with the file to create."""
     if tenant_id in tenants.good:
         return tenants.good[tenant_id]

@@ -23,8 +23,8 @@ from adsyncd.errors import ConfigError, Problem, StoreError
 from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.status import counted
 from adsyncd.model.tenant import Tenant, VaultRef
-from adsyncd.rate import silences
 from adsyncd.rate.quota import Window
+from adsyncd.rate.silences import silences
 from adsyncd.runs.plan import ASSUMED_CAMPAIGNS, plan
 from adsyncd.store import open_reader
 from adsyncd.store.checkup import Checkup, check_up

@@ -11,7 +11,7 @@ import anyio
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from adsyncd.control import wire
+from adsyncd.control.problem import FilesRefusedProblem, ProblemDetails
 from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 
 ANSWERS_WITHIN_S = 10.0
@@ -21,13 +21,13 @@ _MOST_PAGES = 1000
 _MOST_ITEMS = 50_000  # bounds the memory
 
 T = TypeVar("T")
-_PROBLEM = TypeAdapter(wire.FilesRefusedProblem | wire.ProblemDetails)
+_PROBLEM = TypeAdapter(FilesRefusedProblem | ProblemDetails)
 
 
 class Refused(AdsyncdError):
     """The daemon refused a command. `problem` is its answer."""
 
-    def __init__(self, problem: wire.ProblemDetails) -> None:
+    def __init__(self, problem: ProblemDetails) -> None:
         super().__init__("; ".join(part for part in (problem.detail, problem.fix) if part))
         self.problem = problem
 

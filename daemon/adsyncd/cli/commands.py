@@ -17,6 +17,7 @@ from adsyncd.cli.status_view import sentence, silence
 from adsyncd.clock import SystemClock
 from adsyncd.control import wire
 from adsyncd.control.orders import TenantOutcome
+from adsyncd.control.problem import FilesRefusedProblem
 from adsyncd.model.selection import EVERYTHING, Selection
 from adsyncd.model.status import Reloaded, TenantStatus
 
@@ -151,7 +152,7 @@ def reload(config: Config = CONFIG, socket: Socket = None, json: Json = False) -
     try:
         reloaded = _tell(asked_at(config, socket), "/v1/reload", _RELOADED, within_s=_RELOADED_WITHIN_S)
     except Refused as refused:
-        if not isinstance(refused.problem, wire.FilesRefusedProblem):
+        if not isinstance(refused.problem, FilesRefusedProblem):
             raise
         reloaded = refused.problem.report
     if json:

@@ -10,7 +10,8 @@ import typer
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, find_tenant
 from adsyncd.cli.chosen import chosen
-from adsyncd.cli.output import plan_as_json, print_json, print_line, print_plan
+from adsyncd.cli.output import print_json, print_line
+from adsyncd.cli.plan_view import plan_as_json, print_plan
 from adsyncd.cli.selection import selecting
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_settings

@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from adsyncd.config.diagnostics import wrong
 from adsyncd.config.file_access import read_regular
+from adsyncd.config.names import LONGEST_SOCKET
 from adsyncd.config.toml_file import unreadable
 from adsyncd.duration import parse_duration
 
-_LONGEST_SOCKET = 107  # plus a zero byte: unix(7)
 _MOST_PEM_BYTES = 1 << 20
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -104,8 +104,8 @@ def _base_url(value: str) -> str:
 
 
 def _socket_path(value: Path) -> Path:
-    if len(os.fsencode(value)) > _LONGEST_SOCKET:
-        raise wrong(f"must have at most {_LONGEST_SOCKET} bytes, the limit for a socket's path")
+    if len(os.fsencode(value)) > LONGEST_SOCKET:
+        raise wrong(f"must have at most {LONGEST_SOCKET} bytes, the limit for a socket's path")
     return value
 
 

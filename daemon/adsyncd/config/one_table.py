@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from adsyncd.config.diagnostics import diagnose, known_keys
 from adsyncd.config.file_access import read_regular
+from adsyncd.config.names import PREFIX
 from adsyncd.config.settings import ABSENT, Settings, located
 from adsyncd.config.toml_file import MAX_BYTES, TomlFile, read_toml
-from adsyncd.config.variables import PREFIX, overlay
+from adsyncd.config.variables import overlay
 from adsyncd.errors import ConfigError, Problem
 
 _SECTION = re.compile(r"^[ \t]*\[", re.MULTILINE)

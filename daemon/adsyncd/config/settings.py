@@ -28,16 +28,16 @@ from adsyncd.config.field_types import (
     WebhookUrl,
 )
 from adsyncd.config.file_access import Custodians
+from adsyncd.config.names import CONFIG_VARIABLE, DEFAULT_SOCKET
 from adsyncd.config.page_table import PageTable
 from adsyncd.config.platform_table import PlatformTable
 from adsyncd.config.profile_file import find_profile
 from adsyncd.config.secret_table import Secret, SecretRef, never_inline
 from adsyncd.config.tenant_file import TenantDefaults
 from adsyncd.config.toml_file import TomlFile, place, read_toml
-from adsyncd.config.variables import CONFIG_VARIABLE, Overlay, overlay
+from adsyncd.config.variables import Overlay, overlay
 from adsyncd.errors import ConfigError, Problem
 
-DEFAULT_PATH = Path("/etc/adsyncd/adsyncd.toml")
 ABSENT = f"create it, or name another with --config or {CONFIG_VARIABLE}"
 
 
@@ -99,7 +99,7 @@ class VaultTable(ConfigTable):
 class ControlTable(ConfigTable):
     """The control socket. Members of `group` may use it, beside the daemon's own user."""
 
-    socket: SocketPath = Path("/run/adsyncd/control.sock")
+    socket: SocketPath = DEFAULT_SOCKET
     group: SomeText | None = Field(None, examples=["adsyncd"])
 
 

@@ -7,13 +7,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from adsyncd.config.field_types import Variable
+from adsyncd.config.names import CONFIG_VARIABLE, LOG_LEVEL_VARIABLE, PREFIX
 from adsyncd.config.toml_file import Key
 from adsyncd.errors import Problem
 
-CONFIG_VARIABLE = "ADSYNCD_CONFIG"
-LOG_LEVEL_VARIABLE = "ADSYNCD_LOG_LEVEL"
-
-PREFIX = "ADSYNCD_"
 _NEAR = 0.8
 
 

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adsyncd.control import wire
+from adsyncd.control.problem import ProblemDetails
 from adsyncd.model.web_host import WebHost, read_host
 
 OWN_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]", "adsyncd"})
@@ -164,9 +165,7 @@ def _with_origin_form(scope: Scope) -> Scope:
 
 
 def _answer(refused: Refusal) -> Response:
-    problem = wire.ProblemDetails(
-        title=refused.status.phrase, status=refused.status, detail=refused.detail, fix=refused.fix
-    )
+    problem = ProblemDetails(title=refused.status.phrase, status=refused.status, detail=refused.detail, fix=refused.fix)
     headers = {"Cache-Control": "no-store", **refused.headers}
     return Response(problem.model_dump_json(), refused.status, headers, wire.PROBLEM_JSON)
 

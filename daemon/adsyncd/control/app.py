@@ -27,6 +27,7 @@ from adsyncd.control.etag import tagged
 from adsyncd.control.lists import LISTS
 from adsyncd.control.page.site import Site, wants_page
 from adsyncd.control.paging import Listed
+from adsyncd.control.problem import FilesRefusedProblem, ProblemDetails
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchRun, NoSuchTenant, Stopping, StoreError
 
 T = TypeVar("T")
@@ -148,7 +149,7 @@ async def _http_error(_request: Request, error: Exception) -> Response:
 async def _refused(_request: Request, error: Exception) -> Response:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if isinstance(error, FilesRefused):
-        return _problem(status, error.what, error.fix, wire.FilesRefusedProblem, report=error.report)
+        return _problem(status, error.what, error.fix, FilesRefusedProblem, report=error.report)
     if isinstance(error, CommandRefused):
         return _problem(status, error.what, error.fix)
     return _problem(status, str(error))
@@ -166,7 +167,7 @@ def _problem(
     status: int,
     detail: str,
     fix: str | None = None,
-    kind: type[wire.ProblemDetails] = wire.ProblemDetails,
+    kind: type[ProblemDetails] = ProblemDetails,
     **more: object,
 ) -> Response:
     problem = kind.model_validate(

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from adsyncd.control import wire
+from adsyncd.control.problem import ProblemDetails
 
 Subject = TypeVar("Subject")
 
@@ -43,4 +44,4 @@ class Endpoint(Generic[Subject]):
     order: type[wire.Order] | None = None
     status: HTTPStatus = HTTPStatus.OK
     refusals: Mapping[HTTPStatus, str] = field(default_factory=dict)
-    conflict: type[wire.ProblemDetails] = wire.ProblemDetails
+    conflict: type[ProblemDetails] = ProblemDetails

@@ -9,6 +9,7 @@ from adsyncd.control.commands import Commands
 from adsyncd.control.endpoint import GONE, Asked, Endpoint
 from adsyncd.control.lists import LISTS
 from adsyncd.control.paging import Listed
+from adsyncd.control.problem import FilesRefusedProblem
 from adsyncd.errors import CommandRefused
 from adsyncd.model.campaign import PushState
 from adsyncd.model.failure import RunDetails, SharedReason
@@ -215,7 +216,7 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
         Reloaded,
         _reload,
         refusals={**_STOPPING, HTTPStatus.CONFLICT: "Some files were refused; all others are in force."},
-        conflict=wire.FilesRefusedProblem,
+        conflict=FilesRefusedProblem,
     ),
 )
 

@@ -13,6 +13,7 @@ import adsyncd
 from adsyncd.control import wire
 from adsyncd.control.access import SAFE_METHODS
 from adsyncd.control.endpoint import Endpoint
+from adsyncd.control.problem import FilesRefusedProblem, ProblemDetails
 
 PATH = "/v1/openapi.json"
 
@@ -52,7 +53,7 @@ def document(endpoints: Sequence[Endpoint[Any]]) -> Json:
     """Return the document of these endpoints, and of the document itself."""
     orders = {endpoint.order for endpoint in endpoints if endpoint.order}
     answers = {repr(endpoint.answer): endpoint.answer for endpoint in endpoints}
-    more = {repr(answer): answer for answer in (wire.ProblemDetails, wire.FilesRefusedProblem)}
+    more = {repr(answer): answer for answer in (ProblemDetails, FilesRefusedProblem)}
     schemas, definitions = TypeAdapter.json_schemas(
         [
             *((repr(order), "validation", TypeAdapter(order)) for order in orders),
@@ -92,7 +93,7 @@ def _operation(endpoint: Endpoint[Any], schemas: Mapping[str, Json]) -> Json:
         refusals.setdefault(HTTPStatus.CONFLICT, "No page of this list begins after `after`.")
     responses = {endpoint.status: {"description": "Done.", "content": _json(schemas[repr(endpoint.answer)])}}
     for status, reason in sorted(refusals.items()):
-        problem = endpoint.conflict if status is HTTPStatus.CONFLICT else wire.ProblemDetails
+        problem = endpoint.conflict if status is HTTPStatus.CONFLICT else ProblemDetails
         responses[status] = {"description": reason, "content": _json(schemas[repr(problem)], wire.PROBLEM_JSON)}
     operation["responses"] = {str(status.value): response for status, response in responses.items()}
     if endpoint.method == "GET":

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from adsyncd.control import paging
-from adsyncd.control.wire import All, Answer, Order, SomeText, TenantId
+from adsyncd.control.problem import Answer
+from adsyncd.control.wire import All, Order, SomeText, TenantId
 from adsyncd.errors import CommandRefused
 from adsyncd.model.selection import Selection, Show
 

@@ -14,11 +14,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from adsyncd.control import paging
 from adsyncd.control.overview import PlatformRow, QuotaRow
+from adsyncd.control.problem import Answer
 from adsyncd.model.alert import AlertName
 from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.run import Outcome
 from adsyncd.model.selection import Selection, Show
-from adsyncd.model.status import Reloaded
 from adsyncd.model.tenant import TENANT_ID
 
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")  # a mere number is none, though Pydantic takes it for seconds
@@ -51,12 +51,6 @@ def _in_utc(instant: datetime) -> datetime:
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_written), AfterValidator(_in_utc)] | SkipJsonSchema[None]
-
-
-class Answer(BaseModel):
-    """Base of the answers."""
-
-    model_config = ConfigDict(from_attributes=True, extra="forbid", frozen=True)
 
 
 class Health(Answer):
@@ -143,21 +137,6 @@ class ReplayOutcome(Answer):
         return cls(
             tenant=letter.tenant, campaign_id=letter.campaign_id, idempotency_key=key, outcome=outcome, error=error
         )
-
-
-class ProblemDetails(Answer):
-    """An error as problem details (RFC 9457). `fix` says what to do about it."""
-
-    title: str
-    status: int
-    detail: str
-    fix: str | None = None
-
-
-class FilesRefusedProblem(ProblemDetails):
-    """A reload refused some drop-ins. The others are in force; refused ones keep their last good version."""
-
-    report: Reloaded
 
 
 class Query(BaseModel):

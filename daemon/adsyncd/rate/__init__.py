@@ -28,10 +28,26 @@ blocks a grant), `gate` (the lines), `platform_pool` (a quota that client ids sh
 host that is down), `retry`. It needs nothing of adsyncd but `clock`, `errors` and `duration`.
 """
 
-from adsyncd.rate.gate import Gate, OnWait, Priority
-from adsyncd.rate.governor import Governor
-from adsyncd.rate.ledger import PermitLedger
-from adsyncd.rate.permit import Permit
-from adsyncd.rate.silences import silences
+from typing import TYPE_CHECKING
 
-__all__ = ["Gate", "Governor", "OnWait", "Permit", "PermitLedger", "Priority", "silences"]
+from adsyncd import lazily
+
+if TYPE_CHECKING:
+    from adsyncd.rate.gate import Gate, OnWait, Priority
+    from adsyncd.rate.governor import Governor
+    from adsyncd.rate.ledger import PermitLedger
+    from adsyncd.rate.permit import Permit
+
+__all__ = ["Gate", "Governor", "OnWait", "Permit", "PermitLedger", "Priority"]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "Gate": "gate",
+        "Governor": "governor",
+        "OnWait": "gate",
+        "Permit": "permit",
+        "PermitLedger": "ledger",
+        "Priority": "gate",
+    },
+)

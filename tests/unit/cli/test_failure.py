@@ -8,7 +8,7 @@ import pytest
 
 from adsyncd.cli.client import Refused
 from adsyncd.cli.failure import exit_code, is_json_wanted, problem_of
-from adsyncd.control.wire import ProblemDetails
+from adsyncd.control.problem import ProblemDetails
 from adsyncd.errors import AdsyncdError, ConfigError, DaemonBusy, NoDaemon, Problem, StoreError
 from support.commands import Shell
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adsyncd.rate import Gate, Governor, Permit, silences
+from adsyncd.rate import Gate, Governor, Permit
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.limiter import Numbers
 from adsyncd.rate.quota import ClientQuota, Quota, Window
+from adsyncd.rate.silences import silences
 from support.examples import examples
 from support.gates import MemoryLedger, a_client, a_governor, a_quota
 from support.virtual_time import VirtualClock

@@ -1,0 +1,11 @@
+"""Names that every command needs, without what reads settings."""
+
+from pathlib import Path
+
+CONFIG_VARIABLE = "ADSYNCD_CONFIG"
+LOG_LEVEL_VARIABLE = "ADSYNCD_LOG_LEVEL"
+PREFIX = "ADSYNCD_"  # of the variables that override settings
+
+DEFAULT_PATH = Path("/etc/adsyncd/adsyncd.toml")
+DEFAULT_SOCKET = Path("/run/adsyncd/control.sock")
+LONGEST_SOCKET = 107  # bytes of a socket's path: Linux takes no more
