@@ -32,6 +32,13 @@ async def test_one_command_does_what_has_to_be_done_to_many_tenants(program: Pro
     await platform.treat(campaigns=2)
     for name in (*SHOPS, *OTHERS):
         program.tenant(name, client_id="acme", credentials={"env": "ACME"})
+    program.tenant(
+        "slow",
+        client_id="globex",
+        quota={"requests": 1, "per": "1h"},
+        sync={"run_deadline": "1d"},
+        credentials={"env": "GLOBEX"},
+    )
     program.tenant("off", enabled=False)
     program.tenant("bad", page_sise=3)
     async with program.daemon() as daemon:
@@ -70,8 +77,9 @@ async def _triggers_all(program: Program, platform: Platform) -> None:
     foreseen = await outcomes(program, "trigger", "--all", "--dry-run", code=3)
     told = await outcomes(program, "trigger", "--all", code=3)
     assert told == foreseen
-    assert Counter(told.values()) == {"done": 39, "refused": 3}
-    assert {name for name, outcome in told.items() if outcome == "refused"} == {"bad", "off", OTHERS[1]}
+    assert Counter(told.values()) == {"done": 39, "refused": 4}
+    assert {name for name, outcome in told.items() if outcome == "refused"} == {"bad", "off", "slow", OTHERS[1]}
+    assert " 1 request, 0 retries, 0 answered 429" in "\n".join(await call(program, "status", "slow"))
     await platform.reach_effects("acme", 2 * (40 + 39))
     assert set(await outcomes(program, "trigger", "off", "bad", code=1)) == {"off", "bad"}
 

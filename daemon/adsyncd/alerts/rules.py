@@ -113,7 +113,8 @@ def _failing(settings: AlertSettings, runs: Sequence[Run]) -> str | None:
     failed = len(list(takewhile(lambda run: run.outcome in (Outcome.FAILED, Outcome.ABANDONED), runs)))
     if failed < settings.failures:
         return None
-    return f"{failed} runs in a row failed, the last because {runs[0].error}"
+    which = "the last run failed" if failed == 1 else f"{failed} runs in a row failed, the last"
+    return f"{which} because {runs[0].error}"
 
 
 def _growing(runs: Sequence[Run]) -> str | None:

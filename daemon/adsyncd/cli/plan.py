@@ -18,6 +18,7 @@ from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.errors import StoreError
 from adsyncd.model.selection import EVERYTHING, Selection
+from adsyncd.model.status import counted
 from adsyncd.model.tenant import Tenant
 from adsyncd.runs.plan import ASSUMED_CAMPAIGNS
 from adsyncd.runs.plan import plan as make_plan
@@ -78,8 +79,9 @@ def plan(
     if (selected := anyio.run(chosen, selection, config, [one.id for one in tenants])) is not None:
         found = found.of(*selected)
     if unknown := sum(not one.known for one in found.tenants):
-        assumed = f"assuming {ASSUMED_CAMPAIGNS} campaigns each"
-        print_line(f"note: {unknown} of {len(found.tenants)} tenants have never been listed; {assumed}", err=True)
+        have = "has" if len(found.tenants) == 1 else "have"
+        never = f"{unknown} of {counted(len(found.tenants), 'tenant')} {have} never been listed"
+        print_line(f"note: {never}; assuming {ASSUMED_CAMPAIGNS} campaigns each", err=True)
     if json:
         print_json(plan_as_json(found))
     elif selected is not None and not found.tenants:

@@ -17,6 +17,7 @@ from adsyncd.config.dropins import read_tenants
 from adsyncd.host import event_loop
 from adsyncd.model.profile import Profile
 from adsyncd.model.run import Tally
+from adsyncd.model.status import counted
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms.probe import Probe, Sent
 from adsyncd.rate.feedback import Limit, Said
@@ -81,8 +82,8 @@ def print_probe(made: Probe, profile: Profile) -> None:
     """Print how far a probe came, and on standard error why not further."""
     if made.sent:
         _print_sent(made.sent)
-    if made.status is not None:
-        print_line(f"answer: {made.status}, {made.size} bytes")
+    if made.status is not None and made.size is not None:
+        print_line(f"answer: {made.status}, {counted(made.size, 'byte')}")
     if made.said:
         print_line(f"limits: {'; '.join(_limits(made.said)) or 'none stated'}")
     if made.examined:
@@ -109,7 +110,7 @@ def _limits(said: Said) -> Iterator[str]:
 
 def _limit(limit: Limit) -> Iterator[str]:
     if limit.remaining is not None:
-        yield f"{limit.remaining} requests left"
+        yield f"{counted(limit.remaining, 'request')} left"
     if limit.requests is not None:
         per = f" in {limit.window_s:.0f} s" if limit.window_s else ""
         yield f"{limit.requests} allowed{per}"

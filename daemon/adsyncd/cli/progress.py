@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from adsyncd.cli.times import brief
 from adsyncd.clock import SystemClock
 from adsyncd.model.run import Tally, Wait
+from adsyncd.model.status import counted
 
 _REDRAW_S = 0.1
 
@@ -32,7 +33,7 @@ async def show_progress(name: str, tally: Tally, console: Console) -> None:
 
 
 def _doing(tally: Tally) -> str:
-    retries = f"{tally.retries} retries" if tally.retries else ""
+    retries = counted(tally.retries, "retry") if tally.retries else ""
     now = SystemClock().now()
     wait = tally.wait(now)
     return ", ".join(part for part in (retries, _waits(wait, now) if wait else "") if part)

@@ -16,6 +16,7 @@ from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.duration import format_duration
 from adsyncd.errors import ConfigError, Problem
+from adsyncd.model.status import counted
 from adsyncd.model.tenant import Tenant
 from adsyncd.runs.plan import ASSUMED_CAMPAIGNS
 from adsyncd.simulation.forecast import Forecast, forecasts, tenants_world
@@ -64,8 +65,10 @@ def simulate(
         print_json([_as_json(forecast) for forecast in found])
     else:
         _print(found)
-        kept = f"{len(found) - late} of {len(found)} tenants keep their schedule"
-        print_line(f"{kept}: {course.requests} requests in {format_duration(timedelta(hours=hours))}, seed {seed}")
+        keep = "keeps its" if len(found) == 1 else "keep their"
+        kept = f"{len(found) - late} of {counted(len(found), 'tenant')} {keep} schedule"
+        sent = f"{counted(course.requests, 'request')} in {format_duration(timedelta(hours=hours))}"
+        print_line(f"{kept}: {sent}, seed {seed}")
     for violation in course.violations:
         print_line(f"error: a bug in adsyncd, please report it: {violation}", err=True)
     raise typer.Exit(1 if late or course.violations else 0)

@@ -109,7 +109,9 @@ def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
         yield "its campaigns are not listed yet"
     else:
         known = run.done_at or _settled(run) < run.announced  # how many there are
-        yield f"{_settled(run)}{f' of {run.announced}' if known else ''} campaigns are done"
+        most = run.announced if known else _settled(run)
+        done = f"{_settled(run)} of " * bool(known) + counted(most, "campaign")
+        yield f"{done} {'is' if most == 1 else 'are'} done"
         if run.done_at:
             yield f"at the present quota the rest takes until {_at(run.done_at, now)}"
     if tenant.state is State.DRAINING:
@@ -126,9 +128,8 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
         yield "permits", f"{tenant.permits_free} of {tenant.permits} are free, shape {tenant.shape}"
     if run := tenant.run:
         counts = _counts(run)
-        spent = (
-            f"{run.requests} requests, {run.retries} retries, {run.refused} answered 429, waited {run.waited_s:.0f} s"
-        )
+        sent = f"{counted(run.requests, 'request')}, {counted(run.retries, 'retry')}, {run.refused} answered 429"
+        spent = f"{sent}, waited {run.waited_s:.0f} s"
         yield "run", f"{run.run_id}, {_since(run.since, now)}: {counts}; {spent}{_lateness(run)}"
     if last := tenant.last_run:
         yield (

@@ -230,10 +230,13 @@ def _lines(head: str, records: Records, permits: Permits | None) -> Iterator[str
         yield "permits on record stay, since some drop-ins can't be read: see adsyncd check"
         return
     if permits.removed:
-        yield f"{head} {permits.removed:,} permits on record, of client ids that no drop-in has"
+        removed = f"{permits.removed:,} permit{'s' * (permits.removed != 1)}"
+        yield f"{head} {removed} on record, of client ids that no drop-in has"
     if permits.kept:
         when = f"for {seconds(permits.kept_s)}" if permits.kept_s is not None else "since a boot that is over"
-        yield f"{permits.kept:,} permits of such client ids may still count at their platforms, {when}, and stay"
+        kept = f"{permits.kept:,} permit{'s' * (permits.kept != 1)} of such client ids"
+        stay = "stays" if permits.kept == 1 else "stay"
+        yield f"{kept} may still count at their platforms, {when}, and {stay}"
 
 
 def _counted(records: Records) -> str:

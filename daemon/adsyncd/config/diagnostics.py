@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError, PydanticUndefined
 from adsyncd.config.toml_file import Key
 from adsyncd.duration import format_duration
 from adsyncd.errors import Problem
+from adsyncd.model.status import counted
 
 ANY_NAME = "*"
 ANY_ITEM = "#"
@@ -75,7 +76,9 @@ def diagnose(error: ValidationError, model: type[BaseModel]) -> list[Diagnostic]
     known = known_keys(model)
     found = [_diagnostic(detail, known) for detail in islice(error.errors(include_url=False), _MOST_SHOWN)]
     left = error.error_count() - len(found)
-    return [*found, Diagnostic((), f"has {left} more problems", "check that it is the right file")] if left else found
+    if left:
+        found.append(Diagnostic((), f"has {counted(left, 'more problem')}", "check that it is the right file"))
+    return found
 
 
 def key_name(key: Key) -> str | None:

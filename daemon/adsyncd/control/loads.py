@@ -13,6 +13,7 @@ import anyio
 from adsyncd.clock import Clock
 from adsyncd.control.overview import CLOSE, Load, PlatformRow
 from adsyncd.duration import format_duration
+from adsyncd.model.status import counted
 from adsyncd.model.tenant import Every, Tenant
 from adsyncd.platforms.requests import address
 from adsyncd.rate.quota import Quota
@@ -257,7 +258,7 @@ def in_words(quota: Quota) -> str:
     """Return a quota in words: `10 requests per 60s, 1000 per 1d`."""
     first, *others = quota.windows
     also = [f"{window.requests} per {format_duration(window.per)}" for window in others]
-    return ", ".join([f"{first.requests} requests per {format_duration(first.per)}", *also])
+    return ", ".join([f"{counted(first.requests, 'request')} per {format_duration(first.per)}", *also])
 
 
 def schedule_of(tenant: Tenant) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from adsyncd.demo.platform import LedgerPage
 from adsyncd.errors import AdsyncdError
 from adsyncd.model.run import Outcome, Run
+from adsyncd.model.status import counted, were
 from adsyncd.rate.quota import Quota
 
 
@@ -63,12 +64,12 @@ def _problems(found: TenantEvidence, campaigns: int) -> Iterator[str]:
         yield f"its run {found.run.outcome}: {found.run.error}"
     if found.done != campaigns:
         listed = f"{found.run.listed} were listed" if found.pulls else f"{len(pushes)} were pushed"
-        yield f"of {campaigns} campaigns {listed} and {found.stored} are stored"
+        yield f"of {counted(campaigns, 'campaign')} {listed} and {found.stored} are stored"
     if found.pulls and pushes:
-        yield f"{len(pushes)} campaigns were pushed, and none should be"
+        yield f"{counted(len(pushes), 'campaign')} {were(len(pushes))} pushed, and none should be"
     if repeated := sum(times > 1 for times in pushes.values()):
-        yield f"{repeated} campaigns were pushed more than once"
+        yield f"{counted(repeated, 'campaign')} {were(repeated)} pushed more than once"
     if found.refused:
-        yield f"{found.refused} requests were refused for quota"
+        yield f"{counted(found.refused, 'request')} {were(found.refused)} refused for quota"
     if not found.traced:
         yield "the trace of its run did not arrive"

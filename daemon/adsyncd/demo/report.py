@@ -14,6 +14,7 @@ from adsyncd.demo.scene import FAULTS, ORBIT_FAULTS, Scene
 from adsyncd.demo.trace_tree import trace_tree
 from adsyncd.duration import format_duration
 from adsyncd.model.run import Run
+from adsyncd.model.status import counted
 
 _ALIKE = 2  # spans of a kind that are drawn, so that a trace fits the screen
 _LOG_LINES = 15
@@ -23,8 +24,9 @@ def print_parts(
     console: Console, scene: Scene, folder: Folder, *, vault: str, platform: str, collector: str, page: str
 ) -> None:
     """Print the parts and where they run; the last four arguments are addresses."""
-    quota = f"{scene.quota.requests} requests per {format_duration(scene.quota.per)} (in production: per minute)"
-    each = f"each tenant has {scene.campaigns} campaigns and a quota of {quota}"
+    per = f"per {format_duration(scene.quota.per)} (in production: per minute)"
+    quota = f"{counted(scene.quota.requests, 'request')} {per}"
+    each = f"each tenant has {counted(scene.campaigns, 'campaign')} and a quota of {quota}"
     parts = Table.grid(padding=(0, 2))
     parts.add_column(no_wrap=True)
     parts.add_column(overflow="fold")

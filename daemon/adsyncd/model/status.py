@@ -234,5 +234,13 @@ def remaining_permits(tally: Tally, tenant: Tenant) -> int | None:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 file`, `2 files`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """Return a number with its noun: `1 file`, `2 files`, `3 retries`."""
+    if number == 1:
+        return f"{number} {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number} {plural}"
+
+
+def were(number: int) -> str:
+    """Return the verb of a number of things."""
+    return "was" if number == 1 else "were"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from adsyncd.duration import format_duration
 from adsyncd.errors import Problem
 from adsyncd.model.run import Run, Wait
-from adsyncd.model.status import RunProgress
+from adsyncd.model.status import RunProgress, counted
 from adsyncd.model.tenant import Tenant
 from adsyncd.rate.quota import Quota
 from adsyncd.runs.plan import TenantPlan
@@ -53,7 +53,9 @@ def in_words(seconds: float) -> str:
 
 def quota_in_words(quota: Quota) -> str:
     """Return the windows of a quota: `10 requests per 20s`."""
-    return " and ".join(f"{window.requests} requests per {format_duration(window.per)}" for window in quota.windows)
+    return " and ".join(
+        f"{counted(window.requests, 'request')} per {format_duration(window.per)}" for window in quota.windows
+    )
 
 
 def as_sentence(text: str) -> str:

@@ -14,7 +14,7 @@ from itertools import takewhile
 from adsyncd.duration import format_duration
 from adsyncd.model.run import Outcome, Run
 from adsyncd.model.schedule import intervals
-from adsyncd.model.status import counted
+from adsyncd.model.status import counted, were
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.model.verdict import Severity, Trouble, Verdict
 from adsyncd.rate.wait import WaitReason
@@ -58,11 +58,11 @@ _CLAUSES = {
     _Part.PLATFORM_QUOTA: "waits for the quota{shared} that all tenants of {platform} share",
     _Part.TOLD: "passes because {platform} asked for it, by Retry-After or by the limits that it states",
     _Part.BREAKER: "passes because {platform} answered nobody, so that its circuit breaker was open",
-    _Part.FAILURES: "passes between attempts: {retries} of its {requests} requests repeat failed ones",
+    _Part.FAILURES: "passes between attempts: {retries} of its {requests} repeat failed ones",
     _Part.CREDENTIALS: "waits for credentials or for a sign-in",
     _Part.RESOURCES: "waits for resources of this machine, such as open files",
     _Part.STORE: "waits for the database",
-    _Part.ANSWERS: "passes until {platform} has answered its {requests} requests",
+    _Part.ANSWERS: "passes until {platform} has answered its {requests}",
 }
 _FIXES = {
     _Part.PLATFORM_QUOTA: "have {platform} allow more to all its tenants together; adsyncd plan says how much",
@@ -184,7 +184,7 @@ def _clause(tenant: Tenant, run: _Example, part: _Part) -> str:
         quota=quota_in_words(tenant.quota),
         use=_use(tenant, run),
         shared=f" of {quota_in_words(platform.quota)}" if platform.quota else "",
-        requests=run.requests,
+        requests=counted(run.requests, "request"),
         retries=run.retries,
     )
 
@@ -198,9 +198,9 @@ def _use(tenant: Tenant, run: _Example) -> str:
     if times < 1 or permits <= min(window.requests for window in tenant.quota.windows):
         return ""
     if times == 1:
-        return f", which its {run.requests} requests exceed"
+        return f", which its {counted(run.requests, 'request')} exceed{'s' * (run.requests == 1)}"
     often = _TIMES[times] if times < len(_TIMES) else f"{times} times"
-    return f", which its {run.requests} requests use up {often} over"
+    return f", which its {counted(run.requests, 'request')} use{'s' * (run.requests == 1)} up {often} over"
 
 
 def _pages(tenant: Tenant, run: _Example) -> int:
@@ -214,7 +214,8 @@ def _lists_small_pages(tenant: Tenant, run: _Example) -> bool:
 
 
 def _small_pages(tenant: Tenant, run: _Example, part: _Part) -> str:
-    pages = f"{_pages(tenant, run)} of its {run.requests} requests list pages of {tenant.sync.page_size} campaigns"
+    size = counted(tenant.sync.page_size, "campaign")
+    pages = f"{_pages(tenant, run)} of its {run.requests} requests list pages of {size}"
     verb = "waits for the quota" if part is _Part.QUOTA else f"passes until {tenant.platform.name} has answered"
     return f"{verb}: {pages}"
 
@@ -227,12 +228,13 @@ def _result(facts: Facts) -> tuple[str, ...]:
     ago = facts.ago(run.ended_at)
     if run.outcome is not Outcome.SUCCEEDED:
         return (f"Its last run was {run.outcome} {ago}: {run.error}.",)
+    campaigns = f"{counted(run.listed, 'campaign')} {were(run.listed)}"
     if run.pushed == run.listed:
-        did = f"all {run.listed} campaigns were pushed"
+        did = f"all {campaigns} pushed"
     elif run.pushed or run.skipped:
-        did = f"{run.pushed} of {run.listed} campaigns were pushed, and the others had not changed,"
+        did = f"{run.pushed} of {campaigns} pushed, and the others had not changed,"
     else:
-        did = f"all {run.listed} campaigns were stored"
+        did = f"all {campaigns} stored"
     return (f"Nothing fails: {did} {ago}.",)
 
 

@@ -15,6 +15,7 @@ from statistics import median
 
 from adsyncd.duration import format_duration
 from adsyncd.model.schedule import intervals
+from adsyncd.model.status import counted
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.rate.bucket import cools_for
 from adsyncd.rate.quota import Quota, Shape, Window
@@ -167,8 +168,9 @@ def fix(
     found = [words for words, _ in alternatives(tenant, permits, needs, due, others)]
     time = "more time than there is" if needs is None else format_duration(needs)
     shared = " beside the others of its client id" if others else ""
-    cost = "" if permits == requests else f" of {math.ceil(permits)} permits"
-    need = f"a run takes up to {requests} requests{cost} and {time}{shared}, and is due every {format_duration(due)}"
+    cost = "" if permits == requests else f" of {counted(math.ceil(permits), 'permit')}"
+    takes = f"a run takes up to {counted(requests, 'request')}{cost} and {time}{shared}"
+    need = f"{takes}, and is due every {format_duration(due)}"
     return f"{need}: {', or '.join(found)}"
 
 
@@ -332,5 +334,5 @@ def _enough(quota: Quota, permits: Fraction, others: float, due: timedelta, with
         number = float(permits) * max(1 / whole, window_s / due.total_seconds()) + others * window_s
         enough = math.ceil(number) + (quota.shape is Shape.PACED)
         if enough > window.requests:
-            found.append(f"{enough} requests per {format_duration(window.per)}")
+            found.append(f"{counted(enough, 'request')} per {format_duration(window.per)}")
     return " and ".join(found)

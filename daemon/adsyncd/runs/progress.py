@@ -12,6 +12,7 @@ from datetime import datetime
 from adsyncd.errors import ListingError
 from adsyncd.model.campaign import Oddities, Page, Push, PushState, shown
 from adsyncd.model.run import CANCELLED, Listing, Outcome, ResumePoint, Run, Tally
+from adsyncd.model.status import counted, were
 from adsyncd.rate.wait import WaitReason
 from adsyncd.runs.deletion import Missing
 
@@ -80,7 +81,7 @@ class RunCounts:
         listed, most = self._tally.listed, _TOO_MANY * (self._claimed + self._page_size)
         if (self._claimed and listed > most) or listed > _MOST_LISTED:
             named = f" of the {self._claimed} that it names in all" if self._claimed else ""
-            raise ListingError(f"after {listed} campaigns{named}, the platform still announces more")
+            raise ListingError(f"after {counted(listed, 'campaign')}{named}, the platform still announces more")
 
     def add_push(self, push: Push) -> None:
         """Count a settled push."""
@@ -125,7 +126,8 @@ class RunCounts:
             lost = Missing(self._point.live, self._point.missed, *missing)
             if lost.collapsed:
                 listing = Listing.COLLAPSED
-                gap = f"{lost.now} of {lost.live} campaigns are missing from the listing"
+                are = "is" if lost.live == 1 else "are"
+                gap = f"{lost.now} of {counted(lost.live, 'campaign')} {are} missing from the listing"
         outcome, error = failure or self._judge(gap)
         record, untried = self._record(run), self._tally.listed - self._tally.settled
         return replace(
@@ -148,7 +150,8 @@ class RunCounts:
         wrong = []
         if lost := self._tally.failed + self._tally.dead_lettered:
             reason = f", the first because {self._first_failure}" if self._first_failure else ""
-            wrong.append(f"{lost} of {self._tally.listed} campaigns were not pushed{reason}")
+            listed = self._tally.listed
+            wrong.append(f"{lost} of {counted(listed, 'campaign')} {were(listed)} not pushed{reason}")
         if odd := self._point.odd or str(self._odd):
             wrong.append(f"not all can be read: {odd}")
         if gap:
@@ -160,7 +163,7 @@ class RunCounts:
         notes = list(before)
         listed = self._tally.listed + self._odd.lost
         if self._evidence is Listing.COMPLETE and self._claimed not in {0, listed}:
-            notes.append(f"the platform named {self._claimed} campaigns in all and listed {listed}")
+            notes.append(f"the platform named {counted(self._claimed, 'campaign')} in all and listed {listed}")
         if self._moved and self._evidence is not Listing.KEPT:  # which has one page, of which a crash left a part
             notes.append(f"{shown(self._moved)} was on two pages, so that another may have been on none")
         if self._lacking.count:

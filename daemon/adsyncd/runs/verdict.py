@@ -9,7 +9,7 @@ from itertools import takewhile
 
 from adsyncd.errors import Problem
 from adsyncd.model.run import Listing, Outcome, Run
-from adsyncd.model.status import counted
+from adsyncd.model.status import counted, were
 from adsyncd.model.tenant import SystemdRef, Tenant, VaultRef
 from adsyncd.model.verdict import Severity, Trouble, Verdict
 from adsyncd.rate.wait import WaitReason
@@ -155,7 +155,7 @@ def _partial(facts: Facts) -> Verdict | None:
         tenant.id,
         Trouble.PARTIAL,
         Severity.WARNING,
-        f"{tenant.id} is partial: {lost} of {run.listed} campaigns were not pushed."
+        f"{tenant.id} is partial: {lost} of {counted(run.listed, 'campaign')} {were(run.listed)} not pushed."
         if lost
         else f"{tenant.id} is partial: {what}.",
         _alike(reason.partition("; ")[0] or ("campaigns are dead letters" if lost else what), tenant),

@@ -15,6 +15,7 @@ import httpx
 
 from adsyncd.model.campaign import PushState
 from adsyncd.model.run import Outcome
+from adsyncd.model.status import counted
 from adsyncd.model.tenant import PushPolicy, Tenant
 from adsyncd.runs.lease import TTL_S
 from adsyncd.simulation.durations import longest_run_s, longest_wait_s
@@ -254,7 +255,7 @@ class InvariantChecker:
         if run.outcome is not Outcome.SUCCEEDED and not (run.outcome is Outcome.PARTIAL and self._lost_most(run)):
             self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, is {run.outcome}: {error}")
         if retries:
-            self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, had {retries} retries")
+            self.break_(Invariant.ISOLATION, f"{run.run_id}, healthy, had {counted(retries, 'retry')}")
         took_s, most_s = run.took_s, longest_run_s(self._world, tenant, run.requests)
         if took_s > most_s:
             self.break_(
@@ -285,7 +286,7 @@ class InvariantChecker:
         for window in tenant.quota.windows:
             largest = page["largest_windows"].get(f"{window.per.total_seconds():g}", 0)
             if largest > window.requests:
-                self.break_(Invariant.QUOTA, f"{tenant.id} got {largest} requests in {window.per}")
+                self.break_(Invariant.QUOTA, f"{tenant.id} got {counted(largest, 'request')} in {window.per}")
         self.pushes += page["effects_total"]
         for campaign, effects in page["effects"].items():
             for key, times in effects.items():

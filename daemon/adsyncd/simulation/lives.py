@@ -23,6 +23,7 @@ from adsyncd.alerts import AlertWatch
 from adsyncd.daemon import Parts
 from adsyncd.errors import AdsyncdError, StoreError
 from adsyncd.model.run import Outcome, Tally, whole_ms
+from adsyncd.model.status import counted
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
@@ -217,7 +218,9 @@ class Lives:
         free = instruments.observed(QUOTA_PERMITS)
         for tenant in tenants:
             if free[tenant.id] != min(window.requests for window in tenant.quota.windows):
-                self._checker.break_(Invariant.DRAINED, f"{tenant.id} has {free[tenant.id]} permits left in the end")
+                self._checker.break_(
+                    Invariant.DRAINED, f"{tenant.id} has {counted(int(free[tenant.id]), 'permit')} left in the end"
+                )
 
     async def _end_well(self, parts: Parts, tenant: Tenant) -> None:
         for _ in range(_ROUNDS):
@@ -257,7 +260,8 @@ class Lives:
             )
             for tenant, skipped in on_record:
                 if skipped > self.overlapped[tenant]:
-                    what = f"{tenant} has {skipped} skipped ticks on record, and skipped {self.overlapped[tenant]}"
+                    recorded = counted(skipped, "skipped tick")
+                    what = f"{tenant} has {recorded} on record, and skipped {self.overlapped[tenant]}"
                     self._checker.break_(Invariant.RECONCILED, what)
 
     def _kept(self, tenant: Tenant) -> set[str]:

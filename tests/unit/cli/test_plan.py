@@ -41,7 +41,7 @@ def test_it_exits_0_if_the_quotas_are_enough_and_shows_the_numbers(plan: Plan) -
     said = plan(acme="15m")
     assert said.code == 0
     *_, note = said.err.splitlines()
-    assert note == "note: 1 of 1 tenants have never been listed; assuming 100 campaigns each"
+    assert note == "note: 1 of 1 tenant has never been listed; assuming 100 campaigns each"
     [acme] = [line.split() for line in said.out.splitlines() if line.startswith("acme")]
     assert acme[:7] == ["acme", "100?", "110", "11m1s", "15m", "11m1s", "73%"]
     [mixo] = [line.split() for line in said.out.splitlines() if line.startswith("mixo")]

@@ -174,8 +174,8 @@ def test_permits_without_a_drop_in_go_once_they_count_no_more(call: Call, url: s
         in_store(url, claimed(client_id, ago_s))  # type: ignore[arg-type]  # it is awaitable
     add_tenant(tmp_path, "globex")
     said = call("forget", "acme", "--yes").out.splitlines()
-    assert said[1] == "deleted of acme: 1 permits on record, of client ids that no drop-in has"
-    assert said[2].startswith("1 permits of such client ids may still count at their platforms, for ")
+    assert said[1] == "deleted of acme: 1 permit on record, of client ids that no drop-in has"
+    assert said[2].startswith("1 permit of such client ids may still count at their platforms, for ")
     assert {record.client_id for record in in_store(url, Store.permits)} == {"recent", "globex"}
 
 

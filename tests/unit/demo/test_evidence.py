@@ -33,7 +33,7 @@ def test_all_pushed_once_and_stored_and_traced_with_nothing_refused_is_as_it_has
         (replace(SOUND, ledger=replace(LEDGER, pushes={"cmp-1": 1})), "of 2 campaigns 1 were pushed and 2 are stored"),
         (
             replace(SOUND, ledger=replace(LEDGER, pushes={"cmp-1": 1, "cmp-2": 2})),
-            "1 campaigns were pushed more than once",
+            "1 campaign was pushed more than once",
         ),
         (replace(SOUND, ledger=replace(LEDGER, refused=3)), "3 requests were refused for quota"),
         (replace(SOUND, run=replace(RUN, refused=4)), "4 requests were refused for quota"),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from adsyncd.model.run import Tally
-from adsyncd.model.status import Going, progress, remaining_permits
+from adsyncd.model.status import Going, counted, progress, remaining_permits, were
 from adsyncd.model.tenant import PushPolicy, Tenant
 from support.tenants import a_tenant
 
@@ -67,3 +67,16 @@ def test_progress_has_the_counts_of_the_run() -> None:
     assert (far.run_id, far.since, far.announced, far.waited_s) == ("acme-1", NOON, 12, 1.5)
     assert (far.listed, far.pushed, far.skipped, far.dead_lettered, far.failed) == (9, 1, 2, 3, 1)
     assert (far.requests, far.retries, far.refused) == (8, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "words"),
+    [
+        (0, "file", "0 files were"),
+        (1, "request", "1 request was"),
+        (2, "retry", "2 retries were"),
+        (3, "day", "3 days were"),
+    ],
+)
+def test_a_number_has_its_noun_and_its_verb(number: int, noun: str, words: str) -> None:
+    assert f"{counted(number, noun)} {were(number)}" == words

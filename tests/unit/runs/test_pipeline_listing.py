@@ -59,7 +59,7 @@ async def test_a_total_that_is_not_the_number_of_campaigns_is_a_note_and_no_erro
     tally = Tally()
     record = await run(Source(totals=dict.fromkeys((1, 2), total)), store, tally=tally)
     assert counts(record) == (Outcome.SUCCEEDED, 20, 20, 0, 0, 0)
-    differs = f"the platform named {total} campaigns in all and listed 20"
+    differs = f"the platform named {total} campaign{'s' if total != 1 else ''} in all and listed 20"
     assert (record.error, record.note) == (None, None if total in {None, 20} else differs)
     assert (record.listing, tally.announced) == (Listing.COMPLETE, 20)
     assert await store.runs("acme", 1) == [record]

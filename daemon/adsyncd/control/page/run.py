@@ -17,7 +17,7 @@ from adsyncd.model.run import Outcome, Run
 from adsyncd.model.status import DaemonStatus, RunProgress
 
 _LATE_S = 1.0
-_NOT_PUSHED = re.compile("[0-9]+ of [0-9]+ campaigns were not pushed(?:, the first because (.*))?", re.DOTALL)
+_NOT_PUSHED = re.compile("[0-9]+ of [0-9]+ campaigns? (?:was|were) not pushed(?:, the first because (.*))?", re.DOTALL)
 _MOST_REASONS = 5
 _LONGEST_REASON = 300
 
