@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,8 @@ from adsyncd.clock import SystemClock
 from adsyncd.model.campaign import PushState
 from adsyncd.model.run import Listing, Outcome
 from adsyncd.model.tenant import PushPolicy
-from adsyncd.store import Store
+from adsyncd.store import Reader, Store
+from adsyncd.store.stored_campaigns import CampaignFilter
 from support.commands import Call, Said, Shell
 from support.migrated import sqlite_file
 from support.records import NOON, campaign, page, run, settle
@@ -210,3 +212,22 @@ def test_the_store_s_own_settings_are_enough(call: Call, tmp_path: Path) -> None
     settings = tmp_path / "adsyncd.toml"
     settings.write_text(settings.read_text() + "\n[vault]\naddres = 1\n")
     assert ids(call("acme", "--json")) == ["cmp-1", "cmp-2", "cmp-3"]
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_an_export_holds_a_page_at_a_time_and_prints_it_before_the_next(
+    call: Call, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed, read = io.StringIO(), Reader.campaigns
+    seen = list[tuple[int, bool]]()
+
+    async def reading(self: Reader, tenant: str, wanted: CampaignFilter, limit: int, *more: Any, **options: Any) -> Any:  # noqa: ANN401 - passed on
+        seen.append((limit, "cmp-2" in printed.getvalue()))
+        return await read(self, tenant, wanted, limit, *more, **options)
+
+    monkeypatch.setattr(campaigns, "_PAGE", 2)
+    monkeypatch.setattr(Reader, "campaigns", reading)
+    monkeypatch.setattr(sys, "stdout", printed)
+    assert call("acme", form).code == 0
+    assert seen == [(2, False), (2, True)]
+    assert "cmp-3" in printed.getvalue()
