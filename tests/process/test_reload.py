@@ -146,3 +146,37 @@ async def test_a_hangup_on_the_way_out_changes_nothing(program: Program, platfor
         with anyio.fail_after(20):
             assert await daemon.process.wait() == 0
     assert daemon.events("stopped")
+
+
+async def test_a_changed_client_id_is_not_mixed_with_the_run_in_progress_nor_with_earlier_runs(
+    program: Program, platform: Platform
+) -> None:
+    small, ample = {"requests": 5, "per": "1h"}, {"requests": 900, "per": "1m"}
+    program.tenant("acme", quota=small, sync={"run_deadline": "1d"})
+    async with program.daemon() as daemon:
+        await platform.reach_effects("acme", 3)  # two pages take the other permits
+        program.tenant("acme", client_id="globex", credentials={"env": "GLOBEX"}, quota=ample)
+        assert counts(await reload(daemon)) == {"changed": 1}
+        during = await program.ask("status", "acme")
+        assert (during["client_id"], during["next_client_id"]) == ("acme", "globex")
+        assert (during["permits"], during["permits_free"], during["run"]["announced"]) == (5, 0, CAMPAIGNS)
+        assert b"acme at mixo; globex from the next run on" in (await program.run("status", "acme")).stdout
+        await program.ask("cancel", "acme")
+        await daemon.logs("run ended")
+        after = await program.ask("status", "acme")
+        assert (after["client_id"], after["next_client_id"]) == ("globex", None)
+        assert (after["permits"], after["permits_free"]) == (900, 900)
+        await platform.treat(fault="503")
+        program.tenant("acme", client_id="globex", credentials={"env": "GLOBEX"}, quota=ample, sync={"max_attempts": 1})
+        await reload(daemon)
+        await program.ask("trigger", "acme")
+        await daemon.logs("run ended", 2)
+        failed = await program.ask("status", "acme")
+        assert failed["error"]
+        assert failed["verdict"]["trouble"] == "failing"
+        program.tenant("acme", client_id="initech", credentials={"env": "INITECH"}, quota=ample)
+        await reload(daemon)
+        changed = await program.ask("status", "acme")
+        assert (changed["client_id"], changed["last_run"]["outcome"]) == ("initech", "failed")
+        assert (changed["error"], changed["verdict"]) == (None, None)
+        assert not (await program.ask("status"))["tenants"][0]["error"]

@@ -123,7 +123,8 @@ def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
 def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
     yield from _verdict(tenant)
     if tenant.client_id is not None:
-        yield "client id", f"{tenant.client_id} at {tenant.platform}"
+        then = f"; {tenant.next_client_id} from the next run on" if tenant.next_client_id else ""
+        yield "client id", f"{tenant.client_id} at {tenant.platform}{then}"
     if tenant.permits:
         yield "permits", f"{tenant.permits_free} of {tenant.permits} are free, shape {tenant.shape}"
     if run := tenant.run:

@@ -123,7 +123,7 @@ class Commands:
         """Return all that is known of a tenant. Its plan is made only if it matters: it reads from the store."""
         going = worker.going.run_id if worker.going else None
         known = await self._store.runs(status.id, _JUDGED + 1, going=going)
-        runs = [run for run in known if run.ended_at and not run.was_cancelled][:_JUDGED]
+        runs = [run for run in known if run.ended_at and worker.is_evidence(run)][:_JUDGED]
         facts = replace(worker.facts(), runs=runs, refused=status.refused)
         found = verdict(facts)
         if found is None or found.trouble not in {Trouble.LATE, Trouble.FAILING}:

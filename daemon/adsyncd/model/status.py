@@ -75,6 +75,9 @@ class RunProgress:
 class TenantStatus:
     """The status of a tenant.
 
+    A run in progress ends with the account that it began with; if that has changed meanwhile, `client_id`, permits and
+    error are those of the run, and `next_client_id` is the present client id.
+
     `wait` is the wait of its requests that ends first; `turn`, while its run waits for its turn to begin, how many runs
     begin before it, at most; `holder` the other process that works on it; `last_run` the latest that ended;
     `permits_free` how many of `permits` are free now, and `shape` how they are granted. `error` is the last error since
@@ -86,6 +89,7 @@ class TenantStatus:
     state: State
     client_id: str | None = None
     platform: str | None = None
+    next_client_id: str | None = None
     wait: Wait | None = None
     turn: int | None = None
     holder: str | None = None

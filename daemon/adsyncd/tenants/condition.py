@@ -4,13 +4,17 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from enum import IntEnum, auto
+from typing import NamedTuple
 
 from adsyncd.model.run import Run
 from adsyncd.model.status import Going, State, TenantStatus, progress
 from adsyncd.model.tenant import Tenant
 from adsyncd.model.verdict import Verdict
+from adsyncd.platforms.session import Session
+from adsyncd.rate import Gate
 from adsyncd.runs.facts import Facts
 from adsyncd.runs.verdict import verdict as judge
+from adsyncd.tenants.diff import Change
 from adsyncd.tenants.estimate import done_at
 from adsyncd.tenants.services import Services
 
@@ -21,6 +25,14 @@ class Activity(IntEnum):  # whose hash is C's: a status looks at those of ten th
     RUN = auto()
     REPLAY = auto()
     COMMAND = auto()
+
+
+class Account(NamedTuple):
+    """What the requests of a run are sent with: the tenant's settings, its permits and its sign-in."""
+
+    tenant: Tenant
+    gate: Gate
+    session: Session
 
 
 class Condition:
@@ -39,6 +51,9 @@ class Condition:
         self.leaving = False
         self.last_run = last_run
         self.going: Going | None = None
+        self._used: Account | None = None  # by the run in progress
+        self._of_old_account: str | None = None  # the run that was in progress when the account changed
+        self._account_since: datetime | None = None  # when it changed
         self._turn = services.turns.turn()  # of the run that was started last
         self._evidence = last_run if last_run and not last_run.was_cancelled else None
         self._services = services
@@ -50,10 +65,31 @@ class Condition:
         self._left_open: str | None = None  # why the latest run has no end
         self._judged: tuple[Verdict | None] | None = None  # None: to be judged anew
 
+    @property
+    def account(self) -> Account:
+        """The account that is in use: that of the run in progress, which began before it changed, or the present one.
+
+        A changed quota of the same account applies to a run in progress.
+        """
+        present, used = Account(self.tenant, self.gate, self.session), self._used
+        return used if self.going and used and Change(used.tenant, self.tenant).signs_in_anew else present
+
+    def change_account(self) -> None:
+        """Forget what earlier runs said: they had another account, or signed in another way."""
+        self._account_since = self._services.clock.now()
+        self._of_old_account = self.going.run_id if self.going else None
+        self._evidence = self._left_open = None
+
+    def is_evidence(self, run: Run) -> bool:
+        """Return whether an ended run says something about the tenant: no cancelled one, none of an earlier account."""
+        if run.was_cancelled or run.run_id == self._of_old_account:
+            return False
+        return self._account_since is None or run.ended_at is None or run.ended_at > self._account_since
+
     def note_end(self, run: Run) -> None:
-        """Note that a run ended. One that an operator cancelled says nothing about the tenant."""
+        """Note that a run ended."""
         self.last_run, self._judged = run, None
-        if not run.was_cancelled:
+        if self.is_evidence(run):
             self._evidence = run
 
     def learn(self, run: Run) -> bool:
@@ -86,7 +122,7 @@ class Condition:
         """Return what the worker itself knows of the tenant: of its ended runs, the last one that says something."""
         now, run = self._services.clock.now(), self.going
         runs = (self._evidence,) if self._evidence else ()
-        known = Facts(self.tenant.id, now, self.tenant, runs, self._paused_since, self._unrecorded)
+        known = Facts(self.tenant.id, now, self.account.tenant, runs, self._paused_since, self._unrecorded)
         return replace(known, progress=progress(run, None), wait=run.tally.wait(now)) if run else known
 
     @property
@@ -116,25 +152,27 @@ class Condition:
     def status(self, next_fire_time: datetime | None) -> TenantStatus:
         """Return what the tenant does and what went wrong last. `next_fire_time`: when it is due if not paused."""
         now, run = self._services.clock.now(), self.going
+        tenant, gate, session = account = self.account
         wait = run.tally.wait(now) if run else None
         last_error = self._evidence.error if self._evidence else None
-        refusal = self.session.failure if self.session.failure is not self._excused else None
+        refusal = session.failure if session.failure is not self._excused else None
         failure = self._unrecorded or self._left_open or refusal or last_error
         return TenantStatus(
             self.tenant.id,
             self.state,
-            self.tenant.client_id,
-            self.tenant.platform.name,
+            tenant.client_id,
+            tenant.platform.name,
+            next_client_id=self.tenant.client_id if account.tenant is not self.tenant else None,
             wait=wait,
             turn=self._turn.ahead,
             holder=self.elsewhere,
-            run=progress(run, done_at(run.tally, self.tenant, self.gate, now)) if run else None,
+            run=progress(run, done_at(run.tally, tenant, gate, now)) if run else None,
             next_fire_time=None if self._paused_since else next_fire_time,
             paused_since=self._paused_since,
             last_run=self.last_run,
-            permits=self.tenant.quota.requests,
-            permits_free=self.gate.free,
-            shape=self.gate.shape,
+            permits=tenant.quota.requests,
+            permits_free=gate.free,
+            shape=gate.shape,
             error=str(failure) if failure else None,
             verdict=self.verdict,
         )

@@ -34,7 +34,7 @@ from adsyncd.runs.listing_cache import ListingCache
 from adsyncd.runs.pipeline import Pipeline
 from adsyncd.runs.replay import Replay, Replayed
 from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED, Metric
-from adsyncd.tenants.condition import Activity, Condition
+from adsyncd.tenants.condition import Account, Activity, Condition
 from adsyncd.tenants.diff import Change
 from adsyncd.tenants.run_log import log_end
 from adsyncd.tenants.services import Services
@@ -74,6 +74,8 @@ class Worker(Condition):
         self.gate = self._services.governor.gate(change.new.client_quota)
         if change.signs_in_anew:
             self.session = self._services.connector.session(change.new, self._services.credentials, self.session)
+            self._budget = RetryBudget(self._services.clock.monotonic())
+            self.change_account()
         return self.gate.silence_s() if change.changes_quota else None
 
     def tick(self, tasks: TaskGroup, fire_time: datetime) -> None:
@@ -140,7 +142,7 @@ class Worker(Condition):
                 await turn.step_aside(gate.pause, wait_s)
 
         async with services.leases.hold(self.tenant.id, pause) as lease, self._client(tally, halt=halt) as client:
-            tenant, session = self.tenant, self.session
+            tenant, _, session = self._used = Account(self.tenant, self.gate, self.session)
 
             async def begun() -> None:
                 _log.debug("run begins", resumed=before is not None)
@@ -149,7 +151,7 @@ class Worker(Condition):
                     await turn.go_on()
 
             async def ended(run: Run) -> None:
-                if services.watch is not None:
+                if services.watch is not None and self.is_evidence(run):
                     await services.watch.ended(run, session.failure)
 
             pipeline = Pipeline(
@@ -178,9 +180,10 @@ class Worker(Condition):
                 self._skipped_since = oldest_tick or self._skipped_since
                 raise
             finally:
-                self.going = None
+                self.going = self._used = self._judged = None
             if run.outcome is not None:
                 self.note_end(run)
+            self._of_old_account = None  # its next life has the present one
             return run
 
     async def replay(self, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:

@@ -11,9 +11,10 @@ from adsyncd.errors import AdsyncdError, SignInRefused
 from adsyncd.model.run import Outcome, Run, Tally
 from adsyncd.model.status import Going, State
 from adsyncd.model.verdict import Severity, Trouble, Verdict
-from adsyncd.rate.quota import Shape
+from adsyncd.rate.quota import Quota, Shape
 from adsyncd.rate.wait import WaitReason
 from adsyncd.tenants.condition import Activity
+from adsyncd.tenants.diff import Change
 from adsyncd.tenants.services import Services
 from adsyncd.tenants.turns import Turns
 from adsyncd.tenants.worker import Worker
@@ -36,6 +37,9 @@ class Gate:
 
     def forecast_s(self, permits: int, cost: int = 1) -> float:
         return permits / cost
+
+    def silence_s(self) -> float:
+        return 0.0
 
 
 def a_worker(
@@ -143,3 +147,42 @@ def test_the_status_has_the_worker_s_verdict() -> None:
     worker = a_worker(_judged=(late,))
     assert worker.status(LATER).verdict is worker.verdict is late
     assert a_worker().status(LATER).verdict is None
+
+
+def test_a_run_in_progress_is_shown_with_the_account_that_it_began_with_until_it_ends() -> None:
+    old = a_tenant()
+    new = replace(old, client_id="another", quota=Quota(99, timedelta(minutes=1)))
+    worker = a_worker(RUN, going=going(), failure=REFUSED, last_run=PARTIAL)
+    worker._used = worker.account
+    worker.change(Change(old, new))
+    worker.session = SimpleNamespace(failure=None)  # type: ignore[assignment]  # the part that a status reads
+    during = worker.status(LATER)
+    assert (during.client_id, during.next_client_id, during.permits) == (old.client_id, "another", old.quota.requests)
+    assert (during.error, worker.facts().tenant) == ("wrong password", old)
+    worker.going = None
+    after = worker.status(LATER)
+    assert (after.client_id, after.next_client_id, after.permits) == ("another", None, 99)
+    assert (after.error, after.verdict, after.last_run) == (None, None, PARTIAL)
+    assert worker.facts().tenant == new
+
+
+def test_a_changed_quota_of_the_same_account_applies_to_the_run_in_progress() -> None:
+    old = a_tenant()
+    new = replace(old, quota=Quota(99, timedelta(minutes=1)))
+    worker = a_worker(RUN, going=going(), last_run=PARTIAL)
+    worker._used = worker.account
+    worker.change(Change(old, new))
+    during = worker.status(LATER)
+    assert (during.permits, during.next_client_id, during.error) == (99, None, PARTIAL.error)
+
+
+def test_the_end_of_a_run_of_an_earlier_account_says_nothing_about_the_tenant() -> None:
+    old = a_tenant()
+    worker = a_worker(RUN, going=going())
+    worker.change(Change(old, replace(old, client_id="another")))
+    of_old = replace(PARTIAL, run_id="acme-1", ended_at=LATER)
+    assert not worker.is_evidence(of_old)
+    worker.note_end(of_old)
+    assert (worker.last_run, worker.verdict) == (of_old, None)
+    assert not worker.is_evidence(replace(PARTIAL, run_id="acme-0"))  # ended before
+    assert worker.is_evidence(replace(PARTIAL, run_id="acme-2", ended_at=LATER))
