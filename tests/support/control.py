@@ -29,7 +29,7 @@ from adsyncd.credentials import Credentials
 from adsyncd.errors import Problem
 from adsyncd.host.owner import ProcessOwner
 from adsyncd.model.alert import Alert
-from adsyncd.model.status import RefusedFile, Reloaded
+from adsyncd.model.status import RefusedFile, Reloaded, ReloadPreview
 from adsyncd.model.tenant import CredentialsRef, EnvRef, Every, Tenant
 from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
@@ -76,6 +76,9 @@ class FakeFiles:
 
     async def reload(self) -> Reloaded:
         return self.report
+
+    async def preview(self) -> ReloadPreview:
+        return ReloadPreview((), (), {}, 0, (), (), ())
 
 
 @dataclass(slots=True)

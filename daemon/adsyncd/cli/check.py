@@ -4,7 +4,8 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -20,7 +21,6 @@ from adsyncd.config.settings import VaultTable
 from adsyncd.credentials import remark
 from adsyncd.duration import format_duration
 from adsyncd.errors import ConfigError, Problem, StoreError
-from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.status import counted
 from adsyncd.model.tenant import Tenant, VaultRef
 from adsyncd.rate.quota import Window
@@ -34,6 +34,8 @@ from adsyncd.telemetry.standard_variables import find_problems, wanted_exporters
 Store = Annotated[bool, typer.Option("--store", help="Also check the database, without migrating or repairing it.")]
 
 _NONE = timedelta(0)
+_SOCKET = Settings().control.socket
+_DATABASE = file_of(Settings().store.url) or Path()
 
 
 def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
@@ -41,8 +43,8 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
 
     Standard variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `SSL_CERT_FILE`, are checked as set in this shell.
 
-    It warns of schedules that a quota can't meet, of overrides without a drop-in, of crontabs and credentials that look
-    like a mistake, and of quota changes that block requests for a while. Nothing is started or written.
+    It warns of schedules that a quota can't meet, of files and folders that are ignored, of credentials that look like
+    a mistake, and of quota changes that block requests for a while. Nothing is started or written.
 
     Exits 0 if everything is valid, 1 if there is a problem.
     """
@@ -50,7 +52,8 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
     try:
         settings = load_guarded_settings(config, os.environ)
         tenants = read_tenants(settings)
-        problems, warnings = tenants.problems, [*tenants.idle, *_warnings(list(tenants.good.values()), settings)]
+        problems = [*tenants.problems, *_places(settings)]
+        warnings = [*tenants.ignored, *_warnings(list(tenants.good.values()), settings)]
         ready = len(tenants.good)
         warnings += anyio.run(_costs, list(tenants.good.values()), settings)
         if store:
@@ -97,6 +100,22 @@ def _address_taken(settings: Settings) -> list[Problem]:
     return []
 
 
+def _places(settings: Settings) -> list[Problem]:
+    """Return why the daemon can't have its sockets and its database there; the unit makes the default folders."""
+    from adsyncd.control.server import find_problems as find_problems_of_socket  # noqa: PLC0415 - slow to import
+
+    control, page = settings.control, settings.page
+    found = find_problems_of_socket(control.socket, control.group)
+    if page.socket is not None:
+        found += find_problems_of_socket(page.socket, page.group, "page")
+    file = file_of(settings.store.url)
+    if file and not file.parent.is_dir():
+        fix = "make it, or change store.url"
+        found.append(Problem(None, None, "store.url", f"there is no directory {file.parent}", fix))
+    made_by_unit = [f"there is no directory {default.parent}" for default in (_SOCKET, _DATABASE)]
+    return [one for one in found if one.what not in made_by_unit]
+
+
 async def _costs(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:
     """Return the tenants that a change of quotas keeps from sending for a while, from the requests on record."""
     file = file_of(settings.store.url)
@@ -133,14 +152,12 @@ def _warnings(tenants: Sequence[Tenant], settings: Settings) -> list[Problem]:
         *(
             Problem(None, None, f"tenant {tenant.id}", *mistake)
             for tenant in tenants
-            for mistake in _mistakes(tenant, settings.vault, now)
+            for mistake in _mistakes(tenant, settings.vault)
         ),
     ]
 
 
-def _mistakes(tenant: Tenant, vault: VaultTable | None, now: datetime) -> Iterator[tuple[str, str]]:
-    if tenant.enabled and next_fire(trigger(tenant.schedule, tenant.id), now) is None:
-        yield "its crontab names a date that never comes", "change the date, or disable the tenant (enabled = false)"
+def _mistakes(tenant: Tenant, vault: VaultTable | None) -> Iterator[tuple[str, str]]:
     match tenant.credentials:
         case VaultRef(path) if vault and path.startswith((f"{vault.mount}/", "data/")):
             right = path.removeprefix(f"{vault.mount}/").removeprefix("data/")

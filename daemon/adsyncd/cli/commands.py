@@ -1,6 +1,6 @@
 """`adsyncd trigger`, `cancel`, `pause`, `resume` and `reload`: commands to the daemon."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -11,15 +11,16 @@ from pydantic import TypeAdapter
 from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at
 from adsyncd.cli.bulk import DryRun, Every, Order, TheTenants, exit_code, in_lines, order_of
 from adsyncd.cli.client import ANSWERS_WITHIN_S, Refused, path_of, reaching
-from adsyncd.cli.output import listed, print_json, print_line
+from adsyncd.cli.output import print_json, print_line
+from adsyncd.cli.reload_view import preview_lines, reload_lines
 from adsyncd.cli.selection import selecting
-from adsyncd.cli.status_view import sentence, silence
+from adsyncd.cli.status_view import sentence
 from adsyncd.clock import SystemClock
 from adsyncd.control import wire
 from adsyncd.control.orders import TenantOutcome
 from adsyncd.control.problem import FilesRefusedProblem
 from adsyncd.model.selection import EVERYTHING, Selection
-from adsyncd.model.status import Reloaded, TenantStatus
+from adsyncd.model.status import RefusedFile, Reloaded, ReloadPreview, TenantStatus
 
 T = TypeVar("T")
 _RELOADED_WITHIN_S = 300.0
@@ -29,6 +30,8 @@ _CANCELLED = TypeAdapter(wire.Cancelled)
 _TRIGGERED = TypeAdapter(wire.Triggered)
 _TENANT = TypeAdapter(TenantStatus)
 _RELOADED = TypeAdapter(Reloaded)
+_PREVIEW = TypeAdapter(ReloadPreview)
+_RELOAD = "/v1/reload"
 _OUTCOMES = TypeAdapter(list[TenantOutcome])
 
 
@@ -142,24 +145,41 @@ def resume(
     _print(_tell(asked_at(config, socket), _of(order, "resume"), _TENANT), json=json)
 
 
-def reload(config: Config = CONFIG, socket: Socket = None, json: Json = False) -> None:
+def reload(
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would change.")] = False,
+    config: Config = CONFIG,
+    socket: Socket = None,
+    json: Json = False,
+) -> None:
     """Have the daemon reload its settings and drop-ins, and wait until that is done.
 
-    Unchanged tenants are not touched. A tenant with invalid files keeps their last good version.
+    Unchanged tenants are not touched. A tenant with invalid files keeps their last good version. With --dry-run the
+    daemon only compares the files with what is in force.
 
     Exits 0 if all files are valid, 1 with every problem, 4 if there is no daemon, 5 if it does not answer in time.
     """
+    place = asked_at(config, socket)
+    if dry_run:
+        preview = _tell(place, _RELOAD, _PREVIEW, within_s=_RELOADED_WITHIN_S, method="GET")
+        _show(_PREVIEW, preview, preview_lines(preview), preview.refused, json=json)
     try:
-        reloaded = _tell(asked_at(config, socket), "/v1/reload", _RELOADED, within_s=_RELOADED_WITHIN_S)
+        reloaded = _tell(place, _RELOAD, _RELOADED, within_s=_RELOADED_WITHIN_S)
     except Refused as refused:
         if not isinstance(refused.problem, FilesRefusedProblem):
             raise
         reloaded = refused.problem.report
+    _show(_RELOADED, reloaded, reload_lines(reloaded, SystemClock().now()), reloaded.refused, json=json)
+
+
+def _show(
+    kind: TypeAdapter[T], report: T, lines: Iterable[str], refused: Sequence[RefusedFile], *, json: bool
+) -> NoReturn:
     if json:
-        print_json(_RELOADED.dump_python(reloaded, mode="json"))
+        print_json(kind.dump_python(report, mode="json"))
     else:
-        _print_reloaded(reloaded)
-    raise typer.Exit(1 if reloaded.refused else 0)
+        for line in lines:
+            print_line(line)
+    raise typer.Exit(1 if refused else 0)
 
 
 def _of(tenant: str, command: str) -> str:
@@ -172,10 +192,11 @@ def _tell(
     answers: TypeAdapter[T],
     within_s: float = ANSWERS_WITHIN_S,
     order: Mapping[str, object] | None = None,
+    method: str = "POST",
 ) -> T:
     async def told() -> T:
         async with reaching(socket) as daemon:
-            return await daemon.ask("POST", path, answers, order=order, within_s=within_s)
+            return await daemon.ask(method, path, answers, order=order, within_s=within_s)
 
     return anyio.run(told)
 
@@ -196,16 +217,3 @@ def _print(tenant: TenantStatus, *, json: bool) -> None:
         print_json(_TENANT.dump_python(tenant, mode="json"))
     else:
         print_line(sentence(tenant, SystemClock().now()))
-
-
-def _print_reloaded(reloaded: Reloaded) -> None:
-    for refusal in reloaded.refused:
-        for problem in refusal.problems:
-            print_line(str(problem))
-    for what, tenants in (("added", reloaded.added), ("changed", reloaded.changed), ("removed", reloaded.removed)):
-        if tenants:
-            print_line(f"{what}: {listed(tenants, most=20)}")
-    for one in reloaded.silent:
-        print_line(silence(one.tenant, one.until, SystemClock().now()))
-    counts = [f"{len(reloaded.unchanged)} unchanged", f"{len(reloaded.refused)} refused"]
-    print_line(f"{', '.join(counts)}, in {reloaded.took_s:.1f} s", err=bool(reloaded.refused))

@@ -7,9 +7,9 @@ parsed again, so that one change among ten thousand files costs little.
 import os
 import re
 import stat
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,20 @@ from pydantic import ValidationError
 from adsyncd.clock import Clock, SystemClock
 from adsyncd.config import Settings, TenantFile
 from adsyncd.config.diagnostics import Diagnostic, diagnose, in_order, key_name
+from adsyncd.config.drop_in_files import ITSELF, Fingerprint, Sources, find
 from adsyncd.config.file_access import Custodians
 from adsyncd.config.platform_reader import PlatformReader, Platforms
 from adsyncd.config.toml_file import MAX_DROP_IN_BYTES, TomlFile, place, read_toml, unreadable
 from adsyncd.errors import ConfigError, Problem
-from adsyncd.model.schedule import trigger
+from adsyncd.model.schedule import next_fire, trigger
 from adsyncd.model.tenant import TENANT_ID, Cron, Tenant
 
 _ID = re.compile(TENANT_ID)
 _CHOICES = {"schedule", "credentials"}  # tables with alternative keys: merging would combine two alternatives
-_ITSELF = "put the drop-in itself there"
 _PUSH = ("sync", "push")  # in [defaults] it holds for the platforms that take pushes
 _SETTLED_S = 1.0
+_MASK = "write it; to mask it on purpose, link it to /dev/null"
+_NEVER = "names a date that never comes", "change the date, or disable the tenant (enabled = false)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +40,16 @@ class Tenants:
     """The result of reading all drop-ins: valid tenants and the problems of invalid ones, sorted by tenant id.
 
     `directories`: problems of the directories themselves; while there are any, a tenant in neither `good` nor `bad` may
-    still exist. `unsettled`: some invalid or masked files changed just now and may be half written. `idle`: overrides
-    without a tenant, which have no effect and may be a mistake. `platforms`: the problems of profiles, by the
-    platform's name. Its tenants keep the last good profile; without one they are in `bad`, with the same problems.
+    still exist. `unsettled`: some invalid or masked files changed just now and may be half written. `ignored`: files
+    and folders that have no effect, which may be a mistake. `platforms`: the problems of profiles, by the platform's
+    name. Its tenants keep the last good profile; without one they are in `bad`, with the same problems.
     """
 
     good: dict[str, Tenant]
     bad: dict[str, list[Problem]]
     directories: list[Problem]
     unsettled: bool = field(default=False, compare=False)
-    idle: list[Problem] = field(default_factory=list)
+    ignored: list[Problem] = field(default_factory=list)
     platforms: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
 
     @property
@@ -62,35 +64,18 @@ class Tenants:
         return {problems: name for name, problems in reversed(self.platforms.items())}
 
 
-@dataclass(slots=True)
-class _Sources:
-    """The files of one tenant. A file replaces one of the same name in an earlier directory."""
-
-    main: Path | None = None
-    overrides: dict[str, Path] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-
-    def fingerprint(self) -> "Fingerprint":
-        """Return a fingerprint that changes whenever one of the files does, except within the same instant."""
-        paths = [path for path in (self.main, *self.overrides.values()) if path is not None]
-        return tuple((path, _file_status(path)) for path in paths), tuple(self.problems)
-
-
-FileStatus = tuple[int, int, int, int, int]
-Fingerprint = tuple[tuple[tuple[Path, FileStatus | None], ...], tuple[Problem, ...]]
-
-
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A tenant or its problems, with the files' fingerprint before they were read. A masked one has neither.
 
-    `settled`: a later change is sure to change the fingerprint.
+    `settled`: a later change is sure to change the fingerprint. `empty`: the problems of files without a byte.
     """
 
     fingerprint: Fingerprint
     settled: bool
     tenant: Tenant | None
     problems: list[Problem]
+    empty: tuple[Problem, ...] = ()
 
 
 def read_tenants(settings: Settings) -> Tenants:
@@ -115,16 +100,17 @@ class DropIns:
         basis = (platforms.good.keys() | platforms.problems, settings.defaults, _mount(settings))
         before = self._known if basis == self._basis else {}
         custodians = Custodians(os.geteuid())
-        sources, directories = _find(settings.tenants_dirs, custodians)
-        reader = _Reader(settings, platforms, custodians, settled_at)
+        found = find(settings.tenants_dirs, custodians)
+        reader = _Reader(settings, platforms, custodians, self._clock.now(), settled_at)
         known = {
             tenant_id: reader.known(tenant_id, source, self._still(before.get(tenant_id), platforms))
-            for tenant_id, source in sorted(sources.items())
+            for tenant_id, source in sorted(found.sources.items())
             if source.main is not None
         }
         self._basis, self._known, self._platforms = basis, known, platforms
         unsettled = platforms.unsettled or any(not one.settled and one.tenant is None for one in known.values())
-        tenants = Tenants({}, {}, directories, unsettled, list(_idle(sources)), platforms.problems)
+        ignored = [*found.ignored, *(problem for one in known.values() for problem in one.empty)]
+        tenants = Tenants({}, {}, found.problems, unsettled, sorted(ignored, key=in_order), platforms.problems)
         metered: dict[tuple[str, str], Tenant] = {}
         for tenant_id, one in known.items():
             if one.problems:
@@ -134,7 +120,7 @@ class DropIns:
                 if first.quota == one.tenant.quota:
                     tenants.good[tenant_id] = one.tenant
                 else:
-                    tenants.bad[tenant_id] = reader.disagreement(sources[tenant_id], first)
+                    tenants.bad[tenant_id] = reader.disagreement(found.sources[tenant_id], first)
         return tenants
 
     def _still(self, known: _Known | None, platforms: Platforms) -> _Known | None:
@@ -148,27 +134,33 @@ class DropIns:
 class _Reader:
     """Reads one tenant after another. Files changed after `settled_at` may change again with the same fingerprint."""
 
-    def __init__(self, settings: Settings, platforms: Platforms, custodians: Custodians, settled_at: float) -> None:
+    def __init__(
+        self, settings: Settings, platforms: Platforms, custodians: Custodians, now: datetime, settled_at: float
+    ) -> None:
         self._defaults = settings.defaults.model_dump(exclude_unset=True)
         self._platforms = platforms
         self._names = {*platforms.good, *platforms.problems}
         self._mount = _mount(settings)
         self._custodians = custodians
         self._settled_ns = int(settled_at * 1e9)
-        self._crontabs: dict[Cron, str | None] = {}
+        self._now = now
+        self._crontabs: dict[Cron, tuple[str, str] | None] = {}
+        self._empty: list[Problem] = []  # of the tenant that is being read
 
-    def known(self, tenant_id: str, source: _Sources, before: _Known | None) -> _Known:
+    def known(self, tenant_id: str, source: Sources, before: _Known | None) -> _Known:
         """Return `before` if the files are unchanged, else read them."""
         fingerprint = source.fingerprint()
         if before is not None and before.settled and before.fingerprint == fingerprint:
             return before
         settled = all(status is not None and status[0] < self._settled_ns for _, status in fingerprint[0])
+        self._empty = []
         try:
-            return _Known(fingerprint, settled, self._tenant(tenant_id, source), [])
+            tenant, problems = self._tenant(tenant_id, source), list[Problem]()
         except ConfigError as error:
-            return _Known(fingerprint, settled, None, error.problems)
+            tenant, problems = None, error.problems
+        return _Known(fingerprint, settled, tenant, problems, tuple(self._empty))
 
-    def disagreement(self, source: _Sources, first: Tenant) -> list[Problem]:
+    def disagreement(self, source: Sources, first: Tenant) -> list[Problem]:
         """Return the problem that a tenant's quota differs from the `first` tenant's with the same client id."""
         what = f'differs from that of tenant "{first.id}", which has the same platform and client_id'
         found = Diagnostic(("quota",), what, "the platform meters both together: state the same quota")
@@ -178,7 +170,7 @@ class _Reader:
             return error.problems
         return [self._located(found, files)] if files else [Problem(source.main, None, "quota", what, found.fix)]
 
-    def _tenant(self, tenant_id: str, source: _Sources) -> Tenant | None:
+    def _tenant(self, tenant_id: str, source: Sources) -> Tenant | None:
         """Return the tenant, or None if it is masked. Raises ConfigError."""
         if not _ID.fullmatch(tenant_id):
             what, fix = "its name is not a valid tenant id", "use at most 63 of a-z, 0-9 and -, such as acme.toml"
@@ -191,7 +183,7 @@ class _Reader:
             raise ConfigError(sorted((self._located(one, files) for one in found), key=in_order))
         return tenant
 
-    def _files(self, source: _Sources) -> list[TomlFile]:
+    def _files(self, source: Sources) -> list[TomlFile]:
         """Read a tenant's file and its overrides; none if it is masked. Raises ConfigError."""
         assert source.main is not None  # noqa: S101 - no tenant without one
         first = self._read(source.main)
@@ -230,9 +222,9 @@ class _Reader:
         if not isinstance(tenant.schedule, Cron):
             return
         if tenant.schedule not in self._crontabs:
-            self._crontabs[tenant.schedule] = _crontab_error(tenant.schedule)
+            self._crontabs[tenant.schedule] = _crontab_error(tenant.schedule, self._now)
         if error := self._crontabs[tenant.schedule]:
-            yield Diagnostic(("schedule",), error, "")
+            yield Diagnostic(("schedule",), *error)
 
     def _located(self, found: Diagnostic, files: list[TomlFile]) -> Problem:
         path, line = place(found.key, files)
@@ -250,82 +242,27 @@ class _Reader:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ConfigError([unreadable(path, error, _ITSELF)]) from error
+            raise ConfigError([unreadable(path, error, ITSELF)]) from error
         target = Path(os.path.realpath(path)) if linked else path
         if target == Path(os.devnull):
             return None
         if linked and not target.is_relative_to(os.path.realpath(path.parent)):
-            raise ConfigError([Problem(path, None, None, "is a link to a file outside of its folder", _ITSELF)])
+            raise ConfigError([Problem(path, None, None, "is a link to a file outside of its folder", ITSELF)])
         if status is None:  # a pipe would block, a device may never end
-            raise ConfigError([Problem(path, None, None, "is not a regular file", _ITSELF)])
+            raise ConfigError([Problem(path, None, None, "is not a regular file", ITSELF)])
         if objection := self._custodians.objection(path, status):
             raise ConfigError([objection])
-        file = read_toml(path, _ITSELF, MAX_DROP_IN_BYTES)
-        return file if file.text else None
+        file = read_toml(path, ITSELF, MAX_DROP_IN_BYTES)
+        if file.text:
+            return file
+        is_override = path.parent.name.endswith(".toml.d")
+        effect = "so it sets nothing" if is_override else f"so there is no tenant {path.stem}"
+        self._empty.append(Problem(path, None, None, f"is empty, {effect}", _MASK))
+        return None
 
 
 def _mount(settings: Settings) -> str | None:
     return settings.vault.mount if settings.vault else None
-
-
-def _find(directories: Sequence[Path], custodians: Custodians) -> tuple[dict[str, _Sources], list[Problem]]:
-    sources: dict[str, _Sources] = defaultdict(_Sources)
-    problems: list[Problem] = []
-    found = False
-    for directory in directories:
-        try:
-            names = _names(directory)
-            objection = custodians.objection(directory, directory.stat())
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            objection = unreadable(directory, error, _ITSELF)
-        found = True
-        if objection:
-            problems.append(objection)
-            continue
-        for name in names:
-            if name.endswith(".toml"):
-                sources[name.removesuffix(".toml")].main = directory / name
-            elif name.endswith(".toml.d"):
-                _find_overrides(directory / name, sources[name.removesuffix(".toml.d")], custodians)
-    if not found:
-        what = f"none of {', '.join(map(str, directories))} exists"
-        problems.append(Problem(None, None, "tenants_dirs", what, "create one and put a drop-in for each tenant there"))
-    return sources, problems
-
-
-def _find_overrides(folder: Path, source: _Sources, custodians: Custodians) -> None:
-    try:
-        names = _names(folder)
-        objection = custodians.objection(folder, folder.stat())
-    except OSError as error:
-        objection = unreadable(folder, error, _ITSELF)
-    if objection:
-        source.problems.append(objection)
-    else:
-        source.overrides |= {name: folder / name for name in names if name.endswith(".toml")}
-
-
-def _idle(sources: Mapping[str, _Sources]) -> Iterator[Problem]:
-    for tenant_id, source in sorted(sources.items()):
-        fix = f"write {tenant_id}.toml, or rename it after an existing drop-in"
-        for folder in sorted({path.parent for path in source.overrides.values() if source.main is None}):
-            yield Problem(folder, None, None, "overrides no drop-in", fix)
-
-
-def _names(folder: Path) -> list[str]:
-    """Return a folder's names but hidden ones, which editors make for a moment; bytes that are not UTF-8 become `?`."""
-    names = (path.name.encode(errors="replace").decode() for path in folder.iterdir())
-    return [name for name in names if not name.startswith(".")]
-
-
-def _file_status(path: Path) -> FileStatus | None:
-    try:
-        seen = path.stat()
-    except OSError:
-        return None
-    return seen.st_ctime_ns, seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_dev
 
 
 def _merge(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
@@ -336,9 +273,10 @@ def _merge(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _crontab_error(schedule: Cron) -> str | None:
+def _crontab_error(schedule: Cron, now: datetime) -> tuple[str, str] | None:
+    """Return what is wrong with a crontab, and the fix."""
     try:
-        trigger(schedule, "")
+        times = trigger(schedule, "")
     except ValueError as error:
-        return str(error)
-    return None
+        return str(error), ""
+    return _NEVER if next_fire(times, now) is None else None

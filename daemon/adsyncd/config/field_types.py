@@ -83,17 +83,29 @@ def _text(pattern: str, what: str, *, echo: bool = True) -> AfterValidator:
 
 
 def checked_url(value: str) -> str:
-    """Return an address. Raises what a validator may raise."""
+    """Return an address. Raises what a validator may raise; no message quotes the address, which may be a secret."""
+    if not re.match(r"https?://", value):
+        raise wrong("expected an address that begins with https:// or http://", echo=False)
+    if "@" in value.partition("//")[2].partition("/")[0]:
+        raise wrong("must not hold a user or a password", "remove everything up to the @", echo=False)
+    if "#" in value:
+        raise wrong("must not have a fragment", "remove the # and everything after it", echo=False)
+    if not re.fullmatch("[!-~]+", value):
+        raise wrong("has a space or another character that no address has", "write it percent-encoded", echo=False)
     try:
         parts = urlsplit(value)
-        sound = bool(parts.hostname) and parts.port != 0
+        host = parts.hostname
     except ValueError:
-        sound = False
-    else:
-        if "@" in parts.netloc:
-            raise wrong("must not hold a user or a password", "remove everything up to the @", echo=False)
-    if not sound or not re.fullmatch(r"https?://[!-~]+", value) or "#" in value:
-        raise wrong("expected an address that begins with https:// or http://", echo=False)
+        fix = "write an IPv6 address in brackets, such as https://[::1]"
+        raise wrong("has no valid host", fix, echo=False) from None
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise wrong("has a port that is not one of 1 to 65535", "correct the number after the host", echo=False)
+    if not host:
+        raise wrong("has no host", "write it after the //", echo=False)
     return value
 
 
@@ -101,6 +113,13 @@ def _base_url(value: str) -> str:
     if "?" in checked_url(value):
         raise wrong("must not have a query: adsyncd appends paths", "remove the ? and everything after it", echo=False)
     return value.rstrip("/")
+
+
+def _store_url(value: str) -> str:
+    if re.match("sqlite:///[^/]", value):
+        fix = 'write an absolute path, after four slashes: "sqlite:////var/lib/adsyncd/adsyncd.db"'
+        raise wrong("names a file by a relative path", fix, echo=False)
+    return value
 
 
 def _socket_path(value: Path) -> Path:
@@ -168,7 +187,9 @@ Interval = Annotated[timedelta, _duration("1s")]
 Url = Annotated[str, AfterValidator(_base_url)]
 WebhookUrl = Annotated[str, AfterValidator(checked_url)]
 StoreUrl = Annotated[
-    str, _text(r"(sqlite:///|postgresql\+psycopg://).+", "sqlite:///... or postgresql+psycopg://...", echo=False)
+    str,
+    _text(r"(sqlite:///|postgresql\+psycopg://).+", "sqlite:////path or postgresql+psycopg://...", echo=False),
+    AfterValidator(_store_url),
 ]
 CaFile = Annotated[Authorities, BeforeValidator(_authorities)]
 AbsolutePath = Annotated[Path, _text("/.*", "an absolute path")]

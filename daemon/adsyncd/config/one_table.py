@@ -20,6 +20,7 @@ from adsyncd.config.variables import overlay
 from adsyncd.errors import ConfigError, Problem
 
 _SECTION = re.compile(r"^[ \t]*\[", re.MULTILINE)
+_ESCAPED = re.compile(r"^[^=\n]*\\", re.MULTILINE)
 
 
 def control_socket(path: Path, environ: Mapping[str, str]) -> Path:
@@ -71,7 +72,12 @@ def _read(name: str, path: Path, otherwise: str) -> TomlFile:
 
 
 def salvaged(name: str, text: str) -> object:
-    """Return a table of a text that is no TOML, or None if it surely has no such table. Raises ValueError otherwise."""
+    """Return a table of a text that is no TOML, or None if it surely has no such table. Raises ValueError otherwise.
+
+    A text over several lines may contain what looks like a table, and an escaped name may stand for any other.
+    """
+    if '"""' in text or "'''" in text or _ESCAPED.search(text):
+        raise ValueError("can't be told for sure")
     starts = [0, *(found.start() for found in _SECTION.finditer(text))]
     found = None
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):

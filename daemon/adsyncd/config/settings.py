@@ -114,7 +114,7 @@ class ReceiversTable(ConfigTable):
 class Settings(ConfigTable):
     """All settings of the daemon."""
 
-    tenants_dirs: tuple[Path, ...] = Field((Path("/etc/adsyncd/tenants.d"),), min_length=1)
+    tenants_dirs: tuple[AbsolutePath, ...] = Field((Path("/etc/adsyncd/tenants.d"),), min_length=1)
     watch: Flag = False
     shutdown_grace: AnyDuration = timedelta(seconds=20)
     store: StoreTable = StoreTable()

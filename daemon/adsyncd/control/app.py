@@ -1,9 +1,9 @@
 """HTTP routes of the endpoints: requests are validated, errors become problem details (RFC 9457)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from adsyncd.control.problem import FilesRefusedProblem, ProblemDetails
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchRun, NoSuchTenant, Stopping, StoreError
 
 T = TypeVar("T")
+Answering = Callable[[Request], Awaitable[Response]]
 
 _LARGEST_BODY = 256 * 1024
 _BODY_S = 10.0
@@ -59,9 +60,9 @@ def application(commands: Commands, overview: Overview, site: Site | None = None
     app = Starlette(
         routes=[
             Route(openapi.PATH, describe),
-            *(_route(endpoint, commands, overview.look_again) for endpoint in COMMANDS),
-            *(_route(endpoint, overview) for endpoint in LISTS),
-            *(_route(endpoint, bulk, overview.look_again) for endpoint in BULK),
+            *_routes(COMMANDS, commands, overview.look_again),
+            *_routes(LISTS, overview),
+            *_routes(BULK, bulk, overview.look_again),
             *(site.routes if site else ()),
         ],
         exception_handlers={
@@ -80,7 +81,22 @@ def _document() -> bytes:
     return json.dumps(openapi.document(ENDPOINTS)).encode()
 
 
-def _route(endpoint: Endpoint[Subject], subject: Subject, commanded: Callable[[], None] | None = None) -> Route:
+def _routes(
+    endpoints: Iterable[Endpoint[Subject]], subject: Subject, commanded: Callable[[], None] | None = None
+) -> Iterator[Route]:
+    """Yield a route for each path: one that has a GET and a POST knows both methods."""
+    by_path: dict[str, dict[str, Answering]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = _answering(endpoint, subject, commanded)
+    for path, answering in by_path.items():
+        yield Route(path, partial(_answer, answering), methods=[*answering])
+
+
+async def _answer(answering: Mapping[str, Answering], request: Request) -> Response:
+    return await answering["GET" if request.method == "HEAD" else request.method](request)
+
+
+def _answering(endpoint: Endpoint[Subject], subject: Subject, commanded: Callable[[], None] | None) -> Answering:
     answers = _adapter(endpoint.answer)
 
     async def answer(request: Request) -> Response:
@@ -96,7 +112,7 @@ def _route(endpoint: Endpoint[Subject], subject: Subject, commanded: Callable[[]
         response = Response(body, endpoint.status, headers, media_type="application/json")
         return response if endpoint.method == "POST" else tagged(request, response)
 
-    return Route(endpoint.path, answer, methods=[endpoint.method])
+    return answer
 
 
 @cache

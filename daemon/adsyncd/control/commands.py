@@ -18,7 +18,7 @@ from adsyncd.model.campaign import DeadLetter, PushState
 from adsyncd.model.failure import RunDetails, SharedReason, unpushed_of
 from adsyncd.model.run import Outcome, Run, Tally
 from adsyncd.model.selection import Show
-from adsyncd.model.status import DaemonStatus, Export, Reloaded, State, TenantStatus
+from adsyncd.model.status import DaemonStatus, Export, Reloaded, ReloadPreview, State, TenantStatus
 from adsyncd.model.tenant import Tenant
 from adsyncd.model.verdict import Trouble
 from adsyncd.runs.facts import Facts
@@ -46,6 +46,9 @@ class Files(TenantFiles, Protocol):
 
     async def reload(self) -> Reloaded:
         """Reload the files, and return the changes."""
+
+    async def preview(self) -> ReloadPreview:
+        """Return what a reload would change now."""
 
 
 class Commands:
@@ -221,6 +224,10 @@ class Commands:
         """Reload the files, and return the changes."""
         self.check_ready()
         return await self._files.reload()
+
+    async def preview(self) -> ReloadPreview:
+        """Return what a reload would change now. Nothing is applied."""
+        return await self._files.preview()
 
     async def meant(
         self, tenant_id: str | None, campaign_ids: Sequence[str] | None, reason: str | None

@@ -14,7 +14,7 @@ from adsyncd.errors import CommandRefused
 from adsyncd.model.campaign import PushState
 from adsyncd.model.failure import RunDetails, SharedReason
 from adsyncd.model.run import Run
-from adsyncd.model.status import Reloaded, TenantStatus, counted
+from adsyncd.model.status import Reloaded, ReloadPreview, TenantStatus, counted
 from adsyncd.runs.plan import Plan
 from adsyncd.telemetry import log
 
@@ -208,6 +208,13 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
         wire.LogLevel,
         _set_log_level,
         order=wire.LogLevelOrder,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/reload",
+        "What a reload would change now; nothing is applied",
+        ReloadPreview,
+        lambda commands, _: commands.preview(),
     ),
     Endpoint(
         "POST",

@@ -52,6 +52,17 @@ def listening(path: Path, group: str | None, table: str = "control") -> Iterator
                     path.unlink()
 
 
+def find_problems(path: Path, group: str | None, table: str = "control") -> list[Problem]:
+    """Return why the daemon could not listen at `path`, as far as can be told without doing it. Changes nothing."""
+    try:
+        _see_place(path, f"{table}.socket")
+        if group is not None:
+            _gid(group, f"{table}.group")
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
 async def serve(app: ASGIApp, listener: socket.socket) -> None:
     """Serve `app` on a listening socket until cancelled."""
     server = _Server(
@@ -89,16 +100,9 @@ class _Server(uvicorn.Server):
 
 def _remove_stale(path: Path, key: str) -> None:
     """Remove the socket of a dead daemon. Raises ConfigError if anything else is there."""
-    if not path.parent.is_dir():
-        raise _wrong(
-            f"there is no directory {path.parent}",
-            "create it (the systemd unit does), or put the socket where the daemon may write",
-            key,
-        )
+    _see_place(path, key)
     if not os.path.lexists(path):
         return
-    if not path.is_socket():
-        raise _wrong(f"{path} exists and is not a socket", "remove it, or put the socket elsewhere", key)
     with socket.socket(socket.AF_UNIX) as visitor:
         visitor.settimeout(_ANSWERS_WITHIN_S)
         try:
@@ -113,11 +117,28 @@ def _remove_stale(path: Path, key: str) -> None:
     raise _wrong(f"another adsyncd listens at {path}", f"stop it, or configure another {key}", key)
 
 
-def _give_to(group: str, path: Path, key: str) -> None:
+def _see_place(path: Path, key: str) -> None:
+    """Raise ConfigError if no socket can be at `path`."""
+    if not path.parent.is_dir():
+        raise _wrong(
+            f"there is no directory {path.parent}",
+            "create it (the systemd unit does), or put the socket where the daemon may write",
+            key,
+        )
+    if os.path.lexists(path) and not path.is_socket():
+        raise _wrong(f"{path} exists and is not a socket", "remove it, or put the socket elsewhere", key)
+
+
+def _gid(group: str, key: str) -> int:
     try:
-        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        return grp.getgrnam(group).gr_gid
     except KeyError as error:
         raise _wrong(f'there is no group "{group}"', f"create it: groupadd --system {group}", key) from error
+
+
+def _give_to(group: str, path: Path, key: str) -> None:
+    try:
+        os.chown(path, -1, _gid(group, key))
     except PermissionError as error:
         what, fix = (
             f'the daemon is not a member of "{group}"',

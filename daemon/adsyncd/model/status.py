@@ -203,7 +203,8 @@ class Silence:
 class Reloaded:
     """The result of a reload: the tenants' ids, the refused files, and how many added tenants were due at once.
 
-    `silent`: the tenants that a change of quotas keeps from sending for a while.
+    `silent`: the tenants that a change of quotas keeps from sending for a while. `ignored`: files and folders that have
+    no effect, which may be a mistake. `restart`: the changed settings that need a restart.
     """
 
     added: tuple[str, ...]
@@ -214,6 +215,21 @@ class Reloaded:
     due: int
     took_s: float
     silent: tuple[Silence, ...] = ()
+    ignored: tuple[Problem, ...] = ()
+    restart: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPreview:
+    """What a reload would change: the tenants' ids, and the keys of each changed tenant. See Reloaded."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: Mapping[str, Sequence[str]]
+    unchanged: int
+    refused: tuple[RefusedFile, ...]
+    ignored: tuple[Problem, ...]
+    restart: tuple[str, ...]
 
 
 def progress(going: Going, done_at: datetime | None) -> RunProgress:
@@ -235,6 +251,12 @@ def remaining_permits(tally: Tally, tenant: Tenant) -> int | None:
     pages = -(min(0, tally.listed - tally.announced) // tenant.sync.page_size)
     owed = 0 if pulls else max(tally.announced, tally.listed) - tally.settled
     return pages * profile.listing.cost + owed * (profile.push.cost if profile.push else 0)
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def counted(number: int, noun: str) -> str:

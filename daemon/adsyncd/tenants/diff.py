@@ -1,9 +1,11 @@
 """The difference between the tenants in service and those that the drop-ins describe."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 
 from adsyncd.model.tenant import Tenant
+
+_TABLES = {"platform", "sync", "alerts"}  # whose keys are told one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,22 @@ def diff(served: Mapping[str, Tenant], described: Mapping[str, Tenant], unclear:
         else:
             unchanged.append(tenant_id)
     return Diff(tuple(added), tuple(removed), tuple(changed), tuple(unchanged))
+
+
+def changed_keys(change: Change) -> list[str]:
+    """Return the keys of a tenant's file whose values differ, such as `quota` and `sync.page_size`."""
+    return sorted(_differing(change.old, change.new, ""))
+
+
+def _differing(old: object, new: object, key: str) -> Iterator[str]:
+    for each in fields(old):  # type: ignore[arg-type]  # a dataclass
+        one, other = getattr(old, each.name), getattr(new, each.name)
+        if one != other:
+            name = f"{key}{each.name}"
+            if each.name in _TABLES and type(one) is type(other) and is_dataclass(one):
+                yield from _differing(one, other, f"{name}.")
+            else:
+                yield name
 
 
 def _account(tenant: Tenant) -> tuple[object, ...]:

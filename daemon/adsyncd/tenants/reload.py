@@ -11,9 +11,10 @@ A deployment or an editor may remove a drop-in for a moment, so its tenant comes
 day the pause is forgotten.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from signal import Signals
 
 import anyio
@@ -24,10 +25,10 @@ from adsyncd.clock import Clock
 from adsyncd.config import Settings
 from adsyncd.config.dropins import DropIns, Tenants
 from adsyncd.errors import ConfigError, Problem, StoreError
-from adsyncd.model.status import RefusedFile, Reloaded
+from adsyncd.model.status import RefusedFile, Reloaded, ReloadPreview, listed
 from adsyncd.model.tenant import Tenant
 from adsyncd.telemetry.instruments import DROP_INS_REFUSED, Instruments
-from adsyncd.tenants.diff import diff
+from adsyncd.tenants.diff import Diff, changed_keys, diff
 from adsyncd.tenants.registry import Registry
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -41,6 +42,7 @@ _SAID = {
 _SETTLES_S = 1.0
 _AGAIN_S = 30.0
 _GONE_FOR_GOOD_S = 24 * 3600.0  # after so long without a drop-in a tenant's pause is forgotten
+_MOST_NAMES = 20
 _LOOK_S = 600.0  # between two looks for such tenants
 
 
@@ -82,6 +84,7 @@ class Reloader:
         self._tenants = Tenants({}, {}, [])
         self._drop_ins = DropIns(clock)
         self._described = frozenset[str]()
+        self._ignored = frozenset[Problem]()
         self._gone: dict[str, float] = {}  # tenants without a drop-in, and since when
         self._turn = anyio.Lock()
         self._begun = 0
@@ -112,6 +115,22 @@ class Reloader:
                     self._report = await self._reload(patient=patient)
                 self._ended = self._begun
             return self._report
+
+    async def preview(self) -> ReloadPreview:
+        """Return what a reload would change now. Nothing is applied."""
+        async with self._turn:
+            files = await anyio.to_thread.run_sync(partial(self._read, DropIns(self._clock)))
+            served = self._registry.tenants
+            difference = _difference(served, files.tenants)
+            return ReloadPreview(
+                added=tuple(tenant.id for tenant in difference.added),
+                removed=difference.removed,
+                changed={change.new.id: changed_keys(change) for change in difference.changed},
+                unchanged=len(difference.unchanged),
+                refused=tuple(_refused(files, served)),
+                ignored=tuple(files.tenants.ignored),
+                restart=tuple(_differing(files.stated, files.settings)),
+            )
 
     async def reload_until_done(self, *, patient: bool = False) -> None:
         """Reload, and retry while the database fails."""
@@ -149,12 +168,13 @@ class Reloader:
         if patient and (files.problems or files.tenants.unsettled):
             await anyio.sleep(_SETTLES_S)
             files = await anyio.to_thread.run_sync(self._read)
-        self._heed(files)
+        restart = self._heed(files)
         self._refuse(files)
+        self._remark(files.tenants.ignored)
         served, tenants = self._registry.tenants, files.tenants
         self._tenants = tenants
         self._note_gone(tenants)
-        difference = diff(served, tenants.good, served if tenants.directories else tenants.bad)
+        difference = _difference(served, tenants)
         due = await self._registry.apply(difference)
         report = Reloaded(
             added=tuple(tenant.id for tenant in difference.added),
@@ -165,6 +185,8 @@ class Reloader:
             due=due,
             took_s=self._clock.monotonic() - began,
             silent=tuple(self._registry.silent),
+            ignored=tuple(tenants.ignored),
+            restart=restart,
         )
         for one in report.silent:
             until, lasts_s = one.until.isoformat(timespec="seconds"), round(one.lasts_s)
@@ -179,27 +201,29 @@ class Reloader:
             unchanged=len(report.unchanged),
             refused=len(report.refused),
             took_s=round(report.took_s, 3),
+            **_names(report),
         )
         return report
 
-    def _read(self) -> _Files:
-        """Read all files. Blocks."""
+    def _read(self, drop_ins: DropIns | None = None) -> _Files:
+        """Read all files, by `drop_ins` if they are not to be remembered. Blocks."""
         stated, problems = self._stated, []
         try:
             stated = self._load()
         except ConfigError as error:
             problems = error.problems
         settings = _in_force(self.settings, stated)
-        return _Files(stated, settings, problems, self._drop_ins.read(settings))
+        return _Files(stated, settings, problems, (drop_ins or self._drop_ins).read(settings))
 
-    def _heed(self, files: _Files) -> None:
-        """Apply the settings that can change while the daemon runs, and log the others, which need a restart."""
-        waiting = list(_differing(files.stated, files.settings))
+    def _heed(self, files: _Files) -> tuple[str, ...]:
+        """Apply the settings that can change while the daemon runs; log and return the others, which need a restart."""
+        waiting = tuple(_differing(files.stated, files.settings))
         if waiting and files.stated != self._stated:
-            _log.warning("settings changed that need a restart", keys=waiting)
+            _log.warning("settings changed that need a restart", keys=list(waiting))
         before, self._stated, self.settings = self.settings, files.stated, files.settings
         if _watched(before) != _watched(files.settings):
             self.elsewhere.set()
+        return waiting
 
     def _note_gone(self, tenants: Tenants) -> None:
         """Note whose drop-ins are gone. A directory that can't be read says nothing about that."""
@@ -207,6 +231,13 @@ class Reloader:
             now, before = self._clock.monotonic(), self._described | self._gone.keys()
             self._described = frozenset(tenants.good.keys() | tenants.bad.keys())
             self._gone = {tenant_id: self._gone.get(tenant_id, now) for tenant_id in before - self._described}
+
+    def _remark(self, ignored: Sequence[Problem]) -> None:
+        """Log what is ignored, once."""
+        for one in ignored:
+            if one not in self._ignored:
+                _log.warning("file ignored", problem=str(one))
+        self._ignored = frozenset(ignored)
 
     def _refuse(self, files: _Files) -> None:
         """Keep the problems, and log which of them are new and which are resolved."""
@@ -222,6 +253,16 @@ class Reloader:
         for refusal in before:
             if refusal.problems and (refusal.tenant, refusal.platform) not in still:
                 _log.info(_SAID[_of_profile(refusal)][1], **_whose(refusal))
+
+
+def _difference(served: Mapping[str, Tenant], tenants: Tenants) -> Diff:
+    return diff(served, tenants.good, served if tenants.directories else tenants.bad)
+
+
+def _names(report: Reloaded) -> dict[str, str]:
+    """Return the names of the tenants that a reload concerned, as fields of the log."""
+    of = {"names_added": report.added, "names_removed": report.removed, "names_changed": report.changed}
+    return {key: listed(names, _MOST_NAMES) for key, names in of.items() if names}
 
 
 def _in_force(before: Settings, stated: Settings) -> Settings:

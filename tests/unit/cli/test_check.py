@@ -75,11 +75,11 @@ def test_check_warns_of_a_schedule_that_the_quota_cannot_meet_with_numbers_and_t
     assert "37 requests per 1m" in warning["fix"]
 
 
-def test_check_warns_of_a_crontab_that_never_comes_up(call: Call, folder: Path) -> None:
+def test_a_crontab_that_never_comes_up_is_a_problem(call: Call, folder: Path) -> None:
     add_tenant(folder, "globex", 'schedule = { cron = "0 3 30 2 *" }\n')
     said = call("check")
-    assert (said.code, said.out) == (0, "2 tenants ready, 0 problems, 1 warning\n")
-    assert said.err.startswith("warning: tenant globex: its crontab names a date that never comes; change the date")
+    assert (said.code, said.err) == (1, "1 tenant ready, 1 problem\n")
+    assert "globex.toml:4: schedule: names a date that never comes; change the date" in said.out
 
 
 def test_check_warns_of_overrides_that_lie_beside_no_drop_in(call: Call, folder: Path) -> None:

@@ -47,7 +47,10 @@ def test_an_empty_file_or_a_link_to_dev_null_masks_the_tenant_with_its_overrides
         folders.write("high/acme.toml", "")
     else:
         (folders.high / "acme.toml").symlink_to(os.devnull)
-    assert folders.read() == Tenants({}, {}, [])
+    told = "is empty, so there is no tenant acme; write it; to mask it on purpose, link it to /dev/null"
+    found = folders.read()
+    assert [str(one) for one in found.ignored] == [f"{folders.high}/acme.toml: {told}"] * (how == "empty")
+    assert (found.good, found.bad, found.directories) == ({}, {}, [])
 
 
 def test_overrides_are_laid_over_key_by_key_in_the_order_of_their_names(folders: Folders) -> None:
@@ -74,8 +77,8 @@ def test_overrides_without_a_tenant_are_of_no_account_and_told(folders: Folders)
         folders.write(place, "nonsense")
     fix = "write acme.toml, or rename it after an existing drop-in"
     places = (folders.high / "acme.toml.d", folders.low / "acme.toml.d")
-    idle = [Problem(place, None, None, "overrides no drop-in", fix) for place in places]
-    assert folders.read() == Tenants({}, {}, [], idle=idle)
+    ignored = [Problem(place, None, None, "overrides no drop-in", fix) for place in places]
+    assert folders.read() == Tenants({}, {}, [], ignored=ignored)
 
 
 def test_defaults_lie_beneath_all_files(folders: Folders) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adsyncd.config import dropins, platform_reader
+from adsyncd.config import drop_in_files, dropins, platform_reader
 from adsyncd.config.dropins import DropIns, Tenants
 from adsyncd.errors import Problem
 from adsyncd.model.tenant import EnvRef, Every
@@ -95,8 +95,8 @@ def test_a_file_that_changed_just_now_is_read_again_since_the_next_change_may_no
     folders: Folders, drop_ins: DropIns, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folders.write("low/acme.toml", ACME)
-    status = dropins._file_status(path)
-    monkeypatch.setattr(dropins, "_file_status", lambda _: status)  # the file system's clock is too coarse
+    status = drop_in_files._file_status(path)
+    monkeypatch.setattr(drop_in_files, "_file_status", lambda _: status)  # the file system's clock is too coarse
     clock.instant = datetime.fromtimestamp(path.stat().st_ctime, UTC)
     drop_ins.read(folders.settings())
     path.write_text(ACME.replace("ACME", "EMCA"))
@@ -118,9 +118,9 @@ def test_a_file_that_goes_away_while_it_is_looked_for_is_none(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folders.write("low/acme.toml", ACME)
-    names = dropins._names(folders.low)
+    names = drop_in_files._names(folders.low)
     path.unlink()
-    monkeypatch.setattr(dropins, "_names", lambda folder: names if folder == folders.low else [])
+    monkeypatch.setattr(drop_in_files, "_names", lambda folder: names if folder == folders.low else [])
     assert folders.read() == Tenants({}, {}, [])
 
 

@@ -91,7 +91,7 @@ def test_the_address_of_a_trace_has_the_place_of_its_id(url: str) -> None:
         ("https://traces.example.com/# {trace_id}", "must be printable ASCII without spaces"),
         ("javascript:alert('{trace_id}')", "expected an address that begins with https:// or http://"),
         ("//traces.example.com/{trace_id}", "expected an address that begins with https:// or http://"),
-        ("https:///{trace_id}", "expected an address that begins with https:// or http://"),
+        ("https:///{trace_id}", "has no host"),
     ],
 )
 def test_another_address_of_a_trace_is_refused(url: str, words: str) -> None:

@@ -250,7 +250,7 @@ async def test_the_plan_is_of_those_that_are_served(api: httpx.AsyncClient) -> N
         ("GET", "/v1/tenants/", 404),
         ("GET", "/v1/tenants/hooli", 404),
         ("POST", "/v1/health", 405),
-        ("GET", "/v1/reload", 405),
+        ("GET", "/v1/pause", 405),
         ("GET", "/v1/tenants/NO!", 422),
         ("GET", "/v1/runs?limit=0", 422),
         ("GET", "/v1/runs?limit=1&limit=2", 422),
@@ -272,7 +272,9 @@ async def test_an_unknown_parameter_is_named(api: httpx.AsyncClient) -> None:
 
 
 async def test_a_wrong_method_is_told_the_right_one(api: httpx.AsyncClient) -> None:
-    assert (await api.delete("/v1/reload")).headers["allow"] == "POST"
+    assert (await api.delete("/v1/pause")).headers["allow"] == "POST"
+    both = (await api.delete("/v1/reload")).headers["allow"]
+    assert sorted(both.split(", ")) == ["GET", "HEAD", "POST"]
 
 
 @pytest.mark.parametrize(
