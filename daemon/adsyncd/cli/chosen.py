@@ -7,26 +7,29 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
+from adsyncd.cli.arguments import asked_at, find_tenant
 from adsyncd.cli.client import reaching
 from adsyncd.cli.selection import names
-from adsyncd.config import control_socket, load_settings
+from adsyncd.config import load_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.errors import AdsyncdError
 from adsyncd.model.selection import Selection
 from adsyncd.model.tenant import Tenant
 
 
-async def chosen(selection: Selection, config: Path, stored: Collection[str]) -> list[str] | None:
+async def chosen(
+    selection: Selection, config: Path, stored: Collection[str], socket: Path | None = None
+) -> list[str] | None:
     """Return the ids of the selected tenants, sorted, or None for all: of those that the daemon has, or are `stored`.
 
-    The daemon knows of what kinds tenants are; without kinds it need not run. Raises AdsyncdError if no tenant, of
-    whatever kind, has the platform and an id that matches.
+    The daemon, at `socket` if that is given, knows of what kinds tenants are; without kinds it need not run. Raises
+    AdsyncdError if no tenant, of whatever kind, has the platform and an id that matches.
     """
     if selection.everything:
         return None
     always = replace(selection, kinds=frozenset())
     if selection.kinds:
-        async with reaching(control_socket(config, os.environ)) as daemon:
+        async with reaching(asked_at(config, socket)) as daemon:
             found = await names(daemon, selection)
             some = bool(found) or always.everything or bool(await names(daemon, always))
     else:
@@ -40,6 +43,12 @@ async def chosen(selection: Selection, config: Path, stored: Collection[str]) ->
     if not some:
         raise AdsyncdError(f"no tenant has {always.in_words()}; adsyncd status lists all")
     return found
+
+
+def refuse_unknown(tenant: str, config: Path) -> None:
+    """Raise ConfigError if a tenant without records has no drop-in either."""
+    settings = load_settings(config, os.environ)
+    find_tenant(settings, read_tenants(settings), tenant)
 
 
 def _matches(selection: Selection, tenant_id: str) -> bool:

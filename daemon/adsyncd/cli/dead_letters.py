@@ -15,13 +15,13 @@ from opentelemetry.trace import NoOpTracer
 from rich.console import Console
 
 from adsyncd import daemon
-from adsyncd.cli.arguments import CONFIG, Config, Json, LogLevel, find_tenant
-from adsyncd.cli.chosen import chosen
+from adsyncd.cli.arguments import CONFIG, Config, Json, LogLevel, Socket, find_tenant
+from adsyncd.cli.chosen import chosen, refuse_unknown
 from adsyncd.cli.output import Terminal, letter_as_json, print_json, print_letter, print_letters, print_line
 from adsyncd.cli.progress import show_progress
 from adsyncd.cli.selection import selecting
 from adsyncd.clock import SystemClock
-from adsyncd.config import Settings, load_settings
+from adsyncd.config import Settings, load_settings, store_settings
 from adsyncd.config.dropins import read_tenants
 from adsyncd.errors import AdsyncdError
 from adsyncd.escaping import escaped
@@ -72,6 +72,7 @@ def list_(
     config: Config = CONFIG,
     tenant: _OfTenant = None,
     reason: _ForReason = None,
+    socket: Socket = None,
     json: Json = False,
     selection: Selection = EVERYTHING,
 ) -> None:
@@ -81,7 +82,7 @@ def list_(
     does not answer.
     """
     letters = _Letters(tenant, None, reason, _of_tenants(tenant, selection))
-    _print(anyio.run(_find, load_settings(config, os.environ), config, letters), json=json)
+    _print(anyio.run(_find, store_settings(config, os.environ), config, socket, letters), json=json)
 
 
 def show(
@@ -91,7 +92,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a dead letter in detail, with the campaign as the platform lists it."""
-    [letter] = anyio.run(_find, load_settings(config, os.environ), config, _Letters(tenant, campaign, None))
+    [letter] = anyio.run(_find, store_settings(config, os.environ), config, None, _Letters(tenant, campaign, None))
     if json:
         print_json(letter_as_json(letter))
     else:
@@ -107,6 +108,7 @@ def replay(
     reason: _ForReason = None,
     every: _Every = False,
     dry_run: _DryRun = False,
+    socket: Socket = None,
     json: Json = False,
     log_level: LogLevel = "warning",
     selection: Selection = EVERYTHING,
@@ -121,11 +123,11 @@ def replay(
     a daemon is needed (--failing, --late, --waiting, --paused) and does not answer.
     """
     letters = _letters(tenant, campaign, of_tenant, reason, selection, every=every)
-    settings = load_settings(config, os.environ)
+    settings = (store_settings if dry_run else load_settings)(config, os.environ)
     if dry_run:
-        _print(anyio.run(_find, settings, config, letters), json=json)
+        _print(anyio.run(_find, settings, config, socket, letters), json=json)
         return
-    replayed = event_loop.run(_replay, settings, config, letters, log_level, Terminal(stderr=True))
+    replayed = event_loop.run(_replay, settings, config, socket, letters, log_level, Terminal(stderr=True))
     if json:
         print_json([_outcome_as_json(each) for each in replayed])
     else:
@@ -142,6 +144,7 @@ def discard(
     reason: _ForReason = None,
     every: _Every = False,
     dry_run: _DryRun = False,
+    socket: Socket = None,
     json: Json = False,
     selection: Selection = EVERYTHING,
 ) -> None:
@@ -154,8 +157,8 @@ def discard(
     --paused) and does not answer.
     """
     selected = _letters(tenant, campaign, of_tenant, reason, selection, every=every)
-    settings = load_settings(config, os.environ)
-    letters = anyio.run(_find if dry_run else _discard, settings, config, selected)
+    settings = store_settings(config, os.environ)
+    letters = anyio.run(_find if dry_run else _discard, settings, config, socket, selected)
     _print(letters, json=json)
     if letters and not (json or dry_run):
         print_line(f"{len(letters)} discarded")
@@ -187,7 +190,7 @@ def _of_tenants(tenant: str | None, selection: Selection) -> Selection:
     return selection
 
 
-async def _find(settings: Settings, config: Path, selected: _Letters) -> list[DeadLetter]:
+async def _find(settings: Settings, config: Path, socket: Path | None, selected: _Letters) -> list[DeadLetter]:
     """Return the selected dead letters.
 
     Raises AdsyncdError if a named campaign has none, and if a named tenant neither has records nor a drop-in.
@@ -196,7 +199,7 @@ async def _find(settings: Settings, config: Path, selected: _Letters) -> list[De
     async with open_reader(settings.store.url, clock=SystemClock()) as reader:
         if not selected.tenants.everything:
             dying, stored = await reader.dead_letter_counts(), await reader.stored_tenants()
-            of = set(await chosen(selected.tenants, config, stored) or ())
+            of = set(await chosen(selected.tenants, config, stored, socket) or ())
             some = [await reader.dead_letters(each, None, selected.reason) for each in dying if each in of]
             return sorted(chain.from_iterable(some), key=lambda one: (one.dead_at, one.tenant, one.campaign_id))
         found = await reader.dead_letters(tenant, campaign_id, selected.reason)
@@ -204,24 +207,24 @@ async def _find(settings: Settings, config: Path, selected: _Letters) -> list[De
             every = await reader.dead_letters(tenant, None, selected.reason)
             found = [letter for letter in every if escaped(letter.campaign_id) == campaign_id]  # as it is shown
         if tenant is not None and not found and tenant not in await reader.stored_tenants():
-            find_tenant(settings, read_tenants(settings), tenant)
+            refuse_unknown(tenant, config)
     if campaign_id is not None and len(found) != 1:
         what = "is not a dead letter" if not found else "names several dead letters: see list --json"
         raise AdsyncdError(f"campaign {campaign_id} of tenant {tenant} {what}")
     return found
 
 
-async def _discard(settings: Settings, config: Path, selected: _Letters) -> list[DeadLetter]:
-    if letters := await _find(settings, config, selected):
+async def _discard(settings: Settings, config: Path, socket: Path | None, selected: _Letters) -> list[DeadLetter]:
+    if letters := await _find(settings, config, socket, selected):
         async with open_store(settings.store.url, clock=SystemClock(), tracer=NoOpTracer()) as store:
             await store.discard(letters)
     return letters
 
 
 async def _replay(
-    settings: Settings, config: Path, selected: _Letters, log_level: str, console: Console
+    settings: Settings, config: Path, socket: Path | None, selected: _Letters, log_level: str, console: Console
 ) -> list[Replayed]:
-    if not (letters := await _find(settings, config, selected)):
+    if not (letters := await _find(settings, config, socket, selected)):
         return []
     tally = Tally(listed=len(letters))
     async with daemon.open_parts(settings, os.environ, log_level) as parts:

@@ -8,7 +8,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from adsyncd.cli.arguments import CONFIG, Config, Json, find_tenant
+from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, find_tenant
 from adsyncd.cli.chosen import chosen
 from adsyncd.cli.output import print_json, print_line
 from adsyncd.cli.plan_view import plan_as_json, print_plan
@@ -51,6 +51,7 @@ async def _read(url: str, tenants: Sequence[str]) -> History:
 def plan(
     tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Only this tenant and its platform.")] = None,
     config: Config = CONFIG,
+    socket: Socket = None,
     json: Json = False,
     selection: Selection = EVERYTHING,
 ) -> None:
@@ -76,7 +77,7 @@ def plan(
     found = make_plan(tenants, history.campaigns, history.requests, SystemClock().now())
     if tenant is not None:
         found = found.of(tenant)
-    if (selected := anyio.run(chosen, selection, config, [one.id for one in tenants])) is not None:
+    if (selected := anyio.run(chosen, selection, config, [one.id for one in tenants], socket)) is not None:
         found = found.of(*selected)
     if unknown := sum(not one.known for one in found.tenants):
         have = "has" if len(found.tenants) == 1 else "have"

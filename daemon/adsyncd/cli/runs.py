@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar
 import anyio
 import typer
 
-from adsyncd.cli.arguments import CONFIG, Config, Json, find_tenant
-from adsyncd.cli.chosen import chosen
+from adsyncd.cli.arguments import CONFIG, Config, Json, Socket
+from adsyncd.cli.chosen import chosen, refuse_unknown
 from adsyncd.cli.instants import Since, Until
 from adsyncd.cli.output import (
     day_as_json,
@@ -26,9 +26,8 @@ from adsyncd.cli.output import (
 from adsyncd.cli.run_view import details_as_json, run_view
 from adsyncd.cli.selection import selecting
 from adsyncd.clock import SystemClock
-from adsyncd.config import Settings, load_settings
-from adsyncd.config.dropins import read_tenants
-from adsyncd.errors import AdsyncdError
+from adsyncd.config import store_settings
+from adsyncd.errors import AdsyncdError, ConfigError
 from adsyncd.model.day import Day
 from adsyncd.model.failure import RunDetails, unpushed_of
 from adsyncd.model.run import Outcome, Run
@@ -71,6 +70,7 @@ def runs(
     until: Until = None,
     outcome: _Outcomes = None,
     config: Config = CONFIG,
+    socket: Socket = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, help="Maximum number of runs, days, or campaigns of a run.")
     ] = 20,
@@ -103,17 +103,17 @@ def runs(
         raise typer.BadParameter("--daily and show RUN take no other selection of runs")
     if tenant is not None and not selection.everything:
         raise typer.BadParameter("name a TENANT, or select tenants by options")
-    settings = load_settings(config, os.environ)
+    url = store_settings(config, os.environ).store.url
     if run is None:
         if daily:
-            _show_days(settings, tenant, limit, json=json)
+            _show_days(url, config, tenant, limit, json=json)
         else:
-            found = anyio.run(_runs, settings, config, selection, wanted, limit)
-            _show(found, run_as_json, print_runs, settings, tenant, json=json, none=_none(selection, wanted))
+            found = anyio.run(_runs, url, config, socket, selection, wanted, limit)
+            _show(found, run_as_json, print_runs, url, config, tenant, json=json, none=_none(selection, wanted))
         return
     if tenant != "show" or daily:
         raise typer.BadParameter("to show one run, write: adsyncd runs show RUN")
-    details = anyio.run(_details, settings, run, limit)
+    details = anyio.run(_details, url, run, limit)
     if json:
         print_json(details_as_json(details))
     else:
@@ -121,11 +121,11 @@ def runs(
         console.print(run_view(details), soft_wrap=not console.is_terminal)
 
 
-def _show_days(settings: Settings, tenant: str | None, limit: int, *, json: bool) -> None:
+def _show_days(url: str, config: Path, tenant: str | None, limit: int, *, json: bool) -> None:
     if tenant is None:
         raise typer.BadParameter("name the TENANT whose days to show", param_hint="--daily")
-    days = anyio.run(_days, settings, tenant, limit)
-    _show(days, day_as_json, print_days, settings, tenant, json=json, none="no runs of {} yet")
+    days = anyio.run(_days, url, tenant, limit)
+    _show(days, day_as_json, print_days, url, config, tenant, json=json, none="no runs of {} yet")
 
 
 def _none(selection: Selection, wanted: RunSelection) -> str:
@@ -138,16 +138,20 @@ def _show(
     found: Sequence[Shown],
     as_json: Callable[[Shown], dict[str, object]],
     show: Callable[[Sequence[Shown]], None],
-    settings: Settings,
+    url: str,
+    config: Path,
     tenant: str | None,
     *,
     json: bool,
     none: str,
 ) -> None:
-    if tenant is not None and not found and tenant not in anyio.run(_stored, settings):
-        if tenant == "show" and "show" not in read_tenants(settings).good:
-            raise typer.BadParameter("name the RUN: adsyncd runs show RUN")
-        find_tenant(settings, read_tenants(settings), tenant)
+    if tenant is not None and not found and tenant not in anyio.run(_stored, url):
+        try:
+            refuse_unknown(tenant, config)
+        except ConfigError:
+            if tenant == "show":
+                raise typer.BadParameter("name the RUN: adsyncd runs show RUN") from None
+            raise
     if json:
         print_json([as_json(one) for one in found])
     elif found:
@@ -156,26 +160,28 @@ def _show(
         print_line(none.format(tenant))
 
 
-async def _runs(settings: Settings, config: Path, selection: Selection, wanted: RunSelection, limit: int) -> list[Run]:
-    async with open_reader(settings.store.url, clock=SystemClock()) as reader:
+async def _runs(
+    url: str, config: Path, socket: Path | None, selection: Selection, wanted: RunSelection, limit: int
+) -> list[Run]:
+    async with open_reader(url, clock=SystemClock()) as reader:
         if not selection.everything:
-            wanted = replace(wanted, tenants=await chosen(selection, config, await reader.stored_tenants()))
+            wanted = replace(wanted, tenants=await chosen(selection, config, await reader.stored_tenants(), socket))
         return await reader.latest_runs(wanted, limit)
 
 
-async def _stored(settings: Settings) -> list[str]:
-    async with open_reader(settings.store.url, clock=SystemClock()) as reader:
+async def _stored(url: str) -> list[str]:
+    async with open_reader(url, clock=SystemClock()) as reader:
         return await reader.stored_tenants()
 
 
-async def _days(settings: Settings, tenant: str, limit: int) -> list[Day]:
-    async with open_reader(settings.store.url, clock=SystemClock()) as reader:
+async def _days(url: str, tenant: str, limit: int) -> list[Day]:
+    async with open_reader(url, clock=SystemClock()) as reader:
         return (await reader.days(tenant))[: -limit - 1 : -1]
 
 
-async def _details(settings: Settings, name: str, limit: int) -> RunDetails:
+async def _details(url: str, name: str, limit: int) -> RunDetails:
     """Return the run of an id, or the one that begins with `name`. Raises AdsyncdError if there is none, or several."""
-    async with open_reader(settings.store.url, clock=SystemClock()) as reader:
+    async with open_reader(url, clock=SystemClock()) as reader:
         run = await reader.run(name)
         if run is None:
             found = await reader.find_runs(name, _MOST_NAMED + 1)

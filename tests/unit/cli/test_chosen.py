@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from adsyncd.cli import chosen as module
-from adsyncd.cli.chosen import chosen
-from adsyncd.errors import AdsyncdError, NoDaemon
+from adsyncd.cli.chosen import chosen, refuse_unknown
+from adsyncd.errors import AdsyncdError, ConfigError, NoDaemon
 from adsyncd.model.selection import EVERYTHING, Selection, Show
 from support.commands import add_tenant, install
 
@@ -93,7 +93,13 @@ async def test_the_daemon_says_of_what_kinds_they_are(
     assert asked == [selection, Selection(match=selection.match)][: len(answers)]
 
 
-async def test_without_a_daemon_kinds_are_unknown(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADSYNCD_CONTROL__SOCKET", str(config.parent / "control.sock"))
-    with pytest.raises(NoDaemon):
-        await chosen(Selection(FAILING), config, STORED)
+async def test_without_a_daemon_kinds_are_unknown(config: Path) -> None:
+    socket = config.parent / "elsewhere.sock"
+    with pytest.raises(NoDaemon, match=str(socket)):
+        await chosen(Selection(FAILING), config, STORED, socket)
+
+
+def test_a_tenant_without_records_has_a_drop_in_or_is_a_mistake(config: Path) -> None:
+    refuse_unknown("new", config)
+    with pytest.raises(ConfigError, match='there is no tenant "nwe"; did you mean "new"'):
+        refuse_unknown("nwe", config)

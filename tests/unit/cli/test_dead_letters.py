@@ -220,3 +220,12 @@ def test_one_tenant_is_named_or_some_are_selected(call: Call, command: str) -> N
     said = call(command, "--tenant", "acme", "--match", "a*")
     assert said.code == 2
     assert "name one --tenant, or select tenants by other options" in said.err.replace("\n", " ")
+
+
+def test_a_mistake_in_other_settings_keeps_no_dead_letter_back(call: Call, shell: Shell) -> None:
+    with (shell.folder / "adsyncd.toml").open("a") as settings:
+        settings.write("[vault]\naddres = 1\n")
+    assert campaigns(call("list", "--json", "--match", "a*")) == ["c1", "c2"]
+    assert campaigns(call("discard", "--json", "--tenant", "acme", "--dry-run")) == ["c1", "c2"]
+    assert call("show", "acme", "c1").code == 0
+    assert call("replay", "--all").code == 1  # which needs them

@@ -290,3 +290,11 @@ def test_what_does_not_go_together_is_a_usage_error(
     said = call("runs", *arguments)
     assert said.code == 2
     assert words in " ".join(said.err.replace("│", " ").split())
+
+
+def test_a_mistake_in_other_settings_keeps_no_run_back(call: Call, folder: Path) -> None:
+    record(folder, a_run())
+    with (folder / "adsyncd.toml").open("a") as settings:
+        settings.write("[vault]\naddres = 1\n")
+    for options in ((), ("acme",), ("--match", "a*"), ("--outcome", "partial")):
+        assert numbers(call("runs", "--json", *options)) == [("acme", "12:00")]
