@@ -14,6 +14,10 @@ ETC ?= /etc
 SOURCES := $(shell find daemon mock_api -name '*.py' -o -name '*.mako' -o -name '*.toml' -o -name '*.html' -o -name '*.css' -o -name '*.js' \
   -o -name '*.svg' -o -name py.typed)
 MAN := adsyncd.1 adsyncd.toml.5 adsyncd-tenant.5 adsyncd-profile.5
+# For shells: the name of each completion in build/completions, and its place below LOCAL/share.
+COMPLETIONS := adsyncd.bash:bash-completion/completions/adsyncd _adsyncd:zsh/site-functions/_adsyncd \
+  adsyncd.fish:fish/vendor_completions.d/adsyncd.fish
+COMPLETED := $(foreach pair,$(COMPLETIONS),share/$(lastword $(subst :, ,$(pair))))
 # For Prometheus and Grafana, below LOCAL/share/adsyncd.
 WATCHED := prometheus/adsyncd.rules.yml grafana/adsyncd.json
 # Before what changes the running system: skip that where there is none, and for an installation into DESTDIR.
@@ -101,10 +105,14 @@ build/man.made: docs/man.py docs/configuration.md .venv/installed $(SOURCES)
 	$(BIN)/python docs/man.py build/man
 	@touch $@
 
-program: build/program.made build/man.made ## build/: the program and its manual pages, as install copies them
+build/completions.made: docs/completions.py $(wildcard docs/completions/*) .venv/installed $(SOURCES)
+	$(BIN)/python docs/completions.py build/completions
+	@touch $@
 
-install: program ## install to /opt/adsyncd (PREFIX), with units, manual pages and an example configuration; honours DESTDIR
-	install -d $(DESTDIR)$(dir $(PREFIX)) $(addprefix $(DESTDIR)$(LOCAL)/,bin lib/systemd/system lib/sysusers.d share/man/man1 share/man/man5 share/adsyncd/prometheus share/adsyncd/grafana) $(DESTDIR)$(ETC)/adsyncd/tenants.d
+program: build/program.made build/man.made build/completions.made ## build/: the program, its manual pages and completions, as install copies them
+
+install: program ## install to /opt/adsyncd (PREFIX), with units, manual pages, completions of shells and an example configuration; honours DESTDIR
+	install -d $(DESTDIR)$(dir $(PREFIX)) $(addprefix $(DESTDIR)$(LOCAL)/,bin lib/systemd/system lib/sysusers.d share/man/man1 share/man/man5 share/adsyncd/prometheus share/adsyncd/grafana $(dir $(COMPLETED))) $(DESTDIR)$(ETC)/adsyncd/tenants.d
 	rm -rf $(DESTDIR)$(PREFIX).new
 	cp -R --preserve=timestamps,links build/environment $(DESTDIR)$(PREFIX).new
 	find $(DESTDIR)$(PREFIX).new/bin $(DESTDIR)$(PREFIX).new/pyvenv.cfg -type f -exec sed -i 's|$(CURDIR)/build/environment|$(PREFIX)|g' {} +
@@ -115,6 +123,7 @@ install: program ## install to /opt/adsyncd (PREFIX), with units, manual pages a
 	sed 's|/opt/adsyncd/|$(PREFIX)/|' systemd/adsyncd.service | install -m 644 /dev/stdin $(DESTDIR)$(LOCAL)/lib/systemd/system/adsyncd.service
 	install -m 644 systemd/adsyncd.sysusers.conf $(DESTDIR)$(LOCAL)/lib/sysusers.d/adsyncd.conf
 	$(foreach page,$(MAN),install -m 644 build/man/$(page) $(DESTDIR)$(LOCAL)/share/man/man$(subst .,,$(suffix $(page))) &&) true
+	$(foreach pair,$(COMPLETIONS),install -m 644 build/completions/$(firstword $(subst :, ,$(pair))) $(DESTDIR)$(LOCAL)/share/$(lastword $(subst :, ,$(pair))) &&) true
 	$(foreach file,$(WATCHED),install -m 644 $(file) $(DESTDIR)$(LOCAL)/share/adsyncd/$(file) &&) true
 	test -e $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml || install -m 644 systemd/adsyncd.toml $(DESTDIR)$(ETC)/adsyncd
 	install -m 644 tenants/acme.toml $(DESTDIR)$(ETC)/adsyncd/tenants.d/acme.toml.example
@@ -125,11 +134,11 @@ install: program ## install to /opt/adsyncd (PREFIX), with units, manual pages a
 uninstall: ## remove what install installed; what is the operator's stays: changed settings, tenants, the database
 	@$(LIVE) ! systemctl cat adsyncd >/dev/null 2>&1 || systemctl disable --now --quiet adsyncd
 	rm -rf $(DESTDIR)$(PREFIX)
-	rm -f $(addprefix $(DESTDIR)$(LOCAL)/,bin/adsyncd lib/systemd/system/adsyncd.service lib/sysusers.d/adsyncd.conf)
+	rm -f $(addprefix $(DESTDIR)$(LOCAL)/,bin/adsyncd lib/systemd/system/adsyncd.service lib/sysusers.d/adsyncd.conf $(COMPLETED))
 	rm -f $(addprefix $(DESTDIR)$(LOCAL)/share/adsyncd/,$(WATCHED))
 	rm -f $(foreach page,$(MAN),$(DESTDIR)$(LOCAL)/share/man/man$(subst .,,$(suffix $(page)))/$(page)) $(DESTDIR)$(ETC)/adsyncd/tenants.d/acme.toml.example
 	! cmp -s systemd/adsyncd.toml $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml || rm $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml
-	for folder in $(ETC)/adsyncd/tenants.d $(ETC)/adsyncd /var/lib/adsyncd $(addprefix $(LOCAL)/,lib/systemd/system lib/systemd lib/sysusers.d share/man/man1 share/man/man5 share/adsyncd/prometheus share/adsyncd/grafana share/adsyncd); do test ! -d $(DESTDIR)$$folder || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$folder; done
+	for folder in $(ETC)/adsyncd/tenants.d $(ETC)/adsyncd /var/lib/adsyncd $(addprefix $(LOCAL)/,lib/systemd/system lib/systemd lib/sysusers.d share/man/man1 share/man/man5 share/adsyncd/prometheus share/adsyncd/grafana share/adsyncd $(dir $(COMPLETED)) $(dir $(patsubst %/,%,$(dir $(COMPLETED))))); do test ! -d $(DESTDIR)$$folder || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$folder; done
 	@$(LIVE) systemctl daemon-reload
 	@for kept in $(ETC)/adsyncd /var/lib/adsyncd; do test ! -e $(DESTDIR)$$kept || echo "Kept $$kept, which is yours to remove."; done
 	@$(LIVE) test -e /var/lib/adsyncd || userdel adsyncd

@@ -28,7 +28,7 @@ from adsyncd.config.field_types import (
     WebhookUrl,
 )
 from adsyncd.config.file_access import Custodians
-from adsyncd.config.names import CONFIG_VARIABLE, DEFAULT_SOCKET
+from adsyncd.config.names import CONFIG_VARIABLE, DEFAULT_SOCKET, DEFAULT_TENANTS_DIR
 from adsyncd.config.page_table import PageTable
 from adsyncd.config.platform_table import PlatformTable
 from adsyncd.config.profile_file import find_profile
@@ -114,7 +114,7 @@ class ReceiversTable(ConfigTable):
 class Settings(ConfigTable):
     """All settings of the daemon."""
 
-    tenants_dirs: tuple[AbsolutePath, ...] = Field((Path("/etc/adsyncd/tenants.d"),), min_length=1)
+    tenants_dirs: tuple[AbsolutePath, ...] = Field((DEFAULT_TENANTS_DIR,), min_length=1)
     watch: Flag = False
     shutdown_grace: AnyDuration = timedelta(seconds=20)
     store: StoreTable = StoreTable()
