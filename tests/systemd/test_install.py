@@ -14,6 +14,17 @@ OTHERS = ("/var/log/", "/var/lib/systemd/", "/etc/machine-id", "/etc/passwd-", "
 
 
 WATCHED = ("prometheus/adsyncd.rules.yml", "grafana/adsyncd.json")
+COMPLETIONS = (
+    "bash-completion/completions/adsyncd",
+    "zsh/site-functions/_adsyncd",
+    "fish/vendor_completions.d/adsyncd.fish",
+)
+COMPLETED = f"""
+source /usr/local/share/{COMPLETIONS[0]}
+COMP_WORDS=(adsyncd dead-letters list --tenant "") COMP_CWORD=4
+_adsyncd
+echo "${{COMPREPLY[@]}}"
+"""
 
 
 @pytest.fixture
@@ -39,6 +50,11 @@ def test_an_installation_that_was_used_leaves_nothing_of_its_own_behind(fresh: M
     assert set(shared) == {f"/usr/local/share/adsyncd/{name}" for name in WATCHED}
     for name in WATCHED:
         assert fresh.run("cat", f"/usr/local/share/adsyncd/{name}").stdout == (CHECKOUT / name).read_text()
+    for name in COMPLETIONS:
+        assert fresh.run("head", "-c1", f"/usr/local/share/{name}").stdout == "#"
+    fresh.run("cp", f"{CHECKOUT}/tenants/acme.toml", "/etc/adsyncd/tenants.d/acme.toml")
+    assert fresh.run("bash", "-c", COMPLETED).stdout == "acme\n"
+    fresh.run("rm", "/etc/adsyncd/tenants.d/acme.toml")
     fresh.run("systemctl", "enable", "--now", "adsyncd")
     said = fresh.run(*make("uninstall")).stdout
     assert "Kept /var/lib/adsyncd" in said

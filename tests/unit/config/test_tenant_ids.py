@@ -53,7 +53,7 @@ def test_settings_without_folders_have_the_default_one(tmp_path: Path, monkeypat
         "tenants_dirs = 3",
         "tenants_dirs = [3, []]",
         "tenants_dirs = ['.']",
-        'tenants_dirs = ["\\u0000"]',
+        'tenants_dirs = ["/\\u0000"]',
         f"a = {'[' * 9999}",
     ],
 )
