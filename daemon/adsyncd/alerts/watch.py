@@ -28,6 +28,7 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.runs.facts import Facts as TenantFacts
 from adsyncd.runs.success import got_through
 from adsyncd.telemetry.instruments import ALERT, ALERTS, EVENT_FIRES, EVENT_RESOLVED, Instruments
+from adsyncd.telemetry.repetition import Repetition
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -90,6 +91,7 @@ class AlertWatch:
         self._tenants: dict[str, _Watched] = {}
         self._alerts: dict[AlertKey, Alert] = {}  # those that fire, and those whose end is not delivered yet
         self._unsaved: dict[AlertKey, Alert] = {}
+        self._said = Repetition()
 
     @property
     def firing(self) -> list[Alert]:
@@ -258,8 +260,10 @@ class AlertWatch:
             try:
                 await self._store.keep_alert(alert)
             except StoreError as error:
-                _log.debug("alert not kept", error=str(error))
+                log = _log.warning if self._said.is_news("save", str(error), self._clock.monotonic()) else _log.debug
+                log("alert not kept", error=str(error))
                 return
+            self._said.over("save")
             if self._unsaved.get(alert.key) is alert:
                 del self._unsaved[alert.key]
 

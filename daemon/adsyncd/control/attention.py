@@ -32,6 +32,7 @@ from adsyncd.model.half_hour import HalfHour, half_hour_of, start_of
 from adsyncd.model.selection import Selection
 from adsyncd.model.status import DaemonStatus, TenantStatus
 from adsyncd.tasks import OffLoop, beside, in_thread
+from adsyncd.telemetry.repetition import Repetition
 from adsyncd.tenants.supervisor import Supervisor
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -91,17 +92,17 @@ class Overview:
 
     async def _keep(self, refresh: Callable[[], Coroutine[Any, Any, None]], every_s: float) -> None:
         """Call `refresh` again and again. While it fails, what is known stays."""
-        failing = False
+        said = Repetition()
         while True:
             try:
                 await refresh()
-                failing = False
+                said.over("refresh")
             except StoreError as error:
-                (_log.debug if failing else _log.warning)("overview not refreshed", error=str(error))
-                failing = True
-            except Exception:  # noqa: BLE001 - a bug in what is shown must not stop what is done
-                (_log.debug if failing else _log.error)("overview not refreshed", exc_info=True)
-                failing = True
+                log = _log.warning if said.is_news("refresh", str(error), self._clock.monotonic()) else _log.debug
+                log("overview not refreshed", error=str(error))
+            except Exception as error:  # noqa: BLE001 - a bug in what is shown must not stop what is done
+                log = _log.error if said.is_news("refresh", repr(error), self._clock.monotonic()) else _log.debug
+                log("overview not refreshed", exc_info=True)
             await anyio.sleep(every_s)
 
     async def refresh(self) -> None:

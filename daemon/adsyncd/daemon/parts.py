@@ -25,6 +25,7 @@ from adsyncd.tasks import beside
 from adsyncd.telemetry import open_telemetry
 from adsyncd.telemetry.instruments import Instruments
 from adsyncd.telemetry.log import configure
+from adsyncd.tenants.run_log import RunLog
 from adsyncd.tenants.services import Services
 from adsyncd.tenants.supervisor import Supervisor
 
@@ -45,6 +46,7 @@ class Parts:
     alerts: AlertWatch
     leases: Leases
     instruments: Instruments
+    run_log: RunLog
     vault: "Vault | None" = None
     exports: Callable[[], Mapping[str, Export]] = dict
 
@@ -87,6 +89,7 @@ async def open_parts(
         )
         governor = Governor(clock, store, owner.id, await store.permits(), await store.shapes())
         stack.callback(governor.stop)
+        run_log = RunLog()
         supervisor = Supervisor(
             Services(
                 connector=Connector(
@@ -106,10 +109,11 @@ async def open_parts(
                 tracer=telemetry.tracer,
                 instruments=telemetry.instruments,
                 watch=alerts,
+                run_log=run_log,
             )
         )
         stack.enter_context(seldom_collecting())
-        yield Parts(supervisor, store, clock, alerts, leases, telemetry.instruments, vault, telemetry.exports)
+        yield Parts(supervisor, store, clock, alerts, leases, telemetry.instruments, run_log, vault, telemetry.exports)
 
 
 def _receivers(table: ReceiversTable) -> list[Receiver]:

@@ -17,6 +17,7 @@ from adsyncd.control.access import Access
 from adsyncd.control.attention import Overview
 from adsyncd.control.commands import Commands
 from adsyncd.control.page.site import Site
+from adsyncd.daemon.hourly import look_hourly
 from adsyncd.daemon.once import cancel_at_next
 from adsyncd.daemon.parts import Parts, open_parts
 from adsyncd.daemon.process_metrics import process_metrics
@@ -88,6 +89,7 @@ async def serve(config: Path, environ: MutableMapping[str, str], log_level: str)
                         overview.run,
                         partial(registry.catch_up, runs),
                         elsewhere.run,
+                        partial(look_hourly, overview.current_causes, parts.run_log),
                         partial(reloader.obey, hangups),
                         reloader.forget_gone,
                         partial(watch, reloader, config),

@@ -44,6 +44,7 @@ from adsyncd.tasks import at_once, beside
 from adsyncd.telemetry.instruments import QUOTA_PERMITS, Instruments
 from adsyncd.tenants.diff import Diff
 from adsyncd.tenants.registry import Registry
+from adsyncd.tenants.run_log import RunLog
 from adsyncd.tenants.services import Services
 from adsyncd.tenants.supervisor import Supervisor
 
@@ -281,6 +282,7 @@ class Lives:
             open=lambda _tls, _limits: wire,
             off_loop=at_once,
         )
+        run_log = RunLog()
         supervisor = Supervisor(
             Services(
                 connector=connector,
@@ -291,12 +293,13 @@ class Lives:
                 clock=self._clock,
                 tracer=NoOpTracer(),
                 instruments=instruments,
+                run_log=run_log,
             )
         )
         nobody = AlertWatch(
             [], store, connect=lambda: wire, clock=self._clock, random=connector.random, instruments=instruments
         )
-        return Parts(supervisor, store, self._clock, nobody, leases, instruments)
+        return Parts(supervisor, store, self._clock, nobody, leases, instruments, run_log)
 
 
 def sign_in_hosts(world: World, platforms: Mapping[str, Application]) -> dict[str, Application]:

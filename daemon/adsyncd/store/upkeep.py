@@ -14,6 +14,7 @@ import structlog
 from adsyncd.clock import Clock
 from adsyncd.errors import StoreError
 from adsyncd.store.pruning import Old, RollUp
+from adsyncd.telemetry.repetition import Repetition
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -49,11 +50,14 @@ class Upkeep:
 
     async def run(self) -> None:
         """Prune until cancelled. A failing database is tried again."""
+        said = Repetition()
         while True:
             try:
                 await self.prune()
-            except StoreError as error:  # the runs report it, too
-                _log.debug("history not pruned", error=str(error))
+                said.over("pruning")
+            except StoreError as error:
+                log = _log.warning if said.is_news("pruning", str(error), self._clock.monotonic()) else _log.debug
+                log("history not pruned", error=str(error))
             await anyio.sleep(_EACH_S)
 
     async def prune(self) -> None:

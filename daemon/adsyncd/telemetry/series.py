@@ -12,6 +12,7 @@ import structlog
 from opentelemetry.util.types import AttributeValue
 
 from adsyncd.clock import Clock
+from adsyncd.telemetry.repetition import Repetition
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class SeriesTable:
         self._since_ns = self.now_ns()
         self._groups: dict[str | None, _Group] = {}
         self._reads: list[Callable[[], Iterable[Reading]]] = []
+        self._said = Repetition()
 
     def add(self, name: str, amount: float, attributes: Attributes) -> None:
         """Add to the value of a series, which begins at 0."""
@@ -104,8 +106,9 @@ class SeriesTable:
             try:
                 for name, value, attributes in read():
                     points.setdefault(name, []).append(Point(value, attributes, self._since_ns))
-            except Exception:  # noqa: BLE001 - a mistake in one reading costs no other metric
-                _log.debug("metrics can't be read", exc_info=True)
+            except Exception as error:  # noqa: BLE001 - a mistake in one reading costs no other metric
+                news = self._said.is_news("read", repr(error), self._clock.monotonic())
+                (_log.error if news else _log.debug)("metrics can't be read", exc_info=True)
         return points
 
     def _kind(self, name: str, attributes: Attributes) -> tuple[_Kind, str | None]:

@@ -23,6 +23,7 @@ from adsyncd.model.run import Run
 from adsyncd.runs.lease import TTL_S, Leases, holder
 from adsyncd.runs.success import got_through
 from adsyncd.telemetry.instruments import DEAD_LETTERS, LAST_SUCCESS, Instruments
+from adsyncd.telemetry.repetition import Repetition
 from adsyncd.tenants.worker import Worker
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -85,11 +86,14 @@ class Elsewhere:
 
     async def run(self) -> None:
         """Look again and again, until cancelled. While the database fails, what is known stays."""
+        said = Repetition()
         while True:
             try:
                 await self.look()
+                said.over("look")
             except StoreError as error:
-                _log.debug("other processes can't be seen", error=str(error))
+                log = _log.warning if said.is_news("look", str(error), anyio.current_time()) else _log.debug
+                log("other processes can't be seen", error=str(error))
             await anyio.sleep(LOOK_S)
 
     async def look(self) -> None:

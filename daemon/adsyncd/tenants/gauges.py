@@ -43,6 +43,7 @@ from adsyncd.telemetry.instruments import (
     WINDOW,
     Instruments,
 )
+from adsyncd.telemetry.repetition import Repetition
 from adsyncd.telemetry.series import Reading
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -105,13 +106,15 @@ def begin(instruments: Instruments, tenant: Tenant) -> None:
 
 async def keep_letters(store: Letters, instruments: Instruments, tenants: Callable[[], Collection[str]]) -> None:
     """Read the dead letters of all tenants again and again, until cancelled: an operator closes some at any time."""
-    aged = set[str]()
+    aged, said = set[str](), Repetition()
     while not instruments.is_idle:
         try:
             letters = await store.oldest_dead_letters()
         except StoreError as error:
-            _log.debug("dead letters can't be measured", error=str(error))
+            log = _log.warning if said.is_news("letters", str(error), anyio.current_time()) else _log.debug
+            log("dead letters can't be measured", error=str(error))
         else:
+            said.over("letters")
             for tenant in aged - letters.keys():
                 instruments.end(DEAD_LETTERS_OLDEST, tenant=tenant)
             aged = letters.keys() & set(tenants())
@@ -131,10 +134,13 @@ class Gauges:
         workers: Callable[[], Mapping[str, Measured]],
         platforms: Callable[[], Mapping[str, list[Usage]]],
         since: datetime,
+        now_s: Callable[[], float],
     ) -> None:
         self._workers = workers
         self._platforms = platforms
         self._since = since
+        self._now_s = now_s
+        self._said = Repetition()
         self._intervals: dict[Schedule, timedelta] = {}  # a crontab's takes some milliseconds
 
     def read(self) -> Iterator[Reading]:
@@ -143,8 +149,9 @@ class Gauges:
         for tenant_id, worker in self._workers().items():
             try:
                 values = list(self._of(worker, known))
-            except Exception:  # noqa: BLE001 - one tenant's trouble never reaches another
-                _log.debug("tenant can't be measured", tenant=tenant_id, exc_info=True)
+            except Exception as error:  # noqa: BLE001 - one tenant's trouble never reaches another
+                log = _log.error if self._said.is_news(tenant_id, repr(error), self._now_s()) else _log.debug
+                log("tenant can't be measured", tenant=tenant_id, exc_info=True)
                 continue
             yield from values
         for platform, usage in self._platforms().items():

@@ -28,7 +28,9 @@ class Supervisor:
         self._replays = 0  # of several tenants at a time
         self._rest = anyio.Event()
         self._stopping = False
-        gauges = Gauges(lambda: dict(self._workers), services.governor.usage, services.clock.now())
+        gauges = Gauges(
+            lambda: dict(self._workers), services.governor.usage, services.clock.now(), services.clock.monotonic
+        )
         services.instruments.observe(gauges.read)
 
     def worker(self, tenant_id: str) -> Worker:

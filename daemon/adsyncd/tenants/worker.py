@@ -21,7 +21,7 @@ from opentelemetry import context as telemetry
 
 from adsyncd.errors import CommandRefused, LeaseHeld, RunCancelled, RunEnded, Stopping, StoreError
 from adsyncd.model.campaign import DeadLetter
-from adsyncd.model.run import CANCELLED, Outcome, Run, Tally, lateness_s, run_id, whole_ms
+from adsyncd.model.run import CANCELLED, Run, Tally, lateness_s, run_id, whole_ms
 from adsyncd.model.status import Going
 from adsyncd.model.tenant import Tenant
 from adsyncd.platforms import PlatformClient
@@ -34,9 +34,9 @@ from adsyncd.runs.listing_cache import ListingCache
 from adsyncd.runs.pipeline import Pipeline
 from adsyncd.runs.replay import Replay, Replayed
 from adsyncd.telemetry.instruments import RUNS_OVERLAPPED, RUNS_PAUSED, Metric
+from adsyncd.telemetry.repetition import Repetition
 from adsyncd.tenants.condition import Account, Activity, Condition
 from adsyncd.tenants.diff import Change
-from adsyncd.tenants.run_log import log_end
 from adsyncd.tenants.services import Services
 from adsyncd.tenants.turns import Turn, Turns
 
@@ -60,8 +60,7 @@ class Worker(Condition):
         self._on_rest = on_rest
         self._budget = RetryBudget(services.clock.monotonic())
         self._halt = Halt()  # of the run in progress, or of the last one
-        self._last_outcome: Outcome | None = None
-        self._kept_off = False  # by another process, at the last tick
+        self._said = Repetition()
         self._tally = Tally()  # of the run in progress, or of the last one
         self._skipped_since: datetime | None = None  # the first skipped tick since the last run began
 
@@ -276,21 +275,21 @@ class Worker(Condition):
             return True
         except LeaseHeld as held:
             self._skip(fire_time)
-            log = _log.debug if self._kept_off else _log.info
+            log = _log.info if self._is_news("kept off", str(held)) else _log.debug
             log("tick skipped, another process is at work", tenant=self.tenant.id, reason=str(held))
-            self._kept_off = True
             return True
         except StoreError as error:
-            log = _log.error if self._unrecorded is None else _log.debug
+            log = _log.error if self._is_news("unrecorded", str(error)) else _log.debug
             log("run not recorded", tenant=self.tenant.id, error=str(error))
             self._unrecorded, self._judged = str(error), None
             return False
         finally:
             self._turn.end()
-        self._unrecorded, self._kept_off, self._judged = None, False, None
+        self._unrecorded = self._judged = None
+        self._said.over("kept off")
+        self._said.over("unrecorded")
         self._left_open = None if run.outcome else run.error
-        log_end(run, repeats=run.outcome is self._last_outcome)
-        self._last_outcome = run.outcome
+        self._services.run_log.ended(run, self._said, self._services.clock.monotonic())
         return run.outcome is not None or self._halt.reason is not None
 
     def _leave_line(self, why: str) -> None:
@@ -307,6 +306,9 @@ class Worker(Condition):
         self._judged = None
         if self._services.watch is not None:
             self._services.watch.skipped(self.facts())
+
+    def _is_news(self, subject: str, reason: str) -> bool:
+        return self._said.is_news(subject, reason, self._services.clock.monotonic())
 
     def _count(self, metric: Metric) -> None:
         self._services.instruments.add(metric, 1, tenant=self.tenant.id)

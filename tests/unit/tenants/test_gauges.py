@@ -59,7 +59,7 @@ class Worker:
 
 def gauges(*workers: Worker, **platforms: list[Usage]) -> Gauges:
     known: dict[str, Measured] = {worker.tenant.id: worker for worker in workers}
-    return Gauges(lambda: known, lambda: platforms, NOON)
+    return Gauges(lambda: known, lambda: platforms, NOON, lambda: 0.0)
 
 
 def read(of: Gauges, name: str) -> Iterator[tuple[float, dict[str, object]]]:

@@ -1,0 +1,46 @@
+"""What the real daemon says of runs that go on to fail, of tenants that failed before it began, and of commands."""
+
+from typing import Any
+
+from support.platform import Platform, accounts
+from support.program import Daemon, Program
+
+DENIED = {"acme@example.com": {"password": "another", "clients": ["acme"]}}
+
+
+def warned(daemon: Daemon) -> list[dict[str, Any]]:
+    return [run for run in daemon.events("run ended") if run["tenant"] == "acme" and run["level"] == "warning"]
+
+
+async def test_a_reason_is_logged_once_while_runs_fail_for_it_and_again_by_the_next_daemon(
+    program: Program, platform: Platform
+) -> None:
+    await platform.change(accounts=DENIED)
+    program.tenant("acme", schedule={"every": "1s"})
+    program.tenant("globex")
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended", 2)
+        await program.ended("acme", 4)
+        [refused] = warned(daemon)
+        assert "refused email and password" in refused["error"]
+        await platform.change(accounts=accounts("acme"), everyone={"fault": "malformed"})
+        await daemon.logs("run ended", 3)
+        runs = len(await program.ended("acme", 5))
+        await program.ended("acme", runs + 3)
+        assert len(warned(daemon)) == 2, warned(daemon)
+        assert warned(daemon)[1]["error"] != refused["error"]
+
+        assert (await program.run("pause", "globex")).returncode == 0
+        assert (await program.run("trigger", "globex")).returncode == 1
+        pause, trigger = daemon.events("command")
+        assert (pause["outcome"], trigger["outcome"]) == ("done", "refused")
+        assert trigger["error"].startswith("globex is paused")
+    program.tenant("acme")  # which runs no more
+    daemon.log.unlink()
+    async with program.daemon() as second:
+        await second.logs("tenants are failing")
+        [failing] = second.events("tenants are failing")
+        assert (failing["level"], failing["number"], failing["tenants"]) == ("warning", 1, ["acme"])
+        assert failing["reason"]
+        assert not second.events("run ended")
+    await platform.treat()
