@@ -31,13 +31,15 @@ Verdicts = Mapping[AlertName, str | None]
 class Facts:
     """The facts about a tenant after a run.
 
-    `runs`: the latest ended runs, newest first. `sign_in_error`: why the last sign-in failed, None if it succeeded.
+    `runs`: the latest ended runs, newest first. `sign_in_error`: why the last sign-in failed, None if it succeeded;
+    `sign_in_mends`: it may mend by itself, as when the platform or Vault does not answer.
     `oldest_dead_letter`: since when the oldest open dead letter is one, None without any.
     """
 
     runs: Sequence[Run]
     sign_in_error: str | None
     oldest_dead_letter: datetime | None
+    sign_in_mends: bool = False
 
 
 def runs_needed(settings: AlertSettings) -> int:
@@ -66,7 +68,9 @@ def judge(settings: AlertSettings, facts: Facts, now: datetime) -> Verdicts:
         verdicts[AlertName.LISTING_COLLAPSED] = None
     if facts.sign_in_error is None:
         verdicts[AlertName.SIGN_IN_FAILING] = None
-    elif latest.outcome is Outcome.FAILED:
+    elif latest.outcome is Outcome.FAILED and (
+        not facts.sign_in_mends or _failed_in_a_row(facts.runs) >= settings.failures
+    ):
         verdicts[AlertName.SIGN_IN_FAILING] = f"the run failed without a sign-in: {facts.sign_in_error}"
     if got_through(settings, latest):
         verdicts[AlertName.NO_SUCCESS] = None
@@ -110,11 +114,15 @@ def _intervals(tenant: Tenant) -> int:
 
 
 def _failing(settings: AlertSettings, runs: Sequence[Run]) -> str | None:
-    failed = len(list(takewhile(lambda run: run.outcome in (Outcome.FAILED, Outcome.ABANDONED), runs)))
+    failed = _failed_in_a_row(runs)
     if failed < settings.failures:
         return None
     which = "the last run failed" if failed == 1 else f"{failed} runs in a row failed, the last"
     return f"{which} because {runs[0].error}"
+
+
+def _failed_in_a_row(runs: Sequence[Run]) -> int:
+    return len(list(takewhile(lambda run: run.outcome in (Outcome.FAILED, Outcome.ABANDONED), runs)))
 
 
 def _growing(runs: Sequence[Run]) -> str | None:

@@ -21,7 +21,7 @@ from adsyncd.alerts.delivery import Connect, Delivery
 from adsyncd.alerts.receivers import Receiver
 from adsyncd.alerts.rules import Facts, Verdicts, judge, late, no_success, overdue_at, runs_needed
 from adsyncd.clock import Clock
-from adsyncd.errors import AdsyncdError, StoreError
+from adsyncd.errors import AdsyncdError, Retry, StoreError
 from adsyncd.model.alert import Alert, AlertKey, AlertName
 from adsyncd.model.run import Run
 from adsyncd.model.tenant import Tenant
@@ -145,7 +145,8 @@ class AlertWatch:
             _log.warning("alerts not judged", tenant=run.tenant, error=str(error))
             return
         refusal = None if sign_in_error is None else str(sign_in_error)
-        facts = Facts([past for past in known if past.ended_at and not past.was_cancelled], refusal, oldest)
+        mends = sign_in_error is not None and sign_in_error.retry is not Retry.NEVER
+        facts = Facts([past for past in known if past.ended_at and not past.was_cancelled], refusal, oldest, mends)
         lateness = late(TenantFacts(run.tenant, now, watched.tenant, facts.runs))
         self._apply(run.tenant, {**judge(settings, facts, now), **lateness})
         await self._save()

@@ -28,9 +28,10 @@ def judged(
     sign_in_error: str | None = None,
     oldest: datetime | None = None,
     now: datetime = NOON,
+    mends: bool = False,
 ) -> rules.Verdicts:
     """Judge by runs, the newest first."""
-    return rules.judge(settings, rules.Facts(runs, sign_in_error, oldest), now)
+    return rules.judge(settings, rules.Facts(runs, sign_in_error, oldest, mends), now)
 
 
 def history(outcomes: Sequence[Outcome]) -> list[Run]:
@@ -105,9 +106,19 @@ def test_how_many_runs_may_fail_is_the_tenant_s_to_say_and_as_many_are_asked_for
     assert not judged(*history([FAILED] * (failures - 1) + [PARTIAL]), settings=settings)[AlertName.RUNS_FAILING]
 
 
-def test_a_sign_in_that_fails_rings_with_the_run_that_it_made_fail() -> None:
-    verdicts = judged(ended(FAILED), sign_in_error="Vault is sealed")
-    assert verdicts[AlertName.SIGN_IN_FAILING] == "the run failed without a sign-in: Vault is sealed"
+def test_a_refused_sign_in_rings_with_the_run_that_it_made_fail() -> None:
+    verdicts = judged(ended(FAILED), sign_in_error="the platform refused email and password")
+    said = "the run failed without a sign-in: the platform refused email and password"
+    assert verdicts[AlertName.SIGN_IN_FAILING] == said
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_a_sign_in_that_may_mend_rings_only_when_as_many_runs_failed_as_may(failures: int) -> None:
+    settings = AlertSettings(min_success_rate=0.9, failures=failures)
+    for failed in range(1, 5):
+        runs = history([FAILED] * failed + [PARTIAL])
+        verdicts = judged(*runs, settings=settings, sign_in_error="Vault is sealed", mends=True)
+        assert (AlertName.SIGN_IN_FAILING in verdicts) == (failed >= failures)
 
 
 def test_a_sign_in_that_fails_while_the_token_at_hand_is_good_neither_rings_nor_resolves() -> None:
