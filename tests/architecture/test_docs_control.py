@@ -34,7 +34,7 @@ def test_each_key_of_a_tenant_and_each_state_are_documented() -> None:
 def test_each_command_exists() -> None:
     commands = set(get_command(application()).commands)  # type: ignore[attr-defined]  # it is a group
     documented = {name.split()[1] for name in page.names(PAGE, "command")}
-    assert {"status", "trigger", "cancel", "pause", "resume", "reload", "log-level"} == documented <= commands
+    assert {"status", "alerts", "trigger", "cancel", "pause", "resume", "reload", "log-level"} == documented <= commands
 
 
 def test_the_limits_are_those_of_the_queries() -> None:

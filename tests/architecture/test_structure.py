@@ -115,7 +115,6 @@ COVERED = {
     "unit/runs/test_lease.py": "model/lease",
     "unit/runs/test_verdict.py": "runs/facts",
     "unit/alerts/test_rules.py": "runs/success",
-    "unit/tenants/test_worker.py": "tenants/run_log",
     "unit/tenants/test_worker_status.py": "model/verdict tenants/condition tenants/estimate tenants/services",
     "contract/test_permits.py": "rate/ledger",
     "contract/test_run_selection.py": "store/run_selection",

@@ -30,6 +30,17 @@ async def test_a_reason_is_logged_once_while_runs_fail_for_it_and_again_by_the_n
         assert len(warned(daemon)) == 2, warned(daemon)
         assert warned(daemon)[1]["error"] != refused["error"]
 
+        firing = await program.ask("alerts", "--failing")
+        assert firing[0]["severity"] == "critical"
+        [failing] = [alert for alert in firing if alert["name"] == "runs_failing"]
+        assert failing["tenant"] == "acme"
+        assert failing["do"].startswith("the last error names the cause")
+        assert await program.ask("alerts", "globex") == await program.ask("alerts", "--match", "gl*") == []
+        assert (await program.run("alerts", "hooli")).returncode == 1
+        shown = await program.run("alerts")
+        assert shown.stdout.startswith(b"critical: acme: ")
+        assert b"\n  do: the last error names the cause" in shown.stdout
+
         assert (await program.run("pause", "globex")).returncode == 0
         assert (await program.run("trigger", "globex")).returncode == 1
         pause, trigger = daemon.events("command")
@@ -39,8 +50,8 @@ async def test_a_reason_is_logged_once_while_runs_fail_for_it_and_again_by_the_n
     daemon.log.unlink()
     async with program.daemon() as second:
         await second.logs("tenants are failing")
-        [failing] = second.events("tenants are failing")
-        assert (failing["level"], failing["number"], failing["tenants"]) == ("warning", 1, ["acme"])
-        assert failing["reason"]
+        [told] = second.events("tenants are failing")
+        assert (told["level"], told["number"], told["tenants"]) == ("warning", 1, ["acme"])
+        assert told["reason"]
         assert not second.events("run ended")
     await platform.treat()

@@ -35,6 +35,7 @@ _COMMANDS = {  # command -> its module
     "resume": "commands",
     "reload": "commands",
     "log-level": "log_level",
+    "alerts": "alerts",
     "runs": "runs",
     "campaigns": "campaigns",
     "forget": "tenancy",
