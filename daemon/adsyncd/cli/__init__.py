@@ -26,6 +26,7 @@ from adsyncd.errors import AdsyncdError
 _COMMANDS = {  # command -> its module
     "run": "run",
     "check": "check",
+    "config": "config",
     "sync": "sync",
     "probe": "probe",
     "status": "status",

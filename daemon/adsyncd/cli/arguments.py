@@ -72,6 +72,6 @@ def find_tenant(settings: "Settings", tenants: "Tenants", tenant_id: str) -> "Te
     if tenants.directories:
         raise ConfigError(tenants.directories)
     places = " or ".join(str(folder / f"{tenant_id}.toml") for folder in settings.tenants_dirs)
-    near = difflib.get_close_matches(tenant_id, tenants.good, n=1)
+    near = difflib.get_close_matches(tenant_id, [*tenants.good, *tenants.bad], n=1)
     fix = f'did you mean "{near[0]}"?' if near else f"create {places}"
     raise ConfigError([Problem(None, None, None, f'there is no tenant "{tenant_id}"', fix)])

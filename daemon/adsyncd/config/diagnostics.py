@@ -26,7 +26,7 @@ from adsyncd.model.status import counted
 ANY_NAME = "*"
 ANY_ITEM = "#"
 
-_SECRET = re.compile(r"secret|token|passw|credential|auth|proxy|api_?key|^(sign_in|headers|basic)$", re.IGNORECASE)
+SECRET = re.compile(r"secret|token|passw|credential|auth|proxy|api_?key|^(sign_in|headers|basic)$", re.IGNORECASE)
 _UNSHOWN = ("union_tag", "string_unicode")  # kinds of errors that do not show the value
 _LONGEST_ECHO = 60
 _LONGEST_KEY = 200
@@ -180,7 +180,7 @@ def _example(key: Key, field: FieldInfo | None) -> str:
     value = field.examples[0] if field.examples else field.default
     if value is None or value is PydanticUndefined or isinstance(value, BaseModel):
         return ""
-    return f"{key[-1]} = {_toml(value)}"
+    return f"{key[-1]} = {as_toml(value)}"
 
 
 def _echo(key: Key, value: object) -> str:
@@ -188,13 +188,14 @@ def _echo(key: Key, value: object) -> str:
         return "a table"
     if isinstance(value, list):
         return "an array"
-    if any(_SECRET.search(part) for part in key):
+    if any(SECRET.search(part) for part in key):
         return "a hidden value"
-    text = _toml(value)
+    text = as_toml(value)
     return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}..."
 
 
-def _toml(value: object) -> str:
+def as_toml(value: object) -> str:
+    """Return a value as TOML has it, a duration as its text."""
     match value:
         case bool():
             return str(value).lower()
@@ -202,8 +203,8 @@ def _toml(value: object) -> str:
             return f'"{format_duration(value)}"'
         case str() | Path():
             return json.dumps(str(value), ensure_ascii=False)
-        case dict():
-            return f"{{ {', '.join(f'{name} = {_toml(inner)}' for name, inner in value.items())} }}"
+        case dict() if value:
+            return f"{{ {', '.join(f'{name} = {as_toml(inner)}' for name, inner in value.items())} }}"
         case tuple() | list():
-            return f"[{', '.join(_toml(inner) for inner in value)}]"
+            return f"[{', '.join(as_toml(inner) for inner in value)}]"
     return str(value)

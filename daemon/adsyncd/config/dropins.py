@@ -7,7 +7,7 @@ parsed again, so that one change among ten thousand files costs little.
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
@@ -81,6 +81,31 @@ class _Known:
 def read_tenants(settings: Settings) -> Tenants:
     """Read all tenants in `settings.tenants_dirs` once. Raises nothing: the result has the problems."""
     return DropIns(SystemClock()).read(settings)
+
+
+def read_files(settings: Settings, tenant_id: str) -> list[TomlFile]:
+    """Read a tenant's drop-in and its overrides, in the order in which they count; none if it has no drop-in.
+
+    Raises ConfigError if one can't be read, or if the tenant is masked.
+    """
+    custodians, clock = Custodians(os.geteuid()), SystemClock()
+    source = find(settings.tenants_dirs, custodians).sources.get(tenant_id)
+    if source is None or source.main is None:
+        return []
+    files = _Reader(settings, Platforms({}, {}), custodians, clock.now(), 0).files(source)
+    if not files:
+        how = "it is a link to /dev/null" if source.main.is_symlink() else "it is empty"
+        what, fix = (
+            f"masks the tenant: {how}",
+            "write a drop-in in its place, or remove it if an earlier folder has one",
+        )
+        raise ConfigError([Problem(source.main, None, None, what, fix)])
+    return files
+
+
+def merged(defaults: dict[str, Any], files: Sequence[TomlFile]) -> TenantFile:
+    """Return what a tenant's files and the defaults state together. Raises ValidationError."""
+    return TenantFile.model_validate(reduce(merge, (file.data for file in files), defaults))
 
 
 class DropIns:
@@ -165,7 +190,7 @@ class _Reader:
         what = f'differs from that of tenant "{first.id}", which has the same platform and client_id'
         found = Diagnostic(("quota",), what, "the platform meters both together: state the same quota")
         try:
-            files = self._files(source)
+            files = self.files(source)
         except ConfigError as error:  # changed meanwhile
             return error.problems
         return [self._located(found, files)] if files else [Problem(source.main, None, "quota", what, found.fix)]
@@ -175,7 +200,7 @@ class _Reader:
         if not _ID.fullmatch(tenant_id):
             what, fix = "its name is not a valid tenant id", "use at most 63 of a-z, 0-9 and -, such as acme.toml"
             raise ConfigError([Problem(source.main, None, None, what, fix)])
-        files = self._files(source)
+        files = self.files(source)
         if not files:
             return None
         found, tenant = self._build(tenant_id, files)
@@ -183,7 +208,7 @@ class _Reader:
             raise ConfigError(sorted((self._located(one, files) for one in found), key=in_order))
         return tenant
 
-    def _files(self, source: Sources) -> list[TomlFile]:
+    def files(self, source: Sources) -> list[TomlFile]:
         """Read a tenant's file and its overrides; none if it is masked. Raises ConfigError."""
         assert source.main is not None  # noqa: S101 - no tenant without one
         first = self._read(source.main)
@@ -203,7 +228,7 @@ class _Reader:
 
     def _build(self, tenant_id: str, files: list[TomlFile]) -> tuple[list[Diagnostic], Tenant | None]:
         try:
-            described = TenantFile.model_validate(reduce(_merge, (file.data for file in files), self._defaults))
+            described = merged(self._defaults, files)
         except ValidationError as error:
             return diagnose(error, TenantFile), None
         if found := list(described.references(self._names, self._mount)):
@@ -265,7 +290,8 @@ def _mount(settings: Settings) -> str | None:
     return settings.vault.mount if settings.vault else None
 
 
-def _merge(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+def merge(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+    """Return the tables of two files as one, of which `upper` counts."""
     merged = lower | upper
     for key in lower.keys() & upper.keys() - _CHOICES:
         if isinstance(lower[key], dict) and isinstance(upper[key], dict):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -140,15 +140,29 @@ class Settings(ConfigTable):
             yield replace(one, key=("defaults", *one.key))
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, with the file and the variables that they were read from."""
+
+    settings: Settings
+    file: TomlFile
+    laid: Overlay
+
+
 def load_guarded_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read the settings as `load_guarded` does."""
+    return load_guarded(path, environ).settings
+
+
+def load_guarded(path: Path, environ: Mapping[str, str]) -> Loaded:
     """Read the settings as `load_settings` does, and refuse a file that others may change.
 
     They could redirect credentials to a host of their own. Raises ConfigError.
     """
-    settings = load_settings(path, environ)
+    loaded = _load(path, environ)
     if objection := Custodians(os.geteuid()).objection(path, path.stat()):
         raise ConfigError([objection])
-    return settings
+    return loaded
 
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -156,6 +170,10 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 
     Raises ConfigError with all problems.
     """
+    return _load(path, environ).settings
+
+
+def _load(path: Path, environ: Mapping[str, str]) -> Loaded:
     file = read_toml(path, ABSENT)
     laid = overlay(file.data, environ, known_keys(Settings))
 
@@ -167,7 +185,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     if found or laid.problems:
         problems = [located(one, file, laid) for one in found]
         raise ConfigError(sorted([*problems, *laid.problems], key=in_order))
-    return settings
+    return Loaded(settings, file, laid)
 
 
 def located(found: Diagnostic, file: TomlFile, laid: Overlay) -> Problem:
