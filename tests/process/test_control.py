@@ -62,9 +62,12 @@ async def test_status_shows_what_tenants_wait_for_and_what_became_of_them(progra
         [sentence, *_] = (await run(program, "status", "globex")).splitlines()
         assert sentence.startswith("globex waits for the quota until ")
         assert "at the present quota the rest takes until" in sentence
-        table = (await run(program, "status")).splitlines()
-        assert table[0].split()[:2] == ["tenant", "state"]
-        assert [line.split()[:2] for line in table[1:3]] == [["acme", "idle"], ["globex", "waiting"]]
+        summary, own, *_, heads, acme, other = (await run(program, "status")).splitlines()
+        assert summary.startswith("2 tenants: ")
+        assert "1 waiting, 1 running" in summary
+        assert own.startswith("adsyncd ")
+        assert heads.split()[:2] == ["tenant", "state"]
+        assert sorted(line.split()[:2] for line in (acme, other)) == [["acme", "idle"], ["globex", "waiting"]]
         seen = json.loads(await run(program, "status", "--json"))
         assert seen["daemon"]["tenants"] == {"idle": 1, "waiting": 1}
         assert [one["id"] for one in seen["tenants"]] == ["acme", "globex"]

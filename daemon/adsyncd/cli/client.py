@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 import anyio
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from adsyncd.control.paging import TOTAL
 from adsyncd.control.problem import FilesRefusedProblem, ProblemDetails
 from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 
@@ -32,6 +34,15 @@ class Refused(AdsyncdError):
         self.problem = problem
 
 
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """An answer. `next`: the path of the next page, or an empty text; `total`: the number of items of all pages."""
+
+    answer: T
+    next: str
+    total: int | None
+
+
 class Client:
     """Sends questions and commands to the daemon. `place` names its socket in errors."""
 
@@ -49,16 +60,21 @@ class Client:
         within_s: float = ANSWERS_WITHIN_S,
     ) -> T:
         """Return the answer to a request, with `order` for a body. Raises DaemonBusy, NoDaemon and Refused."""
-        return (await self._ask(method, path, answers, within_s, order))[0]
+        return (await self._ask(method, path, answers, within_s, order)).answer
 
     async def ask_all(self, path: str, answers: TypeAdapter[list[T]]) -> list[T]:
         """Return all items of a list, page after page. Raises as `ask` does."""
+        return (await self.ask_some(path, answers, None)).answer
+
+    async def ask_some(self, path: str, answers: TypeAdapter[list[T]], most: int | None) -> "Page[list[T]]":
+        """Return the items of a list, page after page, until there are `most`, or all. Raises as `ask` does."""
         found = list[T]()
         for _ in range(_MOST_PAGES):
-            page, path = await self._ask("GET", path, answers, ANSWERS_WITHIN_S)
-            found += page
-            if not path:
-                return found
+            page = await self._ask("GET", path, answers, ANSWERS_WITHIN_S)
+            found += page.answer
+            if not page.next or (most is not None and len(found) >= most):
+                return Page(found, page.next, len(found) if page.total is None else page.total)
+            path = page.next
             if not path.startswith("/v1/") or len(found) > _MOST_ITEMS:
                 break
         raise self._not_adsyncd("with pages without an end")
@@ -70,11 +86,10 @@ class Client:
         answers: TypeAdapter[T],
         within_s: float,
         order: Mapping[str, object] | None = None,
-    ) -> tuple[T, str]:
-        """Return the answer, and the path of the next page or an empty text."""
+    ) -> "Page[T]":
         try:
             with anyio.fail_after(within_s):
-                status, body, following = await self._exchange(method, path, order)
+                status, body, headers = await self._exchange(method, path, order)
         except TimeoutError as error:
             raise DaemonBusy(
                 f"the daemon at {self._place} has not answered within {within_s:g} s; see its log"
@@ -83,22 +98,24 @@ class Client:
             raise NoDaemon(f"no daemon answers at {self._place}: {_reason(error)}") from error
         try:
             if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
-                return answers.validate_json(body), following
+                return Page(answers.validate_json(body), _next_in(headers), _total_in(headers))
             raise Refused(_PROBLEM.validate_json(body))
         except ValidationError as error:
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 raise DaemonBusy(f"the daemon at {self._place} is busy with too many requests; try again") from error
             raise self._not_adsyncd(f"with status {status}") from error
 
-    async def _exchange(self, method: str, path: str, order: Mapping[str, object] | None) -> tuple[int, bytes, str]:
-        """Return the status, the raw body (a compressed one could expand beyond the limit) and the next page's path."""
+    async def _exchange(
+        self, method: str, path: str, order: Mapping[str, object] | None
+    ) -> tuple[int, bytes, httpx.Headers]:
+        """Return the status, the raw body (a compressed one could expand beyond the limit) and the headers."""
         body = bytearray()
         async with self._http.stream(method, path, json=order, headers={"Accept-Encoding": "identity"}) as answer:
             async for chunk in answer.aiter_raw():
                 body += chunk
                 if len(body) > _LARGEST_ANSWER:
                     raise self._not_adsyncd("with more than 64 MiB")
-            return answer.status_code, bytes(body), answer.links.get("next", {}).get("url", "")
+            return answer.status_code, bytes(body), answer.headers
 
     def _not_adsyncd(self, how: str) -> NoDaemon:
         return NoDaemon(f"the server at {self._place} is not adsyncd of this version: it answered {how}")
@@ -115,6 +132,15 @@ async def reaching(socket: Path) -> AsyncIterator[Client]:
 def path_of(tenant: str) -> str:
     """Return the path of a tenant; any text typed as its id is quoted."""
     return f"/v1/tenants/{quote(tenant, safe='')}"
+
+
+def _next_in(headers: httpx.Headers) -> str:
+    return httpx.Response(200, headers=headers).links.get("next", {}).get("url", "")
+
+
+def _total_in(headers: httpx.Headers) -> int | None:
+    total = headers.get(TOTAL, "")
+    return int(total) if total.isdecimal() else None
 
 
 def _reason(error: Exception) -> str:

@@ -1,89 +1,151 @@
 """`adsyncd status`: the state of the daemon and its tenants."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import anyio
 import typer
 from pydantic import TypeAdapter
 from rich.console import Console, RenderableType
-from rich.live import Live
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at
-from adsyncd.cli.client import Client, path_of, reaching
-from adsyncd.cli.output import WIDE, new_console, print_json, styled
-from adsyncd.cli.status_view import daemon_view, tenant_view
+from adsyncd.cli.client import Client, Page, path_of, reaching
+from adsyncd.cli.output import new_console, print_json, styled
+from adsyncd.cli.selection import selecting
+from adsyncd.cli.status_view import tenant_view
+from adsyncd.cli.tenants_view import Seen, tenants_view
 from adsyncd.clock import SystemClock
+from adsyncd.control.overview import Cause
 from adsyncd.control.paging import MOST
 from adsyncd.errors import DaemonBusy, NoDaemon
+from adsyncd.model.selection import EVERYTHING, Selection
 from adsyncd.model.status import DaemonStatus, TenantStatus
 
 _REFRESH_S = 1.0
+_WITHOUT_TERMINAL = 100  # tenants that are shown
+_LEAST = 3
 
 _DAEMON = TypeAdapter(DaemonStatus)
 _TENANT = TypeAdapter(TenantStatus)
 _TENANTS = TypeAdapter(list[TenantStatus])
-_ALL = f"/v1/tenants?limit={MOST}"
+_CAUSES = TypeAdapter(list[Cause])
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What to show: a tenant, or at most so many of the selected ones, or `every` one."""
+
+    tenant: str | None
+    selection: Selection
+    most: int | None
+    every: bool
+
+
+@selecting
 def status(
     tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Details of this tenant.")] = None,
     config: Config = CONFIG,
     at: Socket = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh each second, until Ctrl-C.")] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", min=1, help="How many tenants at most: as many as fit.", show_default=False),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show all tenants and causes.")] = False,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="NEXT", help="With --json: the page after this `next`.")
+    ] = None,
     json: Json = False,
+    selection: Selection = EVERYTHING,
 ) -> None:
-    """Show each tenant's state, what it waits for and until when, and when its run will be done.
+    """Show how many tenants fail, what is wrong and its fix by cause, and the worst tenants, as many as fit.
 
-    The end of a run is estimated from its remaining requests and the quota alone. Times are local.
+    Of a TENANT: its state, what it waits for and until when, and when its run will be done. That is estimated from its
+    remaining requests and the quota alone. Times are local, with their offset from UTC.
+
+    --json prints `daemon`, `tenants` sorted by id, at most 1000 without --limit, and `next` for --after, null at the
+    end. Without a terminal 100 tenants are shown.
 
     Exits 0; 1 if there is no such tenant, 4 if there is no daemon, 5 if it does not answer in time.
     """
-    socket = asked_at(config, at)
+    if tenant is not None and (every or limit or after or not selection.everything):
+        raise typer.BadParameter("name a TENANT, or select tenants by options")
+    if every and limit:
+        raise typer.BadParameter("write --all or --limit, not both")
+    if after is not None and not json:
+        raise typer.BadParameter("--after is for --json: as text, see --limit and --all")
+    if json and limit and limit > MOST:
+        raise typer.BadParameter(
+            f"--json has pages of at most {MOST}: give the `next` of each to --after, or write --all"
+        )
     console = new_console()
     if watch and (json or not console.is_terminal):
         raise typer.BadParameter("--watch needs a terminal: drop it, or drop --json and the redirection")
+    socket = asked_at(config, at)
+    wanted = _Wanted(tenant, selection, None if every else limit, every=every)
     if json:
-        print_json(anyio.run(_values, socket, tenant))
+        print_json(anyio.run(_values, socket, wanted, after))
     elif not watch:
-        console.print(anyio.run(_look, socket, tenant, console), soft_wrap=not console.is_terminal)
+        console.print(anyio.run(_look, socket, wanted, console), soft_wrap=not console.is_terminal)
     else:
         with suppress(KeyboardInterrupt):
-            anyio.run(_watch, socket, tenant, console)
+            anyio.run(_watch, socket, wanted, console)
 
 
-async def _values(socket: Path, tenant: str | None) -> Any:  # noqa: ANN401 - JSON
+async def _values(socket: Path, wanted: _Wanted, after: str | None) -> Any:  # noqa: ANN401 - JSON
     async with reaching(socket) as daemon:
-        if tenant is not None:
-            return _TENANT.dump_python(await daemon.ask("GET", path_of(tenant), _TENANT), mode="json")
+        if wanted.tenant is not None:
+            return _TENANT.dump_python(await daemon.ask("GET", path_of(wanted.tenant), _TENANT), mode="json")
+        most = wanted.most or (None if wanted.every else MOST)
+        more = {} if after is None else {"after": after}
+        page = await _tenants(daemon, wanted.selection, most, more)
         return {
             "daemon": _DAEMON.dump_python(await daemon.ask("GET", "/v1/status", _DAEMON), mode="json"),
-            "tenants": _TENANTS.dump_python(await daemon.ask_all(_ALL, _TENANTS), mode="json"),
+            "tenants": _TENANTS.dump_python(page.answer, mode="json"),
+            "next": next(iter(parse_qs(urlsplit(page.next).query).get("after", [])), None),
         }
 
 
-async def _look(socket: Path, tenant: str | None, console: Console) -> RenderableType:
+async def _look(socket: Path, wanted: _Wanted, console: Console) -> RenderableType:
     async with reaching(socket) as daemon:
-        return await _view(daemon, tenant, console)
+        return await _view(daemon, wanted, console)
 
 
-async def _watch(socket: Path, tenant: str | None, console: Console) -> None:
+async def _watch(socket: Path, wanted: _Wanted, console: Console) -> None:
+    from rich.live import Live  # noqa: PLC0415 - only a watch needs it
+
     async with reaching(socket) as daemon:
-        with Live(await _view(daemon, tenant, console), console=console, auto_refresh=False, screen=True) as live:
+        with Live(await _view(daemon, wanted, console), console=console, auto_refresh=False, screen=True) as live:
             while True:
                 await anyio.sleep(_REFRESH_S)
                 try:
-                    view = await _view(daemon, tenant, console)
+                    view = await _view(daemon, wanted, console)
                 except (NoDaemon, DaemonBusy) as error:  # the daemon may be restarting
                     view = styled(str(error), "red")
                 live.update(view, refresh=True)
 
 
-async def _view(daemon: Client, tenant: str | None, console: Console) -> RenderableType:
+async def _view(daemon: Client, wanted: _Wanted, console: Console) -> RenderableType:
     now = SystemClock().now()
-    if tenant is not None:
-        return tenant_view(await daemon.ask("GET", path_of(tenant), _TENANT), now)
+    if wanted.tenant is not None:
+        return tenant_view(await daemon.ask("GET", path_of(wanted.tenant), _TENANT), now)
+    fits = console.is_terminal and not wanted.every and wanted.most is None
+    most = max(console.height, _LEAST) if fits else wanted.most or (None if wanted.every else _WITHOUT_TERMINAL)
     status = await daemon.ask("GET", "/v1/status", _DAEMON)
-    tenants = await daemon.ask_all(_ALL, _TENANTS)
-    return daemon_view(status, tenants, now, wide=console.width >= WIDE, cut=console.is_alt_screen)
+    causes = await daemon.ask("GET", f"/v1/causes?{urlencode([*wanted.selection.query()])}", _CAUSES)
+    page = await _tenants(daemon, wanted.selection, most, {"sort": "worst"})
+    total = max(page.total or 0, len(page.answer))
+    return tenants_view(Seen(status, causes, page.answer, total, wanted.selection, now), console, fits=fits)
+
+
+async def _tenants(
+    daemon: Client, selection: Selection, most: int | None, more: Mapping[str, str]
+) -> Page[list[TenantStatus]]:
+    """Return at most so many of the selected tenants, or all."""
+    query = [*selection.query(), *more.items(), ("limit", str(min(most or MOST, MOST)))]
+    page = await daemon.ask_some(f"/v1/tenants?{urlencode(query)}", _TENANTS, most)
+    return replace(page, answer=page.answer[:most])

@@ -1,19 +1,18 @@
 """The status of the daemon and its tenants as sentences and tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
-from adsyncd.cli.output import listed, new_table, seconds, styled
+from adsyncd.cli.output import new_table, seconds, styled
 from adsyncd.cli.times import aware, brief
 from adsyncd.duration import format_duration
 from adsyncd.model.run import Run
-from adsyncd.model.status import DaemonStatus, RunProgress, State, TenantStatus, counted
+from adsyncd.model.status import RunProgress, State, TenantStatus, counted, free_in_words
 from adsyncd.model.verdict import Trouble
 
-_STYLES = {
+STYLES = {
     State.IDLE: "dim",
     State.RUNNING: "green",
     State.WAITING: "cyan",
@@ -33,7 +32,7 @@ def sentence(tenant: TenantStatus, now: datetime) -> str:
         case State.IDLE:
             does = "is idle" + (f" until {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else "")
         case State.PAUSED:
-            does = f"is paused {_since(tenant.paused_since, now)}; resume it with: adsyncd resume {tenant.id}"
+            does = f"is paused {since(tenant.paused_since, now)}; resume it with: adsyncd resume {tenant.id}"
         case State.ELSEWHERE:
             does = f"runs elsewhere: {tenant.holder or 'another process'} works on it" + (
                 f"; the next tick is at {_at(tenant.next_fire_time, now)}" if tenant.next_fire_time else ""
@@ -57,42 +56,7 @@ def tenant_view(tenant: TenantStatus, now: datetime) -> RenderableType:
     table.add_column(overflow="fold")
     for key, value in _facts(tenant, now):
         table.add_row(key, value)
-    return Group(styled(sentence(tenant, now), _STYLES[tenant.state]), table)
-
-
-def daemon_view(
-    daemon: DaemonStatus, tenants: Sequence[TenantStatus], now: datetime, *, wide: bool = True, cut: bool = False
-) -> RenderableType:
-    """Return a table of the tenants, their errors, the daemon's errors and its summary.
-
-    The daemon comes first if the end may be `cut` off. Permits are shown if the terminal is `wide`, dead letters if
-    there are any.
-    """
-    deadly = any(tenant.dead_letters for tenant in tenants)
-    table = new_table()
-    table.add_column("tenant", overflow="fold")
-    for name in ("state", "waits for"):
-        table.add_column(name)
-    for name in ("campaigns", "done in", "next in"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last run")
-    for name in ("permits",) * wide + ("dead letters",) * deadly:
-        table.add_column(name, justify="right", no_wrap=True)
-    for tenant in tenants:
-        table.add_row(
-            tenant.id,
-            styled(tenant.state, _STYLES[tenant.state]),
-            _waits(tenant, now),
-            f"{_settled(tenant.run)}/{tenant.run.announced}" if tenant.run else "",
-            _in(tenant.run.done_at if tenant.run else None, now),
-            _in(tenant.next_fire_time, now),
-            _ended(tenant.last_run, now) + (", late" if _is_late(tenant) else ""),
-            *(f"{tenant.permits_free}/{tenant.permits}" if tenant.permits else "",) * wide,
-            *(str(tenant.dead_letters or ""),) * deadly,
-        )
-    about_tenants = Group(table, *_errors(tenants), *_reasons(tenants))
-    about_daemon = Group(*_wrong(daemon, now), _summary(daemon, now))
-    return Group(about_daemon, about_tenants) if cut else Group(about_tenants, about_daemon)
+    return Group(styled(sentence(tenant, now), STYLES[tenant.state]), table)
 
 
 def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
@@ -108,9 +72,9 @@ def _runs(tenant: TenantStatus, now: datetime) -> Iterator[str]:
     if run is None or not run.announced:
         yield "its campaigns are not listed yet"
     else:
-        known = run.done_at or _settled(run) < run.announced  # how many there are
-        most = run.announced if known else _settled(run)
-        done = f"{_settled(run)} of " * bool(known) + counted(most, "campaign")
+        known = run.done_at or settled(run) < run.announced  # how many there are
+        most = run.announced if known else settled(run)
+        done = f"{settled(run)} of " * bool(known) + counted(most, "campaign")
         yield f"{done} {'is' if most == 1 else 'are'} done"
         if run.done_at:
             yield f"at the present quota the rest takes until {_at(run.done_at, now)}"
@@ -126,16 +90,16 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
         then = f"; {tenant.next_client_id} from the next run on" if tenant.next_client_id else ""
         yield "client id", f"{tenant.client_id} at {tenant.platform}{then}"
     if tenant.permits:
-        yield "permits", f"{tenant.permits_free} of {tenant.permits} are free, shape {tenant.shape}"
+        yield "permits", f"{free_in_words(tenant.permits_free, tenant.permits)}, shape {tenant.shape}"
     if run := tenant.run:
         counts = _counts(run)
         sent = f"{counted(run.requests, 'request')}, {counted(run.retries, 'retry')}, {run.refused} answered 429"
         spent = f"{sent}, waited {run.waited_s:.0f} s"
-        yield "run", f"{run.run_id}, {_since(run.since, now)}: {counts}; {spent}{_lateness(run)}"
+        yield "run", f"{run.run_id}, {since(run.since, now)}: {counts}; {spent}{_lateness(run)}"
     if last := tenant.last_run:
         yield (
             "last run",
-            f"{_ended(last, now)} ({last.run_id}): {_done(last)}{_lateness(last)}, trace {last.trace_id}",
+            f"{ended(last, now)} ({last.run_id}): {_done(last)}{_lateness(last)}, trace {last.trace_id}",
         )
         if last.note:
             yield "note", last.note
@@ -156,65 +120,20 @@ def _verdict(tenant: TenantStatus) -> Iterator[tuple[str, str]]:
             yield "or" if number else "fix", fix
 
 
-def _is_late(tenant: TenantStatus) -> bool:
+def is_late(tenant: TenantStatus) -> bool:
+    """Return whether a tenant is late."""
     return tenant.verdict is not None and tenant.verdict.trouble is Trouble.LATE
 
 
-def _reasons(tenants: Sequence[TenantStatus]) -> Iterator[Text]:
-    """Yield why tenants have troubles that are no error, each reason once."""
-    by_reason: dict[str, list[str]] = {}
-    for tenant in tenants:
-        if (verdict := tenant.verdict) and verdict.trouble in {Trouble.LATE, Trouble.THROTTLED}:
-            by_reason.setdefault(verdict.reason, []).append(tenant.id)
-    for reason, ids in by_reason.items():
-        yield styled(f"{listed(ids, most=3)}: {reason}; see adsyncd status {ids[0]}", "yellow")
-
-
-def _errors(tenants: Sequence[TenantStatus]) -> Iterator[Text]:
-    """Yield each error once, with its tenants: an error of every tenant would fill the screen."""
-    by_error: dict[str, list[str]] = {}
-    for tenant in tenants:
-        if tenant.error:
-            by_error.setdefault(tenant.error, []).append(tenant.id)
-    for error, ids in by_error.items():
-        yield styled(f"{listed(ids, most=3)}: {error}", "red")
-
-
-def _wrong(daemon: DaemonStatus, now: datetime) -> Iterator[Text]:
-    for problem in daemon.refused:
-        yield styled(str(problem), "red")
-    for breaker in daemon.breakers:
-        yield styled(f"circuit breaker open: {breaker}", "red")
-    if (vault := daemon.vault) and vault.error:
-        yield styled(f"Vault: {vault.state} {_since(vault.since, now)}: {vault.error}", "red")
-    if daemon.store:
-        yield styled(f"database: {daemon.store}", "red")
-    for signal, export in daemon.telemetry.items():
-        if export.cause is not None:
-            yield styled(f"telemetry: {signal} are being lost: {export.cause}", "yellow")
-
-
-def _summary(daemon: DaemonStatus, now: datetime) -> str:
-    states = ", ".join(f"{count} {state}" for state, count in daemon.tenants.items()) or "no tenants"
-    stopping = ", stopping" if daemon.stopping else ""
-    return f"adsyncd {daemon.version} {_since(daemon.since, now)}{stopping}: {states}"
-
-
-def _waits(tenant: TenantStatus, now: datetime) -> str:
-    if tenant.turn is not None:
-        return "turn to begin"
-    if tenant.wait is None:
-        return ""
-    return f"{tenant.wait.reason} {_in(tenant.wait.until, now)}".strip()
-
-
-def _ended(run: Run | None, now: datetime) -> str:
+def ended(run: Run | None, now: datetime) -> str:
+    """Return how a run ended, and how long ago."""
     if run is None or run.ended_at is None:
         return ""
-    return f"{run.outcome} {_in(now, run.ended_at)} ago"
+    return f"{run.outcome} {remaining(now, run.ended_at)} ago"
 
 
-def _settled(run: RunProgress) -> int:
+def settled(run: RunProgress) -> int:
+    """Return of how many campaigns a run knows what became of them."""
     return run.pushed + run.skipped + run.stored + run.dead_lettered + run.failed
 
 
@@ -242,19 +161,20 @@ def _done(run: Run) -> str:
 
 
 def _at(instant: datetime, now: datetime) -> str:
-    return f"{brief(instant, now)}, in {_in(instant, now)}"
+    return f"{brief(instant, now)}, in {remaining(instant, now)}"
 
 
-def _since(instant: datetime | None, now: datetime) -> str:
+def since(instant: datetime | None, now: datetime) -> str:
+    """Return since when something is so."""
     return f"since {brief(instant, now)}" if instant else ""
 
 
 def silence(tenant: str, until: datetime, now: datetime) -> str:
     """Return a line that says until when a changed quota keeps a tenant from sending."""
-    return f"{tenant}: quota changed; no request before {brief(until, now)} ({_in(until, now)})"
+    return f"{tenant}: quota changed; no request before {brief(until, now)} ({remaining(until, now)})"
 
 
-def _in(instant: datetime | None, now: datetime) -> str:
+def remaining(instant: datetime | None, now: datetime) -> str:
     """Return the time left until an instant: in seconds up to ten minutes, then in minutes."""
     if instant is None:
         return ""

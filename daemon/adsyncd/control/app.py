@@ -26,7 +26,7 @@ from adsyncd.control.endpoints import COMMANDS, ENDPOINTS, FilesRefused
 from adsyncd.control.etag import tagged
 from adsyncd.control.lists import LISTS
 from adsyncd.control.page.site import Site, wants_page
-from adsyncd.control.paging import Listed
+from adsyncd.control.paging import TOTAL, Listed
 from adsyncd.control.problem import FilesRefusedProblem, ProblemDetails
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchRun, NoSuchTenant, Stopping, StoreError
 
@@ -109,6 +109,8 @@ def _answering(endpoint: Endpoint[Subject], subject: Subject, commanded: Callabl
         link = value.link(request.url.path, request.query_params) if isinstance(value, Listed) else None
         body = _json(answers, (value.body or value.items) if isinstance(value, Listed) else value)
         headers = {"link": link} if link else {}
+        if isinstance(value, Listed) and value.total is not None:
+            headers[TOTAL] = str(value.total)
         response = Response(body, endpoint.status, headers, media_type="application/json")
         return response if endpoint.method == "POST" else tagged(request, response)
 

@@ -29,7 +29,7 @@ from adsyncd.control.statuses import Member
 from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.half_hour import HalfHour, half_hour_of, start_of
-from adsyncd.model.selection import Selection
+from adsyncd.model.selection import EVERYTHING, Selection
 from adsyncd.model.status import DaemonStatus, TenantStatus
 from adsyncd.tasks import OffLoop, beside, in_thread
 from adsyncd.telemetry.repetition import Repetition
@@ -122,8 +122,8 @@ class Overview:
 
     async def listed(self, selection: Selection, *, worst: bool, limit: int, after: str | None) -> Listed[TenantStatus]:
         """Return the statuses of the same page."""
-        _, page = (await self._census()).page(selection, worst=worst, limit=limit, after=after)
-        return Listed(await self._statuses.of(page.items), page.next)
+        total, page = (await self._census()).page(selection, worst=worst, limit=limit, after=after)
+        return Listed(await self._statuses.of(page.items), page.next, total=total)
 
     async def tenant(self, tenant_id: str) -> TenantRow:
         """Return a tenant's row, with all that is known of its trouble. Raises NoSuchTenant."""
@@ -147,8 +147,12 @@ class Overview:
         return list(self._glance[1].causes) if self._glance else []
 
     async def current_causes(self) -> list[Cause]:
-        """Return the causes, after a look if the last one is too old."""
-        return list((await self._census()).causes)
+        """Return the causes of all tenants, after a look if the last one is too old."""
+        return await self.causes_of(EVERYTHING)
+
+    async def causes_of(self, selection: Selection) -> list[Cause]:
+        """Return the causes of the selected tenants, after a look if the last one is too old."""
+        return (await self._census()).causes_of(selection)
 
     async def reasons(self) -> list[Reason]:
         """Return what failed, by reason across tenants; some seconds old. Raises StoreError."""

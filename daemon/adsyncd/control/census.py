@@ -73,6 +73,14 @@ class Census:
         ids = found[start : start + limit]
         return len(found), Listed(ids, position(ids[-1]) if start + limit < len(found) else None)
 
+    def causes_of(self, selection: Selection) -> list[Cause]:
+        """Return the causes of the tenants that are selected."""
+        if selection.everything:
+            return list(self.causes)
+        matches = self._filter(selection)
+        verdicts = (self.members[rank[-1]].verdict for rank in self.worst if matches(rank[-1]))
+        return _causes(verdict for verdict in verdicts if verdict)
+
     def ids(self, selection: Selection) -> list[str]:
         """Return the ids of the tenants that are selected, sorted."""
         matches = self._filter(selection)

@@ -69,7 +69,8 @@ LISTS: tuple[Endpoint[Overview], ...] = (
         "/v1/causes",
         "What is wrong: the tenants with the same trouble for the same reason, the worst first",
         list[Cause],
-        lambda overview, _: overview.current_causes(),
+        lambda overview, asked: overview.causes_of(asked.query.selection),
+        query=wire.SelectionQuery,
     ),
     Endpoint(
         "GET",

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from adsyncd.errors import CommandRefused
 
 T = TypeVar("T")
+TOTAL = "X-Total-Count"  # the header with the number of items of all pages
 LIMIT = 100  # items of a page by default
 MOST = 1000
 MOST_NAMES = 10_000
@@ -23,13 +24,14 @@ _LARGEST = 2**53
 class Listed(Generic[T]):
     """A page of a list. `next`: the position of the next page, None on the last; `by`: the parameter that takes it.
 
-    `body`: the whole answer, if it has more than the items.
+    `body`: the whole answer, if it has more than the items. `total`: how many items all pages have, if it is known.
     """
 
     items: Sequence[T]
     next: str | None = None
     by: str = "after"
     body: object = None
+    total: int | None = None
 
     def link(self, path: str, query: Mapping[str, str]) -> str | None:
         """Return the Link header of a page that was asked for with `query` at `path`, None on the last page."""

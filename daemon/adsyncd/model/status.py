@@ -270,3 +270,9 @@ def counted(number: int, noun: str) -> str:
 def were(number: int) -> str:
     """Return the verb of a number of things."""
     return "was" if number == 1 else "were"
+
+
+def free_in_words(free: int, permits: int) -> str:
+    """Return how many permits are free: `7 of 10 are free`. After a quota was lowered, more may be out than it has."""
+    over = f"; {-free:,} more {'is' if free == -1 else 'are'} out than the quota allows" if free < 0 else ""
+    return f"{max(free, 0):,} of {permits:,} {'is' if permits == 1 else 'are'} free{over}"

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console, RenderableType
 
 from adsyncd.cli.output import Terminal
-from adsyncd.cli.status_view import daemon_view, sentence, tenant_view
+from adsyncd.cli.status_view import sentence, tenant_view
 from adsyncd.errors import Problem
 from adsyncd.model.run import Outcome, Wait
-from adsyncd.model.status import DaemonStatus, Export, RunProgress, State, TenantStatus, VaultState, VaultStatus
+from adsyncd.model.status import RunProgress, State, TenantStatus
 from adsyncd.model.verdict import Severity, Trouble, Verdict
 from adsyncd.rate.quota import Shape
 from adsyncd.rate.wait import WaitReason
@@ -37,10 +37,6 @@ LATE = Verdict(
     "late: waits for its quota", ("It is due every 2m, and a run takes 2m 2s.", "Nothing fails."),
     ('schedule = { every = "3m" } or less often', "have the platform allow 17 requests per 20s"),
 )  # fmt: skip
-DAEMON = DaemonStatus(
-    "0.1.0", NOON - timedelta(days=2), stopping=False, tenants={State.IDLE: 1}, runs=0,
-    refused=(), vault=None, breakers=(), store=None,
-)  # fmt: skip
 
 
 @pytest.fixture(autouse=True, params=["UTC"])
@@ -56,13 +52,6 @@ def shown(view: RenderableType, width: int = 160) -> list[str]:
     console.print(view, soft_wrap=True)
     text = console.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
     return [re.sub(" +", " ", line).strip() for line in text.splitlines()]
-
-
-def table_at(width: int, tenants: list[TenantStatus]) -> list[str]:
-    """Return what a terminal of that width, which is no wide one, shows of the table."""
-    screen = io.StringIO()
-    Console(file=screen, width=width).print(daemon_view(DAEMON, tenants, NOON, wide=False))
-    return screen.getvalue().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -126,6 +115,22 @@ def test_there_are_words_for_each_state(state: State) -> None:
     assert shown(tenant_view(replace(WAITING, state=state), NOON))
 
 
+@pytest.mark.parametrize(
+    ("permits", "free", "words"),
+    [
+        (10, 0, "0 of 10 are free"),
+        (5, -15, "0 of 5 are free; 15 more are out than the quota allows"),
+        (1, -1, "0 of 1 is free; 1 more is out than the quota allows"),
+        (2000, 1500, "1,500 of 2,000 are free"),
+    ],
+)
+def test_permits_beyond_a_lowered_quota_are_out_and_no_negative_number_is_free(
+    permits: int, free: int, words: str
+) -> None:
+    lines = shown(tenant_view(replace(IDLE, permits=permits, permits_free=free), NOON))
+    assert lines[2] == f"permits {words}, shape burst"
+
+
 def test_of_one_tenant_all_is_shown() -> None:
     last = replace(run(number=-1), ended_at=NOON - timedelta(minutes=7), outcome=Outcome.PARTIAL, listed=3, pushed=2)
     last = replace(last, note="the platform named 5")
@@ -146,61 +151,6 @@ def test_of_one_tenant_all_is_shown() -> None:
     ]
 
 
-def test_the_table_has_a_line_for_each_tenant_and_what_is_wrong_below() -> None:
-    refused = TenantStatus("globex", State.REFUSED)
-    daemon = replace(
-        DAEMON,
-        tenants={State.WAITING: 1, State.REFUSED: 1},
-        refused=[WRONG],
-        vault=VaultStatus(VaultState.SEALED, NOON - timedelta(minutes=2), "unseal it"),
-        breakers=["ads: nothing but failures"],
-        store="the disk is full",
-        telemetry={"traces": Export(cause="HTTP 503"), "metrics": Export(succeeded=True)},
-    )
-    lines = shown(daemon_view(daemon, [replace(WAITING, error="[red]503"), refused], NOON))
-    assert lines[0] == "tenant state waits for campaigns done in next in last run permits"
-    assert lines[1:3] == ["acme waiting quota 42s 12/40 16m 3m 7/10", "globex refused"]
-    assert lines[3:] == [
-        "acme: [red]503",
-        str(WRONG),
-        "circuit breaker open: ads: nothing but failures",
-        "Vault: sealed since 11:58:00+00:00: unseal it",
-        "database: the disk is full",
-        "telemetry: traces are being lost: HTTP 503",
-        "adsyncd 0.1.0 since 2026-11-23 12:00+00:00: 1 waiting, 1 refused",
-    ]
-
-
-def test_the_table_fits_a_narrow_terminal_and_still_names_tenants_and_dead_letters() -> None:
-    busy = replace(
-        WAITING, id="a-client-of-some-size", wait=Wait(WaitReason.PLATFORM_QUOTA, NOON + timedelta(seconds=42))
-    )
-    last = replace(run(), outcome=Outcome.SUCCEEDED, ended_at=NOON - timedelta(seconds=84))
-    tenants = [replace(busy, last_run=last), replace(IDLE, state=State.ELSEWHERE, last_run=last)]
-    lines = table_at(80, tenants)
-    assert re.sub(" +", " ", lines[0]).strip() == "tenant state waits for campaigns done in next in last run"
-    assert lines[1].startswith("a-client-")
-    assert [line for line in lines if line.startswith("acme ")]
-    assert "dead letters" in table_at(80, [replace(IDLE, dead_letters=2)])[0]
-
-
-def test_what_is_wrong_comes_first_where_the_end_would_be_cut_off() -> None:
-    tenants = [replace(IDLE, error="HTTP 503")]
-    lines = shown(daemon_view(replace(DAEMON, store="the disk is full"), tenants, NOON, cut=True))
-    assert [line.split()[0] for line in lines] == ["database:", "adsyncd", "tenant", "acme", "acme:"]
-
-
-def test_what_is_wrong_with_many_tenants_is_told_once() -> None:
-    tenants = [replace(IDLE, id=f"t{number}", error="HTTP 503") for number in range(5)]
-    lines = shown(daemon_view(DAEMON, [*tenants, replace(IDLE, error="HTTP 403")], NOON))
-    assert lines[-3:-1] == ["t0, t1, t2 and 2 more: HTTP 503", "acme: HTTP 403"]
-
-
-def test_a_daemon_without_tenants_or_about_to_stop_says_so() -> None:
-    assert shown(daemon_view(replace(DAEMON, tenants={}), [], NOON))[-1].endswith(": no tenants")
-    assert ", stopping: 1 idle" in shown(daemon_view(replace(DAEMON, stopping=True), [IDLE], NOON))[-1]
-
-
 @pytest.mark.parametrize(("after", "words"), [(0, "0s"), (-5, "0s"), (0.2, "1s"), (599.5, "10m"), (601, "11m")])
 def test_a_time_to_wait_is_never_told_too_short(after: float, words: str) -> None:
     until = NOON + timedelta(seconds=after)
@@ -219,24 +169,18 @@ def test_instants_that_no_daemon_sends_are_shown_all_the_same() -> None:
         paused = replace(IDLE, state=State.PAUSED, paused_since=odd, next_fire_time=odd)
         assert sentence(paused, NOON).startswith("acme is paused since ")
         assert shown(tenant_view(paused, NOON))
-        assert shown(daemon_view(replace(DAEMON, since=odd), [paused], NOON))
 
 
 def test_what_others_wrote_is_escaped_in_every_view() -> None:
     evil = "\x1b]52;c;eA\x07\x9b\u202e\nfake: line [bold]"
     wait = Wait(WaitReason.BREAKER, NOON, evil)
     odd = replace(WAITING, id=evil, wait=wait, error=evil, refused=[replace(WRONG, key=evil)], platform=evil)
-    vault = VaultStatus(VaultState.DOWN, NOON, evil)
-    daemon = replace(
-        DAEMON, refused=[replace(WRONG, what=evil)], breakers=[evil], store=evil, vault=vault, version=evil
-    )
-    for view in (tenant_view(odd, NOON), daemon_view(daemon, [odd], NOON)):
-        console = Terminal(width=1000)
-        with console.capture() as said:
-            console.print(view, soft_wrap=True)
-        lines = said.get().split("\n")
-        assert all(line.isprintable() and not line.startswith("fake") for line in lines)
-        assert "[bold]" in said.get()
+    console = Terminal(width=1000)
+    with console.capture() as said:
+        console.print(tenant_view(odd, NOON), soft_wrap=True)
+    lines = said.get().split("\n")
+    assert all(line.isprintable() and not line.startswith("fake") for line in lines)
+    assert "[bold]" in said.get()
 
 
 def test_a_late_tenant_says_by_how_much_why_and_what_would_fix_it() -> None:
@@ -251,13 +195,3 @@ def test_a_late_tenant_says_by_how_much_why_and_what_would_fix_it() -> None:
     said = "\n".join(lines)
     assert "waited 61 s, began 2m late, skipped 1 tick\n" in said
     assert "0 of 0 pushed, skipped 2 ticks, trace" in said
-
-
-def test_the_table_names_late_tenants_though_their_runs_succeed_and_each_reason_once() -> None:
-    done = replace(IDLE, last_run=replace(run(), ended_at=NOON, outcome=Outcome.SUCCEEDED))
-    late = replace(done, verdict=LATE)
-    failing = replace(done, id="initech", verdict=replace(LATE, trouble=Trouble.FAILING, reason="503"))
-    lines = shown(daemon_view(DAEMON, [late, replace(late, id="globex"), failing], NOON))
-    assert ["succeeded 0s ago, late" in line for line in lines[1:4]] == [True, True, False]
-    assert lines[4] == "acme, globex: late: waits for its quota; see adsyncd status acme"
-    assert "503" not in "".join(lines)  # the errors tell it

@@ -8,7 +8,7 @@ from adsyncd.control.overview import PlatformRow, QuotaRow, QuotasPage
 from adsyncd.control.page.frame import Notice, notices
 from adsyncd.control.page.tenants import Quota, quota
 from adsyncd.control.page.trail import FIRST, Pager, Trail
-from adsyncd.control.page.words import Foreign, foreign, number, several, took
+from adsyncd.control.page.words import Foreign, foreign, free, number, several, took
 from adsyncd.model.status import DaemonStatus
 
 
@@ -79,7 +79,7 @@ def _platform(one: PlatformRow) -> PlatformItem:
         name=one.platform,
         quota=f"{one.quota}, for its {tenants} together" if one.quota else f"no quota of its own, {tenants}",
         load=quota(one.load, 210),
-        free="" if one.free is None else number(one.free),
+        free="" if one.free is None else free(one.free),
         breaker=one.breaker or "",
     )
 
@@ -90,7 +90,7 @@ def _row(one: QuotaRow) -> QuotaItem:
         client_id=foreign(one.client_id, 40),
         load=quota(one.load, 150),
         quota=one.quota,
-        free=number(one.free),
+        free=free(one.free),
         waited=took(one.waited_s),
         refused=one.refused,
         schedule=one.schedule,

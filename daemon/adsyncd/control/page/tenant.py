@@ -12,7 +12,7 @@ from adsyncd.control.page.frame import Link, Notice, notices
 from adsyncd.control.page.runs import RunItem, duration_s, in_progress, run_item, run_path, waited_share
 from adsyncd.control.page.tenants import Does, Quota, does, quota, tenant_path
 from adsyncd.control.page.trail import FIRST, Pager, Trail, address
-from adsyncd.control.page.words import When, ago, at, capital, number, several, until
+from adsyncd.control.page.words import When, ago, at, capital, free, number, several, until
 from adsyncd.duration import format_duration
 from adsyncd.model.alert import Alert
 from adsyncd.model.run import Outcome, Run
@@ -208,8 +208,8 @@ def _hour(story: Story, status: TenantStatus, tenant: Tenant | None, now: dateti
     known = [in_progress(run, status.run) for run in story.hour]
     spans = [Span(run.started_at, run.ended_at or now, waited_share(run, now)) for run in known]
     missed = [tick for run in known for tick in _skipped(run, tenant, now)]
-    free = [*story.free, (now, status.permits_free / status.permits)] if status.permits else []
-    return hour([run.fire_time for run in known], missed, spans, Permits(status.permits, free), now)
+    shares = [*story.free, (now, max(status.permits_free, 0) / status.permits)] if status.permits else []
+    return hour([run.fire_time for run in known], missed, spans, Permits(status.permits, shares), now)
 
 
 def _skipped(run: Run, tenant: Tenant | None, now: datetime) -> Iterator[datetime]:
@@ -256,7 +256,7 @@ def _settings(tenant: Tenant | None, status: TenantStatus, file: Path | None) ->
     yield Pair("Schedule", schedule_of(tenant))
     yield Pair("Quota", in_words(tenant.quota))
     if status.permits:
-        yield Pair("Free now", f"{number(status.permits_free)} of {several(status.permits, 'permit')}")
+        yield Pair("Free now", free(status.permits_free, status.permits))
     yield Pair("Pushes", _PUSHES[tenant.sync.push])
     yield Pair("Deadline", f"a run may take {format_duration(tenant.sync.run_deadline)}")
     yield _credentials(tenant.credentials)

@@ -113,6 +113,12 @@ def iso(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def free(permits: int, of: int | None = None) -> str:
+    """Return how many permits are free. After a quota was lowered, more may be out than it has."""
+    whole = "" if of is None else f" of {several(of, 'permit')}"
+    return f"{number(max(permits, 0))}{whole}" + (f", {number(-permits)} too many out" if permits < 0 else "")
+
+
 def foreign(text: str, most: int = _LONGEST_NAME) -> Foreign:
     """Return another party's words in one line, unprintable characters escaped, cut to `most` characters."""
     # Escapes are longer than what they stand for; to escape 10 MB and cut it then would be slow.
