@@ -85,7 +85,10 @@ def tenant_values(loaded: Loaded, files: Sequence[TomlFile], tenant: Tenant) -> 
         _each(defaults, ("defaults",), partial(_origin, loaded=loaded)),
     )
     leaves = _leaves(merged(defaults, files), (), (), is_set=True)
-    values = [_value(leaf, _found(origins, leaf.key) if leaf.is_set else DEFAULT) for leaf in leaves]
+    values = []
+    for leaf in leaves:
+        found = _found(origins, leaf.key) if leaf.is_set else DEFAULT
+        values.append(_value(leaf, found if isinstance(found, Origin) else _of_empty(leaf.key, files, loaded)))
     own = [_fitted(value, loaded.settings, tenant) for value in values if _has_effect(value.key, tenant)]
     return own + [one for one in settings_values(loaded) if one.key[:2] == ("platforms", tenant.platform.name)]
 
@@ -179,6 +182,12 @@ def _origin(key: Key, loaded: Loaded) -> Origin:
 def _of_file(key: Key, file: TomlFile) -> Origin:
     path, line = place(key, [file])
     return Origin(str(path), line, _found(file.data, key))
+
+
+def _of_empty(key: Key, files: Sequence[TomlFile], loaded: Loaded) -> Origin:
+    """Return the origin of an empty table, which has no value to merge: the last file that states it."""
+    stated = (_of_file(key, file) for file in reversed(files) if key in file.lines)
+    return next(stated, None) or _origin(("defaults", *key), loaded)
 
 
 def _with_addresses(values: Sequence[Value], settings: Settings) -> Iterator[Value]:

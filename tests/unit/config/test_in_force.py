@@ -96,6 +96,18 @@ def test_a_choice_is_replaced_as_a_whole_so_that_no_line_of_the_other_is_named(
     assert found["schedule.timezone"] == ("UTC", "default")
 
 
+def test_an_empty_table_has_its_place_and_hides_no_other(folders: Folders, of_tenant: Callable[..., Told]) -> None:
+    folders.write("low/acme.toml", f"{ACME}[vars]\n[sync]\n")
+    found = of_tenant()
+    assert found["vars"] == ({}, "low/acme.toml:4")
+    assert found["sync.page_size"] == (10, "default")
+    folders.write("low/acme.toml", ACME)
+    assert of_tenant(f"{SETTINGS}[defaults]\nvars = {{}}\n")["vars"] == ({}, "adsyncd.toml:5")
+    folders.write("low/acme.toml", f'{ACME}vars.one = "1"\n')
+    folders.write("low/acme.toml.d/10.toml", "vars = {}\n")
+    assert of_tenant()["vars.one"] == ("1", "low/acme.toml:4")
+
+
 def test_a_variable_counts_more_than_the_settings_and_less_than_a_drop_in(
     folders: Folders, of_tenant: Callable[..., Told]
 ) -> None:
