@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from mock_api.description import ORBIT, orbit
@@ -27,6 +28,13 @@ async def test_it_lists_one_page_for_one_permit_and_stores_no_campaign(program: 
     program.tenant("acme")
     shown = await program.ask("probe", "acme")
     assert (shown["failed"], shown["error"], shown["answer"]["status"]) == (None, None, 200)
+    assert [(step["name"], step["ok"]) for step in shown["steps"]] == [
+        ("credentials", True),
+        ("sign-in", True),
+        ("listing", True),
+        ("reading", True),
+    ]
+    assert 0 < sum(step["seconds"] for step in shown["steps"]) < 60
     assert shown["request"]["url"] == f"{platform.base_url}/api/campaigns?page=1&limit=10"
     assert (shown["records"], shown["records_path"], shown["next"], shown["total"]) == (10, "data", "page=2", 12)
     assert [one["column"] for one in shown["columns"]] == COLUMNS
@@ -35,6 +43,15 @@ async def test_it_lists_one_page_for_one_permit_and_stores_no_campaign(program: 
     assert stored(program, "permits") == 1
     ledger = await platform.ledger("acme")
     assert (ledger["accepted"], ledger["effects_total"]) == (1, 0)
+
+
+async def test_a_used_up_quota_is_said_with_its_end_at_once_also_of_a_disabled_tenant(program: Program) -> None:
+    program.tenant("acme", quota={"requests": 1, "per": "1h"}, enabled=False)
+    assert (await program.ask("probe", "acme"))["failed"] is None
+    with anyio.fail_after(30):
+        shown = await program.ask("probe", "acme", "--wait", "5s", code=1)
+    assert "the quota of acme is used up until 20" in shown["detail"]
+    assert "adsyncd probe acme --wait 3" in shown["detail"]
 
 
 async def test_no_secret_is_shown(program: Program) -> None:

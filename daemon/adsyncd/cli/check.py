@@ -38,7 +38,17 @@ _SOCKET = Settings().control.socket
 _DATABASE = file_of(Settings().store.url) or Path()
 
 
-def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> None:
+Connect = Annotated[
+    bool, typer.Option("--connect", help="Also probe all tenants: sign in and list one page each, a permit of each.")
+]
+Match = Annotated[
+    str | None, typer.Option("--match", metavar="GLOB", help="Probe only tenants whose id matches, such as 'shop-*'.")
+]
+
+
+def check(
+    config: Config = CONFIG, store: Store = False, json: Json = False, connect: Connect = False, match: Match = None
+) -> None:
     """Validate the settings and all drop-ins, and list every problem with its file, line, key and fix.
 
     Standard variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `SSL_CERT_FILE`, are checked as set in this shell.
@@ -46,40 +56,66 @@ def check(config: Config = CONFIG, store: Store = False, json: Json = False) -> 
     It warns of schedules that a quota can't meet, of files and folders that are ignored, of credentials that look like
     a mistake, and of quota changes that block requests for a while. Nothing is started or written.
 
-    Exits 0 if everything is valid, 1 if there is a problem.
+    `--connect` probes each enabled tenant whose files are valid, side by side and within the quotas, and prints a line
+    as each ends. It pushes nothing and stores no campaign. With `--json` it prints an object of `problems` and
+    `tenants`.
+
+    Exits 0 if everything is valid and each probe went well, 1 if there is a problem.
     """
-    found, settings = Checkup(), None
+    _see_that_it_selects(match, connect=connect)
+    found, settings, well = Checkup(), None, True
+    ready = list[Tenant]()
     try:
         settings = load_guarded_settings(config, os.environ)
         tenants = read_tenants(settings)
+        ready = list(tenants.good.values())
         problems = [*tenants.problems, *_places(settings)]
-        warnings = [*tenants.ignored, *_warnings(list(tenants.good.values()), settings)]
-        ready = len(tenants.good)
-        warnings += anyio.run(_costs, list(tenants.good.values()), settings)
+        warnings = [*tenants.ignored, *_warnings(ready, settings)]
+        warnings += anyio.run(_costs, ready, settings)
         if store:
             found = check_up(settings.store.url)
     except ConfigError as error:
-        problems, warnings, ready = error.problems, [], 0
+        problems, warnings = error.problems, []
     variables = find_problems(os.environ)
     if settings is not None and not variables:
         variables = _address_taken(settings)
     problems = [*problems, *variables, *found.problems]
-    if json:
-        print_json(
-            [{"severity": "error"} | problem_as_json(problem) for problem in problems]
-            + [{"severity": "warning"} | problem_as_json(one) for one in warnings]
-        )
-    else:
+    as_json = [{"severity": "error"} | problem_as_json(problem) for problem in problems]
+    as_json += [{"severity": "warning"} | problem_as_json(one) for one in warnings]
+    if json and not connect:
+        print_json(as_json)
+    elif not json:
         for problem in problems:
             print_line(str(problem))
         for fact in found.facts:
             print_line(f"store: {fact}")
         for warning in warnings:
             print_line(f"warning: {warning}", err=True)
-        counts = [f"{counted(ready, 'tenant')} ready", counted(len(problems), "problem")]
+        counts = [f"{counted(len(ready), 'tenant')} ready", counted(len(problems), "problem")]
         counts += [counted(len(warnings), "warning")] if warnings else []
         print_line(", ".join(counts), err=bool(problems))
-    raise typer.Exit(1 if problems else 0)
+    if connect:
+        well = _connect(settings, ready, match, as_json if json else None)
+    raise typer.Exit(0 if well and not problems else 1)
+
+
+def _see_that_it_selects(match: str | None, *, connect: bool) -> None:
+    if match is not None and not connect:
+        raise typer.BadParameter("--match selects the tenants to probe: add --connect")
+
+
+def _connect(
+    settings: Settings | None, tenants: Sequence[Tenant], match: str | None, problems: list[dict[str, object]] | None
+) -> bool:
+    """Probe tenants, show how that ended, as JSON if `problems` are given, and return whether all are well."""
+    from adsyncd.cli import connect  # noqa: PLC0415 - slow to import
+
+    found = [] if settings is None else connect.connect(settings, tenants, match, silent=problems is not None)
+    if problems is not None:
+        print_json({"problems": problems, "tenants": [connect.as_json(one) for one in found]})
+    elif found:
+        print_line(connect.summed(found))
+    return all(one.failed is None for one in found)
 
 
 def _address_taken(settings: Settings) -> list[Problem]:

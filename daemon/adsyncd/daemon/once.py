@@ -1,12 +1,14 @@
 """One sync, one probe, or one replay of dead letters, without a daemon."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
+from math import ceil
 from signal import SIGINT, SIGTERM, Signals
 
 import anyio
 
 from adsyncd.daemon.parts import Parts
-from adsyncd.errors import Stopping
+from adsyncd.errors import Stopping, WaitTooLong
 from adsyncd.model.campaign import DeadLetter
 from adsyncd.model.run import Run, Tally, whole_ms
 from adsyncd.model.tenant import Tenant
@@ -14,6 +16,8 @@ from adsyncd.platforms.probe import Probe
 from adsyncd.runs.replay import Replayed
 from adsyncd.tasks import beside
 from adsyncd.tenants.supervisor import Supervisor
+
+_REQUESTS = 3  # of a probe at most: to Vault, for a token, and for a page
 
 
 async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
@@ -29,18 +33,25 @@ async def sync_once(parts: Parts, tenant: Tenant, tally: Tally) -> Run:
     raise Stopping("cut short: the run stays open, and the tenant's next run resumes it")
 
 
-async def probe_once(parts: Parts, tenant: Tenant, tally: Tally) -> Probe:
+async def probe_once(parts: Parts, tenant: Tenant, tally: Tally, wait_s: float) -> Probe:
     """Probe a tenant's platform by one page, counting in `tally`; a run of the tenant may be in progress.
 
-    Raises WaitTooLong if the quota lets nothing through within the deadline of a run, Stopping after that deadline or
-    after SIGTERM or SIGINT, and StoreError.
+    Raises WaitTooLong if the quota lets nothing through within `wait_s`, Stopping if the requests take longer than that
+    and their timeouts, or after SIGTERM or SIGINT, and StoreError.
     """
     parts.supervisor.add(tenant)
-    deadline_s = tenant.sync.run_deadline.total_seconds()
+    silent_s = parts.supervisor.worker(tenant.id).gate.silence_s()
+    if silent_s is not None and silent_s > wait_s:
+        until = parts.clock.now() + timedelta(seconds=silent_s)
+        raise WaitTooLong(
+            f"the quota of {tenant.id} is used up until {until:%Y-%m-%d %H:%M:%S} UTC, for another {silent_s:.0f} s; "
+            f"probe it later, or wait for it: adsyncd probe {tenant.id} --wait {ceil(silent_s) + 1}s"
+        )
+    deadline_s = wait_s + _REQUESTS * tenant.sync.timeout.total_seconds()
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals, anyio.move_on_after(deadline_s) as patience:
         async with beside(cancel_at_next, signals, patience):
             return await parts.supervisor.worker(tenant.id).probe(tally)
-    raise Stopping("cut short by a signal, or by sync.run_deadline")
+    raise Stopping(f"cut short by a signal, or because it took {deadline_s:g} s")
 
 
 async def replay_once(

@@ -111,14 +111,15 @@ class PlatformClient:
 
     async def probe(self) -> Probe:
         """Sign in, ask for the first page once, and return what that shows. See `Prober.probe`."""
-        request, secrets = self._listing(1, None), self._session.secrets
+        request = self._listing(1, None)
 
         async def read(answer: httpx.Response) -> Page:
             return await self._page(1, answer, request.url)
 
         attributes = {TENANT: self._tenant.id, CLIENT_ID: self._tenant.client_id}
         with span(self._shared.tracer, SPAN_PROBE, attributes) as current:
-            probe = await Prober(self._http, self._authority, secrets, self._profile, read).probe(request)
+            prober = Prober(self._http, self._authority, self._session, self._profile, read)
+            probe = await prober.probe(request)
             if probe.failed is not None:
                 current.set_attribute(ERROR_TYPE, probe.failed)
                 current.set_status(StatusCode.ERROR, probe.error)

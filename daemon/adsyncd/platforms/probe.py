@@ -38,6 +38,15 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Timed:
+    """How long a step took, and whether it went well."""
+
+    name: Step
+    seconds: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """A request as it was sent, its secrets masked."""
 
@@ -90,7 +99,10 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How far a probe came. `failed`: the step that failed, with its `error`; None if everything was read."""
+    """How far a probe came. `failed`: the step that failed, with its `error`; None if everything was read.
+
+    `steps`: those that were begun, in order; the last one may have failed.
+    """
 
     failed: Step | None = None
     error: str | None = None
@@ -99,6 +111,7 @@ class Probe:
     size: int | None = None
     said: Said | None = None
     examined: Examined | None = None
+    steps: tuple[Timed, ...] = ()
 
 
 def examine(profile: Profile, data: object, page: Page, shown: Shown) -> Examined:

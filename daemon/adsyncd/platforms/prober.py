@@ -1,7 +1,9 @@
 """Sends one request for a page and tells how far it came: a probe takes one permit and is never repeated."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
+import anyio
 import httpx
 
 from adsyncd.errors import CredentialsError, ListingError, PlatformError, WaitTooLong
@@ -9,12 +11,34 @@ from adsyncd.model.campaign import Page
 from adsyncd.model.profile import Profile
 from adsyncd.platforms.call import Authority, Call
 from adsyncd.platforms.json_text import parsed
-from adsyncd.platforms.probe import HIDDEN, Probe, Sent, Step, examine
+from adsyncd.platforms.probe import HIDDEN, Probe, Sent, Step, Timed, examine
 from adsyncd.platforms.requests import Requests
+from adsyncd.platforms.session import Session
 from adsyncd.platforms.verdict import accepted
-from adsyncd.platforms.words import Secrets
 
 MASK = "***"
+
+
+class _Times:
+    """When the steps of a probe ended, the first of which begins now."""
+
+    def __init__(self) -> None:
+        self._last = anyio.current_time()
+        self._took = dict[Step, float]()
+
+    def end(self, step: Step, at: float | None = None) -> None:
+        """Note that a step has ended, now or at an instant of monotonic seconds."""
+        ended = max(self._last, anyio.current_time() if at is None else at)
+        self._took[step] = ended - self._last
+        self._last = ended
+
+    def told(self, probe: Probe) -> Probe:
+        """Return a probe that ends now with its steps, the last of which is the one that failed."""
+        last = probe.failed or Step.READING
+        if last not in self._took:
+            self.end(last)
+        steps = (Timed(step, seconds, step is not probe.failed) for step, seconds in self._took.items())
+        return replace(probe, steps=tuple(steps))
 
 
 class Prober:
@@ -24,13 +48,14 @@ class Prober:
         self,
         requests: Requests,
         authority: Authority,
-        secrets: Secrets,
+        session: Session,
         profile: Profile,
         read: Callable[[httpx.Response], Awaitable[Page]],
     ) -> None:
         self._http = requests
         self._authority = authority
-        self._secrets = secrets
+        self._session = session
+        self._secrets = session.secrets
         self._profile = profile
         self._read = read
 
@@ -39,20 +64,27 @@ class Prober:
 
         Raises `WaitTooLong`, `Stopping`, `OutOfResources` and `StoreError`, which say nothing about the platform.
         """
+        times = _Times()
         try:
             await self._authority.authorized()
         except CredentialsError as error:
-            return Probe(Step.CREDENTIALS, str(error))
+            return times.told(Probe(Step.CREDENTIALS, str(error)))
+        except WaitTooLong:
+            raise
         except PlatformError as error:
-            return Probe(Step.SIGN_IN, str(error))
+            times.end(Step.CREDENTIALS, self._session.read_at)
+            return times.told(Probe(Step.SIGN_IN, str(error)))
+        times.end(Step.CREDENTIALS, self._session.read_at)
+        times.end(Step.SIGN_IN)
         call = Call.of(request)
         try:
             answer = await self._http.send(request)
         except WaitTooLong:
             raise
         except PlatformError as error:
-            return Probe(Step.LISTING, str(error), self._sent(request), said=call.said)
-        return await self._examined(request, answer)
+            return times.told(Probe(Step.LISTING, str(error), self._sent(request), said=call.said))
+        times.end(Step.LISTING)
+        return times.told(await self._examined(request, answer))
 
     async def _examined(self, request: httpx.Request, answer: httpx.Response) -> Probe:
         sent, size, said = self._sent(request), len(answer.content), Call.of(request).said

@@ -60,7 +60,7 @@ class Session:
     """Keeps one tenant signed in. Requests that need a token during a refresh share it, and its failure.
 
     `secrets`: the credentials and tokens used so far. `refused`: the token that the platform refused last, until the
-    next sign-in has ended.
+    next sign-in has ended. `read_at`: when the credentials were read first, in monotonic seconds.
     """
 
     def __init__(self, tenant: Tenant, source: CredentialsSource, clock: Clock, tracer: Tracer) -> None:
@@ -81,6 +81,7 @@ class Session:
         self._failures = 0
         self._failure: AdsyncdError | None = None
         self.refused: SecretStr | None = None
+        self.read_at: float | None = None
         self.secrets = Secrets()
 
     async def token(self, sign_in: SignIn) -> Token:
@@ -205,6 +206,8 @@ class Session:
                 raise
             return known
         self._doubted = False
+        if self.read_at is None:
+            self.read_at = self._clock.monotonic()
         return credentials
 
     async def _sign_in(self, sign_in: SignIn) -> Token:

@@ -2,7 +2,7 @@ import pytest
 
 from adsyncd.cli.probe import as_json, print_probe
 from adsyncd.config.profile_file import shipped_profile
-from adsyncd.platforms.probe import Column, Examined, Probe, Sent, Step
+from adsyncd.platforms.probe import Column, Examined, Probe, Sent, Step, Timed
 from adsyncd.rate.feedback import Limit, Said
 
 PROFILE = shipped_profile("meta")
@@ -40,6 +40,16 @@ def test_a_failed_step_is_said_on_standard_error(capsys: pytest.CaptureFixture[s
     print_probe(Probe(Step.SIGN_IN, "the platform refused"), PROFILE)
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "error: sign-in: the platform refused\n")
+
+
+def test_the_steps_are_said_with_their_times(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = (Timed(Step.CREDENTIALS, 0.012, ok=True), Timed(Step.SIGN_IN, 1.5, ok=False))
+    print_probe(Probe(Step.SIGN_IN, "the platform refused", steps=steps), PROFILE)
+    assert capsys.readouterr().out == "steps: credentials 0.01 s, sign-in failed after 1.50 s\n"
+    assert as_json(Probe(Step.SIGN_IN, "no", steps=steps), PROFILE)["steps"] == [
+        {"name": "credentials", "seconds": 0.012, "ok": True},
+        {"name": "sign-in", "seconds": 1.5, "ok": False},
+    ]
 
 
 def test_json_has_the_same_keys_however_far_a_probe_came() -> None:
