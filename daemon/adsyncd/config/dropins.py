@@ -248,7 +248,8 @@ class _Reader:
             return
         if tenant.schedule not in self._crontabs:
             self._crontabs[tenant.schedule] = _crontab_error(tenant.schedule, self._now)
-        if error := self._crontabs[tenant.schedule]:
+        error = self._crontabs[tenant.schedule]
+        if error and (tenant.enabled or error is not _NEVER):
             yield Diagnostic(("schedule",), *error)
 
     def _located(self, found: Diagnostic, files: list[TomlFile]) -> Problem:

@@ -80,6 +80,8 @@ def test_a_crontab_that_never_comes_up_is_a_problem(call: Call, folder: Path) ->
     said = call("check")
     assert (said.code, said.err) == (1, "1 tenant ready, 1 problem\n")
     assert "globex.toml:4: schedule: names a date that never comes; change the date" in said.out
+    add_tenant(folder, "globex", 'enabled = false\nschedule = { cron = "0 3 30 2 *" }\n')
+    assert call("check") == Said(0, "2 tenants ready, 0 problems\n", "")
 
 
 def test_check_warns_of_overrides_that_lie_beside_no_drop_in(call: Call, folder: Path) -> None:
