@@ -129,6 +129,11 @@ async def reaching(socket: Path) -> AsyncIterator[Client]:
         yield Client(http, str(socket))
 
 
+def is_absent(error: NoDaemon) -> bool:
+    """Return whether no process listens at the socket; otherwise one may, which can't be asked."""
+    return any(isinstance(cause, FileNotFoundError | ConnectionRefusedError) for cause in _causes(error))
+
+
 def path_of(tenant: str) -> str:
     """Return the path of a tenant; any text typed as its id is quoted."""
     return f"/v1/tenants/{quote(tenant, safe='')}"

@@ -16,7 +16,7 @@ import typer
 from pydantic import TypeAdapter
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at, not_stored
-from adsyncd.cli.client import Refused, path_of, reaching
+from adsyncd.cli.client import Refused, is_absent, path_of, reaching
 from adsyncd.cli.output import print_json, print_line, seconds
 from adsyncd.clock import SystemClock, entropy
 from adsyncd.config import Settings, load_settings
@@ -64,8 +64,8 @@ def forget(
     Permits on record belong to a client id, which tenants may share. Those of client ids that no drop-in has any more
     are deleted as well, but not before they can't count at the platform any more.
 
-    Exits 0; 1 if it is refused, or if nothing is stored of such a tenant; 2 without a terminal and without --yes; 5 if
-    the daemon does not answer in time.
+    Exits 0; 1 if it is refused, or if nothing is stored of such a tenant; 2 without a terminal and without --yes; 4 if
+    a daemon may run but can't be asked; 5 if it does not answer in time.
     """
     if not (yes or dry_run or sys.stdin.isatty()):
         raise typer.BadParameter("there is no terminal to ask on; to delete without a question: --yes")
@@ -104,7 +104,8 @@ def rename(
     transaction, or nothing. It is refused while the drop-in OLD is in force, while the daemon serves OLD or NEW, while
     another process works on either, and if anything is stored of NEW.
 
-    Exits 0; 1 if it is refused, or if nothing is stored of OLD; 5 if the daemon does not answer in time.
+    Exits 0; 1 if it is refused, or if nothing is stored of OLD; 4 if a daemon may run but can't be asked; 5 if it does
+    not answer in time.
     """
     if old == new:
         raise typer.BadParameter("OLD and NEW are the same")
@@ -135,12 +136,14 @@ def _not_in_force(settings: Settings, tenant: str, at: Path) -> Tenants:
 
 
 async def _refuse_if_served(at: Path, tenant: str) -> None:
-    """Raise CommandRefused if a daemon answers and serves the tenant."""
+    """Raise CommandRefused if a daemon serves the tenant, and NoDaemon if one may run but can't be asked."""
     async with reaching(at) as daemon:
         try:
             status = await daemon.ask("GET", path_of(tenant), _TENANT)
-        except NoDaemon:
-            return
+        except NoDaemon as error:
+            if is_absent(error):
+                return
+            raise
         except Refused as answer:
             if answer.problem.status == HTTPStatus.NOT_FOUND:
                 return
@@ -155,7 +158,9 @@ def refusal(status: TenantStatus) -> CommandRefused | None:
     if status.state is State.DISABLED:
         return None
     if status.state is State.DRAINING:
-        return CommandRefused(f"a run or a replay of {name} is in progress", f"wait for its end: adsyncd status {name}")
+        return CommandRefused(
+            f"a run or a replay of {name} is in progress", f"wait, or end the run: adsyncd cancel {name}"
+        )
     return CommandRefused(f"the daemon serves {name}", "move its file away, then: adsyncd reload")
 
 
@@ -234,7 +239,7 @@ def _lines(head: str, records: Records, permits: Permits | None) -> Iterator[str
         yield f"{head} {removed} on record, of client ids that no drop-in has"
     if permits.kept:
         when = f"for {seconds(permits.kept_s)}" if permits.kept_s is not None else "since a boot that is over"
-        kept = f"{permits.kept:,} permit{'s' * (permits.kept != 1)} of such client ids"
+        kept = f"{permits.kept:,} permit{'s' * (permits.kept != 1)} of client ids that no drop-in has"
         stay = "stays" if permits.kept == 1 else "stay"
         yield f"{kept} may still count at their platforms, {when}, and {stay}"
 

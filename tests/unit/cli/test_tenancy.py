@@ -175,7 +175,7 @@ def test_permits_without_a_drop_in_go_once_they_count_no_more(call: Call, url: s
     add_tenant(tmp_path, "globex")
     said = call("forget", "acme", "--yes").out.splitlines()
     assert said[1] == "deleted of acme: 1 permit on record, of client ids that no drop-in has"
-    assert said[2].startswith("1 permit of such client ids may still count at their platforms, for ")
+    assert said[2].startswith("1 permit of client ids that no drop-in has may still count at their platforms, for ")
     assert {record.client_id for record in in_store(url, Store.permits)} == {"recent", "globex"}
 
 
@@ -218,7 +218,7 @@ def test_a_name_that_no_drop_in_can_have_is_a_usage_error(call: Call, new: str, 
 def test_no_records_are_changed_of_a_tenant_that_the_daemon_serves(state: State) -> None:
     said = refusal(TenantStatus("acme", state, "acme", "mixo"))
     wrong = f"the daemon serves acme; {AWAY}"
-    draining = "a run or a replay of acme is in progress; wait for its end: adsyncd status acme"
+    draining = "a run or a replay of acme is in progress; wait, or end the run: adsyncd cancel acme"
     expected = {State.DISABLED: None, State.DRAINING: draining}.get(state, wrong)
     assert (said and str(said)) == expected
 
@@ -236,6 +236,16 @@ def test_the_daemon_at_the_named_socket_is_asked(
     assert call(*command, "--socket", str(tmp_path / "theirs")).code == 0
     assert {at for at, _ in asked} == {tmp_path / "theirs"}
     assert [name for _, name in asked] == command[1 : 1 + len(asked)]
+
+
+@pytest.mark.parametrize("command", [["forget", "acme", "--yes"], ["rename", "acme", "apex"]])
+def test_a_daemon_that_may_run_and_can_t_be_asked_keeps_the_records(
+    call: Call, url: str, tmp_path: Path, command: list[str]
+) -> None:
+    said = call(*command, "--socket", str(tmp_path / "adsyncd.toml" / "control.sock"))  # not a missing one
+    assert (said.code, said.out) == (4, "")
+    assert said.err.startswith("error: no daemon answers at ")
+    assert left(url) == ACME
 
 
 def test_a_refusal_is_a_problem_in_json(call: Call, tmp_path: Path) -> None:
