@@ -41,7 +41,7 @@ async def test_a_mistake_in_the_settings_silences_no_command_that_asks_the_daemo
         assert (await program.run("trigger", "acme")).returncode == 0
         await daemon.logs("run ended", times=2)  # a repeated outcome, which is a matter of debug
         [set_] = [one for one in daemon.events("command") if one["command"] == "log-level"]
-        assert set_["outcome"] == "done"
+        assert (set_["outcome"], set_["lowest_level"]) == ("done", "debug")
         program.config.write_text(good)
 
 

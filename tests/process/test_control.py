@@ -106,6 +106,7 @@ async def test_a_run_is_cancelled_by_command_for_good_or_to_be_resumed(program: 
         commands = [(one["command"], one["tenant"], one["outcome"]) for one in daemon.events("command")]
         assert commands[0] == ("cancel", "acme", "refused")
         assert commands[-1] == ("cancel", "globex", "done")
+        assert [one["tenant"] for one in daemon.events("command") if one.get("resumable")] == ["globex"]
         assert not daemon.events("alert fires")
 
 

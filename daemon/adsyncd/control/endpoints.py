@@ -47,6 +47,7 @@ async def _log_level(_commands: Commands, _asked: Asked) -> wire.LogLevel:
 
 
 async def _set_log_level(_commands: Commands, asked: Asked) -> wire.LogLevel:
+    asked.notes["lowest_level"] = asked.order.level
     log.set_level(asked.order.level)
     return wire.LogLevel(level=asked.order.level)
 
@@ -57,6 +58,8 @@ async def _trigger(commands: Commands, asked: Asked) -> wire.Triggered:
 
 async def _cancel(commands: Commands, asked: Asked) -> wire.Cancelled:
     resumable = asked.order.resumable
+    if resumable:
+        asked.notes["resumable"] = True
     run_id = await commands.cancel(asked.tenant, resumable=resumable)
     return wire.Cancelled(tenant=asked.tenant, run_id=run_id, resumable=resumable)
 
