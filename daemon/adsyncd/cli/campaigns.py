@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, not_stored
-from adsyncd.cli.instants import instant
+from adsyncd.cli.instants import parsed
 from adsyncd.cli.output import JsonList, new_console, new_table, print_csv, print_line, styled
 from adsyncd.cli.times import TO_THE_MINUTE, column
 from adsyncd.clock import SystemClock
@@ -28,9 +28,12 @@ _TheId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only the
 _Name = Annotated[str | None, typer.Option("--name", metavar="TEXT", help="Only those whose name contains this text.")]
 _Status = Annotated[str | None, typer.Option("--status", metavar="TEXT", help="Only those with this status.")]
 _Since = Annotated[
-    str | None,
+    datetime | None,
     typer.Option(
-        "--synced-since", metavar="TIME", help='Only those that were pushed from then on: "2h" ago, or an instant.'
+        "--synced-since",
+        parser=parsed,
+        metavar="TIME",
+        help='Only those that were pushed from then on: "2h" ago, or an instant.',
     ),
 ]
 _Dead = Annotated[bool, typer.Option("--dead", help="Only those that are dead letters.")]
@@ -65,7 +68,7 @@ def campaigns(
     """
     if csv and json:
         raise typer.BadParameter("choose one of --csv and --json")
-    wanted = CampaignFilter(campaign_id, name, status, _instant(synced_since), deleted, dead)
+    wanted = CampaignFilter(campaign_id, name, status, synced_since, deleted, dead)
     url = store_settings(config, os.environ).store.url
     if csv:
         anyio.run(_print_csv, url, tenant, wanted, limit)
@@ -73,13 +76,6 @@ def campaigns(
         anyio.run(_print_json, url, tenant, wanted, limit)
     else:
         anyio.run(_print_text, url, tenant, wanted, limit or _SHOWN)
-
-
-def _instant(text: str | None) -> datetime | None:
-    try:
-        return None if text is None else instant(text, SystemClock().now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--synced-since") from error
 
 
 async def _print_text(url: str, tenant: str, wanted: CampaignFilter, limit: int) -> None:

@@ -26,7 +26,8 @@ def instant(text: str, now: datetime) -> datetime:
     raise ValueError(_FORMS)
 
 
-def _parsed(text: str | datetime) -> datetime:
+def parsed(text: str | datetime) -> datetime:
+    """Return the value of an option that names an instant. Raises BadParameter."""
     try:
         return text if isinstance(text, datetime) else instant(text, SystemClock().now())
     except ValueError as error:
@@ -35,9 +36,9 @@ def _parsed(text: str | datetime) -> datetime:
 
 Since = Annotated[
     datetime | None,
-    typer.Option("--since", parser=_parsed, metavar="TIME", help='Only from then on: "2h" ago, or an instant.'),
+    typer.Option("--since", parser=parsed, metavar="TIME", help='Only from then on: "2h" ago, or an instant.'),
 ]
 Until = Annotated[
     datetime | None,
-    typer.Option("--until", parser=_parsed, metavar="TIME", help='Only before: "2h" ago, or an instant.'),
+    typer.Option("--until", parser=parsed, metavar="TIME", help='Only before: "2h" ago, or an instant.'),
 ]

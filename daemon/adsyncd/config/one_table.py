@@ -98,5 +98,5 @@ def _without_comments(section: str) -> str:
 
 
 def _with_way_out(problem: Problem, otherwise: str) -> Problem:
-    fix = f"{problem.fix}, {otherwise}" if problem.fix else otherwise
+    fix = f"{problem.fix}; {otherwise}" if problem.fix else otherwise
     return Problem(problem.path, problem.line, problem.key, problem.what, fix)
