@@ -83,6 +83,12 @@ class Commands:
         """Raise Stopping if the daemon no longer starts runs."""
         self._supervisor.refuse_if_stopping()
 
+    def check_recording(self) -> None:
+        """Raise Stopping or StoreError unless runs begin and are recorded now, as far as known."""
+        self.check_ready()
+        if problem := self._store.health.problem or self._supervisor.begin_problem:
+            raise StoreError(problem)
+
     async def status(
         self, states: Mapping[State, int] | None = None, counts: Mapping[Show, int] | None = None
     ) -> DaemonStatus:
@@ -90,11 +96,6 @@ class Commands:
 
         `states` and `counts`: the number of tenants by state and of each kind, from a look at them that was made.
         """
-        store = None
-        try:
-            await self._store.pauses()  # any query shows whether the database works
-        except StoreError as error:
-            store = str(error)
         if states is None:
             states, runs = Counter(member.state for member in await self.statuses.glance()), self._supervisor.runs
         else:
@@ -109,7 +110,7 @@ class Commands:
             refused=[problem for refusal in self._files.refused for problem in refusal.problems],
             vault=self._vault.status if self._vault else None,
             breakers=self._supervisor.open_breakers,
-            store=store,
+            store=self._store.health.problem,
             telemetry=self._exports(),
         )
 

@@ -38,7 +38,7 @@ async def _health(_commands: Commands, _asked: Asked) -> wire.Health:
 
 
 async def _ready(commands: Commands, _asked: Asked) -> wire.Health:
-    commands.check_ready()
+    commands.check_recording()
     return wire.Health()
 
 
@@ -94,10 +94,13 @@ COMMANDS: tuple[Endpoint[Commands], ...] = (
     Endpoint(
         "GET",
         "/v1/ready",
-        "Whether the daemon starts runs",
+        "Whether runs begin and are recorded now",
         wire.Health,
         _ready,
-        refusals={HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping."},
+        refusals={
+            HTTPStatus.SERVICE_UNAVAILABLE: "The daemon is stopping, the database fails or is slow, or no run could "
+            "begin lately."
+        },
     ),
     Endpoint(
         "GET",

@@ -19,7 +19,7 @@ from adsyncd.model.status import Export
 from adsyncd.platforms import Connector
 from adsyncd.rate import Governor
 from adsyncd.runs.lease import Leases
-from adsyncd.store import Store, open_store
+from adsyncd.store import Store, health, open_store
 from adsyncd.store.upkeep import Upkeep
 from adsyncd.tasks import beside
 from adsyncd.telemetry import open_telemetry
@@ -71,6 +71,7 @@ async def open_parts(
         owner = stack.enter_context(open_owner(clock.boot_id, entropy()))
         upkeep = Upkeep(store, clock, settings.store.keep_runs, settings.store.keep_history)
         await stack.enter_async_context(beside(upkeep.run))
+        await stack.enter_async_context(beside(health.keep, store))
         leases = Leases(store, owner)
         await stack.enter_async_context(beside(leases.run))
         vault = None

@@ -38,6 +38,7 @@ from adsyncd.store import (
     tenancy,
     unpushed,
 )
+from adsyncd.store.health import Health
 from adsyncd.tasks import OffLoop, in_thread
 
 READERS = 4  # at the same time
@@ -62,11 +63,12 @@ class Reader:
     Every method raises StoreError if the database can't be used.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, off_loop: OffLoop) -> None:
+    def __init__(self, engine: Engine, clock: Clock, off_loop: OffLoop, health: Health | None = None) -> None:
         self._engine = engine
         self._clock = clock
         self._off_loop = off_loop
         self._readers = anyio.CapacityLimiter(READERS)
+        self.health = health or Health(engine.url, clock.monotonic)
 
     async def runs(self, tenant: str | None, limit: int, *, going: str | None = None) -> list[Run]:
         """Return the latest runs, of one tenant or of all, newest first; open runs have their current counts.
@@ -286,4 +288,5 @@ class Reader:
         try:
             return await self._off_loop(partial(sql.look, self._engine, query), limiter=self._readers)
         except SQLAlchemyError as error:
+            self.health.failed(error)
             raise sql.store_error(self._engine.url, error) from error

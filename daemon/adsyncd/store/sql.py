@@ -47,33 +47,38 @@ _DEFAULTS: dict[str, dict[str, str]] = {
 _FIXED: dict[str, dict[str, str]] = {"sqlite": {}, "postgresql": {"client_encoding": "utf8"}}
 _OF_WRITERS = {"target_session_attrs": "read-write"}  # of several hosts the primary, not a demoted one
 
-_DAMAGED = f"it is damaged; see adsyncd check --store, then {sqlite_file.RESTORE}"
+FULL = "the disk is full"
+LOCKED = "another process keeps it locked"
+READ_ONLY = "it is read-only"
+IO_ERROR = "its disk has an I/O error"
+AWAY = "its server went away"
+DAMAGED = f"it is damaged; see adsyncd check --store, then {sqlite_file.RESTORE}"
 
 # By prefix of the code (SQLite's name, PostgreSQL's SQLSTATE): errors of the database, not of a single statement.
 _CAUSES = {
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_BUSY": "another process keeps it locked",
-    "SQLITE_LOCKED": "another process keeps it locked",
-    "SQLITE_READONLY": "it is read-only",
+    "SQLITE_FULL": FULL,
+    "SQLITE_BUSY": LOCKED,
+    "SQLITE_LOCKED": LOCKED,
+    "SQLITE_READONLY": READ_ONLY,
     "SQLITE_CANTOPEN": "it can't be opened",
     "SQLITE_NOTADB": f"it is not an SQLite database; name the right file, or if it was one: {sqlite_file.RESTORE}",
-    "SQLITE_CORRUPT": _DAMAGED,
-    "SQLITE_IOERR": "its disk has an I/O error",
-    "53100": "the disk is full",
+    "SQLITE_CORRUPT": DAMAGED,
+    "SQLITE_IOERR": IO_ERROR,
+    "53100": FULL,
     "53300": "its server has no connection left",
-    "55P03": "another process keeps it locked",
-    "25006": "it is read-only",
-    "57P": "its server went away",
-    "0800": "its server went away",  # 08P01 has a pooler's own message
+    "55P03": LOCKED,
+    "25006": READ_ONLY,
+    "57P": AWAY,
+    "0800": AWAY,  # 08P01 has a pooler's own message
     "3D000": "there is no such database",
     "28": "the user or password was refused",
     "42501": "the user lacks a right",
-    "XX001": _DAMAGED,
-    "XX002": _DAMAGED,
+    "XX001": DAMAGED,
+    "XX002": DAMAGED,
 }
 
 _WORDS = {  # for errors without a code of their own
-    "session is read-only": _CAUSES["25006"],  # at the door of a standby
+    "session is read-only": READ_ONLY,  # at the door of a standby
     "statement pooling mode": "its pooler allows no transactions; set pool_mode = transaction",
 }
 

@@ -27,6 +27,7 @@ from adsyncd.store import (
     beginning,
     dead_letters,
     ending,
+    health,
     history,
     journal,
     leases,
@@ -71,6 +72,7 @@ _TOUCHES: dict[Operation[Any, Any], Touches] = {
     leases.take: lambda item: [("lease", item.tenant)],
     leases.beat: lambda held: [("lease", lease.tenant) for lease in held],
     leases.give: lambda lease: [("lease", lease.tenant)],
+    health.touch: lambda _: [("probe",)],
 }
 
 
@@ -117,6 +119,7 @@ async def store_in(
     `off_loop` runs the calls to the database, except those that write if there is a `writing`. `measured`: see
     `Writer`.
     """
+    healthy = health.Health(engine.url, clock.monotonic)
     writer = Writer(
         engine.execution_options(writes=True).begin,
         _TOUCHES,
@@ -124,12 +127,13 @@ async def store_in(
         is_shared=lambda error: sql.cause(error) is not None,
         off_loop=writing or off_loop,
         measured=measured,
+        answers=healthy,
     )
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(writer.run)
         try:
-            yield Store(engine, writer, clock, tracer, off_loop)
+            yield Store(engine, writer, clock, tracer, off_loop, healthy)
         except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
             failure = error
         finally:
@@ -163,8 +167,10 @@ class Store(Reader):
     `note_*` and `forget_*` queue may be dropped. The store works again as soon as an unavailable database is back.
     """
 
-    def __init__(self, engine: Engine, writer: Writer, clock: Clock, tracer: Tracer, off_loop: OffLoop) -> None:
-        super().__init__(engine, clock, off_loop)
+    def __init__(
+        self, engine: Engine, writer: Writer, clock: Clock, tracer: Tracer, off_loop: OffLoop, known: health.Health
+    ) -> None:
+        super().__init__(engine, clock, off_loop, known)
         self._writer = writer
         self._tracer = tracer
         self._lease: Lease | None = None
@@ -287,6 +293,11 @@ class Store(Reader):
     async def resume(self, tenant: str) -> None:
         """Remove a tenant's pause."""
         await self._write(pauses.resume, tenant)
+
+    async def probe(self) -> None:
+        """Write a little, for `health` to know whether the database works."""
+        if await self._write(health.touch, self.health.is_full):
+            self.health.has_room()
 
     async def claim_permits(self, claims: Sequence[Claim]) -> Sequence[PermitRecord]:
         """Record that permits are out, all or none; return the existing records if another process has one of them."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 from sqlalchemy import Connection
@@ -49,6 +49,16 @@ class Ticket(Generic[Result]):
         self.result: Result
 
 
+class Answers(Protocol):
+    """Is told of each transaction. See `adsyncd.store.health.Health`."""
+
+    def asked(self) -> None:
+        """Note that a transaction begins."""
+
+    def answered(self, error: Exception | None) -> None:
+        """Note that it was committed or failed."""
+
+
 class Writer:
     """Does writes in batches: in each, writes of a kind together, and kinds in the order of `operations`.
 
@@ -57,7 +67,7 @@ class Writer:
 
     `begin` opens a transaction. `fence` raises an error unless all given leases are held. `is_shared` returns whether
     an error is the database's and concerns all writes, or was caused by one of them. `measured` is entered around each
-    transaction, in its thread.
+    transaction, in its thread. `answers` is told of each one.
     """
 
     def __init__(
@@ -68,7 +78,9 @@ class Writer:
         is_shared: Callable[[Exception], bool],
         off_loop: OffLoop = in_thread,
         measured: "Measured | None" = None,
+        answers: Answers | None = None,
     ) -> None:
+        self._answers = answers
         self._begin = begin
         self._kinds = {operation: (kind, operations[operation]) for kind, operation in enumerate(operations)}
         self._fence = fence
@@ -126,7 +138,7 @@ class Writer:
 
     async def _commit(self, batch: list[Ticket[Any]]) -> None:
         try:
-            await self._off_loop(partial(self._transact, batch), limiter=self._one)
+            await self._told(batch)
         except Exception as error:  # noqa: BLE001 - the caller of the write gets it
             if len(batch) > 1 and not self._is_shared(error):
                 for ticket in batch:
@@ -137,6 +149,20 @@ class Writer:
         for ticket in batch:
             if ticket.done is not None:
                 ticket.done(ticket)
+
+    async def _told(self, batch: list[Ticket[Any]]) -> None:
+        """Transact, and tell whoever wants to know how the database answers."""
+        failure: Exception | None = None
+        if self._answers is not None:
+            self._answers.asked()
+        try:
+            await self._off_loop(partial(self._transact, batch), limiter=self._one)
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            if self._answers is not None:
+                self._answers.answered(failure)
 
     def _transact(self, batch: list[Ticket[Any]]) -> None:
         leases = {ticket.lease for ticket in batch if ticket.lease}

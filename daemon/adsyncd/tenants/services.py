@@ -12,6 +12,7 @@ from adsyncd.rate import Governor
 from adsyncd.runs.lease import Leases
 from adsyncd.store import Store
 from adsyncd.telemetry.instruments import Instruments
+from adsyncd.tenants.begins import Begins
 from adsyncd.tenants.run_log import RunLog
 from adsyncd.tenants.turns import Turns
 
@@ -31,3 +32,4 @@ class Services:
     watch: AlertWatch | None = None
     turns: Turns = field(default_factory=Turns)
     run_log: RunLog = field(default_factory=RunLog)
+    begins: Begins = field(default_factory=Begins)

@@ -82,6 +82,11 @@ class Supervisor:
             raise Stopping("adsyncd is stopping: nothing new is started")
 
     @property
+    def begin_problem(self) -> str | None:
+        """Why no run could begin lately, or None."""
+        return self._services.begins.problem
+
+    @property
     def workers(self) -> Mapping[str, Worker]:
         """All workers, by their tenants' ids."""
         return self._workers

@@ -146,6 +146,7 @@ class Worker(Condition):
             async def begun() -> None:
                 _log.debug("run begins", resumed=before is not None)
                 turn.end()
+                services.begins.succeeded()
                 with tally.waiting(WaitReason.RESOURCES, detail="other runs begin first"), halt.waiting():
                     await turn.go_on()
 
@@ -282,6 +283,7 @@ class Worker(Condition):
             log = _log.error if self._is_news("unrecorded", str(error)) else _log.debug
             log("run not recorded", tenant=self.tenant.id, error=str(error))
             self._unrecorded, self._judged = str(error), None
+            self._services.begins.failed(error)
             return False
         finally:
             self._turn.end()

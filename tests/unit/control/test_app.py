@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
@@ -22,6 +23,7 @@ from adsyncd.errors import StoreError
 from adsyncd.model.run import Outcome
 from adsyncd.model.status import RefusedFile
 from adsyncd.rate.wait import WaitReason
+from adsyncd.store import sql
 from support.control import SCARCE, UNCHANGED, WRONG, Inside, ask, refused, tell, tenant
 from support.records import bury, run
 
@@ -196,7 +198,11 @@ async def test_while_the_database_is_gone_it_answers_what_it_knows(
 
     for question in ("pauses", "dead_letter_counts", "runs_after", "pause"):
         monkeypatch.setattr(inside.store, question, gone)
-    assert (await ask(api, "/v1/status"))["store"] == "the disk is gone"
+    inside.store.health.failed(OperationalError("BEGIN", None, Exception("the disk is gone")))
+    place = sql.name(inside.store._engine.url)
+    assert (await ask(api, "/v1/status"))["store"] == f"{place}: the disk is gone"
+    assert refused(await api.get("/v1/ready"), 503)["detail"] == f"{place}: the disk is gone"
+    assert await ask(api, "/v1/health") == {"status": "ok"}
     assert (await ask(api, "/v1/tenants/acme"))["dead_letters"] is None
     assert refused(await api.get("/v1/runs"), 503)["detail"] == "the disk is gone"
     assert refused(await api.post("/v1/tenants/acme/pause"), 503)["detail"] == "the disk is gone"

@@ -18,7 +18,7 @@ from adsyncd.model.tenant import PushPolicy
 from adsyncd.rate.ledger import Claim, PermitRecord, ShapeRecord
 from adsyncd.rate.quota import Shape
 from adsyncd.simulation.memory import memory_engine
-from adsyncd.store import alerts, beginning, dead_letters, ending, journal, leases, pauses, permits, tables
+from adsyncd.store import alerts, beginning, dead_letters, ending, health, journal, leases, pauses, permits, tables
 from adsyncd.store.store import store_in
 from adsyncd.store.writer import Operation, Ticket
 from support.examples import examples
@@ -97,6 +97,7 @@ WRITES: dict[Operation[Any, Any], st.SearchStrategy[Any]] = {
     leases.take: st.builds(leases.Take, TENANTS, OWNERS, st.none() | LEASES),
     leases.beat: st.lists(LEASES, min_size=1, max_size=2),
     leases.give: LEASES,
+    health.touch: st.booleans(),
 }
 
 

@@ -1,11 +1,13 @@
 """The pages as a browser asks for them, without a browser."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
@@ -15,6 +17,7 @@ from adsyncd.control.page.rendering import POLICY
 from adsyncd.control.page.site import Site
 from adsyncd.errors import StoreError
 from adsyncd.model.verdict import Trouble
+from adsyncd.store import sql
 from support.canaries import forms
 from support.control import Inside
 from support.drawn import DrawnLists, Html, a_row, a_verdict, well_formed
@@ -251,8 +254,12 @@ async def test_without_the_database_pages_say_so(
 
     for name in ("pauses", "run", "runs_of", "find_runs"):
         monkeypatch.setattr(type(inside.store), name, fail)
+    full = sqlite3.OperationalError("full")
+    full.sqlite_errorname = "SQLITE_FULL"
+    inside.store.health.failed(OperationalError("BEGIN", None, full))
+    said = f"The database can't be used: {sql.name(inside.store._engine.url)}: the disk is full; free space there"
     for path in ("/", "/tenants/acme", "/quotas"):
-        assert "The database can't be used: the disk is full" in (await look(browser, path)).text
+        assert said in (await look(browser, path)).text
     assert "the disk is full" in (await look(browser, "/tenants/acme/runs/x", 503)).text
     assert "the disk is full" in (await look(browser, "/find?q=zzz", 503)).text
 
