@@ -1,11 +1,12 @@
 """The client of the control API: each way in which no daemon answers, and servers that are not adsyncd."""
 
+import gc
 import gzip
 import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -88,21 +89,60 @@ async def impostor(place: Path, *says: bytes, for_ever: bool = False) -> AsyncIt
         b"HTTP/1.1 099 X\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 99 X\r\n\r\n",
         b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere\r\nContent-Length: 0\r\n\r\n",
-        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         FACE + b"Content-Type: text/html\r\n\r\n<html>nothing</html>",
         FACE + b"\r\n" + b"[" * 10**5,
         FACE + b'\r\n{"status": "well"}',
         FACE + b'\r\n{"status": "ok"',
-        FACE + b"Content-Length: 99\r\n\r\n{}",
         FACE + b"\r\n\xff\xfe",
         FACE + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"0" * 10**6),
-        b"",
     ],
 )
 async def test_something_else_that_answers_is_no_daemon(place: Path, says: bytes) -> None:
     async with impostor(place, says):
         with pytest.raises(NoDaemon):
             await health(place)
+
+
+@pytest.mark.parametrize("says", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", FACE + b"Content-Length: 99\r\n\r\n{}"])
+async def test_a_daemon_that_closes_the_connection_before_its_answer_is_busy(place: Path, says: bytes) -> None:
+    async with impostor(place, says):
+        with pytest.raises(DaemonBusy, match="closed the connection without an answer; try again, and see its log"):
+            await health(place)
+
+
+async def test_only_a_question_is_asked_again(place: Path) -> None:
+    asked = list[bytes]()
+
+    async def answer(visitor: anyio.abc.SocketStream) -> None:
+        async with visitor:
+            asked.append((await visitor.receive()).partition(b" ")[0])
+            if asked == [b"GET", b"GET", b"GET"]:
+                await visitor.send(FACE + b'Content-Length: 15\r\n\r\n{"status":"ok"}')
+
+    listener = await anyio.create_unix_listener(place)
+    async with listener, anyio.create_task_group() as tasks, reaching(place) as daemon:
+        tasks.start_soon(listener.serve, answer)
+        await daemon.ask("GET", "/v1/health", HEALTH)
+        with pytest.raises(DaemonBusy, match="it may have done it, or do it yet: see adsyncd status"):
+            await daemon.ask("POST", "/v1/pause", HEALTH)
+        tasks.cancel_scope.cancel()
+    assert asked == [b"GET", b"GET", b"GET", b"POST"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # anyio leaves its socket to the garbage
+async def test_a_daemon_with_more_connections_than_it_takes_is_busy(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stalled, ExitStack() as waiting:
+        stalled.bind(str(place))
+        stalled.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                visitor = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                visitor.settimeout(0)
+                visitor.connect(str(place))
+        with pytest.raises(DaemonBusy, match=r"has not answered within 0\.3 s; try again, and see its log"):
+            await health(place, within_s=0.3)
+    gc.collect()
 
 
 @pytest.mark.parametrize(

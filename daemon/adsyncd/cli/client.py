@@ -19,6 +19,9 @@ from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 ANSWERS_WITHIN_S = 10.0
 _LARGEST_ANSWER = 64 * 1024 * 1024  # twice that of 20,000 tenants, each with an error
 
+_PAUSES_S = (0.2, 0.5)  # before a question is asked again
+_CUT_OFF = ("Server disconnected", "peer closed connection")  # as h11 and httpcore say it
+
 _MOST_PAGES = 1000
 _MOST_ITEMS = 50_000  # bounds the memory
 
@@ -89,12 +92,12 @@ class Client:
     ) -> "Page[T]":
         try:
             with anyio.fail_after(within_s):
-                status, body, headers = await self._exchange(method, path, order)
+                status, body, headers = await self._exchange_again(method, path, order)
         except TimeoutError as error:
-            raise DaemonBusy(
-                f"the daemon at {self._place} has not answered within {within_s:g} s; see its log"
-            ) from error
+            raise DaemonBusy(f"{self._daemon} has not answered within {within_s:g} s; {_next(method)}") from error
         except httpx.HTTPError as error:
+            if _is_busy(error):
+                raise DaemonBusy(f"{self._daemon} closed the connection without an answer; {_next(method)}") from error
             raise NoDaemon(f"no daemon answers at {self._place}: {_reason(error)}") from error
         try:
             if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
@@ -102,8 +105,21 @@ class Client:
             raise Refused(_PROBLEM.validate_json(body))
         except ValidationError as error:
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
-                raise DaemonBusy(f"the daemon at {self._place} is busy with too many requests; try again") from error
+                raise DaemonBusy(f"{self._daemon} is busy with too many requests; try again") from error
             raise self._not_adsyncd(f"with status {status}") from error
+
+    async def _exchange_again(
+        self, method: str, path: str, order: Mapping[str, object] | None
+    ) -> tuple[int, bytes, httpx.Headers]:
+        """Exchange; a question that a busy daemon did not answer is asked again."""
+        for pause_s in _PAUSES_S if method == "GET" else ():
+            try:
+                return await self._exchange(method, path, order)
+            except httpx.HTTPError as error:
+                if not _is_busy(error):
+                    raise
+                await anyio.sleep(pause_s)
+        return await self._exchange(method, path, order)
 
     async def _exchange(
         self, method: str, path: str, order: Mapping[str, object] | None
@@ -116,6 +132,10 @@ class Client:
                 if len(body) > _LARGEST_ANSWER:
                     raise self._not_adsyncd("with more than 64 MiB")
             return answer.status_code, bytes(body), answer.headers
+
+    @property
+    def _daemon(self) -> str:
+        return f"the daemon at {self._place}"
 
     def _not_adsyncd(self, how: str) -> NoDaemon:
         return NoDaemon(f"the server at {self._place} is not adsyncd of this version: it answered {how}")
@@ -146,6 +166,22 @@ def _next_in(headers: httpx.Headers) -> str:
 def _total_in(headers: httpx.Headers) -> int | None:
     total = headers.get(TOTAL, "")
     return int(total) if total.isdecimal() else None
+
+
+def _is_busy(error: httpx.HTTPError) -> bool:
+    """Return whether something listens and takes no more connections, or ended one before its answer."""
+    if isinstance(error, httpx.RemoteProtocolError):
+        return str(error).startswith(_CUT_OFF)
+    if isinstance(error, httpx.ConnectError):
+        return any(isinstance(cause, BlockingIOError) for cause in _causes(error))
+    return isinstance(error, httpx.NetworkError)
+
+
+def _next(method: str) -> str:
+    """Return what to do about a daemon that does not answer."""
+    if method == "GET":
+        return "try again, and see its log: journalctl -u adsyncd --since -5min"
+    return "it may have done it, or do it yet: see adsyncd status, and its log: journalctl -u adsyncd --since -5min"
 
 
 def _reason(error: Exception) -> str:
