@@ -25,4 +25,4 @@ class Begins:
     @property
     def problem(self) -> str | None:
         """Why no run could begin lately, or None."""
-        return f"the last {self._failed} runs could not begin: {self._error}" if self._failed >= _MOST else None
+        return f"no run could begin lately: {self._error}" if self._failed >= _MOST else None

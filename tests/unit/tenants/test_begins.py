@@ -16,7 +16,7 @@ def test_failures_in_a_row_are_told_with_the_last_error_until_a_run_begins() -> 
     begins = Begins()
     for number in range(3):
         begins.failed(StoreError(f"adsyncd.db: error {number}"))
-    assert begins.problem == "the last 3 runs could not begin: adsyncd.db: error 2"
+    assert begins.problem == "no run could begin lately: adsyncd.db: error 2"
     begins.succeeded()
     assert begins.problem is None
     begins.failed(StoreError("adsyncd.db: again"))
