@@ -1,12 +1,13 @@
 """The questions and commands that the daemon answers, as calls without HTTP."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
+import structlog
 from anyio.abc import TaskGroup
 
 import adsyncd
@@ -27,6 +28,7 @@ from adsyncd.runs.replay import Replayed
 from adsyncd.runs.verdict import verdict
 from adsyncd.store import Store
 from adsyncd.store.dead_letters import LetterKey
+from adsyncd.store.health import SLOW
 from adsyncd.store.history import RunKey
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
@@ -35,8 +37,13 @@ from adsyncd.tenants.worker import Worker
 if TYPE_CHECKING:
     from adsyncd.credentials.vault import Vault
 
+_log = structlog.stdlib.get_logger(__name__)
+
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_ANSWERS_S = 1.0  # of the database, to a question about a tenant
+_RECORDS_S = 6.0  # a command; the command line waits for 10 s
+_UNREAD = "the database is busy: it has not answered within 1 s; ask again"
 _FEW = 20  # tenants whose plan takes some milliseconds
 _JUDGED = 10  # runs by which a tenant is judged
 
@@ -115,12 +122,20 @@ class Commands:
         )
 
     async def tenant(self, tenant_id: str) -> TenantStatus:
-        """Return a tenant's status, with a verdict by its latest runs and, if it is late, by its plan."""
+        """Return a tenant's status, with a verdict by its latest runs and, if it is late, by its plan.
+
+        What the database does not answer in time is left out; `unread` says so.
+        """
         status = await self.statuses.one(tenant_id)
         try:
-            facts = await self._facts(self._supervisor.worker(tenant_id), status)
-        except (NoSuchTenant, StoreError):
+            with anyio.fail_after(0 if self._store.health.cause == SLOW else _ANSWERS_S):
+                facts = await self._facts(self._supervisor.worker(tenant_id), status)
+        except NoSuchTenant:
             return status
+        except StoreError as error:
+            return replace(status, unread=str(error))
+        except TimeoutError:
+            return replace(status, unread=self._store.health.problem or _UNREAD)
         return replace(status, verdict=verdict(facts))
 
     async def _facts(self, worker: Worker, status: TenantStatus) -> Facts:
@@ -212,14 +227,42 @@ class Commands:
     async def pause(self, tenant_id: str) -> TenantStatus:
         """Pause a tenant until it is resumed, and return its status."""
         self._refuse_disabled(tenant_id)
-        await self._supervisor.worker(tenant_id).pause()
+        await self.in_time(self._supervisor.worker(tenant_id).pause)
         return await self.tenant(tenant_id)
 
     async def resume(self, tenant_id: str) -> TenantStatus:
         """Resume a tenant, and return its status."""
         self._refuse_disabled(tenant_id)
-        await self._supervisor.worker(tenant_id).resume()
+        await self.in_time(self._supervisor.worker(tenant_id).resume)
         return await self.tenant(tenant_id)
+
+    async def in_time(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Execute a command that is recorded before it takes effect. Raises StoreError if that takes too long.
+
+        It goes on then, and takes effect once it is recorded.
+        """
+        outcome = anyio.Event()
+        failed = list[Exception]()
+
+        async def execute() -> None:
+            try:
+                await write()
+            except Exception as error:  # noqa: BLE001 - raised below, or if that is too late, logged
+                failed.append(error)
+                if waited.cancel_called:
+                    _log.error("command not recorded", error=str(error))
+            outcome.set()
+
+        self._runs.start_soon(execute)
+        with anyio.move_on_after(_RECORDS_S) as waited:
+            await outcome.wait()
+        if failed:
+            raise failed[0]
+        if not outcome.is_set():
+            raise StoreError(
+                f"the database has not recorded it within {_RECORDS_S:g} s; it takes effect as soon as it has: "
+                "see adsyncd status"
+            )
 
     async def reload(self) -> Reloaded:
         """Reload the files, and return the changes."""

@@ -1,4 +1,7 @@
-"""Whether runs begin: what became of the last attempts of all tenants to record that one begins."""
+"""Whether runs begin: what became of the last attempts of all tenants to record that one begins.
+
+Attempts that fail with the whole database are not counted: see `adsyncd.store.health`.
+"""
 
 from adsyncd.errors import LeaseLost, StoreError
 

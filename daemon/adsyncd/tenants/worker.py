@@ -283,7 +283,8 @@ class Worker(Condition):
             log = _log.error if self._is_news("unrecorded", str(error)) else _log.debug
             log("run not recorded", tenant=self.tenant.id, error=str(error))
             self._unrecorded, self._judged = str(error), None
-            self._services.begins.failed(error)
+            if self._services.store.health.cause is None:  # which tells it for all, and is over sooner
+                self._services.begins.failed(error)
             return False
         finally:
             self._turn.end()
