@@ -114,6 +114,8 @@ def _facts(tenant: TenantStatus, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def _verdict(tenant: TenantStatus) -> Iterator[tuple[str, str]]:
+    if tenant.unread:
+        yield "from memory", tenant.unread
     if verdict := tenant.verdict:
         yield "verdict", " ".join((verdict.sentence, *verdict.causes))
         for number, fix in enumerate(verdict.fixes):

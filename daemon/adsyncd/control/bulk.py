@@ -39,12 +39,13 @@ class _Command:
     starts: bool = False
 
 
-async def _pause(_commands: Commands, worker: Worker, _order: TenantsOrder) -> None:
-    await worker.pause()
+async def _pause(commands: Commands, worker: Worker, _order: TenantsOrder) -> None:
+    await commands.in_time(worker.pause)
 
 
-async def _resume(_commands: Commands, worker: Worker, _order: TenantsOrder) -> None:
-    await worker.resume()  # also if it is not paused: a write that seemed to fail may have paused it on record
+async def _resume(commands: Commands, worker: Worker, _order: TenantsOrder) -> None:
+    # Also if it is not paused: a write that seemed to fail may have paused it on record.
+    await commands.in_time(worker.resume)
 
 
 async def _trigger(commands: Commands, worker: Worker, _order: TenantsOrder) -> None:

@@ -82,7 +82,8 @@ class TenantStatus:
     begin before it, at most; `holder` the other process that works on it; `last_run` the latest that ended;
     `permits_free` how many of `permits` are free now, and `shape` how they are granted. `error` is the last error since
     the last success; `refused` the problems of its files, whose last good version is in force. A disabled or refused
-    tenant has no permits. `verdict`: what is wrong with it; None if nothing is.
+    tenant has no permits. `verdict`: what is wrong with it; None if nothing is. `unread`: why the database
+    was not asked or did not answer in time, so that the status comes from memory alone.
     """
 
     id: str
@@ -104,6 +105,7 @@ class TenantStatus:
     error: str | None = None
     refused: Sequence[Problem] = ()
     verdict: Verdict | None = None
+    unread: str | None = None
 
 
 class VaultState(StrEnum):

@@ -1,15 +1,17 @@
 """Commands, as clients of the control API send them."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from adsyncd.control import commands, statuses
+from adsyncd.errors import StoreError
 from adsyncd.model.run import Outcome
-from adsyncd.model.status import RefusedFile
+from adsyncd.model.status import RefusedFile, State
 from adsyncd.rate.wait import WaitReason
 from support.control import UNCHANGED, WRONG, Inside, ask, refused, tell, tenant
 from support.records import bury, run
@@ -46,6 +48,46 @@ async def test_a_run_that_goes_on_is_not_cut_off_by_a_pause(inside: Inside, api:
     await inside.idle()
     ended = await ask(api, "/v1/tenants/acme")
     assert (ended["state"], ended["last_run"]["outcome"]) == ("paused", "succeeded")
+
+
+async def test_a_database_that_does_not_answer_holds_up_no_question_and_no_command(
+    inside: Inside, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, record = anyio.Event(), inside.store.pause
+
+    async def stalled(*_: object, **__: object) -> None:
+        await answers.wait()
+
+    async def late(tenant_id: str, since: datetime) -> None:
+        await answers.wait()
+        await record(tenant_id, since)
+
+    monkeypatch.setattr(commands, "_ANSWERS_S", 0.05)
+    monkeypatch.setattr(commands, "_RECORDS_S", 0.05)
+    monkeypatch.setattr(statuses, "_ANSWERS_S", 0.05)
+    monkeypatch.setattr(inside.store, "pause", late)
+    for question in ("dead_letter_counts", "runs"):
+        monkeypatch.setattr(inside.store, question, stalled)
+    acme = await ask(api, "/v1/tenants/acme")
+    assert (acme["state"], acme["dead_letters"]) == ("idle", None)
+    assert acme["unread"] == "the database is busy: it has not answered within 1 s; ask again"
+    assert [one["id"] for one in await ask(api, "/v1/tenants")] == ["acme", "globex"]
+    told = refused(await tell(api, "/v1/tenants/acme/pause"), 503)["detail"]
+    assert told.startswith("the database has not recorded it within 0.05 s; it takes effect as soon as it has")
+    assert (await ask(api, "/v1/tenants/acme"))["state"] == "idle"
+    answers.set()
+    with anyio.fail_after(10):
+        while inside.supervisor.worker("acme").state is not State.PAUSED:  # noqa: ASYNC110 - once it is recorded
+            await anyio.sleep(0.01)
+
+
+async def test_it_is_not_ready_while_no_run_can_begin(inside: Inside, api: httpx.AsyncClient) -> None:
+    for _ in range(3):
+        inside.supervisor._services.begins.failed(StoreError("it refused a statement"))
+    assert refused(await api.get("/v1/ready"), 503)["detail"] == "no run could begin lately: it refused a statement"
+    await tell(api, "/v1/tenants/acme/trigger")
+    await inside.idle()
+    assert await ask(api, "/v1/ready") == {"status": "ok"}
 
 
 @pytest.mark.parametrize("command", ["trigger", "pause", "resume"])
