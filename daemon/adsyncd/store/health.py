@@ -9,6 +9,7 @@ A full disk or a damaged page fails some writes and lets others pass. Such an er
 on the disk, or no write has failed for longer than a run waits before it tries again: else the state would flap.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -61,7 +62,8 @@ class Health:
         self._place = sql.name(url)
         self._monotonic = monotonic
         self._asked: float | None = None  # the start of the transaction in progress
-        self._last_end = self._last_success = monotonic()  # it was just opened
+        self._last_success = monotonic()  # it was just opened
+        self._last_probe = -math.inf
         self._failure: _Failure | None = None
 
     def asked(self) -> None:
@@ -70,20 +72,24 @@ class Health:
 
     def answered(self, error: Exception | None) -> None:
         """Note that the transaction in progress was committed or failed."""
-        self._asked, self._last_end = None, self._monotonic()
+        self._asked, now = None, self._monotonic()
         if error is not None:
             self.failed(error)
             return
-        self._last_success = self._last_end
+        self._last_success = now
         if (failure := self._failure) is None:
             return
-        if failure.cause not in _PARTIAL or self._last_end - failure.last >= CALM_S:
+        if failure.cause not in _PARTIAL or now - failure.last >= CALM_S:
             self._failure = None
 
     def failed(self, error: Exception) -> None:
         """Note an error, if it is the database's."""
         if (cause := sql.cause(error)) is not None:
             self._failure = _Failure(cause, self._monotonic())
+
+    def probing(self) -> None:
+        """Note that a probe begins."""
+        self._last_probe = self._monotonic()
 
     def has_room(self) -> None:
         """Note that the disk takes data again."""
@@ -115,12 +121,12 @@ class Health:
 
     @property
     def due_in_s(self) -> float:
-        """In how many seconds the next probe is due; none is while a transaction is in progress."""
+        """In how many seconds the next probe is due."""
         now = self._monotonic()
+        if self._failure is not None:  # whatever else is written: only the probe finds room
+            return max(self._last_probe + AGAIN_S - now, 0.0)
         if self._asked is not None:
             return _LOOK_S
-        if self._failure is not None:
-            return max(self._last_end + AGAIN_S - now, 0.0)
         return max(self._last_success + EACH_S - now, 0.0)
 
     @property

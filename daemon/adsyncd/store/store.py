@@ -296,6 +296,7 @@ class Store(Reader):
 
     async def probe(self) -> None:
         """Write a little, for `health` to know whether the database works."""
+        self.health.probing()
         if await self._write(health.touch, self.health.is_full):
             self.health.has_room()
 

@@ -124,11 +124,15 @@ def test_it_is_probed_only_if_nothing_else_was_written_and_sooner_while_it_fails
     assert hand.health.due_in_s == 1
     hand.transaction()
     assert hand.health.due_in_s == EACH_S
-    hand.transaction(failure("SQLITE_BUSY"))
-    assert hand.health.due_in_s == AGAIN_S
     hand.health.asked()
     hand.now += 100
     assert hand.health.due_in_s > 0  # it has no answer yet
+    hand.health.answered(failure("SQLITE_FULL"))
+    assert hand.health.due_in_s == 0
+    hand.health.probing()
+    for _ in range(4):  # other writes put no probe off
+        hand.transaction(after_s=AGAIN_S / 4)
+    assert hand.health.due_in_s == 0
 
 
 @dataclass(slots=True)
