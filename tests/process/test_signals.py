@@ -1,9 +1,10 @@
 """What the real daemon says of runs that go on to fail, of tenants that failed before it began, and of commands."""
 
+import socket
 from typing import Any
 
 from support.platform import Platform, accounts
-from support.program import Daemon, Program
+from support.program import AMPLE, Daemon, Program
 
 DENIED = {"acme@example.com": {"password": "another", "clients": ["acme"]}}
 
@@ -55,3 +56,24 @@ async def test_a_reason_is_logged_once_while_runs_fail_for_it_and_again_by_the_n
         assert told["reason"]
         assert not second.events("run ended")
     await platform.treat()
+
+
+async def test_one_refused_connection_is_no_failing_sign_in_and_as_many_as_may_be_are(
+    program: Program, platform: Platform
+) -> None:
+    with socket.socket() as closed:  # bound and not listening: it refuses connections
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        program.settings(address, defaults={**AMPLE, "alerts": {"failures": 2}})
+        program.tenant("acme")
+        async with program.daemon() as daemon:
+            await daemon.logs("run ended")
+            [first] = daemon.events("run ended")
+            assert "no connection" in first["error"]
+            assert await program.ask("alerts", "acme") == []
+            assert (await program.run("trigger", "acme")).returncode == 0
+            await daemon.logs("alert fires", 2)
+            firing = {alert["name"] for alert in await program.ask("alerts", "acme")}
+            assert {"sign_in_failing", "runs_failing"} <= firing
+            assert len(daemon.events("run ended")) == 1  # the second one failed for the same reason
+    assert platform.base_url != address
