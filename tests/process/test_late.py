@@ -51,7 +51,7 @@ async def test_a_tenant_that_skips_every_second_tick_is_late_everywhere(program:
     assert verdict["fixes"][1].startswith("have the platform allow ")
     assert "verdict acme is late: " in " ".join(shown.split())
     assert verdict["fixes"][1] in " ".join(shown.split())
-    assert "acme: late: runs wait for the quota of their client id; see adsyncd status acme" in table
+    assert f"1 late: acme: late: runs wait for the quota of their client id; {verdict['fixes'][0]}\n" in table
     assert "globex: late" not in table
     assert (fires["alert"], fires["tenant"], fires["severity"]) == ("late", "acme", "warning")
     assert "waits for the quota of 5 requests per 1s" in fires["summary"]
