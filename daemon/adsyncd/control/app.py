@@ -102,10 +102,12 @@ def _answering(endpoint: Endpoint[Subject], subject: Subject, commanded: Callabl
     async def answer(request: Request) -> Response:
         asked = await _asked(endpoint, request)
         command = endpoint.path.rpartition("/")[2]
-        with nullcontext() if endpoint.method == "GET" else recorded(request, command, asked.tenant, asked.notes):
-            value = await endpoint.call(subject, asked)
-        if commanded and endpoint.method != "GET":
-            commanded()
+        try:
+            with nullcontext() if endpoint.method == "GET" else recorded(request, command, asked.tenant, asked.notes):
+                value = await endpoint.call(subject, asked)
+        finally:
+            if commanded and endpoint.method != "GET":  # also if it failed: a part of it may be done
+                commanded()
         link = value.link(request.url.path, request.query_params) if isinstance(value, Listed) else None
         body = _json(answers, (value.body or value.items) if isinstance(value, Listed) else value)
         headers = {"link": link} if link else {}

@@ -84,6 +84,7 @@ class Overview:
         self._reasons = Reasons(store, clock)
         self._free = FreePermits(lambda: supervisor.workers, clock)
         self._glance: tuple[float, Census] | None = None  # with the time until which it is used
+        self._told = 0  # commands
 
     async def run(self) -> None:
         """Keep the last day, the last hour and the loads up to date until cancelled."""
@@ -194,14 +195,16 @@ class Overview:
 
     async def look(self) -> Census:
         """Return all tenants as they are now."""
-        began = self._clock.monotonic()
+        began, told = self._clock.monotonic(), self._told
         seen = census(await self._statuses.glance(), self._is_near)
         now = self._clock.monotonic()
-        self._glance = now + max(_GLANCE_S, _GLANCE_LENGTHS * (now - began)), seen
+        holds_s = max(_GLANCE_S, _GLANCE_LENGTHS * (now - began)) if told == self._told else 0.0
+        self._glance = now + holds_s, seen
         return seen
 
     def look_again(self) -> None:
-        """Have the next question look at all tenants, since a command has changed them."""
+        """Have the next question look at all tenants, since a command has changed them, also during a look."""
+        self._told += 1
         if self._glance is not None:
             self._glance = self._clock.monotonic(), self._glance[1]
 

@@ -1,6 +1,7 @@
 """What pages ask about all tenants, of a real supervisor and store; and what they get while the database fails."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from adsyncd.control.overview import Mark
+from adsyncd.control.statuses import Member
 from adsyncd.errors import CommandRefused, NoSuchTenant, StoreError
 from adsyncd.model.alert import Alert, AlertName
 from adsyncd.model.half_hour import HALF_HOUR
@@ -88,6 +90,30 @@ async def test_the_api_lists_the_same(inside: Inside, api: httpx.AsyncClient) ->
     assert [one["id"] for one in await ask(api, "/v1/tenants?state=refused")] == ["hooli"]
     assert [one["id"] for one in await ask(api, "/v1/tenants?q=GLO&platform=mixo")] == ["globex"]
     refused(await api.get("/v1/tenants?state=happy"), 422)
+
+
+async def test_a_command_during_a_look_makes_the_next_question_look_again(
+    inside: Inside, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glance = inside.overview._statuses.glance
+
+    async def interrupted() -> list[Member]:
+        found = await glance()
+        await tell(api, "/v1/tenants/acme/pause")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inside.overview._statuses, "glance", interrupted)
+        assert await listed(inside, Show.PAUSED) == []
+    assert await listed(inside, Show.PAUSED) == ["acme"]
+
+
+async def test_what_a_reload_refuses_shows_at_once(inside: Inside, api: httpx.AsyncClient) -> None:
+    assert await listed(inside, Show.REFUSED) == []
+    inside.files.refused = [RefusedFile("hooli", (WRONG,), goes_on=False)]
+    inside.files.report = replace(inside.files.report, refused=tuple(inside.files.refused))
+    refused(await api.post("/v1/reload"), 409)
+    assert await listed(inside, Show.REFUSED) == ["hooli"]
 
 
 async def test_a_look_at_all_tenants_is_used_for_a_second(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
