@@ -1,7 +1,7 @@
 import io
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -58,6 +58,13 @@ def test_a_daemon_without_tenants_and_one_where_nothing_is_wrong_say_so() -> Non
         "no tenants",
         "adsyncd 0.1.0 since 2026-11-23 13:00+01:00",
     ]
+
+
+def test_instants_that_no_daemon_sends_are_shown_all_the_same() -> None:
+    for text in ("9999-12-31T23:59:59", "0001-01-01T00:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"):
+        odd = datetime.fromisoformat(text)
+        paused = replace(IDLE, state=State.PAUSED, paused_since=odd, next_fire_time=odd)
+        assert shown(replace(SEEN, daemon=replace(DAEMON, since=odd), tenants=[paused]))[1].startswith("adsyncd 0.1.0")
 
 
 def test_a_selection_says_how_many_it_has() -> None:
