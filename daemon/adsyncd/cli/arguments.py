@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adsyncd import config as settings_of
-from adsyncd.cli.output import listed
 from adsyncd.config.names import CONFIG_VARIABLE, DEFAULT_PATH, LOG_LEVEL_VARIABLE
 from adsyncd.config.plain_socket import plain_socket
 from adsyncd.errors import AdsyncdError, ConfigError, Problem
+from adsyncd.model.status import listed
 
 if TYPE_CHECKING:
     from adsyncd.config import Settings

@@ -24,6 +24,7 @@ from adsyncd.escaping import escaped, escaped_lines
 from adsyncd.model.campaign import DeadLetter
 from adsyncd.model.day import Day
 from adsyncd.model.run import Outcome, Run
+from adsyncd.model.status import listed
 
 RUN_KEYS = (
     "tenant", "run_id", "fire_time", "started_at", "ended_at", "outcome", "listed", "pushed", "skipped",
@@ -271,12 +272,6 @@ def seconds(time: float | None) -> str:
         return format_duration(timedelta(seconds=round(time)))
     except OverflowError:
         return f"{time:.1e}s"
-
-
-def listed(names: Sequence[str], most: int) -> str:
-    """Return the first `most` names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def new_console() -> Terminal:

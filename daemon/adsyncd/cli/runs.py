@@ -15,7 +15,6 @@ from adsyncd.cli.chosen import chosen, refuse_unknown
 from adsyncd.cli.instants import Since, Until
 from adsyncd.cli.output import (
     day_as_json,
-    listed,
     new_console,
     print_days,
     print_json,
@@ -32,6 +31,7 @@ from adsyncd.model.day import Day
 from adsyncd.model.failure import RunDetails, unpushed_of
 from adsyncd.model.run import Outcome, Run
 from adsyncd.model.selection import EVERYTHING, Selection
+from adsyncd.model.status import listed
 from adsyncd.store import open_reader
 from adsyncd.store.run_selection import EARLIEST, LATEST, RunSelection
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from adsyncd.cli.output import listed, new_table, styled
+from adsyncd.cli.output import new_table, styled
 from adsyncd.cli.status_view import STYLES, ended, is_late, remaining, settled, since
 from adsyncd.control.overview import Cause
 from adsyncd.model.selection import Selection, Show
-from adsyncd.model.status import DaemonStatus, TenantStatus
+from adsyncd.model.status import DaemonStatus, TenantStatus, listed
 from adsyncd.model.verdict import Severity
 
 WIDE = 120  # columns of a terminal that also fits permits
