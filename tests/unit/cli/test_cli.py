@@ -109,7 +109,7 @@ def test_a_busy_daemon_is_not_taken_for_none(call: Call, folder: Path) -> None:
     ("command", "codes"),
     [
         ("run", ["Exits 0 after a clean stop"]),
-        ("check", ["Exits 0 if everything is valid, 1 if there is a problem"]),
+        ("check", ["Exits 0 if everything is valid and each probe went well, 1 if there is a problem"]),
         ("sync", ["Exits 0 when all campaigns were pushed", "3 when some were not", "1 when the run failed"]),
         ("demo", ["Exits 1"]),
     ],
