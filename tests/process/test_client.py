@@ -30,7 +30,8 @@ async def test_a_mistake_in_the_settings_silences_no_command_that_asks_the_daemo
         assert b"is not TOML" in reloaded.stdout
         program.config.write_text(f'{BROKEN}\n[control\nsocket = "{socket}"\n')
         problem = await program.ask("status", code=1)
-        assert "or name the socket: --socket" in problem["detail"]
+        assert problem["detail"].startswith(f"{program.config}:1: is not TOML")
+        assert problem["fix"].endswith("; or name the socket: --socket")
         assert problem["problems"][0]["line"] == 1
         assert (await program.run("resume", "acme", "--socket", str(socket))).returncode == 0
         program.environ["ADSYNCD_CONTROL__SOCKET"] = str(socket)

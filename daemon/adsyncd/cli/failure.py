@@ -5,12 +5,13 @@ The keys are those of RFC 9457, `fix` and `exit`, the exit code. An error that t
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from typer.exceptions import TyperException
 
 from adsyncd.cli.output import print_error, print_json, problem_as_json
-from adsyncd.errors import AdsyncdError, ConfigError, DaemonBusy, NoDaemon, StoreError
+from adsyncd.errors import AdsyncdError, CommandRefused, ConfigError, DaemonBusy, NoDaemon, StoreError
 
 _EXIT: dict[type[AdsyncdError], int] = {NoDaemon: 4, DaemonBusy: 5}
 _TITLES: dict[type[AdsyncdError], str] = {
@@ -64,8 +65,11 @@ def problem_of(error: AdsyncdError, code: int) -> Mapping[str, Any]:
         first = error.problems[0]
         more = f", and {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
         problems = [problem_as_json(problem) for problem in error.problems]
-        return {**_details(title, f"{first}{more}", first.fix or None, code), "problems": problems}
-    return _details(title, str(error), getattr(error, "fix", None), code)
+        detail = f"{replace(first, fix='')}{more}"
+        return {**_details(title, detail, first.fix or None, code), "problems": problems}
+    if isinstance(error, CommandRefused):
+        return _details(title, error.what, error.fix, code)
+    return _details(title, str(error), None, code)
 
 
 def _details(title: str, detail: str, fix: str | None, code: int) -> dict[str, Any]:

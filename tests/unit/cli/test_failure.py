@@ -45,7 +45,7 @@ def test_what_the_daemon_answered_is_passed_on() -> None:
 def test_invalid_settings_have_all_problems() -> None:
     wrong = [Problem(Path("/etc/a.toml"), 3, "watch", "unknown key", "remove it"), Problem(None, None, "X", "bad", "")]
     problem = problem_of(ConfigError(wrong), 1)
-    assert problem["detail"] == "/etc/a.toml:3: watch: unknown key; remove it, and 1 more"
+    assert (problem["detail"], problem["fix"]) == ("/etc/a.toml:3: watch: unknown key, and 1 more", "remove it")
     assert [one["key"] for one in problem["problems"]] == ["watch", "X"]
     assert json.dumps(problem)
 
