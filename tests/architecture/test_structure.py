@@ -93,6 +93,7 @@ COVERED = {
     # Commands are tested as users call them, and what is behind the socket as a client sees it.
     "unit/cli/test_cli.py": "cli/arguments cli/output",
     "process/test_control.py": "cli/commands cli/status",
+    "process/test_watch.py": "cli/watch",
     "process/test_client.py": "cli/log_level",
     "unit/cli/test_plan.py": "cli/plan_view",
     "unit/config/test_plain_socket.py": "config/names",

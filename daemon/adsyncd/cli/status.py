@@ -14,18 +14,16 @@ from rich.console import Console, RenderableType
 
 from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at
 from adsyncd.cli.client import Client, Page, path_of, reaching
-from adsyncd.cli.output import new_console, print_json, styled
+from adsyncd.cli.output import new_console, print_json
 from adsyncd.cli.selection import selecting
 from adsyncd.cli.status_view import tenant_view
 from adsyncd.cli.tenants_view import Seen, tenants_view
 from adsyncd.clock import SystemClock
 from adsyncd.control.overview import Cause
 from adsyncd.control.paging import MOST
-from adsyncd.errors import DaemonBusy, NoDaemon
 from adsyncd.model.selection import EVERYTHING, Selection
 from adsyncd.model.status import DaemonStatus, TenantStatus
 
-_REFRESH_S = 1.0
 _WITHOUT_TERMINAL = 100  # tenants that are shown
 _LEAST = 3
 
@@ -50,7 +48,7 @@ def status(
     tenant: Annotated[str | None, typer.Argument(metavar="TENANT", help="Details of this tenant.")] = None,
     config: Config = CONFIG,
     at: Socket = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh each second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh each second, until q or Ctrl-C.")] = False,
     limit: Annotated[
         int | None,
         typer.Option("--limit", "-n", min=1, help="How many tenants at most: as many as fit.", show_default=False),
@@ -69,6 +67,10 @@ def status(
 
     --json prints `daemon`, `tenants` sorted by id, at most 1000 without --limit, and `next` for --after, null at the
     end. Without a terminal 100 tenants are shown.
+
+    --watch takes keys: the arrows, PgUp, PgDn, Home and End scroll the 1000 worst tenants. After / the tenants whose id
+    or client id contains a text are shown; Enter ends the text, and an empty one shows all. f, l, w and p show only
+    failing, late, waiting or paused tenants, and all again. q quits.
 
     Exits 0; 1 if there is no such tenant, 4 if there is no daemon, 5 if it does not answer in time.
     """
@@ -116,30 +118,34 @@ async def _look(socket: Path, wanted: _Wanted, console: Console) -> RenderableTy
 
 
 async def _watch(socket: Path, wanted: _Wanted, console: Console) -> None:
-    from rich.live import Live  # noqa: PLC0415 - only a watch needs it
+    from adsyncd.cli.watch import Watch, keyboard_of_process  # noqa: PLC0415 - only a watch needs it
+    from adsyncd.cli.watch_state import WatchState  # noqa: PLC0415
 
     async with reaching(socket) as daemon:
-        with Live(await _view(daemon, wanted, console), console=console, auto_refresh=False, screen=True) as live:
-            while True:
-                await anyio.sleep(_REFRESH_S)
-                try:
-                    view = await _view(daemon, wanted, console)
-                except (NoDaemon, DaemonBusy) as error:  # the daemon may be restarting
-                    view = styled(str(error), "red")
-                live.update(view, refresh=True)
+
+        async def look(selection: Selection, most: int) -> Seen | TenantStatus:
+            if wanted.tenant is not None:
+                return await daemon.ask("GET", path_of(wanted.tenant), _TENANT)
+            return await _seen(daemon, selection, most)
+
+        watch = Watch(console, look, WatchState(wanted.selection), wanted.most or MOST)
+        await watch.show(keyboard_of_process())
 
 
 async def _view(daemon: Client, wanted: _Wanted, console: Console) -> RenderableType:
-    now = SystemClock().now()
     if wanted.tenant is not None:
-        return tenant_view(await daemon.ask("GET", path_of(wanted.tenant), _TENANT), now)
+        return tenant_view(await daemon.ask("GET", path_of(wanted.tenant), _TENANT), SystemClock().now())
     fits = console.is_terminal and not wanted.every and wanted.most is None
     most = max(console.height, _LEAST) if fits else wanted.most or (None if wanted.every else _WITHOUT_TERMINAL)
+    return tenants_view(await _seen(daemon, wanted.selection, most), console, fits=fits)
+
+
+async def _seen(daemon: Client, selection: Selection, most: int | None) -> Seen:
+    now = SystemClock().now()
     status = await daemon.ask("GET", "/v1/status", _DAEMON)
-    causes = await daemon.ask("GET", f"/v1/causes?{urlencode([*wanted.selection.query()])}", _CAUSES)
-    page = await _tenants(daemon, wanted.selection, most, {"sort": "worst"})
-    total = max(page.total or 0, len(page.answer))
-    return tenants_view(Seen(status, causes, page.answer, total, wanted.selection, now), console, fits=fits)
+    causes = await daemon.ask("GET", f"/v1/causes?{urlencode([*selection.query()])}", _CAUSES)
+    page = await _tenants(daemon, selection, most, {"sort": "worst"})
+    return Seen(status, causes, page.answer, max(page.total or 0, len(page.answer)), selection, now)
 
 
 async def _tenants(

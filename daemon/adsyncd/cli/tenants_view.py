@@ -1,10 +1,11 @@
 """All tenants on one screen: how many fail, what is wrong, and the worst of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rich.console import Console, Group, RenderableType
+from rich.segment import SegmentLines
 from rich.text import Text
 
 from adsyncd.cli.output import new_table, styled
@@ -64,6 +65,30 @@ def tenants_view(seen: Seen, console: Console, *, fits: bool) -> RenderableType:
         _table(seen.tenants[:rows], seen.now, wide=console.width >= WIDE),
         *([f"and {more:,} more: --limit N, --all, or a selection such as --failing"] if more > 0 else []),
     )
+
+
+def scrolled(seen: Seen, console: Console, offset: int, height: int) -> tuple[RenderableType, int, int]:
+    """Return what `tenants_view` shows in at most `height` lines, with the table's rows from `offset` on.
+
+    Also return how many tenants come before these rows, and how many rows there are. Beyond the end, the last ones are
+    shown. What is wrong has half of the height at most.
+    """
+    parts: list[RenderableType] = [*_summary(seen)]
+    for wrong in ([_cause(cause) for cause in seen.causes], [*_daemon_s(seen.daemon, seen.now), *_unexplained(seen)]):
+        kept = _fitting(console, wrong, max(height // 4, 1))
+        left = len(wrong) - kept
+        parts += [*wrong[:kept], *([f"and {left:,} more: adsyncd status --all"] if left else [])]
+    used = [line for part in parts for line in console.render_lines(part, pad=False)]
+    used = used[: max(height - 1 - _LEAST_ROWS, 0)]
+    lines = max(height - len(used) - 1, 1)
+    from_end = replace(seen, tenants=seen.tenants[: -lines - 1 : -1])
+    first = min(offset, len(seen.tenants) - (_rows_fitting(console, from_end, lines) if seen.tenants else 0))
+    shown = replace(seen, tenants=seen.tenants[first : first + lines])
+    if not shown.tenants:
+        return SegmentLines(used, new_lines=True), 0, 0
+    rows = _rows_fitting(console, shown, lines)
+    table = console.render_lines(_table(shown.tenants[:rows], seen.now, wide=console.width >= WIDE), pad=False)
+    return SegmentLines([*used, *table[: lines + 1]], new_lines=True), first, rows
 
 
 def _fitting(console: Console, parts: Sequence[Text], lines: int) -> int:

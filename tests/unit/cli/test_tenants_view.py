@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from adsyncd.cli.output import Terminal
-from adsyncd.cli.tenants_view import Seen, tenants_view
+from adsyncd.cli.tenants_view import Seen, scrolled, tenants_view
 from adsyncd.control.overview import Cause
 from adsyncd.errors import Problem
 from adsyncd.model.run import Outcome, Wait
@@ -172,3 +172,37 @@ def test_what_others_wrote_is_escaped() -> None:
     lines = said.get().split("\n")
     assert all(line.isprintable() and not line.startswith("fake") for line in lines)
     assert "[bold]" in said.get()
+    with console.capture() as said:
+        console.print(scrolled(seen, console, 0, 40)[0], soft_wrap=True)
+    assert all(line.isprintable() for line in said.get().split("\n"))
+
+
+def rows_from(seen: Seen, offset: int, *, width: int = 200, height: int = 12) -> list[str]:
+    """Return the ids of the table's rows after scrolling; the view fits into the height, and counts its rows."""
+    screen = io.StringIO()
+    console = Console(file=screen, width=width, height=height)
+    body, first, rows = scrolled(seen, console, offset, height)
+    console.print(body, end="")
+    lines = screen.getvalue().splitlines()
+    assert len(lines) <= height
+    ids = [line.split()[0] for line in lines if line.startswith("tenant-")]
+    assert [tenant.id for tenant in seen.tenants[first : first + rows]] == ids
+    return ids
+
+
+def test_the_table_scrolls_to_its_last_row_and_no_further() -> None:
+    many = replace(SEEN, tenants=MANY, total=100)
+    assert rows_from(many, 0) == [f"tenant-{number:03}" for number in range(9)]  # with two lines above, and the heads
+    assert rows_from(many, 50) == [f"tenant-{number:03}" for number in range(50, 59)]
+    assert rows_from(many, 95) == rows_from(many, 1000) == [f"tenant-{number:03}" for number in range(91, 100)]
+    assert rows_from(many, 1000, width=80)[-1] == "tenant-099"
+    assert rows_from(replace(SEEN, tenants=MANY[:3], total=3), 2) == ["tenant-000", "tenant-001", "tenant-002"]
+    assert rows_from(replace(SEEN, tenants=[], total=0), 7) == []
+
+
+def test_what_is_wrong_leaves_room_for_the_rows_that_are_scrolled() -> None:
+    breakers = [f"host-{number}: nothing but failures" for number in range(40)]
+    ill = replace(SEEN, daemon=replace(DAEMON, breakers=breakers), causes=[REFUSED] * 30, tenants=MANY, total=100)
+    assert len(rows_from(ill, 0, height=24)) == 7
+    assert rows_from(ill, 1000, height=24)[-1] == "tenant-099"
+    assert rows_from(ill, 1000, width=80, height=10)[-1] == "tenant-099"
