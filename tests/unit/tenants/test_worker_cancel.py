@@ -57,6 +57,20 @@ async def test_a_cancelled_run_ends_at_once_as_abandoned_and_all_its_campaigns_a
         assert await world.store.open_runs() == []
 
 
+async def test_the_last_run_of_a_removed_tenant_can_be_cancelled_which_then_is_gone(store: Store) -> None:
+    async with a_world(store, tenant("acme", quota=HOURLY, run_deadline=timedelta(days=1))) as world:
+        world.tick()
+        await waiting(world, pushed=7)
+        worker = world.supervisor.worker("acme")
+        world.supervisor.remove("acme")
+        assert worker.state is State.DRAINING
+        worker.cancel(resumable=True)
+        with anyio.fail_after(60):
+            while "acme" in world.supervisor.workers:  # noqa: ASYNC110 - nothing tells of it
+                await anyio.sleep(0.1)
+        assert [run.tenant for run in await world.store.open_runs()] == ["acme"]
+
+
 async def test_requests_in_flight_finish_and_their_outcomes_are_recorded(store: Store) -> None:
     async with a_world(store, tenant("acme"), acme={"push_latency_s": 5}) as world:
         world.tick()
