@@ -66,9 +66,11 @@ async def _pauses_and_resumes(program: Program) -> None:
         "1 paused, 1 unchanged, 2 refused",
     ]
     assert await outcomes(program, "resume", "--paused") == dict.fromkeys([OTHERS[0], *SHOPS], "done")
-    assert await call(program, "pause", "--match", "shp-*", code=1) == [
-        'error: no tenant has an id that matches "shp-*"; adsyncd status lists all'
-    ]
+    for command in ("pause", "status", "alerts"):
+        assert await call(program, command, "--match", "shp-*", code=1) == [
+            'error: no tenant has an id that matches "shp-*"; adsyncd status lists all'
+        ], command
+    assert "0 of them are selected" in await call(program, "status", "--late", "--match", "shop-*")
     assert "select tenants: TENANT..." in " ".join(await call(program, "pause", code=2))
 
 

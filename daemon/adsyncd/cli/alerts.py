@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at
 from adsyncd.cli.client import path_of, reaching
 from adsyncd.cli.output import print_json, print_line
-from adsyncd.cli.selection import names, selecting
+from adsyncd.cli.selection import names, refuse_none, selecting
 from adsyncd.cli.times import full
 from adsyncd.control.paging import MOST
 from adsyncd.control.wire import AlertAnswer
@@ -58,8 +58,8 @@ def alerts(
 ) -> None:
     """Show the alerts that fire, the critical ones first: since when, why, and what to do.
 
-    Exits 0, also while alerts fire; 1 if there is no such tenant, 4 if there is no daemon, 5 if it does not answer in
-    time.
+    Exits 0, also while alerts fire; 1 if there is no such tenant, or none has the platform or the pattern; 4 if there
+    is no daemon, 5 if it does not answer in time.
     """
     found = in_order(anyio.run(_firing, asked_at(config, at), tenant, selection))
     if json:
@@ -77,7 +77,8 @@ async def _firing(socket: Path, tenant: str | None, selection: Selection) -> lis
             if not found:
                 await daemon.ask("GET", path_of(tenant), _TENANT)  # is there such a tenant?
         if not selection.everything:
-            selected = set(await names(daemon, selection))
+            if not (selected := set(await names(daemon, selection))):
+                await refuse_none(daemon, selection)
             found = [alert for alert in found if alert.tenant in selected]
     return found
 

@@ -2,17 +2,15 @@
 
 import os
 from collections.abc import Collection
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 from adsyncd.cli.arguments import asked_at, find_tenant
 from adsyncd.cli.client import reaching
-from adsyncd.cli.selection import names
+from adsyncd.cli.selection import names, no_tenant, refuse_none
 from adsyncd.config import load_settings
 from adsyncd.config.dropins import read_tenants
-from adsyncd.errors import AdsyncdError
 from adsyncd.model.selection import Selection
 from adsyncd.model.tenant import Tenant
 
@@ -27,21 +25,18 @@ async def chosen(
     """
     if selection.everything:
         return None
-    always = replace(selection, kinds=frozenset())
     if selection.kinds:
         async with reaching(asked_at(config, socket)) as daemon:
-            found = await names(daemon, selection)
-            some = bool(found) or always.everything or bool(await names(daemon, always))
-    else:
-        found = sorted(filter(partial(_matches, selection), stored))
-        some = bool(found) and selection.platform is None
-        if not some:
-            platforms = {one.id: one.platform.name for one in _drop_ins(config)}
-            named = [each for each in platforms if selection.platform in {None, platforms[each]}]
-            some = any(_matches(selection, each) for each in named)
-            found = [each for each in found if each in named]
-    if not some:
-        raise AdsyncdError(f"no tenant has {always.in_words()}; adsyncd status lists all")
+            if not (found := await names(daemon, selection)):
+                await refuse_none(daemon, selection)
+        return found
+    found = sorted(filter(partial(_matches, selection), stored))
+    if not found or selection.platform is not None:
+        platforms = {one.id: one.platform.name for one in _drop_ins(config)}
+        named = [each for each in platforms if selection.platform in {None, platforms[each]}]
+        if not any(_matches(selection, each) for each in named):
+            raise no_tenant(selection)
+        found = [each for each in found if each in named]
     return found
 
 

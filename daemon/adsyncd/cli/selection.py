@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -10,6 +11,7 @@ import typer
 from pydantic import TypeAdapter
 
 from adsyncd.cli.client import Client
+from adsyncd.errors import AdsyncdError
 from adsyncd.model.selection import Selection, Show
 
 _NAMES = TypeAdapter(list[str])
@@ -62,3 +64,18 @@ def selecting(command: Callable[..., None]) -> Callable[..., None]:
 async def names(daemon: Client, selection: Selection) -> list[str]:
     """Return the ids of the selected tenants, sorted, as the daemon knows them. Raises as `Client.ask` does."""
     return await daemon.ask_all(f"/v1/names?{urlencode([*selection.query()])}", _NAMES)
+
+
+async def refuse_none(daemon: Client, selection: Selection) -> None:
+    """Raise AdsyncdError if no tenant, of whatever kind, has the platform and an id that matches.
+
+    Raises as `Client.ask` does.
+    """
+    always = replace(selection, kinds=frozenset(), q=None)
+    if not always.everything and not await names(daemon, always):
+        raise no_tenant(always)
+
+
+def no_tenant(selection: Selection) -> AdsyncdError:
+    """Return the error about a platform or a pattern that no tenant has."""
+    return AdsyncdError(f"no tenant has {selection.in_words()}; adsyncd status lists all")

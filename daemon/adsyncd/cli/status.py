@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at
 from adsyncd.cli.client import Client, Page, path_of, reaching
 from adsyncd.cli.output import new_console, print_json
-from adsyncd.cli.selection import selecting
+from adsyncd.cli.selection import refuse_none, selecting
 from adsyncd.cli.status_view import tenant_view
 from adsyncd.cli.tenants_view import Seen, tenants_view
 from adsyncd.clock import SystemClock
@@ -72,7 +72,8 @@ def status(
     or client id contains a text are shown; Enter ends the text, and an empty one shows all. f, l, w and p show only
     failing, late, waiting or paused tenants, and all again. q quits.
 
-    Exits 0; 1 if there is no such tenant, 4 if there is no daemon, 5 if it does not answer in time.
+    Exits 0; 1 if there is no such tenant, or none has the platform or the pattern; 4 if there is no daemon, 5 if it
+    does not answer in time.
     """
     if tenant is not None and (every or limit or after or not selection.everything):
         raise typer.BadParameter("name a TENANT, or select tenants by options")
@@ -151,7 +152,9 @@ async def _seen(daemon: Client, selection: Selection, most: int | None) -> Seen:
 async def _tenants(
     daemon: Client, selection: Selection, most: int | None, more: Mapping[str, str]
 ) -> Page[list[TenantStatus]]:
-    """Return at most so many of the selected tenants, or all."""
+    """Return at most so many of the selected tenants, or all. Raises AdsyncdError if none can be selected."""
     query = [*selection.query(), *more.items(), ("limit", str(min(most or MOST, MOST)))]
     page = await daemon.ask_some(f"/v1/tenants?{urlencode(query)}", _TENANTS, most)
+    if not page.answer and "after" not in more:
+        await refuse_none(daemon, selection)
     return replace(page, answer=page.answer[:most])

@@ -85,6 +85,7 @@ async def test_the_daemon_says_of_what_kinds_they_are(
 
     monkeypatch.setattr(module, "reaching", reaching)
     monkeypatch.setattr(module, "names", names)
+    monkeypatch.setattr("adsyncd.cli.selection.names", names)
     if expected is None:
         with pytest.raises(AdsyncdError, match="no tenant has an id"):
             await chosen(selection, config, STORED)
