@@ -10,7 +10,7 @@ import anyio
 from adsyncd import daemon
 from adsyncd.cli.output import print_line
 from adsyncd.config import Settings
-from adsyncd.errors import AdsyncdError, StoreError
+from adsyncd.errors import AdsyncdError, StoreError, WaitTooLong
 from adsyncd.host import event_loop
 from adsyncd.model.run import Tally
 from adsyncd.model.status import counted
@@ -22,7 +22,7 @@ WAIT_S = 30.0  # for a permit
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """How the probe of a tenant ended. `failed`: the step that failed, or `quota`; `error`: why."""
+    """How the probe of a tenant ended. `failed`: the step that failed, `quota` or `stopped`; `error`: why."""
 
     tenant: str
     seconds: float
@@ -66,7 +66,7 @@ async def _connect(
                 except StoreError:
                     raise
                 except AdsyncdError as why:
-                    failed, error = "quota", str(why)
+                    failed, error = "quota" if isinstance(why, WaitTooLong) else "stopped", str(why)
             one = Connected(tenant.id, anyio.current_time() - began, failed, error)
             found.append(one)
             if show:

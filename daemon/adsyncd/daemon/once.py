@@ -42,9 +42,9 @@ async def probe_once(parts: Parts, tenant: Tenant, tally: Tally, wait_s: float) 
     parts.supervisor.add(tenant)
     silent_s = parts.supervisor.worker(tenant.id).gate.silence_s()
     if silent_s is not None and silent_s > wait_s:
-        until = parts.clock.now() + timedelta(seconds=silent_s)
+        until = (parts.clock.now() + timedelta(seconds=silent_s)).astimezone().isoformat(" ", "seconds")
         raise WaitTooLong(
-            f"the quota of {tenant.id} is used up until {until:%Y-%m-%d %H:%M:%S} UTC, for another {silent_s:.0f} s; "
+            f"the quota of {tenant.id} is used up until {until}, for another {silent_s:.0f} s; "
             f"probe it later, or wait for it: adsyncd probe {tenant.id} --wait {ceil(silent_s) + 1}s"
         )
     deadline_s = wait_s + _REQUESTS * tenant.sync.timeout.total_seconds()
