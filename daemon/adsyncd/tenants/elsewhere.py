@@ -94,6 +94,9 @@ class Elsewhere:
             except StoreError as error:
                 log = _log.warning if said.is_news("look", str(error), anyio.current_time()) else _log.debug
                 log("other processes can't be seen", error=str(error))
+            except Exception as error:  # noqa: BLE001 - a bug in what is seen must not stop what is done
+                log = _log.error if said.is_news("look", repr(error), anyio.current_time()) else _log.debug
+                log("looking at other processes broke down", exc_info=True)
             await anyio.sleep(LOOK_S)
 
     async def look(self) -> None:
