@@ -8,7 +8,7 @@ import signal
 import struct
 import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,3 +129,27 @@ async def test_a_watch_scrolls_filters_and_leaves_the_terminal_as_it_was(many: P
                 assert await screen.ends() == 0
                 assert screen.modes == screen.before
                 assert b"\x1b[?1049l" in screen.drawn
+
+
+async def test_a_watch_goes_on_with_its_keys_while_the_daemon_restarts(many: Program) -> None:
+    async with AsyncExitStack() as stack:
+        async with many.daemon() as daemon:
+            await daemon.logs("run ended")
+            assert (await many.run("pause", "tenant-07")).returncode == 0
+            screen = await stack.enter_async_context(watching(many))
+            one = await stack.enter_async_context(watching(many, "tenant-07"))
+            await screen.shows(rb"1 to \d+ of 60")
+            await one.shows(b"tenant-07 is paused")
+            one.press(END + b"/p\r")  # these are for a table
+            await one.shows(b"tenant-07 is paused.*q quit")
+        for each in (screen, one):
+            await each.shows(b"no daemon answers.*q quit")
+        one.press(b"q")
+        assert await one.ends() == 0
+        assert one.modes == one.before
+        screen.press(b"p")
+        async with many.daemon():
+            assert ROWS.findall(await screen.shows(rb"1 to 1 of 1; only: paused")) == [b"tenant-07"]
+            screen.press(b"q")
+            assert await screen.ends() == 0
+            assert screen.modes == screen.before

@@ -17,7 +17,7 @@ from adsyncd.cli.client import Refused
 from adsyncd.cli.output import styled
 from adsyncd.cli.status_view import tenant_view
 from adsyncd.cli.tenants_view import Seen, scrolled
-from adsyncd.cli.watch_state import Drawn, WatchState, foot, keys_in, pressed
+from adsyncd.cli.watch_state import HELP_OF_ONE, Drawn, WatchState, foot, keys_in, pressed
 from adsyncd.clock import SystemClock
 from adsyncd.errors import AdsyncdError, DaemonBusy, NoDaemon
 from adsyncd.model.selection import Selection
@@ -43,10 +43,12 @@ class Watch:
         self._known: Seen | TenantStatus | AdsyncdError | None = None
         self._failure: AdsyncdError | None = None
         self._keys = False
+        self._of_one = False
 
     async def show(self, keyboard: int | None) -> None:
         """Show it until q, Ctrl-C or SIGTERM. Raises as the first look does, and Refused if there is no such tenant."""
         self._known = await self._look(self._state.selection, self._wanted())
+        self._of_one = isinstance(self._known, TenantStatus)
         self._keys = keyboard is not None
         with (
             anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGWINCH) as signals,
@@ -94,7 +96,7 @@ class Watch:
                     break  # the terminal is gone
             keys, rest = keys_in(rest + decoder.decode(sent), whole=not sent)
             for key in keys:
-                if isinstance(self._known, TenantStatus) and key != "q":
+                if self._of_one and key != "q":
                     continue
                 self._state = pressed(self._state, key, self._drawn)
                 self._draw(live)
@@ -104,17 +106,19 @@ class Watch:
         live.update(self._view(), refresh=True)
 
     def _view(self) -> RenderableType:
+        total: int | None = 0
         match self._known:
             case TenantStatus() as tenant:
-                return tenant_view(tenant, SystemClock().now())
+                body = tenant_view(tenant, SystemClock().now())
             case Seen() as seen:
                 body, first, rows = scrolled(seen, self._console, self._state.offset, self._console.height - _FEET)
                 self._drawn = Drawn(first, rows)
                 total = seen.total if seen.selection == self._state.selection else None
             case error:
-                body, total = styled(str(error), "red"), 0
+                body = styled(str(error), "red")
                 self._drawn = Drawn(self._drawn.first, 0)
         where, keys = foot(self._state, self._drawn, total)
+        keys = HELP_OF_ONE if self._of_one else keys
         feet = [styled(line, "dim") for line in ([where] * isinstance(self._known, Seen) + [keys] * self._keys)]
         for line in feet:
             line.no_wrap, line.overflow = True, "crop"

@@ -9,6 +9,7 @@ from adsyncd.control.paging import MOST
 from adsyncd.model.selection import EVERYTHING, Selection, Show
 
 HELP = "arrows PgUp/Dn Home End; / filter; f l w p: failing late waiting paused; q quit"
+HELP_OF_ONE = "q quit"  # with a TENANT there is nothing to scroll or filter
 _LONGEST_TEXT = 100
 _AHEAD = 2  # screens of rows that are known before they are scrolled to
 _KINDS = {"f": Show.FAILING, "l": Show.LATE, "w": Show.WAITING, "p": Show.PAUSED}
