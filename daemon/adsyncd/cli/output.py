@@ -211,13 +211,18 @@ def day_as_json(day: Day) -> dict[str, object]:
 
 
 def print_days(days: Sequence[Day]) -> None:
-    """Print days of a tenant as a table, and the last error of each below it."""
+    """Print days of a tenant as a table that fits the terminal, and the last error of each below it."""
     console, table = new_console(), new_table()
-    for name in ("day (UTC)", "runs", "not succeeded", "pushed", "not pushed"):
-        table.add_column(name, justify="right" if name in {"runs", "pushed"} else "left")
+    wide = console.width >= WIDE
+    table.add_column("day (UTC)", no_wrap=True)
+    for name in ("runs", "not succeeded", "pushed", "not pushed"):
+        counts = name in {"runs", "pushed"}
+        table.add_column(name, justify="right" if counts else "left", no_wrap=counts, overflow="fold")
     late = any(day.skipped_ticks for day in days)
-    for name in ("requests", "retries", "429s", "waited", "longest run", *("skipped ticks",) * late):
+    for name in ("requests", *("retries", "429s") * wide, "waited"):
         table.add_column(name, justify="right", no_wrap=True)
+    for name in ("longest run", *("skipped ticks",) * late):  # headings of two lines if narrow
+        table.add_column(name, justify="right", min_width=7)
     for day in days:
         ends = {"partial": day.runs_partial, "failed": day.runs_failed, "abandoned": day.runs_abandoned}
         table.add_row(
@@ -226,11 +231,14 @@ def print_days(days: Sequence[Day]) -> None:
             _counted(ends),
             f"{day.pushed}/{day.listed}",
             _not_pushed(day),
-            *(str(count) for count in (day.requests, day.retries, day.refused)),
+            str(day.requests),
+            *(str(day.retries), str(day.refused)) * wide,
             *(format_duration(_whole_seconds(timedelta(seconds=each))) for each in (day.waited_s, day.longest_s)),
             *(str(day.skipped_ticks),) * late,
         )
     console.print(table)
+    if not wide:
+        console.print("retries, 429s: --json", style="dim")
     for day in days:
         if day.error:
             console.print(f"{day.day}: {day.error}", style=_STYLES[Outcome.PARTIAL], soft_wrap=True)

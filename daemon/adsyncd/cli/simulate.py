@@ -1,7 +1,7 @@
 """`adsyncd simulate`: a day of this installation's tenants in a few seconds."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from adsyncd.cli.arguments import CONFIG, Config, Json
-from adsyncd.cli.output import Terminal, new_console, new_table, print_json, print_line, seconds, styled
+from adsyncd.cli.output import WIDE, Terminal, new_console, new_table, print_json, print_line, seconds, styled
 from adsyncd.cli.plan import read_history
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
@@ -38,6 +38,8 @@ Platform = Annotated[
         help="Factory of the platforms, which returns an ASGI application. Default: the mock's.",
     ),
 ]
+
+_LOST = ("skipped", "cut short", "failed")  # ticks and runs
 
 
 def simulate(
@@ -108,26 +110,37 @@ def _as_json(forecast: Forecast) -> dict[str, object]:
 
 
 def _print(forecasts: Sequence[Forecast]) -> None:
-    """Print forecasts as a table, and the fixes below it."""
-    table = new_table()
+    """Print forecasts as a table that fits the terminal, and the fixes below it."""
+    console, table = new_console(), new_table()
+    wide = console.width >= WIDE
     table.add_column("tenant", overflow="fold")
-    for name in ("campaigns", "runs", "typical", "longest", "requests", "skipped", "cut short", "failed", "quota left"):
+    for name in ("campaigns", "runs", "typical", "longest", "requests"):
         table.add_column(name, justify="right", no_wrap=True)
+    if wide:
+        for name in _LOST:
+            table.add_column(name, justify="right", no_wrap=True)
+    else:
+        table.add_column("lost", min_width=7)
+    table.add_column("quota left", justify="right", min_width=5)
     table.add_column("schedule", no_wrap=True)
     for forecast in forecasts:
+        lost = dict(zip(_LOST, (forecast.skipped, forecast.cut_short, forecast.failed), strict=True))
         table.add_row(
             forecast.tenant,
             str(forecast.campaigns),
             str(forecast.runs),
             *(seconds(time) for time in (forecast.typical_s, forecast.longest_s)),
             "" if forecast.requests_a_run is None else str(forecast.requests_a_run),
-            *(str(n or "") for n in (forecast.skipped, forecast.cut_short, forecast.failed)),
+            *([str(n or "") for n in lost.values()] if wide else [_in_words(lost)]),
             f"{forecast.quota_left:.0%}",
             styled("kept", "green") if forecast.keeps_schedule else styled("not kept", "red"),
         )
-    console = new_console()
     console.print(table)
     for forecast in forecasts:
         if forecast.fix:
             text = f"{forecast.tenant}: {forecast.fix}"
             console.print(text, style="red", soft_wrap=True)
+
+
+def _in_words(lost: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {what}" for what, number in lost.items() if number)
