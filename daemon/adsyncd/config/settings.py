@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from adsyncd.config.diagnostics import Diagnostic, diagnose, in_order, key_name, known_keys
+from adsyncd.config.diagnostics import Diagnostic, diagnose, in_order, key_name, known_keys, wrong
 from adsyncd.config.field_types import (
     AbsolutePath,
     AnyDuration,
@@ -39,6 +39,12 @@ from adsyncd.config.variables import Overlay, overlay
 from adsyncd.errors import ConfigError, Problem
 
 ABSENT = f"create it, or name another with --config or {CONFIG_VARIABLE}"
+
+
+def _some(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not paths:  # a minimal length would also complain of each path that is wrong
+        raise wrong("must not be empty")
+    return paths
 
 
 class StoreTable(ConfigTable):
@@ -114,7 +120,7 @@ class ReceiversTable(ConfigTable):
 class Settings(ConfigTable):
     """All settings of the daemon."""
 
-    tenants_dirs: tuple[AbsolutePath, ...] = Field((DEFAULT_TENANTS_DIR,), min_length=1)
+    tenants_dirs: Annotated[tuple[AbsolutePath, ...], AfterValidator(_some)] = (DEFAULT_TENANTS_DIR,)
     watch: Flag = False
     shutdown_grace: AnyDuration = timedelta(seconds=20)
     store: StoreTable = StoreTable()

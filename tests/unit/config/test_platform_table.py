@@ -40,6 +40,29 @@ def problem(tmp_path: Path, text: str, **environ: str) -> Problem:
     return found
 
 
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [
+        ("ads.example.com", "expected an address that begins with https:// or http://"),
+        ("ftp://ads.example.com", "expected an address that begins with https:// or http://"),
+        ("https://ads.example.com?x=1", "must not have a query: adsyncd appends paths"),
+        ("https://ads.example.com/#x", "must not have a fragment"),
+        ("https://u:canary@ads.example.com", "must not hold a user or a password"),
+        ("https://ads.example.com:99999", "has a port that is not one of 1 to 65535"),
+        ("https://ads.example.com:0", "has a port that is not one of 1 to 65535"),
+        ("https://ads.example.com:https", "has a port that is not one of 1 to 65535"),
+        ("https://[::1", "has no valid host"),
+        ("https://ads example.com", "has a space or another character that no address has"),
+        ("https:///api", "has no host"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_named_and_the_address_is_not_repeated(address: str, what: str) -> None:
+    found = wrong(base_url=address)
+    assert (found.key, found.what) == (("base_url",), what)
+    assert found.fix
+    assert "canary" not in f"{found.what}{found.fix}"
+
+
 def test_a_platform_is_that_of_the_built_in_api_unless_it_names_a_profile() -> None:
     assert table(base_url="https://ads.example.com/").profile == "adsyncd"
     assert table(base_url="https://ads").platform("mixo", BUILT_IN) == Platform("mixo", "https://ads", BUILT_IN)

@@ -222,6 +222,21 @@ def test_a_socket_s_path_is_no_longer_than_the_system_takes(path: Path) -> None:
     assert "must have at most 107 bytes" in problem.what
 
 
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('tenants_dirs = ["tenants.d"]', "tenants_dirs.0"),
+        ('store.url = "sqlite:///adsyncd.db"', "store.url"),
+        ('control.socket = "control.sock"', "control.socket"),
+        ('page.socket = "page.sock"', "page.socket"),
+    ],
+)
+def test_a_path_that_depends_on_where_one_stands_is_refused(path: Path, line: str, key: str) -> None:
+    [problem] = problems(path, line)
+    assert problem.key == key
+    assert "absolute path" in f"{problem.what}; {problem.fix}"
+
+
 def test_the_page_s_socket_is_another_one_than_the_control_socket(path: Path) -> None:
     [problem] = problems(path, '[page]\nsocket = "/run/adsyncd/control.sock"')
     assert (problem.line, problem.key) == (2, "page.socket")
