@@ -20,6 +20,8 @@ COMPLETIONS := adsyncd.bash:bash-completion/completions/adsyncd _adsyncd:zsh/sit
 COMPLETED := $(foreach pair,$(COMPLETIONS),share/$(lastword $(subst :, ,$(pair))))
 # For Prometheus and Grafana, below LOCAL/share/adsyncd.
 WATCHED := prometheus/adsyncd.rules.yml grafana/adsyncd.json
+# Folders that belong to the package of zsh, where it is installed.
+ZSH_S := $(if $(shell command -v zsh),share/zsh/site-functions/ share/zsh/)
 # Before what changes the running system: skip that where there is none, and for an installation into DESTDIR.
 LIVE := $(if $(DESTDIR),:,test ! -d /run/systemd/system ||)
 
@@ -138,7 +140,7 @@ uninstall: ## remove what install installed; what is the operator's stays: chang
 	rm -f $(addprefix $(DESTDIR)$(LOCAL)/share/adsyncd/,$(WATCHED))
 	rm -f $(foreach page,$(MAN),$(DESTDIR)$(LOCAL)/share/man/man$(subst .,,$(suffix $(page)))/$(page)) $(DESTDIR)$(ETC)/adsyncd/tenants.d/acme.toml.example
 	! cmp -s systemd/adsyncd.toml $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml || rm $(DESTDIR)$(ETC)/adsyncd/adsyncd.toml
-	for folder in $(ETC)/adsyncd/tenants.d $(ETC)/adsyncd /var/lib/adsyncd $(addprefix $(LOCAL)/,lib/systemd/system lib/systemd lib/sysusers.d share/man/man1 share/man/man5 share/adsyncd/prometheus share/adsyncd/grafana share/adsyncd $(dir $(COMPLETED)) $(dir $(patsubst %/,%,$(dir $(COMPLETED))))); do test ! -d $(DESTDIR)$$folder || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$folder; done
+	for folder in $(ETC)/adsyncd/tenants.d $(ETC)/adsyncd /var/lib/adsyncd $(addprefix $(LOCAL)/,lib/systemd/system lib/systemd lib/sysusers.d share/man/man1 share/man/man5 share/adsyncd/prometheus share/adsyncd/grafana share/adsyncd $(filter-out $(ZSH_S),$(dir $(COMPLETED)) $(dir $(patsubst %/,%,$(dir $(COMPLETED)))))); do test ! -d $(DESTDIR)$$folder || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$folder; done
 	@$(LIVE) systemctl daemon-reload
 	@for kept in $(ETC)/adsyncd /var/lib/adsyncd; do test ! -e $(DESTDIR)$$kept || echo "Kept $$kept, which is yours to remove."; done
 	@$(LIVE) test -e /var/lib/adsyncd || userdel adsyncd
