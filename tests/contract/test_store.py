@@ -4,6 +4,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from adsyncd.errors import StoreError
 from adsyncd.model.campaign import PushState
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, open_store, tables
+from adsyncd.store.writer import Ticket, Writer
 from adsyncd.telemetry.write_durations import WriteDurations
 from support.metrics import Metrics
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
@@ -104,21 +106,28 @@ async def test_each_transaction_that_writes_is_measured(url: str) -> None:
 
 
 class SlowClock(HandClock):
-    """A clock by which each write takes so long."""
+    """A clock by which each transaction takes so long."""
 
     write_s = 0.0
-    _read_s = 0.0
+    passed_s = 0.0
 
     def monotonic(self) -> float:
-        self._read_s += self.write_s
-        return self._read_s
+        return self.passed_s
 
 
-async def test_a_write_that_is_slow_or_fails_is_a_span_in_its_caller_s_trace(url: str) -> None:
+async def test_a_write_that_is_slow_or_fails_is_a_span_in_its_caller_s_trace(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spans = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    tracer, clock = provider.get_tracer("test"), SlowClock()
+    tracer, clock, transact = provider.get_tracer("test"), SlowClock(), Writer._transact
+
+    def take_long(writer: Writer, batch: list[Ticket[Any]]) -> None:
+        clock.passed_s += clock.write_s
+        transact(writer, batch)
+
+    monkeypatch.setattr(Writer, "_transact", take_long)
     async with open_store(url, clock=clock, tracer=tracer) as store:
         await store.pause("acme", NOON)  # outside of a trace
         with tracer.start_as_current_span("sync.run"):

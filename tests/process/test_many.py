@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import anyio
@@ -145,8 +146,10 @@ async def test_of_many_tenants_status_shows_the_worst_at_once(program: Program) 
             page = json.loads((await measured(program, *arguments))[0])
         assert ids == [f"shop-{number:04}" for number in range(1000)]
 
-        before = cpu_of(daemon.process.pid)
-        for _ in range(ROUNDS):  # /proc counts in hundredths of a second
+        took = list[float]()
+        for _ in range(ROUNDS):  # the median, since the daemon also looks at all tenants by itself now and then
+            before = cpu_of(daemon.process.pid)
             await measured(program)
-        assert (cpu_of(daemon.process.pid) - before) / ROUNDS < DAEMON_S
+            took.append(cpu_of(daemon.process.pid) - before)
+        assert median(took) < DAEMON_S
         assert await daemon.stop() == 0

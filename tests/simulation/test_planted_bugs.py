@@ -26,6 +26,7 @@ from adsyncd.platforms import Connector, PlatformClient, Session, paging
 from adsyncd.platforms.admission import Admission
 from adsyncd.platforms.authority import TokenAuthority
 from adsyncd.platforms.call import Call
+from adsyncd.platforms.halt import Halt
 from adsyncd.platforms.reading import Listed, Reader
 from adsyncd.platforms.words import Secrets
 from adsyncd.rate import Gate, Governor, OnWait, Permit, Priority
@@ -41,6 +42,7 @@ from adsyncd.simulation.simulation import Simulator
 from adsyncd.simulation.world import World
 from adsyncd.store import Store, ending, journal
 from adsyncd.store.tables import campaigns
+from adsyncd.tenants.turns import Turn
 from adsyncd.tenants.worker import Worker
 from support.isolation import mute_world, with_and_without_the_sick
 from support.records import recorded
@@ -267,9 +269,11 @@ def one_run_at_a_time(patch: pytest.MonkeyPatch) -> None:
     one_at_a_time: dict[int, anyio.Lock] = {}
     sync = Worker.sync
 
-    async def in_line(worker: Worker, fire_time: datetime, tally: Tally) -> Run:
+    async def in_line(
+        worker: Worker, fire_time: datetime, tally: Tally, halt: Halt | None = None, turn: Turn | None = None
+    ) -> Run:
         async with one_at_a_time.setdefault(id(worker._services), anyio.Lock()):
-            return await sync(worker, fire_time, tally)
+            return await sync(worker, fire_time, tally, halt, turn)
 
     patch.setattr(Worker, "sync", in_line)
 

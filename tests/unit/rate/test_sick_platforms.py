@@ -98,7 +98,7 @@ async def test_runs_that_a_platform_s_death_interrupts_go_on_when_it_is_back_and
         async with a_world(store, *map(tenant, names)) as world, anyio.create_task_group() as tasks:
             tasks.start_soon(fall_ill, world, 3, 300, names)
             runs = await runs_of(world, *names)
-    assert [entry["event"] for entry in logged] == [OPENED, CLOSED]
+    assert [entry["event"] for entry in logged if entry["event"] != "run begins"] == [OPENED, CLOSED]
     assert {run.outcome for run in runs} <= {Outcome.SUCCEEDED, Outcome.PARTIAL}
     assert sum(run.pushed for run in runs) >= 60  # the others used up their attempts before it opened, or as probes
     assert sum(run.retries for run in runs) < 2 * 60  # in five minutes of 20 workers that had nothing else to do
