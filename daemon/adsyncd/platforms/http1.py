@@ -18,10 +18,12 @@ from http import HTTPStatus
 import anyio
 import httpx
 
+from adsyncd.host.shortage import shortage
 from adsyncd.platforms.addresses import open_socket
 from adsyncd.platforms.connection import Connection, NotSent
 
 _PORTS = {"http": 80, "https": 443}
+_LACKED_S = 10.0  # after a lack of this machine's resources no connection is kept idle: others wait for them
 
 _Origin = tuple[str, bytes, int | None]
 
@@ -48,6 +50,7 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         self._places = anyio.Semaphore(limits.max_connections or 1, fast_acquire=True)
         self._idle: dict[_Origin, list[Connection]] = {}  # the latest last
         self._open: set[Connection] = set()
+        self._lacked_at = -math.inf  # when this machine could not open a connection
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -109,8 +112,9 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         return None
 
     def _give_back(self, origin: _Origin, connection: Connection) -> None:
-        if connection.is_reusable:
-            connection.idle_since = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        if connection.is_reusable and now - self._lacked_at > _LACKED_S:
+            connection.idle_since = now
             self._idle.setdefault(origin, []).append(connection)
         else:
             connection.abort()
@@ -128,6 +132,8 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
         except (NotSent, httpx.TransportError) as error:
             raise httpx.ConnectError("the proxy closed the connection, or broke the HTTP protocol") from error
         except OSError as error:
+            if shortage(error):
+                self._lacked_at = asyncio.get_running_loop().time()
             kind = httpx.ConnectTimeout if isinstance(error, TimeoutError) else httpx.ConnectError
             raise kind(str(error) or type(error).__name__) from error
         if self._closed:
