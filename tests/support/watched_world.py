@@ -90,7 +90,10 @@ async def _seen(world: WatchedWorld) -> None:
             letters = await world.ask("/v1/dead-letters")
             dead = {letter["campaign_id"] for letter in letters if letter["tenant"] == REFUSING}
             verdict = (await world.ask(f"/v1/tenants/{LATE}"))["verdict"]
-            if verdict and verdict["trouble"] == "late" and dead == {*REFUSED}:
+            counts, quotas = (await world.ask("/v1/status"))["counts"], (await world.ask("/v1/quotas"))["tenants"]
+            nearest = quotas[0]["tenant"] if quotas else None
+            late = verdict and verdict["trouble"] == "late" and counts["late"] == 1 and nearest == LATE
+            if late and dead == {*REFUSED}:
                 return
             await anyio.sleep(0.2)  # the next look
 
