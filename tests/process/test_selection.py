@@ -76,9 +76,9 @@ async def _pauses_and_resumes(program: Program) -> None:
 
 async def _triggers_all(program: Program, platform: Platform) -> None:
     await call(program, "pause", OTHERS[1])
-    foreseen = await outcomes(program, "trigger", "--all", "--dry-run", code=3)
+    predicted = await outcomes(program, "trigger", "--all", "--dry-run", code=3)
     told = await outcomes(program, "trigger", "--all", code=3)
-    assert told == foreseen
+    assert told == predicted
     assert Counter(told.values()) == {"done": 39, "refused": 4}
     assert {name for name, outcome in told.items() if outcome == "refused"} == {"bad", "off", "slow", OTHERS[1]}
     assert " 1 request, 0 retries, 0 answered 429" in "\n".join(await call(program, "status", "slow"))

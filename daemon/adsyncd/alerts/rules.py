@@ -32,14 +32,14 @@ class Facts:
     """The facts about a tenant after a run.
 
     `runs`: the latest ended runs, newest first. `sign_in_error`: why the last sign-in failed, None if it succeeded;
-    `sign_in_mends`: it may mend by itself, as when the platform or Vault does not answer.
+    `sign_in_retried`: a retry may succeed, as when the platform or Vault does not answer.
     `oldest_dead_letter`: since when the oldest open dead letter is one, None without any.
     """
 
     runs: Sequence[Run]
     sign_in_error: str | None
     oldest_dead_letter: datetime | None
-    sign_in_mends: bool = False
+    sign_in_retried: bool = False
 
 
 def runs_needed(settings: AlertSettings) -> int:
@@ -69,7 +69,7 @@ def judge(settings: AlertSettings, facts: Facts, now: datetime) -> Verdicts:
     if facts.sign_in_error is None:
         verdicts[AlertName.SIGN_IN_FAILING] = None
     elif latest.outcome is Outcome.FAILED and (
-        not facts.sign_in_mends or _failed_in_a_row(facts.runs) >= settings.failures
+        not facts.sign_in_retried or _failed_in_a_row(facts.runs) >= settings.failures
     ):
         verdicts[AlertName.SIGN_IN_FAILING] = f"the run failed without a sign-in: {facts.sign_in_error}"
     if got_through(settings, latest):

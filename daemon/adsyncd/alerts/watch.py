@@ -145,8 +145,8 @@ class AlertWatch:
             _log.warning("alerts not judged", tenant=run.tenant, error=str(error))
             return
         refusal = None if sign_in_error is None else str(sign_in_error)
-        mends = sign_in_error is not None and sign_in_error.retry is not Retry.NEVER
-        facts = Facts([past for past in known if past.ended_at and not past.was_cancelled], refusal, oldest, mends)
+        retried = sign_in_error is not None and sign_in_error.retry is not Retry.NEVER
+        facts = Facts([past for past in known if past.ended_at and not past.was_cancelled], refusal, oldest, retried)
         lateness = late(TenantFacts(run.tenant, now, watched.tenant, facts.runs))
         self._apply(run.tenant, {**judge(settings, facts, now), **lateness})
         await self._save()

@@ -58,11 +58,7 @@ async def _cancel(commands: Commands, worker: Worker, order: CancelsOrder) -> No
 
 
 def _starts(worker: Worker) -> bool:
-    if worker.running:
-        raise CommandRefused("a run is already in progress", f"see adsyncd status {worker.tenant.id}")
-    if worker.leaving:
-        raise CommandRefused("its drop-in is gone", "put it back, and run: adsyncd reload")
-    worker.refuse_if_paused()
+    worker.refuse_trigger()
     return True
 
 
@@ -83,7 +79,7 @@ class Bulk:
         self._overview = overview
 
     async def tell(self, command: _Command, order: TenantsOrder) -> list[TenantOutcome]:
-        """Execute a command on each tenant that `order` means, or only foresee it; return their outcomes by id."""
+        """Execute a command on each tenant that `order` means, or only say what it would do. Return the outcomes."""
         if command.starts:
             self._commands.check_ready()
         everyone = await self._overview.look()

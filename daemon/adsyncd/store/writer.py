@@ -151,7 +151,7 @@ class Writer:
                 ticket.done(ticket)
 
     async def _told(self, batch: list[Ticket[Any]]) -> None:
-        """Transact, and tell whoever wants to know how the database answers."""
+        """Transact, and tell the health when the transaction begins and how it ends."""
         failure: Exception | None = None
         if self._answers is not None:
             self._answers.asked()

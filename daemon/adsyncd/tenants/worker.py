@@ -100,12 +100,7 @@ class Worker(Condition):
 
     def trigger(self, tasks: TaskGroup) -> datetime:
         """Start a run now, as a task of `tasks`, and return its fire time. Raises CommandRefused if none can start."""
-        if self.running:
-            name = self.tenant.id
-            raise CommandRefused(f"a run of {name} is already in progress", f"see adsyncd status {name}")
-        if self.leaving:
-            raise CommandRefused(f"the drop-in of {self.tenant.id} is gone", "put it back, and run: adsyncd reload")
-        self.refuse_if_paused()
+        self.refuse_trigger()
         fire_time = whole_ms(self._services.clock.now())
         self.tick(tasks, fire_time)
         return fire_time
@@ -231,6 +226,15 @@ class Worker(Condition):
         """Start nothing more, since the tenant was removed."""
         self.leaving = True
         self._leave_line("removed")
+
+    def refuse_trigger(self) -> None:
+        """Raise CommandRefused if no run can start now."""
+        name = self.tenant.id
+        if self.running:
+            raise CommandRefused(f"a run of {name} is already in progress", f"see adsyncd status {name}")
+        if self.leaving:
+            raise CommandRefused(f"the drop-in of {name} is gone", "put it back, and run: adsyncd reload")
+        self.refuse_if_paused()
 
     def refuse_if_paused(self) -> None:
         """Raise CommandRefused if the tenant is paused."""

@@ -28,10 +28,10 @@ def judged(
     sign_in_error: str | None = None,
     oldest: datetime | None = None,
     now: datetime = NOON,
-    mends: bool = False,
+    retried: bool = False,
 ) -> rules.Verdicts:
     """Judge by runs, the newest first."""
-    return rules.judge(settings, rules.Facts(runs, sign_in_error, oldest, mends), now)
+    return rules.judge(settings, rules.Facts(runs, sign_in_error, oldest, retried), now)
 
 
 def history(outcomes: Sequence[Outcome]) -> list[Run]:
@@ -117,7 +117,7 @@ def test_a_sign_in_that_may_mend_rings_only_when_as_many_runs_failed_as_may(fail
     settings = AlertSettings(min_success_rate=0.9, failures=failures)
     for failed in range(1, 5):
         runs = history([FAILED] * failed + [PARTIAL])
-        verdicts = judged(*runs, settings=settings, sign_in_error="Vault is sealed", mends=True)
+        verdicts = judged(*runs, settings=settings, sign_in_error="Vault is sealed", retried=True)
         assert (AlertName.SIGN_IN_FAILING in verdicts) == (failed >= failures)
 
 

@@ -75,7 +75,7 @@ async def test_the_daemon_selects_by_what_is_so_now(api: httpx.AsyncClient) -> N
     assert await outcomes(api, "resume", selection(q="shop-2", platform="mixo")) == {"shop-2": "unchanged"}
 
 
-async def test_a_dry_run_foresees_each_outcome_and_changes_nothing(inside: Inside, api: httpx.AsyncClient) -> None:
+async def test_a_dry_run_says_each_outcome_and_changes_nothing(inside: Inside, api: httpx.AsyncClient) -> None:
     await tell(api, "/v1/tenants/globex/pause")
     await inside.treat(push_latency_s=60)
     await tell(api, "/v1/tenants/acme/trigger")
@@ -85,7 +85,7 @@ async def test_a_dry_run_foresees_each_outcome_and_changes_nothing(inside: Insid
     assert {command: [found["acme"], found["globex"], found["shop-1"]] for command, found in foreseen.items()} == {
         "pause": ["done", "unchanged", "done"],
         "resume": ["unchanged", "done", "unchanged"],
-        "trigger": ["refused: a run is already in progress", "refused: globex is paused", "done"],
+        "trigger": ["refused: a run of acme is already in progress", "refused: globex is paused", "done"],
     }
     assert await inside.store.pauses() == before
     assert [one for one, worker in inside.supervisor.workers.items() if worker.running] == ["acme"]
