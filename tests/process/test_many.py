@@ -105,12 +105,12 @@ def cpu_of(pid: int) -> float:
 
 
 async def at_rest(pid: int) -> None:
-    """Return once a process uses less than a tenth of a CPU."""
-    with anyio.fail_after(120):
+    """Return once a process uses less than 2 % of a CPU: it has planned all tenants, of which it takes a few a time."""
+    with anyio.fail_after(240):
         used = -1.0
         while cpu_of(pid) - used > 0.1:
             used = cpu_of(pid)
-            await anyio.sleep(1)
+            await anyio.sleep(5)
 
 
 async def test_of_many_tenants_status_shows_the_worst_at_once(program: Program) -> None:
