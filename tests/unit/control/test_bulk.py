@@ -81,8 +81,8 @@ async def test_a_dry_run_says_each_outcome_and_changes_nothing(inside: Inside, a
     await tell(api, "/v1/tenants/acme/trigger")
     before = await inside.store.pauses()
     dry = {**ALL, "dry_run": True}
-    foreseen = {command: await outcomes(api, command, dry) for command in ("pause", "resume", "trigger")}
-    assert {command: [found["acme"], found["globex"], found["shop-1"]] for command, found in foreseen.items()} == {
+    planned = {command: await outcomes(api, command, dry) for command in ("pause", "resume", "trigger")}
+    assert {command: [found["acme"], found["globex"], found["shop-1"]] for command, found in planned.items()} == {
         "pause": ["done", "unchanged", "done"],
         "resume": ["unchanged", "done", "unchanged"],
         "trigger": ["refused: a run of acme is already in progress", "refused: globex is paused", "done"],
@@ -112,10 +112,10 @@ async def test_runs_in_progress_are_cancelled_for_good_or_to_be_resumed(
             await anyio.sleep(0.01)
     dry = {**ALL, "resumable": resumable, "dry_run": True}
     expected = {**dict.fromkeys(begun, "done"), "globex": "unchanged", "shop-2": "unchanged"}
-    foreseen = await outcomes(api, "cancel", dry)
-    assert {name: foreseen[name] for name in expected} == expected
+    planned = await outcomes(api, "cancel", dry)
+    assert {name: planned[name] for name in expected} == expected
     with capture_logs() as log:
-        assert await outcomes(api, "cancel", {**dry, "dry_run": False}) == foreseen
+        assert await outcomes(api, "cancel", {**dry, "dry_run": False}) == planned
     assert next(one for one in log if one["event"] == "command").get("resumable", False) is resumable
     await inside.idle()
     assert {run.tenant: run.outcome for run in await inside.store.runs(None, 10)} == dict.fromkeys(begun, ends)
