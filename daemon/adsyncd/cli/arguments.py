@@ -4,12 +4,12 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adsyncd import config as settings_of
-from adsyncd.config.names import CONFIG_VARIABLE, DEFAULT_PATH, LOG_LEVEL_VARIABLE
+from adsyncd.config.names import CONFIG_VARIABLE, DEFAULT_PATH, LOG_LEVEL_VARIABLE, Level
 from adsyncd.config.plain_socket import plain_socket
 from adsyncd.errors import AdsyncdError, ConfigError, Problem
 from adsyncd.model.status import listed
@@ -37,7 +37,6 @@ Socket = Annotated[
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-Level = Literal["debug", "info", "warning", "error"]
 LogLevel = Annotated[
     Level,
     typer.Option("--log-level", envvar=LOG_LEVEL_VARIABLE, help="Lowest level that is logged, to standard error."),

@@ -6,9 +6,10 @@ import anyio
 import typer
 from pydantic import TypeAdapter
 
-from adsyncd.cli.arguments import CONFIG, Config, Json, Level, Socket, asked_at
+from adsyncd.cli.arguments import CONFIG, Config, Json, Socket, asked_at
 from adsyncd.cli.client import reaching
 from adsyncd.cli.output import print_json, print_line
+from adsyncd.config.names import Level
 from adsyncd.control import wire
 
 _LEVEL = TypeAdapter(wire.LogLevel)

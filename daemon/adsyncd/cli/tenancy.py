@@ -27,7 +27,7 @@ from adsyncd.model.status import State, TenantStatus
 from adsyncd.model.tenant import TENANT_ID
 from adsyncd.runs.lease import Leases
 from adsyncd.store import open_reader
-from adsyncd.store.tenancy import Client, Permits, Records, Tenancy, open_tenancy
+from adsyncd.store.tenancy import Client, Permits, Records, Tenancy, is_taken, open_tenancy
 from adsyncd.tasks import beside
 
 _PAUSE_S = 0.05  # between two pieces, in which a daemon's writes go on
@@ -164,14 +164,6 @@ def refusal(status: TenantStatus) -> CommandRefused | None:
     return CommandRefused(f"the daemon serves {name}", "move its file away, then: adsyncd reload")
 
 
-async def _stored(settings: Settings, tenant: str) -> Records:
-    """Return what is stored of a tenant. Raises AdsyncdError if that is nothing."""
-    async with open_reader(settings.store.url, clock=SystemClock()) as reader:
-        if records := await reader.records(tenant):
-            return records
-        raise not_stored(tenant, await reader.stored_tenants())
-
-
 async def _forgettable(
     settings: Settings, tenant: str, in_use: frozenset[Client] | None
 ) -> tuple[Records, Permits | None]:
@@ -185,10 +177,13 @@ async def _forgettable(
 
 
 async def _renamable(settings: Settings, old: str, new: str) -> Records:
-    records = await _stored(settings, old)
+    """Return what would be given to another name. Raises AdsyncdError if that is nothing, or if the name is taken."""
     async with open_reader(settings.store.url, clock=SystemClock()) as reader:
+        records = await reader.records(old)
+        if not records:
+            raise not_stored(old, await reader.stored_tenants())
         if await reader.records(new):
-            raise CommandRefused(f"there are records of {new} already", f"if they are of no use: adsyncd forget {new}")
+            raise is_taken(new)
     return records
 
 

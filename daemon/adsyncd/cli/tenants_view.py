@@ -8,14 +8,13 @@ from rich.console import Console, Group, RenderableType
 from rich.segment import SegmentLines
 from rich.text import Text
 
-from adsyncd.cli.output import new_table, styled
+from adsyncd.cli.output import WIDE, new_table, styled
 from adsyncd.cli.status_view import STYLES, ended, is_late, remaining, settled, since
 from adsyncd.control.overview import Cause
 from adsyncd.model.selection import Selection, Show
 from adsyncd.model.status import DaemonStatus, TenantStatus, listed
 from adsyncd.model.verdict import Severity
 
-WIDE = 120  # columns of a terminal that also fits permits
 _NAMED = 3  # tenants of a cause
 _LEAST_CAUSES = 3
 _LEAST_ROWS = 3

@@ -7,10 +7,10 @@ workers' states and verdicts ──────────┘    (looked at onc
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 import anyio.lowlevel
@@ -26,17 +26,17 @@ from adsyncd.control.overview import Bucket, Cause, QuotaRow, QuotasPage, Reason
 from adsyncd.control.paging import Listed, key_of, position
 from adsyncd.control.reasons import Failures, Reasons
 from adsyncd.control.statuses import Member
-from adsyncd.errors import StoreError
 from adsyncd.model.alert import Alert
 from adsyncd.model.half_hour import HalfHour, half_hour_of, start_of
 from adsyncd.model.selection import EVERYTHING, Selection
 from adsyncd.model.status import DaemonStatus, TenantStatus
 from adsyncd.tasks import OffLoop, beside, in_thread
-from adsyncd.telemetry.repetition import Repetition
+from adsyncd.telemetry.repetition import again_and_again
 from adsyncd.tenants.supervisor import Supervisor
 
 _log = structlog.stdlib.get_logger(__name__)
 
+_FAILING = "overview not refreshed"
 _REFRESH_S = 30.0
 _GLANCE_S = 1.0  # a look at all tenants is used for so long at least
 _GLANCE_LENGTHS = 200  # and for so many times as long as it took
@@ -88,23 +88,8 @@ class Overview:
 
     async def run(self) -> None:
         """Keep the last day, the last hour and the loads up to date until cancelled."""
-        async with beside(self._keep, self._free.sample, EVERY_S):
-            await self._keep(self.refresh, _REFRESH_S)
-
-    async def _keep(self, refresh: Callable[[], Coroutine[Any, Any, None]], every_s: float) -> None:
-        """Call `refresh` again and again. While it fails, what is known stays."""
-        said = Repetition()
-        while True:
-            try:
-                await refresh()
-                said.over("refresh")
-            except StoreError as error:
-                log = _log.warning if said.is_news("refresh", str(error), self._clock.monotonic()) else _log.debug
-                log("overview not refreshed", error=str(error))
-            except Exception as error:  # noqa: BLE001 - a bug in what is shown must not stop what is done
-                log = _log.error if said.is_news("refresh", repr(error), self._clock.monotonic()) else _log.debug
-                log("overview not refreshed", exc_info=True)
-            await anyio.sleep(every_s)
+        async with beside(again_and_again, self._free.sample, EVERY_S, _log, _FAILING):
+            await again_and_again(self.refresh, _REFRESH_S, _log, _FAILING)
 
     async def refresh(self) -> None:
         """Read what may have changed, and compute the loads anew. Raises StoreError."""
@@ -133,7 +118,7 @@ class Overview:
     async def daemon(self) -> DaemonStatus:
         """Return the daemon's status, with the tenants of the last look at them."""
         everyone = await self._census()
-        return await self._commands.status(everyone.states, everyone.counts)
+        return self._commands.status(everyone.states, everyone.counts)
 
     async def names(self, selection: Selection, limit: int, after: str | None) -> Listed[str]:
         """Return a page of the ids of the tenants that are selected, sorted. Raises CommandRefused."""

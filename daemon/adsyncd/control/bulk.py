@@ -5,7 +5,7 @@ commits them in groups.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +19,7 @@ from adsyncd.control.endpoint import Asked, Endpoint
 from adsyncd.control.orders import CancelsOrder, Effect, Named, Selected, TenantOutcome, TenantsOrder, sums
 from adsyncd.control.statuses import Member
 from adsyncd.errors import AdsyncdError, CommandRefused, NoSuchTenant, Stopping, StoreError
-from adsyncd.model.selection import EVERYTHING, Selection
+from adsyncd.model.selection import EVERYTHING
 from adsyncd.model.status import State
 from adsyncd.tasks import give_way
 from adsyncd.tenants.worker import Worker
@@ -135,7 +135,7 @@ def _meant(order: TenantsOrder, everyone: Census) -> Sequence[str]:
         case _:
             selection = EVERYTHING
     found = everyone.ids(selection)
-    always = Selection(platform=selection.platform, match=selection.match, q=selection.q)
+    always = replace(selection, kinds=frozenset())
     if not found and not everyone.ids(always):
         raise CommandRefused(f"no tenant has {always.in_words() or 'a drop-in'}", "adsyncd status lists all")
     return found

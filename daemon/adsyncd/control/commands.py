@@ -1,6 +1,5 @@
 """The questions and commands that the daemon answers, as calls without HTTP."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +27,6 @@ from adsyncd.runs.replay import Replayed
 from adsyncd.runs.verdict import verdict
 from adsyncd.store import Store
 from adsyncd.store.dead_letters import LetterKey
-from adsyncd.store.health import SLOW
 from adsyncd.store.history import RunKey
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
@@ -41,7 +39,6 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_ANSWERS_S = 1.0  # of the database, to a question about a tenant
 _RECORDS_S = 6.0  # a command; the command line waits for 10 s
 _UNREAD = "the database is busy: it has not answered within 1 s; ask again"
 _FEW = 20  # tenants whose plan takes some milliseconds
@@ -96,24 +93,15 @@ class Commands:
         if problem := self._store.health.problem or self._supervisor.begin_problem:
             raise StoreError(problem)
 
-    async def status(
-        self, states: Mapping[State, int] | None = None, counts: Mapping[Show, int] | None = None
-    ) -> DaemonStatus:
-        """Return the daemon's status.
-
-        `states` and `counts`: the number of tenants by state and of each kind, from a look at them that was made.
-        """
-        if states is None:
-            states, runs = Counter(member.state for member in await self.statuses.glance()), self._supervisor.runs
-        else:
-            runs = sum(states.get(state, 0) for state in (State.RUNNING, State.WAITING))
+    def status(self, states: Mapping[State, int], counts: Mapping[Show, int]) -> DaemonStatus:
+        """Return the daemon's status. `states` and `counts`: how many tenants there are by state and of each kind."""
         return DaemonStatus(
             version=adsyncd.__version__,
             since=self._since,
             stopping=self._supervisor.stopping,
             tenants={state: states[state] for state in State if state in states},
-            runs=runs,
-            counts=counts or {},
+            runs=sum(states.get(state, 0) for state in (State.RUNNING, State.WAITING)),
+            counts=counts,
             refused=[problem for refusal in self._files.refused for problem in refusal.problems],
             vault=self._vault.status if self._vault else None,
             breakers=self._supervisor.open_breakers,
@@ -128,7 +116,7 @@ class Commands:
         """
         status = await self.statuses.one(tenant_id)
         try:
-            with anyio.fail_after(0 if self._store.health.cause == SLOW else _ANSWERS_S):
+            with anyio.fail_after(self._store.health.patience_s):
                 facts = await self._facts(self._supervisor.worker(tenant_id), status)
         except NoSuchTenant:
             return status

@@ -11,6 +11,7 @@ from adsyncd.control.problem import Answer
 from adsyncd.control.wire import All, Order, SomeText, TenantId
 from adsyncd.errors import CommandRefused
 from adsyncd.model.selection import Selection, Show
+from adsyncd.model.status import listed
 
 _MOST_NAMED = 20  # ids in a log line
 
@@ -75,8 +76,7 @@ class TenantsOrder(Order):
         dry = {"dry_run": True} if self.dry_run else {}
         match self.tenants:
             case Named(ids=ids):
-                more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
-                return {"tenants": ", ".join(ids[:_MOST_NAMED]) + more, **dry}
+                return {"tenants": listed(ids, most=_MOST_NAMED), **dry}
             case Selected(selection=conditions):
                 return {"tenants": conditions.model_dump(mode="json", exclude_none=True), **dry}
         return {"tenants": "all", **dry}

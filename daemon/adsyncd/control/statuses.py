@@ -15,14 +15,12 @@ from adsyncd.model.tenant import Tenant
 from adsyncd.model.verdict import Severity, Verdict
 from adsyncd.runs.verdict import refused_verdict
 from adsyncd.store import Store
-from adsyncd.store.health import SLOW
 from adsyncd.tasks import give_way
 from adsyncd.tenants.supervisor import Supervisor
 from adsyncd.tenants.ticks import Ticker
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_ANSWERS_S = 1.0  # what takes longer is left out
 _TURN = 500  # tenants that are looked at in one turn of the event loop: about a millisecond
 
 
@@ -159,7 +157,7 @@ class Statuses:
 
     async def _letter_counts(self, ids: Sequence[str]) -> dict[str, int] | None:
         """Return the number of dead letters by tenant, or None while the database fails or is slow."""
-        with suppress(StoreError), anyio.move_on_after(0 if self._store.health.cause == SLOW else _ANSWERS_S):
+        with suppress(StoreError), anyio.move_on_after(self._store.health.patience_s):
             return await self._store.dead_letter_counts(ids)
         return None
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AliasPath, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from adsyncd.config.names import Level
 from adsyncd.control import paging
 from adsyncd.control.overview import PlatformRow, QuotaRow
 from adsyncd.control.problem import Answer
@@ -62,7 +63,7 @@ class Health(Answer):
 class LogLevel(Answer):
     """The lowest level of the daemon's own messages that is logged."""
 
-    level: Literal["debug", "info", "warning", "error"]
+    level: Level
 
 
 class Triggered(Answer):
@@ -246,7 +247,7 @@ class Order(BaseModel):
 class LogLevelOrder(Order):
     """Log from this level on, until the daemon restarts."""
 
-    level: Literal["debug", "info", "warning", "error"]
+    level: Level
 
 
 class OfTenant(Order):

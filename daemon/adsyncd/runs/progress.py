@@ -137,7 +137,7 @@ class RunCounts:
             failed=record.failed + untried,
             untried=untried,
             ended_at=max(now, run.started_at),  # though the clock was set back
-            note=self._note(*[CANCELLED] * (outcome is Outcome.ABANDONED and error is None)),
+            note=self._note(was_cancelled=outcome is Outcome.ABANDONED and error is None),
             listing=listing,
         )
 
@@ -158,9 +158,9 @@ class RunCounts:
             wrong.append(f"{gap}: none is marked deleted unless the next listing agrees")
         return (Outcome.PARTIAL, "; ".join(wrong)) if wrong else (Outcome.SUCCEEDED, None)
 
-    def _note(self, *before: str) -> str | None:
-        """Return what is remarkable in the listing and no fault of the run."""
-        notes = list(before)
+    def _note(self, *, was_cancelled: bool) -> str | None:
+        """Return what is remarkable and no fault of the run."""
+        notes = [CANCELLED] if was_cancelled else []
         listed = self._tally.listed + self._odd.lost
         if self._evidence is Listing.COMPLETE and self._claimed not in {0, listed}:
             notes.append(f"the platform named {counted(self._claimed, 'campaign')} in all and listed {listed}")

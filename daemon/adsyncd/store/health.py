@@ -35,6 +35,7 @@ EACH_S = 10.0  # a daemon without other writes is no busier than that
 AGAIN_S = 2.0  # between two probes while the database fails
 CALM_S = 45.0  # longer than a run whose begin failed waits
 _LOOK_S = 1.0
+_ANSWERS_S = 1.0  # to a question of an operator
 _ROOM = 1 << 20  # bytes that a disk must take before it counts as no longer full
 _NOBODY = ""  # no tenant's id
 
@@ -118,6 +119,11 @@ class Health:
         if cause is None:
             return None
         return "; ".join(part for part in (f"{self._place}: {cause}", _FIXES.get(cause)) if part)
+
+    @property
+    def patience_s(self) -> float:
+        """For how long a question waits for the database: not at all while it is known to be slow."""
+        return 0.0 if self.cause == SLOW else _ANSWERS_S
 
     @property
     def due_in_s(self) -> float:

@@ -112,9 +112,8 @@ def _some(table: Table, of_tenant: ColumnElement[bool], most: int = PIECE) -> Up
 
 
 _FIRST_RUNS = _RUN_IDS.order_by(runs.c.fire_time).limit(_RUNS)
-_REMOVED: dict[
-    str, UpdateBase
-] = {  # by kind, in the order in which they go; nothing is left that belongs to a row which is gone
+# By kind, in the order in which they go: nothing is left that belongs to a row which is gone.
+_REMOVED: dict[str, UpdateBase] = {
     "dead_letters": _some(dead_letters, _OF_TENANT["dead_letters"]),
     "owed": _some(pushes, pushes.c.run_id.in_(_FIRST_RUNS)),
     "unpushed": _some(unpushed, unpushed.c.run_id.in_(_FIRST_RUNS)),
@@ -161,11 +160,16 @@ def rename(connection: Connection, old: str, new: str, now: datetime) -> Records
     if not records:
         raise CommandRefused(f"nothing is stored of {old}", "adsyncd runs lists tenants with runs")
     if count(connection, new):
-        raise CommandRefused(f"there are records of {new} already", f"if they are of no use: adsyncd forget {new}")
+        raise is_taken(new)
     values = {"of_tenant": old, "new_tenant": new, "now": now}
     for statement in _renaming(old):
         connection.execute(statement, values)
     return records
+
+
+def is_taken(name: str) -> CommandRefused:
+    """Return the error that a tenant can't be renamed to a name of which something is stored."""
+    return CommandRefused(f"there are records of {name} already", f"if they are of no use: adsyncd forget {name}")
 
 
 def _renaming(old: str) -> list[UpdateBase]:

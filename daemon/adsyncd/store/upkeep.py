@@ -12,9 +12,8 @@ import anyio
 import structlog
 
 from adsyncd.clock import Clock
-from adsyncd.errors import StoreError
 from adsyncd.store.pruning import Old, RollUp
-from adsyncd.telemetry.repetition import Repetition
+from adsyncd.telemetry.repetition import again_and_again
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -50,15 +49,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """Prune until cancelled. A failing database is tried again."""
-        said = Repetition()
-        while True:
-            try:
-                await self.prune()
-                said.over("pruning")
-            except StoreError as error:
-                log = _log.warning if said.is_news("pruning", str(error), self._clock.monotonic()) else _log.debug
-                log("history not pruned", error=str(error))
-            await anyio.sleep(_EACH_S)
+        await again_and_again(self.prune, _EACH_S, _log, "history not pruned")
 
     async def prune(self) -> None:
         """Remove all that is not kept, after a pause between any two pieces. Raises StoreError."""

@@ -40,7 +40,6 @@ _ATTRIBUTES = {"tenant": TENANT, "run_id": RUN_ID, "exception": "exception.stack
 _NOT_ATTRIBUTES = META | {"_record", "_from_structlog"}
 
 
-LEVELS = ("debug", "info", "warning", "error")
 _OURS = "adsyncd"  # the logger above all of the program
 
 

@@ -1,6 +1,12 @@
 """Decides when a thing that repeats is worth a line of the log again: when its reason changes, then once an hour."""
 
 import re
+from collections.abc import Awaitable, Callable
+
+import anyio
+from structlog.stdlib import BoundLogger
+
+from adsyncd.errors import StoreError
 
 HOUR_S = 3600.0
 
@@ -33,3 +39,22 @@ class Repetition:
     def over(self, subject: str) -> None:
         """Note that it has ended: the next time is news."""
         self._said.pop(subject, None)
+
+
+async def again_and_again(do: Callable[[], Awaitable[None]], every_s: float, log: BoundLogger, failing: str) -> None:
+    """Call `do`, and again `every_s` seconds after its end, until cancelled.
+
+    An error ends nothing: it is logged as `failing`, one of the database as a warning, a bug with its traceback.
+    """
+    said = Repetition()
+    while True:
+        try:
+            await do()
+            said.over(failing)
+        except StoreError as error:
+            tell = log.warning if said.is_news(failing, str(error), anyio.current_time()) else log.debug
+            tell(failing, error=str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in this must not stop the rest
+            tell = log.error if said.is_news(failing, repr(error), anyio.current_time()) else log.debug
+            tell(failing, exc_info=True)
+        await anyio.sleep(every_s)

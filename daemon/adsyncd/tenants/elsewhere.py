@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-import anyio
 import structlog
 
 from adsyncd.alerts import AlertWatch
-from adsyncd.errors import StoreError
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import Run
 from adsyncd.runs.lease import TTL_S, Leases, holder
 from adsyncd.runs.success import got_through
 from adsyncd.telemetry.instruments import DEAD_LETTERS, LAST_SUCCESS, Instruments
-from adsyncd.telemetry.repetition import Repetition
+from adsyncd.telemetry.repetition import again_and_again
 from adsyncd.tenants.worker import Worker
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -86,18 +84,7 @@ class Elsewhere:
 
     async def run(self) -> None:
         """Look again and again, until cancelled. While the database fails, what is known stays."""
-        said = Repetition()
-        while True:
-            try:
-                await self.look()
-                said.over("look")
-            except StoreError as error:
-                log = _log.warning if said.is_news("look", str(error), anyio.current_time()) else _log.debug
-                log("other processes can't be seen", error=str(error))
-            except Exception as error:  # noqa: BLE001 - a bug in what is seen must not stop what is done
-                log = _log.error if said.is_news("look", repr(error), anyio.current_time()) else _log.debug
-                log("looking at other processes broke down", exc_info=True)
-            await anyio.sleep(LOOK_S)
+        await again_and_again(self.look, LOOK_S, _log, "other processes can't be seen")
 
     async def look(self) -> None:
         """Look once. Raises StoreError; the next look makes up for it."""

@@ -8,11 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
-import anyio
 import structlog
 
 from adsyncd.duration import LONGEST, format_duration
-from adsyncd.errors import StoreError
 from adsyncd.model.run import Outcome
 from adsyncd.model.schedule import intervals
 from adsyncd.model.tenant import PushPolicy, Schedule, Tenant
@@ -43,7 +41,7 @@ from adsyncd.telemetry.instruments import (
     WINDOW,
     Instruments,
 )
-from adsyncd.telemetry.repetition import Repetition
+from adsyncd.telemetry.repetition import Repetition, again_and_again
 from adsyncd.telemetry.series import Reading
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -106,24 +104,22 @@ def begin(instruments: Instruments, tenant: Tenant) -> None:
 
 async def keep_letters(store: Letters, instruments: Instruments, tenants: Callable[[], Collection[str]]) -> None:
     """Read the dead letters of all tenants again and again, until cancelled: an operator closes some at any time."""
-    aged, said = set[str](), Repetition()
-    while not instruments.is_idle:
-        try:
-            letters = await store.oldest_dead_letters()
-        except StoreError as error:
-            log = _log.warning if said.is_news("letters", str(error), anyio.current_time()) else _log.debug
-            log("dead letters can't be measured", error=str(error))
-        else:
-            said.over("letters")
-            for tenant in aged - letters.keys():
-                instruments.end(DEAD_LETTERS_OLDEST, tenant=tenant)
-            aged = letters.keys() & set(tenants())
-            for tenant in tenants():
-                count, oldest = letters.get(tenant, (0, None))
-                instruments.set(DEAD_LETTERS, count, tenant=tenant)
-                if oldest is not None:
-                    instruments.set(DEAD_LETTERS_OLDEST, oldest.timestamp(), tenant=tenant)
-        await anyio.sleep(_LETTERS_S)
+    aged = set[str]()
+
+    async def measure() -> None:
+        nonlocal aged
+        letters = await store.oldest_dead_letters()
+        for tenant in aged - letters.keys():
+            instruments.end(DEAD_LETTERS_OLDEST, tenant=tenant)
+        aged = letters.keys() & set(tenants())
+        for tenant in tenants():
+            count, oldest = letters.get(tenant, (0, None))
+            instruments.set(DEAD_LETTERS, count, tenant=tenant)
+            if oldest is not None:
+                instruments.set(DEAD_LETTERS_OLDEST, oldest.timestamp(), tenant=tenant)
+
+    if not instruments.is_idle:
+        await again_and_again(measure, _LETTERS_S, _log, "dead letters can't be measured")
 
 
 class Gauges:

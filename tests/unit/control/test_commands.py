@@ -8,11 +8,12 @@ import anyio
 import httpx
 import pytest
 
-from adsyncd.control import commands, statuses
+from adsyncd.control import commands
 from adsyncd.errors import StoreError
 from adsyncd.model.run import Outcome
 from adsyncd.model.status import RefusedFile, State
 from adsyncd.rate.wait import WaitReason
+from adsyncd.store import health
 from support.control import UNCHANGED, WRONG, Inside, ask, refused, tell, tenant
 from support.records import bury, run
 
@@ -62,9 +63,8 @@ async def test_a_database_that_does_not_answer_holds_up_no_question_and_no_comma
         await answers.wait()
         await record(tenant_id, since)
 
-    monkeypatch.setattr(commands, "_ANSWERS_S", 0.05)
+    monkeypatch.setattr(health, "_ANSWERS_S", 0.05)
     monkeypatch.setattr(commands, "_RECORDS_S", 0.05)
-    monkeypatch.setattr(statuses, "_ANSWERS_S", 0.05)
     monkeypatch.setattr(inside.store, "pause", late)
     for question in ("dead_letter_counts", "runs"):
         monkeypatch.setattr(inside.store, question, stalled)

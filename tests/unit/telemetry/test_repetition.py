@@ -1,8 +1,18 @@
 """What repeats is said when its reason changes and once an hour."""
 
+import anyio
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
-from adsyncd.telemetry.repetition import HOUR_S, Repetition, alike
+from adsyncd.errors import StoreError
+from adsyncd.telemetry.repetition import HOUR_S, Repetition, again_and_again, alike
+from support.virtual_time import BACKEND
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    return BACKEND
 
 
 @pytest.mark.parametrize(
@@ -62,3 +72,23 @@ def test_subjects_know_nothing_of_each_other_and_what_is_over_is_news_again() ->
 def test_what_is_not_hourly_is_never_said_again() -> None:
     said = Repetition()
     assert [said.is_news("acme", "well", hour * HOUR_S, hourly=False) for hour in range(3)] == [True, False, False]
+
+
+async def test_what_is_done_again_and_again_outlives_its_errors_and_says_each_once() -> None:
+    down, bug = StoreError("adsyncd.db: the disk is full"), RuntimeError("a bug")
+    ends = [down, down, None, down, bug, bug, None]
+    at = list[float]()
+
+    async def do() -> None:
+        at.append(anyio.current_time())
+        if error := ends[len(at) - 1]:
+            raise error
+
+    log, began = structlog.stdlib.get_logger("adsyncd"), anyio.current_time()
+    with capture_logs() as logged, anyio.move_on_after(6 * 30 + 1):
+        await again_and_again(do, 30, log, "history not pruned")
+    assert [one - began for one in at] == [0, 30, 60, 90, 120, 150, 180]
+    assert {entry["event"] for entry in logged} == {"history not pruned"}
+    assert [entry["log_level"] for entry in logged] == ["warning", "debug", "warning", "error", "debug"]
+    assert logged[0]["error"] == str(down)
+    assert logged[3]["exc_info"] is True

@@ -30,7 +30,7 @@ HOSTILE = "<script>alert(1)</script>\"'&\N{RIGHT-TO-LEFT OVERRIDE}"
 
 @pytest.fixture
 def lists(inside: Inside) -> DrawnLists:
-    return DrawnLists(inside.commands.status)
+    return DrawnLists(inside.overview.daemon)
 
 
 @pytest.fixture
