@@ -4,6 +4,27 @@ import json
 
 from support.program import Program
 
+PORT, HOST = "has a port that is not one of 1 to 65535", "has no valid host"
+BAD_ADDRESSES = {
+    "http://127.0.0.1:99999": PORT,
+    "http://127.0.0.1:0": PORT,
+    "http://127.0.0.1:eighty": PORT,
+    "http://ads.example.com/#x": "must not have a fragment",
+    "http://ads.example.com/api?x=1": "must not have a query: adsyncd appends paths",
+    "http://[::1": HOST,
+    "http://[::1]x": HOST,
+    "http://[::1]]:80": HOST,
+    "http://[12345::]": HOST,
+    "http://[v1.a]": HOST,
+    "http://::1": HOST,
+    "http://2001:db8::1/api": HOST,
+    "http://256.1.1.1": HOST,
+    "http://ads..example.com": HOST,
+    "http:///api": "has no host",
+    "http://ads example.com": "has a space or another character that no address has",
+    "ads.example.com": "expected an address that begins with https:// or http://",
+}
+
 
 async def test_check_says_whatever_keeps_the_daemon_from_starting_or_a_file_from_counting(program: Program) -> None:
     folder = program.folder / "tenants.d"
@@ -78,3 +99,22 @@ async def test_a_reload_names_its_tenants_and_a_dry_run_tells_before(program: Pr
         assert (ignored["level"], "is empty" in ignored["problem"]) == ("warning", True)
         assert (await program.run("reload")).returncode == 0
         assert len(daemon.events("file ignored")) == 1  # told once
+
+
+async def test_check_and_run_name_the_line_of_each_bad_address_and_what_is_wrong_with_it(program: Program) -> None:
+    settings = [line for line in program.config.read_text().splitlines() if not line.startswith("platforms = ")]
+    settings.append('platforms.good.base_url = "http://[::1]:8080/api/"')
+    expected = list[str]()
+    for number, (address, wrong) in enumerate(BAD_ADDRESSES.items()):
+        settings.append(f'platforms.bad-{number}.base_url = "{address}"')
+        expected.append(f"{program.config}:{len(settings)}: platforms.bad-{number}.base_url: {wrong}; ")
+    program.config.write_text("\n".join(settings))
+    for command, code in (("check", 1), ("run", 78)):
+        refused = await program.run(command)
+        said = (refused.stdout + refused.stderr).decode()
+        assert (refused.returncode, "Traceback" in said) == (code, False), said
+        told = [line.removeprefix("error: ") for line in said.splitlines() if str(program.config) in line]
+        assert len(told) == len(expected)
+        for line, beginning in zip(told, expected, strict=True):
+            assert line.startswith(beginning)
+            assert len(line) > len(beginning)  # the fix

@@ -1,5 +1,6 @@
 """The real daemon takes up what changes in its files while runs go on."""
 
+import re
 import signal
 from typing import Any
 
@@ -180,3 +181,27 @@ async def test_a_changed_client_id_is_not_mixed_with_the_run_in_progress_nor_wit
         assert (changed["client_id"], changed["last_run"]["outcome"]) == ("initech", "failed")
         assert (changed["error"], changed["verdict"]) == (None, None)
         assert not (await program.ask("status"))["tenants"][0]["error"]
+
+
+async def test_permits_that_are_out_beyond_a_lowered_quota_are_said_in_words_and_are_a_negative_number_in_json(
+    program: Program,
+) -> None:
+    program.tenant("acme", quota={"requests": 20, "per": "1h"})
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+        before = await program.ask("status", "acme")
+        used = before["permits"] - before["permits_free"]
+        assert used > CAMPAIGNS
+        program.tenant("acme", quota={"requests": 5, "per": "1h"})
+        assert counts(await reload(daemon)) == {"changed": 1}
+        after = await program.ask("status", "acme")
+        assert (after["permits"], after["permits_free"]) == (5, 5 - used)
+        [listed] = (await program.ask("status"))["tenants"]
+        assert listed["permits_free"] == 5 - used
+        said = (await program.run("status", "acme")).stdout.decode()
+        assert f"0 of 5 are free; {used - 5} more are out than the quota allows, shape " in said
+        program.environ["COLUMNS"] = "200"  # so wide that the table shows permits
+        for command, free in (("status", "0/5"), ("status acme", "0 of 5 are free"), ("plan acme", "")):
+            shown = (await program.run(*command.split())).stdout.decode()
+            assert free in shown, command
+            assert not re.search(r"-\d+(/| of )", shown), command

@@ -49,6 +49,56 @@ async def test_one_command_does_what_has_to_be_done_to_many_tenants(program: Pro
     _is_one_line_each(daemon)
 
 
+async def test_one_command_ends_the_runs_of_many_tenants(program: Program, platform: Platform) -> None:
+    await platform.treat(campaigns=60, push_latency_s=2)
+    some, others = SHOPS[:3], SHOPS[3:5]
+    for name in (*some, *others, "eu"):
+        program.tenant(name, client_id="acme", credentials={"env": "ACME"}, sync={"concurrency": 1})
+    program.tenant("off", enabled=False)
+    async with program.daemon() as daemon:
+        await daemon.logs("ready")
+        await _all_in_progress(program, 6)
+        *lines, total = await call(program, "cancel", "--match", "shop-*", "--dry-run")
+        assert lines == [f"{name}: would be cancelled" for name in (*some, *others)]
+        assert total == "5 would be cancelled"
+        await _all_in_progress(program, 6)
+
+        *lines, total = await call(program, "cancel", *some, "--resumable")
+        assert lines == [f"{name}: cancelled" for name in some]
+        assert total == "3 cancelled"
+        await daemon.logs("run left open", 3)
+        assert await outcomes(program, "cancel", "--match", "shop-*", "--dry-run") == {
+            **dict.fromkeys(some, "unchanged"),
+            **dict.fromkeys(others, "done"),
+        }
+        assert await call(program, "cancel", "--all", code=3) == [
+            "eu: cancelled",
+            "off: refused: it is disabled; enable it in its drop-in, and run: adsyncd reload",
+            *(f"{name}: unchanged, no run was in progress" for name in some),
+            *(f"{name}: cancelled" for name in others),
+            "3 cancelled, 3 unchanged, 1 refused",
+        ]
+        await daemon.logs("run ended", 3)
+        assert (await call(program, "cancel", "--match", "eu"))[-1] == "1 unchanged"
+        assert (await call(program, "cancel", "--match", "off", code=1))[-1] == "1 refused"
+        assert "select tenants: TENANT..." in " ".join(await call(program, "cancel", "--all", "--match", "eu", code=2))
+        runs = await program.runs()
+        ended = {name: (run["outcome"], run["note"]) for name, run in runs.items()}
+        assert ended == {
+            **dict.fromkeys(some, (None, None)),
+            **dict.fromkeys([*others, "eu"], ("abandoned", "cancelled by an operator")),
+        }
+        assert all(run["pushed"] + run["failed"] == run["listed"] for run in runs.values() if run["outcome"])
+        assert not daemon.events("alert fires")
+
+
+async def _all_in_progress(program: Program, number: int) -> None:
+    """Return once so many tenants have a run in progress."""
+    with anyio.fail_after(60):
+        while (await program.ask("status"))["daemon"]["tenants"].get("running") != number:  # noqa: ASYNC110 - another process
+            await anyio.sleep(0.1)
+
+
 async def _pauses_and_resumes(program: Program) -> None:
     *lines, total = await call(program, "pause", "--match", "shop-*", "--dry-run")
     assert lines == [f"{name}: would be paused" for name in SHOPS]

@@ -6,20 +6,26 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic_core import PydanticCustomError
 
 from adsyncd.config.diagnostics import wrong
 from adsyncd.config.file_access import read_regular
 from adsyncd.config.names import LONGEST_SOCKET
 from adsyncd.config.toml_file import unreadable
 from adsyncd.duration import parse_duration
+from adsyncd.model.web_host import read_host
 
 _MOST_PEM_BYTES = 1 << 20
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\s.+?-----END CERTIFICATE-----", re.DOTALL)
+_BARE_IPV6 = re.compile("[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
+_ZONE = re.compile(r"%[0-9A-Za-z._~%-]+\]")  # of an IPv6 address: the interface
+_FOUR_NUMBERS = re.compile("[0-9]+([.][0-9]+){3}")
 
 
 class Variable(str):
@@ -91,13 +97,21 @@ def checked_url(value: str) -> str:
     if "#" in value:
         raise wrong("must not have a fragment", "remove the # and everything after it", echo=False)
     if not re.fullmatch("[!-~]+", value):
-        raise wrong("has a space or another character that no address has", "write it percent-encoded", echo=False)
+        fix = "write it percent-encoded in a path, as xn--... in a host"
+        raise wrong("has a space or another character that no address has", fix, echo=False)
+    _check_authority(value)
+    return value
+
+
+def _check_authority(address: str) -> None:
+    """Raise what a validator may raise unless an address has a host that can be connected to, and a valid port."""
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(address)
         host = parts.hostname
     except ValueError:
-        fix = "write an IPv6 address in brackets, such as https://[::1]"
-        raise wrong("has no valid host", fix, echo=False) from None
+        raise _no_host(in_brackets=True) from None
+    if _BARE_IPV6.fullmatch(parts.netloc):
+        raise _no_host(in_brackets=True)
     try:
         port = parts.port
     except ValueError:
@@ -106,10 +120,30 @@ def checked_url(value: str) -> str:
         raise wrong("has a port that is not one of 1 to 65535", "correct the number after the host", echo=False)
     if not host:
         raise wrong("has no host", "write it after the //", echo=False)
-    return value
+    if not _is_host(parts.netloc):
+        raise _no_host(in_brackets="[" in parts.netloc)
 
 
-def _base_url(value: str) -> str:
+def _is_host(authority: str) -> bool:
+    """Return whether the host can be connected to: a name that DNS can hold, or an address that is well-formed."""
+    host = read_host(_ZONE.sub("]", authority))
+    if host is None or not host.is_usable or host.name.startswith("[v"):  # an address of a version to come
+        return False
+    try:
+        return not _FOUR_NUMBERS.fullmatch(host.name) or bool(IPv4Address(host.name))
+    except ValueError:
+        return False
+
+
+def _no_host(*, in_brackets: bool) -> PydanticCustomError:
+    fix = "write an IPv6 address in brackets, such as https://[::1]"
+    if not in_brackets:
+        fix = "write a name such as ads.example.com, or four numbers up to 255 such as 192.0.2.1"
+    return wrong("has no valid host", fix, echo=False)
+
+
+def base_url(value: str) -> str:
+    """Return an address to which paths can be appended. Raises as `checked_url` does."""
     if "?" in checked_url(value):
         raise wrong("must not have a query: adsyncd appends paths", "remove the ? and everything after it", echo=False)
     return value.rstrip("/")
@@ -184,7 +218,7 @@ AnyDuration = Annotated[timedelta, _duration("0s")]
 SomeDuration = Annotated[timedelta, _duration("1ms")]
 Interval = Annotated[timedelta, _duration("1s")]
 
-Url = Annotated[str, AfterValidator(_base_url)]
+Url = Annotated[str, AfterValidator(base_url)]
 WebhookUrl = Annotated[str, AfterValidator(checked_url)]
 StoreUrl = Annotated[
     str,

@@ -5,15 +5,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from adsyncd.config.answer_tables import AnswerTable, RuleTable
-from adsyncd.config.field_types import (
-    ConfigTable,
-    Url,
-    VarName,
-    Whole,
-)
+from adsyncd.config.field_types import ConfigTable, VarName, Whole
 from adsyncd.config.limits_table import LimitsTable
 from adsyncd.config.listing_tables import FieldsTable, ListTable
-from adsyncd.config.profile_types import ApiPath, HeaderFieldName, HeaderFields, ValuePath
+from adsyncd.config.profile_types import ApiAddress, ApiPath, HeaderFieldName, HeaderFields, ValuePath
 from adsyncd.config.sign_in_tables import SignInTable, TokenTable
 from adsyncd.config.templates import as_headers, as_json
 from adsyncd.model.profile import Means, Profile, Push
@@ -48,7 +43,7 @@ class PushTable(ConfigTable):
 class ProfileFile(ConfigTable):
     """A platform's profile."""
 
-    base_url: Url | None = Field(None, examples=["https://ads.example.com"])
+    base_url: ApiAddress | None = Field(None, examples=["https://ads.example.com"])
     vars: tuple[VarName, ...] = Field((), max_length=32, examples=[["login_customer_id"]])
     sign_in: SignInTable = Field(examples=[{"static": "access_token"}])
     token: TokenTable = TokenTable()

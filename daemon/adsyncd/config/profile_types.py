@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, Strict
 
 from adsyncd.config.diagnostics import wrong
-from adsyncd.config.field_types import checked_url
+from adsyncd.config.field_types import base_url, checked_url
 from adsyncd.model.profile import PLACEHOLDER
 
 _LONGEST_PATH = 4096
@@ -32,6 +32,11 @@ def _api_path(value: str) -> str:
     if len(value) > _LONGEST_PATH:
         raise wrong(f"must have at most {_LONGEST_PATH} characters", "shorten it", echo=False)
     return value
+
+
+def _api_address(value: str) -> str:
+    base_url(PLACEHOLDER.sub("x", value))  # of a placeholder another check says that nothing fills it
+    return value.rstrip("/")
 
 
 def _sign_in_url(value: str) -> str:
@@ -77,6 +82,7 @@ def _json_path(value: str) -> str:
 
 
 ApiPath = Annotated[str, AfterValidator(_api_path)]
+ApiAddress = Annotated[str, AfterValidator(_api_address)]
 SignInUrl = Annotated[str, AfterValidator(_sign_in_url)]
 HeaderFields = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_text)]]
 HeaderFieldName = Annotated[str, AfterValidator(_header_name)]

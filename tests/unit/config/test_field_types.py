@@ -3,6 +3,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trustme
 from pydantic import TypeAdapter, ValidationError
@@ -49,6 +50,15 @@ def test_an_address_loses_its_trailing_slash() -> None:
     assert accepts(field_types.Url, "https://ads.example.com/") == "https://ads.example.com"
     assert accepts(field_types.Url, "http://127.0.0.1:8080/v1//") == "http://127.0.0.1:8080/v1"
     assert accepts(field_types.Url, "http://[::1]:80") == "http://[::1]:80"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["[fe80::1%eth0]:80", "[fe80::1%25eth0]", "[::ffff:192.0.2.1]", "192.0.2.1", "127.1", "a_b", "ads.", "H", "1"],
+)
+def test_an_address_may_have_any_host_that_can_be_connected_to(host: str) -> None:
+    assert accepts(field_types.Url, f"http://{host}/api") == f"http://{host}/api"
+    httpx.URL(f"http://{host}/api")
 
 
 @pytest.mark.parametrize(
