@@ -17,10 +17,11 @@ from adsyncd.control.paging import MOST
 from adsyncd.control.wire import AlertAnswer
 from adsyncd.model.alert import Alert, AlertName
 from adsyncd.model.selection import Selection
-from adsyncd.model.status import TenantStatus, counted
+from adsyncd.model.status import TenantStatus, counted, listed
 
 _ALERTS = TypeAdapter(list[Alert])
 _TENANT = TypeAdapter(TenantStatus)
+_NAMED = 3  # tenants that have the same alert for the same reason
 
 DO = {  # as docs/operate.md has it
     AlertName.LOW_SUCCESS_RATE: (
@@ -57,6 +58,8 @@ def alerts(
     selection: Selection,
 ) -> None:
     """Show the alerts that fire, the critical ones first: since when, why, and what to do.
+
+    Alerts of several tenants for the same reason are one entry.
 
     Exits 0, also while alerts fire; 1 if there is no such tenant, or none has the platform or the pattern; 4 if there
     is no daemon, 5 if it does not answer in time.
@@ -97,12 +100,16 @@ def as_json(alert: Alert) -> dict[str, Any]:
 
 
 def in_words(found: list[Alert]) -> list[str]:
-    """Return the lines about alerts, and their number."""
-    lines = list[str]()
+    """Return the lines about alerts, those of one kind for the same reason together, and their number."""
+    alike = dict[tuple[AlertName, str], list[Alert]]()
     for alert in found:
-        lines.append(f"{alert.name.severity}: {alert.tenant}: {alert.name}, since {full(alert.since)}")
-        lines.append(f"  {alert.summary}")
-        lines.append(f"  do: {DO[alert.name].format(tenant=alert.tenant)}")
+        alike.setdefault((alert.name, alert.summary), []).append(alert)
+    lines = list[str]()
+    for (name, summary), alerts in alike.items():
+        since = f"{'the first ' * (len(alerts) > 1)}since {full(alerts[0].since)}"
+        lines.append(f"{name.severity}: {listed([alert.tenant for alert in alerts], most=_NAMED)}: {name}, {since}")
+        lines.append(f"  {summary}")
+        lines.append(f"  do: {DO[name].format(tenant=alerts[0].tenant)}")
     counts = Counter(alert.name.severity for alert in found)
     words = [f"{counts[severity]} {severity}" for severity in ("critical", "warning") if counts[severity]]
     return [*lines, f"{counted(len(found), 'alert')}: {', '.join(words)}" if found else "no alert fires"]

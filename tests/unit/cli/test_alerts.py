@@ -37,6 +37,18 @@ def test_each_is_said_with_its_start_its_summary_and_what_to_do() -> None:
     assert in_words([]) == ["no alert fires"]
 
 
+def test_those_of_many_tenants_for_one_reason_are_said_once_with_the_start_of_the_first() -> None:
+    down = [Alert(f"shop-{n}", AlertName.RUNS_FAILING, NOON + timedelta(minutes=n), "503 again") for n in range(1, 41)]
+    other = Alert("acme", AlertName.RUNS_FAILING, NOON + timedelta(hours=1), "the certificate has expired")
+    assert [line for line in in_words(in_order([*down, other])) if not line.startswith("  do: ")] == [
+        "critical: shop-1, shop-2, shop-3 and 37 more: runs_failing, the first since 2026-11-25 13:01:00+01:00",
+        "  503 again",
+        "critical: acme: runs_failing, since 2026-11-25 14:00:00+01:00",
+        "  the certificate has expired",
+        "41 alerts: 41 critical",
+    ]
+
+
 def test_json_is_in_utc() -> None:
     shown = as_json(an_alert("acme", AlertName.LATE))
     assert shown["since"] == "2026-11-25T12:00:00Z"
