@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import anyio
 import typer
 
 from adsyncd.cli.arguments import CONFIG, Config, Json
-from adsyncd.cli.output import print_json, print_line, problem_as_json
+from adsyncd.cli.output import print_json, print_line, problem_as_json, together
 from adsyncd.cli.status_view import silence
 from adsyncd.clock import SystemClock
 from adsyncd.config import Settings, load_guarded_settings
@@ -89,14 +90,20 @@ def check(
             print_line(str(problem))
         for fact in found.facts:
             print_line(f"store: {fact}")
-        for warning in warnings:
-            print_line(f"warning: {warning}", err=True)
+        for line in _in_lines(warnings):
+            print_line(f"warning: {line}", err=True)
         counts = [f"{counted(len(ready), 'tenant')} ready", counted(len(problems), "problem")]
         counts += [counted(len(warnings), "warning")] if warnings else []
         print_line(", ".join(counts), err=bool(problems))
     if connect:
         well = _connect(settings, ready, match, as_json if json else None)
     raise typer.Exit(0 if well and not problems else 1)
+
+
+def _in_lines(warnings: Sequence[Problem]) -> Iterator[str]:
+    """Yield lines about warnings; those that are the same for many tenants are one."""
+    yield from (str(one) for one in warnings if one.path or not one.key)
+    yield from together((one.key, str(replace(one, key=None))) for one in warnings if one.key and not one.path)
 
 
 def _see_that_it_selects(match: str | None, *, connect: bool) -> None:

@@ -35,7 +35,7 @@ RUN_KEYS = (
 _SECONDS_OF_DAY = ("waited_s", "longest_s")
 
 WIDE = 120  # columns of a terminal that fits all, such as trace ids
-_NAMED = 3  # tenants whose runs have the same error
+_NAMED = 3  # tenants or runs of which the same is said
 _UNBOUND = 160  # without a terminal everything fits
 
 _STYLES = {
@@ -270,6 +270,15 @@ def print_letter(letter: DeadLetter) -> None:
             _write(f"payload: {escaped_lines(json.dumps(value, indent=2, ensure_ascii=False))}")
         else:
             print_line(f"{key.replace('_', ' ')}: {'-' if value is None else value}")
+
+
+def together(said: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield `name: text` for names and texts, a line for all names with the same text, in the order of the first."""
+    names = dict[str, list[str]]()
+    for name, text in said:
+        names.setdefault(text, []).append(name)
+    for text, alike in names.items():
+        yield f"{listed(alike, most=_NAMED)}: {text}"
 
 
 def seconds(time: float | None) -> str:

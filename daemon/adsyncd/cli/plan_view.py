@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from adsyncd.cli.output import new_console, new_table, seconds, styled
+from adsyncd.cli.output import new_console, new_table, seconds, styled, together
 from adsyncd.runs.plan import Plan
 
 
@@ -39,8 +39,8 @@ def print_plan(plan: Plan) -> None:
     console = new_console()
     for table in (tenants, platforms):
         console.print(table)
-    for name, fix in plan.fixes.items():
-        console.print(f"{name}: {fix}", style="red", soft_wrap=True)
+    for line in together(plan.fixes.items()):
+        console.print(line, style="red", soft_wrap=True)
 
 
 def _rounded(values: dict[str, object]) -> dict[str, object]:

@@ -10,7 +10,17 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from adsyncd.cli.arguments import CONFIG, Config, Json
-from adsyncd.cli.output import WIDE, Terminal, new_console, new_table, print_json, print_line, seconds, styled
+from adsyncd.cli.output import (
+    WIDE,
+    Terminal,
+    new_console,
+    new_table,
+    print_json,
+    print_line,
+    seconds,
+    styled,
+    together,
+)
 from adsyncd.cli.plan import read_history
 from adsyncd.config import Settings, load_settings
 from adsyncd.config.dropins import read_tenants
@@ -136,10 +146,8 @@ def _print(forecasts: Sequence[Forecast]) -> None:
             styled("kept", "green") if forecast.keeps_schedule else styled("not kept", "red"),
         )
     console.print(table)
-    for forecast in forecasts:
-        if forecast.fix:
-            text = f"{forecast.tenant}: {forecast.fix}"
-            console.print(text, style="red", soft_wrap=True)
+    for line in together((forecast.tenant, forecast.fix) for forecast in forecasts if forecast.fix):
+        console.print(line, style="red", soft_wrap=True)
 
 
 def _in_words(lost: Mapping[str, int]) -> str:

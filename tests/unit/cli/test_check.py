@@ -75,6 +75,19 @@ def test_check_warns_of_a_schedule_that_the_quota_cannot_meet_with_numbers_and_t
     assert "37 requests per 1m" in warning["fix"]
 
 
+def test_a_warning_that_is_the_same_for_many_tenants_is_one_line(call: Call, folder: Path) -> None:
+    for number in range(1, 6):
+        add_tenant(folder, f"shop-{number}", 'schedule = { every = "5m" }\n')
+    said = call("check")
+    assert said.out == "6 tenants ready, 0 problems, 5 warnings\n"
+    [warning] = said.err.splitlines()
+    assert warning.startswith("warning: tenant shop-1, tenant shop-2, tenant shop-3 and 2 more: its quota can't meet")
+    assert len(json.loads(call("check", "--json").out)) == 5
+    fixes = [line for line in call("plan").out.splitlines() if line.startswith("tenant shop")]
+    assert len(fixes) == 1
+    assert fixes[0].startswith("tenant shop-1, tenant shop-2, tenant shop-3 and 2 more: a run takes up to 110 requests")
+
+
 def test_a_crontab_that_never_comes_up_is_a_problem(call: Call, folder: Path) -> None:
     add_tenant(folder, "globex", 'schedule = { cron = "0 3 30 2 *" }\n')
     said = call("check")
