@@ -1,7 +1,7 @@
 """Writes the completions of shells from the commands of `--help`: `python docs/completions.py FOLDER`.
 
 adsyncd.bash is for bash, _adsyncd for zsh and adsyncd.fish for fish. The shells' own parts are in
-docs/completions/; what they complete is made here. For tenants' ids they run `adsyncd __tenants`.
+docs/completions/; what they complete is made here. For the names of tenants and platforms they run hidden commands.
 """
 
 import sys
@@ -14,17 +14,24 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from adsyncd import cli
-from adsyncd.__main__ import COMPLETING
+from adsyncd.config.completed_names import COMPLETING
 
 PARTS = Path(__file__).parent / "completions"
 MADE = "# Made by docs/completions.py."
-FILES, TENANTS = "@files", "@tenants"
-_OF_METAVAR = {"TENANT": TENANTS, "FILE": FILES, "PATH": FILES, "BODY.json": FILES}
+FILES = "@files"
+TENANTS, STORED, PLATFORMS = COMPLETING
+_OF_METAVAR = {
+    "TENANT": TENANTS,
+    "OLD": STORED,
+    "NAME": PLATFORMS,
+    **dict.fromkeys(("FILE", "PATH", "BODY.json"), FILES),
+}
+_OF_COMMAND = {"forget": {"TENANT": STORED}}  # it takes tenants without a drop-in
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option by its names. `values`: words, FILES or TENANTS that complete its value; None if it takes none."""
+    """An option by its names. `values`: words, FILES or hidden commands that complete its value; None if none."""
 
     names: Sequence[str]
     told: str
@@ -56,7 +63,7 @@ def completions() -> dict[str, str]:
 
 def _filled(name: str, lines: str) -> str:
     text = (PARTS / name).read_text(encoding="utf-8")
-    return text.replace("@MADE@", f"{MADE}\n{lines}").replace("@COMPLETING@", COMPLETING)
+    return text.replace("@MADE@", f"{MADE}\n{lines}")
 
 
 # What `--help` says
@@ -77,7 +84,7 @@ def _commands(command: TyperGroup | TyperCommand, path: str) -> Iterator[Command
     else:
         arguments = [one for one in command.params if isinstance(one, TyperArgument) and not one.hidden]
         repeats = bool(arguments) and arguments[-1].nargs == -1
-        yield Command(path, _told(command), options, [_values(one) for one in arguments], repeats)
+        yield Command(path, _told(command), options, [_values(one, path) for one in arguments], repeats)
 
 
 def _told(command: TyperGroup | TyperCommand) -> str:
@@ -90,13 +97,14 @@ def _option(one: TyperOption) -> Option:
     return Option([*one.opts, *one.secondary_opts], one.help or "", values, what, one.multiple)
 
 
-def _values(one: TyperOption | TyperArgument) -> list[str]:
+def _values(one: TyperOption | TyperArgument, path: str = "") -> list[str]:
     """Return what completes a value: choices, or what the parts of its metavar such as TENANT... or a|b mean."""
     described = one.type_descriptor
     if described.is_choice:
         return [str(choice) for choice in described.choices or ()]
     parts = (one.metavar or "").removesuffix("...").split("|")
-    return [_OF_METAVAR.get(part, part) for part in parts if part in _OF_METAVAR or part.islower()]
+    known = _OF_METAVAR | _OF_COMMAND.get(path, {})
+    return [known.get(part, part) for part in parts if part in known or part.islower()]
 
 
 # bash: a function that sets the variables of the one that calls it, for the command in $path
@@ -130,6 +138,8 @@ def _list(words: Sequence[str]) -> str:
 
 
 def _zsh(commands: Sequence[Command]) -> Iterator[str]:
+    for hidden in COMPLETING:
+        yield f'{_zsh_names(hidden)}() {{ _adsyncd_names {hidden} "$@"; }}'
     for command in commands:
         yield f"{_function(command.path)}() {{"
         if command.commands:
@@ -181,10 +191,15 @@ def _zsh_arguments(command: Command) -> Iterator[str]:
 
 
 def _zsh_action(values: Sequence[str]) -> str:
-    words = " ".join(word for word in values if not word.startswith("@"))
-    if TENANTS in values:
-        return f"_adsyncd_tenants {words}".rstrip()
+    words = " ".join(word for word in values if word not in {FILES, *COMPLETING})
+    for hidden in values:
+        if hidden in COMPLETING:
+            return f"{_zsh_names(hidden)} {words}".rstrip()
     return "_files" if FILES in values else f"({words})" if words else " "
+
+
+def _zsh_names(hidden: str) -> str:
+    return f"_adsyncd_{hidden.strip('_')}"
 
 
 # fish: a rule for each command, option and argument
@@ -232,7 +247,7 @@ def _fish_rule(condition: str, what: str, told: str = "") -> str:
 def _fish_values(values: Sequence[str]) -> str:
     if FILES in values:
         return "-F"
-    words = " ".join("(__adsyncd_tenants)" if word == TENANTS else word for word in values)
+    words = " ".join(f"(__adsyncd_names {word})" if word in COMPLETING else word for word in values)
     return f"-a {_fish_quote(words)}" if words else ""
 
 

@@ -5,20 +5,21 @@ import signal
 import sys
 from contextlib import suppress
 
-COMPLETING = "__tenants"  # the hidden command that the completions of shells run at each Tab; it must be quick
+_HIDDEN = "__"  # the hidden commands begin so, which the completions of shells run at each Tab; they must be quick
 
 
 def main() -> None:
     """Run the command in the arguments."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a KeyboardInterrupt within an import would show a traceback
-    if sys.argv[1:2] == [COMPLETING]:
-        from adsyncd.config.tenant_ids import tenant_ids  # noqa: PLC0415 - the command line would take a second
+    if sys.argv[1:] and sys.argv[1].startswith(_HIDDEN):
+        from adsyncd.config.completed_names import COMPLETING  # noqa: PLC0415 - the command line would take a second
 
-        lines = "".join(f"{name}\n" for name in tenant_ids(sys.argv[2:], os.environ))
-        with suppress(OSError):  # nobody reads them any more
-            os.write(1, lines.encode())
-        return
+        if names := COMPLETING.get(sys.argv[1]):
+            lines = "".join(f"{name}\n" for name in names(sys.argv[2:], os.environ))
+            with suppress(OSError):  # nobody reads them any more
+                os.write(1, lines.encode())
+            return
     from adsyncd import cli  # noqa: PLC0415 - as said above
 
     cli.main()

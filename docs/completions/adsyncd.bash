@@ -1,25 +1,25 @@
-# Completes adsyncd in bash 4 and newer: commands, options, their values, files and tenants.
+# Completes adsyncd in bash 4 and newer: commands, options, their values, files, tenants and platforms.
 
-# Print the words of $1 that begin with $word. @files and @tenants are all files, and all tenants.
+# Print the words of $1 that begin with $word. @files is all files; __... is what a hidden command prints.
 _adsyncd_matching() {
     local each
     for each in $1; do
         case $each in
             @files) compgen -f -- "$word" ;;
-            @tenants) _adsyncd_tenants ;;
+            __*) _adsyncd_names "$each" ;;
             *) [[ $each == "$word"* ]] && printf '%s\n' "$each" ;;
         esac
     done
 }
 
-# Print the tenants that begin with $word, of the settings that the line names.
-_adsyncd_tenants() {
+# Print what begins with $word of what the hidden command $1 prints of the settings that the line names.
+_adsyncd_names() {
     local -a of=()
-    local id
+    local name
     [[ -n $config ]] && of=(--config "$config")
-    while IFS= read -r id; do
-        [[ $id == "$word"* ]] && printf '%s\n' "$id"
-    done < <("$program" @COMPLETING@ "${of[@]}" 2>/dev/null)
+    while IFS= read -r name; do
+        [[ $name == "$word"* ]] && printf '%s\n' "$name"
+    done < <("$program" "$1" "${of[@]}" 2>/dev/null)
 }
 
 # Print a word of the line without its quotes, and ~/ as the home directory.

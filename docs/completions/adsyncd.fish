@@ -1,4 +1,4 @@
-# Completes adsyncd in fish 3 and newer: commands, options, their values, files and tenants.
+# Completes adsyncd in fish 3 and newer: commands, options, their values, files, tenants and platforms.
 
 # Print the command in the line, and the number of the argument at the cursor.
 function __adsyncd_place
@@ -41,8 +41,8 @@ function __adsyncd_at
     end
 end
 
-# Print the tenants of the settings that the line names.
-function __adsyncd_tenants
+# Print what a hidden command prints of the settings that the line names.
+function __adsyncd_names
     set -l words (commandline -opc)
     set -l config ''
     for index in (seq 2 (count $words))
@@ -59,7 +59,7 @@ function __adsyncd_tenants
     set -l of
     test -n "$config"; and set of --config (string replace -r '^~/' "$HOME/" -- "$config")
     set -l program (string replace -r '^~/' "$HOME/" -- "$words[1]")
-    $program @COMPLETING@ $of 2>/dev/null
+    $program $argv[1] $of 2>/dev/null
 end
 
 complete -c adsyncd -f

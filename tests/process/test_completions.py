@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TENANTS = ["acme", "globex", "initech"]
 LEVELS = ["debug", "info", "warning", "error"]
+STORED = ["acme", "gone", "long-gone"]
+PLATFORMS = ["auth-api", "mixo"]
 UNNEEDED = {"adsyncd.cli", "httpx", "httpcore", "pydantic", "rich", "typer", "sqlalchemy", "structlog", "anyio"}
 
 BASH = """
@@ -21,6 +25,17 @@ COMP_WORDS=("$@")
 COMP_CWORD=$(($# - 1))
 _adsyncd
 ((${#COMPREPLY[@]} == 0)) || printf '%s\\n' "${COMPREPLY[@]}"
+"""
+ZSH = """
+_arguments() { }
+compadd() { print -l -- "$@"; }
+source "$1"
+program=adsyncd words=(adsyncd pause --config=other/adsyncd.toml '') CURRENT=4
+_adsyncd_tenants show
+unset 'words[3]' && CURRENT=3
+_adsyncd_tenants show
+_adsyncd_stored
+_adsyncd_platforms
 """
 LISTING_MODULES = """
 import sys
@@ -40,7 +55,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> dict[str, str]:
-    """The environment of a shell that finds adsyncd, with settings and three drop-ins, besides others in `~/other`."""
+    """The environment of a shell that finds adsyncd, with settings, three drop-ins, and records of further tenants.
+
+    There are other settings in `~/other`.
+    """
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "adsyncd"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m adsyncd "$@"\n')
@@ -50,6 +68,13 @@ def machine(tmp_path: Path) -> dict[str, str]:
         for tenant in tenants:
             (tmp_path / place / "tenants.d" / f"{tenant}.toml").write_text("")
         (tmp_path / place / "adsyncd.toml").write_text(f'tenants_dirs = ["{tmp_path / place / "tenants.d"}"]\n')
+    with (tmp_path / "adsyncd.toml").open("a") as settings:
+        settings.writelines(f'platforms.{name}.base_url = "https://ads"\n' for name in PLATFORMS)
+        settings.write(f'store.url = "sqlite:///{tmp_path}/records.db"\n')
+    with closing(sqlite3.connect(tmp_path / "records.db")) as database:
+        database.executescript("CREATE TABLE campaigns (tenant); CREATE TABLE runs (tenant);")
+        database.executemany("INSERT INTO runs VALUES (?)", [[name] for name in STORED])
+        database.commit()
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
     return {"PATH": path, "HOME": str(tmp_path), "ADSYNCD_CONFIG": str(tmp_path / "adsyncd.toml")}
 
@@ -103,11 +128,32 @@ def test_bash_completes_tenants_of_the_settings_that_the_line_names(made: Path, 
     assert offered("pause", "--config", "/nowhere", "a") == []
 
 
-def test_tenants_are_told_without_the_modules_of_the_command_line(machine: dict[str, str]) -> None:
-    command = [sys.executable, "-c", LISTING_MODULES, "__tenants"]
+def test_bash_completes_tenants_on_record_for_forget_and_rename(made: Path, machine: dict[str, str]) -> None:
+    assert bash(made, machine, "adsyncd", "rename", "") == STORED
+    assert bash(made, machine, "adsyncd", "rename", "--dry-run", "lo") == ["long-gone"]
+    assert bash(made, machine, "adsyncd", "rename", "gone", "g") == []  # the new id is the operator's to choose
+    assert bash(made, machine, "adsyncd", "forget", "-y", "") == STORED
+    assert bash(made, machine, "adsyncd", "forget", "-c", "other/adsyncd.toml", "u") == ["umbrella"]  # no database
+
+
+def test_bash_completes_platforms_of_the_settings_that_the_line_names(made: Path, machine: dict[str, str]) -> None:
+    for command in ("status", "pause", "cancel", "trigger", "runs", "plan", "alerts"):
+        assert bash(made, machine, "adsyncd", command, "--platform", "") == PLATFORMS, command
+    assert bash(made, machine, "adsyncd", "dead-letters", "list", "--platform", "=", "m") == ["mixo"]
+    assert bash(made, machine, "adsyncd", "status", "-c", "other/adsyncd.toml", "--platform", "") == []
+    assert bash(made, machine, "adsyncd", "simulate", "--platform", "") == []  # takes another thing
+
+
+@pytest.mark.parametrize(
+    ("hidden", "names"), [("__tenants", TENANTS), ("__stored", STORED), ("__platforms", PLATFORMS)]
+)
+def test_names_are_told_without_the_modules_of_the_command_line(
+    machine: dict[str, str], hidden: str, names: list[str]
+) -> None:
+    command = [sys.executable, "-c", LISTING_MODULES, hidden]
     told = subprocess.run(command, env=machine, capture_output=True, text=True, check=True)
-    assert told.stdout.split() == TENANTS
-    assert "adsyncd.config.tenant_ids" in told.stderr.split()
+    assert told.stdout.split() == names
+    assert "adsyncd.config.completed_names" in told.stderr.split()
     assert not UNNEEDED & set(told.stderr.split())
 
 
@@ -115,6 +161,8 @@ def test_a_reader_that_has_gone_and_settings_that_are_broken_are_no_failure(mach
     Path(machine["ADSYNCD_CONFIG"]).with_name("broken.toml").write_text("[[[")
     for command in (
         "adsyncd __tenants --config ~/broken.toml",
+        "adsyncd __stored --config ~/broken.toml",
+        "adsyncd __platforms --config ~/broken.toml",
         "adsyncd __tenants 1>/dev/full",
         "adsyncd __tenants >&-",
     ):
@@ -126,6 +174,14 @@ def test_a_reader_that_has_gone_and_settings_that_are_broken_are_no_failure(mach
 def test_zsh_understands_its_completion(made: Path) -> None:
     done = subprocess.run(["zsh", "-f", "-n", made / "_adsyncd"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif("CI" not in os.environ and shutil.which("zsh") is None, reason="no zsh here: apt-get install zsh")
+def test_zsh_completes_names_as_bash_does(made: Path, machine: dict[str, str]) -> None:
+    command = ["zsh", "-f", "-c", ZSH, "zsh", str(made / "_adsyncd")]
+    done = subprocess.run(command, env=machine, cwd=machine["HOME"], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["show", "umbrella", "show", *TENANTS, *STORED, *PLATFORMS]
 
 
 @pytest.mark.skipif(
@@ -140,6 +196,10 @@ def test_zsh_understands_its_completion(made: Path) -> None:
         ("pause --config ~/other/adsyncd.toml ", ["umbrella"]),
         ("runs -n 7 ", [*TENANTS, "show"]),
         ("status acme ", []),
+        ("rename ", STORED),
+        ("rename gone ", []),
+        ("forget --config ~/other/adsyncd.toml ", ["umbrella"]),
+        ("pause --platform ", PLATFORMS),
     ],
 )
 def test_fish_completes_as_bash_does(made: Path, machine: dict[str, str], line: str, offered: list[str]) -> None:

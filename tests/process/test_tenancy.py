@@ -52,9 +52,12 @@ async def test_a_renamed_tenant_goes_on_where_it_was_with_the_same_keys_until_it
         assert owed
         folder, aside = tmp_path / "tenants.d", tmp_path / "aside"
         (folder / "acme.toml").rename(aside)
+        assert (await program.run("__stored")).stdout == b"acme\n"  # for the completions of shells
         async with program.daemon() as daemon:
+            assert (await program.run("__stored")).stdout == b"acme\n"
             renamed = await program.ask("rename", "acme", "apex")
             assert renamed["records"]["runs"] == 1
+            assert (await program.run("__stored")).stdout == b"apex\n"
             assert renamed["records"]["owed"] >= len(owed)
             assert traces_of(tmp_path / "adsyncd.db", "acme") == []
             program.tenant("apex", client_id="acme", credentials={"env": "ACME"})

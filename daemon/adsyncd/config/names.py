@@ -9,6 +9,7 @@ PREFIX = "ADSYNCD_"  # of the variables that override settings
 
 DEFAULT_PATH = Path("/etc/adsyncd/adsyncd.toml")
 DEFAULT_TENANTS_DIR = Path("/etc/adsyncd/tenants.d")
+DEFAULT_STORE_URL = "sqlite:////var/lib/adsyncd/adsyncd.db"
 DEFAULT_SOCKET = Path("/run/adsyncd/control.sock")
 LONGEST_SOCKET = 107  # bytes of a socket's path: Linux takes no more
 

@@ -28,7 +28,7 @@ from adsyncd.config.field_types import (
     WebhookUrl,
 )
 from adsyncd.config.file_access import Custodians
-from adsyncd.config.names import CONFIG_VARIABLE, DEFAULT_SOCKET, DEFAULT_TENANTS_DIR
+from adsyncd.config.names import CONFIG_VARIABLE, DEFAULT_SOCKET, DEFAULT_STORE_URL, DEFAULT_TENANTS_DIR
 from adsyncd.config.page_table import PageTable
 from adsyncd.config.platform_table import PlatformTable
 from adsyncd.config.profile_file import find_profile
@@ -54,8 +54,8 @@ class StoreTable(ConfigTable):
     """
 
     url: StoreUrl = Field(
-        "sqlite:////var/lib/adsyncd/adsyncd.db",
-        examples=["sqlite:////var/lib/adsyncd/adsyncd.db"],
+        DEFAULT_STORE_URL,
+        examples=[DEFAULT_STORE_URL],
         repr=False,
     )
     keep_runs: AnyDuration = timedelta(days=3)

@@ -1,12 +1,14 @@
 import os
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from adsyncd.config import Settings
+from adsyncd.config.completed_names import platform_names, stored_ids, tenant_ids
 from adsyncd.config.names import DEFAULT_TENANTS_DIR
-from adsyncd.config.tenant_ids import tenant_ids
 
 IGNORED = ("README", "acme.conf", "Acme.toml", ".hidden.toml", "$(reboot).toml", "a b.toml", "-c.toml", "x\n.toml")
 OF_NOTHING = {"ADSYNCD_CONFIG": "/nowhere/adsyncd.toml"}
@@ -76,3 +78,59 @@ def test_settings_that_hide_the_folders_complete_nothing(tmp_path: Path, text: s
 )
 def test_what_cannot_be_read_completes_nothing(arguments: list[str], environ: Mapping[str, str]) -> None:
     assert tenant_ids(arguments, environ) == []
+
+
+@pytest.fixture
+def recorded(config: Path) -> Path:
+    """A database with tenants of which one has a drop-in and one has only runs."""
+    file = config.with_name("a %41#.db")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript("""
+            CREATE TABLE campaigns (tenant); INSERT INTO campaigns VALUES ('gone'), ('acme'), ('gone'), ('$(reboot)');
+            CREATE TABLE runs (tenant); INSERT INTO runs VALUES ('only-ran'), ('acme');
+        """)
+    return file
+
+
+def test_tenants_on_record_are_those_of_the_database_with_or_without_a_drop_in(config: Path, recorded: Path) -> None:
+    expected = ["acme", "gone", "only-ran"]
+    settings = config.read_text()
+    config.write_text(f'{settings}\n[store]\nurl = "sqlite:///{recorded}"\n')
+    assert stored_ids(["--config", str(config)], {}) == expected
+    with closing(sqlite3.connect(recorded)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.executescript("INSERT INTO runs VALUES ('new')")
+        assert stored_ids(["--config", str(config)], {}) == ["acme", "gone", "new", "only-ran"]
+    config.write_text(settings)
+    variables = {"ADSYNCD_CONFIG": str(config), "ADSYNCD_STORE__URL": f"sqlite:///{recorded}"}
+    assert "only-ran" in stored_ids([], variables)
+    assert sorted(file.name for file in config.parent.glob("a *")) == [recorded.name]
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("postgresql+psycopg://nowhere/adsyncd", {}),
+        ("sqlite:////nowhere/adsyncd.db", {}),
+        ("sqlite:////dev/null", {}),
+        ("sqlite:///{config}", {}),
+        ("sqlite:///{recorded}", {"ADSYNCD_STORE": "{}"}),
+    ],
+)
+def test_without_a_database_that_can_be_read_those_with_a_drop_in_stand_for_them(
+    config: Path, recorded: Path, url: str, more: dict[str, str]
+) -> None:
+    variables = {"ADSYNCD_STORE__URL": url.format(config=config, recorded=recorded)} | more
+    assert stored_ids(["--config", str(config)], variables) == ["acme", "globex", "initech"]
+    assert stored_ids(["--config", "/nowhere"], variables) == []
+
+
+def test_platforms_are_those_of_the_settings_and_of_variables(config: Path) -> None:
+    of_it = ["--config", str(config)]
+    assert platform_names(of_it, {}) == []
+    config.write_text('platforms.mixo.base_url = 3\n[platforms.auth-api]\n[platforms."a b"]\n')
+    assert platform_names(of_it, {}) == ["auth-api", "mixo"]
+    variables = {"ADSYNCD_PLATFORMS__AUTH_API__BASE_URL": "x", "ADSYNCD_PLATFORMS__OTHER__QUOTA__PER": "1s"}
+    assert platform_names(of_it, variables) == ["auth-api", "mixo", "other"]
+    config.write_text("platforms = 3\n")
+    assert platform_names(of_it, OF_NOTHING) == platform_names([], OF_NOTHING) == []
