@@ -1,7 +1,7 @@
 """How long ten thousand tenants that are due at once take to begin: the real daemon with an SQLite file.
 
 No tenant ever ran, so each is due at the start. A run signs in, lists a page of 9 campaigns and pushes them; the quota
-of each client id has room for that. The platform answers at once. From `ready` on, `status` is asked each second; the
+of each client id has room for that. The platform answers at once. From `ready` on, `health` is asked each second; the
 longest answer shows how well the event loop turns meanwhile. Seconds are those of the machine, which everything else on
 it slows down; the CPU seconds of the daemon are not.
 """

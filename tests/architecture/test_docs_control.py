@@ -1,4 +1,5 @@
 import io
+import os
 import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -7,9 +8,12 @@ from rich.console import Console
 from typer.main import get_command
 
 from adsyncd.cli import application, status_view
+from adsyncd.cli.failure import exit_code
+from adsyncd.cli.probe import ExitCode
 from adsyncd.control import openapi, wire
 from adsyncd.control.endpoints import ENDPOINTS
 from adsyncd.control.peer import Peer
+from adsyncd.errors import DaemonBusy, NoDaemon
 from adsyncd.model.run import Outcome, Run, Wait
 from adsyncd.model.status import RunProgress, State, TenantStatus
 from adsyncd.rate.quota import Shape
@@ -35,6 +39,20 @@ def test_each_command_exists() -> None:
     commands = set(get_command(application()).commands)  # type: ignore[attr-defined]  # it is a group
     documented = {name.split()[1] for name in page.names(PAGE, "command")}
     assert {"status", "alerts", "trigger", "cancel", "pause", "resume", "reload", "log-level"} == documented <= commands
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    readme = (page.ROOT / "README.md").read_text(encoding="utf-8")
+    named = {name.split()[1] for name in page.names(page.section(readme, "Commands"), "command")}
+    assert named
+    assert named <= set(get_command(application()).commands)  # type: ignore[attr-defined]  # it is a group
+
+
+def test_the_exit_codes_are_those_of_the_commands() -> None:
+    rows = page.rows(page.section(PAGE, "Exit codes and errors"), "exit code")
+    documented = [int(code) for cells in rows for code in cells[0].split(",")]
+    of_errors = [exit_code(error("")) for error in (NoDaemon, DaemonBusy)]
+    assert documented == [0, 1, 2, 3, *of_errors, *ExitCode, os.EX_CONFIG, 130]
 
 
 def test_the_limits_are_those_of_the_queries() -> None:
