@@ -90,7 +90,7 @@ async def test_a_run_is_cancelled_by_command_for_good_or_to_be_resumed(program: 
         globex = await status_of(program, "globex")
         assert (globex["state"], globex["run"], globex["last_run"]) == ("idle", None, None)
         await run(program, "trigger", "globex")
-        await until_waiting(program, "globex")
+        await program.status("globex", lambda globex: (globex["wait"] or {}).get("reason") == "quota")
         said = await run(program, "cancel", "globex")
         assert said == f"the run {open_run['run_id']} ends as abandoned; see adsyncd status globex\n"
         await daemon.logs("run ended", 2)
@@ -108,13 +108,6 @@ async def test_a_run_is_cancelled_by_command_for_good_or_to_be_resumed(program: 
         assert commands[-1] == ("cancel", "globex", "done")
         assert [one["tenant"] for one in daemon.events("command") if one.get("resumable")] == ["globex"]
         assert not daemon.events("alert fires")
-
-
-async def until_waiting(program: Program, tenant: str) -> None:
-    """Return once a request of a tenant's run waits."""
-    with anyio.fail_after(30):
-        while (await status_of(program, tenant))["state"] != "waiting":  # noqa: ASYNC110 - another process
-            await anyio.sleep(0.1)
 
 
 async def test_a_tenant_is_run_by_command(program: Program, platform: Platform) -> None:

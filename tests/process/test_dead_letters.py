@@ -143,14 +143,13 @@ async def test_a_daemon_that_is_told_to_stop_waits_for_the_push_of_a_replay_and_
     tell(world.program, concurrency=1, max_attempts=1)
     await world.heal(push_latency_s=3)
     answers: list[httpx.Response] = []
-    transport = httpx.AsyncHTTPTransport(uds=str(world.program.folder / "control.sock"))
 
     async def replay(at: httpx.AsyncClient) -> None:
         answers.append(await at.post("/v1/dead-letters/replay", json={"dead_letters": {"all": True}}))
 
     async with (
         world.program.daemon() as daemon,
-        httpx.AsyncClient(transport=transport, base_url="http://adsyncd", timeout=30) as control,
+        world.program.control() as control,
         anyio.create_task_group() as tasks,
     ):
         await daemon.logs("ready")

@@ -4,8 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,20 +15,13 @@ import pytest
 
 from adsyncd.clock import SystemClock
 from adsyncd.store.sqlite_file import RESTORE
+from support.damaged import damage
 from support.platform import Platform
 from support.program import AMPLE, Daemon, Program
 
 MANY = 100
 SOON_S = {"/v1/health": 0.2, "/v1/status": 0.5}
 BUSY_S = 5.0  # each answer, also where other programs have the machine
-
-
-@asynccontextmanager
-async def asking(program: Program) -> AsyncIterator[httpx.AsyncClient]:
-    """Open a client on the daemon's socket."""
-    transport = httpx.AsyncHTTPTransport(uds=str(program.folder / "control.sock"))
-    async with httpx.AsyncClient(transport=transport, base_url="http://adsyncd", timeout=30) as control:
-        yield control
 
 
 async def until(control: httpx.AsyncClient, *, ready: bool, within_s: float = 90) -> httpx.Response:
@@ -48,7 +40,7 @@ async def test_a_hundred_tenants_that_begin_at_once_keep_nobody_from_seeing_it(
     for number in range(MANY):
         program.tenant(f"t{number:03}", client_id="acme", credentials={"env": "ACME"})
     clock, took = SystemClock(), {path: list[float]() for path in SOON_S}
-    async with program.started() as daemon, asking(program) as control:
+    async with program.started() as daemon, program.control() as control:
         await daemon.logs("ready")
         for _ in range(20):
             for path, found in took.items():
@@ -76,7 +68,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
-async def log_of(daemon: Daemon) -> list[str]:
+def log_of(daemon: Daemon) -> list[str]:
     """Return what the log says of the database's health, in order."""
     entries = [json.loads(line) for line in daemon.log.read_text().splitlines()]
     return [one["event"] for one in entries if one["event"] in {"database fails", "database works again"}]
@@ -89,7 +81,7 @@ async def test_a_full_disk_is_told_without_a_flicker_until_there_is_room_again(
     program.settings(platform.base_url, defaults=AMPLE, store={"url": f"sqlite:///{file}"})
     for number in range(20):
         program.tenant(f"t{number:03}", client_id="acme", credentials={"env": "ACME"}, schedule={"every": "2s"})
-    async with program.daemon() as daemon, asking(program) as control:
+    async with program.daemon() as daemon, program.control() as control:
         await daemon.logs("ready")
         await until(control, ready=True)
         fill(disk / "filler")
@@ -107,7 +99,7 @@ async def test_a_full_disk_is_told_without_a_flicker_until_there_is_room_again(
         status: dict[str, Any] = (await control.get("/v1/status")).json()
         assert status["store"] is None
         await daemon.logs("database works again")
-        assert await log_of(daemon) == ["database fails", "database works again"]
+        assert log_of(daemon) == ["database fails", "database works again"]
 
 
 def fill(file: Path) -> None:
@@ -138,13 +130,10 @@ async def test_damage_is_told_with_its_fix_and_a_restored_file_serves_again(
         await daemon.logs("ready")
         await program.ended("acme", 1)
     shutil.copy(file, backup)
-    async with program.started() as daemon, asking(program) as control:
+    async with program.started() as daemon, program.control() as control:
         await daemon.logs("ready", 2)
         await until(control, ready=True)
-        content = bytearray(file.read_bytes())
-        content[4096:] = b"\xff" * (len(content) - 4096)
-        with file.open("r+b") as opened:  # in place, as a broken disk would
-            opened.write(content)
+        damage(file)
         answer = await until(control, ready=False)
         assert "it is damaged; see adsyncd check --store" in answer.json()["detail"]
         assert RESTORE in answer.json()["detail"]
@@ -153,6 +142,6 @@ async def test_damage_is_told_with_its_fix_and_a_restored_file_serves_again(
         daemon.process.kill()
         await daemon.process.wait()
     restore(backup, file)
-    async with program.daemon() as daemon, asking(program) as control:
+    async with program.daemon() as daemon, program.control() as control:
         await daemon.logs("ready", 3)
         await until(control, ready=True)

@@ -25,13 +25,12 @@ async def until(api: httpx.AsyncClient, path: str, holds: Any) -> Any:  # noqa: 
 async def test_each_list_answers_of_the_real_daemon(program: Program, platform: Platform) -> None:
     program.tenant("acme")
     program.tenant("globex", quota={"requests": 5, "per": "1h"}, sync={"run_deadline": "1d"})
-    transport = httpx.AsyncHTTPTransport(uds=str(program.folder / "control.sock"))
     async with program.daemon() as daemon:
         await daemon.logs("run ended")  # of acme
         await platform.reach_effects("globex", 4)
     async with (  # which shows at its start what was before
         program.daemon() as daemon,
-        httpx.AsyncClient(transport=transport, base_url="http://adsyncd", timeout=30) as api,
+        program.control() as api,
     ):
         await daemon.logs("ready", times=2)
         (await api.post("/v1/tenants/acme/pause")).raise_for_status()

@@ -5,7 +5,6 @@ import shlex
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from socket import socket
 
 import anyio
 import pytest
@@ -13,17 +12,12 @@ import pytest
 from support import page
 from support.platform import HEALTHY, Platform, accounts, environ_of, running_platform
 from support.program import AMPLE, ONCE, Program
+from support.prometheus import free_port
 
 PAGE = page.read("operate.md")
 SHOPS = [f"shop-{number:02}" for number in range(1, 41)]
 OTHERS = ["acme", "globex"]
 REASON = "over budget"
-
-
-def free_port() -> int:
-    with socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @asynccontextmanager

@@ -150,7 +150,7 @@ async def test_what_each_command_prints_fits_80_columns_and_has_only_the_escape_
     program.tenant(LONG, client_id="initech", credentials={"env": "INITECH"})
     program.tenant("left", client_id="acme", credentials={"env": "ACME"})
     found = list[str]()
-    limit = anyio.CapacityLimiter(2)
+    limit = anyio.CapacityLimiter(4)
 
     async def look(case: Case) -> None:
         async with limit:

@@ -46,8 +46,7 @@ async def daemon(program: Program, output: int) -> AsyncIterator[None]:
 
 async def until_ready(program: Program) -> None:
     """Return once the daemon answers."""
-    transport = httpx.AsyncHTTPTransport(uds=str(program.folder / "control.sock"))
-    async with httpx.AsyncClient(transport=transport, base_url="http://adsyncd") as control:
+    async with program.control() as control:
         with anyio.fail_after(30):
             while True:
                 try:

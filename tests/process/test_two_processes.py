@@ -137,24 +137,15 @@ async def test_a_daemon_shows_another_process_s_run_within_seconds_and_then_as_i
     async with program.daemon() as daemon:
         await daemon.logs("run ended")
         own = (await program.ask("status", "acme"))["last_run"]
-        await platform.change(everyone={"push_latency_s": 5})  # the run takes several looks
+        await platform.change(everyone={"push_latency_s": 3})  # the run takes several looks
         async with anyio.create_task_group() as commands:
             commands.start_soon(program.run, "sync", "acme")
-            elsewhere = await becomes(program, "running elsewhere")
+            elsewhere = await program.status("acme", lambda acme: acme["state"] == "running elsewhere")
         ended_at = anyio.current_time()
         assert elsewhere["holder"].startswith("process ")
-        idle = await becomes(program, "idle")
+        idle = await program.status("acme", lambda acme: acme["state"] == "idle")
         assert anyio.current_time() - ended_at < 10  # the next tick is years away
         [before, latest] = await runs(program, "acme")
         assert idle["last_run"]["run_id"] == latest["run_id"] != own["run_id"] == before["run_id"]
         assert datetime.fromisoformat(idle["last_run"]["ended_at"]) == datetime.fromisoformat(latest["ended_at"])
         assert len(daemon.events("run ended")) == 1
-
-
-async def becomes(program: Program, state: str) -> dict[str, Any]:
-    """Return the status of acme once it has this state."""
-    with anyio.fail_after(30):
-        while True:
-            status: dict[str, Any] = await program.ask("status", "acme")
-            if status["state"] == state:
-                return status

@@ -1,7 +1,5 @@
 """What the real daemon's runs did not push, and why, as `runs show` and the control socket say it after other runs."""
 
-import httpx
-
 from support.platform import Platform
 from support.program import Program
 
@@ -19,8 +17,7 @@ async def test_the_first_run_and_the_latest_both_say_what_was_refused_and_why(
         runs = await program.ended("acme", 4)
         first, latest = runs[-1], runs[0]
         shown = [await program.ask("runs", "show", run["run_id"]) for run in (first, latest)]
-        transport = httpx.AsyncHTTPTransport(uds=str(program.folder / "control.sock"))
-        async with httpx.AsyncClient(transport=transport, base_url="http://adsyncd") as http:
+        async with program.control() as http:
             answered = (await http.get(f"/v1/tenants/acme/runs/{latest['run_id']}")).raise_for_status().json()
     for run, details in zip((first, latest), shown, strict=True):
         assert {key: details["run"][key] for key in run} == run

@@ -6,13 +6,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 from anyio.abc import Process
 
 # Due when a daemon starts, since it never ran, and not again before a leap day.
@@ -60,6 +61,21 @@ class Program:
     async def runs(self) -> dict[str, dict[str, Any]]:
         """Return each tenant's latest run, as `runs --json` prints it."""
         return {run["tenant"]: run for run in reversed(await self.ask("runs", "--limit", "1000"))}
+
+    def control(self) -> httpx.AsyncClient:
+        """Return a client of the daemon's control socket, for questions that need no process of a command."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self.folder / "control.sock"))
+        return httpx.AsyncClient(transport=transport, base_url="http://adsyncd", timeout=30)
+
+    async def status(self, tenant: str, holds: Callable[[dict[str, Any]], object] = bool) -> dict[str, Any]:
+        """Return a tenant's status, as the control socket has it, once `holds` says so of it."""
+        async with self.control() as control:
+            with anyio.fail_after(60):
+                while True:
+                    found: dict[str, Any] = (await control.get(f"/v1/tenants/{tenant}")).raise_for_status().json()
+                    if holds(found):
+                        return found
+                    await anyio.sleep(0.05)  # between two questions
 
     async def ended(self, tenant: str, least: int) -> list[dict[str, Any]]:
         """Return a tenant's runs that ended, newest first, once there are so many. Its database is a file."""
