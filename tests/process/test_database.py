@@ -1,10 +1,9 @@
 """A real daemon whose database file is moved away under it, or of an older version that was killed in a run."""
 
-from collections.abc import AsyncIterator
+import shutil
 from pathlib import Path
 
 import anyio
-import pytest
 
 from adsyncd.store import schema, sql
 from adsyncd.store.sqlite_file import RESTORE
@@ -25,7 +24,7 @@ async def test_without_its_file_the_daemon_sends_nothing_calls_nothing_done_and_
         program = Program(tmp_path, environ_of("acme"))
         program.settings(platform.base_url, defaults=AMPLE)
         program.tenant("acme")
-        async with program.daemon() as daemon:
+        async with program.daemon() as daemon, program.control() as control:
             await platform.reach_effects("acme", 5)
             file.rename(away)
             await daemon.logs("run left open")
@@ -38,8 +37,8 @@ async def test_without_its_file_the_daemon_sends_nothing_calls_nothing_done_and_
             assert (await platform.ledger("acme"))["accepted"] == sent
             away.rename(file)
             with anyio.fail_after(10):  # the next probe finds it
-                while (await program.ask("status"))["daemon"]["store"] is not None:  # noqa: ASYNC110 - as a monitor does
-                    await anyio.sleep(0.5)
+                while (await control.get("/v1/status")).json()["store"] is not None:  # noqa: ASYNC110 - as a monitor does
+                    await anyio.sleep(0.1)
         assert (await program.run("sync", "acme")).returncode == 0  # takes up the run
         run = (await program.runs())["acme"]
         assert (run["outcome"], run["pushed"]) == ("succeeded", 40)
@@ -73,41 +72,54 @@ async def test_each_command_on_a_damaged_file_says_what_to_do_next(tmp_path: Pat
 
 
 CAMPAIGNS = 12
-QUOTA = {"requests": 8, "window_s": 5}
+QUOTA = {"requests": 12, "window_s": 15}
+VERSIONS = schema.known()[:-1]
 
 
-@pytest.fixture
-async def platform() -> AsyncIterator[Platform]:
-    quota = {"quota_requests": QUOTA["requests"], "quota_window_s": QUOTA["window_s"]}
-    everyone = {**HEALTHY, "campaigns": CAMPAIGNS, **quota}
-    async with running_platform({"accounts": accounts("acme"), "everyone": everyone}) as running:
-        yield running
-
-
-@pytest.mark.parametrize("revision", schema.known()[:-1])
-async def test_a_new_version_takes_up_the_run_and_the_permits_that_an_old_one_left_and_keeps_a_copy(
-    platform: Platform, tmp_path: Path, revision: str
-) -> None:
-    program = Program(tmp_path, {"ACME_EMAIL": "acme@example.com", "ACME_PASSWORD": "pw-acme"})
+def of_version(folder: Path, platform: Platform, *versions: str) -> Program:
+    """Make an installation with a tenant for each of these versions, each with a client id of its own."""
+    folder.mkdir()
+    program = Program(folder, environ_of(*(f"t{version}" for version in VERSIONS)))
     program.settings(platform.base_url)
-    quota = {"requests": QUOTA["requests"], "per": f"{QUOTA['window_s']}s"}
-    program.tenant("acme", quota=quota)
-    async with program.started() as old:
-        await platform.reach_effects("acme", 3)
-        old.process.kill()
-        await old.process.wait()
-    make_old(tmp_path / "adsyncd.db", revision)
+    for version in versions:
+        program.tenant(f"t{version}", quota={"requests": QUOTA["requests"], "per": f"{QUOTA['window_s']}s"})
+    return program
 
+
+async def test_a_new_version_takes_up_the_run_and_the_permits_that_each_old_one_left_and_keeps_a_copy(
+    tmp_path: Path,
+) -> None:
+    quota = {"quota_requests": QUOTA["requests"], "quota_window_s": QUOTA["window_s"]}
+    everyone = {**HEALTHY, "campaigns": CAMPAIGNS, "push_latency_s": 0.2, **quota}
+    clients = accounts(*(f"t{version}" for version in VERSIONS))
+    async with running_platform({"accounts": clients, "everyone": everyone}) as platform:
+        old = of_version(tmp_path / "old", platform, *VERSIONS)
+        async with old.started() as killed:
+            for version in VERSIONS:
+                await platform.reach_effects(f"t{version}", 3)
+            killed.process.kill()
+            await killed.process.wait()
+        async with anyio.create_task_group() as tasks:  # side by side, since the permits of all are cooling
+            for version in VERSIONS:
+                program = of_version(tmp_path / version, platform, version)
+                for file in old.folder.glob("adsyncd.db*"):
+                    shutil.copy2(file, program.folder)
+                make_old(program.folder / "adsyncd.db", version)
+                tasks.start_soon(takes_up, program, platform, version)
+
+
+async def takes_up(program: Program, platform: Platform, version: str) -> None:
+    """Start the new version on an old one's database, and see it end the run that the old one left."""
     async with program.daemon() as new:
         await new.logs("run ended")
-    run = (await program.runs())["acme"]
-    assert (run["outcome"], run["pushed"], run["refused"]) == ("succeeded", CAMPAIGNS, 0)
-    ledger = await platform.ledger("acme")
-    assert [sum(by_key.values()) for by_key in ledger["effects"].values()] == [1] * CAMPAIGNS
-    assert ledger["refused"] == 0  # the old one's permits are cooling still
-    copy = tmp_path / f"adsyncd.db.schema-{revision}"
-    assert copy.stat().st_mode & 0o777 == 0o600
-    assert b"store: SQLite finds it intact" in (await program.run("check", "--store")).stdout
+    run = (await program.runs())[f"t{version}"]
+    assert (run["outcome"], run["pushed"], run["refused"]) == ("succeeded", CAMPAIGNS, 0), version
+    ledger = await platform.ledger(f"t{version}")
+    assert [sum(by_key.values()) for by_key in ledger["effects"].values()] == [1] * CAMPAIGNS, version
+    assert ledger["refused"] == 0, version  # the old one's permits are cooling still
+    copy = program.folder / f"adsyncd.db.schema-{version}"
+    assert copy.stat().st_mode & 0o777 == 0o600, version
+    assert b"store: SQLite finds it intact" in (await program.run("check", "--store")).stdout, version
 
 
 def make_old(database: Path, revision: str) -> None:
