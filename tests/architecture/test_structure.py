@@ -110,7 +110,6 @@ COVERED = {
     "integration/test_logs.py": "telemetry/journald",
     "integration/test_otlp.py": "telemetry/exporting",
     # Values without a decision of their own; records and a protocol, which the store fulfils.
-    "unit/config/test_tenant_file.py": "model/tenant",
     "unit/platforms/test_transport.py": "platforms/call",
     "unit/rate/test_limiter.py": "rate/quota rate/wait",
     "unit/runs/test_lease.py": "model/lease",

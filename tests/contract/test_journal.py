@@ -6,7 +6,7 @@ from opentelemetry.trace import NoOpTracer
 
 from adsyncd.errors import RunEnded
 from adsyncd.model.campaign import Campaign, Oddities, Push, PushState, idempotency_key
-from adsyncd.model.run import Listing, ResumePoint, Tally
+from adsyncd.model.run import Listing, Outcome, ResumePoint, Tally
 from adsyncd.model.tenant import PushPolicy
 from adsyncd.store import Store, beginning, ending, journal, open_store, tables
 from support.records import NOON, HandClock, campaign, page, rows, run, settle
@@ -59,7 +59,9 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
     async with open_store(url, clock=HandClock(), tracer=NoOpTracer()) as after:
         [left] = await after.open_runs()
         point = await after.begin(
-            replace(left, trace_id="f" * 32, span_id="e" * 16, started_at=NOON + timedelta(hours=1))
+            replace(
+                left, trace_id="f" * 32, span_id="e" * 16, account_hash="d" * 16, started_at=NOON + timedelta(hours=1)
+            )
         )
         assert point == ResumePoint(
             started_at=NOON,
@@ -70,9 +72,19 @@ async def test_a_run_left_open_is_taken_up_where_it_stood(store: Store, url: str
             announced=4,
             source="",
         )
-        assert [(run.trace_id, run.span_id) for run in await after.open_runs()] == [("f" * 32, "e" * 16)]
+        [again] = await after.open_runs()
+        assert (again.trace_id, again.span_id, again.account_hash) == ("f" * 32, "e" * 16, "d" * 16)
         await after.keep_page(left, page("c5", number=2), ALL)
         assert (await after.begin(left)).complete
+
+
+async def test_the_account_of_a_run_is_on_record_from_its_beginning_on(store: Store) -> None:
+    of_account = replace(run(), account_hash="a" * 16)
+    await store.begin(of_account)
+    assert [one.account_hash for one in await store.open_runs()] == ["a" * 16]
+    await store.finish(replace(of_account, ended_at=NOON, outcome=Outcome.FAILED))
+    [ended] = (await store.last_runs()).values()
+    assert ended.account_hash == "a" * 16
 
 
 async def test_a_run_left_open_before_its_first_page_began_when_it_began(store: Store) -> None:

@@ -68,6 +68,7 @@ def test_what_an_older_schema_holds_is_there_after_the_migration_and_after_the_w
     [added], [ran] = after["campaigns"], after["runs"]
     assert [added["missed_at"], added["currency"], ran["note"], ran["listing"], ran["cursor"]] == [None] * 5
     assert (ran["stored"], ran["late_s"], ran["skipped_ticks"], ran["untried"], ran["waits"]) == (0, 0, 0, 0, "{}")
+    assert ran["account_hash"] == ""
     with engine.begin() as connection:
         connection.execute(text("UPDATE campaigns SET budget = NULL, created_at = NULL"))
         schema.downgrade(connection, revision)

@@ -77,3 +77,25 @@ async def test_one_refused_connection_is_no_failing_sign_in_and_as_many_as_may_b
             assert {"sign_in_failing", "runs_failing"} <= firing
             assert len(daemon.events("run ended")) == 1  # the second one failed for the same reason
     assert platform.base_url != address
+
+
+async def test_a_failed_run_of_an_earlier_client_id_counts_no_more_after_a_restart(
+    program: Program, platform: Platform
+) -> None:
+    await platform.change(accounts=DENIED)
+    program.tenant("acme")
+    async with program.daemon() as daemon:
+        await daemon.logs("run ended")
+    daemon.log.unlink()
+    async with program.daemon() as daemon:
+        await daemon.logs("tenants are failing")
+        known = await program.ask("status", "acme")
+        assert known["verdict"]["trouble"] == "failing"
+    daemon.log.unlink()
+    program.tenant("acme", client_id="another", credentials={"env": "ACME"})
+    async with program.daemon() as daemon:
+        await daemon.logs("ready")
+        now = await program.ask("status", "acme")
+        assert (now["client_id"], now["error"], now["verdict"]) == ("another", None, None)
+        assert now["last_run"] == known["last_run"]
+    assert not daemon.events("tenants are failing")

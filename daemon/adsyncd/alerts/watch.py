@@ -146,7 +146,8 @@ class AlertWatch:
             return
         refusal = None if sign_in_error is None else str(sign_in_error)
         retried = sign_in_error is not None and sign_in_error.retry is not Retry.NEVER
-        facts = Facts([past for past in known if past.ended_at and not past.was_cancelled], refusal, oldest, retried)
+        ended = [past for past in known if past.ended_at and not past.was_cancelled and past.is_of(run.account_hash)]
+        facts = Facts(ended, refusal, oldest, retried)
         lateness = late(TenantFacts(run.tenant, now, watched.tenant, facts.runs))
         self._apply(run.tenant, {**judge(settings, facts, now), **lateness})
         await self._save()

@@ -48,8 +48,9 @@ class Reasons:
         """Return what failed: runs first, then the reasons of the most campaigns. Raises StoreError."""
         async with self._reading:
             if self._known is None or self._clock.monotonic() - self._known[0] >= _KEPT_S:
-                last_runs = [worker.last_run for worker in workers.values() if worker.last_run is not None]
-                pushes = await self._store.last_failures([run.run_id for run in last_runs if run.failed], MOST)
+                last_runs = [(worker, worker.last_run) for worker in workers.values() if worker.last_run is not None]
+                failed = [run.run_id for worker, run in last_runs if run.failed and worker.is_of_account(run)]
+                pushes = await self._store.last_failures(failed, MOST)
                 letters = await self._store.reasons(MOST)
                 campaigns = [*_of(Failed.PUSHES, pushes), *_of(Failed.DEAD_LETTERS, letters)]
                 campaigns.sort(key=lambda reason: -(reason.campaigns or 0))
@@ -64,7 +65,7 @@ def failed_runs(workers: Mapping[str, Worker]) -> list[Reason]:
         run, verdict = worker.last_run, worker.verdict
         if verdict is not None and verdict.trouble is Trouble.FAILING:
             groups[verdict.reason].append((tenant_id, verdict.since))
-        elif run is not None and not run.was_cancelled and run.outcome in {Outcome.FAILED, Outcome.ABANDONED}:
+        elif run is not None and worker.is_evidence(run) and run.outcome in {Outcome.FAILED, Outcome.ABANDONED}:
             groups[run.error or _UNKNOWN].append((tenant_id, run.ended_at))
     found = [
         Reason(

@@ -10,7 +10,7 @@ A path leads through JSON: names joined by dots.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -205,6 +205,11 @@ class Profile:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
     @cached_property
+    def signing_in(self) -> object:
+        """What it says of the sign-in and of the headers of each request, as `stated` does."""
+        return stated(self.sign_in), self.token_header, self.token_scheme, self.headers
+
+    @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The names of all secrets that credentials must have."""
         of_sign_in = self.sign_in.secrets if isinstance(self.sign_in, TokenRequest) else ()
@@ -223,6 +228,14 @@ class Profile:
     def basic(self) -> tuple[str, ...]:
         """The names of the user and the password for HTTP's Basic authentication, if the sign-in uses that."""
         return self.sign_in.basic or () if isinstance(self.sign_in, TokenRequest) else ()
+
+
+def stated(value: object) -> object:
+    """Return a dataclass as its name and fields, without those that have their default: later versions add some."""
+    if not is_dataclass(value):
+        return value
+    named = [(one.name, getattr(value, one.name), one.default) for one in fields(value)]
+    return type(value).__name__, *((name, stated(part)) for name, part, default in named if part != default)
 
 
 def placeholders(text: str) -> list[str]:

@@ -179,6 +179,7 @@ class Run:
     run was still in progress. `waits`: the seconds of the run by the reason for which it waited; the rest is none.
     `span_id`: of its trace's root span. A resumed run has the ids of its last life.
     `untried`: how many of the `failed` campaigns have no outcome of their own, since the run was cut short.
+    `account_hash`: `Tenant.account_hash` of its last life; empty if an earlier version wrote the run.
     """
 
     tenant: str
@@ -206,11 +207,16 @@ class Run:
     waits: Mapping[WaitReason, float] = field(default_factory=dict, hash=False)
     span_id: str = ""
     untried: int = 0
+    account_hash: str = ""
 
     @property
     def was_cancelled(self) -> bool:
         """Whether an operator ended it. Such a run is no evidence: it neither failed nor succeeded."""
         return self.outcome is Outcome.ABANDONED and self.error is None
+
+    def is_of(self, account_hash: str) -> bool:
+        """Return whether it had an account, as far as that is on record."""
+        return self.account_hash in ("", account_hash)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """A tenant as plain values: config reads drop-ins into these, and everything else works on them."""
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from adsyncd.model.profile import Profile, Texts
+from adsyncd.model.profile import Profile, Texts, stated
 from adsyncd.rate.quota import ClientQuota, Quota
 
 EMAIL_AND_PASSWORD = ("email", "password")
@@ -162,6 +163,14 @@ class Tenant:
     alerts: AlertSettings
     weight: int = 1
     vars: Texts = ()
+
+    @property
+    def account_hash(self) -> str:
+        """A name for its account and the way to sign in. Runs have it on record, so it stays between versions."""
+        platform = self.platform
+        place = platform.name, platform.base_url, platform.sign_in_url
+        account = *place, self.client_id, stated(self.credentials), platform.profile.signing_in, self.vars
+        return hashlib.sha256(repr(account).encode()).hexdigest()[:16]
 
     @property
     def client_quota(self) -> ClientQuota:

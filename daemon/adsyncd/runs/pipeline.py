@@ -166,6 +166,7 @@ class Pipeline:
                 late_s=lateness_s(fire_time, oldest_tick, started_at),
                 skipped_ticks=self._tally.skipped_ticks,
                 span_id=format_span_id(context.span_id),
+                account_hash=self._tenant.account_hash,
             )
             with self._tally.storing():
                 point = await self._journal.begin(self._run)

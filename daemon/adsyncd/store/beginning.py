@@ -22,7 +22,7 @@ def begin(connection: Connection, items: Sequence[Run]) -> list[ResumePoint | No
 
     Returns None for a run whose `resume_point` takes long to read: one that is resumed, or of a large tenant.
     """
-    start = upsert(connection, runs, ["trace_id", "span_id"])  # also of an ended run: raising undoes it
+    start = upsert(connection, runs, ["trace_id", "span_id", "account_hash"])  # also of an ended run: raising undoes it
     execute_rows(connection, start, [{**record(run), **_NEW} for run in items])
     return [_start(connection, run) for run in items]
 

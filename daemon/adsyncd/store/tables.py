@@ -144,6 +144,7 @@ runs = Table(
     Column("waits", WaitTimes, nullable=False, default={}),
     Column("span_id", String(16), nullable=False, default=""),  # empty: an earlier version wrote the run
     Column("untried", Integer, nullable=False, default=0),
+    Column("account_hash", String(16), nullable=False, default=""),  # empty: an earlier version wrote the run
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),
     Index("runs_trace_id", "trace_id"),

@@ -52,10 +52,9 @@ class Condition:
         self.last_run = last_run
         self.going: Going | None = None
         self._used: Account | None = None  # by the run in progress
-        self._of_old_account: str | None = None  # the run that was in progress when the account changed
-        self._account_since: datetime | None = None  # when it changed
+        self._account_since: datetime | None = None  # when it changed, since the start
         self._turn = services.turns.turn()  # of the run that was started last
-        self._evidence = last_run if last_run and not last_run.was_cancelled else None
+        self._evidence = last_run if last_run and self.is_evidence(last_run) else None
         self._services = services
         self._paused_since = paused_since
         self._activities = Counter[Activity]()
@@ -72,18 +71,23 @@ class Condition:
         A changed quota of the same account applies to a run in progress.
         """
         present, used = Account(self.tenant, self.gate, self.session), self._used
-        return used if self.going and used and Change(used.tenant, self.tenant).signs_in_anew else present
+        if not self.going or used is None or used.tenant is present.tenant:
+            return present
+        return used if Change(used.tenant, present.tenant).signs_in_anew else present
 
     def change_account(self) -> None:
         """Forget what earlier runs said: they had another account, or signed in another way."""
         self._account_since = self._services.clock.now()
-        self._of_old_account = self.going.run_id if self.going else None
         self._evidence = self._left_open = None
 
     def is_evidence(self, run: Run) -> bool:
-        """Return whether an ended run says something about the tenant: no cancelled one, none of an earlier account."""
-        if run.was_cancelled or run.run_id == self._of_old_account:
-            return False
+        """Return whether an ended run says something about the tenant: no cancelled one, none of another account."""
+        return not run.was_cancelled and self.is_of_account(run)
+
+    def is_of_account(self, run: Run) -> bool:
+        """Return whether a run had the present account; an earlier version's run did, unless it changed since."""
+        if run.account_hash:
+            return run.account_hash == self.tenant.account_hash
         return self._account_since is None or run.ended_at is None or run.ended_at > self._account_since
 
     def note_end(self, run: Run) -> None:

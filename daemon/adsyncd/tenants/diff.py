@@ -23,7 +23,7 @@ class Change:
     @property
     def signs_in_anew(self) -> bool:
         """Whether the account, the platform or the way to sign in changes: the token is not valid any more."""
-        return _account(self.old) != _account(self.new)
+        return self.old.account_hash != self.new.account_hash
 
     @property
     def changes_quota(self) -> bool:
@@ -74,11 +74,3 @@ def _differing(old: object, new: object, key: str) -> Iterator[str]:
                 yield from _differing(one, other, f"{name}.")
             else:
                 yield name
-
-
-def _account(tenant: Tenant) -> tuple[object, ...]:
-    platform, profile = tenant.platform, tenant.platform.profile
-    return (
-        *(platform.name, platform.base_url, platform.sign_in_url, tenant.client_id, tenant.credentials),
-        *(profile.sign_in, profile.token_header, profile.token_scheme, profile.headers, tenant.vars),
-    )

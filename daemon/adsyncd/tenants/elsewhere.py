@@ -143,4 +143,5 @@ class Elsewhere:
         well = got_through(worker.tenant.alerts, run)
         if well and run.ended_at:
             self._instruments.set(LAST_SUCCESS, run.ended_at.timestamp(), tenant=run.tenant)
-        await self._watch.ended(run, None if well else worker.session.failure)
+        if worker.is_evidence(run):
+            await self._watch.ended(run, None if well else worker.session.failure)

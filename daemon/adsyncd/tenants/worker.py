@@ -178,7 +178,6 @@ class Worker(Condition):
                 self.going = self._used = self._judged = None
             if run.outcome is not None:
                 self.note_end(run)
-            self._of_old_account = None  # its next life has the present one
             return run
 
     async def replay(self, letters: Sequence[DeadLetter], tally: Tally) -> list[Replayed]:

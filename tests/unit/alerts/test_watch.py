@@ -62,6 +62,15 @@ async def test_a_restart_neither_forgets_runs_nor_fires_again(world: World) -> N
     assert world.hooked() == [("acme", "runs_failing", "firing"), ("acme", "runs_failing", "resolved")]
 
 
+async def test_failed_runs_of_an_earlier_account_are_none_in_a_row(world: World) -> None:
+    async with world.daemon() as watch:
+        await world.run(watch, FAILED, times=2, account_hash="then")
+        await world.run(watch, FAILED, times=2, account_hash="now")
+        assert await world.kept() == set()
+        await world.run(watch, FAILED, account_hash="now")
+        assert world.gauge() == {("acme", "runs_failing"): 1}
+
+
 async def test_what_a_receiver_did_not_hear_before_a_restart_it_hears_after(world: World) -> None:
     world.receivers.status = 500
     async with world.daemon(HOOK) as watch:

@@ -36,8 +36,14 @@ class Records:
 
 
 def worker(name: str, outcome: Outcome | None = None, *, verdict: Verdict | None = None, **changes: Any) -> Any:  # noqa: ANN401 - as far as it is looked at
+    """Return a worker whose account has the hash "now"."""
     last = replace(run(name), outcome=outcome, ended_at=NOON, **changes) if outcome else None
-    return SimpleNamespace(last_run=last, verdict=verdict)
+    return SimpleNamespace(
+        last_run=last,
+        verdict=verdict,
+        is_of_account=lambda run: run.is_of("now"),
+        is_evidence=lambda run: run.is_of("now") and not run.was_cancelled,
+    )
 
 
 def failing(name: str, reason: str) -> Verdict:
@@ -55,6 +61,7 @@ def test_runs_that_failed_are_grouped_by_verdict_or_error() -> None:
         "f": worker("f", Outcome.FAILED, verdict=failing("f", "sign-in refused"), error="401 for x-18"),
         "g": worker("g", Outcome.FAILED, verdict=failing("g", "sign-in refused")),
         "h": worker("h", Outcome.FAILED),
+        "i": worker("i", Outcome.FAILED, error="502 of an earlier account", account_hash="then"),
     }
     found = [(one.reason, list(one.tenants), one.number, one.campaigns) for one in failed_runs(workers)]
     assert found == [
@@ -73,7 +80,11 @@ async def test_campaigns_follow_those_of_the_most_first_with_what_happens_next()
         [SharedReason("422: name", 7, ["a"], 1, NOON), SharedReason(None, 1, ["b"], 1, NOON)],
         [SharedReason("timeout", 3, ["a", "b"], 2, NOON)],
     )
-    workers = {"a": worker("a", Outcome.PARTIAL, failed=3), "b": worker("b", Outcome.SUCCEEDED)}
+    workers = {
+        "a": worker("a", Outcome.PARTIAL, failed=3, account_hash="now"),
+        "b": worker("b", Outcome.SUCCEEDED),
+        "c": worker("c", Outcome.PARTIAL, failed=1, account_hash="then"),
+    }
     found = await Reasons(records, HandClock()).of(workers)
     assert [(one.failed, one.reason, one.campaigns, one.number) for one in found] == [
         (Failed.DEAD_LETTERS, "422: name", 7, 1),

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest.mock import AsyncMock, Mock, patch
 
 import anyio
@@ -15,6 +15,7 @@ from adsyncd.model.status import State, TenantStatus
 from adsyncd.runs.lease import Leases
 from adsyncd.store import Store
 from adsyncd.telemetry.instruments import DEAD_LETTERS, LAST_SUCCESS
+from adsyncd.tenants.diff import Change
 from adsyncd.tenants.elsewhere import LOOK_S, Elsewhere
 from support.inline_store import Disk
 from support.pipelines import fire_time
@@ -173,3 +174,14 @@ async def test_what_failed_here_is_no_error_once_another_process_got_through(sto
         await other.supervisor.worker("acme").sync(fire_time(1), Tally())
         await anyio.sleep(SECONDS)
         assert (daemon.status().error, daemon.status().verdict) == (None, None)
+
+
+async def test_a_run_of_another_account_is_the_last_one_and_raises_no_alert(store: Store) -> None:
+    async with a_daemon(store, rejected=["cmp-0001"]) as daemon, a_sync(daemon) as other:
+        here = daemon.world.supervisor.worker("acme")
+        here.change(Change(here.tenant, replace(here.tenant, client_id="globex")))
+        run = await other.supervisor.worker("acme").sync(fire_time(0), Tally())
+        await anyio.sleep(SECONDS)
+        status = daemon.status()
+        assert (status.last_run, status.error, status.verdict) == (run, None, None)
+        daemon.watch.ended.assert_not_called()

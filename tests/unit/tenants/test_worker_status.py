@@ -180,9 +180,26 @@ def test_the_end_of_a_run_of_an_earlier_account_says_nothing_about_the_tenant() 
     old = a_tenant()
     worker = a_worker(RUN, going=going())
     worker.change(Change(old, replace(old, client_id="another")))
-    of_old = replace(PARTIAL, run_id="acme-1", ended_at=LATER)
+    of_old = replace(PARTIAL, run_id="acme-1", ended_at=LATER, account_hash=old.account_hash)
     assert not worker.is_evidence(of_old)
     worker.note_end(of_old)
     assert (worker.last_run, worker.verdict) == (of_old, None)
-    assert not worker.is_evidence(replace(PARTIAL, run_id="acme-0"))  # ended before
+    assert not worker.is_evidence(replace(PARTIAL, run_id="acme-0"))  # of an earlier version, and ended before
     assert worker.is_evidence(replace(PARTIAL, run_id="acme-2", ended_at=LATER))
+    assert worker.is_evidence(replace(PARTIAL, run_id="acme-2", account_hash=worker.tenant.account_hash))
+
+
+@pytest.mark.parametrize(
+    ("last_run", "error"),
+    [
+        (replace(PARTIAL, account_hash=a_tenant().account_hash), PARTIAL.error),
+        (replace(PARTIAL, account_hash=a_tenant(client_id="another").account_hash), None),
+        (PARTIAL, PARTIAL.error),  # an earlier version wrote it
+        (replace(PARTIAL, outcome=Outcome.ABANDONED, error=None, account_hash=a_tenant().account_hash), None),
+    ],
+)
+def test_after_a_restart_the_last_run_counts_if_it_had_the_present_account(last_run: Run, error: str | None) -> None:
+    worker = a_worker(last_run=last_run)
+    shown = worker.status(LATER)
+    assert (shown.error, shown.last_run) == (error, last_run)
+    assert (shown.verdict is None) == (error is None)
