@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, TypeVarTuple
@@ -72,6 +73,7 @@ def own_threads(name: str, count: int = 1) -> Iterator[OffLoop]:
     async def run(call: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:  # noqa: ARG001 - the threads are the limit
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Result] = loop.create_future()
+        context = copy_context()  # in which the loop is told, as soon as callbacks of this one have their turns
 
         def make() -> None:
             try:
@@ -79,7 +81,7 @@ def own_threads(name: str, count: int = 1) -> Iterator[OffLoop]:
             except BaseException as error:  # noqa: BLE001 - the caller gets it
                 tell = partial(_settle, done, done.set_exception, error)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(tell)
+                loop.call_soon_threadsafe(tell, context=context)
 
         calls.put(make)
         return await done

@@ -1,5 +1,6 @@
 """The control socket on a real file system: who may come in, whose it is, and who is at its other end."""
 
+import asyncio
 import grp
 import os
 import socket
@@ -22,6 +23,7 @@ from adsyncd.control import connection, server, wire
 from adsyncd.control.peer import Peer, peer_of
 from adsyncd.control.server import listening, serve
 from adsyncd.errors import ConfigError, DaemonBusy
+from adsyncd.host import event_loop
 from adsyncd.tasks import beside
 from support.control import an_inside, health, served, tenant
 
@@ -365,3 +367,29 @@ async def test_an_answer_in_progress_is_given_before_the_end(place: Path) -> Non
             tasks.start_soon(end_after_the_stop_began)
         with visitor:
             assert (await end_of(visitor)).endswith(b"done")
+
+
+def test_an_answer_waits_behind_few_of_a_thousand_callbacks_that_are_ready(place: Path) -> None:
+    called, called_before_answer = 0, list[int]()
+
+    def call() -> None:
+        nonlocal called
+        called += 1
+
+    async def count(_: Request) -> Response:
+        called_before_answer.append(called)
+        return Response()
+
+    async def main() -> None:
+        with listening(place, None) as listener, socket.socket(socket.AF_UNIX) as visitor:
+            async with beside(serve, Starlette(routes=[Route("/", count)]), listener):
+                await anyio.wait_all_tasks_blocked()
+                visitor.connect(str(place))
+                visitor.sendall(GET % b"/")
+                for _ in range(1000):
+                    asyncio.get_running_loop().call_soon(call)
+                while not called_before_answer:
+                    await anyio.lowlevel.checkpoint()
+
+    event_loop.run(main)
+    assert called_before_answer[0] < 300

@@ -1,4 +1,7 @@
+import asyncio
 import threading
+from collections.abc import Callable
+from contextvars import Context, ContextVar
 from functools import partial
 
 import anyio
@@ -96,6 +99,26 @@ async def test_calls_are_made_one_after_the_other_in_a_thread_that_ends_with_its
         with pytest.raises(ValueError, match="in vain"):
             await off_loop(fail, limiter=one)
     assert not thread.is_alive()
+
+
+async def test_the_loop_is_told_of_a_call_in_the_context_of_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = ContextVar("caller", default="nobody")
+    loop, told_in = asyncio.get_running_loop(), list[Context | None]()
+
+    def tell(
+        callback: Callable[[], object],
+        *,
+        context: Context | None = None,
+        through: Callable[..., asyncio.Handle] = loop.call_soon_threadsafe,
+    ) -> asyncio.Handle:
+        told_in.append(context)
+        return through(callback, context=context)
+
+    with own_threads("reader") as off_loop:
+        caller.set("the control API")
+        monkeypatch.setattr(loop, "call_soon_threadsafe", tell)
+        await off_loop(threading.get_ident, limiter=anyio.CapacityLimiter(1))
+    assert [context and context[caller] for context in told_in] == ["the control API"]
 
 
 async def test_as_many_calls_are_made_at_once_as_there_are_threads() -> None:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from adsyncd.control.connection import LimitedConnection
 from adsyncd.errors import ConfigError, Problem
+from adsyncd.host.ready_queue import go_first
 
 _MODE = 0o660
 _BACKLOG = 64
@@ -82,6 +83,7 @@ async def serve(app: ASGIApp, listener: socket.socket) -> None:
     )
 
     async def run() -> None:
+        go_first()  # connections and answers inherit it
         with anyio.CancelScope(shield=True):  # `should_exit` ends it
             await server.serve([listener])
 

@@ -1,4 +1,4 @@
-"""The event loop of all commands: asyncio's, with two differences.
+"""The event loop of all commands: asyncio's, with three differences.
 
 DNS lookups have threads of their own. asyncio shares six: one platform whose name servers do not answer would keep the
 tenants of every other platform from connecting, and the process from ending.
@@ -6,6 +6,8 @@ tenants of every other platform from connecting, and the process from ending.
 Data that arrived while the process was stopped (SIGSTOP) is read before timeouts fire. After SIGCONT, Linux ends
 epoll_wait(2) with EINTR (signal(7)), and Python reports no events if the timeout has passed. So asyncio's own loop
 gives up an answer that has arrived.
+
+What goes first (`host/ready_queue`) waits behind few callbacks, however many are ready.
 """
 
 import asyncio
@@ -14,12 +16,18 @@ import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from threading import Thread
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import anyio
 
+from adsyncd.host.ready_queue import ReadyQueue, goes_first
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
+Callbacks = tuple[asyncio.Handle | None, asyncio.Handle | None]  # of a file: to read from it, to write to it
 Asked = tuple[str | bytes | None, str | int | bytes | None, int, int, int, int]  # the arguments of `getaddrinfo`
 
 
@@ -29,7 +37,47 @@ def run(function: Callable[[*Arguments], Awaitable[T]], *arguments: *Arguments) 
 
 
 class _Selector(selectors.DefaultSelector):
-    """Looks once more, without waiting, before it says that nothing has happened while it waited."""
+    """Looks once more, without waiting, before it says that nothing has happened while it waited.
+
+    `first`: the files among them whose callbacks go first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = selectors.DefaultSelector()
+
+    def register(
+        self, fileobj: "FileDescriptorLike", events: int, data: Callbacks = (None, None)
+    ) -> selectors.SelectorKey:
+        """Watch a file."""
+        key = super().register(fileobj, events, data)
+        if _goes_first(data):
+            self.first.register(fileobj, events, data)
+        return key
+
+    def modify(
+        self, fileobj: "FileDescriptorLike", events: int, data: Callbacks = (None, None)
+    ) -> selectors.SelectorKey:
+        """Watch a file for other events, or for other callbacks."""
+        key = super().modify(fileobj, events, data)
+        self._forget(fileobj)
+        if _goes_first(data):
+            self.first.register(fileobj, events, data)
+        return key
+
+    def unregister(self, fileobj: "FileDescriptorLike") -> selectors.SelectorKey:
+        """Watch a file no more."""
+        self._forget(fileobj)
+        return super().unregister(fileobj)
+
+    def close(self) -> None:
+        """Free what the system keeps for it."""
+        self.first.close()
+        super().close()
+
+    def _forget(self, fileobj: "FileDescriptorLike") -> None:
+        if self.first.get_map() and fileobj in self.first.get_map():
+            self.first.unregister(fileobj)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return the files that are ready, with their events; none after `timeout` seconds."""
@@ -38,11 +86,17 @@ class _Selector(selectors.DefaultSelector):
         return super().select(0) if waited and not ready else ready
 
 
+def _goes_first(callbacks: Callbacks) -> bool:
+    return any(handle is not None and goes_first(handle) for handle in callbacks)
+
+
 class EventLoop(asyncio.SelectorEventLoop):
     """Looks up each host in a thread of its own. Concurrent lookups of a host share it; no exit waits for it."""
 
     def __init__(self) -> None:
-        super().__init__(_Selector())
+        selector = _Selector()
+        super().__init__(selector)
+        self._ready = ReadyQueue(lambda: self._process_events(selector.first.select(0)))  # type: ignore[attr-defined]  # asyncio's own
         self._lookups: dict[Asked, Future[list[Any]]] = {}
 
     async def getaddrinfo(

@@ -7,7 +7,9 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_COLLECTED_AFTER = 10_000  # objects that were made and not freed; Python's default is 700
+# Objects that were made and not freed before the youngest are visited, and how often that happens before the middle
+# generation is visited, and that before the oldest one is. Python's defaults are 700, 10 and 10.
+_THRESHOLDS = 10_000, 2, 300
 
 
 @contextmanager
@@ -15,7 +17,7 @@ def seldom_collecting() -> Iterator[None]:
     """Have the collector leave alone what exists, and visit what is made during the block more seldom."""
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(_COLLECTED_AFTER, *before[1:])
+    gc.set_threshold(*_THRESHOLDS)
     try:
         yield
     finally:

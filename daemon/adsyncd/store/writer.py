@@ -147,8 +147,9 @@ class Writer:
             for ticket in batch:
                 ticket.error = error
         for ticket in batch:
-            if ticket.done is not None:
-                ticket.done(ticket)
+            done, ticket.done = ticket.done, None  # else a waiter that keeps the ticket would be a cycle
+            if done is not None:
+                done(ticket)
 
     async def _told(self, batch: list[Ticket[Any]]) -> None:
         """Transact, and tell the health when the transaction begins and how it ends."""

@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup
 from opentelemetry import context as telemetry
 
 from adsyncd.errors import CommandRefused, LeaseHeld, RunCancelled, RunEnded, Stopping, StoreError
+from adsyncd.host.ready_queue import go_first
 from adsyncd.model.campaign import DeadLetter
 from adsyncd.model.run import CANCELLED, Run, Tally, lateness_s, run_id, whole_ms
 from adsyncd.model.status import Going
@@ -253,6 +254,7 @@ class Worker(Condition):
         # one from the start, since in a timer's callback anyio knows its event loop by the context alone.
         telemetry.attach(telemetry.Context())
         structlog.contextvars.clear_contextvars()
+        go_first(first=False)  # also if the control API started it
         try:
             while not await self._ends(fire_time):
                 with self._halt.waiting():

@@ -1,4 +1,6 @@
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from unittest.mock import Mock
@@ -104,6 +106,25 @@ async def test_what_waits_while_a_transaction_is_under_way_is_the_next_one(datab
     assert database.commits == [["ahead"], ["a", "b", "c"]]
     came_to = {item: (ticket.result, ticket.batch) for item, ticket in tickets.items()}
     assert came_to == {"ahead": ("AHEAD", 1), "a": ("A", 3), "b": ("B", 3), "c": ("C", 3)}
+
+
+async def test_what_was_written_is_freed_without_the_garbage_collector(database: Database) -> None:
+    class Item(str):
+        __slots__ = ("__weakref__",)
+
+    database.goes_on.set()
+    item = Item("a")
+    watched = weakref.ref(item)
+    gc.disable()
+    try:
+        async with writing(database) as writer:
+            await writer.write(database.last, item)
+            await writer.write(database.last, "b")  # the writer keeps its last batch
+            del item
+            database.commits.clear()
+            assert watched() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_batch_does_each_kind_of_write_at_once_in_the_order_of_a_run_s_life(database: Database) -> None:

@@ -1,4 +1,6 @@
+import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -9,8 +11,9 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from adsyncd.errors import CommandRefused, LeaseHeld
+from adsyncd.errors import CommandRefused, LeaseHeld, Stopping
 from adsyncd.host.owner import ProcessOwner
+from adsyncd.host.ready_queue import go_first, goes_first
 from adsyncd.model.campaign import PushState
 from adsyncd.model.lease import Lease
 from adsyncd.model.run import Outcome, Run, Tally, run_id
@@ -51,6 +54,25 @@ async def test_a_run_has_nothing_of_its_tick_s_context(world: World) -> None:
     roots = world.spans.named("sync.run")
     assert [root.parent for root in roots] == [None, None]
     assert len({root.context.trace_id for root in roots}) == 2
+
+
+async def test_a_run_that_the_control_api_starts_has_no_turns_of_the_control_api(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, seen = world.supervisor.worker("acme"), list[bool]()
+
+    async def sync(*_: object) -> Run:
+        seen.append(goes_first(asyncio.get_running_loop().call_soon(int)))
+        raise Stopping("enough")
+
+    def trigger() -> None:
+        go_first()
+        worker.trigger(world.tasks)
+
+    monkeypatch.setattr(worker, "sync", sync)
+    copy_context().run(trigger)
+    await anyio.wait_all_tasks_blocked()
+    assert seen == [False]
 
 
 async def test_a_mistake_of_ours_in_one_run_ends_there(store: Store) -> None:
