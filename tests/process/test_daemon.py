@@ -1,17 +1,16 @@
 """The real daemon against a real platform: it starts, syncs, stops, is killed, and goes on where it was."""
 
 import json
-import os
 import signal
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from support.faked_time import faked_time
 from support.platform import Platform
 from support.program import AMPLE, Daemon, Program
 from support.waiting import until
@@ -71,37 +70,17 @@ async def test_a_start_catches_up_on_what_was_missed_and_only_on_that(program: P
 async def test_a_wall_clock_that_jumps_makes_what_is_due_by_it_begin_once(program: Program, platform: Platform) -> None:
     """As on a machine that slept, or whose clock was wrong. No watchdog asks."""
     await platform.treat(campaigns=1)  # under libfaketime threads are slow
-    wall = program.folder / "wall"
-
-    def set_wall(time: str) -> None:
-        wall.with_suffix(".new").write_text(f"@{time}\n")
-        wall.with_suffix(".new").replace(wall)
-
-    set_wall("2026-11-29 02:00:00")
-    program.environ.update(
-        LD_PRELOAD=faketime(),
-        FAKETIME_TIMESTAMP_FILE=str(wall),
-        FAKETIME_CACHE_DURATION="1",
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-        TZ="UTC",
-    )
+    clock = faked_time(program, "@2026-11-29 02:00:00", monotonic=False)
     program.tenant("acme", schedule={"cron": "0 3 * * *"})
     async with program.daemon("--log-level", "debug") as daemon:
         await daemon.logs("run ended")  # since it never ran
-        set_wall("2026-11-29 05:00:00")
+        clock.set("@2026-11-29 05:00:00")
         await daemon.logs("run ended", 2)
-        set_wall("2026-11-29 02:59:58")
+        clock.set("@2026-11-29 02:59:58")
         await daemon.logs("tick skipped, its run has ended already")
     fire_times = [run["fire_time"] for run in await program.ask("runs", "acme")]
     assert len(fire_times) == 2
     assert "2026-11-29T03:00:00+00:00" in fire_times
-
-
-def faketime() -> str:
-    found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-    if found is None:
-        (pytest.fail if "CI" in os.environ else pytest.skip)("no libfaketime here: apt-get install libfaketime")
-    return str(found)
 
 
 # Cut off, and taken up

@@ -3,6 +3,9 @@
 import socket
 from typing import Any
 
+import anyio
+
+from support.faked_time import faked_time
 from support.platform import Platform, accounts
 from support.program import AMPLE, Daemon, Program
 
@@ -56,6 +59,43 @@ async def test_a_reason_is_logged_once_while_runs_fail_for_it_and_again_by_the_n
         assert told["reason"]
         assert not second.events("run ended")
     await platform.treat()
+
+
+async def test_after_an_hour_what_goes_on_to_fail_is_logged_again_with_the_sum_of_the_successes(
+    program: Program, platform: Platform
+) -> None:
+    await platform.treat(campaigns=2)
+    await platform.change(accounts=DENIED)
+    operator = Program(program.folder)  # in the machine's time
+    clock = faked_time(program, "+0", monotonic=True)
+    program.tenant("acme")
+    program.tenant("globex")
+
+    async def runs_again(daemon: Daemon, runs: int) -> None:
+        assert await operator.ask("trigger", "acme", "globex")
+        await daemon.logs("run ended", runs)
+
+    async with program.daemon("--log-level", "debug") as daemon:
+        await daemon.logs("run ended", 2)
+        await runs_again(daemon, 4)
+        [first] = warned(daemon)
+        assert not daemon.events("runs of the last hour")
+        clock.set("+3610")
+
+        with anyio.fail_after(30):
+            while not daemon.events("runs of the last hour"):
+                await operator.ask("status")  # wakes the daemon, which sleeps by the machine's time
+        await runs_again(daemon, 6)
+        await runs_again(daemon, 8)
+        assert [run["error"] for run in warned(daemon)] == [first["error"]] * 2
+        ended = [(run["tenant"], run["level"]) for run in daemon.events("run ended")]
+        assert sorted(ended[4:6]) == [("acme", "warning"), ("globex", "debug")]
+        assert {level for _, level in ended[2:4] + ended[6:]} == {"debug"}
+        [hour] = daemon.events("runs of the last hour")
+        assert (hour["level"], hour["succeeded"], hour["failed"], hour["pushed"]) == ("info", 2, 2, 4)
+        [broken] = daemon.events("tenants are failing")
+        assert (broken["level"], broken["tenants"]) == ("warning", ["acme"])
+    await platform.change(accounts=accounts("acme"))
 
 
 async def test_one_refused_connection_is_no_failing_sign_in_and_as_many_as_may_be_are(
