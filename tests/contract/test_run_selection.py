@@ -8,7 +8,7 @@ import pytest
 from adsyncd.model.run import Outcome
 from adsyncd.store import Store, run_selection
 from adsyncd.store.run_selection import RunSelection
-from support.plans import scans
+from support.plans import scans, steps
 from support.records import NOON, run
 
 QUARTER = timedelta(minutes=15)
@@ -81,6 +81,33 @@ async def test_indexes_lead_to_the_runs(store: Store) -> None:
     with scans(store) as scanned:
         await found(store, RunSelection())
     assert scanned <= {"runs USING INDEX runs_fire_time"}  # up to the limit
+
+
+@pytest.mark.parametrize("few", [0, 10])
+async def test_some_of_many_tenants_with_an_outcome_are_found_among_all_of_that_outcome(
+    store: Store, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(run_selection, "_FEW", few)
+    for outcomes in ({Outcome.FAILED}, {Outcome.FAILED, None}, {Outcome.SUCCEEDED, Outcome.PARTIAL}):
+        selection = RunSelection(("acme", "hooli"), NOON, NOON + 3 * QUARTER, frozenset(outcomes))
+        expected = [one for one in ALL if one[0] != "globex" and one[1] < 3 and OUTCOMES[one[1]] in outcomes]
+        for limit in (1, 2, 100):
+            assert await found(store, selection, limit) == expected[:limit]
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_an_index_leads_to_the_latest_runs_that_did_not_succeed_and_to_open_ones(store: Store) -> None:
+    with steps(store) as taken:
+        await found(store, RunSelection(outcomes=frozenset({Outcome.FAILED, Outcome.ABANDONED, None})))
+    assert "SEARCH runs USING INDEX runs_unsuccessful (outcome=? AND fire_time>? AND fire_time<?)" in taken
+    assert not [step for step in taken if "runs_fire_time" in step]
+    with steps(store) as taken:
+        await store.open_runs()
+        await store.open_runs("acme")
+        await store.last_runs()
+    assert {"SCAN runs USING INDEX runs_open", "SEARCH runs USING INDEX runs_open (tenant=?)"} <= taken
+    assert "SCAN runs USING COVERING INDEX sqlite_autoindex_runs_2" in taken  # the latest of each tenant
+    assert not [step for step in taken if "runs_fire_time" in step]
 
 
 @pytest.mark.parametrize(

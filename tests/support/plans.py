@@ -13,13 +13,21 @@ from adsyncd.store import Store, tables
 def scans(store: Store) -> Iterator[set[str]]:
     """Yield what the queries of a block scan: a table, or the whole of an index. It is complete after the block."""
     found = set[str]()
+    with steps(store) as taken:
+        yield found
+    scanned = (step.removeprefix("SCAN ") for step in taken if step.startswith("SCAN"))
+    found |= {step for step in scanned if step.split()[0] in tables.metadata.tables}
+
+
+@contextmanager
+def steps(store: Store) -> Iterator[set[str]]:
+    """Yield the steps by which SQLite answers the queries of a block. They are complete after the block."""
+    found = set[str]()
 
     def explain(connection: Connection, _cursor: object, statement: str, parameters: Any, *_more: object) -> None:  # noqa: ANN401 - a driver's
         cursor = connection.connection.cursor()
         cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        for *_, step in cursor.fetchall():
-            if step.startswith("SCAN") and step.split()[1] in tables.metadata.tables:
-                found.add(step.removeprefix("SCAN "))
+        found.update(step for *_, step in cursor.fetchall())
         cursor.close()
 
     event.listen(store._engine, "before_cursor_execute", explain)

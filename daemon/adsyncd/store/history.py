@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, literal, or_, select
@@ -20,21 +21,25 @@ _RECENT = 10  # runs that estimates are made from
 RUN = select(*[table.c[field.name] for field in fields(Run)])
 
 
-_OPEN = RUN.where(table.c.ended_at.is_(None)).order_by(table.c.fire_time)
+_OPEN = RUN.where(table.c.ended_at.is_(None))  # in no order: for that SQLite would read all runs by their fire times
 _OPEN_OF_TENANTS = _OPEN.where(table.c.tenant.in_(bindparam("of_tenants", expanding=True)))
 
 
 def open_runs(connection: Connection, tenant: str | None) -> list[Run]:
     """Return the runs that have not ended, of one tenant or of all, oldest first."""
-    return live(connection, _OPEN) if tenant is None else open_runs_of(connection, [tenant])[0]
+    return _oldest_first(live(connection, _OPEN)) if tenant is None else open_runs_of(connection, [tenant])[0]
 
 
 def open_runs_of(connection: Connection, tenants: Sequence[str]) -> list[list[Run]]:
     """Return the runs of each of these tenants that have not ended, oldest first."""
     found: dict[str, list[Run]] = {tenant: [] for tenant in tenants}
-    for run in live(connection, _OPEN_OF_TENANTS, {"of_tenants": [*found]}):
+    for run in _oldest_first(live(connection, _OPEN_OF_TENANTS, {"of_tenants": [*found]})):
         found[run.tenant].append(run)
     return [found[tenant] for tenant in tenants]
+
+
+def _oldest_first(found: Iterable[Run]) -> list[Run]:
+    return sorted(found, key=attrgetter("fire_time"))
 
 
 def runs(connection: Connection, tenant: str | None, limit: int, going: str | None) -> list[Run]:
@@ -92,14 +97,15 @@ def last_fire_times(connection: Connection) -> dict[str, datetime]:
 
 
 def last_runs(connection: Connection) -> dict[str, Run]:
-    """Return, by tenant, the latest run that ended."""
-    ended = table.c.ended_at.is_not(None)
-    latest = (
-        select(table.c.tenant, func.max(table.c.fire_time).label("fire_time")).where(ended).group_by(table.c.tenant)
-    )
-    newest = latest.subquery()
+    """Return, by tenant, the latest run that ended.
+
+    The index of fire times has each tenant's latest run; only if that is open, earlier ones are looked at.
+    """
+    newest = select(table.c.tenant, func.max(table.c.fire_time).label("fire_time")).group_by(table.c.tenant).subquery()
     query = RUN.join(newest, and_(newest.c.tenant == table.c.tenant, newest.c.fire_time == table.c.fire_time))
-    return {row["tenant"]: Run(**row) for row in connection.execute(query).mappings()}
+    latest = {row["tenant"]: Run(**row) for row in connection.execute(query).mappings()}
+    still_open = [tenant for tenant, run in latest.items() if run.ended_at is None]
+    return {tenant: run for tenant, run in latest.items() if run.ended_at} | last_runs_of(connection, still_open)
 
 
 # Queries for each tenant are built once.

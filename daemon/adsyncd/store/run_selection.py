@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from heapq import heappush, heappushpop
+from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, literal_column, or_, select
 
 from adsyncd.model.run import Outcome, Run
 from adsyncd.store.history import RUN, RunKey, live
@@ -13,7 +14,8 @@ from adsyncd.store.tables import runs as table
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
-_PIECE = 500  # runs that one statement names
+_PIECE = 500  # runs that one statement names, or that are fetched at once
+_FEW = 10  # tenants, whose runs are read one tenant after the other to find those with an outcome
 _NEWEST_FIRST = (table.c.fire_time.desc(), table.c.run_id.desc())
 
 
@@ -38,11 +40,14 @@ class RunSelection:
 
 def latest(connection: Connection, selection: RunSelection, limit: int) -> list[Run]:
     """Return the latest of the selected runs, newest first; open runs have their current counts."""
-    if selection.tenants is None:
+    if selection.outcomes and (selection.tenants is None or len(selection.tenants) > _FEW):
+        keys = _keys_by_outcome(connection, selection, limit)
+    elif selection.tenants is None:
         times = (table.c.fire_time >= selection.since, table.c.fire_time < selection.before)
-        query = RUN.where(*times, *_outcomes(selection)).order_by(*_NEWEST_FIRST).limit(limit)
-        return live(connection, query)
-    ids = [run_id for _, run_id in _keys(connection, selection, selection.tenants, limit)]
+        return live(connection, RUN.where(*times).order_by(*_NEWEST_FIRST).limit(limit))
+    else:
+        keys = _keys(connection, selection, selection.tenants, limit)
+    ids = [run_id for _, run_id in keys]
     found = list[Run]()
     for start in range(0, len(ids), _PIECE):
         query = RUN.where(table.c.run_id.in_(ids[start : start + _PIECE])).order_by(*_NEWEST_FIRST)
@@ -78,6 +83,34 @@ def _keys(connection: Connection, selection: RunSelection, tenants: Sequence[str
         if len(newest) == limit:
             since = newest[0][0]
     return sorted(newest, reverse=True)
+
+
+def _keys_by_outcome(connection: Connection, selection: RunSelection, limit: int) -> list[RunKey]:
+    """Return the sort keys of the latest selected runs, newest first: those of each outcome, until there are enough.
+
+    The index of unsuccessful runs leads to them, if the query has the index's own condition; successes are frequent.
+    """
+    tenants = None if selection.tenants is None else frozenset(selection.tenants)
+    found = list[RunKey]()
+    for outcome in selection.outcomes:
+        query = select(table.c.fire_time, table.c.run_id, table.c.tenant)
+        if outcome is None:  # few; SQLite would look for them among all runs of that time, or for the order
+            query = query.where(table.c.ended_at.is_(None))
+        else:
+            times = (table.c.fire_time >= selection.since, table.c.fire_time < selection.before)
+            query = query.where(table.c.outcome == outcome, *times).order_by(*_NEWEST_FIRST)
+            if outcome is not Outcome.SUCCEEDED:
+                query = query.where(table.c.outcome != literal_column("'succeeded'"))
+            if tenants is None:
+                query = query.limit(limit)
+        with connection.execute(query, execution_options={"yield_per": _PIECE}) as rows:
+            of_these = (
+                (fire_time, run_id)
+                for fire_time, run_id, tenant in rows
+                if (tenants is None or tenant in tenants) and selection.since <= fire_time < selection.before
+            )
+            found += of_these if outcome is None else islice(of_these, limit)
+    return sorted(found, reverse=True)[:limit]
 
 
 def _outcomes(selection: RunSelection) -> list[ColumnElement[bool]]:

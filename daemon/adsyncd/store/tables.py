@@ -148,7 +148,8 @@ runs = Table(
     UniqueConstraint("tenant", "fire_time", name="runs_tenant_fire_time"),
     Index("runs_fire_time", "fire_time"),
     Index("runs_trace_id", "trace_id"),
-    Index("runs_open", "run_id"),  # of open runs alone; to say so here would import the dialects of both databases
+    Index("runs_open", "tenant", "fire_time"),  # of open runs alone; to say so here would import both dialects
+    Index("runs_unsuccessful", "outcome", "fire_time"),  # alone those with another outcome than succeeded
 )
 
 days = Table(

@@ -91,7 +91,7 @@ def test_what_can_t_be_copied_is_not_migrated(engine: Engine, file: Path) -> Non
 
 def test_revisions_are_known_oldest_first() -> None:
     assert schema.known() == sorted(schema.known())
-    assert schema.known() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
+    assert schema.known() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
 
 
 def test_the_name_of_a_migration_begins_with_its_revision() -> None:
