@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, closing, suppress
+from contextlib import AbstractAsyncContextManager, closing
 
 import anyio
 import pytest
@@ -18,6 +18,7 @@ from anyio.abc import ByteReceiveStream, Process
 
 from support.platform import Platform
 from support.program import AMPLE, Program
+from support.terminals import reading
 
 CAMPAIGNS = 12
 REJECTED = "cmp-0003"
@@ -134,10 +135,9 @@ async def test_a_terminal_shows_the_progress_up_to_the_last_campaign(program: Pr
     program.environ["TERM"] = "xterm-256color"
     async with syncing(program, stderr=theirs) as process:
         os.close(theirs)
-        with anyio.fail_after(20), suppress(OSError):  # how Linux says that nobody has the terminal's other end
-            while True:
-                await anyio.wait_readable(ours)
-                drawn += os.read(ours, 4096)
+        with anyio.fail_after(20):
+            async for more in reading(ours):
+                drawn += more
         code, out, _ = await said(process)
     os.close(ours)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())

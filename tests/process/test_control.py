@@ -6,7 +6,7 @@ import pty
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -14,6 +14,7 @@ import pytest
 
 from support.platform import Platform
 from support.program import Program
+from support.terminals import reading
 
 CAMPAIGNS = 12
 PASSWORDS = ("pw-acme", "pw-globex", "mock-token")
@@ -199,10 +200,9 @@ async def test_a_watch_goes_on_until_ctrl_c_though_the_daemon_ends_and_starts_ag
         async with program.daemon():
             await draws(b"acme is idle until")
             process.send_signal(signal.SIGINT)
-            with anyio.fail_after(20), suppress(OSError):  # how Linux says that nobody has the terminal's other end
-                while True:
-                    await anyio.wait_readable(ours)
-                    drawn += os.read(ours, 65536)
+            with anyio.fail_after(20):
+                async for more in reading(ours):
+                    drawn += more
             assert await process.wait() == 0
     os.close(ours)
     assert b"Traceback" not in drawn

@@ -1,14 +1,11 @@
 """`adsyncd status --watch` on a real terminal, with a real daemon of many tenants."""
 
-import fcntl
 import os
-import pty
 import re
 import signal
-import struct
 import termios
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +14,7 @@ import pytest
 from anyio.abc import Process
 
 from support.program import Program
+from support.terminals import open_terminal, reading, resize
 
 TENANTS = 60
 DOWN, HOME, END = b"\x1b[B", b"\x1b[H", b"\x1b[F"
@@ -57,10 +55,8 @@ class Screen:
         return code
 
     async def _drain(self) -> None:
-        with suppress(OSError):
-            while True:
-                await anyio.wait_readable(self.ours)
-                self.drawn += os.read(self.ours, 65536)
+        async for more in reading(self.ours):
+            self.drawn += more
 
     @property
     def modes(self) -> list[Any]:
@@ -69,8 +65,7 @@ class Screen:
 
 @asynccontextmanager
 async def watching(program: Program, *options: str) -> AsyncIterator[Screen]:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+    ours, theirs = open_terminal(30, 120)
     before = termios.tcgetattr(theirs)
     command = program._command("status", "--watch", *options)
     try:
@@ -104,7 +99,7 @@ async def test_a_watch_scrolls_filters_and_leaves_the_terminal_as_it_was(many: P
             assert ROWS.findall(last)[-1] == b"tenant-59"
             screen.press(HOME + DOWN)
             await screen.shows(rb"2 to \d+ of 60")
-            fcntl.ioctl(screen.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 100, 0, 0))
+            resize(screen.theirs, 12, 100)
             screen.press(b"")
             screen.process.send_signal(signal.SIGWINCH)
             await screen.shows(rb"2 to \d of 60")
