@@ -26,7 +26,9 @@ BAD_ADDRESSES = {
 }
 
 
-async def test_check_says_whatever_keeps_the_daemon_from_starting_or_a_file_from_counting(program: Program) -> None:
+async def test_check_says_each_thing_that_keeps_the_daemon_from_starting_or_a_file_from_counting(
+    program: Program,
+) -> None:
     folder = program.folder / "tenants.d"
     program.settings(
         "http://127.0.0.1:1?x=1",

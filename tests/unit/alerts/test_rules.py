@@ -113,7 +113,7 @@ def test_a_refused_sign_in_rings_with_the_run_that_it_made_fail() -> None:
 
 
 @pytest.mark.parametrize("failures", [1, 3])
-def test_a_sign_in_that_may_mend_rings_only_when_as_many_runs_failed_as_may(failures: int) -> None:
+def test_a_sign_in_that_a_retry_may_fix_rings_only_when_as_many_runs_failed_as_may(failures: int) -> None:
     settings = AlertSettings(min_success_rate=0.9, failures=failures)
     for failed in range(1, 5):
         runs = history([FAILED] * failed + [PARTIAL])

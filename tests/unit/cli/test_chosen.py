@@ -1,5 +1,6 @@
 """Which of the tenants with records are selected."""
 
+import re
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,13 @@ async def test_without_kinds_files_and_records_say_which(
     [
         (Selection(match="shp-*"), 'no tenant has an id that matches "shp-*"'),
         (Selection(platform="maxo"), 'no tenant has the platform "maxo"'),
-        (Selection(platform="mixo", match="gone-*"), 'the platform "mixo" and an id that matches "gone-\\*"'),
+        (Selection(platform="mixo", match="gone-*"), 'the platform "mixo" and an id that matches "gone-*"'),
     ],
 )
 async def test_a_selection_that_no_tenant_can_satisfy_is_a_mistake(
     config: Path, selection: Selection, words: str
 ) -> None:
-    with pytest.raises(AdsyncdError, match=words.replace("shp-*", "shp-[*]")):
+    with pytest.raises(AdsyncdError, match=re.escape(words)):
         await chosen(selection, config, STORED)
 
 

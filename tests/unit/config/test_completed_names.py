@@ -28,7 +28,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_ids_are_the_names_of_the_drop_ins_in_all_folders_whatever_is_in_them(config: Path) -> None:
+def test_the_ids_are_the_names_of_the_drop_ins_in_all_folders_also_of_invalid_ones(config: Path) -> None:
     expected = ["acme", "globex", "initech"]
     assert tenant_ids(["--config", str(config)], {}) == expected
     assert tenant_ids(["--config", str(config)], OF_NOTHING) == expected

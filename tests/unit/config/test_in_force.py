@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from adsyncd.config import in_force
 from adsyncd.config.diagnostics import ANY_ITEM, ANY_NAME, known_keys
 from adsyncd.config.dropins import read_files, read_tenants
 from adsyncd.config.in_force import HIDDEN, Value, settings_values, tenant_values
@@ -210,4 +209,3 @@ def test_a_profile_that_cannot_be_read_hides_no_other_value(settings: Callable[.
     found = of_settings(settings('[platforms.mixo]\nprofile = "/nowhere/own.toml"\n'))
     assert "platforms.mixo.base_url" not in found
     assert found["platforms.mixo.profile"] == ("/nowhere/own.toml", "adsyncd.toml:3")
-    assert in_force.DEFAULT.line is None

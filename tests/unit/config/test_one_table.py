@@ -1,4 +1,4 @@
-"""One table of the settings is known whatever is wrong with the rest, and never guessed."""
+"""One table of the settings is known while the rest is invalid, and never guessed."""
 
 from pathlib import Path
 
